@@ -1,0 +1,1 @@
+//! Discovery: finding the first peers.

@@ -1,0 +1,5 @@
+//! The live, queryable picture of who is there.
+
+mod record;
+
+pub use record::Record;

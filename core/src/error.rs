@@ -1,0 +1,150 @@
+//! The one error type of the public API, and its kinds, which are the same in
+//! every language.
+
+use std::{fmt, sync::Arc};
+
+/// A result whose error is [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, in a form that a program can act on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A configuration value is not acceptable.
+    Config,
+    /// An address cannot be parsed or is of a kind that is not supported.
+    Address,
+    /// A socket could not be bound.
+    Bind,
+    /// The node, or the thing that was used, is closed.
+    Closed,
+    /// It did not happen in the time given.
+    Timeout,
+    /// The caller, or a close, called it off.
+    Cancelled,
+    /// What was asked for does not exist.
+    NotFound,
+    /// The peer could not be reached.
+    Unreachable,
+    /// The other side does not speak the protocol, or broke its rules.
+    Protocol,
+    /// The bytes or the argument are malformed.
+    Invalid,
+    /// It exceeds a limit on size or number.
+    TooLarge,
+    /// A limit on concurrent work or on rates is reached: try again later.
+    Busy,
+    /// The operating system reported an error.
+    Io,
+    /// A defect in CASM.
+    Internal,
+}
+
+impl ErrorKind {
+    /// Every kind, in the order of declaration.
+    pub const ALL: [Self; 14] = [
+        Self::Config,
+        Self::Address,
+        Self::Bind,
+        Self::Closed,
+        Self::Timeout,
+        Self::Cancelled,
+        Self::NotFound,
+        Self::Unreachable,
+        Self::Protocol,
+        Self::Invalid,
+        Self::TooLarge,
+        Self::Busy,
+        Self::Io,
+        Self::Internal,
+    ];
+
+    /// The name of the kind, as in every language and in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Config => "Config",
+            Self::Address => "Address",
+            Self::Bind => "Bind",
+            Self::Closed => "Closed",
+            Self::Timeout => "Timeout",
+            Self::Cancelled => "Cancelled",
+            Self::NotFound => "NotFound",
+            Self::Unreachable => "Unreachable",
+            Self::Protocol => "Protocol",
+            Self::Invalid => "Invalid",
+            Self::TooLarge => "TooLarge",
+            Self::Busy => "Busy",
+            Self::Io => "Io",
+            Self::Internal => "Internal",
+        }
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// An error: its kind, and a message that names what was wrong, the value, and
+/// what to do.
+#[derive(Clone, Debug)]
+pub struct Error {
+    kind: ErrorKind,
+    message: Box<str>,
+    source: Option<Arc<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Error {
+    /// An error of this kind.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into().into(), source: None }
+    }
+
+    /// The same error, with its cause.
+    pub fn with_source(
+        mut self,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        self.source = Some(source.into().into());
+        self
+    }
+
+    /// A configuration field, its value, and what is accepted instead.
+    pub fn config(field: &str, value: impl fmt::Debug, accepted: impl fmt::Display) -> Self {
+        Self::new(ErrorKind::Config, format!("{field}: {value:?} is not accepted: {accepted}"))
+    }
+
+    /// The node, or a service of it, is closed.
+    pub fn closed(what: &str) -> Self {
+        Self::new(ErrorKind::Closed, format!("the {what} is closed"))
+    }
+
+    /// What kind of error it is.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// What was wrong, the value, and what to do.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|e| e as _)
+    }
+}
+
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Self {
+        Self::new(ErrorKind::Io, error.to_string()).with_source(error)
+    }
+}

@@ -1,0 +1,126 @@
+//! What happens to a node, and the bus that carries it to listeners.
+
+use crate::{Error, PeerInfo, Result, cluster::Record};
+use libp2p::{Multiaddr, PeerId};
+use tokio::sync::broadcast;
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The node listens at these addresses, each with its `/p2p/<id>`. Comes
+    /// again when they change.
+    Listening {
+        /// The node's own id.
+        peer: PeerId,
+        /// All addresses at which it can be reached.
+        addrs: Vec<Multiaddr>,
+    },
+    /// A peer came into the cluster view.
+    PeerJoined {
+        /// What it says of itself.
+        record: Record,
+    },
+    /// A peer said something new: its host, meta, server number or TTL changed.
+    PeerUpdated {
+        /// What it says of itself now.
+        record: Record,
+    },
+    /// A peer is no longer in the cluster view.
+    PeerLeft {
+        /// The peer.
+        peer: PeerId,
+        /// Why.
+        reason: LeaveReason,
+    },
+    /// Discovery found a peer.
+    PeersFound {
+        /// The boot address that led to it.
+        source: String,
+        /// The peer.
+        peer: PeerInfo,
+    },
+    /// The peer-exchange view holds other peers than before.
+    ViewChanged {
+        /// The peers it holds now.
+        peers: Vec<PeerId>,
+    },
+    /// The first connection to a peer was made.
+    Connected {
+        /// The peer.
+        peer: PeerId,
+    },
+    /// The last connection to a peer was closed.
+    Disconnected {
+        /// The peer.
+        peer: PeerId,
+    },
+    /// The listener was too slow: the oldest events were dropped.
+    Dropped {
+        /// How many.
+        count: u64,
+    },
+}
+
+/// Why a peer is no longer in the cluster view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LeaveReason {
+    /// It said goodbye.
+    Left,
+    /// Its TTL passed without a heartbeat.
+    Expired,
+}
+
+impl LeaveReason {
+    /// The reason's name, as in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Left => "left",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+/// Carries events to any number of listeners. Each has a bounded queue, whose
+/// oldest events are dropped when it overflows. Clones share the listeners.
+#[derive(Clone, Debug)]
+pub(crate) struct EventBus(broadcast::Sender<Event>);
+
+impl EventBus {
+    /// Events that a listener may lag behind before it loses the oldest.
+    pub(crate) const CAPACITY: usize = 4096;
+
+    pub(crate) fn emit(&self, event: Event) {
+        // Nobody listening is no error.
+        let _ = self.0.send(event);
+    }
+
+    pub(crate) fn subscribe(&self) -> Events {
+        Events(self.0.subscribe())
+    }
+}
+
+impl Default for EventBus {
+    fn default() -> Self {
+        Self(broadcast::Sender::new(Self::CAPACITY))
+    }
+}
+
+/// The events of a node, from the moment of subscribing.
+#[derive(Debug)]
+pub struct Events(broadcast::Receiver<Event>);
+
+impl Events {
+    /// The next event; [`Event::Dropped`] if some were lost before it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed) after the last event of
+    /// a closed node.
+    pub async fn next(&mut self) -> Result<Event> {
+        match self.0.recv().await {
+            Ok(event) => Ok(event),
+            Err(broadcast::error::RecvError::Lagged(count)) => Ok(Event::Dropped { count }),
+            Err(broadcast::error::RecvError::Closed) => Err(Error::closed("node")),
+        }
+    }
+}

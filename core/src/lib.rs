@@ -1,0 +1,28 @@
+//! CASM, cluster assembly: programs find each other on a network, stay
+//! connected, and share a live, queryable picture of who is there, with no
+//! server.
+//!
+//! Three things hold everywhere in this crate: membership is dynamic; queries
+//! are local and may be stale; what comes from the network is signed and
+//! validated before anyone sees it.
+
+pub mod boot;
+pub mod cluster;
+pub mod error;
+pub mod event;
+mod host;
+pub mod metrics;
+pub mod namespace;
+pub mod pex;
+mod pubsub;
+pub mod record;
+pub mod rpc;
+mod schema;
+mod scope;
+
+pub use cluster::Record;
+pub use error::{Error, ErrorKind, Result};
+pub use event::{Event, Events, LeaveReason};
+pub use libp2p::{Multiaddr, PeerId, identity::Keypair};
+pub use namespace::Namespace;
+pub use record::PeerInfo;

@@ -1,0 +1,107 @@
+//! Counters and gauges of a node, in one OpenMetrics registry.
+//!
+//! Each service takes the counters that it counts in; a reason is a label, so
+//! that a new reason needs no new metric.
+
+use prometheus_client::{
+    encoding::text::encode,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+use std::sync::{Arc, Mutex};
+
+/// A counter per value of one label.
+pub(crate) type ByLabel = Family<[(&'static str, &'static str); 1], Counter>;
+
+/// The metrics of one node. Clones share their values.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    registry: Arc<Mutex<Registry>>,
+    /// Boot datagrams received, by verdict.
+    pub(crate) boot_received: ByLabel,
+    /// Boot datagrams sent, by kind.
+    pub(crate) boot_sent: ByLabel,
+    /// Heartbeats received, by verdict.
+    pub(crate) heartbeats: ByLabel,
+    /// Rounds of peer exchange, by outcome.
+    pub(crate) pex_rounds: ByLabel,
+    /// Records received in peer exchange, by verdict.
+    pub(crate) pex_records: ByLabel,
+    /// Events that a slow consumer lost, by queue.
+    pub(crate) dropped: ByLabel,
+    /// Peers in the cluster view.
+    pub(crate) cluster_peers: Gauge,
+    /// Connected peers.
+    pub(crate) connections: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let metrics = Self {
+            registry: Arc::new(Mutex::new(Registry::with_prefix("casm"))),
+            boot_received: Family::default(),
+            boot_sent: Family::default(),
+            heartbeats: Family::default(),
+            pex_rounds: Family::default(),
+            pex_records: Family::default(),
+            dropped: Family::default(),
+            cluster_peers: Gauge::default(),
+            connections: Gauge::default(),
+        };
+        for (name, help, family) in [
+            ("boot_received", "Boot datagrams received, by verdict", &metrics.boot_received),
+            ("boot_sent", "Boot datagrams sent, by kind", &metrics.boot_sent),
+            ("heartbeats", "Heartbeats received, by verdict", &metrics.heartbeats),
+            ("pex_rounds", "Rounds of peer exchange, by outcome", &metrics.pex_rounds),
+            ("pex_records", "Records received in peer exchange, by verdict", &metrics.pex_records),
+            ("dropped", "Events lost to a slow consumer, by queue", &metrics.dropped),
+        ] {
+            metrics.register(name, help, family.clone());
+        }
+        metrics.register(
+            "cluster_peers",
+            "Peers in the cluster view",
+            metrics.cluster_peers.clone(),
+        );
+        metrics.register("connections", "Connected peers", metrics.connections.clone());
+        metrics
+    }
+}
+
+impl Metrics {
+    /// Adds a metric of a service to the registry.
+    pub(crate) fn register(
+        &self,
+        name: &str,
+        help: &str,
+        metric: impl prometheus_client::registry::Metric,
+    ) {
+        self.registry.lock().expect("no panic under this lock").register(name, help, metric);
+    }
+
+    /// All metrics in the OpenMetrics text format.
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        let registry = self.registry.lock().expect("no panic under this lock");
+        encode(&mut text, &registry).expect("writing to a string does not fail");
+        text
+    }
+}
+
+/// The label of a family counted by verdict.
+pub(crate) const fn verdict(name: &'static str) -> [(&'static str, &'static str); 1] {
+    [("verdict", name)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_by_verdict_is_in_the_text() {
+        let metrics = Metrics::default();
+        metrics.heartbeats.get_or_create(&verdict("accepted")).inc_by(3);
+        let text = metrics.encode();
+        assert!(text.contains("casm_heartbeats_total{verdict=\"accepted\"} 3"), "{text}");
+    }
+}

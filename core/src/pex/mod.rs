@@ -1,0 +1,1 @@
+//! Peer exchange: the random, self-healing overlay.

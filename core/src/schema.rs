@@ -1,0 +1,12 @@
+//! The Rust generated from `core/schema/*.capnp` by `cargo xtask codegen`.
+#![allow(missing_docs, unreachable_pub, dead_code, clippy::all)]
+
+#[rustfmt::skip]
+#[path = "../schema/boot_capnp.rs"]
+pub mod boot_capnp;
+#[rustfmt::skip]
+#[path = "../schema/cluster_capnp.rs"]
+pub mod cluster_capnp;
+#[rustfmt::skip]
+#[path = "../schema/pex_capnp.rs"]
+pub mod pex_capnp;

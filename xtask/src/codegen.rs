@@ -1,0 +1,84 @@
+//! Generates the Rust code of our Cap'n Proto schemas. The result is checked
+//! in, so that building CASM needs no Cap'n Proto tools.
+
+use anyhow::{Context, Result, bail, ensure};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Fail if the checked-in code is not what the schemas generate.
+    #[arg(long)]
+    check: bool,
+}
+
+const SCHEMAS: [&str; 3] = ["boot", "cluster", "pex"];
+
+pub fn run(args: &Args) -> Result<()> {
+    ensure_capnp()?;
+    let schema_dir = workspace().join("core/schema");
+    let out = std::env::temp_dir().join(format!("casm-codegen-{}", std::process::id()));
+    std::fs::create_dir_all(&out)?;
+    let result = generate(&schema_dir, &out).and_then(|()| install(&out, &schema_dir, args.check));
+    std::fs::remove_dir_all(&out)?;
+    result
+}
+
+fn generate(schema_dir: &Path, out: &Path) -> Result<()> {
+    let mut command = capnpc::CompilerCommand::new();
+    command.src_prefix(schema_dir).output_path(out).default_parent_module(vec!["schema".into()]);
+    for name in SCHEMAS {
+        command.file(schema_dir.join(format!("{name}.capnp")));
+    }
+    command.run().context("the Cap'n Proto compiler refused a schema")
+}
+
+fn install(out: &Path, schema_dir: &Path, check: bool) -> Result<()> {
+    for name in SCHEMAS {
+        let file = format!("{name}_capnp.rs");
+        let new = std::fs::read_to_string(out.join(&file))?;
+        let target = schema_dir.join(&file);
+        if check {
+            let old = std::fs::read_to_string(&target).unwrap_or_default();
+            ensure!(
+                old == new,
+                "{} is out of date: run `cargo xtask codegen` and commit the result",
+                target.display()
+            );
+        } else {
+            std::fs::write(target, new)?;
+        }
+    }
+    println!(
+        "codegen: {} schemas {}",
+        SCHEMAS.len(),
+        if check { "are up to date" } else { "written" }
+    );
+    Ok(())
+}
+
+/// The compiler, and the standard schemas it reads for `-> stream`.
+fn ensure_capnp() -> Result<()> {
+    let there = Command::new("capnp").arg("--version").output().is_ok_and(|o| o.status.success())
+        && Path::new("/usr/include/capnp/stream.capnp").exists();
+    if there {
+        return Ok(());
+    }
+    println!("codegen: installing the Debian packages capnproto and libcapnp-dev");
+    let status = Command::new("sh")
+        .args([
+            "-c",
+            "apt-get update -qq && apt-get install -y -qq capnproto libcapnp-dev >/dev/null",
+        ])
+        .status()?;
+    if !status.success() {
+        bail!(
+            "capnproto could not be installed: install `capnp` and its standard schemas yourself"
+        );
+    }
+    Ok(())
+}
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace").into()
+}
