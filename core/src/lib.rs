@@ -11,6 +11,7 @@ pub mod cluster;
 pub mod error;
 pub mod event;
 mod host;
+pub mod identity;
 pub mod metrics;
 pub mod namespace;
 pub mod pex;
