@@ -1,1 +1,252 @@
-//! The libp2p host.
+//! The libp2p host: one task owns the swarm; everyone else holds a [`Host`].
+//!
+//! `swarm` builds the transports and behaviours, `task` runs them, `topics`
+//! joins gossipsub to the seam of `pubsub`, `addrs` keeps the list of addresses
+//! and the signed record made of it.
+
+mod addrs;
+mod swarm;
+mod task;
+#[cfg(test)]
+mod tests;
+mod topics;
+
+use crate::{
+    Error, ErrorKind, PeerInfo, Result,
+    event::EventBus,
+    metrics::Metrics,
+    pubsub::{Topic, TopicCommand, TopicEvent},
+    record::SignedRecord,
+    scope::Scope,
+};
+use libp2p::{Multiaddr, PeerId, Stream, StreamProtocol, gossipsub::IdentTopic, identity::Keypair};
+use libp2p_stream::{IncomingStreams, OpenStreamError};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Limits on what a host spends on its peers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// Established connections, both directions together. Default 512.
+    pub connections: u32,
+    /// Established connections with one peer. Default 4.
+    pub connections_per_peer: u32,
+    /// Connections being set up, in each direction. Default 128.
+    pub pending: u32,
+    /// Fraction of the machine's memory which this process may use before new
+    /// connections are refused, 0 to 1. Default 0.9.
+    pub memory: f64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: 512, connections_per_peer: 4, pending: 128, memory: 0.9 }
+    }
+}
+
+/// How long a stream may take to open.
+const OPEN_STREAM: Duration = Duration::from_secs(10);
+/// Commands that may wait for the swarm's task.
+const COMMANDS: usize = 256;
+/// Events of one topic that may wait for its service.
+const TOPIC_EVENTS: usize = 1024;
+
+/// A handle to the host. Clones are cheap.
+#[derive(Clone)]
+pub(crate) struct Host {
+    key: Keypair,
+    id: PeerId,
+    commands: mpsc::Sender<Command>,
+    streams: libp2p_stream::Control,
+    connected: Connected,
+    addrs: watch::Receiver<Arc<[Multiaddr]>>,
+    record: watch::Receiver<SignedRecord>,
+}
+
+/// The peers that are connected now, shared by the task and the handles.
+#[derive(Clone, Default)]
+struct Connected(Arc<Mutex<BTreeSet<PeerId>>>);
+
+impl Connected {
+    fn with<T>(&self, f: impl FnOnce(&mut BTreeSet<PeerId>) -> T) -> T {
+        f(&mut self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+}
+
+enum Command {
+    Dial {
+        info: PeerInfo,
+        reply: oneshot::Sender<Result<()>>,
+    },
+    DialAddr {
+        addr: Multiaddr,
+        reply: oneshot::Sender<Result<PeerId>>,
+    },
+    Disconnect {
+        peer: PeerId,
+    },
+    Join {
+        topic: IdentTopic,
+        commands: mpsc::Receiver<TopicCommand>,
+        events: mpsc::Sender<TopicEvent>,
+    },
+}
+
+impl Host {
+    /// Starts a host that listens at these addresses; unspecified ones expand
+    /// to those of every interface, and follow it as interfaces come and go.
+    ///
+    /// # Errors
+    /// `Bind` if a socket cannot be bound, with the address in the message.
+    pub(crate) async fn start(
+        key: Keypair,
+        listen: &[Multiaddr],
+        limits: &Limits,
+        metrics: &Metrics,
+        events: EventBus,
+        scope: &Scope,
+    ) -> Result<Self> {
+        let id = key.public().to_peer_id();
+        let mut swarm = swarm::build(&key, limits)?;
+        let streams = swarm.behaviour().streams.new_control();
+        swarm::listen(&mut swarm, listen).await?;
+
+        let (commands, command_receiver) = mpsc::channel(COMMANDS);
+        let connected = Connected::default();
+        let (book, addrs, record) = addrs::AddressBook::new(key.clone(), &swarm, events.clone())?;
+        let task = task::Task::new(
+            swarm,
+            command_receiver,
+            book,
+            connected.clone(),
+            events,
+            metrics.clone(),
+        );
+        let ending = scope.clone();
+        scope.spawn_graceful(async move { task.run(&ending).await });
+        Ok(Self { key, id, commands, streams, connected, addrs, record })
+    }
+
+    pub(crate) fn id(&self) -> PeerId {
+        self.id
+    }
+
+    pub(crate) fn key(&self) -> &Keypair {
+        &self.key
+    }
+
+    /// The addresses at which the node can be reached, the most useful first,
+    /// without `/p2p/<id>`.
+    pub(crate) fn addrs(&self) -> watch::Receiver<Arc<[Multiaddr]>> {
+        self.addrs.clone()
+    }
+
+    /// The signed record of those addresses.
+    pub(crate) fn record(&self) -> watch::Receiver<SignedRecord> {
+        self.record.clone()
+    }
+
+    /// The peers that are connected now, in the order of their ids.
+    pub(crate) fn connected(&self) -> Vec<PeerId> {
+        self.connected.with(|peers| peers.iter().copied().collect())
+    }
+
+    pub(crate) fn is_connected(&self, peer: &PeerId) -> bool {
+        self.connected.with(|peers| peers.contains(peer))
+    }
+
+    /// Connects to a peer, unless it is connected already.
+    ///
+    /// # Errors
+    /// `Unreachable`, with what each address answered.
+    pub(crate) async fn connect(&self, info: &PeerInfo) -> Result<()> {
+        if self.is_connected(&info.id) {
+            return Ok(());
+        }
+        let info = info.clone();
+        self.ask(|reply| Command::Dial { info, reply }).await?
+    }
+
+    /// Connects to whoever answers at an address, which may end in
+    /// `/p2p/<id>`, and says who it is.
+    ///
+    /// # Errors
+    /// `Unreachable`, with what the address answered.
+    pub(crate) async fn connect_addr(&self, addr: Multiaddr) -> Result<PeerId> {
+        self.ask(|reply| Command::DialAddr { addr, reply }).await?
+    }
+
+    /// Closes all connections to a peer.
+    pub(crate) async fn disconnect(&self, peer: PeerId) {
+        // A closed host has no connections left.
+        let _ = self.commands.send(Command::Disconnect { peer }).await;
+    }
+
+    /// Opens a stream to a connected peer.
+    ///
+    /// # Errors
+    /// `Protocol` if the peer doesn't speak it, `Unreachable` if the stream
+    /// cannot be opened, `Timeout` after 10 s.
+    pub(crate) async fn open_stream(
+        &self,
+        peer: PeerId,
+        protocol: StreamProtocol,
+    ) -> Result<Stream> {
+        if !self.is_connected(&peer) {
+            return Err(Error::new(
+                ErrorKind::Unreachable,
+                format!("no connection to {peer}: connect to it first"),
+            ));
+        }
+        let mut control = self.streams.clone();
+        match tokio::time::timeout(OPEN_STREAM, control.open_stream(peer, protocol.clone())).await {
+            Err(_) => Err(Error::new(
+                ErrorKind::Timeout,
+                format!("{peer} did not open a stream for {protocol} within 10 s"),
+            )),
+            Ok(Err(OpenStreamError::UnsupportedProtocol(_))) => {
+                Err(Error::new(ErrorKind::Protocol, format!("{peer} does not speak {protocol}")))
+            }
+            Ok(Err(e)) => Err(Error::new(
+                ErrorKind::Unreachable,
+                format!("no stream for {protocol} to {peer}: {e}"),
+            )),
+            Ok(Ok(stream)) => Ok(stream),
+        }
+    }
+
+    /// Takes the incoming streams of a protocol, until what is given back is
+    /// dropped.
+    ///
+    /// # Errors
+    /// `Busy` if somebody takes them already.
+    pub(crate) fn accept(&self, protocol: StreamProtocol) -> Result<IncomingStreams> {
+        self.streams.clone().accept(protocol.clone()).map_err(|_| {
+            Error::new(ErrorKind::Busy, format!("the protocol {protocol} is served already"))
+        })
+    }
+
+    /// Subscribes to a topic.
+    ///
+    /// # Errors
+    /// `Closed` after the host has closed.
+    pub(crate) async fn join(&self, topic: &str) -> Result<Topic> {
+        let (command_sender, commands) = mpsc::channel(COMMANDS);
+        let (events, event_receiver) = mpsc::channel(TOPIC_EVENTS);
+        self.commands
+            .send(Command::Join { topic: IdentTopic::new(topic), commands, events })
+            .await
+            .map_err(|_| Error::closed("node"))?;
+        Ok(Topic::new(command_sender, event_receiver))
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.map_err(|_| Error::closed("node"))?;
+        answer.await.map_err(|_| Error::closed("node"))
+    }
+}

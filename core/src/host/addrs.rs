@@ -1,0 +1,119 @@
+//! Where the node can be reached, and the signed record that says so.
+
+use crate::{
+    Result,
+    event::{Event, EventBus},
+    record::{SignedRecord, unix_nanos},
+};
+use libp2p::{Multiaddr, Swarm, identity::Keypair, multiaddr::Protocol, swarm::NetworkBehaviour};
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// Keeps the list of addresses and the record in step with the swarm.
+pub(super) struct AddressBook {
+    key: Keypair,
+    addrs: watch::Sender<Arc<[Multiaddr]>>,
+    record: watch::Sender<SignedRecord>,
+    events: EventBus,
+}
+
+type Watches = (AddressBook, watch::Receiver<Arc<[Multiaddr]>>, watch::Receiver<SignedRecord>);
+
+impl AddressBook {
+    pub(super) fn new<B: NetworkBehaviour>(
+        key: Keypair,
+        swarm: &Swarm<B>,
+        events: EventBus,
+    ) -> Result<Watches> {
+        let now = current(swarm);
+        let (record, record_watch) = watch::channel(SignedRecord::sign(&key, &now, unix_nanos())?);
+        let (addrs, addrs_watch) = watch::channel(Arc::from(now));
+        Ok((Self { key, addrs, record, events }, addrs_watch, record_watch))
+    }
+
+    /// Looks at the swarm's addresses again, and signs a new record if they
+    /// have changed.
+    pub(super) fn refresh<B: NetworkBehaviour>(&mut self, swarm: &Swarm<B>) {
+        let now = current(swarm);
+        if now[..] == self.addrs.borrow()[..] {
+            return;
+        }
+        let seq = unix_nanos().max(self.record.borrow().seq().saturating_add(1));
+        match SignedRecord::sign(&self.key, &now, seq) {
+            Ok(record) => self.record.send_replace(record),
+            Err(error) => return tracing::error!(%error, "the addresses could not be signed"),
+        };
+        self.addrs.send_replace(Arc::from(now));
+        self.announce();
+    }
+
+    /// Tells listeners the current addresses.
+    pub(super) fn announce(&self) {
+        let record = self.record.borrow();
+        let peer = record.peer();
+        let addrs =
+            self.addrs.borrow().iter().map(|a| a.clone().with(Protocol::P2p(peer))).collect();
+        self.events.emit(Event::Listening { peer, addrs });
+    }
+}
+
+/// The swarm's addresses, the most useful first: those that were confirmed from
+/// outside, then those of the network, then loopback.
+fn current<B: NetworkBehaviour>(swarm: &Swarm<B>) -> Vec<Multiaddr> {
+    let mut addrs: Vec<Multiaddr> =
+        swarm.external_addresses().chain(swarm.listeners()).cloned().collect();
+    addrs.sort_by_cached_key(rank);
+    addrs.dedup();
+    addrs.retain(|addr| rank(addr).0 < UNUSABLE);
+    addrs
+}
+
+const UNUSABLE: u8 = 4;
+
+/// How useful an address is to somebody else, the least number first; the text
+/// makes the order stable.
+fn rank(addr: &Multiaddr) -> (u8, u8, String) {
+    let network = match addr.iter().next() {
+        Some(Protocol::Ip4(ip)) if ip.is_loopback() => 3,
+        Some(Protocol::Ip4(ip)) if ip.is_link_local() => 2,
+        Some(Protocol::Ip4(ip)) if ip.is_private() => 1,
+        Some(Protocol::Ip6(ip)) if ip.is_loopback() => 3,
+        // Means nothing without the asker's own zone.
+        Some(Protocol::Ip6(ip)) if ip.is_unicast_link_local() => UNUSABLE,
+        Some(Protocol::Ip6(ip)) if ip.is_unique_local() => 1,
+        _ => 0,
+    };
+    let transport = u8::from(addr.iter().any(|p| matches!(p, Protocol::QuicV1)));
+    (network, transport, addr.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_useful_address_comes_first() {
+        let mut addrs: Vec<Multiaddr> = [
+            "/ip4/127.0.0.1/tcp/1",
+            "/ip4/10.0.0.1/udp/1/quic-v1",
+            "/ip6/fe80::1/tcp/1",
+            "/ip4/10.0.0.1/tcp/1",
+            "/ip4/8.8.8.8/tcp/1",
+        ]
+        .map(|a| a.parse().unwrap())
+        .into();
+        addrs.sort_by_cached_key(rank);
+        let order: Vec<String> = addrs.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            order,
+            [
+                "/ip4/8.8.8.8/tcp/1",
+                "/ip4/10.0.0.1/tcp/1",
+                "/ip4/10.0.0.1/udp/1/quic-v1",
+                "/ip4/127.0.0.1/tcp/1",
+                "/ip6/fe80::1/tcp/1",
+            ]
+        );
+        assert_eq!(rank(&addrs[4]).0, UNUSABLE);
+    }
+}

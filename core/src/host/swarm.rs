@@ -1,0 +1,170 @@
+//! Transports and behaviours.
+
+use super::{Limits, topics::KeepSigned};
+use crate::{Error, ErrorKind, Result};
+use futures::StreamExt;
+use libp2p::{
+    Multiaddr, Swarm, SwarmBuilder, connection_limits, dns,
+    gossipsub::{self, MessageAuthenticity, MessageId, ValidationMode},
+    identify,
+    identity::Keypair,
+    memory_connection_limits,
+    multiaddr::Protocol,
+    noise, ping,
+    swarm::{NetworkBehaviour, SwarmEvent},
+    tcp, tls, yamux,
+};
+use std::{convert::Infallible, net::IpAddr, time::Duration};
+
+/// A connection is kept until one side closes it: which ones are worth keeping
+/// is for the connection keeper to say, not for a timer.
+const NEVER_IDLE: Duration = Duration::from_secs(365 * 24 * 3600);
+/// A dead peer is noticed after one interval and one timeout.
+const PING_INTERVAL: Duration = Duration::from_secs(10);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// As Go's pubsub.
+const MAX_MESSAGE: usize = 1 << 20;
+/// Messages that may wait for one connection: a slow peer loses the rest.
+const CONNECTION_QUEUE: usize = 2048;
+
+pub(super) type Gossipsub = gossipsub::Behaviour<KeepSigned>;
+
+#[derive(NetworkBehaviour)]
+pub(super) struct Behaviour {
+    limits: connection_limits::Behaviour,
+    memory: memory_connection_limits::Behaviour,
+    ping: ping::Behaviour,
+    identify: identify::Behaviour,
+    pub(super) gossipsub: Gossipsub,
+    pub(super) streams: libp2p_stream::Behaviour,
+}
+
+/// A swarm that doesn't listen yet.
+pub(super) fn build(key: &Keypair, limits: &Limits) -> Result<Swarm<Behaviour>> {
+    let behaviour = behaviour(key, limits)?;
+    let (resolver, options) = resolver();
+    let swarm = SwarmBuilder::with_existing_identity(key.clone())
+        .with_tokio()
+        .with_tcp(
+            tcp::Config::new().nodelay(true),
+            (noise::Config::new, tls::Config::new),
+            yamux::Config::default,
+        )
+        .map_err(|e| Error::new(ErrorKind::Internal, format!("encryption: {e}")))?
+        .with_quic()
+        .with_dns_config(resolver, options)
+        .with_behaviour(|_| behaviour)
+        .unwrap_or_else(|never: Infallible| match never {})
+        .with_swarm_config(|config| config.with_idle_connection_timeout(NEVER_IDLE))
+        .build();
+    Ok(swarm)
+}
+
+/// The system's resolver; without one (no `/etc/resolv.conf`), a node still
+/// runs and names don't resolve.
+fn resolver() -> (dns::ResolverConfig, dns::ResolverOpts) {
+    hickory_resolver::system_conf::read_system_conf().unwrap_or_else(|error| {
+        tracing::warn!(%error, "no DNS configuration: names will not resolve");
+        (dns::ResolverConfig::default(), dns::ResolverOpts::default())
+    })
+}
+
+fn behaviour(key: &Keypair, limits: &Limits) -> Result<Behaviour> {
+    let connections = connection_limits::ConnectionLimits::default()
+        .with_max_pending_incoming(Some(limits.pending))
+        .with_max_pending_outgoing(Some(limits.pending))
+        .with_max_established(Some(limits.connections))
+        .with_max_established_per_peer(Some(limits.connections_per_peer));
+    let identify = identify::Config::new("casm/0.0.0".into(), key.public())
+        .with_agent_version(concat!("casm/", env!("CARGO_PKG_VERSION")).into())
+        .with_push_listen_addr_updates(true);
+    Ok(Behaviour {
+        limits: connection_limits::Behaviour::new(connections),
+        memory: memory_connection_limits::Behaviour::with_max_percentage(limits.memory),
+        ping: ping::Behaviour::new(
+            ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PING_TIMEOUT),
+        ),
+        identify: identify::Behaviour::new(identify),
+        gossipsub: gossipsub(key)?,
+        streams: libp2p_stream::Behaviour::new(),
+    })
+}
+
+/// Gossipsub as Go's nodes speak it: strict signing, the message id made of
+/// raw bytes, and every message waiting for a verdict before it is relayed.
+fn gossipsub(key: &Keypair) -> Result<Gossipsub> {
+    let config = gossipsub::ConfigBuilder::default()
+        .validation_mode(ValidationMode::Strict)
+        .validate_messages()
+        .message_id_fn(|message| {
+            let mut id = message.source.map_or_else(Vec::new, |peer| peer.to_bytes());
+            id.extend(message.sequence_number.unwrap_or_default().to_be_bytes());
+            MessageId(id)
+        })
+        .max_transmit_size(MAX_MESSAGE)
+        .connection_handler_queue_len(CONNECTION_QUEUE)
+        .flood_publish(false)
+        .build()
+        .map_err(|e| Error::new(ErrorKind::Internal, format!("gossipsub: {e}")))?;
+    Gossipsub::new_with_transform(MessageAuthenticity::Signed(key.clone()), config, KeepSigned)
+        .map_err(|e| Error::new(ErrorKind::Internal, format!("gossipsub: {e}")))
+}
+
+/// Listens at every address, and waits until each has a socket (an unspecified
+/// one may have several).
+pub(super) async fn listen(swarm: &mut Swarm<Behaviour>, addrs: &[Multiaddr]) -> Result<()> {
+    let mut waiting = std::collections::HashMap::new();
+    for addr in addrs {
+        ensure_free(addr).map_err(|e| bind_error(addr, &e))?;
+        let id = swarm.listen_on(addr.clone()).map_err(|e| bind_error(addr, &e))?;
+        waiting.insert(id, addr);
+    }
+    while !waiting.is_empty() {
+        match swarm.select_next_some().await {
+            SwarmEvent::NewListenAddr { listener_id, .. } => {
+                waiting.remove(&listener_id);
+            }
+            SwarmEvent::ListenerClosed { listener_id, reason: Err(e), .. } => {
+                if let Some(addr) = waiting.remove(&listener_id) {
+                    return Err(bind_error(addr, &e));
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// libp2p shares a TCP port (`SO_REUSEPORT`) with whoever has it already, which
+/// would split the connections among two programs. So a fixed port is first
+/// bound without sharing.
+fn ensure_free(addr: &Multiaddr) -> std::io::Result<()> {
+    let mut parts = addr.iter();
+    let ip: IpAddr = match parts.next() {
+        Some(Protocol::Ip4(ip)) => ip.into(),
+        Some(Protocol::Ip6(ip)) => ip.into(),
+        _ => return Ok(()),
+    };
+    match parts.next() {
+        Some(Protocol::Tcp(port)) if port != 0 => std::net::TcpListener::bind((ip, port)).map(drop),
+        _ => Ok(()),
+    }
+}
+
+fn bind_error(addr: &Multiaddr, error: &dyn std::error::Error) -> Error {
+    let supported = addr.iter().any(|p| matches!(p, Protocol::Tcp(_) | Protocol::QuicV1));
+    if !supported {
+        return Error::new(
+            ErrorKind::Address,
+            format!(
+                "cannot listen at {addr}: write an address such as /ip4/0.0.0.0/tcp/0 or /ip4/0.0.0.0/udp/0/quic-v1"
+            ),
+        );
+    }
+    Error::new(
+        ErrorKind::Bind,
+        format!(
+            "cannot listen at {addr}: {error}; choose a free port (0 takes any) and an address of this machine"
+        ),
+    )
+}

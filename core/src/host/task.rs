@@ -1,0 +1,231 @@
+//! The task that owns the swarm.
+
+use super::{
+    Command, Connected,
+    addrs::AddressBook,
+    swarm::{Behaviour, BehaviourEvent},
+    topics::Topics,
+};
+use crate::{
+    Error, ErrorKind, PeerInfo, Result,
+    event::{Event, EventBus},
+    metrics::Metrics,
+    scope::Scope,
+};
+use futures::StreamExt;
+use libp2p::{
+    Multiaddr, PeerId, Swarm, identify, ping,
+    swarm::{
+        ConnectionId, DialError, SwarmEvent,
+        dial_opts::{DialOpts, PeerCondition},
+    },
+};
+use std::{collections::HashMap, future::poll_fn, time::Duration};
+use tokio::sync::{mpsc, oneshot};
+
+/// How long a closing host goes on sending what is queued, and how long it
+/// waits for its connections to close after that.
+const FLUSH: Duration = Duration::from_millis(200);
+const DISCONNECT: Duration = Duration::from_millis(300);
+
+/// Who waits for a dial.
+enum Waiting {
+    Peer(oneshot::Sender<Result<()>>),
+    Addr(oneshot::Sender<Result<PeerId>>),
+}
+
+pub(super) struct Task {
+    swarm: Swarm<Behaviour>,
+    commands: mpsc::Receiver<Command>,
+    topics: Topics,
+    dials: HashMap<ConnectionId, Waiting>,
+    book: AddressBook,
+    connected: Connected,
+    events: EventBus,
+    metrics: Metrics,
+}
+
+impl Task {
+    pub(super) fn new(
+        swarm: Swarm<Behaviour>,
+        commands: mpsc::Receiver<Command>,
+        book: AddressBook,
+        connected: Connected,
+        events: EventBus,
+        metrics: Metrics,
+    ) -> Self {
+        let topics = Topics::new(metrics.clone());
+        Self { swarm, commands, topics, dials: HashMap::new(), book, connected, events, metrics }
+    }
+
+    pub(super) async fn run(mut self, scope: &Scope) {
+        self.book.announce();
+        loop {
+            tokio::select! {
+                () = scope.cancelled() => break,
+                () = self.step() => {}
+            }
+        }
+        self.finish().await;
+    }
+
+    async fn step(&mut self) {
+        let topics = &mut self.topics;
+        tokio::select! {
+            event = self.swarm.select_next_some() => self.on_swarm(event),
+            Some(command) = self.commands.recv() => self.on_command(command),
+            (topic, command) = poll_fn(|cx| topics.poll_command(cx)) => {
+                self.topics.on_command(&mut self.swarm.behaviour_mut().gossipsub, topic, command);
+            }
+        }
+    }
+
+    /// Sends what is queued (a last heartbeat above all), and closes the
+    /// connections, so that peers notice at once.
+    async fn finish(mut self) {
+        self.commands.close();
+        if self.swarm.network_info().num_peers() == 0 {
+            return;
+        }
+        let _ = tokio::time::timeout(FLUSH, async {
+            loop {
+                self.step().await;
+            }
+        })
+        .await;
+        let peers: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
+        for peer in peers {
+            let _ = self.swarm.disconnect_peer_id(peer);
+        }
+        let _ = tokio::time::timeout(DISCONNECT, async {
+            while self.swarm.network_info().num_peers() > 0 {
+                let event = self.swarm.select_next_some().await;
+                self.on_swarm(event);
+            }
+        })
+        .await;
+    }
+
+    fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Dial { info, reply } => self.dial(info, reply),
+            Command::DialAddr { addr, reply } => self.dial_addr(addr, reply),
+            Command::Disconnect { peer } => {
+                // An error means that it is disconnected.
+                let _ = self.swarm.disconnect_peer_id(peer);
+            }
+            Command::Join { topic, commands, events } => {
+                let gossipsub = &mut self.swarm.behaviour_mut().gossipsub;
+                self.topics.join(gossipsub, topic, commands, events);
+            }
+        }
+    }
+
+    fn dial(&mut self, info: PeerInfo, reply: oneshot::Sender<Result<()>>) {
+        let options = DialOpts::peer_id(info.id)
+            .addresses(info.addrs)
+            .extend_addresses_through_behaviour()
+            .condition(PeerCondition::Disconnected)
+            .build();
+        let connection = options.connection_id();
+        match self.swarm.dial(options) {
+            Ok(()) => {
+                self.dials.insert(connection, Waiting::Peer(reply));
+            }
+            // Connected meanwhile.
+            Err(DialError::DialPeerConditionFalse(_)) => {
+                let _ = reply.send(Ok(()));
+            }
+            Err(error) => {
+                let _ = reply.send(Err(unreachable(&info.id.to_string(), &error)));
+            }
+        }
+    }
+
+    fn dial_addr(&mut self, addr: Multiaddr, reply: oneshot::Sender<Result<PeerId>>) {
+        let options = DialOpts::from(addr.clone());
+        if let Some(peer) = options.get_peer_id().filter(|peer| self.swarm.is_connected(peer)) {
+            let _ = reply.send(Ok(peer));
+            return;
+        }
+        let connection = options.connection_id();
+        match self.swarm.dial(options) {
+            Ok(()) => {
+                self.dials.insert(connection, Waiting::Addr(reply));
+            }
+            Err(error) => {
+                let _ = reply.send(Err(unreachable(&addr.to_string(), &error)));
+            }
+        }
+    }
+
+    fn on_swarm(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::Behaviour(event) => self.on_behaviour(event),
+            SwarmEvent::NewListenAddr { .. }
+            | SwarmEvent::ExpiredListenAddr { .. }
+            | SwarmEvent::ListenerClosed { .. }
+            | SwarmEvent::ExternalAddrConfirmed { .. }
+            | SwarmEvent::ExternalAddrExpired { .. } => self.book.refresh(&self.swarm),
+            SwarmEvent::ConnectionEstablished {
+                peer_id, connection_id, num_established, ..
+            } => {
+                if num_established.get() == 1 {
+                    self.connected.with(|peers| peers.insert(peer_id));
+                    self.metrics.connections.inc();
+                    self.events.emit(Event::Connected { peer: peer_id });
+                }
+                // Who asked may have gone meanwhile.
+                match self.dials.remove(&connection_id) {
+                    Some(Waiting::Peer(reply)) => drop(reply.send(Ok(()))),
+                    Some(Waiting::Addr(reply)) => drop(reply.send(Ok(peer_id))),
+                    None => {}
+                }
+            }
+            SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => {
+                self.connected.with(|peers| peers.remove(&peer_id));
+                self.metrics.connections.dec();
+                self.events.emit(Event::Disconnected { peer: peer_id });
+            }
+            SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
+                let whom = peer_id.map_or_else(|| "the address".into(), |peer| peer.to_string());
+                tracing::debug!(peer = %whom, %error, "a dial failed");
+                match self.dials.remove(&connection_id) {
+                    Some(Waiting::Peer(reply)) => drop(reply.send(Err(unreachable(&whom, &error)))),
+                    Some(Waiting::Addr(reply)) => drop(reply.send(Err(unreachable(&whom, &error)))),
+                    None => {}
+                }
+            }
+            SwarmEvent::IncomingConnectionError { error, .. } => {
+                tracing::debug!(%error, "an incoming connection failed");
+            }
+            SwarmEvent::ListenerError { error, .. } => {
+                tracing::warn!(%error, "a listener reported an error");
+            }
+            _ => {}
+        }
+    }
+
+    fn on_behaviour(&mut self, event: BehaviourEvent) {
+        match event {
+            BehaviourEvent::Gossipsub(event) => {
+                self.topics.on_event(&mut self.swarm.behaviour_mut().gossipsub, event);
+            }
+            // A peer that doesn't answer is gone, whatever TCP thinks.
+            BehaviourEvent::Ping(ping::Event { peer, connection, result: Err(error) })
+                if !matches!(error, ping::Failure::Unsupported) =>
+            {
+                tracing::debug!(%peer, %error, "no answer to a ping: closing the connection");
+                self.swarm.close_connection(connection);
+            }
+            BehaviourEvent::Identify(identify::Event::Error { peer_id, error, .. }) => {
+                tracing::debug!(peer = %peer_id, %error, "a peer could not be identified");
+            }
+            _ => {}
+        }
+    }
+}
+
+fn unreachable(whom: &str, error: &DialError) -> Error {
+    Error::new(ErrorKind::Unreachable, format!("{whom} cannot be reached: {error}"))
+}

@@ -1,0 +1,162 @@
+//! Hosts over loopback sockets.
+
+use super::*;
+use crate::{event::Event, pubsub::Verdict};
+use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
+
+struct TestHost {
+    host: Host,
+    scope: Scope,
+    events: EventBus,
+}
+
+async fn start(key: Keypair, listen: &str) -> TestHost {
+    let (scope, events) = (Scope::default(), EventBus::default());
+    let listen = [listen.parse().unwrap()];
+    let host =
+        Host::start(key, &listen, &Limits::default(), &Metrics::default(), events.clone(), &scope)
+            .await
+            .unwrap();
+    TestHost { host, scope, events }
+}
+
+async fn ed25519(listen: &str) -> TestHost {
+    start(Keypair::generate_ed25519(), listen).await
+}
+
+impl TestHost {
+    fn info(&self) -> PeerInfo {
+        self.host.record().borrow().info().clone()
+    }
+
+    async fn close(self) {
+        assert!(self.scope.close(Duration::from_secs(5)).await);
+    }
+}
+
+const TCP: &str = "/ip4/127.0.0.1/tcp/0";
+const QUIC: &str = "/ip4/127.0.0.1/udp/0/quic-v1";
+
+#[tokio::test]
+async fn a_stream_carries_bytes_over_tcp_and_quic() {
+    for listen in [TCP, QUIC] {
+        let (a, b) = (ed25519(listen).await, ed25519(listen).await);
+        let protocol = StreamProtocol::new("/test/1");
+        let mut incoming = b.host.accept(protocol.clone()).unwrap();
+        assert_eq!(b.host.accept(protocol.clone()).err().map(|e| e.kind()), Some(ErrorKind::Busy));
+
+        a.host.connect(&b.info()).await.unwrap();
+        let mut out = a.host.open_stream(b.host.id(), protocol).await.unwrap();
+        out.write_all(b"hello").await.unwrap();
+        out.close().await.unwrap();
+        let (from, mut stream) = incoming.next().await.unwrap();
+        let mut got = Vec::new();
+        stream.read_to_end(&mut got).await.unwrap();
+        assert_eq!((from, &got[..]), (a.host.id(), &b"hello"[..]));
+
+        let unknown = a.host.open_stream(b.host.id(), StreamProtocol::new("/none")).await;
+        assert_eq!(unknown.err().map(|e| e.kind()), Some(ErrorKind::Protocol));
+        a.close().await;
+        b.close().await;
+    }
+}
+
+#[tokio::test]
+async fn peers_of_every_key_type_connect_and_their_messages_are_verified() {
+    let rsa =
+        std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/rsa-2048.pk8")).unwrap();
+    let keys = [
+        Keypair::generate_ed25519(),
+        Keypair::generate_secp256k1(),
+        Keypair::generate_ecdsa(),
+        Keypair::rsa_from_pkcs8(&mut rsa.clone()).unwrap(),
+    ];
+    let hub = ed25519(TCP).await;
+    let mut topic = hub.host.join("casm").await.unwrap();
+    for key in keys {
+        let peer = start(key, TCP).await;
+        let mut peer_topic = peer.host.join("casm").await.unwrap();
+        peer.host.connect(&hub.info()).await.unwrap();
+        assert!(matches!(peer_topic.next().await, Some(TopicEvent::Subscribed(_))));
+        let seq = peer_topic.publish(b"beat".to_vec()).await.unwrap();
+        let received = loop {
+            if let TopicEvent::Received(received) = topic.next().await.unwrap() {
+                break received;
+            }
+        };
+        assert_eq!((received.source, received.seq), (peer.host.id(), seq));
+        assert_eq!(received.data, b"beat");
+        let signed = crate::pubsub::signed::SignedMessage::decode(&received.signed).unwrap();
+        assert_eq!(signed.verify().unwrap().source, peer.host.id());
+        topic.report(received.ticket, Verdict::Accept).await;
+        peer.close().await;
+    }
+    hub.close().await;
+}
+
+#[tokio::test]
+async fn publishing_to_nobody_is_unreachable() {
+    let a = ed25519(TCP).await;
+    let topic = a.host.join("casm").await.unwrap();
+    let error = topic.publish(vec![1]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unreachable);
+    a.close().await;
+    assert_eq!(topic.publish(vec![1]).await.unwrap_err().kind(), ErrorKind::Closed);
+}
+
+#[tokio::test]
+async fn a_closing_host_is_seen_to_go() {
+    let (a, b) = (ed25519(TCP).await, ed25519(TCP).await);
+    let mut events = a.events.subscribe();
+    a.host.connect(&b.info()).await.unwrap();
+    let id = b.host.id();
+    b.close().await;
+    loop {
+        if events.next().await.unwrap() == (Event::Disconnected { peer: id }) {
+            break;
+        }
+    }
+    assert_eq!(a.host.connected(), []);
+    a.close().await;
+}
+
+#[tokio::test]
+async fn an_address_that_cannot_be_used_is_named() {
+    let taken = ed25519(TCP).await;
+    let addr = taken.info().addrs[0].clone();
+    for (addr, kind) in [
+        (addr, ErrorKind::Bind),
+        ("/ip4/192.0.2.1/tcp/0".parse().unwrap(), ErrorKind::Bind),
+        ("/ip4/127.0.0.1".parse().unwrap(), ErrorKind::Address),
+    ] {
+        let scope = Scope::default();
+        let error = Host::start(
+            Keypair::generate_ed25519(),
+            std::slice::from_ref(&addr),
+            &Limits::default(),
+            &Metrics::default(),
+            EventBus::default(),
+            &scope,
+        )
+        .await
+        .err()
+        .expect("the address is not usable");
+        assert_eq!(error.kind(), kind, "{error}");
+        assert!(error.message().contains(&addr.to_string()), "{error}");
+    }
+    taken.close().await;
+}
+
+#[tokio::test]
+async fn connecting_tells_why_it_failed() {
+    let a = ed25519(TCP).await;
+    let b = ed25519(TCP).await;
+    let mut info = b.info();
+    info.id = PeerId::random();
+    let error = a.host.connect(&info).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unreachable);
+    let addr = b.info().addrs[0].clone();
+    assert_eq!(a.host.connect_addr(addr).await.unwrap(), b.host.id());
+    a.close().await;
+    b.close().await;
+}
