@@ -1,0 +1,232 @@
+// Package peer is a CASM node on go-libp2p.
+package peer
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p"
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/p2p/protocol/ping"
+	"github.com/libp2p/go-libp2p/p2p/security/noise"
+	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
+	quic "github.com/libp2p/go-libp2p/p2p/transport/quic"
+	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+
+	"github.com/wetware/casm/interop/go/internal/wire"
+)
+
+// Config is what a node is told at its start.
+type Config struct {
+	Namespace string
+	Listen    []string
+	Key       crypto.PrivKey
+	// Security is noise, tls, or empty for both.
+	Security string
+	// Lazy nodes are in nobody's mesh: all that they get and give goes by
+	// IHAVE and IWANT.
+	Lazy bool
+
+	Boot, Serve []string
+	// Degree is the number of connections below which the node looks for more.
+	Degree int
+
+	Heartbeat wire.Heartbeat
+	Observer  bool
+	// PexTick is the pace of peer exchange; none if it is zero.
+	PexTick time.Duration
+}
+
+// Node is a running node.
+type Node struct {
+	config  Config
+	out     *Output
+	host    host.Host
+	overlay *overlay
+	boot    *bootService
+	pex     *pexService
+	cluster *clusterService
+	gossip  *gossipCounts
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup
+}
+
+// NewHost makes a libp2p host with the transports that CASM uses.
+func NewHost(key crypto.PrivKey, listen []string, security string) (host.Host, error) {
+	options := []libp2p.Option{
+		libp2p.Identity(key),
+		libp2p.ListenAddrStrings(listen...),
+		libp2p.Transport(tcp.NewTCPTransport),
+		libp2p.Transport(quic.NewTransport),
+		libp2p.ResourceManager(&network.NullResourceManager{}),
+		libp2p.DisableRelay(),
+		libp2p.DisableMetrics(),
+	}
+	if len(listen) == 0 {
+		options = append(options, libp2p.NoListenAddrs)
+	}
+	switch security {
+	case "":
+		options = append(options,
+			libp2p.Security(noise.ID, noise.New), libp2p.Security(libp2ptls.ID, libp2ptls.New))
+	case "noise":
+		options = append(options, libp2p.Security(noise.ID, noise.New))
+	case "tls":
+		options = append(options, libp2p.Security(libp2ptls.ID, libp2ptls.New))
+	default:
+		return nil, fmt.Errorf("security %q is neither noise nor tls", security)
+	}
+	return libp2p.New(options...)
+}
+
+// Start starts a node.
+func Start(config Config, out *Output) (*Node, error) {
+	h, err := NewHost(config.Key, config.Listen, config.Security)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	n := &Node{config: config, out: out, host: h, ctx: ctx, cancel: cancel}
+	if err := n.start(); err != nil {
+		n.Close()
+		return nil, err
+	}
+	return n, nil
+}
+
+func (n *Node) start() error {
+	n.host.Network().Notify(n.notifiee())
+	n.overlay = newOverlay(n)
+	n.pex = newPexService(n)
+
+	ps, err := n.newPubsub()
+	if err != nil {
+		return err
+	}
+	if n.cluster, err = newClusterService(n, ps); err != nil {
+		return err
+	}
+	serveView(n)
+	if n.boot, err = newBootService(n); err != nil {
+		return err
+	}
+
+	self := peer.AddrInfo{ID: n.host.ID(), Addrs: n.host.Addrs()}
+	n.out.Emit("listening", Fields{"peer": self.ID.String(), "addrs": fullAddrs(self)})
+	n.spawn(n.cluster.heartbeats)
+	n.spawn(n.cluster.receive)
+	n.spawn(n.cluster.expire)
+	n.spawn(n.pex.rounds)
+	n.spawn(n.overlay.maintain)
+	return nil
+}
+
+func (n *Node) newPubsub() (*pubsub.PubSub, error) {
+	n.gossip = &gossipCounts{}
+	params := pubsub.DefaultGossipSubParams()
+	if n.config.Lazy {
+		params.D, params.Dlo, params.Dhi, params.Dout, params.Dscore = 0, 0, 0, 0, 0
+	}
+	return pubsub.NewGossipSub(n.ctx, n.host,
+		pubsub.WithGossipSubParams(params),
+		// What is said before the mesh has formed would be lost.
+		pubsub.WithFloodPublish(!n.config.Lazy),
+		pubsub.WithMessageSignaturePolicy(pubsub.StrictSign),
+		pubsub.WithMessageIdFn(wire.MessageID),
+		pubsub.WithMaxMessageSize(wire.MaxMessage),
+		pubsub.WithRawTracer(n.gossip),
+	)
+}
+
+// notifiee reports the first and the last connection of each peer.
+func (n *Node) notifiee() network.Notifiee {
+	report := func(event string, id peer.ID) {
+		n.out.Emit(event, Fields{"peer": id.String()})
+	}
+	var mu sync.Mutex
+	conns := make(map[peer.ID]int)
+	return &network.NotifyBundle{
+		ConnectedF: func(_ network.Network, c network.Conn) {
+			mu.Lock()
+			defer mu.Unlock()
+			if conns[c.RemotePeer()]++; conns[c.RemotePeer()] == 1 {
+				report("connected", c.RemotePeer())
+			}
+		},
+		DisconnectedF: func(_ network.Network, c network.Conn) {
+			mu.Lock()
+			defer mu.Unlock()
+			if conns[c.RemotePeer()]--; conns[c.RemotePeer()] == 0 {
+				delete(conns, c.RemotePeer())
+				report("disconnected", c.RemotePeer())
+			}
+		},
+	}
+}
+
+func (n *Node) spawn(task func(context.Context)) {
+	n.tasks.Add(1)
+	go func() {
+		defer n.tasks.Done()
+		task(n.ctx)
+	}()
+}
+
+// Connect dials a peer by one of its addresses, which ends in /p2p/<id>.
+func (n *Node) Connect(ctx context.Context, addr string) (peer.ID, error) {
+	info, err := peer.AddrInfoFromString(addr)
+	if err != nil {
+		return "", err
+	}
+	return info.ID, n.host.Connect(ctx, *info)
+}
+
+// Ping measures one round trip.
+func (n *Node) Ping(ctx context.Context, id peer.ID) (time.Duration, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	result := <-ping.Ping(ctx, n.host, id)
+	return result.RTT, result.Error
+}
+
+const leaveTimeout = time.Second
+
+// Leave tells the others that the node goes, by a heartbeat with the smallest
+// TTL.
+func (n *Node) Leave() error {
+	if n.config.Observer || len(n.cluster.topic.ListPeers()) == 0 {
+		return nil
+	}
+	last := n.cluster.own()
+	last.TTL = leaveTTL
+	before := n.gossip.sent.messages.Load()
+	if err := n.cluster.publish(n.ctx, last); err != nil {
+		return err
+	}
+	// Publishing is asynchronous: closing at once would lose the message.
+	for deadline := time.Now().Add(leaveTimeout); time.Now().Before(deadline); {
+		if sent := n.gossip.sent.messages.Load(); sent > before && n.gossip.written.Load() >= sent {
+			return nil
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return nil
+}
+
+// Close ends the node at once, without a word to the others.
+func (n *Node) Close() {
+	n.cancel()
+	if n.boot != nil {
+		n.boot.close()
+	}
+	_ = n.host.Close()
+	n.tasks.Wait()
+}

@@ -1,0 +1,81 @@
+package wire
+
+import (
+	"time"
+
+	"capnproto.org/go/capnp/v3"
+
+	"github.com/wetware/casm/interop/go/internal/schema/cluster"
+)
+
+// DefaultTTL is what a TTL of zero stands for.
+const DefaultTTL = 10 * time.Second
+
+// Heartbeat is what a peer says of itself.
+type Heartbeat struct {
+	TTL    time.Duration
+	Server uint64
+	Host   string
+	// Meta has fields of the form key=value.
+	Meta []string
+}
+
+// Write fills a Cap'n Proto struct.
+func (h Heartbeat) Write(to cluster.Heartbeat) error {
+	to.SetTtl(uint32(h.TTL / time.Millisecond))
+	to.SetServer(h.Server)
+	if err := to.SetHost(h.Host); err != nil {
+		return err
+	}
+	meta, err := to.NewMeta(int32(len(h.Meta)))
+	for i := 0; err == nil && i < len(h.Meta); i++ {
+		err = meta.Set(i, h.Meta[i])
+	}
+	return err
+}
+
+// ReadHeartbeat reads every field of a Cap'n Proto struct.
+func ReadHeartbeat(from cluster.Heartbeat) (h Heartbeat, err error) {
+	h.TTL = time.Duration(from.Ttl()) * time.Millisecond
+	if h.TTL == 0 {
+		h.TTL = DefaultTTL
+	}
+	h.Server = from.Server()
+	if h.Host, err = from.Host(); err != nil {
+		return h, err
+	}
+	meta, err := from.Meta()
+	if err != nil {
+		return h, err
+	}
+	h.Meta = make([]string, meta.Len())
+	for i := range h.Meta {
+		if h.Meta[i], err = meta.At(i); err != nil {
+			return h, err
+		}
+	}
+	return h, nil
+}
+
+// EncodeHeartbeat makes the data of a pubsub message.
+func EncodeHeartbeat(h Heartbeat) ([]byte, error) {
+	return pack(func(s *capnp.Segment) error {
+		root, err := cluster.NewRootHeartbeat(s)
+		if err != nil {
+			return err
+		}
+		return h.Write(root)
+	})
+}
+
+// DecodeHeartbeat reads the data of a pubsub message.
+func DecodeHeartbeat(data []byte) (h Heartbeat, err error) {
+	err = unpack(data, func(m *capnp.Message) error {
+		root, err := cluster.ReadRootHeartbeat(m)
+		if err == nil {
+			h, err = ReadHeartbeat(root)
+		}
+		return err
+	})
+	return h, err
+}
