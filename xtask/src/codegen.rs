@@ -1,9 +1,9 @@
 //! Generates the Rust code of our Cap'n Proto schemas. The result is checked
 //! in, so that building CASM needs no Cap'n Proto tools.
 
-use anyhow::{Context, Result, bail, ensure};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use crate::shell;
+use anyhow::{Context, Result, ensure};
+use std::path::Path;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -16,7 +16,7 @@ const SCHEMAS: [&str; 3] = ["boot", "cluster", "pex"];
 
 pub fn run(args: &Args) -> Result<()> {
     ensure_capnp()?;
-    let schema_dir = workspace().join("core/schema");
+    let schema_dir = shell::workspace().join("core/schema");
     let out = std::env::temp_dir().join(format!("casm-codegen-{}", std::process::id()));
     std::fs::create_dir_all(&out)?;
     let result = generate(&schema_dir, &out).and_then(|()| install(&out, &schema_dir, args.check));
@@ -59,26 +59,11 @@ fn install(out: &Path, schema_dir: &Path, check: bool) -> Result<()> {
 
 /// The compiler, and the standard schemas it reads for `-> stream`.
 fn ensure_capnp() -> Result<()> {
-    let there = Command::new("capnp").arg("--version").output().is_ok_and(|o| o.status.success())
-        && Path::new("/usr/include/capnp/stream.capnp").exists();
-    if there {
-        return Ok(());
-    }
-    println!("codegen: installing the Debian packages capnproto and libcapnp-dev");
-    let status = Command::new("sh")
-        .args([
-            "-c",
-            "apt-get update -qq && apt-get install -y -qq capnproto libcapnp-dev >/dev/null",
-        ])
-        .status()?;
-    if !status.success() {
-        bail!(
-            "capnproto could not be installed: install `capnp` and its standard schemas yourself"
-        );
-    }
-    Ok(())
-}
-
-fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace").into()
+    let schemas = ["/usr/include", "/usr/local/include", "/opt/homebrew/include"]
+        .iter()
+        .any(|dir| Path::new(dir).join("capnp/stream.capnp").exists());
+    shell::ensure_packages(&[
+        ("capnproto", shell::works("capnp", &["--version"])),
+        ("libcapnp-dev", schemas),
+    ])
 }

@@ -2,8 +2,15 @@
 //! hand and in CI.
 
 mod codegen;
+mod deny;
+mod fuzz;
+mod lines;
+mod sancov;
+mod shell;
+mod test;
 
 use clap::{Parser, Subcommand};
+use std::process::ExitCode;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Build, test and measure CASM")]
@@ -16,10 +23,35 @@ struct Args {
 enum Command {
     /// Regenerate the Rust code of core/schema/*.capnp.
     Codegen(codegen::Args),
+    /// Check the licenses, bans and sources of the dependencies.
+    Deny,
+    /// Run the fuzz targets.
+    Fuzz(fuzz::Args),
+    /// Check that no source file has grown too long.
+    Lines,
+    /// Run every test, or those of some parts, having installed what they need.
+    Test(test::Args),
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<()> {
+    if std::env::var_os(sancov::SWITCH).is_some() {
+        return sancov::compile();
+    }
     match Args::parse().command {
         Command::Codegen(args) => codegen::run(&args),
+        Command::Deny => deny::run(),
+        Command::Fuzz(args) => fuzz::run(&args),
+        Command::Lines => lines::run(),
+        Command::Test(args) => test::run(&args),
     }
 }

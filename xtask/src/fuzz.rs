@@ -1,0 +1,126 @@
+//! Runs the fuzz targets of core/fuzz with libFuzzer.
+
+use crate::{sancov, shell};
+use anyhow::{Context, Result, bail, ensure};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The targets to run; all of them if none is named.
+    targets: Vec<String>,
+    /// How long each target runs, in seconds.
+    #[arg(long, default_value_t = 10)]
+    pub seconds: u32,
+    /// The seed of libFuzzer's choices; it is printed, 0 takes a random one.
+    #[arg(long, default_value_t = 0)]
+    seed: u32,
+}
+
+impl Args {
+    /// Every target, this long each.
+    pub fn all(seconds: u32) -> Self {
+        Self { targets: vec![], seconds, seed: 0 }
+    }
+}
+
+/// A target that needs longer than this for one input has failed.
+const SECONDS_PER_INPUT: u32 = 5;
+/// A target that takes more memory than this has failed.
+const MEMORY_MB: u32 = 512;
+/// Inputs are tried up to this size: above every limit that a decoder has on
+/// one message or record.
+const MAX_LEN: usize = 8192;
+
+pub fn run(args: &Args) -> Result<()> {
+    shell::ensure_packages(&[("g++", shell::works("c++", &["--version"]))])?;
+    let targets = targets()?;
+    for name in &args.targets {
+        ensure!(targets.contains(name), "there is no fuzz target {name:?}, only {targets:?}");
+    }
+    build(&targets)?;
+    let mut failed = vec![];
+    for target in &targets {
+        if args.targets.is_empty() || args.targets.contains(target) {
+            println!("fuzz: {target} for {} s", args.seconds);
+            if let Err(error) = fuzz(target, args) {
+                eprintln!("{error:#}");
+                failed.push(target.as_str());
+            }
+        }
+    }
+    ensure!(failed.is_empty(), "fuzz targets failed: {}", failed.join(", "));
+    println!("fuzz: nothing found");
+    Ok(())
+}
+
+/// The names of the targets in core/fuzz.
+fn targets() -> Result<Vec<String>> {
+    let metadata =
+        shell::output(shell::cargo().args(["metadata", "--no-deps", "--format-version=1"]))?;
+    let metadata: serde_json::Value = serde_json::from_str(&metadata)?;
+    let packages = metadata["packages"].as_array().context("cargo metadata lists no packages")?;
+    let fuzz = packages
+        .iter()
+        .find(|package| package["name"] == "casm-fuzz")
+        .context("the workspace has no package casm-fuzz")?;
+    let targets = fuzz["targets"].as_array().into_iter().flatten();
+    let names = targets.filter(|t| t["kind"][0] == "example").filter_map(|t| t["name"].as_str());
+    Ok(names.map(str::to_owned).collect())
+}
+
+fn build(targets: &[String]) -> Result<()> {
+    let mut command = shell::cargo();
+    // Out of the whole workspace and not of one package: so the dependencies
+    // have the features with which `cargo test --workspace` compiled them.
+    command.args(["build", "--workspace", "--locked"]);
+    for target in targets {
+        command.args(["--example", target]);
+    }
+    command.args(sancov::profile());
+    command.env("RUSTC_WRAPPER", env::current_exe()?).env(sancov::SWITCH, "1");
+    shell::run(&mut command)
+}
+
+fn fuzz(target: &str, args: &Args) -> Result<()> {
+    let base = shell::target().join("fuzz");
+    let artifacts = base.join("artifacts").join(target);
+    let corpus = base.join("corpus").join(target);
+    fs::create_dir_all(&artifacts)?;
+    fs::create_dir_all(&corpus)?;
+    let mut command = Command::new(shell::target().join("debug/examples").join(target));
+    command.arg(&corpus).args(seeds(target)).args([
+        format!("-artifact_prefix={}/", artifacts.display()),
+        format!("-max_total_time={}", args.seconds),
+        format!("-seed={}", args.seed),
+        format!("-timeout={SECONDS_PER_INPUT}"),
+        format!("-rss_limit_mb={MEMORY_MB}"),
+        format!("-max_len={MAX_LEN}"),
+        "-print_final_stats=1".into(),
+    ]);
+    // libFuzzer writes a line for each thing that it learns: shown only when
+    // it found something.
+    let output = command.output().with_context(|| format!("fuzz: {target} cannot be run"))?;
+    let log = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        eprintln!("{log}");
+        bail!("fuzz: {target} failed: {}; its input is in {}", output.status, artifacts.display());
+    }
+    let summary = |line: &&str| {
+        ["INFO: Seed", "Done "].iter().any(|start| line.starts_with(start)) || line.contains("DONE")
+    };
+    for line in log.lines().filter(summary) {
+        println!("fuzz: {target}: {line}");
+    }
+    Ok(())
+}
+
+/// Folders of inputs to begin with: the target's own, and what Go nodes sent.
+fn seeds(target: &str) -> Vec<PathBuf> {
+    let own = shell::workspace().join("core/fuzz/seeds").join(target);
+    let golden = env::var_os("CASM_GOLDEN").map(PathBuf::from);
+    golden.into_iter().chain([own]).filter(|path: &PathBuf| Path::is_dir(path)).collect()
+}

@@ -1,0 +1,84 @@
+//! Every test, by one command.
+
+use crate::{fuzz, shell};
+use anyhow::{Result, bail};
+use clap::ValueEnum;
+use std::path::Path;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The parts to test; everything if none is named.
+    suites: Vec<Suite>,
+    /// How long each fuzz target runs, in seconds.
+    #[arg(long, default_value_t = 10)]
+    fuzz_seconds: u32,
+}
+
+/// A part that can be tested alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Suite {
+    /// The library.
+    Core,
+    /// The program `casm`.
+    Cli,
+    /// The simulator.
+    Sim,
+    /// These commands.
+    Xtask,
+    /// The fuzz targets, for a short time.
+    Fuzz,
+}
+
+impl Suite {
+    /// The package whose tests these are, if `cargo test` runs them.
+    fn package(self) -> Option<&'static str> {
+        match self {
+            Self::Core => Some("casm-p2p"),
+            Self::Cli => Some("casm-cli"),
+            Self::Sim => Some("casm-sim"),
+            Self::Xtask => Some("xtask"),
+            Self::Fuzz => None,
+        }
+    }
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    ensure_tools()?;
+    let mut failed = vec![];
+    let mut cargo_test = shell::cargo();
+    cargo_test.args(["test", "--locked", "--no-fail-fast"]);
+    let packages: Vec<_> = args.suites.iter().filter_map(|suite| suite.package()).collect();
+    for package in &packages {
+        cargo_test.args(["-p", package]);
+    }
+    let everything = args.suites.is_empty();
+    if everything {
+        // One call for all packages: features are unified, and so each
+        // dependency is compiled once.
+        cargo_test.arg("--workspace");
+    }
+    if everything || !packages.is_empty() {
+        failed.extend(shell::run(&mut cargo_test).err());
+    }
+    if everything || args.suites.contains(&Suite::Fuzz) {
+        failed.extend(fuzz::run(&fuzz::Args::all(args.fuzz_seconds)).err());
+    }
+    if failed.is_empty() {
+        return Ok(());
+    }
+    let failures: Vec<_> = failed.iter().map(|error| format!("{error:#}")).collect();
+    bail!("tests failed: {}", failures.join("; "))
+}
+
+/// What the tests call: network namespaces, packet filters, the Cap'n Proto
+/// compiler, and a C++ compiler for libFuzzer.
+fn ensure_tools() -> Result<()> {
+    if !cfg!(target_os = "linux") {
+        return Ok(());
+    }
+    shell::ensure_packages(&[
+        ("iproute2", shell::works("ip", &["-V"])),
+        ("nftables", shell::works("nft", &["--version"]) || Path::new("/usr/sbin/nft").exists()),
+        ("g++", shell::works("c++", &["--version"])),
+    ])
+}
