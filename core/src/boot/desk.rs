@@ -1,0 +1,286 @@
+//! What all sockets of a node's boot service share: what is received is judged
+//! and counted here, and answers are made here.
+
+use super::{
+    limit::prefix,
+    packet::{Body, Packet, PacketError, Unverified},
+    responder::{Medium, Refusal, Responder},
+    tap::Tapped,
+};
+use crate::{
+    Multiaddr, Namespace, PeerId, Result,
+    metrics::{Metrics, verdict},
+    scope::Scope,
+};
+use libp2p::{identity::Keypair, multiaddr::Protocol};
+use lru::LruCache;
+use std::{
+    net::{IpAddr, SocketAddr},
+    num::NonZeroUsize,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+use tokio::sync::{broadcast, watch};
+
+/// What is shared.
+pub(crate) struct Desk {
+    pub(crate) key: Keypair,
+    pub(crate) own: PeerId,
+    pub(crate) scope: Scope,
+    pub(crate) metrics: Metrics,
+    addrs: watch::Receiver<Arc<[Multiaddr]>>,
+    responder: Mutex<Responder>,
+    answers: Mutex<Answers>,
+    tap: broadcast::Sender<Tapped>,
+}
+
+/// What is to be done about a received datagram.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// A question: answer it with at most `budget` bytes.
+    Answer { namespace: Namespace, budget: usize },
+    /// A response that was wanted.
+    Found(Packet),
+    /// Nothing: it was counted.
+    Nothing,
+}
+
+/// Whether a response is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// This node asked.
+    Yes,
+    /// Another did, and it spares this node an answer.
+    Overheard,
+    /// Nobody did.
+    No,
+}
+
+enum Reason {
+    Packet(PacketError),
+    Refusal(Refusal, Option<Packet>),
+}
+
+/// Signed answers, valid for the addresses from which they were made.
+struct Answers {
+    addrs: Arc<[Multiaddr]>,
+    signed: LruCache<(Namespace, Vec<Multiaddr>, usize), Option<Vec<u8>>>,
+}
+
+impl Desk {
+    /// Packets that a tap may lag behind.
+    const TAP: usize = 1024;
+    const MAX_ANSWERS: NonZeroUsize = NonZeroUsize::new(128).expect("not 0");
+
+    pub(crate) fn new(
+        key: Keypair,
+        addrs: watch::Receiver<Arc<[Multiaddr]>>,
+        metrics: Metrics,
+        scope: Scope,
+    ) -> Self {
+        let own = key.public().to_peer_id();
+        let signed = LruCache::new(Self::MAX_ANSWERS);
+        let answers = Answers { addrs: Arc::clone(&addrs.borrow()), signed };
+        Self {
+            responder: Mutex::new(Responder::new(own, Instant::now())),
+            answers: Mutex::new(answers),
+            tap: broadcast::Sender::new(Self::TAP),
+            key,
+            own,
+            scope,
+            metrics,
+            addrs,
+        }
+    }
+
+    pub(crate) fn tap(&self) -> broadcast::Receiver<Tapped> {
+        self.tap.subscribe()
+    }
+
+    pub(crate) fn responder(&self) -> MutexGuard<'_, Responder> {
+        self.responder.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a datagram that was sent.
+    pub(crate) fn sent(&self, kind: &'static str) {
+        self.metrics.boot_sent.get_or_create(&verdict(kind)).inc();
+    }
+
+    /// A packet of this node, signed.
+    pub(crate) fn sign(&self, namespace: &Namespace, body: Body) -> Result<Vec<u8>> {
+        Packet { peer: self.own, namespace: namespace.clone(), body }.encode(&self.key)
+    }
+
+    /// Judges a datagram, and counts it by what becomes of it.
+    pub(crate) fn receive(
+        &self,
+        bytes: &[u8],
+        source: SocketAddr,
+        medium: Medium,
+        asked: impl FnOnce(&Packet) -> Asked,
+    ) -> Outcome {
+        let mut awaited = Asked::No;
+        let judged = self.judge(bytes, source, medium, |packet| {
+            awaited = asked(packet);
+            awaited
+        });
+        let label = match &judged {
+            Ok((_, Some(_))) => "answered",
+            Ok(_) if awaited == Asked::Overheard => "overheard",
+            Ok(_) => "found",
+            Err(Reason::Packet(error)) => error.label(),
+            Err(Reason::Refusal(refusal, _)) => refusal.label(),
+        };
+        self.metrics.boot_received.get_or_create(&verdict(label)).inc();
+        tracing::trace!(%source, len = bytes.len(), verdict = label, "boot datagram");
+        if self.tap.receiver_count() > 0 {
+            let packet = match &judged {
+                Ok((packet, _)) => Some(packet.clone()),
+                Err(Reason::Refusal(_, packet)) => packet.clone(),
+                Err(Reason::Packet(_)) => None,
+            };
+            let len = bytes.len();
+            let _ = self.tap.send(Tapped { source, medium, len, packet, verdict: label });
+        }
+        match judged {
+            Ok((packet, Some(budget))) => Outcome::Answer { namespace: packet.namespace, budget },
+            Ok((packet, None)) => Outcome::Found(packet),
+            Err(_) => Outcome::Nothing,
+        }
+    }
+
+    /// The verified packet, and for a question the budget of its answer.
+    fn judge(
+        &self,
+        bytes: &[u8],
+        source: SocketAddr,
+        medium: Medium,
+        asked: impl FnOnce(&Packet) -> Asked,
+    ) -> Result<(Packet, Option<usize>), Reason> {
+        let now = Instant::now();
+        let unverified = Unverified::parse(bytes).map_err(Reason::Packet)?;
+        let claim = unverified.claim();
+        let asked = matches!(claim.body, Body::Response { .. }) && asked(claim) != Asked::No;
+        let (screened, may_verify) = {
+            let responder = self.responder();
+            let screened = responder.screen(claim, source, medium, asked, now);
+            let wanted = screened.is_ok() || self.tap.receiver_count() > 0;
+            (screened, if wanted { responder.may_verify(now) } else { Ok(()) })
+        };
+        if let Err(refusal) = screened {
+            // Who listens wants to see what this node has no use for.
+            let shown = self.tap.receiver_count() > 0 && may_verify.is_ok();
+            let packet = if shown { unverified.verify().ok() } else { None };
+            return Err(Reason::Refusal(refusal, packet));
+        }
+        may_verify.map_err(|refusal| Reason::Refusal(refusal, None))?;
+        // Not under the lock: this is what takes long.
+        let packet = unverified.verify().map_err(Reason::Packet)?;
+        if matches!(packet.body, Body::Response { .. }) {
+            return Ok((packet, None));
+        }
+        match self.responder().admit(&packet, source, bytes.len(), now) {
+            Ok(budget) => Ok((packet, Some(budget))),
+            Err(refusal) => Err(Reason::Refusal(refusal, Some(packet))),
+        }
+    }
+
+    /// A signed answer of at most `budget` bytes, with the addresses that are
+    /// most useful to `asker` first. `None` if there is nothing useful to say.
+    pub(crate) fn answer(
+        &self,
+        namespace: &Namespace,
+        asker: IpAddr,
+        budget: usize,
+    ) -> Option<Vec<u8>> {
+        let addrs = Arc::clone(&self.addrs.borrow());
+        let useful = useful_first(&addrs, asker);
+        // Few budgets, so that few answers are signed.
+        let question = (namespace.clone(), useful, budget / 32 * 32);
+        {
+            let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+            if answers.addrs[..] != addrs[..] {
+                answers.signed.clear();
+                answers.addrs = addrs;
+            }
+            if let Some(signed) = answers.signed.get(&question) {
+                return signed.clone();
+            }
+        }
+        let signed = Packet::answer(&self.key, namespace, &question.1, question.2)
+            .inspect_err(|error| tracing::warn!(%error, "signing a boot answer"))
+            .ok()?;
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.signed.put(question, signed.clone());
+        signed
+    }
+}
+
+/// The addresses that can be of use to who asks from `asker`, those of its own
+/// network first.
+fn useful_first(addrs: &[Multiaddr], asker: IpAddr) -> Vec<Multiaddr> {
+    let asker = asker.to_canonical();
+    let rank = |addr: &Multiaddr| {
+        let ip = match addr.iter().next() {
+            Some(Protocol::Ip4(ip)) => IpAddr::V4(ip),
+            Some(Protocol::Ip6(ip)) => IpAddr::V6(ip),
+            _ => return Some(2),
+        };
+        match () {
+            () if ip.is_unspecified() => None,
+            () if ip.is_loopback() => asker.is_loopback().then_some(0),
+            () if prefix(ip) == prefix(asker) => Some(0),
+            () if ip.is_ipv4() == asker.is_ipv4() => Some(1),
+            () => Some(2),
+        }
+    };
+    let mut ranked: Vec<_> = addrs.iter().filter_map(|addr| Some((rank(addr)?, addr))).collect();
+    ranked.sort_by_key(|(rank, _)| *rank);
+    ranked.into_iter().map(|(_, addr)| addr.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addrs(list: &[&str]) -> Vec<Multiaddr> {
+        list.iter().map(|a| a.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn an_asker_gets_the_addresses_that_it_can_reach_nearest_first() {
+        let all = addrs(&[
+            "/ip4/127.0.0.1/tcp/1",
+            "/ip6/fd00::1/tcp/1",
+            "/ip4/192.168.1.1/tcp/1",
+            "/ip4/10.0.0.1/tcp/1",
+            "/ip4/0.0.0.0/tcp/1",
+        ]);
+        let to = |ip: &str| useful_first(&all, ip.parse().unwrap());
+        let lan = ["/ip4/10.0.0.1/tcp/1", "/ip4/192.168.1.1/tcp/1", "/ip6/fd00::1/tcp/1"];
+        assert_eq!(to("10.0.0.7"), addrs(&lan));
+        assert_eq!(to("127.0.0.1")[0], all[0]);
+        assert_eq!(to("fd00::9")[0], all[1]);
+    }
+
+    #[test]
+    fn changed_addresses_invalidate_signed_answers() {
+        let key = Keypair::ed25519_from_bytes([1; 32]).unwrap();
+        let list = |port| Arc::from(addrs(&[&format!("/ip4/10.0.0.1/tcp/{port}")]));
+        let (change, watch) = watch::channel(list(1));
+        let desk = Desk::new(key, watch, Metrics::default(), Scope::default());
+        let ns = Namespace::default();
+        let answer = || {
+            let bytes = desk.answer(&ns, "10.0.0.2".parse().unwrap(), 1000).unwrap();
+            match Packet::decode(&bytes).unwrap().body {
+                Body::Response { addrs } => addrs,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(answer()[..], list(1)[..]);
+        assert_eq!(desk.answers.lock().unwrap().signed.len(), 1);
+        change.send(list(2)).unwrap();
+        assert_eq!(answer()[..], list(2)[..]);
+        assert_eq!(desk.answers.lock().unwrap().signed.len(), 1);
+    }
+}

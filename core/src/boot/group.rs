@@ -1,0 +1,309 @@
+//! Multicast groups: one task for each group on each interface, which answers
+//! surveys and hears the answers to its own.
+
+use super::{
+    PeerSink,
+    desk::{Asked, Desk, Outcome},
+    iface::Iface,
+    limit::Limit,
+    packet::{Body, MAX_LEN, Packet},
+    responder::Medium,
+    socket,
+    survey::{Replies, Schedule},
+};
+use crate::{Error, ErrorKind, Namespace, PeerInfo, Result, scope::Scope};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    num::NonZeroU32,
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
+use tokio::{
+    net::UdpSocket,
+    sync::{broadcast, watch},
+};
+
+/// A group on one interface, joined until its scope ends.
+pub(crate) struct Group {
+    desk: Arc<Desk>,
+    scope: Scope,
+    socket: UdpSocket,
+    to: SocketAddr,
+    /// An address of the interface: who is near it is near the group.
+    local: IpAddr,
+    found: broadcast::Sender<Packet>,
+    asking: Mutex<HashMap<Namespace, usize>>,
+    limit: Limit,
+}
+
+const PER_SECOND: NonZeroU32 = NonZeroU32::new(16).expect("not 0");
+const BURST: NonZeroU32 = NonZeroU32::new(8).expect("not 0");
+
+impl Group {
+    /// Answers that a slow reader may lag behind.
+    const QUEUE: usize = 256;
+
+    /// Joins a group, and starts to answer there.
+    pub(crate) fn join(
+        desk: &Arc<Desk>,
+        group: SocketAddr,
+        iface: &Iface,
+    ) -> std::io::Result<Arc<Self>> {
+        let local = match group.ip() {
+            IpAddr::V4(_) => iface.v4.first().copied().map(IpAddr::V4),
+            IpAddr::V6(_) => iface.v6.first().copied().map(IpAddr::V6),
+        };
+        let joined = Arc::new(Self {
+            socket: socket::join(group, iface)?,
+            to: socket::destination(group, iface),
+            local: local.ok_or(std::io::ErrorKind::AddrNotAvailable)?,
+            scope: desk.scope.child(),
+            desk: Arc::clone(desk),
+            found: broadcast::Sender::new(Self::QUEUE),
+            asking: Mutex::default(),
+            limit: Limit::new(PER_SECOND, BURST, Instant::now()),
+        });
+        joined.scope.spawn(run(Arc::clone(&joined)));
+        Ok(joined)
+    }
+
+    /// Sends to the group, unless too much was sent lately.
+    pub(crate) async fn send(&self, bytes: &[u8], kind: &'static str) -> bool {
+        if !self.limit.allow(Instant::now()) {
+            tracing::debug!(to = %self.to, kind, "too much is sent to a boot group");
+            return false;
+        }
+        let sent = socket::send(&self.socket, bytes, self.to).await;
+        if sent {
+            self.desk.sent(kind);
+        }
+        sent
+    }
+
+    /// Surveys the group until the sink is closed.
+    pub(crate) async fn survey(&self, namespace: Namespace, gradual: bool, sink: PeerSink) {
+        let _asking = self.ask(&namespace);
+        let mut answers = self.found.subscribe();
+        let mut schedule = if gradual { Schedule::gradual() } else { Schedule::plain() };
+        loop {
+            let step = schedule.next(&mut rand::rng());
+            if let Err(error) = self.emit_survey(&namespace, step.distance).await {
+                return sink.error(error).await;
+            }
+            let deadline = tokio::time::sleep(step.wait);
+            tokio::pin!(deadline);
+            loop {
+                tokio::select! {
+                    () = sink.closed() => return,
+                    () = self.scope.cancelled() => return,
+                    () = &mut deadline => break,
+                    answer = answers.recv() => match answer {
+                        Ok(Packet { peer, namespace: of, body: Body::Response { addrs } })
+                            if of == namespace && !addrs.is_empty() =>
+                        {
+                            sink.found(PeerInfo { id: peer, addrs }).await;
+                        }
+                        Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+                        Err(broadcast::error::RecvError::Closed) => return,
+                    },
+                }
+            }
+        }
+    }
+
+    /// Sends one survey.
+    pub(crate) async fn emit_survey(&self, namespace: &Namespace, distance: u8) -> Result<bool> {
+        let bytes = self.desk.sign(namespace, Body::Survey { distance })?;
+        Ok(self.send(&bytes, "survey").await)
+    }
+
+    /// Sends one response, to whoever may want it.
+    pub(crate) async fn emit_response(&self, namespace: &Namespace) -> bool {
+        match self.desk.answer(namespace, self.local, MAX_LEN) {
+            Some(bytes) => self.send(&bytes, "response").await,
+            None => false,
+        }
+    }
+
+    fn ask(&self, namespace: &Namespace) -> Asking<'_> {
+        let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        *asking.entry(namespace.clone()).or_default() += 1;
+        Asking { group: self, namespace: namespace.clone() }
+    }
+
+    fn is_asking(&self, namespace: &Namespace) -> bool {
+        self.asking.lock().unwrap_or_else(PoisonError::into_inner).contains_key(namespace)
+    }
+}
+
+/// A survey that is under way.
+struct Asking<'a> {
+    group: &'a Group,
+    namespace: Namespace,
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        let mut asking = self.group.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = asking.get_mut(&self.namespace) {
+            *count -= 1;
+            if *count == 0 {
+                asking.remove(&self.namespace);
+            }
+        }
+    }
+}
+
+async fn run(group: Arc<Group>) {
+    let mut replies = Replies::default();
+    let mut buffer = socket::buffer();
+    loop {
+        let due = replies.next_due();
+        let wait = async {
+            match due {
+                Some(due) => tokio::time::sleep_until(due.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            (len, source) = socket::receive(&group.socket, &mut buffer) => {
+                let asked = |packet: &Packet| match &packet.namespace {
+                    ns if group.is_asking(ns) => Asked::Yes,
+                    ns if replies.is_pending(ns) => Asked::Overheard,
+                    _ => Asked::No,
+                };
+                match group.desk.receive(&buffer[..len], source, Medium::Group, asked) {
+                    Outcome::Answer { namespace, budget } => {
+                        replies.asked(&namespace, budget, Instant::now(), &mut rand::rng());
+                    }
+                    Outcome::Found(packet) => {
+                        replies.heard(&packet.namespace, packet.peer);
+                        // Nobody listening is no error.
+                        let _ = group.found.send(packet);
+                    }
+                    Outcome::Nothing => {}
+                }
+            }
+            () = wait => {
+                for reply in replies.due(Instant::now()) {
+                    if let Some(bytes) = group.desk.answer(&reply.namespace, group.local, reply.budget) {
+                        group.send(&bytes, "response").await;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// One or more groups on one or all interfaces, joined and left as interfaces
+/// come and go.
+#[derive(Clone)]
+pub(crate) struct Groups(watch::Receiver<Vec<Arc<Group>>>);
+
+impl Groups {
+    /// Joins these groups on the named interface, or on every one that can
+    /// multicast: the first group of each interface that has an address of the
+    /// group's family.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Bind`] if the named interface cannot join.
+    pub(crate) fn join(
+        desk: &Arc<Desk>,
+        groups: Vec<SocketAddr>,
+        interface: Option<String>,
+        mut ifaces: watch::Receiver<Arc<[Iface]>>,
+    ) -> Result<Self> {
+        let (joined, receiver) = watch::channel(Vec::new());
+        let mut members: Vec<(Iface, Arc<Group>)> = Vec::new();
+        let mut update = {
+            let (desk, interface) = (Arc::clone(desk), interface.clone());
+            move |ifaces: &[Iface]| {
+                let meant = |iface: &Iface| match &interface {
+                    Some(name) => iface.name == *name,
+                    None => iface.multicast,
+                };
+                members.retain(|(iface, group)| {
+                    let stays = ifaces.contains(iface);
+                    if !stays {
+                        group.scope.cancel();
+                    }
+                    stays
+                });
+                let mut failed = None;
+                for iface in ifaces.iter().filter(|iface| meant(iface)) {
+                    if members.iter().any(|(member, _)| member == iface) {
+                        continue;
+                    }
+                    let group = groups.iter().find(|group| match group.ip() {
+                        IpAddr::V4(_) => !iface.v4.is_empty(),
+                        IpAddr::V6(_) => !iface.v6.is_empty(),
+                    });
+                    let Some(group) = group else { continue };
+                    match Group::join(&desk, *group, iface) {
+                        Ok(group) => members.push((iface.clone(), group)),
+                        Err(error) => {
+                            failed = Some(socket::bind_error(
+                                format_args!("the group {group} on {}", iface.name),
+                                error,
+                            ));
+                        }
+                    }
+                }
+                joined.send_replace(members.iter().map(|(_, group)| Arc::clone(group)).collect());
+                failed
+            }
+        };
+        let known = Arc::clone(&ifaces.borrow_and_update());
+        let failed = update(&known);
+        if let (Some(name), true) = (interface, receiver.borrow().is_empty()) {
+            let names: Vec<&str> = known.iter().map(|iface| iface.name.as_str()).collect();
+            return Err(failed.unwrap_or_else(|| {
+                Error::new(
+                    ErrorKind::Bind,
+                    format!(
+                        "no interface {name:?} with an address of the group's family is up: \
+                         write one of {}",
+                        names.join(", ")
+                    ),
+                )
+            }));
+        }
+        desk.scope.spawn(async move {
+            while ifaces.changed().await.is_ok() {
+                let known = Arc::clone(&ifaces.borrow_and_update());
+                if let Some(error) = update(&known) {
+                    tracing::debug!(%error, "a boot group was not joined");
+                }
+            }
+        });
+        Ok(Self(receiver))
+    }
+
+    /// The groups that are joined now.
+    pub(crate) fn now(&self) -> Vec<Arc<Group>> {
+        self.0.borrow().clone()
+    }
+
+    /// Surveys every group, also those that come later, until the sink is
+    /// closed.
+    pub(crate) async fn survey(mut self, namespace: Namespace, gradual: bool, sink: PeerSink) {
+        let mut surveys = futures::stream::FuturesUnordered::new();
+        let mut known: Vec<Arc<Group>> = Vec::new();
+        loop {
+            for group in self.0.borrow_and_update().iter() {
+                if known.iter().any(|k| Arc::ptr_eq(k, group)) {
+                    continue;
+                }
+                let (group, namespace, sink) = (Arc::clone(group), namespace.clone(), sink.clone());
+                surveys.push(async move { group.survey(namespace, gradual, sink).await });
+            }
+            known.clone_from(&self.0.borrow());
+            tokio::select! {
+                () = sink.closed() => return,
+                Some(()) = futures::StreamExt::next(&mut surveys) => {}
+                changed = self.0.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+}

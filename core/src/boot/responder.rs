@@ -1,0 +1,326 @@
+//! Which datagrams are answered, and which are not, and why. Pure: packets,
+//! sources and times go in, verdicts come out.
+
+use super::{
+    limit::{Limit, PrefixLimits},
+    packet::{Body, MAX_GROWTH, Packet, in_range},
+};
+use crate::{Namespace, PeerId};
+use lru::LruCache;
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    num::{NonZeroU32, NonZeroUsize},
+    time::{Duration, Instant},
+};
+
+/// How a datagram came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Medium {
+    /// To a port where this node answers requests.
+    Served,
+    /// To a port from which this node asked, and answers nothing.
+    Asking,
+    /// To a multicast group.
+    Group,
+}
+
+/// Why a well-formed datagram is not answered or used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// This node sent it.
+    Own,
+    /// A request came by multicast, or a survey by unicast.
+    Medium,
+    /// The namespace is not advertised here.
+    Namespace,
+    /// The survey is for nearer peers.
+    Distance,
+    /// The same came from the same source a moment ago.
+    Repeat,
+    /// The source's network sends too much.
+    SourceRate,
+    /// All sources together send too much.
+    Rate,
+    /// It answers nothing that was asked.
+    Unasked,
+    /// Its source cannot be answered.
+    Source,
+    /// Not one address fits an answer that is hardly longer than the question.
+    NoRoom,
+}
+
+impl Refusal {
+    /// The reason's name as a metrics label.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Own => "own",
+            Self::Medium => "wrong-medium",
+            Self::Namespace => "not-advertised",
+            Self::Distance => "too-far",
+            Self::Repeat => "repeat",
+            Self::SourceRate => "source-rate",
+            Self::Rate => "rate",
+            Self::Unasked => "unasked",
+            Self::Source => "bad-source",
+            Self::NoRoom => "no-room",
+        }
+    }
+}
+
+/// Decides about datagrams, for one node.
+#[derive(Debug)]
+pub struct Responder {
+    own: PeerId,
+    advertised: HashMap<Namespace, Instant>,
+    seen: LruCache<Question, Instant>,
+    by_source: PrefixLimits,
+    answers: Limit,
+    signatures: Limit,
+}
+
+/// What makes two questions the same. Packets carry no time, so a replay
+/// can't be told from a repetition: both are limited.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Question {
+    source: IpAddr,
+    peer: PeerId,
+    namespace: Namespace,
+    distance: Option<u8>,
+}
+
+const fn n(n: u32) -> NonZeroU32 {
+    NonZeroU32::new(n).expect("not 0")
+}
+
+impl Responder {
+    /// How long an advertisement lasts unless told otherwise.
+    pub const TTL: Duration = Duration::from_secs(120);
+    /// How long the same question from the same source is not answered again.
+    pub const REPEAT: Duration = Duration::from_millis(100);
+    /// The most namespaces that are advertised at a time.
+    pub const MAX_NAMESPACES: usize = 1024;
+    const MAX_SEEN: NonZeroUsize = NonZeroUsize::new(8192).expect("not 0");
+
+    /// A responder of this node.
+    pub fn new(own: PeerId, now: Instant) -> Self {
+        Self {
+            own,
+            advertised: HashMap::new(),
+            seen: LruCache::new(Self::MAX_SEEN),
+            by_source: PrefixLimits::new(n(64), n(128)),
+            answers: Limit::new(n(1000), n(1000), now),
+            // Half a core at most, on a slow machine.
+            signatures: Limit::new(n(5000), n(2000), now),
+        }
+    }
+
+    /// Answers for this namespace until `ttl` has passed. False if too many are
+    /// advertised already.
+    pub fn advertise(&mut self, namespace: &Namespace, ttl: Duration, now: Instant) -> bool {
+        self.advertised.retain(|_, until| *until > now);
+        if self.advertised.len() >= Self::MAX_NAMESPACES && !self.advertised.contains_key(namespace)
+        {
+            return false;
+        }
+        let until = now + ttl;
+        let entry = self.advertised.entry(namespace.clone()).or_insert(until);
+        *entry = until.max(*entry);
+        true
+    }
+
+    /// Whether the namespace is advertised now.
+    pub fn advertises(&self, namespace: &Namespace, now: Instant) -> bool {
+        self.advertised.get(namespace).is_some_and(|until| *until > now)
+    }
+
+    /// What can be said of a datagram without its signature: whether it is
+    /// worth checking. `asked` tells whether an answer to this is awaited.
+    ///
+    /// # Errors
+    /// The reason why it is refused.
+    pub fn screen(
+        &self,
+        claim: &Packet,
+        source: SocketAddr,
+        medium: Medium,
+        asked: bool,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        if claim.peer == self.own {
+            return Err(Refusal::Own);
+        }
+        match (&claim.body, medium) {
+            (Body::Response { .. }, _) if !asked => return Err(Refusal::Unasked),
+            (Body::Response { .. }, _) => return Ok(()),
+            (Body::Request, Medium::Served) | (Body::Survey { .. }, Medium::Group) => {}
+            _ => return Err(Refusal::Medium),
+        }
+        if source.port() == 0 || source.ip().is_unspecified() || source.ip().is_multicast() {
+            return Err(Refusal::Source);
+        }
+        if !self.advertises(&claim.namespace, now) {
+            return Err(Refusal::Namespace);
+        }
+        if let Body::Survey { distance } = claim.body
+            && !in_range(&claim.peer, &self.own, distance)
+        {
+            return Err(Refusal::Distance);
+        }
+        let recent = |then: &Instant| now.saturating_duration_since(*then) < Self::REPEAT;
+        if self.seen.peek(&Question::of(claim, source)).is_some_and(recent) {
+            return Err(Refusal::Repeat);
+        }
+        Ok(())
+    }
+
+    /// Whether one more signature may be checked now.
+    ///
+    /// # Errors
+    /// [`Refusal::Rate`].
+    pub fn may_verify(&self, now: Instant) -> Result<(), Refusal> {
+        if self.signatures.allow(now) { Ok(()) } else { Err(Refusal::Rate) }
+    }
+
+    /// Counts a verified question that passed [`screen`](Self::screen), and
+    /// says how many bytes the answer may have. `len` is the question's length.
+    ///
+    /// # Errors
+    /// The reason why it is refused.
+    pub fn admit(
+        &mut self,
+        packet: &Packet,
+        source: SocketAddr,
+        len: usize,
+        now: Instant,
+    ) -> Result<usize, Refusal> {
+        if !self.by_source.allow(source.ip(), now) {
+            return Err(Refusal::SourceRate);
+        }
+        if !self.answers.allow(now) {
+            return Err(Refusal::Rate);
+        }
+        self.seen.put(Question::of(packet, source), now);
+        Ok(len.saturating_add(MAX_GROWTH))
+    }
+}
+
+impl Question {
+    fn of(packet: &Packet, source: SocketAddr) -> Self {
+        let distance = match packet.body {
+            Body::Survey { distance } => Some(distance),
+            _ => None,
+        };
+        Self {
+            source: source.ip(),
+            peer: packet.peer,
+            namespace: packet.namespace.clone(),
+            distance,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Case {
+        responder: Responder,
+        now: Instant,
+        namespace: Namespace,
+    }
+
+    const SOURCE: &str = "10.0.0.1:1000";
+
+    impl Case {
+        fn new() -> Self {
+            let now = Instant::now();
+            let namespace = Namespace::default();
+            let mut responder = Responder::new(PeerId::random(), now);
+            assert!(responder.advertise(&namespace, Responder::TTL, now));
+            Self { responder, now, namespace }
+        }
+
+        fn packet(&self, body: Body) -> Packet {
+            Packet { peer: PeerId::random(), namespace: self.namespace.clone(), body }
+        }
+
+        fn screen(&self, packet: &Packet, medium: Medium) -> Result<(), Refusal> {
+            self.responder.screen(packet, SOURCE.parse().unwrap(), medium, false, self.now)
+        }
+    }
+
+    #[test]
+    fn a_request_is_answered_while_its_namespace_is_advertised() {
+        let mut case = Case::new();
+        let request = case.packet(Body::Request);
+        assert_eq!(case.screen(&request, Medium::Served), Ok(()));
+        let budget = case.responder.admit(&request, SOURCE.parse().unwrap(), 200, case.now);
+        assert_eq!(budget, Ok(264));
+        case.now += Responder::TTL;
+        assert_eq!(case.screen(&request, Medium::Served), Err(Refusal::Namespace));
+    }
+
+    #[test]
+    fn what_is_not_for_us_is_refused_by_reason() {
+        let case = Case::new();
+        let request = case.packet(Body::Request);
+        let mut own = request.clone();
+        own.peer = case.responder.own;
+        assert_eq!(case.screen(&own, Medium::Served), Err(Refusal::Own));
+        assert_eq!(case.screen(&request, Medium::Group), Err(Refusal::Medium));
+        assert_eq!(case.screen(&request, Medium::Asking), Err(Refusal::Medium));
+        let everyone = case.packet(Body::Survey { distance: 255 });
+        assert_eq!(case.screen(&everyone, Medium::Group), Ok(()));
+        assert_eq!(case.screen(&everyone, Medium::Served), Err(Refusal::Medium));
+        let nobody = case.packet(Body::Survey { distance: 0 });
+        assert_eq!(case.screen(&nobody, Medium::Group), Err(Refusal::Distance));
+        let response = case.packet(Body::Response { addrs: vec![] });
+        assert_eq!(case.screen(&response, Medium::Asking), Err(Refusal::Unasked));
+        let source = "10.0.0.1:0".parse().unwrap();
+        let from_port_0 = case.responder.screen(&request, source, Medium::Served, false, case.now);
+        assert_eq!(from_port_0, Err(Refusal::Source));
+    }
+
+    #[test]
+    fn a_repetition_is_refused_for_a_moment_from_its_source_only() {
+        let mut case = Case::new();
+        let request = case.packet(Body::Request);
+        case.responder.admit(&request, SOURCE.parse().unwrap(), 200, case.now).unwrap();
+        assert_eq!(case.screen(&request, Medium::Served), Err(Refusal::Repeat));
+        let other = "10.0.0.2:1000".parse().unwrap();
+        let elsewhere = case.responder.screen(&request, other, Medium::Served, false, case.now);
+        assert_eq!(elsewhere, Ok(()), "a replay must not shut the asker out");
+        case.now += Responder::REPEAT;
+        assert_eq!(case.screen(&request, Medium::Served), Ok(()));
+    }
+
+    #[test]
+    fn one_network_cannot_use_up_the_answers_of_another() {
+        let mut case = Case::new();
+        let source: SocketAddr = SOURCE.parse().unwrap();
+        let mut refused = None;
+        for _ in 0..500 {
+            let request = case.packet(Body::Request);
+            refused = refused.or(case.responder.admit(&request, source, 200, case.now).err());
+        }
+        assert_eq!(refused, Some(Refusal::SourceRate));
+        let other = "10.0.1.1:1000".parse().unwrap();
+        let request = case.packet(Body::Request);
+        assert!(case.responder.admit(&request, other, 200, case.now).is_ok());
+    }
+
+    #[test]
+    fn the_number_of_namespaces_is_bounded() {
+        let mut case = Case::new();
+        for i in 0..Responder::MAX_NAMESPACES * 2 {
+            let name = Namespace::new(format!("n{i}")).unwrap();
+            case.responder.advertise(&name, Responder::TTL, case.now);
+        }
+        assert_eq!(case.responder.advertised.len(), Responder::MAX_NAMESPACES);
+        let later = case.now + Responder::TTL;
+        let name = Namespace::new("later").unwrap();
+        assert!(case.responder.advertise(&name, Responder::TTL, later));
+    }
+}
