@@ -1,0 +1,170 @@
+//! Network namespaces for tests: hosts on a bridge that exist only here, so
+//! that nothing leaves the machine. A host runs a role of the test's own
+//! binary, which speaks to the test in lines on its standard output.
+#![allow(dead_code, reason = "not every test uses all of it")]
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+    sync::{
+        atomic::{AtomicU32, Ordering},
+        mpsc,
+    },
+    time::{Duration, Instant},
+};
+
+/// What a role's line on standard output begins with; libtest writes others.
+const MARK: &str = "@@ ";
+const ROLE: &str = "CASM_TEST_ROLE";
+const ARGS: &str = "CASM_TEST_ARGS";
+
+/// A network namespace, deleted when dropped.
+pub struct Netns(String);
+
+impl Netns {
+    /// A namespace with a loopback interface that is up.
+    pub fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        let ns = Self(format!("casm-{}-{n}", std::process::id()));
+        ip(&format!("netns add {}", ns.0));
+        ns.ip("link set lo up");
+        ns
+    }
+
+    /// Runs `ip ARGS` in the namespace.
+    pub fn ip(&self, args: &str) {
+        ip(&format!("-n {} {args}", self.0));
+    }
+
+    /// Runs the ignored test `role` of this binary in the namespace.
+    pub fn run(&self, role: &str, args: &str) -> Host {
+        let exe = std::env::current_exe().expect("this binary");
+        let mut child = Command::new("ip")
+            .args(["netns", "exec", &self.0])
+            .arg(exe)
+            .args(["--exact", "role", "--ignored", "--nocapture", "--test-threads=1"])
+            .env(ROLE, role)
+            .env(ARGS, args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("ip netns exec");
+        let (sender, lines) = mpsc::channel();
+        let stdout = BufReader::new(child.stdout.take().expect("piped"));
+        std::thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                // libtest writes the test's name before the first line.
+                if let Some(at) = line.find(MARK) {
+                    let _ = sender.send(line[at + MARK.len()..].to_owned());
+                }
+            }
+        });
+        Host { child, lines }
+    }
+}
+
+impl Drop for Netns {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["netns", "del", &self.0]).status();
+    }
+}
+
+/// A process in a namespace, killed when dropped.
+pub struct Host {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+}
+
+impl Host {
+    /// Waits for a line that begins with this, and gives back what follows.
+    pub fn expect(&self, start: &str, within: Duration) -> String {
+        let deadline = Instant::now() + within;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok(line) => match line.strip_prefix(start) {
+                    Some(rest) => return rest.trim().to_owned(),
+                    None => println!("a host says: {line}"),
+                },
+                Err(error) => panic!("no line {start:?} within {within:?}: {error}"),
+            }
+        }
+    }
+
+    /// Kills the process without warning.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Hosts on one bridge, 10.77.0.1 up, each with an interface `eth0`.
+pub struct Lan {
+    /// The hosts.
+    pub hosts: Vec<Netns>,
+    bridge: Netns,
+}
+
+impl Lan {
+    /// `n` hosts whose addresses have this prefix length.
+    pub fn new(n: u8, prefix: u8) -> Self {
+        let bridge = Netns::new();
+        // Without snooping nothing waits for a membership report.
+        bridge.ip("link add br0 type bridge mcast_snooping 0");
+        bridge.ip("link set br0 up");
+        let hosts: Vec<Netns> = (1..=n)
+            .map(|i| {
+                let host = Netns::new();
+                bridge.ip(&format!("link add v{i} type veth peer name eth0 netns {}", host.0));
+                bridge.ip(&format!("link set v{i} master br0 up"));
+                host.ip(&format!("addr add 10.77.0.{i}/{prefix} dev eth0"));
+                host.ip("link set eth0 up");
+                host
+            })
+            .collect();
+        Self { hosts, bridge }
+    }
+}
+
+/// Whether namespaces can be made. In CI their absence is a failure.
+pub fn available() -> bool {
+    let probe = Command::new("ip").args(["netns", "add", "casm-probe"]).output();
+    let works = probe.is_ok_and(|probe| {
+        probe.status.success() || String::from_utf8_lossy(&probe.stderr).contains("File exists")
+    });
+    let _ = Command::new("ip").args(["netns", "del", "casm-probe"]).output();
+    assert!(works || std::env::var_os("CI").is_none(), "network namespaces cannot be made");
+    if !works {
+        println!("skipped: network namespaces cannot be made here");
+    }
+    works
+}
+
+/// The role that this process was started for, and its arguments.
+pub fn role() -> Option<(String, Vec<String>)> {
+    let args = std::env::var(ARGS).unwrap_or_default();
+    Some((std::env::var(ROLE).ok()?, args.split_whitespace().map(Into::into).collect()))
+}
+
+/// Says a line to the test.
+pub fn say(line: impl std::fmt::Display) {
+    println!("\n{MARK}{line}");
+}
+
+/// Waits until the test has dropped this host.
+pub async fn until_killed() {
+    std::future::pending().await
+}
+
+fn ip(args: &str) {
+    let output = Command::new("ip").args(args.split(' ')).output().expect("the program ip");
+    let problem = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "ip {args}: {problem}");
+}
