@@ -1,6 +1,7 @@
 //! `cargo xtask …`: build, test and measure CASM with the same commands by
 //! hand and in CI.
 
+mod bench;
 mod codegen;
 mod deny;
 mod fuzz;
@@ -21,6 +22,8 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Measure, and compare with what others made.
+    Bench(bench::Args),
     /// Regenerate the Rust code of core/schema/*.capnp.
     Codegen(codegen::Args),
     /// Check the licenses, bans and sources of the dependencies.
@@ -48,6 +51,7 @@ fn run() -> anyhow::Result<()> {
         return sancov::compile();
     }
     match Args::parse().command {
+        Command::Bench(args) => bench::run(&args),
         Command::Codegen(args) => codegen::run(&args),
         Command::Deny => deny::run(),
         Command::Fuzz(args) => fuzz::run(&args),

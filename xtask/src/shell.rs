@@ -42,7 +42,7 @@ pub fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a program to its end, and gives back what it wrote.
+/// Runs a program to its end, and gives back what it wrote to stdout.
 pub fn output(command: &mut Command) -> Result<String> {
     let output = command.output().with_context(|| format!("{} cannot be run", line(command)))?;
     ensure!(
