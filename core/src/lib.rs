@@ -21,7 +21,7 @@ pub mod rpc;
 mod schema;
 mod scope;
 
-pub use cluster::Record;
+pub use cluster::{Change, Field, Index, LiveQuery, Query, Record, Select, View};
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, Events, LeaveReason};
 pub use libp2p::{Multiaddr, PeerId, identity::Keypair};

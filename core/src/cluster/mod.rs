@@ -1,5 +1,41 @@
 //! The live, queryable picture of who is there.
+//!
+//! - `heartbeat`: what a node says of itself, on the wire
+//! - `record`, `query`, `view`: the public nouns: an entry, what to look for,
+//!   a snapshot to look in
+//! - `table`: what enters and what leaves, with `index` (order by a field),
+//!   `deadlines` (what expires next), `newcomers` (who makes room) and
+//!   `remembered` (who is not to be resurrected)
+//! - `pace`, `detector`: how often to say that one lives, and when to give up
+//!   on others
+//! - `live`: queries that go on; `hub`: where they and other readers find the
+//!   latest view
+//! - `service`: the task that joins all this to a pubsub topic
 
+mod deadlines;
+mod detector;
+mod heartbeat;
+mod hub;
+mod index;
+mod live;
+mod newcomers;
+mod pace;
+mod query;
 mod record;
+mod remembered;
+mod service;
+#[cfg(test)]
+mod service_tests;
+mod table;
+mod view;
 
-pub use record::Record;
+pub use detector::Detector;
+pub use heartbeat::{Heartbeat, HeartbeatError};
+pub use hub::LiveQuery;
+pub use live::{Change, Live};
+pub use pace::Pace;
+pub use query::{Field, Index, Query, Select};
+pub use record::{Meta, Record, server_of};
+pub(crate) use service::{Cluster, ClusterConfig, Handed, Sign};
+pub use table::{Arrival, Difference, Limits, Now, Outcome, Table, Via};
+pub use view::{Signed, View};

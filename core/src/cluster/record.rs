@@ -1,45 +1,331 @@
 //! One peer's entry in the cluster view.
 
+use super::{heartbeat::Heartbeat, query::Field};
 use libp2p::PeerId;
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 /// What a peer last said of itself: its heartbeat. Clones are cheap.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record(Arc<Fields>);
+///
+/// Two records are equal when all of their fields are.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Record(Arc<Beat>);
 
-#[derive(Debug, PartialEq, Eq)]
-struct Fields {
-    peer: PeerId,
-    server: u64,
+/// What changes with every heartbeat.
+#[derive(PartialEq, Eq)]
+struct Beat {
     seq: u64,
-    ttl: Duration,
-    host: Box<str>,
-    meta: BTreeMap<Box<str>, Box<str>>,
+    ttl_ms: u32,
+    body: Arc<Body>,
 }
 
+/// What usually stays from heartbeat to heartbeat, and is shared between them.
+/// All text is in one allocation: the peer id in base58, the server number in
+/// hexadecimal, the host, and the meta fields in the order of their keys.
+#[derive(PartialEq, Eq)]
+struct Body {
+    peer: PeerId,
+    server: u64,
+    peer_end: u16,
+    host_end: u16,
+    text: Box<str>,
+    meta: Box<[Span]>,
+}
+
+/// Where a meta field ends in the text, and where its `=` stands. It begins
+/// where the one before it ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Span {
+    equals: u16,
+    end: u16,
+}
+
+/// Digits of a server number.
+const SERVER_LEN: u16 = 16;
+
 impl Record {
+    /// A record from a checked heartbeat: its lengths are within the limits of
+    /// [`Heartbeat`], and each meta field has a `=`.
+    pub(super) fn new(peer: PeerId, seq: u64, ttl: Duration, beat: &Heartbeat) -> Self {
+        let mut meta: Vec<&str> = Vec::with_capacity(beat.meta.len());
+        for field in &beat.meta {
+            if !meta.contains(&field.as_str()) {
+                meta.push(field);
+            }
+        }
+        // Stable: of several fields with one key the first stays the first.
+        meta.sort_by_key(|field| split(field).0);
+
+        let mut text = peer.to_base58();
+        let peer_end = text.len();
+        text.push_str(&server_text(beat.server));
+        text.push_str(&beat.host);
+        let host_end = text.len();
+        let spans = meta.iter().map(|field| {
+            let equals = text.len() + split(field).0.len();
+            text.push_str(field);
+            Span { equals: short(equals), end: short(text.len()) }
+        });
+        let meta = spans.collect();
+        let body = Body {
+            peer,
+            server: beat.server,
+            peer_end: short(peer_end),
+            host_end: short(host_end),
+            text: text.into(),
+            meta,
+        };
+        Self(Arc::new(Beat { seq, ttl_ms: millis(ttl), body: Arc::new(body) }))
+    }
+
+    /// The record that follows this one when the peer says the same again.
+    pub(super) fn renewed(&self, seq: u64, ttl: Duration) -> Self {
+        Self(Arc::new(Beat { seq, ttl_ms: millis(ttl), body: self.0.body.clone() }))
+    }
+
+    /// Whether the heartbeat says of host, meta and server what this record
+    /// does.
+    pub(super) fn says(&self, beat: &Heartbeat) -> bool {
+        self.server() == beat.server
+            && self.host() == beat.host
+            && (self.fields().eq(beat.meta.iter().map(String::as_str))
+                || self.same_keys(&Self::new(self.peer(), 0, Duration::ZERO, beat)))
+    }
+
+    /// Whether every index has the same keys for both.
+    pub(super) fn same_keys(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0.body, &other.0.body) || self.0.body == other.0.body
+    }
+
+    /// Whether both say the same of server, host, meta and TTL.
+    pub(super) fn says_same(&self, other: &Self) -> bool {
+        self.0.ttl_ms == other.0.ttl_ms && self.same_keys(other)
+    }
+
     /// The peer.
     pub fn peer(&self) -> PeerId {
-        self.0.peer
+        self.0.body.peer
+    }
+
+    /// The peer's id in base58.
+    pub fn peer_text(&self) -> &str {
+        let body = &*self.0.body;
+        &body.text[..body.peer_end.into()]
     }
 
     /// The number of the peer's instance; CASM derives it from the peer id.
     pub fn server(&self) -> u64 {
-        self.0.server
+        self.0.body.server
     }
 
-    /// The sequence number of the heartbeat: the higher one counts.
+    /// The server number in 16 lower-case hexadecimal digits.
+    pub fn server_text(&self) -> &str {
+        let body = &*self.0.body;
+        &body.text[body.peer_end.into()..(body.peer_end + SERVER_LEN).into()]
+    }
+
+    /// The sequence number of the heartbeat: the higher one counts. 0 only for
+    /// a node's own record before its first heartbeat has gone out.
     pub fn seq(&self) -> u64 {
         self.0.seq
     }
 
-    /// How long the record is kept without a newer one.
+    /// How long the record is kept without a newer one: 1 s to 24 h. (A quarter
+    /// of it is granted on top, for what is lost or late on the way.)
     pub fn ttl(&self) -> Duration {
-        self.0.ttl
+        Duration::from_millis(self.0.ttl_ms.into())
     }
 
-    /// The name of the peer's host, as it says.
+    /// The name of the peer's host, as it says; at most 255 bytes.
     pub fn host(&self) -> &str {
-        &self.0.host
+        let body = &*self.0.body;
+        &body.text[(body.peer_end + SERVER_LEN).into()..body.host_end.into()]
+    }
+
+    /// What the peer says of itself, as a map.
+    pub fn meta(&self) -> Meta<'_> {
+        Meta(&self.0.body)
+    }
+
+    /// The meta fields as they were sent, `key=value`, in the order of their
+    /// keys. Of several with one key the map has the first only; queries find
+    /// them all.
+    pub fn fields(&self) -> impl ExactSizeIterator<Item = &str> {
+        let body = &*self.0.body;
+        (0..body.meta.len()).map(|i| body.field(i))
+    }
+
+    /// How many keys the record has in the index of this field.
+    pub(super) fn keys(&self, field: Field) -> u16 {
+        match field {
+            Field::Meta => short(self.0.body.meta.len()),
+            _ => 1,
+        }
+    }
+
+    /// The key number `nth` in the index of this field.
+    pub(super) fn key(&self, field: Field, nth: u16) -> &str {
+        match field {
+            Field::Peer => self.peer_text(),
+            Field::Server => self.server_text(),
+            Field::Host => self.host(),
+            Field::Meta => self.0.body.field(nth.into()),
+        }
+    }
+
+    /// Bytes of memory that the record takes, indexes left out.
+    pub(super) fn weight(&self) -> usize {
+        let body = &*self.0.body;
+        // The counts of two reference-counted allocations are 32 bytes.
+        size_of::<Beat>() + size_of::<Body>() + 32 + body.text.len() + size_of_val(&*body.meta)
+    }
+}
+
+impl Body {
+    fn field(&self, nth: usize) -> &str {
+        let start = nth.checked_sub(1).map_or(self.host_end, |before| self.meta[before].end);
+        &self.text[start.into()..self.meta[nth].end.into()]
+    }
+
+    fn pair(&self, nth: usize) -> (&str, &str) {
+        split(self.field(nth))
+    }
+}
+
+/// A record's meta fields as a map from key to value. Of several fields with
+/// one key it has the first.
+#[derive(Clone, Copy)]
+pub struct Meta<'a>(&'a Body);
+
+impl<'a> Meta<'a> {
+    /// The value of a key.
+    pub fn get(&self, key: &str) -> Option<&'a str> {
+        let body = self.0;
+        let nth = self.lower_bound(key);
+        (nth < body.meta.len()).then(|| body.pair(nth)).filter(|(k, _)| *k == key).map(|(_, v)| v)
+    }
+
+    /// The keys and their values, in the order of the keys.
+    pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
+        let body = self.0;
+        let mut last = None;
+        (0..body.meta.len())
+            .map(|nth| body.pair(nth))
+            .filter(move |(key, _)| last.replace(*key) != Some(*key))
+    }
+
+    /// How many keys there are.
+    pub fn len(&self) -> usize {
+        self.iter().count()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.meta.is_empty()
+    }
+
+    /// The same as a map of its own.
+    pub fn to_map(&self) -> BTreeMap<String, String> {
+        self.iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect()
+    }
+
+    fn lower_bound(&self, key: &str) -> usize {
+        let (mut low, mut high) = (0, self.0.meta.len());
+        while low < high {
+            let mid = low.midpoint(high);
+            if self.0.pair(mid).0 < key { low = mid + 1 } else { high = mid }
+        }
+        low
+    }
+}
+
+impl fmt::Debug for Meta<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record")
+            .field("peer", &self.peer())
+            .field("server", &self.server_text())
+            .field("seq", &self.seq())
+            .field("ttl", &self.ttl())
+            .field("host", &self.host())
+            .field("meta", &self.meta())
+            .finish()
+    }
+}
+
+/// The server number of a node: derived from its peer id, so that it stays the
+/// same over restarts and Go's nodes take the new heartbeats at once. (64-bit
+/// FNV-1a over the id's bytes.)
+pub fn server_of(peer: &PeerId) -> u64 {
+    peer.to_bytes().iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+/// A server number as the index has it.
+pub(super) fn server_text(server: u64) -> String {
+    format!("{server:016x}")
+}
+
+/// Key and value of a meta field. Where there is no `=`, all of it is the key.
+fn split(field: &str) -> (&str, &str) {
+    field.split_once('=').unwrap_or((field, ""))
+}
+
+/// The limits of a heartbeat keep all of a record's text far below 64 KiB.
+fn short(n: usize) -> u16 {
+    u16::try_from(n).expect("a heartbeat's text is bounded")
+}
+
+fn millis(ttl: Duration) -> u32 {
+    u32::try_from(ttl.as_millis()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(meta: &[&str]) -> Record {
+        let beat = Heartbeat {
+            server: 0xab,
+            ttl: Some(Duration::from_secs(10)),
+            host: "h".into(),
+            meta: meta.iter().map(|&m| m.into()).collect(),
+        };
+        Record::new(PeerId::random(), 1, Duration::from_secs(10), &beat)
+    }
+
+    #[test]
+    fn the_first_of_duplicate_keys_is_in_the_map_and_every_field_is_a_key() {
+        let r = record(&["zone=a=b", "role=x", "role=a", "role=x", "empty=", "=v"]);
+        let map: Vec<_> = r.meta().iter().collect();
+        assert_eq!(map, [("", "v"), ("empty", ""), ("role", "x"), ("zone", "a=b")]);
+        assert_eq!(r.meta().get("role"), Some("x"));
+        assert_eq!(r.meta().get("zone"), Some("a=b"));
+        assert_eq!(r.meta().get(""), Some("v"));
+        assert_eq!(r.meta().get("rol"), None);
+        assert_eq!(r.meta().get("zz"), None);
+        let fields: Vec<_> = r.fields().collect();
+        assert_eq!(fields, ["=v", "empty=", "role=x", "role=a", "zone=a=b"]);
+        assert_eq!((r.keys(Field::Meta), r.key(Field::Meta, 3)), (5, "role=a"));
+    }
+
+    #[test]
+    fn text_is_cut_in_the_right_places() {
+        let r = record(&[]);
+        assert_eq!(r.peer_text(), r.peer().to_base58());
+        assert_eq!((r.server_text(), r.host()), ("00000000000000ab", "h"));
+        assert!(r.meta().is_empty() && r.meta().get("").is_none());
+    }
+
+    #[test]
+    fn a_server_number_depends_on_the_peer_alone() {
+        let (a, b) = (PeerId::random(), PeerId::random());
+        assert_eq!(server_of(&a), server_of(&a));
+        assert_ne!(server_of(&a), server_of(&b));
     }
 }

@@ -1,0 +1,143 @@
+//! Where the service leaves its view, and readers and live queries find it.
+
+use super::{
+    live::{Change, Live},
+    query::Query,
+    table::Difference,
+    view::View,
+};
+use crate::{
+    Error, Result,
+    metrics::{ByLabel, Metrics},
+};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+/// The latest view, and the live queries on it. One writer, many readers.
+#[derive(Debug)]
+pub(super) struct Hub {
+    view: watch::Sender<View>,
+    live: Mutex<Vec<Weak<Subscriber>>>,
+    closed: CancellationToken,
+    dropped: ByLabel,
+}
+
+#[derive(Debug)]
+struct Subscriber {
+    live: Mutex<Live>,
+    news: Notify,
+}
+
+impl Hub {
+    pub(super) fn new(view: View, metrics: &Metrics) -> Self {
+        Self {
+            view: watch::Sender::new(view),
+            live: Mutex::default(),
+            closed: CancellationToken::new(),
+            dropped: metrics.dropped.clone(),
+        }
+    }
+
+    /// The latest view.
+    pub(super) fn view(&self) -> View {
+        self.view.borrow().clone()
+    }
+
+    /// Puts a new view in place, and tells the live queries what led to it.
+    pub(super) fn publish(&self, view: View, differences: &[Difference]) {
+        // The lock makes one step of both for whoever subscribes meanwhile.
+        let mut live = lock(&self.live);
+        self.view.send_replace(view.clone());
+        if differences.is_empty() {
+            return;
+        }
+        live.retain(|subscriber| {
+            let Some(subscriber) = subscriber.upgrade() else { return false };
+            let lost = lock(&subscriber.live).apply(&view, differences);
+            if lost > 0 {
+                self.dropped.get_or_create(&[("queue", "live")]).inc_by(lost);
+            }
+            subscriber.news.notify_one();
+            true
+        });
+    }
+
+    /// Ends all that waits.
+    pub(super) fn close(&self) {
+        self.closed.cancel();
+    }
+
+    /// Waits until the view has so many records.
+    pub(super) async fn wait_for(&self, n: usize) -> Result<View> {
+        let mut views = self.view.subscribe();
+        tokio::select! {
+            biased;
+            view = views.wait_for(|view| view.len() >= n) => match view {
+                Ok(view) => Ok(view.clone()),
+                Err(_) => Err(Error::closed("node")),
+            },
+            () = self.closed.cancelled() => Err(Error::closed("node")),
+        }
+    }
+
+    pub(super) fn subscribe(self: &Arc<Self>, query: Query) -> LiveQuery {
+        let mut live = lock(&self.live);
+        let view = self.view();
+        let subscriber = Arc::new(Subscriber {
+            live: Mutex::new(Live::new(query, Live::CAPACITY, &view)),
+            news: Notify::new(),
+        });
+        // Also here, since a view that never changes is never published.
+        live.retain(|subscriber| subscriber.strong_count() > 0);
+        live.push(Arc::downgrade(&subscriber));
+        LiveQuery { hub: self.clone(), subscriber }
+    }
+}
+
+/// A query that goes on: first what it finds, then what changes, with nothing
+/// missed and nothing told twice between the two. Dropping it ends it.
+#[derive(Debug)]
+pub struct LiveQuery {
+    hub: Arc<Hub>,
+    subscriber: Arc<Subscriber>,
+}
+
+impl LiveQuery {
+    /// The next change. After [`Change::Dropped`], [`resync`](Self::resync)
+    /// gives the whole picture again.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed) after the last change of
+    /// a closed node.
+    pub async fn next(&mut self) -> Result<Change> {
+        loop {
+            // Before the queue is looked at: what is closed gets no more.
+            let closed = self.hub.closed.is_cancelled();
+            if let Some(change) = lock(&self.subscriber.live).pop() {
+                return Ok(change);
+            }
+            if closed {
+                return Err(Error::closed("node"));
+            }
+            tokio::select! {
+                () = self.subscriber.news.notified() => {}
+                () = self.hub.closed.cancelled() => {}
+            }
+        }
+    }
+
+    /// Begins again with what the query finds now: forgets the changes that
+    /// have not been taken, and goes on with [`Change::Current`] for every
+    /// record.
+    pub fn resync(&mut self) {
+        let _no_view_is_published_meanwhile = lock(&self.hub.live);
+        lock(&self.subscriber.live).resync(&self.hub.view());
+    }
+}
+
+/// What these locks guard is whole at every moment at which a panic could
+/// strike.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,151 @@
+//! Queries that go on: what they find now, then what changes. Pure: the views
+//! and their differences are arguments.
+
+use super::{query::Query, record::Record, table::Difference, view::View};
+use libp2p::PeerId;
+use std::collections::{HashMap, VecDeque};
+
+/// What happens to the records that a query finds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Change {
+    /// A record that was found when the query began, or was synchronised again.
+    /// All of these come before anything else.
+    Current(Record),
+    /// A record that is found from now on.
+    Joined(Record),
+    /// A record that is still found, and says something new.
+    Updated(Record),
+    /// A record that is found no more, as it was last.
+    Left(Record),
+    /// The consumer was too slow: the oldest changes are lost.
+    Dropped {
+        /// How many.
+        count: u64,
+    },
+}
+
+/// One query that goes on, and what its consumer has still to be told.
+#[derive(Debug)]
+pub struct Live {
+    query: Query,
+    capacity: usize,
+    current: std::vec::IntoIter<Record>,
+    changes: VecDeque<Change>,
+    dropped: u64,
+    /// For a query with a limit, what it found last: one record more or less
+    /// can move others over the limit.
+    found: Option<HashMap<PeerId, Record>>,
+}
+
+impl Live {
+    /// Changes that a consumer may lag behind before it loses the oldest.
+    pub const CAPACITY: usize = 4096;
+
+    /// Begins with what the query finds in a view.
+    pub fn new(query: Query, capacity: usize, view: &View) -> Self {
+        let mut live = Self {
+            query,
+            capacity: capacity.max(1),
+            current: Vec::new().into_iter(),
+            changes: VecDeque::new(),
+            dropped: 0,
+            found: None,
+        };
+        live.resync(view);
+        live
+    }
+
+    /// Begins again: forgets what has not been taken yet, and has
+    /// [`Change::Current`] for everything that the query finds in the view.
+    pub fn resync(&mut self, view: &View) {
+        let current: Vec<_> = view.refs(&self.query).cloned().collect();
+        self.found = self.query.limit.map(|_| by_peer(&current));
+        self.current = current.into_iter();
+        self.changes.clear();
+        self.dropped = 0;
+    }
+
+    /// Takes the differences that led from the last view to this one. Gives
+    /// back how many changes were lost.
+    pub fn apply(&mut self, view: &View, differences: &[Difference]) -> u64 {
+        let before = self.dropped;
+        let concerns = |d: &Difference| match d {
+            Difference::Joined(new) => (false, self.query.matches(new)),
+            Difference::Updated { old, new } => (self.query.matches(old), self.query.matches(new)),
+            Difference::Left(old, _) => (self.query.matches(old), false),
+        };
+        let concerned: Vec<_> = differences
+            .iter()
+            .map(|d| (d, concerns(d)))
+            .filter(|(_, found)| *found != (false, false))
+            .collect();
+        if concerned.is_empty() {
+            return 0;
+        }
+        if self.found.is_some() {
+            self.compare(view);
+        } else {
+            for (difference, found) in concerned {
+                self.push(change(difference, found));
+            }
+        }
+        self.dropped - before
+    }
+
+    /// What the consumer is to be told next.
+    pub fn pop(&mut self) -> Option<Change> {
+        if let Some(record) = self.current.next() {
+            return Some(Change::Current(record));
+        }
+        match std::mem::take(&mut self.dropped) {
+            0 => self.changes.pop_front(),
+            count => Some(Change::Dropped { count }),
+        }
+    }
+
+    /// Compares what the query finds with what it found last.
+    fn compare(&mut self, view: &View) {
+        let now: Vec<_> = view.refs(&self.query).cloned().collect();
+        let mut before = self.found.replace(by_peer(&now)).unwrap_or_default();
+        for new in now {
+            match before.remove(&new.peer()) {
+                None => self.push(Change::Joined(new)),
+                Some(old) if !old.says_same(&new) => self.push(Change::Updated(new)),
+                Some(_) => {}
+            }
+        }
+        let mut gone: Vec<_> = before.into_values().collect();
+        gone.sort_by(|a, b| a.peer_text().cmp(b.peer_text()));
+        for old in gone {
+            self.push(Change::Left(old));
+        }
+    }
+
+    fn push(&mut self, change: Change) {
+        if self.changes.len() == self.capacity {
+            self.changes.pop_front();
+            self.dropped += 1;
+        }
+        self.changes.push_back(change);
+    }
+}
+
+/// What a difference is to a query that finds the old and the new record, or
+/// only one of them.
+fn change(difference: &Difference, found: (bool, bool)) -> Change {
+    match (difference, found) {
+        (Difference::Updated { new, .. }, (true, true)) => Change::Updated(new.clone()),
+        (Difference::Updated { old, .. } | Difference::Left(old, _), (true, _)) => {
+            Change::Left(old.clone())
+        }
+        (Difference::Updated { new: record, .. }, _)
+        | (Difference::Joined(record) | Difference::Left(record, _), _) => {
+            Change::Joined(record.clone())
+        }
+    }
+}
+
+fn by_peer(records: &[Record]) -> HashMap<PeerId, Record> {
+    records.iter().map(|record| (record.peer(), record.clone())).collect()
+}

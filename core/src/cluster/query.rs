@@ -1,0 +1,299 @@
+//! What to look for in a view.
+
+use super::record::{Record, server_text};
+use crate::{Error, ErrorKind, Result};
+use libp2p::PeerId;
+use std::{cmp::Ordering, fmt, str::FromStr};
+
+/// A field of records by which they can be found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Field {
+    /// The peer id, in base58.
+    Peer,
+    /// The server number, in 16 lower-case hexadecimal digits.
+    Server,
+    /// The host.
+    Host,
+    /// A meta field, `key=value`.
+    Meta,
+}
+
+impl Field {
+    /// Every field.
+    pub const ALL: [Self; 4] = [Self::Peer, Self::Server, Self::Host, Self::Meta];
+
+    /// The field's name, as on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Peer => "peer",
+            Self::Server => "server",
+            Self::Host => "host",
+            Self::Meta => "meta",
+        }
+    }
+}
+
+/// A field and a value in it (or the beginning of one, for prefixes). As text:
+/// `host:abc`, `meta:role=worker`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Index {
+    /// The field.
+    pub field: Field,
+    /// The value.
+    pub key: String,
+}
+
+impl Index {
+    /// A value, or the beginning of one, as the field's index has it.
+    pub fn new(field: Field, key: impl Into<String>) -> Self {
+        let mut key = key.into();
+        if field == Field::Server {
+            key.make_ascii_lowercase();
+        }
+        Self { field, key }
+    }
+
+    /// A peer.
+    pub fn peer(peer: &PeerId) -> Self {
+        Self::new(Field::Peer, peer.to_base58())
+    }
+
+    /// A server number.
+    pub fn server(server: u64) -> Self {
+        Self::new(Field::Server, server_text(server))
+    }
+
+    /// A host.
+    pub fn host(host: impl Into<String>) -> Self {
+        Self::new(Field::Host, host)
+    }
+
+    /// A meta field. With [`Query::prefix`], the value is the beginning of one.
+    pub fn meta(key: impl fmt::Display, value: impl fmt::Display) -> Self {
+        Self::new(Field::Meta, format!("{key}={value}"))
+    }
+}
+
+impl fmt::Display for Index {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.field.name(), self.key)
+    }
+}
+
+impl FromStr for Index {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let (name, key) = text.split_once(':').unwrap_or((text, ""));
+        match Field::ALL.into_iter().find(|field| field.name() == name) {
+            Some(field) if text.contains(':') => Ok(Self::new(field, key)),
+            _ => {
+                let accepted = "write `peer:`, `server:`, `host:` or `meta:` and a value, such as \
+                                `meta:role=worker`";
+                Err(Error::config("query", text.chars().take(64).collect::<String>(), accepted))
+            }
+        }
+    }
+}
+
+/// Where a query begins.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Select {
+    /// Every record, in the order of the peers.
+    #[default]
+    All,
+    /// The records with this value, or whose value begins like this.
+    Match {
+        /// The value.
+        index: Index,
+        /// Whether values that begin like this match too.
+        prefix: bool,
+    },
+    /// The records from this value on, in the order of the field.
+    From(Index),
+}
+
+/// What to look for in a view: where to begin, which way to go, and where to
+/// end.
+///
+/// Values order by their bytes; records with the same value, by their peer ids
+/// in base58. A record that is met under several of its meta fields comes once,
+/// where it is met first. Both ends of a range belong to it.
+///
+/// ```
+/// use casm::cluster::{Index, Query};
+/// let workers = Query::matching(Index::meta("role", "worker")).limit(10);
+/// let hosts = Query::from(Index::host("a")).to(Index::host("b")).reverse();
+/// assert!(hosts.check().is_ok() && workers.check().is_ok());
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Query {
+    /// Where to begin.
+    pub select: Select,
+    /// Where to end: the last value that is included. It need not exist.
+    pub to: Option<Index>,
+    /// The most records to give.
+    pub limit: Option<usize>,
+    /// Whether to go from higher values to lower ones. `from` is then the
+    /// highest value of a range, and `to` the lowest.
+    pub reverse: bool,
+}
+
+impl Query {
+    /// Every record.
+    pub fn all() -> Self {
+        Self::default()
+    }
+
+    /// The records with this value.
+    pub fn matching(index: Index) -> Self {
+        Self { select: Select::Match { index, prefix: false }, ..Self::default() }
+    }
+
+    /// The records from this value on.
+    #[expect(clippy::should_implement_trait, reason = "a query from here to there")]
+    pub fn from(index: Index) -> Self {
+        Self { select: Select::From(index), ..Self::default() }
+    }
+
+    /// Also the records whose value only begins like the one to match. Nothing
+    /// changes for a query that matches no value.
+    pub fn prefix(mut self) -> Self {
+        if let Select::Match { prefix, .. } = &mut self.select {
+            *prefix = true;
+        }
+        self
+    }
+
+    /// Up to this value, included.
+    pub fn to(mut self, index: Index) -> Self {
+        self.to = Some(index);
+        self
+    }
+
+    /// At most so many records.
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    /// From higher values to lower ones.
+    pub fn reverse(mut self) -> Self {
+        self.reverse = true;
+        self
+    }
+
+    /// Checks that both ends are of one field. A query whose ends are not finds
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] if they are not.
+    pub fn check(&self) -> Result<()> {
+        match (&self.select, &self.to) {
+            (Select::Match { index: start, .. } | Select::From(start), Some(to))
+                if start.field != to.field =>
+            {
+                let message = format!(
+                    "query: it begins with `{start}` and ends with `{to}`: both must be of one field"
+                );
+                Err(Error::new(ErrorKind::Invalid, message))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a record is among those that the query finds, its limit left
+    /// aside.
+    pub fn matches(&self, record: &Record) -> bool {
+        let Some(range) = self.range() else { return false };
+        (0..record.keys(range.field))
+            .any(|nth| range.contains(record.key(range.field, nth).as_bytes()))
+    }
+
+    /// The range of keys that the query covers; `None` if it can find nothing.
+    pub(super) fn range(&self) -> Option<KeyRange<'_>> {
+        self.check().ok()?;
+        let mut range = match &self.select {
+            Select::All => {
+                let field = self.to.as_ref().map_or(Field::Peer, |to| to.field);
+                KeyRange { field, low: &[], high: High::None }
+            }
+            Select::Match { index, prefix } => {
+                let key = index.key.as_bytes();
+                let high = if *prefix { High::Prefix(key) } else { High::Included(key) };
+                KeyRange { field: index.field, low: key, high }
+            }
+            Select::From(index) => {
+                let key = index.key.as_bytes();
+                if self.reverse {
+                    let high = High::Included(key);
+                    KeyRange { field: index.field, low: &[], high }
+                } else {
+                    KeyRange { field: index.field, low: key, high: High::None }
+                }
+            }
+        };
+        if let Some(to) = &self.to {
+            range.end_at(to.key.as_bytes(), self.reverse);
+        }
+        (!range.is_empty()).then_some(range)
+    }
+}
+
+/// A range of one index's keys.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KeyRange<'q> {
+    pub(super) field: Field,
+    /// The lowest key that belongs to it.
+    pub(super) low: &'q [u8],
+    high: High<'q>,
+}
+
+/// The upper end of a range.
+#[derive(Clone, Copy, Debug)]
+enum High<'q> {
+    None,
+    Included(&'q [u8]),
+    /// The last key that begins like this.
+    Prefix(&'q [u8]),
+}
+
+impl<'q> KeyRange<'q> {
+    /// Where a key stands: before the range, in it, or after it.
+    pub(super) fn position(&self, key: &[u8]) -> Ordering {
+        if key < self.low {
+            return Ordering::Less;
+        }
+        let inside = match self.high {
+            High::None => true,
+            High::Included(high) => key <= high,
+            High::Prefix(prefix) => key <= prefix || key.starts_with(prefix),
+        };
+        if inside { Ordering::Equal } else { Ordering::Greater }
+    }
+
+    pub(super) fn contains(&self, key: &[u8]) -> bool {
+        self.position(key).is_eq()
+    }
+
+    /// Whether more than one key can be in the range.
+    pub(super) fn is_single(&self) -> bool {
+        matches!(self.high, High::Included(high) if high == self.low)
+    }
+
+    fn end_at(&mut self, key: &'q [u8], reverse: bool) {
+        if reverse {
+            self.low = self.low.max(key);
+        } else if self.contains(key) || matches!(self.high, High::None) || key < self.low {
+            self.high = High::Included(key);
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        match self.high {
+            High::None => false,
+            High::Included(high) => high < self.low,
+            High::Prefix(prefix) => prefix < self.low && !self.low.starts_with(prefix),
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! The service over a topic that the tests hold the other end of, on virtual
+//! time.
+
+use super::{
+    Change, Cluster, ClusterConfig, Handed, Heartbeat, HeartbeatError, Index, Limits, Outcome,
+    Query, server_of,
+};
+use crate::{
+    Error, ErrorKind, Event, LeaveReason, Namespace,
+    event::{EventBus, Events},
+    metrics::Metrics,
+    pubsub::{Received, Ticket, Topic, TopicCommand, TopicEvent, Verdict},
+    record::unix_nanos,
+    scope::Scope,
+};
+use libp2p::{PeerId, gossipsub::MessageId};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout},
+};
+
+/// A service, and the host's end of its topic.
+struct Fixture {
+    own: PeerId,
+    cluster: Cluster,
+    scope: Scope,
+    metrics: Metrics,
+    events: Events,
+    to: mpsc::Sender<TopicEvent>,
+    commands: mpsc::Receiver<TopicCommand>,
+    next_seq: u64,
+    subscribed: bool,
+}
+
+impl Fixture {
+    fn start(observer: bool, subscribed: bool) -> Self {
+        let (own, metrics, scope, bus) =
+            (PeerId::random(), Metrics::default(), Scope::default(), EventBus::default());
+        let (commands, from) = mpsc::channel(16);
+        let (to, received) = mpsc::channel(64);
+        let config = ClusterConfig {
+            namespace: Namespace::default(),
+            own,
+            host: "here".into(),
+            meta: BTreeMap::from([("role".into(), "worker".into())]),
+            ttl: Duration::from_secs(10),
+            observer,
+            limits: Limits::default(),
+            sign: Arc::new(|seq, data| [b"signed", &seq.to_be_bytes()[..], data].concat()),
+        };
+        let events = bus.subscribe();
+        let topic = Topic::new(commands, received);
+        let cluster = Cluster::start(config, topic, bus, metrics.clone(), &scope).unwrap();
+        let next_seq = unix_nanos();
+        Self { own, cluster, scope, metrics, events, to, commands: from, next_seq, subscribed }
+    }
+
+    /// What the service next publishes, and whether anybody heard it.
+    async fn published(&mut self) -> Heartbeat {
+        match self.commands.recv().await.unwrap() {
+            TopicCommand::Publish { data, reply } => {
+                let answer = if self.subscribed {
+                    self.next_seq += 1;
+                    Ok(self.next_seq)
+                } else {
+                    Err(Error::new(ErrorKind::Unreachable, "nobody is subscribed"))
+                };
+                reply.send(answer).unwrap();
+                Heartbeat::decode(&data).unwrap()
+            }
+            TopicCommand::Report { .. } => panic!("a verdict on nothing"),
+        }
+    }
+
+    async fn receive(&mut self, source: PeerId, seq: u64, data: Vec<u8>) -> Verdict {
+        let ticket = Ticket { id: MessageId::new(&seq.to_be_bytes()), from: source };
+        let signed = data.clone();
+        let received = Received { source, seq, data, signed, ticket };
+        self.to.send(TopicEvent::Received(received)).await.unwrap();
+        loop {
+            match self.commands.recv().await.unwrap() {
+                TopicCommand::Report { ticket, verdict } => {
+                    assert_eq!(ticket.id, MessageId::new(&seq.to_be_bytes()));
+                    return verdict;
+                }
+                TopicCommand::Publish { reply, .. } => {
+                    self.next_seq += 1;
+                    let _ = reply.send(Ok(self.next_seq));
+                }
+            }
+        }
+    }
+
+    fn count(&self, label: &'static str) -> u64 {
+        self.metrics.heartbeats.get_or_create(&[("verdict", label)]).get()
+    }
+}
+
+fn beat(ttl: u64, host: &str) -> Heartbeat {
+    let ttl = Some(Duration::from_secs(ttl));
+    Heartbeat { server: 1, ttl, host: host.into(), meta: vec!["k=v".into()] }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_own_record_is_there_at_once_and_signed_when_it_is_out() {
+    let mut f = Fixture::start(false, true);
+    let own = f.cluster.view().get(&f.own).unwrap();
+    assert_eq!((own.seq(), own.host(), own.meta().get("role")), (0, "here", Some("worker")));
+    assert_eq!(own.server(), server_of(&f.own));
+    let sent = f.published().await;
+    assert_eq!((sent.host.as_str(), sent.ttl), ("here", Some(Duration::from_secs(10))));
+    // The answer to a command comes after the view was renewed.
+    f.cluster.insert_verified(vec![]).await.unwrap();
+    let view = f.cluster.view();
+    let signed = view.signed_of(&f.own).unwrap();
+    assert_eq!(signed.seq, f.next_seq);
+    let message = [b"signed", &f.next_seq.to_be_bytes()[..], &sent.encode()].concat();
+    assert_eq!(signed.message, message);
+    assert_eq!(view.signed().count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn three_heartbeats_are_sent_in_a_ttl() {
+    let mut f = Fixture::start(false, true);
+    f.published().await;
+    for _ in 0..50 {
+        let start = Instant::now();
+        f.published().await;
+        let pause = start.elapsed();
+        assert!(pause >= Duration::from_millis(2660) && pause <= Duration::from_millis(3335));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_heartbeat_that_nobody_heard_goes_out_on_the_first_subscription() {
+    let mut f = Fixture::start(false, false);
+    f.published().await;
+    f.subscribed = true;
+    let start = Instant::now();
+    f.to.send(TopicEvent::Subscribed(PeerId::random())).await.unwrap();
+    f.published().await;
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    // A second subscription is no reason: the next one is a regular one.
+    f.to.send(TopicEvent::Subscribed(PeerId::random())).await.unwrap();
+    f.published().await;
+    assert!(start.elapsed() > Duration::from_secs(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_joins_is_updated_leaves_and_cannot_be_resurrected() {
+    let mut f = Fixture::start(false, true);
+    f.published().await;
+    let (peer, seq) = (PeerId::random(), unix_nanos());
+    let mut live = f.cluster.subscribe(Query::matching(Index::host("there")));
+
+    let hello = beat(10, "there").encode();
+    assert_eq!(f.receive(peer, seq, hello.clone()).await, Verdict::Accept);
+    let Event::PeerJoined { record } = f.events.next().await.unwrap() else { panic!() };
+    assert_eq!((record.peer(), record.host()), (peer, "there"));
+    assert_eq!(f.cluster.wait_for(2).await.unwrap().get(&peer), Some(record.clone()));
+    assert_eq!(live.next().await.unwrap(), Change::Joined(record.clone()));
+
+    assert_eq!(f.receive(peer, seq, hello.clone()).await, Verdict::Ignore);
+    assert_eq!(f.receive(peer, seq + 1, beat(10, "elsewhere").encode()).await, Verdict::Accept);
+    assert!(
+        matches!(f.events.next().await.unwrap(), Event::PeerUpdated { record } if record.host() == "elsewhere")
+    );
+    assert_eq!(live.next().await.unwrap(), Change::Left(record));
+
+    let goodbye = Heartbeat { ttl: None, ..beat(10, "") }.encode();
+    assert_eq!(f.receive(peer, seq + 2, goodbye).await, Verdict::Accept);
+    let left = Event::PeerLeft { peer, reason: LeaveReason::Left };
+    assert_eq!(f.events.next().await.unwrap(), left);
+    assert_eq!(f.receive(peer, seq + 1, hello).await, Verdict::Ignore);
+    assert_eq!((f.count("accepted"), f.count("stale"), f.count("replayed")), (3, 1, 1));
+    assert_eq!(f.cluster.view().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_peer_expires_a_quarter_after_its_ttl() {
+    let mut f = Fixture::start(true, true);
+    let peer = PeerId::random();
+    f.receive(peer, unix_nanos(), beat(8, "there").encode()).await;
+    let start = Instant::now();
+    assert!(matches!(f.events.next().await.unwrap(), Event::PeerJoined { .. }));
+    let left = Event::PeerLeft { peer, reason: LeaveReason::Expired };
+    assert_eq!(f.events.next().await.unwrap(), left);
+    let elapsed = start.elapsed();
+    assert!(elapsed >= Duration::from_secs(10) && elapsed < Duration::from_millis(10_010));
+    assert!(f.cluster.view().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_message_gets_a_verdict_and_is_counted() {
+    let mut f = Fixture::start(true, true);
+    let (peer, now) = (PeerId::random(), unix_nanos());
+    assert_eq!(f.receive(peer, now, b"\xff".to_vec()).await, Verdict::Reject);
+    let long = beat(10, &"h".repeat(300)).encode();
+    assert_eq!(f.receive(peer, now, long).await, Verdict::Ignore);
+    let ahead = now + 11 * 60 * 1_000_000_000;
+    assert_eq!(f.receive(peer, ahead, beat(10, "h").encode()).await, Verdict::Ignore);
+    assert_eq!((f.count("malformed"), f.count("host-too-long"), f.count("future")), (1, 1, 1));
+    assert!(f.cluster.view().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_exchange_brought_is_relayed_once_when_gossip_brings_it() {
+    let mut f = Fixture::start(true, true);
+    let (peer, seq, data) = (PeerId::random(), unix_nanos(), beat(10, "h").encode());
+    let handed = |seq, age| Handed {
+        source: peer,
+        seq,
+        data: data.clone(),
+        signed: b"signed".to_vec(),
+        age: Duration::from_secs(age),
+    };
+    let bad = Handed { data: vec![0xff], ..handed(seq, 0) };
+    let outcomes = f.cluster.insert_verified(vec![handed(seq, 13), bad, handed(seq, 4)]).await;
+    let expected = [Ok(Outcome::Late), Err(HeartbeatError::Malformed), Ok(Outcome::Joined)];
+    assert_eq!(outcomes.unwrap(), expected);
+    assert_eq!(f.cluster.view().signed_of(&peer).unwrap().message, b"signed");
+    assert_eq!(f.receive(peer, seq, data.clone()).await, Verdict::Accept);
+    assert_eq!(f.receive(peer, seq, data.clone()).await, Verdict::Ignore);
+    // 12.5 s of patience, of which 4 were over.
+    let start = Instant::now();
+    f.events.next().await.unwrap();
+    assert!(matches!(f.events.next().await.unwrap(), Event::PeerLeft { .. }));
+    assert_eq!(start.elapsed().as_millis() / 10, 850);
+}
+
+#[tokio::test(start_paused = true)]
+async fn changes_of_the_own_record_go_out_at_once() {
+    let mut f = Fixture::start(false, true);
+    f.published().await;
+    let cluster = f.cluster.clone();
+    let change = tokio::spawn(async move {
+        cluster.set_meta(BTreeMap::from([("role".into(), "idle".into())])).await?;
+        cluster.set_host("new".into()).await?;
+        cluster.set_ttl(Duration::from_secs(20)).await
+    });
+    let start = Instant::now();
+    assert_eq!(f.published().await.meta, ["role=idle"]);
+    assert_eq!(f.published().await.host, "new");
+    assert_eq!(f.published().await.ttl, Some(Duration::from_secs(20)));
+    change.await.unwrap().unwrap();
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    let own = f.cluster.view().get(&f.own).unwrap();
+    assert_eq!((own.host(), own.meta().get("role"), own.seq()), ("new", Some("idle"), f.next_seq));
+    let error = f.cluster.set_host("h".repeat(256)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_says_goodbye_and_ends_what_waits() {
+    let mut f = Fixture::start(false, true);
+    f.published().await;
+    let mut live = f.cluster.subscribe(Query::all());
+    assert!(matches!(live.next().await.unwrap(), Change::Current(_)));
+    let (cluster, scope) = (f.cluster.clone(), f.scope.clone());
+    let waiting = tokio::spawn(async move { cluster.wait_for(2).await.map(|_| ()) });
+    let closing = tokio::spawn(async move { scope.close(Duration::from_secs(5)).await });
+    assert_eq!(f.published().await.ttl, None);
+    assert!(closing.await.unwrap());
+    assert_eq!(waiting.await.unwrap().unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(live.next().await.unwrap_err().kind(), ErrorKind::Closed);
+    let error = f.cluster.set_host("x".into()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observer_says_nothing() {
+    let mut f = Fixture::start(true, true);
+    f.to.send(TopicEvent::Subscribed(PeerId::random())).await.unwrap();
+    f.cluster.set_host("still".into()).await.unwrap();
+    assert!(timeout(Duration::from_secs(60), f.commands.recv()).await.is_err());
+    assert!(f.cluster.view().is_empty());
+    assert!(f.scope.close(Duration::from_secs(1)).await);
+    assert!(f.commands.recv().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_own_heartbeat_from_the_future_is_counted_and_changes_nothing() {
+    let mut f = Fixture::start(false, true);
+    f.published().await;
+    let (own, ahead) = (f.own, unix_nanos() + 1_000_000_000);
+    assert_eq!(f.receive(own, ahead, beat(10, "h").encode()).await, Verdict::Ignore);
+    assert_eq!(f.receive(own, 5, beat(10, "h").encode()).await, Verdict::Ignore);
+    assert_eq!((f.count("own-ahead"), f.count("own")), (1, 1));
+    assert_eq!(f.cluster.view().get(&own).unwrap().host(), "here");
+}

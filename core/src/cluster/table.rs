@@ -1,0 +1,468 @@
+//! The records of all peers: what enters, what is refused, what expires. Pure:
+//! the time is an argument.
+
+use super::{
+    deadlines::Deadlines,
+    detector::Detector,
+    heartbeat::Heartbeat,
+    newcomers::Newcomers,
+    query::Field,
+    record::Record,
+    remembered::Remembered,
+    view::{Slot, Snapshot, View},
+};
+use crate::LeaveReason;
+use libp2p::PeerId;
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+/// What a table may hold, and how it treats strangers.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The most records.
+    pub records: usize,
+    /// The most bytes of memory for records, signed messages and indexes, as
+    /// estimated.
+    pub bytes: usize,
+    /// The most departed peers whose sequence numbers are remembered.
+    pub remembered: usize,
+    /// How long a peer must have been there to be established. In a full table
+    /// a new peer takes the place of one that is not; the established stay.
+    pub probation: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            records: 1 << 17,
+            bytes: 256 << 20,
+            remembered: 1 << 16,
+            probation: Duration::from_secs(60),
+        }
+    }
+}
+
+/// The time, on two clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Since some moment, by a clock that never goes back.
+    pub elapsed: Duration,
+    /// Nanoseconds since 1970, by the calendar.
+    pub unix_nanos: u64,
+}
+
+/// How a heartbeat came here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Via {
+    /// By gossip, from its source or from one that relays it.
+    Gossip,
+    /// Handed over by another node, which had it for so long.
+    Exchange(Duration),
+}
+
+/// A heartbeat whose signature was verified.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival<'a> {
+    /// Who signed it.
+    pub peer: PeerId,
+    /// Its sequence number.
+    pub seq: u64,
+    /// What it says.
+    pub beat: &'a Heartbeat,
+    /// The signed message that it came in; kept if it is not too long.
+    pub signed: &'a [u8],
+    /// How it came.
+    pub via: Via,
+}
+
+/// What became of a heartbeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// A peer that was not in the table.
+    Joined,
+    /// News of a peer in the table.
+    Updated,
+    /// The same as before from a peer in the table.
+    Renewed,
+    /// The peer says goodbye.
+    Left,
+    /// Known from an exchange; this is its first copy by gossip, and is to be
+    /// relayed as any other.
+    Relayed,
+    /// Not newer than what the table has.
+    Stale,
+    /// Not newer than what the peer said before it left.
+    Replayed,
+    /// Its sequence number is too far ahead of the clock.
+    Future,
+    /// Its time was over before it came.
+    Late,
+    /// The table has no room for it.
+    Full,
+    /// The node's own, come back.
+    Own,
+    /// In this node's own name, and with a higher number than its last
+    /// heartbeat: the clock was set back since an earlier run, or another node
+    /// has the same key.
+    OwnAhead,
+}
+
+impl Outcome {
+    /// The outcome's name as a metrics label.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Joined | Self::Updated | Self::Renewed | Self::Left | Self::Relayed => "accepted",
+            Self::Stale => "stale",
+            Self::Replayed => "replayed",
+            Self::Future => "future",
+            Self::Late => "late",
+            Self::Full => "full",
+            Self::Own => "own",
+            Self::OwnAhead => "own-ahead",
+        }
+    }
+
+    /// Whether the heartbeat is to be relayed.
+    pub const fn is_accepted(self) -> bool {
+        matches!(self, Self::Joined | Self::Updated | Self::Renewed | Self::Left | Self::Relayed)
+    }
+}
+
+/// A difference between two states of the table, as far as it shows: the same
+/// said again is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Difference {
+    /// A record that was not there.
+    Joined(Record),
+    /// A record that says something new.
+    Updated {
+        /// What it said.
+        old: Record,
+        /// What it says.
+        new: Record,
+    },
+    /// A record that is no more.
+    Left(Record, LeaveReason),
+}
+
+/// What the table knows of a record beside what readers see.
+#[derive(Debug)]
+struct Entry {
+    deadline: Option<Duration>,
+    since: Duration,
+    established: bool,
+    by_gossip: bool,
+    weight: usize,
+}
+
+/// The records of all peers.
+pub struct Table {
+    own: PeerId,
+    limits: Limits,
+    detector: Detector,
+    root: Arc<Snapshot>,
+    slots: HashMap<PeerId, u32>,
+    entries: Vec<Option<Entry>>,
+    free: Vec<u32>,
+    deadlines: Deadlines,
+    newcomers: Newcomers,
+    remembered: Remembered,
+    bytes: usize,
+    differences: Vec<Difference>,
+}
+
+impl Table {
+    /// How far a sequence number, in nanoseconds since 1970, may be ahead of
+    /// the clock.
+    pub const MAX_AHEAD: Duration = Duration::from_secs(10 * 60);
+    /// The longest signed message that is kept beside its record, in bytes.
+    pub const MAX_SIGNED: usize = 8 << 10;
+    /// Memory that a key takes in an index, in bytes.
+    const KEY_WEIGHT: usize = 40;
+    /// Memory that a record takes in the other structures, in bytes.
+    const ENTRY_WEIGHT: usize = 400;
+
+    /// An empty table of the node `own`. The seed decides who makes room in a
+    /// full one.
+    pub fn new(own: PeerId, limits: Limits, detector: Detector, seed: u64) -> Self {
+        Self {
+            own,
+            limits,
+            detector,
+            root: Arc::default(),
+            slots: HashMap::new(),
+            entries: Vec::new(),
+            free: Vec::new(),
+            deadlines: Deadlines::default(),
+            newcomers: Newcomers::new(seed),
+            remembered: Remembered::new(limits.remembered),
+            bytes: 0,
+            differences: Vec::new(),
+        }
+    }
+
+    /// A snapshot.
+    pub fn view(&self) -> View {
+        View(self.root.clone())
+    }
+
+    /// What changed since this was last called.
+    pub fn take_differences(&mut self) -> Vec<Difference> {
+        std::mem::take(&mut self.differences)
+    }
+
+    /// When the next record expires.
+    pub fn next_deadline(&self) -> Option<Duration> {
+        self.deadlines.next()
+    }
+
+    /// Memory in use for records, signed messages and indexes, as estimated.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// How many departed peers are remembered.
+    pub fn remembered(&self) -> usize {
+        self.remembered.len()
+    }
+
+    /// Takes a heartbeat of another node, or refuses it.
+    pub fn insert(&mut self, now: Now, arrival: Arrival<'_>) -> Outcome {
+        let Arrival { peer, seq, .. } = arrival;
+        if peer == self.own {
+            let ahead = self.record(&peer).is_some_and(|own| own.seq() != 0 && seq > own.seq());
+            return if ahead { Outcome::OwnAhead } else { Outcome::Own };
+        }
+        let ahead = u64::try_from(Self::MAX_AHEAD.as_nanos()).unwrap_or(u64::MAX);
+        if seq > now.unix_nanos.saturating_add(ahead) {
+            return Outcome::Future;
+        }
+        match self.slots.get(&peer) {
+            Some(slot) => self.renew(now.elapsed, *slot, arrival),
+            None => self.admit(now.elapsed, arrival),
+        }
+    }
+
+    /// Puts this node's own record in. It takes the place of the last one
+    /// whatever its number, and doesn't expire.
+    pub fn insert_own(&mut self, now: Now, seq: u64, beat: &Heartbeat, signed: &[u8]) {
+        let ttl = beat.ttl.unwrap_or(Heartbeat::DEFAULT_TTL);
+        let slot = self.slots.get(&self.own).copied();
+        let record = self.next_record(slot, self.own, seq, ttl, beat);
+        let entry = Entry {
+            deadline: None,
+            since: now.elapsed,
+            established: true,
+            by_gossip: true,
+            weight: weight(&record, signed),
+        };
+        self.store(now.elapsed, slot, record, signed, entry);
+    }
+
+    /// Removes the records whose time is over.
+    pub fn expire(&mut self, now: Duration) {
+        while let Some(slot) = self.deadlines.due(now) {
+            self.remove(now, slot, LeaveReason::Expired);
+        }
+    }
+
+    /// A heartbeat of a peer that is in the table.
+    fn renew(&mut self, now: Duration, slot: u32, arrival: Arrival<'_>) -> Outcome {
+        let (Some(old), Some(entry)) =
+            (self.root.slot(slot), self.entries.get_mut(slot as usize).and_then(Option::as_mut))
+        else {
+            return Outcome::Stale;
+        };
+        if arrival.seq == old.record.seq() && arrival.via == Via::Gossip && !entry.by_gossip {
+            entry.by_gossip = true;
+            return Outcome::Relayed;
+        }
+        if arrival.seq <= old.record.seq() {
+            return Outcome::Stale;
+        }
+        let Some(ttl) = arrival.beat.ttl else {
+            self.remove_said(now, slot, arrival.seq, LeaveReason::Left);
+            return Outcome::Left;
+        };
+        let (since, weight_before) = (entry.since, entry.weight);
+        let established = entry.established || now.saturating_sub(since) >= self.limits.probation;
+        let Some(deadline) = self.deadline(now, ttl, arrival.via) else { return Outcome::Late };
+        let signed = kept(arrival.signed);
+        let record = self.next_record(Some(slot), arrival.peer, arrival.seq, ttl, arrival.beat);
+        let weight = weight(&record, signed);
+        if weight > weight_before && !self.make_room(now, weight - weight_before, 0, Some(slot)) {
+            return Outcome::Full;
+        }
+        let by_gossip = arrival.via == Via::Gossip;
+        let entry = Entry { deadline: Some(deadline), since, established, by_gossip, weight };
+        self.store(now, Some(slot), record, signed, entry)
+    }
+
+    /// A heartbeat of a peer that is not in the table.
+    fn admit(&mut self, now: Duration, arrival: Arrival<'_>) -> Outcome {
+        let departed = self.remembered.get(&arrival.peer, now);
+        if departed.is_some_and(|departed| arrival.seq <= departed.seq) {
+            return Outcome::Replayed;
+        }
+        let established = departed.is_some_and(|departed| departed.established);
+        let Some(ttl) = arrival.beat.ttl else {
+            self.remembered.put(arrival.peer, arrival.seq, established, now);
+            return Outcome::Left;
+        };
+        let Some(deadline) = self.deadline(now, ttl, arrival.via) else { return Outcome::Late };
+        let signed = kept(arrival.signed);
+        let record = Record::new(arrival.peer, arrival.seq, ttl, arrival.beat);
+        let weight = weight(&record, signed);
+        if !self.make_room(now, weight, 1, None) {
+            return Outcome::Full;
+        }
+        self.remembered.forget(&arrival.peer);
+        let by_gossip = arrival.via == Via::Gossip;
+        let entry = Entry { deadline: Some(deadline), since: now, established, by_gossip, weight };
+        self.store(now, None, record, signed, entry)
+    }
+
+    /// Removes newcomers, one at random after the other, until there is room.
+    /// False if there is none without touching the established.
+    fn make_room(
+        &mut self,
+        now: Duration,
+        bytes: usize,
+        records: usize,
+        keep: Option<u32>,
+    ) -> bool {
+        if bytes > self.limits.bytes || records > self.limits.records {
+            return false;
+        }
+        while self.bytes > self.limits.bytes - bytes
+            || self.slots.len() > self.limits.records - records
+        {
+            match self.newcomers.pick(keep) {
+                Some(slot) => self.remove(now, slot, LeaveReason::Expired),
+                None => return false,
+            }
+        }
+        true
+    }
+
+    /// When a record is to be dropped; `None` if that is in the past.
+    fn deadline(&self, now: Duration, ttl: Duration, via: Via) -> Option<Duration> {
+        let patience = self.detector.patience(ttl);
+        let age = match via {
+            Via::Gossip => Duration::ZERO,
+            Via::Exchange(age) => age,
+        };
+        Some(now.saturating_add(patience.checked_sub(age).filter(|left| !left.is_zero())?))
+    }
+
+    /// The record as the peer now says; shares what it can with the last one.
+    fn next_record(
+        &self,
+        slot: Option<u32>,
+        peer: PeerId,
+        seq: u64,
+        ttl: Duration,
+        beat: &Heartbeat,
+    ) -> Record {
+        match slot.and_then(|slot| self.root.slot(slot)) {
+            Some(old) if old.record.says(beat) => old.record.renewed(seq, ttl),
+            _ => Record::new(peer, seq, ttl, beat),
+        }
+    }
+
+    fn record(&self, peer: &PeerId) -> Option<&Record> {
+        self.root.slot(*self.slots.get(peer)?).map(|slot| &slot.record)
+    }
+
+    /// Puts a record in its slot, or in a new one, and keeps everything in
+    /// step.
+    fn store(
+        &mut self,
+        now: Duration,
+        slot: Option<u32>,
+        record: Record,
+        signed: &[u8],
+        entry: Entry,
+    ) -> Outcome {
+        let root = Arc::make_mut(&mut self.root);
+        let old = slot.and_then(|slot| root.slot(slot)).map(|slot| slot.record.clone());
+        let slot = slot.or_else(|| self.free.pop()).unwrap_or_else(|| {
+            self.entries.push(None);
+            root.slots.push_back(None);
+            u32::try_from(self.entries.len() - 1).expect("limited far below 2^32")
+        });
+        if !old.as_ref().is_some_and(|old| old.same_keys(&record)) {
+            for index in &mut root.indexes {
+                if let Some(old) = &old {
+                    index.remove(old, slot);
+                }
+                index.insert(&record, slot);
+            }
+        }
+        let content = Slot { record: record.clone(), signed: signed.into(), received: now };
+        root.slots.set(slot as usize, Some(content));
+        root.len += usize::from(old.is_none());
+
+        self.slots.insert(record.peer(), slot);
+        self.bytes += entry.weight;
+        let before = self.entries[slot as usize].take();
+        self.bytes -= before.as_ref().map_or(0, |before| before.weight);
+        self.deadlines.set(slot, before.and_then(|before| before.deadline), entry.deadline);
+        if entry.established {
+            self.newcomers.remove(slot)
+        } else {
+            self.newcomers.insert(slot)
+        }
+        self.entries[slot as usize] = Some(entry);
+
+        match old {
+            None => {
+                self.differences.push(Difference::Joined(record));
+                Outcome::Joined
+            }
+            Some(old) if old.says_same(&record) => Outcome::Renewed,
+            Some(old) => {
+                self.differences.push(Difference::Updated { old, new: record });
+                Outcome::Updated
+            }
+        }
+    }
+
+    fn remove(&mut self, now: Duration, slot: u32, reason: LeaveReason) {
+        let seq = self.root.slot(slot).map_or(0, |slot| slot.record.seq());
+        self.remove_said(now, slot, seq, reason);
+    }
+
+    /// Removes a record, and remembers the number of the last that was heard.
+    fn remove_said(&mut self, now: Duration, slot: u32, seq: u64, reason: LeaveReason) {
+        let root = Arc::make_mut(&mut self.root);
+        let content = root.slots.get_mut(slot as usize).and_then(Option::take);
+        let entry = self.entries.get_mut(slot as usize).and_then(Option::take);
+        let (Some(content), Some(entry)) = (content, entry) else { return };
+        let record = content.record;
+        for index in &mut root.indexes {
+            index.remove(&record, slot);
+        }
+        root.len -= 1;
+        self.slots.remove(&record.peer());
+        self.free.push(slot);
+        self.deadlines.set(slot, entry.deadline, None);
+        self.newcomers.remove(slot);
+        self.bytes -= entry.weight;
+        let established =
+            entry.established || now.saturating_sub(entry.since) >= self.limits.probation;
+        self.remembered.put(record.peer(), seq, established, now);
+        self.differences.push(Difference::Left(record, reason));
+    }
+}
+
+/// The signed message, unless it is too long to be kept.
+fn kept(signed: &[u8]) -> &[u8] {
+    if signed.len() <= Table::MAX_SIGNED { signed } else { &[] }
+}
+
+/// Bytes of memory that a record takes, as estimated.
+fn weight(record: &Record, signed: &[u8]) -> usize {
+    let keys: usize = Field::ALL.iter().map(|field| usize::from(record.keys(*field))).sum();
+    record.weight() + signed.len() + keys * Table::KEY_WEIGHT + Table::ENTRY_WEIGHT
+}
