@@ -120,6 +120,8 @@ type findOptions struct {
 	distance uint8
 	// tick is the first pause of a gradual survey.
 	tick time.Duration
+	// each is told of every peer as it is found.
+	each func(peer.AddrInfo)
 }
 
 // find looks for peers at a boot address, and gives those that answered.
@@ -129,7 +131,7 @@ func (b *bootService) find(ctx context.Context, text string, o findOptions) ([]p
 		return nil, err
 	}
 	if addr.kind == staticAddr {
-		b.found(text, *addr.info)
+		b.found(text, *addr.info, o)
 		return []peer.AddrInfo{*addr.info}, nil
 	}
 	var socket *bootSocket
@@ -169,7 +171,7 @@ func (b *bootService) find(ctx context.Context, text string, o findOptions) ([]p
 		}
 		seen[p.Peer] = true
 		infos = append(infos, peer.AddrInfo{ID: p.Peer, Addrs: p.Addrs})
-		b.found(text, infos[len(infos)-1])
+		b.found(text, infos[len(infos)-1], o)
 		if o.limit > 0 && len(infos) >= o.limit {
 			cancel()
 		}
@@ -177,10 +179,13 @@ func (b *bootService) find(ctx context.Context, text string, o findOptions) ([]p
 	return infos, nil
 }
 
-func (b *bootService) found(source string, info peer.AddrInfo) {
+func (b *bootService) found(source string, info peer.AddrInfo, o findOptions) {
 	b.node.out.Emit("peers-found", Fields{
 		"source": source, "peer": info.ID.String(), "addrs": addrStrings(info.Addrs),
 	})
+	if o.each != nil {
+		o.each(info)
+	}
 }
 
 // crawl asks every address once.
@@ -215,7 +220,7 @@ func (b *bootService) survey(ctx context.Context, s *bootSocket, addr bootAddr, 
 		return s.send(ctx, b.node.config.Key, &survey, s.group)
 	}
 	survey.Distance = 0
-	for tick := o.tick; ; tick = min(tick*3/2, 90*time.Second) {
+	for tick := o.tick; ; tick = min(tick*3/2, o.tick*18) {
 		if err := s.send(ctx, b.node.config.Key, &survey, s.group); err != nil {
 			return err
 		}

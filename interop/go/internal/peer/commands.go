@@ -4,11 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/wetware/casm/interop/go/internal/abuse"
 	"github.com/wetware/casm/interop/go/internal/table"
 	"github.com/wetware/casm/interop/go/internal/wire"
 )
@@ -35,6 +37,13 @@ type Command struct {
 	Host *string
 	Meta []string
 	TTL  Duration
+
+	// For abuse.
+	Kind   string
+	Times  int
+	Server string
+	Hold   Duration
+	Boot   string
 }
 
 // Duration is written as in 500ms, 10s, 5m.
@@ -85,6 +94,8 @@ func (n *Node) dispatch(ctx context.Context, c Command) (Fields, error) {
 		return n.gossip.fields(), nil
 	case "peers":
 		return Fields{"peers": n.connections()}, nil
+	case "abuse":
+		return n.doAbuse(ctx, c)
 	}
 	id, err := peer.Decode(c.Peer)
 	if err != nil {
@@ -141,6 +152,22 @@ func (n *Node) doUpdate(c Command) (Fields, error) {
 		}
 	})
 	return nil, nil
+}
+
+func (n *Node) doAbuse(ctx context.Context, c Command) (Fields, error) {
+	params := abuse.Params{
+		Namespace: n.config.Namespace, Target: c.Addr, Times: c.Times,
+		Hold: time.Duration(c.Hold), Boot: c.Boot,
+	}
+	if c.Server != "" {
+		server, err := strconv.ParseUint(c.Server, 16, 64)
+		if err != nil {
+			return nil, err
+		}
+		params.Server = server
+	}
+	done, err := abuse.Run(ctx, c.Kind, params)
+	return Fields{"done": done}, err
 }
 
 // connections tells of each connected peer what identify and the handshake

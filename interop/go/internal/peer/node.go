@@ -3,22 +3,17 @@ package peer
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
-	"github.com/libp2p/go-libp2p"
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/p2p/protocol/ping"
-	"github.com/libp2p/go-libp2p/p2p/security/noise"
-	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
-	quic "github.com/libp2p/go-libp2p/p2p/transport/quic"
-	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 
+	"github.com/wetware/casm/interop/go/internal/stack"
 	"github.com/wetware/casm/interop/go/internal/wire"
 )
 
@@ -59,37 +54,9 @@ type Node struct {
 	tasks  sync.WaitGroup
 }
 
-// NewHost makes a libp2p host with the transports that CASM uses.
-func NewHost(key crypto.PrivKey, listen []string, security string) (host.Host, error) {
-	options := []libp2p.Option{
-		libp2p.Identity(key),
-		libp2p.ListenAddrStrings(listen...),
-		libp2p.Transport(tcp.NewTCPTransport),
-		libp2p.Transport(quic.NewTransport),
-		libp2p.ResourceManager(&network.NullResourceManager{}),
-		libp2p.DisableRelay(),
-		libp2p.DisableMetrics(),
-	}
-	if len(listen) == 0 {
-		options = append(options, libp2p.NoListenAddrs)
-	}
-	switch security {
-	case "":
-		options = append(options,
-			libp2p.Security(noise.ID, noise.New), libp2p.Security(libp2ptls.ID, libp2ptls.New))
-	case "noise":
-		options = append(options, libp2p.Security(noise.ID, noise.New))
-	case "tls":
-		options = append(options, libp2p.Security(libp2ptls.ID, libp2ptls.New))
-	default:
-		return nil, fmt.Errorf("security %q is neither noise nor tls", security)
-	}
-	return libp2p.New(options...)
-}
-
 // Start starts a node.
 func Start(config Config, out *Output) (*Node, error) {
-	h, err := NewHost(config.Key, config.Listen, config.Security)
+	h, err := stack.NewHost(config.Key, config.Listen, config.Security)
 	if err != nil {
 		return nil, err
 	}

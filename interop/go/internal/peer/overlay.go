@@ -58,16 +58,18 @@ func (o *overlay) dialView(ctx context.Context) {
 
 func (o *overlay) dialFound(ctx context.Context, addr string) {
 	options := findOptions{
-		limit: o.wants(), timeout: 3 * time.Second, distance: 255, tick: 200 * time.Millisecond,
+		limit: o.wants(), timeout: 3 * time.Second, distance: 255, tick: 100 * time.Millisecond,
+		each: func(info peer.AddrInfo) {
+			o.node.spawn(func(ctx context.Context) {
+				if o.dial(ctx, info) {
+					// The round reports its own failure.
+					_ = o.node.pex.start(info.ID)
+				}
+			})
+		},
 	}
-	infos, err := o.node.boot.find(ctx, addr, options)
-	if err != nil {
+	if _, err := o.node.boot.find(ctx, addr, options); err != nil {
 		o.node.out.Error("Address", err)
-	}
-	for _, info := range infos {
-		if o.dial(ctx, info) {
-			o.node.pex.start(info.ID)
-		}
 	}
 }
 

@@ -55,9 +55,9 @@ func (s *pexService) rounds(ctx context.Context) {
 		if items := s.items(); len(items) > 0 {
 			chosen := items[rand.IntN(len(items))].Record
 			s.node.overlay.dial(ctx, peer.AddrInfo{ID: chosen.PeerID, Addrs: chosen.Addrs})
-			s.start(chosen.PeerID)
+			_ = s.start(chosen.PeerID)
 		} else if peers := s.node.host.Network().Peers(); len(peers) > 0 {
-			s.start(peers[rand.IntN(len(peers))])
+			_ = s.start(peers[rand.IntN(len(peers))])
 		}
 	}
 }

@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"errors"
+	"fmt"
 	"time"
 
 	"capnproto.org/go/capnp/v3"
@@ -34,27 +36,55 @@ func (h Heartbeat) Write(to cluster.Heartbeat) error {
 	return err
 }
 
-// ReadHeartbeat reads every field of a Cap'n Proto struct.
+// ReadHeartbeat reads every field of a Cap'n Proto struct. The library takes a
+// pointer of the wrong kind for an absent one; here it is an error.
 func ReadHeartbeat(from cluster.Heartbeat) (h Heartbeat, err error) {
 	h.TTL = time.Duration(from.Ttl()) * time.Millisecond
 	if h.TTL == 0 {
 		h.TTL = DefaultTTL
 	}
 	h.Server = from.Server()
-	if h.Host, err = from.Host(); err != nil {
-		return h, err
+	host, err := capnp.Struct(from).Ptr(0)
+	if err == nil {
+		h.Host, err = readText(host)
 	}
-	meta, err := from.Meta()
 	if err != nil {
-		return h, err
+		return h, fmt.Errorf("host: %w", err)
 	}
-	h.Meta = make([]string, meta.Len())
-	for i := range h.Meta {
-		if h.Meta[i], err = meta.At(i); err != nil {
-			return h, err
-		}
+	meta, err := capnp.Struct(from).Ptr(1)
+	if err == nil {
+		h.Meta, err = readTexts(meta)
+	}
+	if err != nil {
+		return h, fmt.Errorf("meta: %w", err)
 	}
 	return h, nil
+}
+
+func readText(p capnp.Ptr) (string, error) {
+	text := p.TextBytes()
+	if p.IsValid() && text == nil {
+		return "", errors.New("the pointer is not one to a text")
+	}
+	return string(text), nil
+}
+
+func readTexts(p capnp.Ptr) ([]string, error) {
+	if p.IsValid() && !p.List().IsValid() {
+		return nil, errors.New("the pointer is not one to a list")
+	}
+	list := capnp.PointerList(p.List())
+	texts := make([]string, list.Len())
+	for i := range texts {
+		element, err := list.At(i)
+		if err == nil {
+			texts[i], err = readText(element)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("field %d: %w", i, err)
+		}
+	}
+	return texts, nil
 }
 
 // EncodeHeartbeat makes the data of a pubsub message.

@@ -3,6 +3,7 @@
 package wire
 
 import (
+	"bytes"
 	"fmt"
 	"path"
 
@@ -36,7 +37,10 @@ func unpack(data []byte, read func(*capnp.Message) error) (err error) {
 			err = fmt.Errorf("malformed message: %v", r)
 		}
 	}()
-	message, err := capnp.UnmarshalPacked(data)
+	// Unpacked, a message may be a thousand times longer than its bytes.
+	decoder := capnp.NewPackedDecoder(bytes.NewReader(data))
+	decoder.MaxMessageSize = MaxMessage
+	message, err := decoder.Decode()
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,92 @@
+// Package abuse does to a node what a hostile peer with a correct libp2p stack
+// can do. Every abuse comes from a fresh identity, so that the node under test
+// cannot hold it against an honest peer.
+package abuse
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/wetware/casm/interop/go/internal/stack"
+)
+
+// Params say whom to abuse, and how much.
+type Params struct {
+	Namespace string
+	// Target is a multiaddr that ends in /p2p/<id>.
+	Target string
+	// Times is how often it is done.
+	Times int
+	// Server is the server number that is claimed.
+	Server uint64
+	// Hold is how long what stalls is held open.
+	Hold time.Duration
+	// Boot is the UDP address that answers boot requests.
+	Boot string
+}
+
+// abuses are all kinds. Each says how often it was done.
+var abuses = map[string]func(context.Context, Params) (int, error){
+	"heartbeat-pointers": heartbeatPointers,
+	"seqno-length":       seqnoLength,
+	"server-claim":       serverClaim,
+	"identities":         identities,
+	"pex-flood":          pexFlood,
+	"pex-hop":            pexHop,
+	"pex-last":           pexLast,
+	"stall":              stall,
+	"lz4-bomb":           lz4Bomb,
+	"boot-identities":    bootIdentities,
+	"boot-garbage":       bootGarbage,
+}
+
+// Run does one kind of abuse.
+func Run(ctx context.Context, kind string, p Params) (int, error) {
+	abuse, known := abuses[kind]
+	if !known {
+		return 0, fmt.Errorf("abuse %q is none of %v", kind, slices.Sorted(maps.Keys(abuses)))
+	}
+	p.Times = max(p.Times, 1)
+	return abuse(ctx, p)
+}
+
+func freshKey() (crypto.PrivKey, error) {
+	key, _, err := crypto.GenerateEd25519Key(nil)
+	return key, err
+}
+
+// attacker is a fresh identity that is connected to the target.
+type attacker struct {
+	key    crypto.PrivKey
+	host   host.Host
+	target peer.ID
+}
+
+func newAttacker(ctx context.Context, p Params) (*attacker, error) {
+	info, err := peer.AddrInfoFromString(p.Target)
+	if err != nil {
+		return nil, err
+	}
+	key, err := freshKey()
+	if err != nil {
+		return nil, err
+	}
+	h, err := stack.NewHost(key, nil, "")
+	if err != nil {
+		return nil, err
+	}
+	if err := h.Connect(ctx, *info); err != nil {
+		_ = h.Close()
+		return nil, err
+	}
+	return &attacker{key, h, info.ID}, nil
+}
+
+func (a *attacker) close() { _ = a.host.Close() }

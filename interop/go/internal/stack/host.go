@@ -1,0 +1,43 @@
+// Package stack has the libp2p host that the node and its abuses share.
+package stack
+
+import (
+	"fmt"
+
+	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/p2p/security/noise"
+	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
+	quic "github.com/libp2p/go-libp2p/p2p/transport/quic"
+	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+)
+
+// NewHost makes a libp2p host with the transports that CASM uses.
+func NewHost(key crypto.PrivKey, listen []string, security string) (host.Host, error) {
+	options := []libp2p.Option{
+		libp2p.Identity(key),
+		libp2p.ListenAddrStrings(listen...),
+		libp2p.Transport(tcp.NewTCPTransport),
+		libp2p.Transport(quic.NewTransport),
+		libp2p.ResourceManager(&network.NullResourceManager{}),
+		libp2p.DisableRelay(),
+		libp2p.DisableMetrics(),
+	}
+	if len(listen) == 0 {
+		options = append(options, libp2p.NoListenAddrs)
+	}
+	switch security {
+	case "":
+		options = append(options,
+			libp2p.Security(noise.ID, noise.New), libp2p.Security(libp2ptls.ID, libp2ptls.New))
+	case "noise":
+		options = append(options, libp2p.Security(noise.ID, noise.New))
+	case "tls":
+		options = append(options, libp2p.Security(libp2ptls.ID, libp2ptls.New))
+	default:
+		return nil, fmt.Errorf("security %q is neither noise nor tls", security)
+	}
+	return libp2p.New(options...)
+}
