@@ -1,1 +1,3 @@
 //! Peer exchange: the random, self-healing overlay.
+
+pub mod view;

@@ -1,0 +1,308 @@
+//! The view of the overlay, as plain state: what a node remembers of its
+//! peers, whom it asks next, what it tells them, and what it believes.
+//!
+//! Three parts keep it fresh, random and honest:
+//! - **sampled** entries are chosen by [`sampler`]: whoever pushes itself
+//!   harder isn't chosen more often;
+//! - **spare** entries are the latest callers, first in, first out, and, while
+//!   there is room, everyone else who is known;
+//! - the [`standby`] cache holds peers that failed to answer. It is never
+//!   gossiped, and is what heals a partition.
+//!
+//! Everything here is a function of (state, input, random source); time is
+//! counted in ticks, each one call of [`View::tick`]. The node keeps signed
+//! records in it, the simulator a few bytes.
+
+mod merge;
+mod sampler;
+mod standby;
+
+pub use merge::{Changes, Origin};
+pub use standby::Standby;
+
+use rand::{Rng, seq::IndexedRandom};
+use sampler::Sampler;
+use std::hash::{BuildHasher, Hash};
+
+/// The hop at which a record that has no place in the view is forgotten.
+const OLDEST_PASSING: u32 = 30;
+
+/// What a view holds about one peer.
+pub trait Record: Clone {
+    /// Identifies the peer.
+    type Id: Copy + Eq + Hash;
+
+    /// The peer that the record is about.
+    fn id(&self) -> Self::Id;
+
+    /// The record's sequence number: of two records of a peer, the higher one
+    /// counts.
+    fn seq(&self) -> u64;
+}
+
+/// A record, and the number of ticks and merges since its peer was known to
+/// live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gossip<R> {
+    /// The record.
+    pub record: R,
+    /// 0 only in the hands of the peer itself; grows by one with each tick and
+    /// each hand it passes through.
+    pub hop: u32,
+}
+
+/// The sizes and paces of a view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Params {
+    /// The most records in the view, a place for the own one included: 8 to
+    /// 224.
+    pub max_view: usize,
+    /// Rounds started in each tick.
+    pub rounds: usize,
+    /// Further peers in each tick that are only asked whether they live.
+    pub probes: usize,
+    /// The most peers in the standby cache.
+    pub max_standby: usize,
+    /// After how many ticks the sampler chooses anew in one of its slots.
+    pub turn: u32,
+}
+
+impl Default for Params {
+    fn default() -> Self {
+        Self { max_view: 32, rounds: 2, probes: 4, max_standby: 64, turn: 8 }
+    }
+}
+
+impl Params {
+    /// Entries in the view, without the own one.
+    pub fn capacity(&self) -> usize {
+        self.max_view.clamp(8, 224) - 1
+    }
+
+    /// Entries told in a round, without the own one: as many as Go's nodes
+    /// tell.
+    pub fn told(&self) -> usize {
+        (self.max_view / 2).saturating_sub(1).clamp(1, self.capacity())
+    }
+
+    /// Entries that only the sampler chooses; the rest is for callers.
+    fn sampled(&self) -> usize {
+        self.capacity() - (self.capacity() / 10).max(1)
+    }
+}
+
+/// One peer in the view.
+#[derive(Clone, Copy, Debug)]
+struct Entry<R> {
+    gossip: Gossip<R>,
+    /// The sampler's slot in which the peer competes.
+    slot: u8,
+    /// Whether it holds that slot.
+    sampled: bool,
+}
+
+/// Whom to contact in this tick.
+#[derive(Clone, Debug)]
+pub struct Plan<R> {
+    /// Peers to exchange records with.
+    pub rounds: Vec<R>,
+    /// Peers from the standby cache to exchange records with.
+    pub retries: Vec<R>,
+    /// Peers to reach, and no more.
+    pub probes: Vec<R>,
+}
+
+impl<R> Plan<R> {
+    /// Whether there is nobody to ask: time to ask discovery.
+    pub fn is_empty(&self) -> bool {
+        self.rounds.is_empty() && self.retries.is_empty()
+    }
+}
+
+/// The view of one node in one namespace.
+///
+/// `H` must be keyed with a secret of the node, as
+/// [`RandomState`](std::hash::RandomState) is: what others can compute they can
+/// choose their ids for.
+#[derive(Clone, Debug)]
+pub struct View<R: Record, H> {
+    params: Params,
+    own: R::Id,
+    entries: Vec<Entry<R>>,
+    /// What was heard lately of peers that have no place in the view. Telling
+    /// of them lets everybody hear of everybody, which the sampler needs.
+    passing: Vec<Gossip<R>>,
+    standby: Standby<R>,
+    sampler: Sampler<H>,
+    now: u32,
+    /// How many pushed records may still be looked at in this tick.
+    credit: usize,
+    /// Rounds that others started with us in this tick and in the last one.
+    callers: [usize; 2],
+    /// Entries that failed in this tick and in the last one.
+    lost: [usize; 2],
+}
+
+impl<R: Record, H: BuildHasher> View<R, H> {
+    /// The empty view of this peer.
+    pub fn new(own: R::Id, params: Params, hasher: H) -> Self {
+        Self {
+            params,
+            own,
+            entries: Vec::new(),
+            passing: Vec::new(),
+            standby: Standby::new(params.max_standby),
+            sampler: Sampler::new(hasher, params.sampled(), params.turn),
+            now: 0,
+            credit: 0,
+            callers: [0; 2],
+            lost: [0; 2],
+        }
+    }
+
+    /// The view's sizes and paces.
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// The number of peers in the view.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether the view is empty.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The peers of the view.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Gossip<R>> {
+        self.entries.iter().map(|e| &e.gossip)
+    }
+
+    /// The peers that failed to answer.
+    pub fn standby(&self) -> &Standby<R> {
+        &self.standby
+    }
+
+    /// Whether a peer is in the view.
+    pub fn contains(&self, id: R::Id) -> bool {
+        self.position(id).is_some()
+    }
+
+    /// A tick has passed: everything is older. Says whom to contact.
+    ///
+    /// Rounds go to random peers. Probes go to those of whom no sign of life
+    /// has come for longest, so that all are checked in turn, as the samples of
+    /// Brahms are (Bortnikov et al. 2009): this is what purges the dead.
+    pub fn tick(&mut self, rng: &mut impl Rng) -> Plan<R> {
+        self.now = self.now.saturating_add(1);
+        self.credit = 0;
+        self.callers = [0, self.callers[0]];
+        self.lost = [0, self.lost[0]];
+        for entry in &mut self.entries {
+            entry.gossip.hop = entry.gossip.hop.saturating_add(1);
+        }
+        self.passing.retain_mut(|gossip| {
+            gossip.hop = gossip.hop.saturating_add(1);
+            gossip.hop <= OLDEST_PASSING
+        });
+        if let Some(slot) = self.sampler.tick() {
+            self.choose(slot);
+        }
+
+        let mut order: Vec<usize> = (0..self.entries.len()).collect();
+        let mut rounds = Vec::with_capacity(self.params.rounds);
+        for _ in 0..self.params.rounds {
+            let sampled: Vec<usize> =
+                order.iter().copied().filter(|&i| self.entries[i].sampled).collect();
+            let Some(&chosen) = sampled.choose(rng).or_else(|| order.choose(rng)) else { break };
+            order.retain(|&i| i != chosen);
+            rounds.push(self.entries[chosen].gossip.record.clone());
+        }
+        order.sort_by_key(|&i| std::cmp::Reverse(self.entries[i].gossip.hop));
+        // Deaths seldom come alone.
+        let probes = order.iter().take(self.params.probes + 2 * self.lost[1]);
+        let probes = probes.map(|&i| self.entries[i].gossip.record.clone()).collect();
+
+        let split = self.lost[1] * 4 > self.entries.len();
+        let small = self.entries.len() * 2 < self.params.capacity();
+        let tries = if split || small { 4 } else { 1 };
+        let retries = self.standby.due(self.now, tries, self.entries.is_empty(), rng);
+        Plan { rounds, retries, probes }
+    }
+
+    /// What to tell in a round: random entries of the view, and random ones of
+    /// what was heard lately. The own record, which comes last on the wire, is
+    /// not among them.
+    pub fn tell(&self, rng: &mut impl Rng) -> Vec<Gossip<R>> {
+        let told = self.params.told();
+        let passing = (told / 2).min(self.passing.len());
+        let view = self.entries.sample(rng, told - passing).map(|e| &e.gossip);
+        let mut out: Vec<Gossip<R>> = view.cloned().collect();
+        out.extend(self.passing.sample(rng, told - out.len()).cloned());
+        out
+    }
+
+    /// A peer has shown that it lives.
+    pub fn alive(&mut self, id: R::Id, rng: &mut impl Rng) {
+        if let Some(entry) = self.position(id).and_then(|i| self.entries.get_mut(i)) {
+            entry.gossip.hop = entry.gossip.hop.min(1);
+        } else if let Some(record) = self.standby.remove(id) {
+            self.admit(Gossip { record, hop: 1 }, true, rng);
+        }
+    }
+
+    /// A peer could not be reached: it leaves the view for the standby cache.
+    pub fn failed(&mut self, id: R::Id, rng: &mut impl Rng) {
+        if let Some(at) = self.position(id) {
+            let entry = self.entries.remove(at);
+            self.lost[0] += 1;
+            self.standby.insert(entry.gossip.record, self.now, rng);
+            self.passing.retain(|g| g.record.id() != id);
+            if entry.sampled {
+                self.choose(entry.slot);
+            }
+        } else {
+            self.standby.failed(id, self.now, rng);
+        }
+    }
+
+    /// Takes up records from before a restart. They count as old.
+    pub fn restore(
+        &mut self,
+        view: impl IntoIterator<Item = R>,
+        standby: impl IntoIterator<Item = R>,
+        rng: &mut impl Rng,
+    ) {
+        for record in view {
+            if record.id() != self.own && !self.contains(record.id()) {
+                self.admit(Gossip { record, hop: u32::MAX / 2 }, false, rng);
+            }
+        }
+        for record in standby {
+            if record.id() != self.own && !self.contains(record.id()) {
+                self.standby.insert(record, self.now, rng);
+            }
+        }
+    }
+
+    fn position(&self, id: R::Id) -> Option<usize> {
+        self.entries.iter().position(|e| e.gossip.record.id() == id)
+    }
+
+    /// Gives a slot to the one of its entries that the sampler ranks first.
+    fn choose(&mut self, slot: u8) {
+        let mut best: Option<(u64, usize)> = None;
+        for (i, entry) in self.entries.iter_mut().enumerate().filter(|(_, e)| e.slot == slot) {
+            entry.sampled = false;
+            let rank = self.sampler.rank(entry.gossip.record.id(), slot);
+            if best.is_none_or(|(least, _)| rank < least) {
+                best = Some((rank, i));
+            }
+        }
+        if let Some(entry) = best.and_then(|(_, i)| self.entries.get_mut(i)) {
+            entry.sampled = true;
+        }
+    }
+}
