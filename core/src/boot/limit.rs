@@ -1,5 +1,4 @@
-//! Rate limits: one for all, and one per prefix of source addresses. Time is
-//! an argument.
+//! Rate limits: one for all, and one per source. Time is an argument.
 
 use governor::{
     Quota, RateLimiter,
@@ -62,33 +61,55 @@ impl Limit {
     }
 }
 
-/// A limit per prefix of source addresses. It remembers a bounded number of
-/// prefixes: the one that was silent longest is forgotten first.
+/// Limits per host and per network of source addresses, so that neither a host
+/// can use up what its network may, nor a network what all may. They remember a
+/// bounded number of sources: the one that was silent longest is forgotten
+/// first.
 #[derive(Debug)]
-pub struct PrefixLimits {
-    prefixes: LruCache<IpAddr, Limit>,
+pub struct SourceLimits {
+    hosts: LruCache<IpAddr, Limit>,
+    networks: LruCache<IpAddr, Limit>,
     per_second: NonZeroU32,
-    burst: NonZeroU32,
 }
 
-impl PrefixLimits {
-    /// The most prefixes that are remembered.
-    pub const MAX_PREFIXES: NonZeroUsize = NonZeroUsize::new(4096).expect("not 0");
-    /// How much more this machine may ask of itself than another network.
-    const LOOPBACK_FACTOR: NonZeroU32 = NonZeroU32::new(16).expect("not 0");
+impl SourceLimits {
+    /// The most hosts, and the most networks, that are remembered.
+    pub const MAX_SOURCES: NonZeroUsize = NonZeroUsize::new(4096).expect("not 0");
+    /// How much more a network may ask than one host of it.
+    const NETWORK_FACTOR: NonZeroU32 = NonZeroU32::new(8).expect("not 0");
+    /// How much more this machine may ask of itself than another host.
+    const LOOPBACK_FACTOR: NonZeroU32 = NonZeroU32::new(32).expect("not 0");
 
-    /// At most this many events per second, and at once, from each prefix.
-    pub fn new(per_second: NonZeroU32, burst: NonZeroU32) -> Self {
-        Self { prefixes: LruCache::new(Self::MAX_PREFIXES), per_second, burst }
+    /// So many events per second from each host, twice as many at once, and
+    /// eight times as many from each network.
+    pub fn new(per_second: NonZeroU32) -> Self {
+        let cache = || LruCache::new(Self::MAX_SOURCES);
+        Self { hosts: cache(), networks: cache(), per_second }
     }
 
-    /// Counts an event from this source, if its prefix's limit allows it now.
+    /// Counts an event from this source, if its limits allow it now.
     pub fn allow(&mut self, source: IpAddr, now: Instant) -> bool {
-        let prefix = prefix(source);
-        let factor = if prefix.is_loopback() { Self::LOOPBACK_FACTOR } else { NonZeroU32::MIN };
-        let (rate, burst) =
-            (self.per_second.saturating_mul(factor), self.burst.saturating_mul(factor));
-        self.prefixes.get_or_insert(prefix, || Limit::new(rate, burst, now)).allow(now)
+        let source = source.to_canonical();
+        let rate = match source.is_loopback() {
+            true => self.per_second.saturating_mul(Self::LOOPBACK_FACTOR),
+            false => self.per_second,
+        };
+        let limit = |rate: NonZeroU32| Limit::new(rate, rate.saturating_add(rate.get()), now);
+        self.hosts.get_or_insert(host(source), || limit(rate)).allow(now)
+            && self
+                .networks
+                .get_or_insert(prefix(source), || limit(rate.saturating_mul(Self::NETWORK_FACTOR)))
+                .allow(now)
+    }
+}
+
+/// An IPv4 address, or the /64 of an IPv6 one, all of which one host can have.
+fn host(source: IpAddr) -> IpAddr {
+    match source {
+        IpAddr::V6(ip) if !ip.is_loopback() => {
+            Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 64)).into()
+        }
+        _ => source,
     }
 }
 
@@ -114,28 +135,31 @@ mod tests {
     }
 
     #[test]
-    fn each_prefix_has_its_own_limit() {
+    fn each_host_and_each_network_has_its_own_limit() {
         let now = Instant::now();
-        let mut limits = PrefixLimits::new(n(2), n(4));
-        let allowed = |limits: &mut PrefixLimits, ip: &str, now| {
+        let mut limits = SourceLimits::new(n(2));
+        let allowed = |limits: &mut SourceLimits, ip: &str, now| {
             (0..10).filter(|_| limits.allow(ip.parse().unwrap(), now)).count()
         };
         assert_eq!(allowed(&mut limits, "10.0.0.1", now), 4);
-        assert_eq!(allowed(&mut limits, "10.0.0.2", now), 0);
-        assert_eq!(allowed(&mut limits, "10.0.1.2", now), 4);
+        assert_eq!(allowed(&mut limits, "10.0.0.2", now), 4, "a neighbour has its own");
         assert_eq!(allowed(&mut limits, "fd00::1", now), 4);
-        assert_eq!(allowed(&mut limits, "fd00:0:0:ffff::1", now), 0);
-        assert_eq!(allowed(&mut limits, "fd00:0:1::1", now), 4);
+        assert_eq!(allowed(&mut limits, "fd00::2", now), 0, "the same host");
+        let network: usize =
+            (3..99).map(|i| allowed(&mut limits, &format!("10.0.0.{i}"), now)).sum();
+        assert_eq!(network, 32 - 8);
+        assert_eq!(allowed(&mut limits, "10.0.1.1", now), 4);
         assert_eq!(allowed(&mut limits, "10.0.0.1", now + Duration::from_secs(1)), 2);
     }
 
     #[test]
-    fn the_number_of_prefixes_is_bounded() {
+    fn the_number_of_sources_is_bounded() {
         let now = Instant::now();
-        let mut limits = PrefixLimits::new(n(1), n(1));
+        let mut limits = SourceLimits::new(n(1));
         for i in 0..20_000u32 {
             limits.allow(std::net::Ipv4Addr::from_bits(i << 8).into(), now);
         }
-        assert_eq!(limits.prefixes.len(), PrefixLimits::MAX_PREFIXES.get());
+        let max = SourceLimits::MAX_SOURCES.get();
+        assert_eq!((limits.hosts.len(), limits.networks.len()), (max, max));
     }
 }

@@ -8,8 +8,8 @@
 //! Around them: `socket`, `iface` and `desk` (sockets, interfaces, and what all
 //! sockets share), `serve` (ports that answer), `group` (multicast), `crawl`,
 //! `fixed` (static peers and names), [`race`] and [`router`] (several
-//! discoveries as one), `tap` (what passes), and `service`, which puts them
-//! together as [`Boot`].
+//! discoveries as one), `tap` (what passes), and `start` and `service`, which
+//! put them together as [`Boot`].
 
 pub mod addr;
 mod crawl;
@@ -28,6 +28,7 @@ pub mod router;
 mod serve;
 mod service;
 mod socket;
+mod start;
 pub mod survey;
 mod tap;
 

@@ -2,7 +2,7 @@
 //! sources and times go in, verdicts come out.
 
 use super::{
-    limit::{Limit, PrefixLimits},
+    limit::{Limit, SourceLimits},
     packet::{Body, MAX_GROWTH, Packet, in_range},
 };
 use crate::{Namespace, PeerId};
@@ -39,7 +39,7 @@ pub enum Refusal {
     Distance,
     /// The same came from the same source a moment ago.
     Repeat,
-    /// The source's network sends too much.
+    /// The source, or its network, sends too much.
     SourceRate,
     /// All sources together send too much.
     Rate,
@@ -75,7 +75,7 @@ pub struct Responder {
     own: PeerId,
     advertised: HashMap<Namespace, Instant>,
     seen: LruCache<Question, Instant>,
-    by_source: PrefixLimits,
+    by_source: SourceLimits,
     answers: Limit,
     signatures: Limit,
 }
@@ -109,7 +109,7 @@ impl Responder {
             own,
             advertised: HashMap::new(),
             seen: LruCache::new(Self::MAX_SEEN),
-            by_source: PrefixLimits::new(n(64), n(128)),
+            by_source: SourceLimits::new(n(32)),
             answers: Limit::new(n(1000), n(1000), now),
             // Half a core at most, on a slow machine.
             signatures: Limit::new(n(5000), n(2000), now),
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn one_network_cannot_use_up_the_answers_of_another() {
+    fn one_source_cannot_use_up_the_answers_of_another() {
         let mut case = Case::new();
         let source: SocketAddr = SOURCE.parse().unwrap();
         let mut refused = None;
@@ -306,7 +306,7 @@ mod tests {
             refused = refused.or(case.responder.admit(&request, source, 200, case.now).err());
         }
         assert_eq!(refused, Some(Refusal::SourceRate));
-        let other = "10.0.1.1:1000".parse().unwrap();
+        let other = "10.0.0.2:1000".parse().unwrap();
         let request = case.packet(Body::Request);
         assert!(case.responder.admit(&request, other, 200, case.now).is_ok());
     }

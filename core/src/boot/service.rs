@@ -2,17 +2,13 @@
 
 use super::{
     BootAddr, Discovery, FindOptions, Finding, Found, Tap,
-    addr::{AUTO_PORTS, DEFAULT_PORT},
-    crawl::{Targets, ask_once, crawl},
+    crawl::{ask_once, crawl},
     desk::Desk,
     finding, fixed,
-    group::Groups,
-    iface::{self, Iface},
     packet::Body,
     race::race,
     responder::Responder,
-    serve::{serve, serve_everywhere, serve_first},
-    socket,
+    start::{Source, Starting, Way},
 };
 use crate::{
     Error, ErrorKind, Event, Multiaddr, Namespace, Result, event::EventBus, metrics::Metrics,
@@ -21,9 +17,8 @@ use crate::{
 use futures::{FutureExt, StreamExt, future::BoxFuture};
 use libp2p::identity::Keypair;
 use std::{
-    collections::HashMap,
+    collections::HashSet,
     future::ready,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     num::NonZeroU32,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -77,40 +72,9 @@ struct Service {
     events: EventBus,
     sources: Vec<Source>,
     /// The namespaces that are advertised as long as the node lives.
-    kept: Mutex<HashMap<Namespace, ()>>,
+    kept: Mutex<HashSet<Namespace>>,
     extra: Mutex<Vec<Arc<dyn Discovery>>>,
     rate: NonZeroU32,
-}
-
-/// A boot address, ready to be searched.
-struct Source {
-    name: String,
-    way: Way,
-}
-
-enum Way {
-    Crawl(Targets),
-    Survey { groups: Groups, gradual: bool },
-    Name(String, super::addr::Family, u16),
-    Static(Option<crate::PeerId>, Multiaddr),
-}
-
-/// The group that Go's CASM uses too, and one for networks without IPv4.
-fn auto_groups() -> Vec<SocketAddr> {
-    // Transient, link-local (RFC 4291, section 2.7).
-    let v6 = Ipv6Addr::new(0xff12, 0, 0, 0, 0, 0, 0, 0x8822);
-    vec![
-        SocketAddr::new(Ipv4Addr::new(228, 8, 8, 8).into(), DEFAULT_PORT),
-        SocketAddr::new(v6.into(), DEFAULT_PORT),
-    ]
-}
-
-fn auto_ports() -> impl Iterator<Item = SocketAddr> {
-    ports(Ipv4Addr::LOCALHOST.into(), DEFAULT_PORT, AUTO_PORTS)
-}
-
-fn ports(ip: IpAddr, first: u16, count: u16) -> impl Iterator<Item = SocketAddr> {
-    (0..count).filter_map(move |i| Some(SocketAddr::new(ip, first.checked_add(i)?)))
 }
 
 impl Boot {
@@ -132,12 +96,7 @@ impl Boot {
     ) -> Result<Self> {
         BootAddr::check_list(&config.boot)?;
         let desk = Arc::new(Desk::new(key, addrs, metrics, scope.child()));
-        let mut starting = Starting {
-            ifaces: iface::follow(&desk.scope)?,
-            desk,
-            joined: HashMap::new(),
-            served: Vec::new(),
-        };
+        let mut starting = Starting::new(Arc::clone(&desk))?;
         let mut sources = Vec::new();
         for addr in &config.boot {
             starting.boot(addr, &mut sources)?;
@@ -149,10 +108,17 @@ impl Boot {
             }
         }
         for addr in &config.serve {
+            if matches!(addr, BootAddr::Static { .. }) {
+                return Err(Error::config(
+                    "serve",
+                    addr.to_string(),
+                    "it is another peer's: write a port to bind, such as `/ip4/0.0.0.0/udp/8822`",
+                ));
+            }
             starting.serve(addr)?;
         }
         Ok(Self(Arc::new(Service {
-            desk: starting.desk,
+            desk,
             events,
             sources,
             kept: Mutex::default(),
@@ -191,7 +157,7 @@ impl Boot {
     pub fn advertise(&self, namespace: &Namespace) {
         let known = {
             let mut kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
-            kept.insert(namespace.clone(), ()).is_some()
+            !kept.insert(namespace.clone())
         };
         if known {
             return;
@@ -315,6 +281,12 @@ impl Boot {
     }
 }
 
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.desk.scope.cancel();
+    }
+}
+
 impl Discovery for Boot {
     fn find_peers(&self, namespace: &Namespace, options: FindOptions) -> Finding {
         Self::find_peers(self, namespace, options)
@@ -337,132 +309,4 @@ impl Discovery for Boot {
         }
         .boxed()
     }
-}
-
-/// What is bound and joined while the service starts.
-struct Starting {
-    desk: Arc<Desk>,
-    ifaces: watch::Receiver<Arc<[Iface]>>,
-    joined: HashMap<(SocketAddr, String), Groups>,
-    /// What is served already, by its string.
-    served: Vec<String>,
-}
-
-impl Starting {
-    /// Makes a boot address ready to be searched.
-    fn boot(&mut self, addr: &BootAddr, sources: &mut Vec<Source>) -> Result<()> {
-        let name = addr.to_string();
-        let mut add = |way| sources.push(Source { name: name.clone(), way });
-        match addr {
-            BootAddr::None => {}
-            BootAddr::Auto => {
-                let (ip, first) = (Ipv4Addr::LOCALHOST.into(), DEFAULT_PORT);
-                add(Way::Crawl(Targets::Ports { ip, first, count: AUTO_PORTS }));
-                add(Way::Survey { groups: self.auto_groups()?, gradual: true });
-            }
-            BootAddr::Cidr { ip, prefix, port } => {
-                add(Way::Crawl(Targets::block(*ip, *prefix, *port)));
-            }
-            BootAddr::Single(at) => {
-                check_target(addr, at.ip())?;
-                add(Way::Crawl(Targets::List(vec![*at])));
-            }
-            BootAddr::Ports { ip, first, count } => {
-                check_target(addr, *ip)?;
-                add(Way::Crawl(Targets::Ports { ip: *ip, first: *first, count: *count }));
-            }
-            BootAddr::Multicast { group, interface, gradual } => {
-                let groups = self.groups(*group, interface)?;
-                add(Way::Survey { groups, gradual: *gradual });
-            }
-            BootAddr::Dns { name, family, port } => add(Way::Name(name.clone(), *family, *port)),
-            BootAddr::Static { peer, addr } => add(Way::Static(*peer, addr.clone())),
-        }
-        Ok(())
-    }
-
-    /// Answers on this kind of address.
-    fn serve(&mut self, addr: &BootAddr) -> Result<()> {
-        let name = addr.to_string();
-        if self.served.contains(&name) {
-            return Ok(());
-        }
-        let desk = &self.desk;
-        match addr {
-            BootAddr::None | BootAddr::Static { .. } => {}
-            BootAddr::Auto => {
-                self.auto_groups()?;
-                if serve_first(&self.desk, auto_ports()).is_none() {
-                    tracing::info!("every loopback port that `auto` uses is taken");
-                }
-            }
-            BootAddr::Ports { ip, first, count } => {
-                if serve_first(desk, ports(*ip, *first, *count)).is_none() {
-                    return Err(Error::new(
-                        ErrorKind::Bind,
-                        format!("not one port of {name} can be bound: serve more, or others"),
-                    ));
-                }
-            }
-            BootAddr::Single(at) if !at.ip().is_unspecified() => {
-                let socket = socket::bind(*at).map_err(|error| socket::bind_error(addr, error))?;
-                serve(desk, socket);
-            }
-            BootAddr::Single(at) => {
-                serve_everywhere(desk, self.ifaces.clone(), at.port(), at.is_ipv4())?;
-            }
-            BootAddr::Cidr { ip, port, .. } => {
-                serve_everywhere(desk, self.ifaces.clone(), *port, ip.is_ipv4())?;
-            }
-            BootAddr::Dns { port, family, .. } => {
-                use super::addr::Family;
-                let mut served = Vec::new();
-                for (v4, other) in [(true, Family::V6), (false, Family::V4)] {
-                    if *family != other {
-                        served.push(serve_everywhere(desk, self.ifaces.clone(), *port, v4));
-                    }
-                }
-                if served.iter().all(Result::is_err) {
-                    served.into_iter().collect::<Result<()>>()?;
-                }
-            }
-            BootAddr::Multicast { group, interface, .. } => {
-                self.groups(*group, interface)?;
-            }
-        }
-        self.served.push(name);
-        Ok(())
-    }
-
-    fn auto_groups(&mut self) -> Result<Groups> {
-        let key = (auto_groups()[0], String::new());
-        if let Some(groups) = self.joined.get(&key) {
-            return Ok(groups.clone());
-        }
-        let groups = Groups::join(&self.desk, auto_groups(), None, self.ifaces.clone())?;
-        self.joined.insert(key, groups.clone());
-        Ok(groups)
-    }
-
-    fn groups(&mut self, group: SocketAddr, interface: &str) -> Result<Groups> {
-        let key = (group, interface.to_owned());
-        if let Some(groups) = self.joined.get(&key) {
-            return Ok(groups.clone());
-        }
-        let named = Some(interface.to_owned());
-        let groups = Groups::join(&self.desk, vec![group], named, self.ifaces.clone())?;
-        self.joined.insert(key, groups.clone());
-        Ok(groups)
-    }
-}
-
-fn check_target(addr: &BootAddr, ip: IpAddr) -> Result<()> {
-    if !ip.is_unspecified() {
-        return Ok(());
-    }
-    Err(Error::config(
-        "boot",
-        addr.to_string(),
-        "nobody can be asked there: write a host's address, or serve it instead",
-    ))
 }

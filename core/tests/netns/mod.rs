@@ -4,7 +4,7 @@
 #![allow(dead_code, reason = "not every test uses all of it")]
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     process::{Child, Command, Stdio},
     sync::{
         atomic::{AtomicU32, Ordering},
@@ -90,6 +90,11 @@ impl Host {
                 Err(error) => panic!("no line {start:?} within {within:?}: {error}"),
             }
         }
+    }
+
+    /// Writes a line to the role's standard input.
+    pub fn tell(&mut self) {
+        self.child.stdin.as_mut().expect("piped").write_all(b"\n").expect("the role reads");
     }
 
     /// Kills the process without warning.
