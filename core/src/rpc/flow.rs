@@ -17,9 +17,9 @@ use std::{
 use tokio::sync::Notify;
 
 /// Unanswered bytes of all streams of one connection.
-const SHARED_WINDOW: usize = 1 << 20;
+const SHARED_WINDOW: usize = 512 << 10;
 /// Unanswered bytes of one stream, at most.
-const WINDOW: usize = 64 << 10;
+const WINDOW: usize = 32 << 10;
 
 /// Decides when a stream of calls may go on.
 pub(super) struct Flow {

@@ -4,7 +4,9 @@
 
 use super::limits::Limits;
 use capnp::{Error, Result, struct_list};
-use capnp_rpc::rpc_capnp::{cap_descriptor, message, message_target, promised_answer, resolve, return_};
+use capnp_rpc::rpc_capnp::{
+    cap_descriptor, message, message_target, promised_answer, resolve, return_,
+};
 use std::collections::HashMap;
 
 /// Capabilities in one message, and steps of one path to a capability.
@@ -69,9 +71,8 @@ impl Ledger {
     /// If the message cannot be read, or breaks a limit in a way that ends the
     /// stream.
     pub(super) fn incoming(&mut self, message: message::Reader, full: bool) -> Result<Admission> {
-        let full = full
-            || self.answers.len() >= self.calls
-            || self.exports.len() >= self.capabilities;
+        let full =
+            full || self.answers.len() >= self.calls || self.exports.len() >= self.capabilities;
         match message.which() {
             Ok(message::Bootstrap(bootstrap)) => {
                 let answer = bootstrap?.get_question_id();

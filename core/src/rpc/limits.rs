@@ -20,7 +20,7 @@ pub struct Limits {
     /// at a quarter of it.
     pub queued_bytes: usize,
     /// Calls that a stream has brought and that are not yet finished. More of
-    /// them are answered with an error. Default 2,048.
+    /// them are answered with an error. Default 4,096.
     pub calls: usize,
     /// Capabilities that a stream exports, and that it imports. While it exports
     /// so many, calls are answered with an error; importing more ends it.
@@ -44,7 +44,7 @@ impl Default for Limits {
             message_bytes: 1 << 20,
             held_bytes: 4 << 20,
             queued_bytes: 512 << 10,
-            calls: 2048,
+            calls: 4096,
             capabilities: 4096,
             streams_per_peer: 16,
             streams: 1024,

@@ -39,14 +39,7 @@ struct Frame {
 impl Deframer {
     /// Blocks that decompress to more than `max_block` bytes are refused.
     pub(super) fn new(max_block: usize) -> Self {
-        Self {
-            input: Input::default(),
-            frame: None,
-            skip: 0,
-            output: Vec::new(),
-            at: 0,
-            max_block,
-        }
+        Self { input: Input::default(), frame: None, skip: 0, output: Vec::new(), at: 0, max_block }
     }
 
     /// Decompresses the next block, or reads what stands between blocks. False

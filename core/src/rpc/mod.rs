@@ -1,5 +1,12 @@
 //! Capabilities over streams: Cap'n Proto RPC between nodes.
+//!
+//! From the wire up: `source`, `unpack`, `lz4` and `message` undo the layers of
+//! an encoding, `encoding` puts them together; `outbound`, `ledger` and `flow`
+//! bound what a stream may cost, and `network` gives it to the RPC system as
+//! its network; `connection` runs that on one stream, `thread` on all of them,
+//! and [`Vat`] is what everybody else sees.
 
+mod connection;
 mod encoding;
 mod error;
 mod flow;
@@ -7,10 +14,15 @@ mod ledger;
 mod limits;
 mod lz4;
 mod message;
+mod metrics;
+mod name;
 mod network;
 mod outbound;
 mod source;
+mod thread;
 mod unpack;
+mod vat;
 
 pub use encoding::Encoding;
 pub use limits::Limits;
+pub use vat::{Export, Remote, Vat};

@@ -7,6 +7,7 @@ use super::{
     ledger::{Admission, Ledger},
     limits::Limits,
     message::Message,
+    metrics::RpcMetrics,
     outbound::Outbound,
 };
 use capnp::{
@@ -41,7 +42,13 @@ pub(super) struct Network {
 
 impl Network {
     /// A network over a stream. `side` is this end's.
-    pub(super) fn new<S>(stream: S, encoding: Encoding, side: Side, limits: &Limits) -> Self
+    pub(super) fn new<S>(
+        stream: S,
+        encoding: Encoding,
+        side: Side,
+        limits: &Limits,
+        metrics: &RpcMetrics,
+    ) -> Self
     where
         S: AsyncRead + AsyncWrite + 'static,
     {
@@ -54,6 +61,7 @@ impl Network {
             ledger: RefCell::new(Ledger::new(limits)),
             held: Rc::new(Cell::new(0)),
             streams: Rc::new(Cell::new(0)),
+            metrics: metrics.clone(),
             held_limit: limits.held_bytes,
             idle: limits.idle,
             reading: RefCell::new(Some(Box::new(Reading {
@@ -111,6 +119,7 @@ struct Shared {
     held: Rc<Cell<usize>>,
     /// Streaming calls under way.
     streams: Rc<Cell<usize>>,
+    metrics: RpcMetrics,
     held_limit: usize,
     idle: Duration,
     reading: RefCell<Option<Box<Reading>>>,
@@ -128,11 +137,13 @@ impl Shared {
     async fn receive(&self, reading: &mut Reading) -> Result<Option<Received>, Error> {
         loop {
             self.outbound.readable().await?;
-            if let Some(message) = reading.decoder.next()? {
+            let next = reading.decoder.next().inspect_err(|e| self.metrics.end(e.label()))?;
+            if let Some(message) = next {
                 let received = Received::new(message, &self.held);
                 let full = self.held.get() > self.held_limit;
                 let root = received.message.get_root()?;
-                match self.ledger.borrow_mut().incoming(root, full)? {
+                let admission = self.ledger.borrow_mut().incoming(root, full);
+                match admission.inspect_err(|_| self.metrics.end("bad-message"))? {
                     Admission::Pass => return Ok(Some(received)),
                     Admission::Refuse { answer, release } => self.refuse(answer, &release),
                 }
@@ -145,13 +156,14 @@ impl Shared {
                 read = read => match read {
                     Ok(read) => read.map_err(|e| Error::disconnected(e.to_string()))?,
                     Err(_) if self.is_idle() => {
+                        self.metrics.end("idle");
                         return Err(Error::disconnected("nothing happened on the stream".into()));
                     }
                     Err(_) => continue,
                 },
             };
             if n == 0 {
-                reading.decoder.end()?;
+                reading.decoder.end().inspect_err(|e| self.metrics.end(e.label()))?;
                 return Ok(None);
             }
             reading.decoder.push(reading.buffer.get(..n).unwrap_or_default());
@@ -164,6 +176,7 @@ impl Shared {
 
     /// Answers a call that the RPC system doesn't get.
     fn refuse(&self, answer: u32, release: &[u32]) {
+        self.metrics.refuse("overloaded");
         let mut message = Builder::new_default();
         let mut ret = message.init_root::<message::Builder>().init_return();
         ret.set_answer_id(answer);
@@ -278,9 +291,8 @@ impl OutgoingMessage for Outgoing {
 
     fn send(self: Box<Self>) -> (Promise<(), Error>, Rc<Builder<HeapAllocator>>) {
         let Self { message, shared } = *self;
-        let noted = message
-            .get_root_as_reader()
-            .and_then(|root| shared.ledger.borrow_mut().outgoing(root));
+        let noted =
+            message.get_root_as_reader().and_then(|root| shared.ledger.borrow_mut().outgoing(root));
         match noted {
             Ok(()) => shared.outbound.push(&message),
             Err(error) => shared.outbound.fail(error),

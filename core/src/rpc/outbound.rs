@@ -7,13 +7,7 @@ use super::{
 };
 use capnp::message::{Allocator, Builder};
 use futures::{AsyncWrite, AsyncWriteExt};
-use std::{
-    cell::RefCell,
-    collections::VecDeque,
-    future::Future,
-    io,
-    time::Duration,
-};
+use std::{cell::RefCell, collections::VecDeque, future::Future, io, time::Duration};
 use tokio::{
     sync::{Notify, oneshot},
     time::timeout,

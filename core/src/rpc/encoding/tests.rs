@@ -125,11 +125,9 @@ fn a_decompression_bomb_is_refused() {
 #[test]
 fn linked_blocks_and_checksums_of_other_writers_are_read() {
     let texts: Vec<_> = (0..40).map(|n| format!("{n} {}", "the same again ".repeat(500))).collect();
-    for (mode, sums) in [
-        (BlockMode::Linked, true),
-        (BlockMode::Linked, false),
-        (BlockMode::Independent, true),
-    ] {
+    for (mode, sums) in
+        [(BlockMode::Linked, true), (BlockMode::Linked, false), (BlockMode::Independent, true)]
+    {
         let info = FrameInfo::new()
             .block_size(BlockSize::Max64KB)
             .block_mode(mode)

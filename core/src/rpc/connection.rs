@@ -1,0 +1,59 @@
+//! One stream with the RPC system on it, from its beginning to its end.
+
+use super::{encoding::Encoding, network::Network, thread::Local};
+use capnp::capability::{Client, FromClientHook};
+use capnp_rpc::{RpcSystem, rpc_twoparty_capnp::Side};
+use futures::{AsyncRead, AsyncWrite, future::LocalBoxFuture};
+use std::{pin::pin, time::Duration};
+use tokio::{sync::mpsc, task::JoinSet, time::timeout};
+
+/// For how long the last messages of a connection may take.
+const CLOSE_GRACE: Duration = Duration::from_secs(5);
+
+/// Something to be done with a capability.
+pub(super) type Work<C> = Box<dyn FnOnce(C) -> LocalBoxFuture<'static, ()> + Send>;
+
+/// Serves a capability on a stream, until either side ends it.
+pub(super) async fn serve(
+    stream: impl AsyncRead + AsyncWrite + 'static,
+    encoding: Encoding,
+    local: &Local,
+    bootstrap: Client,
+) {
+    let network = Network::new(stream, encoding, Side::Server, &local.limits, &local.metrics);
+    // Its errors are counted where they arise.
+    let _ = RpcSystem::new(Box::new(network), Some(bootstrap)).await;
+}
+
+/// Does works with the capability that is served on a stream, until there will
+/// be none any more, or the stream ends.
+pub(super) async fn consume<C: FromClientHook + Clone + 'static>(
+    stream: impl AsyncRead + AsyncWrite + 'static,
+    encoding: Encoding,
+    local: &Local,
+    mut works: mpsc::Receiver<Work<C>>,
+) {
+    let network = Network::new(stream, encoding, Side::Client, &local.limits, &local.metrics);
+    let mut system = RpcSystem::new(Box::new(network), None);
+    let client: C = system.bootstrap(Side::Server);
+    let disconnector = system.get_disconnector();
+    let mut system = pin!(system);
+    // A task each, so that a panic in one ends that one.
+    let mut tasks = JoinSet::new();
+    loop {
+        tokio::select! {
+            _ = &mut system => return,
+            work = works.recv() => match work {
+                Some(work) => drop(tasks.spawn_local(work(client.clone()))),
+                None => break,
+            },
+            Some(_) = tasks.join_next(), if !tasks.is_empty() => (),
+        }
+    }
+    drop(tasks);
+    drop(client);
+    tokio::select! {
+        _ = &mut system => (),
+        _ = timeout(CLOSE_GRACE, disconnector) => (),
+    }
+}

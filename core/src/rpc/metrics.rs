@@ -1,0 +1,37 @@
+//! What RPC counts.
+
+use crate::metrics::{ByLabel, Metrics};
+use prometheus_client::metrics::gauge::Gauge;
+
+/// The metrics of a vat.
+#[derive(Clone, Debug, Default)]
+pub(super) struct RpcMetrics {
+    /// Streams that are open.
+    pub(super) streams: Gauge,
+    /// Streams that were refused or ended early, by reason.
+    pub(super) ended: ByLabel,
+    /// Calls that were refused.
+    pub(super) refused: ByLabel,
+}
+
+impl RpcMetrics {
+    pub(super) fn new(metrics: &Metrics) -> Self {
+        let new = Self::default();
+        metrics.register("rpc_streams", "RPC streams that are open", new.streams.clone());
+        metrics.register(
+            "rpc_ended",
+            "RPC streams refused or ended for a reason, by reason",
+            new.ended.clone(),
+        );
+        metrics.register("rpc_calls", "RPC calls refused, by reason", new.refused.clone());
+        new
+    }
+
+    pub(super) fn end(&self, reason: &'static str) {
+        self.ended.get_or_create(&[("reason", reason)]).inc();
+    }
+
+    pub(super) fn refuse(&self, reason: &'static str) {
+        self.refused.get_or_create(&[("reason", reason)]).inc();
+    }
+}
