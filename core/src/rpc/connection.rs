@@ -21,8 +21,10 @@ pub(super) async fn serve(
     bootstrap: Client,
 ) {
     let network = Network::new(stream, encoding, Side::Server, &local.limits, &local.metrics);
+    let outbound = network.outbound();
     // Its errors are counted where they arise.
     let _ = RpcSystem::new(Box::new(network), Some(bootstrap)).await;
+    tracing::debug!(peak = outbound.peak(), "an RPC stream has ended");
 }
 
 /// Does works with the capability that is served on a stream, until there will

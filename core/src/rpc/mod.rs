@@ -26,3 +26,6 @@ mod vat;
 pub use encoding::Encoding;
 pub use limits::Limits;
 pub use vat::{Export, Remote, Vat};
+
+#[cfg(test)]
+mod tests;

@@ -37,6 +37,7 @@ pub(super) struct Network {
     /// Until the RPC system accepts it.
     connection: Option<Rc<Shared>>,
     weak: Weak<Shared>,
+    outbound: Rc<Outbound>,
     driver: futures::future::Shared<LocalBoxFuture<'static, ()>>,
 }
 
@@ -71,8 +72,10 @@ impl Network {
             }))),
             _dropped: dropped,
         });
+        let (pumped, end) = (outbound.clone(), End(Rc::downgrade(&connection)));
         let driver = async move {
-            outbound.pump(writer).await;
+            let _end = end;
+            pumped.pump(writer).await;
             // The RPC system tells its callers first.
             let _ = on_drop.await;
         };
@@ -80,13 +83,27 @@ impl Network {
             side,
             weak: Rc::downgrade(&connection),
             connection: Some(connection),
+            outbound,
             driver: driver.boxed_local().shared(),
         }
     }
 
     /// What waits to be written.
-    pub(super) fn outbound(&self) -> Option<Rc<Outbound>> {
-        self.weak.upgrade().map(|shared| shared.outbound.clone())
+    pub(super) fn outbound(&self) -> Rc<Outbound> {
+        self.outbound.clone()
+    }
+}
+
+/// Lets go of the stream when the RPC system is dropped, though there be
+/// capabilities left that keep the connection's other parts.
+struct End(Weak<Shared>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.outbound.fail(Error::disconnected("the connection has ended".into()));
+            drop(shared.reading.borrow_mut().take());
+        }
     }
 }
 

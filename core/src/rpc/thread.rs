@@ -98,7 +98,7 @@ pub(super) struct Local {
 }
 
 impl Local {
-    fn new(limits: Limits, metrics: RpcMetrics) -> Self {
+    pub(super) fn new(limits: Limits, metrics: RpcMetrics) -> Self {
         Self { limits, metrics, streams: Cell::new(0), peers: RefCell::default() }
     }
 
