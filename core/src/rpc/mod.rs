@@ -10,6 +10,8 @@ mod connection;
 mod encoding;
 mod error;
 mod flow;
+#[doc(hidden)]
+pub mod fuzzing;
 mod ledger;
 mod limits;
 mod lz4;

@@ -285,3 +285,6 @@ fn rpc_error(peer: &PeerId, error: capnp::Error) -> Error {
     };
     Error::new(kind, format!("{peer}: {error}")).with_source(error)
 }
+
+#[cfg(test)]
+pub(crate) mod tests;
