@@ -8,12 +8,14 @@
 
 pub mod boot;
 pub mod cluster;
+pub mod config;
 pub mod error;
 pub mod event;
 mod host;
 pub mod identity;
 pub mod metrics;
 pub mod namespace;
+mod node;
 pub mod pex;
 mod pubsub;
 pub mod record;
@@ -22,8 +24,10 @@ mod schema;
 mod scope;
 
 pub use cluster::{Change, Field, Index, LiveQuery, Query, Record, Select, View};
+pub use config::Config;
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, Events, LeaveReason};
 pub use libp2p::{Multiaddr, PeerId, identity::Keypair};
 pub use namespace::Namespace;
+pub use node::{Node, NodeBuilder};
 pub use record::PeerInfo;

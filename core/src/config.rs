@@ -1,0 +1,91 @@
+//! What a node can be told before it starts.
+
+use crate::{Error, Keypair, Multiaddr, Namespace, Result, boot::BootAddr};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+pub use crate::host::Limits;
+
+/// The configuration of a node. [`Config::default`] needs no change to work:
+/// nodes of one machine or one local network find each other.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// The cluster to join. Default `casm`.
+    pub namespace: Namespace,
+    /// Where to listen. Empty (the default) means every interface, TCP and
+    /// QUIC, at ports that the system chooses.
+    pub listen: Vec<Multiaddr>,
+    /// Where to look for peers. Default [`BootAddr::Auto`].
+    pub boot: Vec<BootAddr>,
+    /// Where to answer those who look for peers, beside what `boot` implies.
+    pub serve: Vec<BootAddr>,
+    /// The name of this host, for others to read. Default: the machine's.
+    pub host: String,
+    /// What others may know and query of this node. Default: nothing.
+    pub meta: BTreeMap<String, String>,
+    /// How long others keep this node's record without hearing from it; about
+    /// three heartbeats are sent in that time. 1 s to 24 h, default 10 s.
+    pub ttl: Duration,
+    /// Whether to look on only: an observer sees the cluster and is not in it.
+    pub observer: bool,
+    /// The node's identity. Default: a fresh ed25519 key.
+    pub key: Option<Keypair>,
+    /// Limits on what is spent on peers.
+    pub limits: Limits,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            namespace: Namespace::default(),
+            listen: Vec::new(),
+            boot: vec![BootAddr::Auto],
+            serve: Vec::new(),
+            host: gethostname::gethostname().to_string_lossy().into_owned(),
+            meta: BTreeMap::new(),
+            ttl: Duration::from_secs(10),
+            observer: false,
+            key: None,
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Config {
+    /// Checks what can be checked before anything is started.
+    pub(crate) fn check(&self) -> Result<()> {
+        BootAddr::check_list(&self.boot)?;
+        if self.boot.is_empty() {
+            return Err(Error::config("boot", "[]", "write `none` for no discovery, or leave it out for `auto`"));
+        }
+        if !(self.limits.memory > 0.0 && self.limits.memory <= 1.0) {
+            return Err(Error::config(
+                "limits.memory",
+                self.limits.memory,
+                "write a fraction of the machine's memory, above 0 and up to 1",
+            ));
+        }
+        for (field, value) in [
+            ("limits.connections", self.limits.connections),
+            ("limits.connections_per_peer", self.limits.connections_per_peer),
+            ("limits.pending", self.limits.pending),
+        ] {
+            if value == 0 {
+                return Err(Error::config(field, value, "write 1 or more"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where a node listens that was told nothing: every interface that there is.
+/// IPv6 is left out where the machine has none.
+pub(crate) fn default_listen() -> Vec<Multiaddr> {
+    let v6 = std::net::UdpSocket::bind("[::]:0").is_ok();
+    let v4 = ["/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1"];
+    let v6 = v6.then_some(["/ip6/::/tcp/0", "/ip6/::/udp/0/quic-v1"]);
+    v4.into_iter()
+        .chain(v6.into_iter().flatten())
+        .map(|addr| addr.parse().expect("a valid address"))
+        .collect()
+}

@@ -1,0 +1,154 @@
+//! Configures a node step by step, from plain strings.
+
+use super::Node;
+use crate::{Config, Error, ErrorKind, Keypair, Multiaddr, Namespace, Result, boot::BootAddr, config::Limits, identity};
+use std::{path::Path, time::Duration};
+
+/// Configures a node, and starts it. What is wrong is told by
+/// [`start`](Self::start), the first thing first.
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until it is started"]
+pub struct NodeBuilder {
+    config: Result<Config>,
+    boot_set: bool,
+}
+
+impl NodeBuilder {
+    pub(super) fn new() -> Self {
+        Self { config: Ok(Config::default()), boot_set: false }
+    }
+
+    /// The cluster to join. Default `casm`.
+    pub fn namespace(self, name: impl AsRef<str>) -> Self {
+        self.with(|config| {
+            config.namespace = Namespace::new(name)?;
+            Ok(())
+        })
+    }
+
+    /// Adds an address to listen at, such as `/ip4/0.0.0.0/tcp/0` (port 0 takes
+    /// any free one). Default: TCP and QUIC on every interface.
+    pub fn listen(self, addr: impl AsRef<str>) -> Self {
+        self.with(|config| {
+            config.listen.push(multiaddr(addr.as_ref())?);
+            Ok(())
+        })
+    }
+
+    /// Where to look for peers, such as `auto`, `none` or
+    /// `/ip4/10.0.0.0/udp/8822/cidr/24`. Replaces the default, `auto`; adds up
+    /// when called again.
+    pub fn boot(mut self, addrs: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
+        let first = !std::mem::replace(&mut self.boot_set, true);
+        self.with(|config| {
+            if first {
+                config.boot.clear();
+            }
+            config.boot.extend(boot_addrs(addrs)?);
+            Ok(())
+        })
+    }
+
+    /// Where to answer those who look for peers, beside what
+    /// [`boot`](Self::boot) implies. Adds up when called again.
+    pub fn serve(self, addrs: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
+        self.with(|config| {
+            config.serve.extend(boot_addrs(addrs)?);
+            Ok(())
+        })
+    }
+
+    /// The name of this host, for others to read. Default: the machine's.
+    pub fn host(self, host: impl Into<String>) -> Self {
+        self.with(|config| {
+            config.host = host.into();
+            Ok(())
+        })
+    }
+
+    /// Adds a field that others may know and query.
+    pub fn meta(self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.with(|config| {
+            config.meta.insert(key.into(), value.into());
+            Ok(())
+        })
+    }
+
+    /// How long others keep this node's record without hearing from it: 1 s to
+    /// 24 h, default 10 s.
+    pub fn ttl(self, ttl: Duration) -> Self {
+        self.with(|config| {
+            config.ttl = ttl;
+            Ok(())
+        })
+    }
+
+    /// Whether to look on only, without being in the cluster. Default false.
+    pub fn observer(self, observer: bool) -> Self {
+        self.with(|config| {
+            config.observer = observer;
+            Ok(())
+        })
+    }
+
+    /// The node's identity. Default: a fresh ed25519 key.
+    pub fn key(self, key: Keypair) -> Self {
+        self.with(|config| {
+            config.key = Some(key);
+            Ok(())
+        })
+    }
+
+    /// The file of the node's identity ([`identity::save_key`] makes one).
+    pub fn key_file(self, path: impl AsRef<Path>) -> Self {
+        self.with(|config| {
+            config.key = Some(identity::load_key(path)?);
+            Ok(())
+        })
+    }
+
+    /// Limits on what is spent on peers.
+    pub fn limits(self, limits: Limits) -> Self {
+        self.with(|config| {
+            config.limits = limits;
+            Ok(())
+        })
+    }
+
+    /// The configuration so far.
+    ///
+    /// # Errors
+    /// The first thing that was wrong.
+    pub fn config(self) -> Result<Config> {
+        self.config
+    }
+
+    /// Starts the node.
+    ///
+    /// # Errors
+    /// The first thing that was wrong in the configuration, and as
+    /// [`Node::start`].
+    pub async fn start(self) -> Result<Node> {
+        Node::start(self.config?).await
+    }
+
+    fn with(mut self, set: impl FnOnce(&mut Config) -> Result<()>) -> Self {
+        if let Ok(config) = &mut self.config
+            && let Err(error) = set(config)
+        {
+            self.config = Err(error);
+        }
+        self
+    }
+}
+
+fn multiaddr(addr: &str) -> Result<Multiaddr> {
+    addr.parse().map_err(|e| {
+        let message = format!("listen: {addr:?} is not a multiaddr ({e}): write one such as /ip4/0.0.0.0/tcp/0");
+        Error::new(ErrorKind::Address, message)
+    })
+}
+
+fn boot_addrs(addrs: impl IntoIterator<Item = impl AsRef<str>>) -> Result<Vec<BootAddr>> {
+    addrs.into_iter().map(|addr| addr.as_ref().parse()).collect()
+}

@@ -1,0 +1,80 @@
+//! Finds the first peers through discovery, and looks again when they are
+//! lost.
+
+use crate::{
+    Event, Events, Namespace,
+    boot::{Boot, FindOptions},
+    host::Host,
+};
+use futures::StreamExt;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Connections with which a node is content.
+const WANTED: usize = 8;
+/// How long one search goes on.
+const SEARCH: Duration = Duration::from_secs(30);
+/// Pauses between searches of a node that has no peer, growing.
+const ALONE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
+/// The pause of a node that has peers, but fewer than it wants: there may be no
+/// more of them.
+const FEW: Duration = Duration::from_secs(60);
+
+/// Runs as long as the node.
+pub(super) async fn run(host: Host, boot: Boot, namespace: Namespace, mut events: Events) {
+    let mut pause = ALONE.0;
+    loop {
+        search(&host, &boot, &namespace).await;
+        let connected = host.connected().len();
+        let until = if connected == 0 {
+            pause = (pause * 2).min(ALONE.1);
+            Some(pause)
+        } else {
+            pause = ALONE.0;
+            (connected < WANTED).then_some(FEW)
+        };
+        if !wait(until, &mut events, &host).await {
+            return;
+        }
+    }
+}
+
+/// One search, over when there are peers enough.
+async fn search(host: &Host, boot: &Boot, namespace: &Namespace) {
+    let options = FindOptions { limit: Some(WANTED), timeout: Some(SEARCH), ..Default::default() };
+    let found = boot.find_peers(namespace, options);
+    found
+        .for_each_concurrent(WANTED, async |found| match found {
+            Ok(found) if found.peer.id != host.id() => {
+                if let Err(error) = host.connect(&found.peer).await {
+                    tracing::debug!(peer = %found.peer.id, %error, "a peer was found and does not answer");
+                }
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "a boot address does not work"),
+        })
+        .await;
+}
+
+/// Waits for the time to look again: after a jittered pause, or at once when
+/// the last peer is lost. False when the node is closed.
+async fn wait(pause: Option<Duration>, events: &mut Events, host: &Host) -> bool {
+    let jitter = 0.5 + rand::random::<f64>();
+    let deadline = pause.map(|pause| Instant::now() + pause.mul_f64(jitter));
+    loop {
+        let slept = async {
+            match deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = slept => return true,
+            event = events.next() => match event {
+                Ok(Event::Disconnected { .. } | Event::Dropped { .. }) if host.connected().is_empty() => return true,
+                Ok(_) => {}
+                Err(_) => return false,
+            },
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! The node: the one place that knows the host and every service.
+//!
+//! `builder` configures one from plain strings; `join` finds the first peers
+//! and comes back when they are lost.
+
+mod builder;
+mod join;
+
+pub use builder::NodeBuilder;
+
+use crate::{
+    Config, Error, Events, Keypair, Multiaddr, Namespace, PeerId, PeerInfo, Result,
+    boot::{Boot, BootConfig, FindOptions, PeerStream},
+    cluster::{Cluster, ClusterConfig, LiveQuery, Query, View},
+    config::default_listen,
+    event::EventBus,
+    host::Host,
+    metrics::Metrics,
+    pubsub::signed::SignedMessage,
+    scope::Scope,
+};
+use libp2p::multiaddr::Protocol;
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+
+/// How long closing may take before what still runs is left behind.
+const CLOSE: Duration = Duration::from_secs(5);
+
+/// A member of a cluster, or an observer of one.
+///
+/// Clones share the node. It closes when [`close`](Self::close) is called, and
+/// without waiting when the last clone is dropped: others see it leave at once
+/// in both cases.
+///
+/// A node lives on the tokio runtime on which it was started.
+#[derive(Clone)]
+pub struct Node(Arc<Inner>);
+
+struct Inner {
+    config: Config,
+    host: Host,
+    boot: Boot,
+    cluster: Cluster,
+    events: EventBus,
+    metrics: Metrics,
+    running: Running,
+}
+
+/// Ends the node's tasks when it goes, also if that is in the middle of a start.
+struct Running(Scope);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+impl Node {
+    /// Configures a node step by step.
+    pub fn builder() -> NodeBuilder {
+        NodeBuilder::new()
+    }
+
+    /// Starts a node.
+    ///
+    /// # Errors
+    /// `Config` or `Address` if the configuration is not acceptable, with the
+    /// field, the value and what is accepted; `Bind` if a socket cannot be
+    /// bound.
+    pub async fn start(config: Config) -> Result<Self> {
+        config.check()?;
+        let key = config.key.clone().unwrap_or_else(Keypair::generate_ed25519);
+        let listen = if config.listen.is_empty() { default_listen() } else { config.listen.clone() };
+        let (events, metrics) = (EventBus::default(), Metrics::default());
+        let running = Running(Scope::default());
+        let scope = &running.0;
+
+        let host =
+            Host::start(key.clone(), &listen, &config.limits, &metrics, events.clone(), scope).await?;
+        let topic = host.join(config.namespace.as_str()).await?;
+        let cluster = ClusterConfig {
+            namespace: config.namespace.clone(),
+            own: host.id(),
+            host: config.host.clone(),
+            meta: config.meta.clone(),
+            ttl: config.ttl,
+            observer: config.observer,
+            limits: Default::default(),
+            sign: sign(key.clone(), &config.namespace),
+        };
+        let cluster = Cluster::start(cluster, topic, events.clone(), metrics.clone(), scope)?;
+        let boot = BootConfig { boot: config.boot.clone(), serve: config.serve.clone() };
+        let boot =
+            Boot::start(boot, key, host.addrs(), metrics.clone(), events.clone(), scope).await?;
+        if !config.observer {
+            boot.advertise(&config.namespace).await?;
+        }
+        scope.spawn(join::run(
+            host.clone(),
+            boot.clone(),
+            config.namespace.clone(),
+            events.subscribe(),
+        ));
+        let inner = Inner { config, host, boot, cluster, events, metrics, running };
+        Ok(Self(Arc::new(inner)))
+    }
+
+    /// The node's own id.
+    pub fn id(&self) -> PeerId {
+        self.0.host.id()
+    }
+
+    /// Where the node can be reached.
+    pub fn info(&self) -> PeerInfo {
+        PeerInfo { id: self.id(), addrs: self.0.host.addrs().borrow().to_vec() }
+    }
+
+    /// The addresses at which the node can be reached, each with its
+    /// `/p2p/<id>`: what another node may be given to connect to.
+    pub fn addrs(&self) -> Vec<Multiaddr> {
+        let info = self.info();
+        info.addrs.into_iter().map(|addr| addr.with(Protocol::P2p(info.id))).collect()
+    }
+
+    /// The cluster's name.
+    pub fn namespace(&self) -> &Namespace {
+        &self.0.config.namespace
+    }
+
+    /// What the node was started with.
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    /// A snapshot of the cluster, as this node sees it now. The node itself is
+    /// in it, unless it is an observer.
+    pub fn view(&self) -> View {
+        self.0.cluster.view()
+    }
+
+    /// Waits until the view holds so many records; the own one counts. Wrap it
+    /// in a timeout if it must end.
+    ///
+    /// # Errors
+    /// `Closed` if the node closes first.
+    pub async fn wait_for(&self, n: usize) -> Result<View> {
+        self.0.cluster.wait_for(n).await
+    }
+
+    /// What happens from now on.
+    pub fn events(&self) -> Events {
+        self.0.events.subscribe()
+    }
+
+    /// Follows a query: what matches now, and every change to that.
+    pub fn subscribe(&self, query: Query) -> LiveQuery {
+        self.0.cluster.subscribe(query)
+    }
+
+    /// Changes what others may know of this node, and tells them.
+    ///
+    /// # Errors
+    /// `Config` if a field is not acceptable; `Closed`.
+    pub async fn set_meta(&self, meta: BTreeMap<String, String>) -> Result<()> {
+        self.0.cluster.set_meta(meta).await
+    }
+
+    /// Changes the host name that others read, and tells them.
+    ///
+    /// # Errors
+    /// `Config` if it is not acceptable; `Closed`.
+    pub async fn set_host(&self, host: impl Into<String>) -> Result<()> {
+        self.0.cluster.set_host(host.into()).await
+    }
+
+    /// Changes how long others keep this node's record, and tells them.
+    ///
+    /// # Errors
+    /// `Config` if it is not acceptable; `Closed`.
+    pub async fn set_ttl(&self, ttl: Duration) -> Result<()> {
+        self.0.cluster.set_ttl(ttl).await
+    }
+
+    /// Looks for peers of this node's cluster, wherever its boot addresses say.
+    pub fn find_peers(&self, options: FindOptions) -> PeerStream {
+        self.0.boot.find_peers(&self.0.config.namespace, options)
+    }
+
+    /// Connects to a peer, unless it is connected already.
+    ///
+    /// # Errors
+    /// `Unreachable`, with what each address answered; `Closed`.
+    pub async fn connect(&self, peer: &PeerInfo) -> Result<()> {
+        self.0.host.connect(peer).await
+    }
+
+    /// Connects to whoever answers at an address, which may end in
+    /// `/p2p/<id>`, and says who it is.
+    ///
+    /// # Errors
+    /// `Unreachable`, with what the address answered; `Closed`.
+    pub async fn connect_addr(&self, addr: Multiaddr) -> Result<PeerId> {
+        self.0.host.connect_addr(addr).await
+    }
+
+    /// The peers that are connected now, in the order of their ids.
+    pub fn connected(&self) -> Vec<PeerId> {
+        self.0.host.connected()
+    }
+
+    /// Finding and being found: for other namespaces, other discoveries, and a
+    /// look at the packets that pass.
+    pub fn boot(&self) -> &Boot {
+        &self.0.boot
+    }
+
+    /// The node's counters.
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// Leaves the cluster, so that others see it at once, and waits until
+    /// nothing of the node is running. A second call does nothing.
+    ///
+    /// # Errors
+    /// `Timeout` if something still runs after 5 s.
+    pub async fn close(&self) -> Result<()> {
+        if self.0.running.0.close(CLOSE).await {
+            return Ok(());
+        }
+        let message = "the node did not close within 5 s; what still runs is left behind";
+        Err(Error::new(crate::ErrorKind::Timeout, message))
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node")
+            .field("id", &self.id())
+            .field("namespace", self.namespace())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Signs heartbeats, for those who get them from another node than this.
+fn sign(key: Keypair, namespace: &Namespace) -> crate::cluster::Sign {
+    let topic = namespace.clone();
+    Arc::new(move |seq, data| {
+        match SignedMessage::sign(&key, topic.as_str(), seq, data) {
+            Ok(message) => message.encode(),
+            Err(error) => {
+                tracing::error!(%error, "the own heartbeat could not be signed");
+                Vec::new()
+            }
+        }
+    })
+}
