@@ -56,7 +56,11 @@ impl Config {
     pub(crate) fn check(&self) -> Result<()> {
         BootAddr::check_list(&self.boot)?;
         if self.boot.is_empty() {
-            return Err(Error::config("boot", "[]", "write `none` for no discovery, or leave it out for `auto`"));
+            return Err(Error::config(
+                "boot",
+                "[]",
+                "write `none` for no discovery, or leave it out for `auto`",
+            ));
         }
         if !(self.limits.memory > 0.0 && self.limits.memory <= 1.0) {
             return Err(Error::config(

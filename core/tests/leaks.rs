@@ -59,7 +59,8 @@ async fn a_hundred_dropped_nodes_leave_nothing_behind() {
         }
         first = now;
     }
-    let keeper = Node::builder().listen("/ip4/127.0.0.1/tcp/0").boot(["none"]).start().await.unwrap();
+    let keeper =
+        Node::builder().listen("/ip4/127.0.0.1/tcp/0").boot(["none"]).start().await.unwrap();
     for i in 0..99 {
         start_and_drop((i % 3 == 0).then_some(&keeper)).await;
     }

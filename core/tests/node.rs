@@ -25,7 +25,9 @@ async fn nodes_find_each_other_and_see_each_other_leave() {
     println!("boot {boot}");
     let mut nodes = Vec::new();
     for i in 0..3 {
-        nodes.push(builder(&boot).meta("i", i.to_string()).host(format!("h{i}")).start().await.unwrap());
+        nodes.push(
+            builder(&boot).meta("i", i.to_string()).host(format!("h{i}")).start().await.unwrap(),
+        );
     }
     for node in &nodes {
         let view = soon(node.wait_for(3)).await.unwrap();
@@ -79,7 +81,15 @@ async fn an_observer_sees_and_is_not_seen() {
     let observer = builder(&boot).observer(true).start().await.unwrap();
     let view = soon(observer.wait_for(1)).await.unwrap();
     assert_eq!(view.iter(Query::all()).map(|r| r.peer()).collect::<Vec<_>>(), [member.id()]);
-    assert!(soon(async { while member.connected().is_empty() { tokio::task::yield_now().await } }).await == ());
+    assert!(
+        soon(async {
+            while member.connected().is_empty() {
+                tokio::task::yield_now().await
+            }
+        })
+        .await
+            == ()
+    );
     assert_eq!(member.view().len(), 1);
     observer.close().await.unwrap();
     member.close().await.unwrap();
@@ -105,7 +115,11 @@ async fn a_bad_configuration_names_field_value_and_remedy() {
     for (builder, kind, words) in [
         (Node::builder().namespace("a/../b"), ErrorKind::Config, ["namespace", "a/../b"]),
         (Node::builder().listen("nonsense"), ErrorKind::Address, ["listen", "nonsense"]),
-        (Node::builder().boot(["/ip4/1.2.3.4/sctp/1"]), ErrorKind::Address, ["boot", "/ip4/1.2.3.4/sctp/1"]),
+        (
+            Node::builder().boot(["/ip4/1.2.3.4/sctp/1"]),
+            ErrorKind::Address,
+            ["boot", "/ip4/1.2.3.4/sctp/1"],
+        ),
         (builder("none").ttl(Duration::from_millis(1)), ErrorKind::Config, ["ttl", "1ms"]),
         (builder("none").meta("a=b", "c"), ErrorKind::Config, ["meta", "a=b"]),
         (builder("none").key_file("/nowhere/key"), ErrorKind::Io, ["/nowhere/key", "key"]),

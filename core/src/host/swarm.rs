@@ -1,6 +1,6 @@
 //! Transports and behaviours.
 
-use super::{Limits, topics::KeepSigned};
+use super::{Limits, renew::Renewing, topics::KeepSigned};
 use crate::{Error, ErrorKind, Result};
 use futures::StreamExt;
 use libp2p::{
@@ -35,8 +35,9 @@ pub(super) struct Behaviour {
     memory: memory_connection_limits::Behaviour,
     ping: ping::Behaviour,
     identify: identify::Behaviour,
-    pub(super) gossipsub: Gossipsub,
     pub(super) streams: libp2p_stream::Behaviour,
+    /// The last, so that none can refuse a connection of which it was told.
+    pub(super) gossipsub: Renewing,
 }
 
 /// A swarm that doesn't listen yet.
@@ -85,8 +86,8 @@ fn behaviour(key: &Keypair, limits: &Limits) -> Result<Behaviour> {
             ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PING_TIMEOUT),
         ),
         identify: identify::Behaviour::new(identify),
-        gossipsub: gossipsub(key)?,
         streams: libp2p_stream::Behaviour::new(),
+        gossipsub: Renewing::new(gossipsub(key)?),
     })
 }
 

@@ -1,7 +1,10 @@
 //! Configures a node step by step, from plain strings.
 
 use super::Node;
-use crate::{Config, Error, ErrorKind, Keypair, Multiaddr, Namespace, Result, boot::BootAddr, config::Limits, identity};
+use crate::{
+    Config, Error, ErrorKind, Keypair, Multiaddr, Namespace, Result, boot::BootAddr,
+    config::Limits, identity,
+};
 use std::{path::Path, time::Duration};
 
 /// Configures a node, and starts it. What is wrong is told by
@@ -144,7 +147,9 @@ impl NodeBuilder {
 
 fn multiaddr(addr: &str) -> Result<Multiaddr> {
     addr.parse().map_err(|e| {
-        let message = format!("listen: {addr:?} is not a multiaddr ({e}): write one such as /ip4/0.0.0.0/tcp/0");
+        let message = format!(
+            "listen: {addr:?} is not a multiaddr ({e}): write one such as /ip4/0.0.0.0/tcp/0"
+        );
         Error::new(ErrorKind::Address, message)
     })
 }

@@ -41,7 +41,7 @@ pub(super) async fn run(host: Host, boot: Boot, namespace: Namespace, mut events
 
 /// One search, over when there are peers enough.
 async fn search(host: &Host, boot: &Boot, namespace: &Namespace) {
-    let options = FindOptions { limit: Some(WANTED), timeout: Some(SEARCH), ..Default::default() };
+    let options = FindOptions::default().limit(WANTED).timeout(SEARCH);
     let found = boot.find_peers(namespace, options);
     found
         .for_each_concurrent(WANTED, async |found| match found {

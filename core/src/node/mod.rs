@@ -10,7 +10,7 @@ pub use builder::NodeBuilder;
 
 use crate::{
     Config, Error, Events, Keypair, Multiaddr, Namespace, PeerId, PeerInfo, Result,
-    boot::{Boot, BootConfig, FindOptions, PeerStream},
+    boot::{Boot, BootConfig, FindOptions, Finding},
     cluster::{Cluster, ClusterConfig, LiveQuery, Query, View},
     config::default_listen,
     event::EventBus,
@@ -69,13 +69,15 @@ impl Node {
     pub async fn start(config: Config) -> Result<Self> {
         config.check()?;
         let key = config.key.clone().unwrap_or_else(Keypair::generate_ed25519);
-        let listen = if config.listen.is_empty() { default_listen() } else { config.listen.clone() };
+        let listen =
+            if config.listen.is_empty() { default_listen() } else { config.listen.clone() };
         let (events, metrics) = (EventBus::default(), Metrics::default());
         let running = Running(Scope::default());
         let scope = &running.0;
 
         let host =
-            Host::start(key.clone(), &listen, &config.limits, &metrics, events.clone(), scope).await?;
+            Host::start(key.clone(), &listen, &config.limits, &metrics, events.clone(), scope)
+                .await?;
         let topic = host.join(config.namespace.as_str()).await?;
         let cluster = ClusterConfig {
             namespace: config.namespace.clone(),
@@ -88,11 +90,13 @@ impl Node {
             sign: sign(key.clone(), &config.namespace),
         };
         let cluster = Cluster::start(cluster, topic, events.clone(), metrics.clone(), scope)?;
-        let boot = BootConfig { boot: config.boot.clone(), serve: config.serve.clone() };
+        let mut boot = BootConfig::default();
+        boot.boot.clone_from(&config.boot);
+        boot.serve.clone_from(&config.serve);
         let boot =
-            Boot::start(boot, key, host.addrs(), metrics.clone(), events.clone(), scope).await?;
+            Boot::start(boot, key, host.addrs(), metrics.clone(), scope.clone(), events.clone())?;
         if !config.observer {
-            boot.advertise(&config.namespace).await?;
+            boot.advertise(&config.namespace);
         }
         scope.spawn(join::run(
             host.clone(),
@@ -181,7 +185,7 @@ impl Node {
     }
 
     /// Looks for peers of this node's cluster, wherever its boot addresses say.
-    pub fn find_peers(&self, options: FindOptions) -> PeerStream {
+    pub fn find_peers(&self, options: FindOptions) -> Finding {
         self.0.boot.find_peers(&self.0.config.namespace, options)
     }
 
@@ -244,13 +248,11 @@ impl fmt::Debug for Node {
 /// Signs heartbeats, for those who get them from another node than this.
 fn sign(key: Keypair, namespace: &Namespace) -> crate::cluster::Sign {
     let topic = namespace.clone();
-    Arc::new(move |seq, data| {
-        match SignedMessage::sign(&key, topic.as_str(), seq, data) {
-            Ok(message) => message.encode(),
-            Err(error) => {
-                tracing::error!(%error, "the own heartbeat could not be signed");
-                Vec::new()
-            }
+    Arc::new(move |seq, data| match SignedMessage::sign(&key, topic.as_str(), seq, data) {
+        Ok(message) => message.encode(),
+        Err(error) => {
+            tracing::error!(%error, "the own heartbeat could not be signed");
+            Vec::new()
         }
     })
 }

@@ -1,0 +1,185 @@
+//! Gossipsub, told of a peer's restart.
+//!
+//! Gossipsub greets a peer on its first connection only, and keeps what it
+//! knows of the peer until the last one closes. A peer that restarts (or lost
+//! the connection without this side noticing) comes back on a second
+//! connection while the first still looks alive: it would not be told the
+//! subscriptions, and messages for it would go into the dead connection. So a
+//! connection that comes while older ones exist replaces them in gossipsub's
+//! eyes.
+
+use super::swarm::Gossipsub;
+use libp2p::{
+    Multiaddr, PeerId,
+    core::{ConnectedPoint, Endpoint, transport::PortUse},
+    gossipsub,
+    swarm::{
+        CloseConnection, ConnectionClosed, ConnectionDenied, ConnectionId, FromSwarm,
+        NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
+        behaviour::ConnectionEstablished,
+    },
+};
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    ops::{Deref, DerefMut},
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+/// Connections that are made within this time of each other are of two peers
+/// that dialled each other at once.
+const SIMULTANEOUS: Duration = Duration::from_millis(500);
+
+struct Live {
+    id: ConnectionId,
+    endpoint: ConnectedPoint,
+    since: Instant,
+}
+
+/// Gossipsub that forgets a peer's older connections when a new one comes.
+pub(super) struct Renewing {
+    gossipsub: Gossipsub,
+    /// The connections that gossipsub knows.
+    live: HashMap<PeerId, Vec<Live>>,
+    /// Those that it takes for closed, and that are not.
+    retired: HashMap<PeerId, HashSet<ConnectionId>>,
+    closing: VecDeque<(PeerId, ConnectionId)>,
+}
+
+impl Renewing {
+    pub(super) fn new(gossipsub: Gossipsub) -> Self {
+        Self { gossipsub, live: HashMap::new(), retired: HashMap::new(), closing: VecDeque::new() }
+    }
+
+    /// Retires a peer's connections, if a new one means that it restarted.
+    fn before_connection(&mut self, peer: PeerId) {
+        let young = |live: &Live| live.since.elapsed() < SIMULTANEOUS;
+        if self.live.get(&peer).is_none_or(|all| all.iter().any(young)) {
+            return;
+        }
+        tracing::debug!(%peer, "a new connection replaces those that the peer seems to have lost");
+        let mut old = self.live.remove(&peer).unwrap_or_default();
+        while let Some(connection) = old.pop() {
+            self.retired.entry(peer).or_default().insert(connection.id);
+            self.gossipsub.on_swarm_event(FromSwarm::ConnectionClosed(ConnectionClosed {
+                peer_id: peer,
+                connection_id: connection.id,
+                endpoint: &connection.endpoint,
+                cause: None,
+                remaining_established: old.len(),
+            }));
+        }
+    }
+
+    fn on_established(&mut self, event: ConnectionEstablished<'_>) {
+        let live = self.live.entry(event.peer_id).or_default();
+        let other_established = live.len();
+        live.push(Live {
+            id: event.connection_id,
+            endpoint: event.endpoint.clone(),
+            since: Instant::now(),
+        });
+        self.gossipsub.on_swarm_event(FromSwarm::ConnectionEstablished(ConnectionEstablished {
+            other_established,
+            ..event
+        }));
+    }
+
+    fn on_closed(&mut self, event: ConnectionClosed<'_>) {
+        let peer = event.peer_id;
+        if let Some(retired) = self.retired.get_mut(&peer)
+            && retired.remove(&event.connection_id)
+        {
+            if retired.is_empty() {
+                self.retired.remove(&peer);
+            }
+            return;
+        }
+        let live = self.live.entry(peer).or_default();
+        live.retain(|connection| connection.id != event.connection_id);
+        let remaining_established = live.len();
+        if remaining_established == 0 {
+            self.live.remove(&peer);
+            // A connection that gossipsub doesn't know is of no use alone.
+            let retired = self.retired.get(&peer).into_iter().flatten();
+            self.closing.extend(retired.map(|id| (peer, *id)));
+        }
+        self.gossipsub.on_swarm_event(FromSwarm::ConnectionClosed(ConnectionClosed {
+            remaining_established,
+            ..event
+        }));
+    }
+}
+
+impl Deref for Renewing {
+    type Target = Gossipsub;
+
+    fn deref(&self) -> &Gossipsub {
+        &self.gossipsub
+    }
+}
+
+impl DerefMut for Renewing {
+    fn deref_mut(&mut self) -> &mut Gossipsub {
+        &mut self.gossipsub
+    }
+}
+
+impl NetworkBehaviour for Renewing {
+    type ConnectionHandler = <Gossipsub as NetworkBehaviour>::ConnectionHandler;
+    type ToSwarm = gossipsub::Event;
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        id: ConnectionId,
+        peer: PeerId,
+        local: &Multiaddr,
+        remote: &Multiaddr,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.before_connection(peer);
+        self.gossipsub.handle_established_inbound_connection(id, peer, local, remote)
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        id: ConnectionId,
+        peer: PeerId,
+        addr: &Multiaddr,
+        role: Endpoint,
+        port_use: PortUse,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.before_connection(peer);
+        self.gossipsub.handle_established_outbound_connection(id, peer, addr, role, port_use)
+    }
+
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        match event {
+            FromSwarm::ConnectionEstablished(event) => self.on_established(event),
+            FromSwarm::ConnectionClosed(event) => self.on_closed(event),
+            event => self.gossipsub.on_swarm_event(event),
+        }
+    }
+
+    fn on_connection_handler_event(
+        &mut self,
+        peer: PeerId,
+        id: ConnectionId,
+        event: THandlerOutEvent<Self>,
+    ) {
+        // Also from a retired connection: if it lives, the peer may send on it.
+        self.gossipsub.on_connection_handler_event(peer, id, event);
+    }
+
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+        if let Some((peer_id, id)) = self.closing.pop_front() {
+            return Poll::Ready(ToSwarm::CloseConnection {
+                peer_id,
+                connection: CloseConnection::One(id),
+            });
+        }
+        self.gossipsub.poll(cx)
+    }
+}
