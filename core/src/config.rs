@@ -1,7 +1,7 @@
 //! What a node can be told before it starts.
 
 use crate::{Error, Keypair, Multiaddr, Namespace, Result, boot::BootAddr};
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 pub use crate::host::Limits;
 
