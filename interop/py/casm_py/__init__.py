@@ -1,0 +1,1 @@
+"""A CASM peer on py-libp2p, for interoperability tests."""
