@@ -1,1 +1,65 @@
-fn main() {}
+//! The program `casm`: join, watch and query a cluster from the command line.
+
+mod args;
+mod completions;
+mod demo;
+mod discover;
+mod doctor;
+mod failure;
+mod interrupt;
+mod json;
+mod key;
+mod log;
+mod ls;
+mod output;
+mod run;
+mod telemetry;
+mod text;
+mod watch;
+
+use args::{Cli, Command};
+use clap::Parser;
+use failure::{Failure, explain};
+use json::Line;
+use output::Output;
+use std::{process::ExitCode, time::Duration};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log::start(&cli.log, matches!(cli.command, Command::Watch(_)));
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("casm: cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(execute(&cli));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if let Failure::Error(error) = &failure {
+                eprintln!("casm: {}", explain(error));
+                if cli.json() {
+                    // Nothing is left to do if even this can't be written.
+                    let _ = Output::new(true).line(&Line::error(error));
+                }
+            }
+            failure.exit_code()
+        }
+    }
+}
+
+async fn execute(cli: &Cli) -> Result<(), Failure> {
+    match &cli.command {
+        Command::Demo(args) => demo::demo(args, &cli.log).await,
+        Command::Run(args) => run::run(args).await,
+        Command::Ls(args) => ls::ls(args).await,
+        Command::Watch(args) => watch::watch(args).await,
+        Command::Discover(command) => discover::discover(command).await,
+        Command::Key(command) => key::key(command),
+        Command::Doctor(args) => doctor::doctor(args),
+        Command::Completions { shell } => completions::completions(*shell),
+    }
+}

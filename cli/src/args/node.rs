@@ -1,0 +1,90 @@
+//! The options of a node, the same in every command that makes one.
+
+use super::parse;
+use casm::{Config, Error, Multiaddr, Namespace, Result, boot::BootAddr, identity};
+use clap::Args;
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+/// The variable that holds meta fields. Not read by clap, which would divide
+/// what is given as an option at its commas too.
+const META: &str = "CASM_META";
+
+/// The options of a node.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Node")]
+pub struct NodeArgs {
+    /// The name of the cluster
+    #[arg(long = "ns", value_name = "NAME", env = "CASM_NS", default_value = "casm")]
+    pub namespace: Namespace,
+    /// Listen here (repeatable) [default: any port of every interface]
+    #[arg(long, value_name = "MADDR", env = "CASM_LISTEN", value_delimiter = ',', value_parser = parse::listen)]
+    pub listen: Vec<Multiaddr>,
+    /// Look for peers here (repeatable): `auto`, `none`, a block, an address, a
+    /// group, a name, a peer
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "CASM_BOOT",
+        value_delimiter = ',',
+        default_value = "auto"
+    )]
+    pub boot: Vec<BootAddr>,
+    /// Answer here too (repeatable)
+    #[arg(long, value_name = "ADDR", env = "CASM_SERVE", value_delimiter = ',')]
+    pub serve: Vec<BootAddr>,
+    /// Describe the node with a field (repeatable) [env: CASM_META, divided by
+    /// commas]
+    #[arg(long, value_name = "K=V", value_parser = parse::meta)]
+    pub meta: Vec<(String, String)>,
+    /// The name of the node's host [default: the machine's]
+    #[arg(long, value_name = "NAME", env = "CASM_HOST")]
+    pub host: Option<String>,
+    /// How long others keep the node's record without hearing from it
+    #[arg(long, value_name = "D", env = "CASM_TTL", default_value = "10s", value_parser = parse::ttl)]
+    pub ttl: Duration,
+    /// The node's identity [default: a new one]
+    #[arg(long, value_name = "FILE", env = "CASM_KEY")]
+    pub key: Option<PathBuf>,
+    /// Serve metrics here, over HTTP
+    #[arg(long, value_name = "ADDR", env = "CASM_METRICS")]
+    pub metrics: Option<SocketAddr>,
+}
+
+impl NodeArgs {
+    /// The configuration that the options ask for.
+    ///
+    /// # Errors
+    /// If the key file cannot be used, or a field of `CASM_META` is malformed.
+    pub fn config(&self) -> Result<Config> {
+        let mut config = Config::default();
+        config.namespace = self.namespace.clone();
+        config.listen.clone_from(&self.listen);
+        config.boot.clone_from(&self.boot);
+        config.serve.clone_from(&self.serve);
+        if let Some(host) = &self.host {
+            config.host.clone_from(host);
+        }
+        config.meta = self.meta()?.into_iter().collect();
+        config.ttl = self.ttl;
+        config.key = self.key.as_ref().map(identity::load_key).transpose()?;
+        Ok(config)
+    }
+
+    /// The same for one that only looks: it sends no heartbeat.
+    pub fn observer(&self) -> Result<Config> {
+        let mut config = self.config()?;
+        config.observer = true;
+        Ok(config)
+    }
+
+    fn meta(&self) -> Result<Vec<(String, String)>> {
+        match std::env::var(META) {
+            Ok(fields) if self.meta.is_empty() => fields
+                .split(',')
+                .filter(|field| !field.is_empty())
+                .map(|field| parse::meta(field).map_err(|e| Error::config(META, field, e)))
+                .collect(),
+            _ => Ok(self.meta.clone()),
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Values of options. Each refusal says what to write instead.
+
+use casm::Multiaddr;
+use std::time::Duration;
+
+/// The range of TTLs that a node may have.
+const TTL: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
+
+/// A duration, such as `500ms`, `10s`, `1m30s`.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text)
+        .map_err(|e| format!("{e}; write a number and its unit, such as 500ms, 10s or 5m"))
+}
+
+/// A pause between two of something.
+pub fn pace(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        d if d < Duration::from_millis(10) => Err("too short; write 10ms or more".into()),
+        d => Ok(d),
+    }
+}
+
+/// A TTL.
+pub fn ttl(text: &str) -> Result<Duration, String> {
+    let ttl = duration(text)?;
+    if TTL.contains(&ttl) {
+        return Ok(ttl);
+    }
+    Err("a TTL is at least 1s and at most 24h; write one such as 10s".into())
+}
+
+/// A field of meta data.
+pub fn meta(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some(("", _)) => Err("it has no key before its `=`; write one such as role=worker".into()),
+        Some((key, value)) => Ok((key.into(), value.into())),
+        None => Err("it has no `=`; write key=value, such as role=worker".into()),
+    }
+}
+
+/// An address to listen at.
+pub fn listen(text: &str) -> Result<Multiaddr, String> {
+    text.parse().map_err(|e| {
+        format!("{e}; write one such as /ip4/0.0.0.0/tcp/4001 or /ip4/0.0.0.0/udp/0/quic-v1")
+    })
+}
+
+/// How many, at least one.
+pub fn count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("write a whole number, 1 or more".into()),
+        Ok(n) => Ok(n),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_refused_says_what_to_write() {
+        for (refusal, hint) in [
+            (duration("10").unwrap_err(), "500ms, 10s or 5m"),
+            (pace("0s").unwrap_err(), "10ms"),
+            (ttl("500ms").unwrap_err(), "at least 1s"),
+            (ttl("25h").unwrap_err(), "at most 24h"),
+            (meta("role").unwrap_err(), "role=worker"),
+            (meta("=x").unwrap_err(), "role=worker"),
+            (listen("10.0.0.1:80").unwrap_err(), "/ip4/0.0.0.0/tcp/4001"),
+            (count("0").unwrap_err(), "1 or more"),
+        ] {
+            assert!(refusal.contains(hint), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn a_meta_field_is_split_at_its_first_equals_sign() {
+        assert_eq!(meta("a=b=c"), Ok(("a".into(), "b=c".into())));
+        assert_eq!(meta("a="), Ok(("a".into(), String::new())));
+    }
+}

@@ -1,0 +1,170 @@
+//! `casm discover`: find peers, and look at how they are found. No node is
+//! started: only its boot service.
+
+use crate::{
+    args::{DiscoverCommand, EmitArgs, FindArgs, ListenArgs, NodeArgs, PacketKind},
+    failure::Failure,
+    interrupt::Interrupt,
+    json::{Line, PacketLine},
+    output::Output,
+};
+use casm::{
+    Keypair, Result,
+    boot::{Boot, BootConfig, Emit, FindOptions, Progress, Tap, Tapped, packet::Body},
+};
+use futures::StreamExt;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::time::Duration;
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
+
+/// The pause between two packets: receivers limit how many they take.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Does what the subcommand asks for.
+pub async fn discover(command: &DiscoverCommand) -> Result<(), Failure> {
+    let mut interrupt = Interrupt::listen()?;
+    let work = async {
+        match command {
+            DiscoverCommand::Find(args) => find(args).await,
+            DiscoverCommand::Listen(args) => listen(args).await,
+            DiscoverCommand::Emit(args) => emit(args).await,
+        }
+    };
+    tokio::select! {
+        result = work => result,
+        () = interrupt.wait() => Ok(()),
+    }
+}
+
+/// The boot service of the node that the options describe.
+fn boot(node: &NodeArgs) -> Result<Boot> {
+    let config = node.config()?;
+    let key = config.key.unwrap_or_else(Keypair::generate_ed25519);
+    let mut boot = BootConfig::default();
+    boot.boot = config.boot;
+    boot.serve = config.serve;
+    Boot::standalone(boot, key, watch::channel(config.listen.into()).1)
+}
+
+async fn find(args: &FindArgs) -> Result<(), Failure> {
+    let output = Output::new(args.output.json);
+    let boot = boot(&args.node)?;
+    let (told, mut progress) = watch::channel(Progress::default());
+    let options = FindOptions::default().timeout(args.timeout).progress(told);
+    let options = match args.limit {
+        Some(limit) => options.limit(limit),
+        None => options,
+    };
+    let mut found = boot.find_peers(&args.node.namespace, options);
+    let bar = progress_bar(output.is_terminal());
+    let mut count = 0;
+    loop {
+        tokio::select! {
+            found = found.next() => match found {
+                Some(Ok(found)) => {
+                    count += 1;
+                    bar.suspend(|| output.line(&Line::found(&found.source, &found.peer)))?;
+                }
+                Some(Err(error)) => bar.suspend(|| tracing::warn!(%error, "a boot address does not work")),
+                None => break,
+            },
+            Ok(()) = progress.changed() => show(&bar, &progress.borrow_and_update()),
+        }
+    }
+    bar.finish_and_clear();
+    boot.close().await;
+    if count == 0 {
+        eprintln!(
+            "casm: no peer of the namespace `{}` was found: is a node running? Search elsewhere \
+             with --boot, longer with --timeout, or see `casm doctor`",
+            args.node.namespace
+        );
+        return Err(Failure::Told);
+    }
+    Ok(())
+}
+
+fn progress_bar(terminal: bool) -> ProgressBar {
+    if !terminal {
+        return ProgressBar::hidden();
+    }
+    let style = "{bar:30} {pos}/{len} {msg}";
+    ProgressBar::new(0).with_style(ProgressStyle::with_template(style).expect("a valid template"))
+}
+
+fn show(bar: &ProgressBar, progress: &Progress) {
+    bar.set_length(progress.total);
+    bar.set_position(progress.sent);
+    bar.set_message(format!(
+        "{} (round {}, {} answers)",
+        progress.source, progress.round, progress.answers
+    ));
+}
+
+async fn listen(args: &ListenArgs) -> Result<(), Failure> {
+    let output = Output::new(args.output.json);
+    let boot = boot(&args.node)?;
+    show_packets(&mut boot.tap(), output).await
+}
+
+async fn emit(args: &EmitArgs) -> Result<(), Failure> {
+    let output = Output::new(args.output.json);
+    let boot = boot(&args.node)?;
+    let mut tap = boot.tap();
+    let what = match args.kind {
+        PacketKind::Request => Emit::Request,
+        PacketKind::Survey => Emit::Survey { distance: args.distance },
+        PacketKind::Response => Emit::Response,
+    };
+    for nth in 0..args.repeat {
+        if nth > 0 {
+            sleep(PAUSE).await;
+        }
+        let packets = boot.emit(&args.node.namespace, what).await?;
+        output.line(&Line::Sent { kind: args.kind.name().into(), packets })?;
+    }
+    // What comes back waits in the tap.
+    match timeout(args.wait, show_packets(&mut tap, output)).await {
+        Ok(Err(failure)) => return Err(failure),
+        Ok(Ok(())) | Err(_) => (),
+    }
+    boot.close().await;
+    Ok(())
+}
+
+/// Prints packets as they come.
+async fn show_packets(tap: &mut Tap, output: Output) -> Result<(), Failure> {
+    while let Some(tapped) = tap.next().await {
+        output.line(&match tapped {
+            Ok(tapped) => Line::Packet(line(&tapped)),
+            Err(count) => Line::Dropped { count },
+        })?;
+    }
+    Ok(())
+}
+
+fn line(tapped: &Tapped) -> PacketLine {
+    let mut line = PacketLine {
+        kind: "invalid".into(),
+        from: tapped.source.to_string(),
+        bytes: tapped.len,
+        verdict: tapped.verdict.into(),
+        ..PacketLine::default()
+    };
+    if let Some(packet) = &tapped.packet {
+        line.kind = packet.body.name().into();
+        line.peer = Some(packet.peer.to_string());
+        line.ns = Some(packet.namespace.to_string());
+        match &packet.body {
+            Body::Survey { distance } => line.distance = Some(*distance),
+            Body::Response { addrs } => {
+                line.addrs = addrs.iter().map(ToString::to_string).collect()
+            }
+            Body::Request => (),
+        }
+    }
+    line
+}

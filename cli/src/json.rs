@@ -1,0 +1,222 @@
+//! The lines that `--json` prints: one object each. Scripts rely on their
+//! names; numbers that can pass 2^53 are strings.
+
+use casm::{Error, Event, Multiaddr, PeerId, PeerInfo, Record};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// One line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Line {
+    /// The node listens, again when its addresses change.
+    Listening { peer: String, addrs: Vec<String> },
+    /// Discovery found a peer.
+    PeersFound { source: String, peer: String, addrs: Vec<String> },
+    /// A peer came into the view.
+    PeerJoined { record: RecordLine },
+    /// A peer says something new of itself.
+    PeerUpdated { record: RecordLine },
+    /// A peer is no longer in the view.
+    PeerLeft { peer: String, reason: String },
+    /// The peer-exchange view holds other peers.
+    ViewChanged { peers: Vec<String> },
+    /// A peer is connected.
+    Connected { peer: String },
+    /// A peer is no longer connected.
+    Disconnected { peer: String },
+    /// The cluster view, whole.
+    View { n: usize, records: Vec<RecordLine> },
+    /// Events were lost.
+    Dropped { count: u64 },
+    /// The command failed.
+    Error { kind: String, message: String },
+    /// How a demo ended. A time is null for a node that did not get there.
+    Summary {
+        nodes: usize,
+        complete: bool,
+        first_peer_ms: Vec<Option<u64>>,
+        full_view_ms: Vec<Option<u64>>,
+    },
+    /// A boot packet that passed.
+    Packet(PacketLine),
+    /// Boot packets were sent: so many, of this kind.
+    Sent { kind: String, packets: u64 },
+    /// One finding of the doctor.
+    Check { name: String, status: String, message: String, advice: Option<String> },
+    /// An identity file.
+    Key { path: String, peer: String, r#type: String },
+}
+
+/// What a peer last said of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordLine {
+    /// The peer's id, in base58.
+    pub peer: String,
+    /// The number of its instance, in 16 hex digits.
+    pub server: String,
+    /// The sequence number, in decimal.
+    pub seq: String,
+    /// How long the record is kept without a newer one, in milliseconds.
+    pub ttl_ms: u64,
+    /// The name of the peer's host.
+    pub host: String,
+    /// The fields that the peer describes itself with.
+    pub meta: BTreeMap<String, String>,
+}
+
+/// A boot packet, decoded as far as it can be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PacketLine {
+    /// `request`, `survey`, `response` or `invalid`.
+    pub kind: String,
+    /// The address it came from.
+    pub from: String,
+    /// The number of its bytes.
+    pub bytes: usize,
+    /// What a node would make of it: the label of `casm_boot_received`.
+    pub verdict: String,
+    /// The peer that signed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer: Option<String>,
+    /// The namespace it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ns: Option<String>,
+    /// A survey's distance.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub distance: Option<u8>,
+    /// A response's addresses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addrs: Vec<String>,
+}
+
+impl Line {
+    /// The line of an event; none for one that this program doesn't know.
+    pub fn of(event: &Event) -> Option<Self> {
+        Some(match event {
+            Event::Listening { peer, addrs } => Self::listening(peer, addrs),
+            Event::PeersFound { source, peer } => Self::found(source, peer),
+            Event::PeerJoined { record } => Self::PeerJoined { record: record.into() },
+            Event::PeerUpdated { record } => Self::PeerUpdated { record: record.into() },
+            Event::PeerLeft { peer, reason } => {
+                Self::PeerLeft { peer: peer.to_string(), reason: reason.name().into() }
+            }
+            Event::ViewChanged { peers } => Self::ViewChanged { peers: strings(peers) },
+            Event::Connected { peer } => Self::Connected { peer: peer.to_string() },
+            Event::Disconnected { peer } => Self::Disconnected { peer: peer.to_string() },
+            Event::Dropped { count } => Self::Dropped { count: *count },
+            _ => return None,
+        })
+    }
+
+    /// Where a node listens.
+    pub fn listening(peer: &PeerId, addrs: &[Multiaddr]) -> Self {
+        Self::Listening { peer: peer.to_string(), addrs: strings(addrs) }
+    }
+
+    /// A peer that discovery found; its addresses get its id, so that each can
+    /// be given to `--boot`.
+    pub fn found(source: &str, peer: &PeerInfo) -> Self {
+        let whole = |a: &Multiaddr| a.clone().with_p2p(peer.id).unwrap_or_else(|a| a).to_string();
+        Self::PeersFound {
+            source: source.into(),
+            peer: peer.id.to_string(),
+            addrs: peer.addrs.iter().map(whole).collect(),
+        }
+    }
+
+    /// The view.
+    pub fn view(records: &[Record]) -> Self {
+        Self::View { n: records.len(), records: records.iter().map(Into::into).collect() }
+    }
+
+    /// What went wrong.
+    pub fn error(error: &Error) -> Self {
+        Self::Error { kind: error.kind().name().into(), message: crate::failure::explain(error) }
+    }
+}
+
+impl From<&Record> for RecordLine {
+    fn from(record: &Record) -> Self {
+        Self {
+            peer: record.peer().to_string(),
+            server: format!("{:016x}", record.server()),
+            seq: record.seq().to_string(),
+            ttl_ms: u64::try_from(record.ttl().as_millis()).unwrap_or(u64::MAX),
+            host: record.host().into(),
+            meta: record.meta().iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(),
+        }
+    }
+}
+
+fn strings(of: &[impl ToString]) -> Vec<String> {
+    of.iter().map(ToString::to_string).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn shown(event: &Event) -> serde_json::Value {
+        serde_json::to_value(Line::of(event).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn events_have_the_names_that_scripts_rely_on() {
+        let id = PeerId::random();
+        let addr: Multiaddr = "/ip4/127.0.0.1/tcp/1".parse().unwrap();
+        let whole = format!("{addr}/p2p/{id}");
+        let peer = id.to_string();
+        assert_eq!(
+            shown(&Event::Listening { peer: id, addrs: vec![whole.parse().unwrap()] }),
+            json!({"event": "listening", "peer": peer, "addrs": [whole]})
+        );
+        assert_eq!(
+            shown(&Event::PeersFound {
+                source: "auto".into(),
+                peer: PeerInfo { id, addrs: vec![addr] }
+            }),
+            json!({"event": "peers-found", "source": "auto", "peer": peer, "addrs": [whole]})
+        );
+        assert_eq!(
+            shown(&Event::PeerLeft { peer: id, reason: casm::LeaveReason::Expired }),
+            json!({"event": "peer-left", "peer": peer, "reason": "expired"})
+        );
+        assert_eq!(
+            shown(&Event::ViewChanged { peers: vec![id] }),
+            json!({"event": "view-changed", "peers": [peer]})
+        );
+        assert_eq!(
+            shown(&Event::Disconnected { peer: id }),
+            json!({"event": "disconnected", "peer": peer})
+        );
+        assert_eq!(shown(&Event::Dropped { count: 3 }), json!({"event": "dropped", "count": 3}));
+        assert_eq!(
+            serde_json::to_value(Line::error(&Error::closed("node"))).unwrap(),
+            json!({"event": "error", "kind": "Closed", "message": "the node is closed"})
+        );
+        assert_eq!(
+            serde_json::to_value(Line::view(&[])).unwrap(),
+            json!({"event": "view", "n": 0, "records": []})
+        );
+    }
+
+    #[test]
+    fn large_numbers_of_a_record_are_strings() {
+        let record = RecordLine {
+            peer: "p".into(),
+            server: format!("{:016x}", 10),
+            seq: u64::MAX.to_string(),
+            ttl_ms: 10_000,
+            host: "h".into(),
+            meta: [("role".to_owned(), "worker".to_owned())].into(),
+        };
+        assert_eq!(
+            serde_json::to_value(Line::PeerJoined { record }).unwrap(),
+            json!({"event": "peer-joined", "record": {
+                "peer": "p", "server": "000000000000000a", "seq": "18446744073709551615",
+                "ttl_ms": 10000, "host": "h", "meta": {"role": "worker"}}})
+        );
+    }
+}

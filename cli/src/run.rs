@@ -1,0 +1,90 @@
+//! `casm run`: one node, until interrupted.
+
+use crate::{
+    args::RunArgs, failure::Failure, interrupt::Interrupt, json::Line, output::Output, telemetry,
+};
+use casm::{Node, cluster::Query};
+use std::{io::Read, time::Duration};
+use tokio::{
+    sync::oneshot,
+    time::{MissedTickBehavior, interval, timeout},
+};
+
+/// How long a node may take to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// Runs a node until interrupted, which is a clean leave.
+pub async fn run(args: &RunArgs) -> Result<(), Failure> {
+    let output = Output::new(args.output.json);
+    let mut interrupt = Interrupt::listen()?;
+    let config = args.node.config()?;
+    let node = tokio::select! {
+        node = Node::start(config) => node?,
+        () = interrupt.wait() => return Ok(()),
+    };
+    let result = async {
+        if let Some(addr) = args.node.metrics {
+            telemetry::serve(&node, addr).await?;
+        }
+        tokio::select! {
+            result = report(&node, args.view, output) => result,
+            () = interrupt.wait() => Ok(()),
+            () = stdin_ends(args.until_stdin_ends) => Ok(()),
+        }
+    }
+    .await;
+    leave(&node).await;
+    result
+}
+
+/// Closes a node, so that the others see it leave.
+pub async fn leave(node: &Node) {
+    match timeout(GOODBYE, node.close()).await {
+        Ok(Ok(())) => (),
+        Ok(Err(error)) => tracing::warn!(%error, "the node did not close cleanly"),
+        Err(_) => tracing::warn!("the node took too long to close"),
+    }
+}
+
+/// Prints what happens, and the view at its pace.
+async fn report(node: &Node, pace: Option<Duration>, output: Output) -> Result<(), Failure> {
+    let mut events = node.events();
+    // Events from before the subscription are told from the state they led to.
+    output.line(&Line::listening(&node.id(), &node.addrs()))?;
+    let mut told = Vec::new();
+    for record in node.view().iter(Query::all()) {
+        output.line(&Line::PeerJoined { record: (&record).into() })?;
+        told.push(record);
+    }
+    let mut ticks = interval(pace.unwrap_or(Duration::MAX));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        tokio::select! {
+            event = events.next() => {
+                let event = event?;
+                let repeated = matches!(&event, casm::Event::PeerJoined { record } if told.contains(record));
+                if let Some(line) = Line::of(&event).filter(|_| !repeated) {
+                    output.line(&line)?;
+                }
+            }
+            _ = ticks.tick(), if pace.is_some() => {
+                output.line(&Line::view(&node.view().iter(Query::all()).collect::<Vec<_>>()))?;
+            }
+        }
+    }
+}
+
+/// Ends when stdin does, if that is asked for.
+async fn stdin_ends(asked: bool) {
+    if !asked {
+        return std::future::pending().await;
+    }
+    let (ended, end) = oneshot::channel();
+    // A thread of its own: the runtime would wait for a read that it started.
+    std::thread::spawn(move || {
+        let mut bytes = [0; 64];
+        while matches!(std::io::stdin().read(&mut bytes), Ok(1..)) {}
+        let _ = ended.send(());
+    });
+    let _ = end.await;
+}

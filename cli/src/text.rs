@@ -1,0 +1,219 @@
+//! Lines for people.
+
+use crate::json::{Line, PacketLine, RecordLine};
+use crossterm::style::{Color, Stylize};
+use std::{borrow::Cow, fmt::Write};
+
+/// A line as text, without its end.
+pub fn of(line: &Line, colour: bool) -> String {
+    match line {
+        Line::Listening { peer, addrs } => {
+            let mut text = format!("{} {peer}", word("listening", Color::Cyan, colour));
+            for addr in addrs {
+                let _ = write!(text, "\n           {addr}");
+            }
+            text
+        }
+        Line::PeersFound { source, peer, addrs } => {
+            let word = word("found", Color::Cyan, colour);
+            format!("{word} {peer} at {}, from {}", addrs.join(" "), clean(source))
+        }
+        Line::PeerJoined { record } => {
+            format!("{} {}", word("joined", Color::Green, colour), described(record))
+        }
+        Line::PeerUpdated { record } => {
+            format!("{} {}", word("updated", Color::Yellow, colour), described(record))
+        }
+        Line::PeerLeft { peer, reason } => {
+            format!("{} {peer} ({})", word("left", Color::Red, colour), clean(reason))
+        }
+        Line::ViewChanged { peers } => {
+            format!("{} {} peers", word("overlay", Color::DarkGrey, colour), peers.len())
+        }
+        Line::Connected { peer } => {
+            format!("{} {peer}", word("connect", Color::DarkGrey, colour))
+        }
+        Line::Disconnected { peer } => {
+            format!("{} {peer}", word("discon", Color::DarkGrey, colour))
+        }
+        Line::View { records, .. } => view(records, colour),
+        Line::Dropped { count } => {
+            format!("{} {count} events", word("dropped", Color::Red, colour))
+        }
+        Line::Error { kind, message } => {
+            format!("{} {}: {}", word("error", Color::Red, colour), kind, clean(message))
+        }
+        Line::Summary { nodes, complete, first_peer_ms, full_view_ms } => {
+            let outcome = if *complete {
+                word("complete", Color::Green, colour)
+            } else {
+                word("incomplete", Color::Red, colour)
+            };
+            format!(
+                "{outcome} {nodes} nodes; first peer after {}; full view after {}",
+                times(first_peer_ms),
+                times(full_view_ms)
+            )
+        }
+        Line::Packet(packet) => of_packet(packet, colour),
+        Line::Sent { kind, packets } => {
+            format!("{} {packets} packets, {kind}", word("sent", Color::Cyan, colour))
+        }
+        Line::Check { name, status, message, advice } => {
+            let tone = match &**status {
+                "ok" => Color::Green,
+                "warn" => Color::Yellow,
+                _ => Color::Red,
+            };
+            let mut text = format!("{} {}: {}", word(status, tone, colour), name, clean(message));
+            if let Some(advice) = advice {
+                let _ = write!(text, "\n           {}", clean(advice));
+            }
+            text
+        }
+        Line::Key { peer, .. } => peer.clone(),
+    }
+}
+
+/// A view as a table.
+fn view(records: &[RecordLine], colour: bool) -> String {
+    let hosts: Vec<_> = records.iter().map(|r| clean(&r.host)).collect();
+    let width = hosts.iter().map(|h| h.chars().count()).max().unwrap_or(0).max(4);
+    let id = records.iter().map(|r| r.peer.len()).max().unwrap_or(0).max(4);
+    let head = format!("{:id$}  {:width$}  {:>6}  META", "PEER", "HOST", "TTL");
+    let mut text = if colour { head.bold().to_string() } else { head };
+    for (record, host) in records.iter().zip(hosts) {
+        let ttl = duration(record.ttl_ms);
+        let _ = write!(text, "\n{:id$}  {host:width$}  {ttl:>6}", record.peer);
+        let meta = meta(record);
+        if !meta.is_empty() {
+            let _ = write!(text, "  {meta}");
+        }
+    }
+    text
+}
+
+fn described(record: &RecordLine) -> String {
+    let meta = meta(record);
+    let gap = if meta.is_empty() { "" } else { "  " };
+    format!("{}  {}{gap}{meta}", record.peer, clean(&record.host))
+}
+
+/// A record's meta fields in one line.
+pub fn meta(record: &RecordLine) -> String {
+    let fields = record.meta.iter().map(|(k, v)| format!("{}={}", clean(k), clean(v)));
+    fields.collect::<Vec<_>>().join(" ")
+}
+
+fn of_packet(packet: &PacketLine, colour: bool) -> String {
+    let tone = if packet.peer.is_none() { Color::Red } else { Color::Cyan };
+    let mut text = word(&packet.kind, tone, colour);
+    let _ = write!(text, " {} bytes from {}", packet.bytes, packet.from);
+    if let Some(peer) = &packet.peer {
+        let _ = write!(text, ", peer {peer}");
+    }
+    if let Some(ns) = &packet.ns {
+        let _ = write!(text, ", namespace {}", clean(ns));
+    }
+    if let Some(distance) = packet.distance {
+        let _ = write!(text, ", distance {distance}");
+    }
+    let _ = write!(text, ", {}", packet.verdict);
+    for addr in &packet.addrs {
+        let _ = write!(text, "\n           {addr}");
+    }
+    text
+}
+
+/// Text from the network, made harmless to a terminal: control characters and
+/// those that change the direction of writing are escaped.
+pub fn clean(text: &str) -> Cow<'_, str> {
+    let harmful = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if !text.contains(harmful) {
+        return text.into();
+    }
+    let mut clean = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if harmful(c) { clean.extend(c.escape_unicode()) } else { clean.push(c) }
+    }
+    clean.into()
+}
+
+/// A time as `10s`, `1m30s` or `500ms`.
+pub fn duration(ms: u64) -> String {
+    humantime::format_duration(std::time::Duration::from_millis(ms)).to_string().replace(' ', "")
+}
+
+fn times(ms: &[Option<u64>]) -> String {
+    let known: Vec<u64> = ms.iter().flatten().copied().collect();
+    match (known.iter().min(), known.iter().max()) {
+        (Some(min), Some(max)) if known.len() == ms.len() => format!("{min} to {max} ms"),
+        (Some(min), Some(max)) => {
+            format!("{min} to {max} ms in {} of {} nodes", known.len(), ms.len())
+        }
+        _ => "never".into(),
+    }
+}
+
+fn word(word: &str, tone: Color, colour: bool) -> String {
+    let word = format!("{word:<10}");
+    if colour { word.with(tone).to_string() } else { word }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(host: &str) -> RecordLine {
+        RecordLine {
+            peer: "12D3".into(),
+            server: String::new(),
+            seq: "1".into(),
+            ttl_ms: 10_000,
+            host: host.into(),
+            meta: [("role".to_owned(), "a\u{1b}[31m".to_owned())].into(),
+        }
+    }
+
+    #[test]
+    fn text_from_the_network_cannot_steer_the_terminal() {
+        let line = Line::PeerJoined { record: record("h\u{1b}]0;owned\u{7}\u{202e}") };
+        let text = of(&line, false);
+        assert!(!text.contains('\u{1b}') && !text.contains('\u{7}') && !text.contains('\u{202e}'));
+        assert!(text.contains("\\u{1b}"), "{text}");
+        let Line::PeerJoined { record } = line else { unreachable!() };
+        let table = of(&Line::View { n: 1, records: vec![record] }, false);
+        assert!(!table.contains('\u{1b}'), "{table}");
+    }
+
+    #[test]
+    fn a_view_is_a_table_with_a_head() {
+        let text = of(&Line::View { n: 2, records: vec![record("h"), record("longer")] }, false);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 3);
+        assert_eq!(lines[0], "PEER  HOST       TTL  META");
+        assert!(lines[1].starts_with("12D3  h          10s  role=a"), "{text}");
+    }
+
+    #[test]
+    fn a_summary_tells_how_long_it_took() {
+        let line = Line::Summary {
+            nodes: 2,
+            complete: false,
+            first_peer_ms: vec![Some(10), Some(30)],
+            full_view_ms: vec![None, Some(40)],
+        };
+        let text = of(&line, false);
+        assert!(text.contains("10 to 30 ms") && text.contains("40 to 40 ms in 1 of 2 nodes"));
+        assert!(text.starts_with("incomplete"), "{text}");
+    }
+
+    #[test]
+    fn colour_is_only_there_when_asked_for() {
+        let line = Line::Connected { peer: "p".into() };
+        assert!(!of(&line, false).contains('\u{1b}'));
+    }
+}

@@ -1,0 +1,94 @@
+//! `casm watch`: who is there, live and full-screen.
+
+mod app;
+mod draw;
+
+use crate::{
+    args::WatchArgs, failure::Failure, interrupt::Interrupt, json::Line, run::leave, telemetry,
+};
+use app::App;
+use casm::{Error, ErrorKind, Node, cluster::Query};
+use crossterm::event::{self, Event, KeyEventKind};
+use ratatui::DefaultTerminal;
+use std::{
+    io::{self, IsTerminal},
+    time::{Duration, Instant},
+};
+use tokio::{
+    sync::mpsc,
+    time::{MissedTickBehavior, interval},
+};
+
+/// The pace at which the screen is redrawn without a reason.
+const FRAME: Duration = Duration::from_millis(250);
+
+/// Joins as an observer, and shows the view until the user quits.
+pub async fn watch(args: &WatchArgs) -> Result<(), Failure> {
+    if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
+        let message = "watch needs a terminal; without one, use `casm ls` or `casm run --json`";
+        return Err(Error::new(ErrorKind::Config, message).into());
+    }
+    let query = args.query.query()?;
+    let mut interrupt = Interrupt::listen()?;
+    let node = Node::start(args.node.observer()?).await?;
+    let result = async {
+        if let Some(addr) = args.node.metrics {
+            telemetry::serve(&node, addr).await?;
+        }
+        let mut terminal = ratatui::try_init().map_err(Failure::output)?;
+        let shown = tokio::select! {
+            result = show(&node, &query, &mut terminal) => result,
+            () = interrupt.wait() => Ok(()),
+        };
+        ratatui::restore();
+        shown
+    }
+    .await;
+    leave(&node).await;
+    result
+}
+
+async fn show(node: &Node, query: &Query, terminal: &mut DefaultTerminal) -> Result<(), Failure> {
+    let mut app = App::new(node.namespace().as_str());
+    let mut events = node.events();
+    let mut inputs = inputs();
+    let mut frames = interval(FRAME);
+    frames.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        tokio::select! {
+            event = events.next() => {
+                if let Some(line) = Line::of(&event?) {
+                    app.tell(&line);
+                }
+                // What comes at once is drawn at once.
+                continue;
+            }
+            input = inputs.recv() => match input {
+                Some(Event::Key(key)) if key.kind == KeyEventKind::Press => app.press(key),
+                Some(_) => (),
+                None => return Ok(()),
+            },
+            _ = frames.tick() => (),
+        }
+        if app.quits() {
+            return Ok(());
+        }
+        let records = node.view().iter(query.clone()).map(|r| (&r).into()).collect();
+        app.see(records, Instant::now());
+        terminal.draw(|frame| draw::draw(frame, &mut app)).map_err(Failure::output)?;
+    }
+}
+
+/// What the user does at the keyboard.
+fn inputs() -> mpsc::Receiver<Event> {
+    let (sender, receiver) = mpsc::channel(64);
+    // A thread of its own: reading a terminal blocks.
+    std::thread::spawn(move || {
+        while let Ok(input) = event::read() {
+            if sender.blocking_send(input).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}

@@ -1,0 +1,142 @@
+//! `casm run`: joins, is seen, leaves, comes back.
+#![cfg(unix)]
+
+mod common;
+
+use common::{PATIENCE, Running, casm};
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
+
+#[test]
+fn a_node_is_seen_with_what_it_says_and_seen_leaving() {
+    for signal in ["INT", "TERM"] {
+        let mut a = Running::node("none", &[]);
+        let (a_id, a_addr) = a.listening();
+        let mut b = Running::node(
+            &a_addr,
+            &["--host", "b-host", "--meta", "role=worker", "--meta", "k=a,b"],
+        );
+        let (b_id, _) = b.listening();
+        let record = a.joined(&b_id)["record"].clone();
+        assert_eq!(record["host"], "b-host");
+        assert_eq!(record["meta"], serde_json::json!({"role": "worker", "k": "a,b"}));
+        assert_eq!(record["ttl_ms"], 2000);
+        b.joined(&a_id);
+
+        let start = Instant::now();
+        b.signal(signal);
+        let left = a.wait_for("peer-left", |l| l["event"] == "peer-left" && l["peer"] == *b_id);
+        println!("a leave by SIG{signal} was seen after {:?}", start.elapsed());
+        assert_eq!(left["reason"], "left");
+        assert_eq!(b.end().code(), Some(0), "{}", b.log());
+    }
+}
+
+#[test]
+fn a_node_that_was_killed_is_seen_again_with_the_same_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = dir.path().join("key");
+    let key = key.to_str().unwrap();
+    assert!(common::finish(&["key", "new", key]).status.success());
+
+    let mut a = Running::node("none", &[]);
+    let (_, a_addr) = a.listening();
+    let mut b = Running::node(&a_addr, &["--key", key, "--meta", "life=1"]);
+    let (b_id, _) = b.listening();
+    assert_eq!(a.joined(&b_id)["record"]["meta"]["life"], "1");
+    b.signal("KILL");
+    b.end();
+
+    let start = Instant::now();
+    let mut b = Running::node(&a_addr, &["--key", key, "--meta", "life=2"]);
+    assert_eq!(b.listening().0, b_id);
+    a.wait_for("second life", |l| {
+        l["record"]["peer"] == *b_id && l["record"]["meta"]["life"] == "2"
+    });
+    println!("seen again after {:?}", start.elapsed());
+}
+
+#[test]
+fn a_node_that_was_killed_expires() {
+    let mut a = Running::node("none", &[]);
+    let (_, a_addr) = a.listening();
+    let mut b = Running::node(&a_addr, &["--ttl", "1s"]);
+    let (b_id, _) = b.listening();
+    a.joined(&b_id);
+    b.signal("KILL");
+    let left = a.wait_for("peer-left", |l| l["event"] == "peer-left" && l["peer"] == *b_id);
+    assert_eq!(left["reason"], "expired");
+}
+
+#[test]
+fn the_view_is_printed_at_its_pace() {
+    let mut a = Running::node("none", &["--view", "50ms"]);
+    let (id, _) = a.listening();
+    for _ in 0..3 {
+        let view = a.wait_for("view", |l| l["event"] == "view" && l["n"] == 1);
+        assert_eq!(view["records"][0]["peer"], *id);
+    }
+}
+
+#[test]
+fn nobody_reading_is_a_quiet_end() {
+    let mut a = Running::node("none", &["--view", "50ms"]);
+    a.listening();
+    a.close_stdout();
+    assert_eq!(a.end().code(), Some(0));
+    assert_eq!(a.log(), "");
+}
+
+#[test]
+fn options_can_come_from_the_environment() {
+    let mut a = Running::node("none", &[]);
+    let (_, a_addr) = a.listening();
+    let dead = "/ip4/127.0.0.1/udp/9";
+    let mut command = casm(&["run", "--json"]);
+    command
+        .env("CASM_NS", "test")
+        .env("CASM_LISTEN", "/ip4/127.0.0.1/tcp/0")
+        .env("CASM_BOOT", format!("{dead},{a_addr}"))
+        .env("CASM_META", "role=db,zone=eu")
+        .env("CASM_HOST", "from-env")
+        .env("CASM_TTL", "3s");
+    let mut b = Running::start(command);
+    let record = a.joined(&b.listening().0)["record"].clone();
+    assert_eq!(record["meta"], serde_json::json!({"role": "db", "zone": "eu"}));
+    assert_eq!((&record["host"], &record["ttl_ms"]), (&"from-env".into(), &3000.into()));
+}
+
+#[test]
+fn text_that_is_not_for_a_terminal_has_no_colour() {
+    let mut child = casm(&["run", "--ns", "test", "--boot", "none"]);
+    let mut child = child
+        .args(["--listen", "/ip4/127.0.0.1/tcp/0", "--view", "50ms"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut text = String::new();
+    let mut out = std::io::BufReader::new(child.stdout.take().unwrap());
+    let end = Instant::now() + PATIENCE;
+    while !text.contains("PEER") && Instant::now() < end {
+        std::io::BufRead::read_line(&mut out, &mut text).unwrap();
+    }
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").arg(pid).status().unwrap().success());
+    assert!(child.wait().unwrap().success());
+    assert!(text.contains("listening") && text.contains("/ip4/127.0.0.1/tcp/"), "{text}");
+    assert!(!text.contains('\u{1b}'), "{text:?}");
+}
+
+#[test]
+fn namespaces_are_apart() {
+    let mut a = Running::node("none", &[]);
+    let (_, a_addr) = a.listening();
+    let mut other = Running::node(&a_addr, &["--ns", "test/other"]);
+    let (other_id, _) = other.listening();
+    let mut same = Running::node(&a_addr, &[]);
+    a.joined(&same.listening().0);
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(!a.seen().iter().any(|l| l["record"]["peer"] == *other_id));
+}

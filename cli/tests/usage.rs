@@ -1,0 +1,160 @@
+//! What is given on the command line, and what is refused with a word on what to
+//! write instead.
+
+mod common;
+
+use common::{finish, json_lines, stderr};
+use serde_json::Value;
+
+#[test]
+fn bad_usage_says_what_to_write_instead() {
+    for (args, hint) in [
+        (&["run", "--boot", "nonsense"][..], "127.0.0.1/udp/8822"),
+        (&["run", "--boot", "/ip4/10.0.0.0/udp/8822/cidr/129"], "cidr"),
+        (&["run", "--boot", "none,auto"], "none"),
+        (&["run", "--ns", "a/../b"], "team/service"),
+        (&["run", "--ns", ""], "team/service"),
+        (&["run", "--ns", &"x".repeat(129)], "128"),
+        (&["run", "--meta", "role"], "role=worker"),
+        (&["run", "--meta", "=x"], "role=worker"),
+        (&["run", "--ttl", "10"], "10s"),
+        (&["run", "--ttl", "0s"], "at least 1s"),
+        (&["run", "--ttl", "25h"], "at most 24h"),
+        (&["run", "--listen", "127.0.0.1:80"], "/ip4/0.0.0.0/tcp/4001"),
+        (&["run", "--view", "0s"], "10ms"),
+        (&["run", "--metrics", "nowhere"], "metrics"),
+        (&["demo", "--nodes", "0"], "1..=32"),
+        (&["ls", "--match", "colour:red"], "meta:role=worker"),
+        (&["ls", "--match", "host"], "meta:role=worker"),
+        (&["ls", "--prefix"], "--match"),
+        (&["ls", "--match", "host:a", "--from", "host:b"], "cannot be used with"),
+        (&["ls", "--from", "host:a", "--to", "peer:b"], "both must be of one field"),
+        (&["ls", "--limit", "0"], "1 or more"),
+        (&["discover", "emit", "survey", "--boot", "/ip4/127.0.0.1/udp/8822"], "multicast/eth0"),
+        (&["discover", "emit", "request", "--boot", "none"], "ports/32"),
+        (&["completions", "cobol"], "bash"),
+        (&["watch"], "terminal"),
+        (&["nothing"], "--help"),
+    ] {
+        let output = finish(args);
+        let message = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {message}");
+        assert!(message.contains(hint), "{args:?} doesn't say {hint}: {message}");
+        assert!(output.stdout.is_empty(), "{args:?} printed on stdout");
+    }
+}
+
+#[test]
+fn a_failure_is_a_line_of_json_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let absent = dir.path().join("absent");
+    let output = finish(&["run", "--json", "--key", absent.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    let lines = json_lines(&output);
+    assert_eq!((&lines[0]["event"], &lines[0]["kind"]), (&"error".into(), &"Io".into()));
+    for told in [lines[0]["message"].as_str().unwrap(), &stderr(&output)] {
+        assert!(told.contains(absent.to_str().unwrap()) && told.contains("casm key new"), "{told}");
+    }
+}
+
+#[test]
+fn a_port_that_is_taken_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let addr = format!("/ip4/127.0.0.1/tcp/{port}");
+    let output = finish(&["run", "--json", "--boot", "none", "--listen", &addr]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let lines = json_lines(&output);
+    assert_eq!(lines[0]["kind"], "Bind");
+    assert!(lines[0]["message"].as_str().unwrap().contains(&port.to_string()), "{lines:?}");
+}
+
+#[test]
+fn a_key_file_is_made_once_shown_and_private() {
+    let dir = tempfile::tempdir().unwrap();
+    for kind in ["ed25519", "secp256k1", "ecdsa"] {
+        let path = dir.path().join(kind);
+        let path = path.to_str().unwrap();
+        let made = json_lines(&finish(&["key", "new", path, "--type", kind, "--json"])).remove(0);
+        assert_eq!((&made["event"], &made["type"]), (&Value::from("key"), &kind.into()));
+        let shown = json_lines(&finish(&["key", "show", path, "--json"])).remove(0);
+        assert_eq!(made, shown);
+        let text = finish(&["key", "show", path]);
+        let peer = made["peer"].as_str().unwrap();
+        assert_eq!(String::from_utf8_lossy(&text.stdout), format!("{peer}\n"));
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt;
+            assert_eq!(std::fs::metadata(path).unwrap().mode() & 0o777, 0o600);
+        }
+        let before = std::fs::read(path).unwrap();
+        let again = finish(&["key", "new", path]);
+        assert_eq!(again.status.code(), Some(2));
+        assert!(stderr(&again).contains(path) && stderr(&again).contains("not overwritten"));
+        assert_eq!(std::fs::read(path).unwrap(), before);
+    }
+    let garbage = dir.path().join("garbage");
+    std::fs::write(&garbage, "not a key").unwrap();
+    let output = finish(&["key", "show", garbage.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("casm key new"), "{}", stderr(&output));
+}
+
+#[test]
+fn every_shell_has_completions() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = finish(&["completions", shell]);
+        assert!(output.status.success());
+        let script = String::from_utf8_lossy(&output.stdout);
+        assert!(script.contains("discover") && script.contains("metrics"), "{shell}");
+    }
+}
+
+#[test]
+fn help_and_version_are_there() {
+    let version = finish(&["--version"]);
+    let text = String::from_utf8_lossy(&version.stdout).into_owned();
+    assert_eq!(text.trim(), format!("casm {}", env!("CARGO_PKG_VERSION")));
+    for command in ["demo", "run", "ls", "watch", "discover", "key", "doctor", "completions"] {
+        assert!(finish(&[command, "--help"]).status.success());
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_doctor_looks_at_a_machine_with_loopback_alone() {
+    let output = common::isolated(&["doctor", "--json"]).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let lines = json_lines(&output);
+    let status = |name: &str| {
+        let line = lines.iter().find(|l| l["name"] == name);
+        line.unwrap_or_else(|| panic!("no {name} in {lines:#?}"))["status"].as_str().unwrap()
+    };
+    assert_eq!(status("loopback"), "ok");
+    assert_eq!(status("interface lo"), "ok");
+    assert_eq!(status("network"), "warn");
+    assert_eq!(status("boot ports"), "ok");
+    assert_eq!(status("clock"), "ok");
+    for line in &lines {
+        assert_eq!(line["advice"].is_string(), line["status"] != "ok", "{line}");
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_doctor_tells_what_cannot_work() {
+    let command = "ip link set lo down; exec \"$0\" doctor --json";
+    let mut args: Vec<_> = common::isolated(&[]).get_args().map(ToOwned::to_owned).collect();
+    let at = args.iter().position(|arg| arg == "-c").unwrap();
+    args.truncate(at + 1);
+    let output = std::process::Command::new("unshare")
+        .args(args)
+        .args([command, common::CASM])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let lines = json_lines(&output);
+    let failed =
+        |l: &Value| l["status"] == "fail" && l["advice"].as_str().unwrap().contains("lo up");
+    assert!(lines.iter().any(failed), "{lines:#?}");
+}
