@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
@@ -20,7 +21,7 @@ const leaveTTL = time.Millisecond
 // clusterService publishes heartbeats, and keeps a table of those of others.
 type clusterService struct {
 	node         *Node
-	topic        *pubsub.Topic
+	topic        atomic.Pointer[pubsub.Topic]
 	subscription *pubsub.Subscription
 
 	mu        sync.Mutex
@@ -29,19 +30,26 @@ type clusterService struct {
 	changed   chan struct{}
 }
 
-func newClusterService(n *Node, ps *pubsub.PubSub) (*clusterService, error) {
-	c := &clusterService{
+func newClusterService(n *Node) *clusterService {
+	return &clusterService{
 		node: n, table: table.New(), heartbeat: n.config.Heartbeat,
 		changed: make(chan struct{}, 1),
 	}
-	err := ps.RegisterTopicValidator(n.config.Namespace, c.validate)
-	if err == nil {
-		c.topic, err = ps.Join(n.config.Namespace)
+}
+
+// join joins the topic of the node's namespace.
+func (c *clusterService) join(ps *pubsub.PubSub) error {
+	err := ps.RegisterTopicValidator(c.node.config.Namespace, c.validate)
+	if err != nil {
+		return err
 	}
-	if err == nil {
-		c.subscription, err = c.topic.Subscribe()
+	topic, err := ps.Join(c.node.config.Namespace)
+	if err != nil {
+		return err
 	}
-	return c, err
+	c.topic.Store(topic)
+	c.subscription, err = topic.Subscribe()
+	return err
 }
 
 // validate decides what happens to a message, and takes a good one in.
@@ -110,7 +118,7 @@ func (c *clusterService) heartbeats(ctx context.Context) {
 	if c.node.config.Observer {
 		return
 	}
-	events, err := c.topic.EventHandler()
+	events, err := c.topic.Load().EventHandler()
 	if err != nil {
 		c.node.out.Error("Internal", err)
 		return
@@ -122,8 +130,8 @@ func (c *clusterService) heartbeats(ctx context.Context) {
 			if err != nil {
 				return
 			}
-			if event.Type == pubsub.PeerJoin && len(c.topic.ListPeers()) == 1 {
-				c.wake()
+			if event.Type == pubsub.PeerJoin {
+				c.greet()
 			}
 		}
 	}()
@@ -142,6 +150,14 @@ func (c *clusterService) heartbeats(ctx context.Context) {
 	}
 }
 
+// greet sends a heartbeat to the first peer: what was said before was lost. A
+// peer may subscribe before there is a stream to it, so both are occasions.
+func (c *clusterService) greet() {
+	if topic := c.topic.Load(); topic != nil && len(topic.ListPeers()) == 1 {
+		c.wake()
+	}
+}
+
 func (c *clusterService) wake() {
 	select {
 	case c.changed <- struct{}{}:
@@ -154,7 +170,7 @@ func (c *clusterService) publish(ctx context.Context, h wire.Heartbeat) error {
 	if err != nil {
 		return err
 	}
-	return c.topic.Publish(ctx, data)
+	return c.topic.Load().Publish(ctx, data)
 }
 
 func (c *clusterService) own() wire.Heartbeat {

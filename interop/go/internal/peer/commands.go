@@ -183,7 +183,12 @@ func (n *Node) connections() []Fields {
 		if conn.Stat().Direction == network.DirOutbound {
 			direction = "out"
 		}
+		var streams []string
+		for _, stream := range conn.GetStreams() {
+			streams = append(streams, string(stream.Protocol()))
+		}
 		list = append(list, Fields{
+			"streams": streams,
 			"peer": id.String(), "direction": direction, "agent": agent, "protocols": protocols,
 			"addr": conn.RemoteMultiaddr().String(), "transport": conn.ConnState().Transport,
 			"security": conn.ConnState().Security, "muxer": conn.ConnState().StreamMultiplexer,

@@ -16,6 +16,8 @@ type gossipCounts struct {
 	duplicates, meshed  atomic.Int64
 	// written counts the messages that the transport has taken.
 	written atomic.Int64
+	// opened is called when there is a stream to a peer.
+	opened func()
 }
 
 type rpcCounts struct{ messages, ihave, iwant, graft, prune, idontwant atomic.Int64 }
@@ -58,17 +60,19 @@ func (c *gossipCounts) SendRPCCompleted(rpc *pubsub.RPC, _ peer.ID, _ time.Durat
 	c.written.Add(int64(len(rpc.GetPublish())))
 }
 
+// OnNewOutboundStream must not wait for pubsub, which is calling.
+func (c *gossipCounts) OnNewOutboundStream(peer.ID, protocol.ID) { go c.opened() }
+
 func (c *gossipCounts) Graft(peer.ID, string)                 { c.meshed.Add(1) }
 func (c *gossipCounts) Prune(peer.ID, string)                 { c.meshed.Add(-1) }
 func (c *gossipCounts) DeliverMessage(*pubsub.Message)        { c.delivered.Add(1) }
 func (c *gossipCounts) RejectMessage(*pubsub.Message, string) { c.rejected.Add(1) }
 func (c *gossipCounts) DuplicateMessage(*pubsub.Message)      { c.duplicates.Add(1) }
 
-func (*gossipCounts) OnNewOutboundStream(peer.ID, protocol.ID) {}
-func (*gossipCounts) OnClosedOutboundStream(peer.ID)           {}
-func (*gossipCounts) Join(string)                              {}
-func (*gossipCounts) Leave(string)                             {}
-func (*gossipCounts) ValidateMessage(*pubsub.Message)          {}
-func (*gossipCounts) ThrottlePeer(peer.ID)                     {}
-func (*gossipCounts) DropRPC(*pubsub.RPC, peer.ID)             {}
-func (*gossipCounts) UndeliverableMessage(*pubsub.Message)     {}
+func (*gossipCounts) OnClosedOutboundStream(peer.ID)       {}
+func (*gossipCounts) Join(string)                          {}
+func (*gossipCounts) Leave(string)                         {}
+func (*gossipCounts) ValidateMessage(*pubsub.Message)      {}
+func (*gossipCounts) ThrottlePeer(peer.ID)                 {}
+func (*gossipCounts) DropRPC(*pubsub.RPC, peer.ID)         {}
+func (*gossipCounts) UndeliverableMessage(*pubsub.Message) {}

@@ -74,11 +74,12 @@ func (n *Node) start() error {
 	n.overlay = newOverlay(n)
 	n.pex = newPexService(n)
 
+	n.cluster = newClusterService(n)
 	ps, err := n.newPubsub()
 	if err != nil {
 		return err
 	}
-	if n.cluster, err = newClusterService(n, ps); err != nil {
+	if err := n.cluster.join(ps); err != nil {
 		return err
 	}
 	serveView(n)
@@ -97,7 +98,7 @@ func (n *Node) start() error {
 }
 
 func (n *Node) newPubsub() (*pubsub.PubSub, error) {
-	n.gossip = &gossipCounts{}
+	n.gossip = &gossipCounts{opened: func() { n.cluster.greet() }}
 	params := pubsub.DefaultGossipSubParams()
 	if n.config.Lazy {
 		params.D, params.Dlo, params.Dhi, params.Dout, params.Dscore = 0, 0, 0, 0, 0
@@ -169,7 +170,7 @@ const leaveTimeout = time.Second
 // Leave tells the others that the node goes, by a heartbeat with the smallest
 // TTL.
 func (n *Node) Leave() error {
-	if n.config.Observer || len(n.cluster.topic.ListPeers()) == 0 {
+	if n.config.Observer || len(n.cluster.topic.Load().ListPeers()) == 0 {
 		return nil
 	}
 	last := n.cluster.own()
