@@ -2,6 +2,7 @@
 
 mod pex;
 mod rng;
+mod survey;
 
 use clap::{Parser, Subcommand};
 
@@ -16,10 +17,12 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Pex(Box<pex::Args>),
+    Survey(survey::Args),
 }
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Pex(args) => pex::run(&args),
+        Command::Survey(args) => survey::run(args),
     }
 }

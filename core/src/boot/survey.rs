@@ -3,7 +3,7 @@
 //! simulator runs the same types.
 //!
 //! The asker starts at a distance at which a large group gives a few answers,
-//! and widens 16-fold on each tick. Whoever answers waits for a random time
+//! and widens 32-fold on each tick. Whoever answers waits for a random time
 //! first, and keeps silent if enough others answered meanwhile. The times are
 //! truncated exponential, so that few answers come early whatever the size of
 //! the group (J. Nonnenmacher, E. Biersack, "Scalable feedback for large
@@ -35,10 +35,10 @@ pub struct Schedule {
 impl Schedule {
     /// The distance that everyone is in.
     pub const EVERYONE: u8 = 255;
-    /// The first distance of a gradual survey: about one of 4096 answers.
-    pub const FIRST: u8 = 20;
+    /// The first distance of a gradual survey: about one of 1024 answers.
+    pub const FIRST: u8 = 22;
     /// How many bits each step is wider than the one before.
-    const WIDEN: u8 = 4;
+    const WIDEN: u8 = 5;
     /// Between the steps of a gradual survey. Longer than [`Replies::SPREAD`],
     /// so that the answers are heard before more are asked.
     pub const TICK: Duration = Duration::from_millis(150);
@@ -164,14 +164,14 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
 
     #[test]
-    fn a_gradual_survey_reaches_everyone_in_under_half_a_second() {
+    fn a_gradual_survey_reaches_everyone_on_its_third_tick() {
         let rng = &mut ChaCha8Rng::seed_from_u64(1);
         let mut schedule = Schedule::gradual();
         let steps: Vec<Step> = (0..12).map(|_| schedule.next(rng)).collect();
         let distances: Vec<u8> = steps.iter().map(|s| s.distance).take(5).collect();
-        assert_eq!(distances, [20, 24, 28, 255, 255]);
-        let before: Duration = steps.iter().take(3).map(|s| s.wait).sum();
-        assert!(before < Duration::from_millis(500), "{before:?}");
+        assert_eq!(distances, [22, 27, 255, 255, 255]);
+        let before: Duration = steps.iter().take(2).map(|s| s.wait).sum();
+        assert!(before < Duration::from_millis(400), "{before:?}");
         assert!(steps.iter().all(|s| s.wait <= Schedule::MAX_PAUSE.mul_f64(1.25)));
         assert!(steps[11].wait > steps[4].wait);
     }
