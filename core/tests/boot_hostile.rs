@@ -162,7 +162,8 @@ fn hostile() -> Vec<Vec<u8>> {
         .flat_map(|i| {
             let key = Keypair::generate_ed25519();
             let good = request(&key, "casm");
-            let noise: Vec<u8> = (0..200u32).map(|j| (i * 7919 + j * 104_729 >> 3) as u8).collect();
+            let noise: Vec<u8> =
+                (0..200u32).map(|j| ((i * 7919 + j * 104_729) >> 3) as u8).collect();
             let mut flipped = good.clone();
             *flipped.last_mut().unwrap() ^= 1;
             [

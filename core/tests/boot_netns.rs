@@ -4,11 +4,16 @@ mod netns;
 
 use casm::{
     Keypair, Multiaddr, Namespace,
-    boot::{Boot, BootAddr, BootConfig, FindOptions},
+    boot::{Boot, BootAddr, BootConfig, Emit, FindOptions},
 };
 use futures::StreamExt;
+use hickory_resolver::proto::{
+    op::Message,
+    rr::{Name, RData, Record, rdata::TXT},
+};
 use netns::{Host, Lan, Netns};
 use std::{
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -26,6 +31,9 @@ fn role() {
     runtime.block_on(async {
         match name.as_str() {
             "node" => node(&args).await,
+            "listener" => listen(&args).await,
+            "emitter" => emit(&args).await,
+            "names" => serve_names(&args).await,
             other => panic!("no role {other}"),
         }
     });
@@ -60,6 +68,67 @@ async fn node(args: &[String]) {
     addrs.dedup();
     netns::say(format_args!("all {} {}", start.elapsed().as_millis(), addrs.join(" ")));
     netns::until_killed().await;
+}
+
+/// Shows every boot packet: `BOOT`.
+async fn listen(args: &[String]) {
+    let (_addrs, boot) = tool(&args[0]);
+    let mut tap = boot.tap();
+    netns::say("ready");
+    while let Some(Ok(tapped)) = tap.next().await {
+        netns::say(format_args!("tap {} {:?}", tapped.verdict, tapped.packet.map(|p| p.body)));
+    }
+}
+
+/// Sends one packet of each kind: `BOOT`.
+async fn emit(args: &[String]) {
+    let (_addrs, boot) = tool(&args[0]);
+    let namespace = Namespace::default();
+    for what in [Emit::Survey { distance: 9 }, Emit::Response] {
+        assert_eq!(boot.emit(&namespace, what).await.unwrap(), 1);
+    }
+    let error = boot.emit(&namespace, Emit::Request).await.unwrap_err();
+    netns::say(format_args!("refused {:?}", error.kind()));
+    netns::until_killed().await;
+}
+
+fn tool(boot: &str) -> (watch::Sender<Arc<[Multiaddr]>>, Boot) {
+    let (addrs, watch) = watch::channel(Arc::from([addr(1).parse().unwrap()]));
+    let mut config = BootConfig::default();
+    config.boot = BootAddr::parse_list(boot).unwrap();
+    (addrs, Boot::standalone(config, Keypair::generate_ed25519(), watch).unwrap())
+}
+
+/// A name server: `NAME=DATA`, an address or a text, for each record.
+async fn serve_names(args: &[String]) {
+    let records: Vec<(Name, RData)> = args
+        .iter()
+        .map(|record| {
+            let (name, data) = record.split_once('=').unwrap();
+            let data = match data.parse() {
+                Ok(IpAddr::V4(ip)) => RData::A(ip.into()),
+                Ok(IpAddr::V6(ip)) => RData::AAAA(ip.into()),
+                Err(_) => RData::TXT(TXT::new(vec![data.into()])),
+            };
+            (Name::from_ascii(name).unwrap(), data)
+        })
+        .collect();
+    let socket = tokio::net::UdpSocket::bind("127.0.0.1:53").await.unwrap();
+    netns::say("ready");
+    let mut buffer = [0; 2048];
+    loop {
+        let (len, from) = socket.recv_from(&mut buffer).await.unwrap();
+        let question = Message::from_vec(&buffer[..len]).unwrap();
+        let query = question.queries[0].clone();
+        let mut answer = Message::response(question.metadata.id, question.metadata.op_code);
+        answer.add_query(query.clone());
+        for (name, data) in &records {
+            if query.name() == name && query.query_type() == data.record_type() {
+                answer.add_answer(Record::from_rdata(name.clone(), 60, data.clone()));
+            }
+        }
+        socket.send_to(&answer.to_vec().unwrap(), from).await.unwrap();
+    }
 }
 
 fn addr(i: usize) -> String {
@@ -154,5 +223,65 @@ fn auto_follows_an_interface_that_comes_later() {
         lan.hosts[1].ip("link set eth0 up");
         assert!(first.expect("all", PATIENCE).ends_with(&addr(2)));
         assert!(second.expect("all", PATIENCE).ends_with(&addr(1)));
+    }
+}
+
+#[test]
+fn hosts_find_each_other_over_ipv6() {
+    if netns::available() {
+        let lan = Lan::new(3, 24);
+        let hosts: Vec<&Netns> = lan.hosts.iter().collect();
+        all_find_each_other(&hosts, "/ip6/fd00:77::/udp/8822/cidr/124");
+        all_find_each_other(&hosts, "/ip6/ff12::8822/udp/8822/multicast/eth0/survey");
+    }
+}
+
+#[test]
+fn a_tap_shows_what_passes_also_what_is_refused() {
+    if netns::available() {
+        let lan = Lan::new(2, 24);
+        let group = "/ip4/228.8.8.8/udp/8822/multicast/eth0";
+        let listener = lan.hosts[0].run("listener", group);
+        listener.expect("ready", PATIENCE);
+        let emitter = lan.hosts[1].run("emitter", group);
+        assert_eq!(emitter.expect("refused", PATIENCE), "Address");
+        let survey = listener.expect("tap", PATIENCE);
+        assert_eq!(survey, "not-advertised Some(Survey { distance: 9 })");
+        let response = listener.expect("tap", PATIENCE);
+        assert_eq!(response, format!("unasked Some(Response {{ addrs: [{}] }})", addr(1)));
+    }
+}
+
+#[test]
+fn peers_are_found_by_name() {
+    if netns::available() {
+        let id = Keypair::generate_ed25519().public().to_peer_id();
+        let host = Netns::new();
+        host.name_server("127.0.0.1");
+        let listed = format!("{}/p2p/{id}", addr(7));
+        let names = host.run(
+            "names",
+            &format!(
+                "casm.test.=127.0.0.1 casm.test.=::1 _dnsaddr.all.test.=dnsaddr=/dnsaddr/one.test \
+                 _dnsaddr.one.test.=dnsaddr={listed} _dnsaddr.one.test.=nonsense"
+            ),
+        );
+        names.expect("ready", PATIENCE);
+        let by_v4 = host.run("node", &format!("{} /ip4/127.0.0.1/udp/8822 0", addr(1)));
+        let by_v6 = host.run("node", &format!("{} /ip6/::1/udp/8822 0", addr(2)));
+        for node in [&by_v4, &by_v6] {
+            node.expect("all", PATIENCE);
+        }
+        let asker = host.run("node", &format!("{} /dns/casm.test./udp/8822 2", addr(3)));
+        let found = asker.expect("all", PATIENCE);
+        assert!(found.ends_with(&format!("{} {}", addr(1), addr(2))), "{found}");
+        for boot in
+            ["/dnsaddr/all.test.".to_owned(), format!("/dnsaddr/one.test./p2p/{id}"), listed]
+        {
+            let asker = host.run("node", &format!("{} {boot} 1", addr(3)));
+            assert!(asker.expect("all", PATIENCE).ends_with(&addr(7)), "{boot}");
+        }
+        let asker = host.run("node", &format!("{} /dnsaddr/none.test. 1", addr(3)));
+        asker.expect("error the name \"none.test.\" does not resolve", PATIENCE);
     }
 }

@@ -238,7 +238,7 @@ pub(crate) async fn ask_once(
     let order = Permutation::new(targets.len(), &mut rand::rng());
     let mut sent = 0;
     for (i, to) in order.iter().filter_map(|i| targets.get(i)).enumerate() {
-        if i > 0 && i as u64 % u64::from(pace.burst) == 0 {
+        if i > 0 && (i as u64).is_multiple_of(pace.burst.into()) {
             tokio::time::sleep(pace.per_burst()).await;
         }
         if socket::send(&socket, bytes, to).await {

@@ -5,6 +5,7 @@
 
 use std::{
     io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
         atomic::{AtomicU32, Ordering},
@@ -64,8 +65,23 @@ impl Netns {
     }
 }
 
+impl Netns {
+    /// Makes programs that are run in the namespace from now on ask this name
+    /// server.
+    pub fn name_server(&self, ip: &str) {
+        std::fs::create_dir_all(self.etc()).expect("root may write");
+        std::fs::write(self.etc().join("resolv.conf"), format!("nameserver {ip}\n")).unwrap();
+    }
+
+    /// What `ip netns exec` puts in the place of files of /etc.
+    fn etc(&self) -> PathBuf {
+        Path::new("/etc/netns").join(&self.0)
+    }
+}
+
 impl Drop for Netns {
     fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(self.etc());
         let _ = Command::new("ip").args(["netns", "del", &self.0]).status();
     }
 }
@@ -110,7 +126,8 @@ impl Drop for Host {
     }
 }
 
-/// Hosts on one bridge, 10.77.0.1 up, each with an interface `eth0`.
+/// Hosts on one bridge, 10.77.0.1 and fd00:77::1 up, each with an interface
+/// `eth0`.
 pub struct Lan {
     /// The hosts.
     pub hosts: Vec<Netns>,
@@ -130,6 +147,7 @@ impl Lan {
                 bridge.ip(&format!("link add v{i} type veth peer name eth0 netns {}", host.0));
                 bridge.ip(&format!("link set v{i} master br0 up"));
                 host.ip(&format!("addr add 10.77.0.{i}/{prefix} dev eth0"));
+                host.ip(&format!("addr add fd00:77::{i}/124 dev eth0 nodad"));
                 host.ip("link set eth0 up");
                 host
             })
