@@ -93,6 +93,11 @@ impl Live {
         self.dropped - before
     }
 
+    /// How many changes wait to be taken, what was found at first left out.
+    pub fn waiting(&self) -> usize {
+        self.changes.len()
+    }
+
     /// What the consumer is to be told next.
     pub fn pop(&mut self) -> Option<Change> {
         if let Some(record) = self.current.next() {

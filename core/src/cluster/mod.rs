@@ -14,10 +14,14 @@
 
 mod deadlines;
 mod detector;
+#[cfg(test)]
+mod flood_tests;
 mod heartbeat;
 mod hub;
 mod index;
 mod live;
+#[cfg(test)]
+mod model_tests;
 mod newcomers;
 mod pace;
 mod query;
