@@ -1,156 +1,167 @@
-//! The ordered index of one field, in a persistent structure: a clone is a
-//! snapshot that later changes leave alone.
+//! The ordered index of one field: a persistent B+tree of slots, whose keys are
+//! in the records. A clone is a snapshot that later changes leave alone.
 
 use super::{
+    node::{Edge, Id, Keys, Node},
     query::{Field, KeyRange},
-    record::Record,
+    slots::Slots,
 };
-use imbl::{OrdSet, ordset::RangedIter, shared_ptr::DefaultSharedPtr};
-use std::{borrow::Borrow, cmp::Ordering, ops::Bound};
+use std::sync::Arc;
 
-/// One key of one record. Postings order by key, then by peer.
-#[derive(Clone)]
-pub(super) struct Posting {
-    record: Record,
-    field: Field,
-    nth: u16,
-    slot: u32,
-}
-
-impl Posting {
-    /// Where the record's latest version is.
-    pub(super) fn slot(&self) -> u32 {
-        self.slot
-    }
-
-    pub(super) fn key(&self) -> &str {
-        self.record.key(self.field, self.nth)
-    }
-}
-
-/// The keys of one field.
+/// The keys of one field, in the order of the keys and then of the peers.
 #[derive(Clone)]
 pub(super) struct Ordered {
     field: Field,
-    postings: OrdSet<Posting>,
+    root: Arc<Node>,
 }
 
 impl Ordered {
     pub(super) fn new(field: Field) -> Self {
-        Self { field, postings: OrdSet::new() }
+        Self { field, root: Arc::default() }
     }
 
-    pub(super) fn insert(&mut self, record: &Record, slot: u32) {
+    fn keys<'a>(&self, slots: &'a Slots) -> Keys<'a> {
+        Keys { slots, field: self.field }
+    }
+
+    /// Puts in all keys of the record in a slot.
+    pub(super) fn insert(&mut self, slot: u32, slots: &Slots) {
+        let keys = self.keys(slots);
+        let Some(record) = slots.get(slot) else { return };
         for nth in 0..record.keys(self.field) {
-            let field = self.field;
-            self.postings.insert(Posting { record: record.clone(), field, nth, slot });
-        }
-    }
-
-    pub(super) fn remove(&mut self, record: &Record, slot: u32) {
-        for nth in 0..record.keys(self.field) {
-            let field = self.field;
-            self.postings.remove(&Posting { record: record.clone(), field, nth, slot });
-        }
-    }
-
-    /// The postings in a range, from both ends.
-    pub(super) fn range(&self, range: KeyRange<'_>) -> Postings<'_> {
-        let low = Edge { range, side: Ordering::Less };
-        let high = Edge { range, side: Ordering::Greater };
-        let (low, high): (&dyn Place, &dyn Place) = (&low, &high);
-        self.postings.range::<_, dyn Place + '_>((Bound::Excluded(low), Bound::Excluded(high)))
-    }
-}
-
-pub(super) type Postings<'a> = RangedIter<'a, Posting, DefaultSharedPtr>;
-
-/// Something that has a place among the postings: one of them, or an end of a
-/// range.
-trait Place {
-    fn place(&self) -> Ref<'_>;
-}
-
-enum Ref<'a> {
-    Posting(&'a Posting),
-    Edge(&'a Edge<'a>),
-}
-
-/// What lies just before, or just after, all postings of a range.
-struct Edge<'q> {
-    range: KeyRange<'q>,
-    side: Ordering,
-}
-
-impl Edge<'_> {
-    fn cmp(&self, posting: &Posting) -> Ordering {
-        self.range.position(posting.key().as_bytes()).reverse().then(self.side)
-    }
-}
-
-impl Place for Posting {
-    fn place(&self) -> Ref<'_> {
-        Ref::Posting(self)
-    }
-}
-
-impl Place for Edge<'_> {
-    fn place(&self) -> Ref<'_> {
-        Ref::Edge(self)
-    }
-}
-
-impl<'a> Borrow<dyn Place + 'a> for Posting {
-    fn borrow(&self) -> &(dyn Place + 'a) {
-        self
-    }
-}
-
-impl Ord for dyn Place + '_ {
-    fn cmp(&self, other: &Self) -> Ordering {
-        match (self.place(), other.place()) {
-            (Ref::Posting(a), Ref::Posting(b)) => {
-                let by_peer = || a.record.peer_text().cmp(b.record.peer_text());
-                a.key().cmp(b.key()).then_with(by_peer)
+            let id = Id { slot, nth };
+            let upper = Arc::make_mut(&mut self.root).insert(id, keys.key(id), keys);
+            if let Some(upper) = upper {
+                let lower = std::mem::take(&mut self.root);
+                self.root = Arc::new(Node::above([lower, Arc::new(upper)], keys));
             }
-            (Ref::Edge(a), Ref::Posting(b)) => a.cmp(b),
-            (Ref::Posting(a), Ref::Edge(b)) => b.cmp(a).reverse(),
-            (Ref::Edge(a), Ref::Edge(b)) => a.side.cmp(&b.side),
+        }
+    }
+
+    /// Takes out all keys of the record in a slot, which must still be there.
+    pub(super) fn remove(&mut self, slot: u32, slots: &Slots) {
+        let keys = self.keys(slots);
+        let Some(record) = slots.get(slot) else { return };
+        for nth in 0..record.keys(self.field) {
+            let id = Id { slot, nth };
+            Arc::make_mut(&mut self.root).remove(id, keys.key(id), keys);
+            if let [only] = &self.root.children[..] {
+                self.root = only.node.clone();
+            }
+        }
+    }
+
+    /// The entries of a range, from its lower end or from its upper one.
+    pub(super) fn range(&self, range: KeyRange<'_>, reverse: bool, slots: &Slots) -> Cursor<'_> {
+        let keys = self.keys(slots);
+        let mut start = Cursor::new(reverse);
+        let (low, high) = (Edge::Before(range.low), range.high_edge());
+        let (start_edge, end_edge) = if reverse { (high, low) } else { (low, high) };
+        let from = start.seek(&self.root, start_edge, keys);
+        let to = rank(&self.root, end_edge, keys);
+        start.left = if reverse { from.saturating_sub(to) } else { to.saturating_sub(from) };
+        start
+    }
+
+    /// The first entry of a range from its lower end.
+    pub(super) fn first(&self, range: KeyRange<'_>, slots: &Slots) -> Option<Id> {
+        let keys = self.keys(slots);
+        let mut start = Cursor::new(false);
+        start.left = 1;
+        start.seek(&self.root, Edge::Before(range.low), keys);
+        start.next().filter(|id| range.contains(keys.key(*id)))
+    }
+}
+
+/// How many entries of a tree are before an edge.
+fn rank(root: &Node, edge: Edge<'_>, keys: Keys<'_>) -> usize {
+    if let Edge::End = edge {
+        return root.count() as usize;
+    }
+    Cursor::new(false).seek(root, edge, keys)
+}
+
+/// Levels of a tree. Nodes have a quarter of [`WIDTH`](super::node::WIDTH)
+/// children and more, all but a few, so that 2^32 entries fit.
+const HEIGHT: usize = 12;
+
+/// Goes over entries.
+pub(super) struct Cursor<'a> {
+    /// From the root to a leaf: a node, and which of its children is next in
+    /// the path; in the leaf, the entry before which the cursor stands.
+    path: [Option<(&'a Node, usize)>; HEIGHT],
+    depth: usize,
+    left: usize,
+    reverse: bool,
+}
+
+impl<'a> Cursor<'a> {
+    fn new(reverse: bool) -> Self {
+        Self { path: [None; HEIGHT], depth: 0, left: 0, reverse }
+    }
+
+    /// How many entries are left.
+    pub(super) fn left(&self) -> usize {
+        self.left
+    }
+
+    /// Stands before the first entry after an edge. Gives back how many are
+    /// before.
+    fn seek(&mut self, root: &'a Node, edge: Edge<'_>, keys: Keys<'_>) -> usize {
+        let (mut node, mut before) = (root, 0);
+        self.depth = 0;
+        loop {
+            let rank = node.rank(edge, keys);
+            let Some(place) = self.path.get_mut(self.depth) else { return before };
+            if node.is_leaf() {
+                *place = Some((node, rank));
+                return before + rank;
+            }
+            let nth = Node::child_of(rank);
+            before += node.children[..nth].iter().map(|child| child.count as usize).sum::<usize>();
+            *place = Some((node, nth));
+            self.depth += 1;
+            node = &node.children[nth].node;
+        }
+    }
+
+    /// Goes to the next leaf in the cursor's direction.
+    fn turn_page(&mut self) -> Option<(&'a Node, usize)> {
+        loop {
+            self.depth = self.depth.checked_sub(1)?;
+            let (node, nth) = self.path[self.depth].as_mut()?;
+            let next = if self.reverse { nth.checked_sub(1) } else { Some(*nth + 1) };
+            if let Some((next, child)) = next.and_then(|n| Some((n, node.children.get(n)?))) {
+                *nth = next;
+                let mut node: &'a Node = &child.node;
+                loop {
+                    self.depth += 1;
+                    let end = if self.reverse { node.len() } else { 0 };
+                    let place = self.path.get_mut(self.depth)?;
+                    if node.is_leaf() {
+                        *place = Some((node, end));
+                        return *place;
+                    }
+                    let nth = if self.reverse { end - 1 } else { 0 };
+                    *place = Some((node, nth));
+                    node = &node.children[nth].node;
+                }
+            }
         }
     }
 }
 
-impl PartialOrd for dyn Place + '_ {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
+impl Iterator for Cursor<'_> {
+    type Item = Id;
+
+    fn next(&mut self) -> Option<Id> {
+        self.left = self.left.checked_sub(1)?;
+        let (mut leaf, mut at) = self.path.get(self.depth).copied()??;
+        if at == if self.reverse { 0 } else { leaf.len() } {
+            (leaf, at) = self.turn_page()?;
+        }
+        let (entry, then) = if self.reverse { (at - 1, at - 1) } else { (at, at + 1) };
+        self.path[self.depth] = Some((leaf, then));
+        leaf.ids().get(entry).copied()
     }
 }
-
-impl PartialEq for dyn Place + '_ {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for dyn Place + '_ {}
-
-impl Ord for Posting {
-    fn cmp(&self, other: &Self) -> Ordering {
-        let (a, b): (&dyn Place, &dyn Place) = (self, other);
-        a.cmp(b)
-    }
-}
-
-impl PartialOrd for Posting {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Posting {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Posting {}

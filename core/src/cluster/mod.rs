@@ -3,8 +3,8 @@
 //! - `heartbeat`: what a node says of itself, on the wire
 //! - `record`, `query`, `view`: the public nouns: an entry, what to look for,
 //!   a snapshot to look in
-//! - `table`: what enters and what leaves, with `index` (order by a field),
-//!   `deadlines` (what expires next), `newcomers` (who makes room) and
+//! - `table`: what enters and what leaves, with `slots` (the records), `index`
+//!   and `node` (order by a field), `deadlines` (what expires next), `newcomers` (who makes room) and
 //!   `remembered` (who is not to be resurrected)
 //! - `pace`, `detector`: how often to say that one lives, and when to give up
 //!   on others
@@ -23,6 +23,7 @@ mod live;
 #[cfg(test)]
 mod model_tests;
 mod newcomers;
+mod node;
 mod pace;
 mod query;
 mod record;
@@ -30,6 +31,7 @@ mod remembered;
 mod service;
 #[cfg(test)]
 mod service_tests;
+mod slots;
 mod table;
 mod view;
 

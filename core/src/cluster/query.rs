@@ -1,9 +1,12 @@
 //! What to look for in a view.
 
-use super::record::{Record, server_text};
+use super::{
+    node::Edge,
+    record::{Record, server_text},
+};
 use crate::{Error, ErrorKind, Result};
 use libp2p::PeerId;
-use std::{cmp::Ordering, fmt, str::FromStr};
+use std::{fmt, str::FromStr};
 
 /// A field of records by which they can be found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -259,24 +262,25 @@ enum High<'q> {
 }
 
 impl<'q> KeyRange<'q> {
-    /// Where a key stands: before the range, in it, or after it.
-    pub(super) fn position(&self, key: &[u8]) -> Ordering {
-        if key < self.low {
-            return Ordering::Less;
+    /// What lies just after all keys of the range.
+    pub(super) fn high_edge(&self) -> Edge<'q> {
+        match self.high {
+            High::None => Edge::End,
+            High::Included(high) => Edge::After(high),
+            High::Prefix(prefix) => Edge::AfterPrefix(prefix),
         }
-        let inside = match self.high {
-            High::None => true,
-            High::Included(high) => key <= high,
-            High::Prefix(prefix) => key <= prefix || key.starts_with(prefix),
-        };
-        if inside { Ordering::Equal } else { Ordering::Greater }
     }
 
     pub(super) fn contains(&self, key: &[u8]) -> bool {
-        self.position(key).is_eq()
+        key >= self.low
+            && match self.high {
+                High::None => true,
+                High::Included(high) => key <= high,
+                High::Prefix(prefix) => key <= prefix || key.starts_with(prefix),
+            }
     }
 
-    /// Whether more than one key can be in the range.
+    /// Whether at most one key can be in the range.
     pub(super) fn is_single(&self) -> bool {
         matches!(self.high, High::Included(high) if high == self.low)
     }

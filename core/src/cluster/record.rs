@@ -8,11 +8,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 ///
 /// Two records are equal when all of their fields are.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Record(Arc<Beat>);
-
-/// What changes with every heartbeat.
-#[derive(PartialEq, Eq)]
-struct Beat {
+pub struct Record {
     seq: u64,
     ttl_ms: u32,
     body: Arc<Body>,
@@ -74,12 +70,12 @@ impl Record {
             text: text.into(),
             meta,
         };
-        Self(Arc::new(Beat { seq, ttl_ms: millis(ttl), body: Arc::new(body) }))
+        Self { seq, ttl_ms: millis(ttl), body: Arc::new(body) }
     }
 
     /// The record that follows this one when the peer says the same again.
     pub(super) fn renewed(&self, seq: u64, ttl: Duration) -> Self {
-        Self(Arc::new(Beat { seq, ttl_ms: millis(ttl), body: self.0.body.clone() }))
+        Self { seq, ttl_ms: millis(ttl), body: self.body.clone() }
     }
 
     /// Whether the heartbeat says of host, meta and server what this record
@@ -93,71 +89,71 @@ impl Record {
 
     /// Whether every index has the same keys for both.
     pub(super) fn same_keys(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0.body, &other.0.body) || self.0.body == other.0.body
+        Arc::ptr_eq(&self.body, &other.body) || self.body == other.body
     }
 
     /// Whether both say the same of server, host, meta and TTL.
     pub(super) fn says_same(&self, other: &Self) -> bool {
-        self.0.ttl_ms == other.0.ttl_ms && self.same_keys(other)
+        self.ttl_ms == other.ttl_ms && self.same_keys(other)
     }
 
     /// The peer.
     pub fn peer(&self) -> PeerId {
-        self.0.body.peer
+        self.body.peer
     }
 
     /// The peer's id in base58.
     pub fn peer_text(&self) -> &str {
-        let body = &*self.0.body;
+        let body = &*self.body;
         &body.text[..body.peer_end.into()]
     }
 
     /// The number of the peer's instance; CASM derives it from the peer id.
     pub fn server(&self) -> u64 {
-        self.0.body.server
+        self.body.server
     }
 
     /// The server number in 16 lower-case hexadecimal digits.
     pub fn server_text(&self) -> &str {
-        let body = &*self.0.body;
+        let body = &*self.body;
         &body.text[body.peer_end.into()..(body.peer_end + SERVER_LEN).into()]
     }
 
     /// The sequence number of the heartbeat: the higher one counts. 0 only for
     /// a node's own record before its first heartbeat has gone out.
     pub fn seq(&self) -> u64 {
-        self.0.seq
+        self.seq
     }
 
     /// How long the record is kept without a newer one: 1 s to 24 h. (A quarter
     /// of it is granted on top, for what is lost or late on the way.)
     pub fn ttl(&self) -> Duration {
-        Duration::from_millis(self.0.ttl_ms.into())
+        Duration::from_millis(self.ttl_ms.into())
     }
 
     /// The name of the peer's host, as it says; at most 255 bytes.
     pub fn host(&self) -> &str {
-        let body = &*self.0.body;
+        let body = &*self.body;
         &body.text[(body.peer_end + SERVER_LEN).into()..body.host_end.into()]
     }
 
     /// What the peer says of itself, as a map.
     pub fn meta(&self) -> Meta<'_> {
-        Meta(&self.0.body)
+        Meta(&self.body)
     }
 
     /// The meta fields as they were sent, `key=value`, in the order of their
     /// keys. Of several with one key the map has the first only; queries find
     /// them all.
     pub fn fields(&self) -> impl ExactSizeIterator<Item = &str> {
-        let body = &*self.0.body;
+        let body = &*self.body;
         (0..body.meta.len()).map(|i| body.field(i))
     }
 
     /// How many keys the record has in the index of this field.
     pub(super) fn keys(&self, field: Field) -> u16 {
         match field {
-            Field::Meta => short(self.0.body.meta.len()),
+            Field::Meta => short(self.body.meta.len()),
             _ => 1,
         }
     }
@@ -168,15 +164,15 @@ impl Record {
             Field::Peer => self.peer_text(),
             Field::Server => self.server_text(),
             Field::Host => self.host(),
-            Field::Meta => self.0.body.field(nth.into()),
+            Field::Meta => self.body.field(nth.into()),
         }
     }
 
     /// Bytes of memory that the record takes, indexes left out.
     pub(super) fn weight(&self) -> usize {
-        let body = &*self.0.body;
-        // The counts of two reference-counted allocations are 32 bytes.
-        size_of::<Beat>() + size_of::<Body>() + 32 + body.text.len() + size_of_val(&*body.meta)
+        let body = &*self.body;
+        // The counts of a reference-counted allocation are 16 bytes.
+        size_of::<Self>() + size_of::<Body>() + 16 + body.text.len() + size_of_val(&*body.meta)
     }
 }
 

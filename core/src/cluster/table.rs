@@ -9,7 +9,7 @@ use super::{
     query::Field,
     record::Record,
     remembered::Remembered,
-    view::{Slot, Snapshot, View},
+    view::{Proof, Snapshot, View},
 };
 use crate::LeaveReason;
 use libp2p::PeerId;
@@ -268,16 +268,17 @@ impl Table {
 
     /// A heartbeat of a peer that is in the table.
     fn renew(&mut self, now: Duration, slot: u32, arrival: Arrival<'_>) -> Outcome {
-        let (Some(old), Some(entry)) =
-            (self.root.slot(slot), self.entries.get_mut(slot as usize).and_then(Option::as_mut))
-        else {
+        let (Some(old), Some(entry)) = (
+            self.root.slots.get(slot),
+            self.entries.get_mut(slot as usize).and_then(Option::as_mut),
+        ) else {
             return Outcome::Stale;
         };
-        if arrival.seq == old.record.seq() && arrival.via == Via::Gossip && !entry.by_gossip {
+        if arrival.seq == old.seq() && arrival.via == Via::Gossip && !entry.by_gossip {
             entry.by_gossip = true;
             return Outcome::Relayed;
         }
-        if arrival.seq <= old.record.seq() {
+        if arrival.seq <= old.seq() {
             return Outcome::Stale;
         }
         let Some(ttl) = arrival.beat.ttl else {
@@ -364,14 +365,14 @@ impl Table {
         ttl: Duration,
         beat: &Heartbeat,
     ) -> Record {
-        match slot.and_then(|slot| self.root.slot(slot)) {
-            Some(old) if old.record.says(beat) => old.record.renewed(seq, ttl),
+        match slot.and_then(|slot| self.root.slots.get(slot)) {
+            Some(old) if old.says(beat) => old.renewed(seq, ttl),
             _ => Record::new(peer, seq, ttl, beat),
         }
     }
 
     fn record(&self, peer: &PeerId) -> Option<&Record> {
-        self.root.slot(*self.slots.get(peer)?).map(|slot| &slot.record)
+        self.root.slots.get(*self.slots.get(peer)?)
     }
 
     /// Puts a record in its slot, or in a new one, and keeps everything in
@@ -385,22 +386,21 @@ impl Table {
         entry: Entry,
     ) -> Outcome {
         let root = Arc::make_mut(&mut self.root);
-        let old = slot.and_then(|slot| root.slot(slot)).map(|slot| slot.record.clone());
+        let old = slot.and_then(|slot| root.slots.get(slot)).cloned();
         let slot = slot.or_else(|| self.free.pop()).unwrap_or_else(|| {
             self.entries.push(None);
-            root.slots.push_back(None);
+            root.proofs.push_back(Proof::default());
             u32::try_from(self.entries.len() - 1).expect("limited far below 2^32")
         });
-        if !old.as_ref().is_some_and(|old| old.same_keys(&record)) {
-            for index in &mut root.indexes {
-                if let Some(old) = &old {
-                    index.remove(old, slot);
-                }
-                index.insert(&record, slot);
-            }
+        let same_keys = old.as_ref().is_some_and(|old| old.same_keys(&record));
+        if !same_keys && old.is_some() {
+            root.indexes.iter_mut().for_each(|index| index.remove(slot, &root.slots));
         }
-        let content = Slot { record: record.clone(), signed: signed.into(), received: now };
-        root.slots.set(slot as usize, Some(content));
+        root.slots.set(slot, Some(record.clone()));
+        root.proofs.set(slot as usize, Proof { signed: signed.into(), received: now });
+        if !same_keys {
+            root.indexes.iter_mut().for_each(|index| index.insert(slot, &root.slots));
+        }
         root.len += usize::from(old.is_none());
 
         self.slots.insert(record.peer(), slot);
@@ -429,20 +429,19 @@ impl Table {
     }
 
     fn remove(&mut self, now: Duration, slot: u32, reason: LeaveReason) {
-        let seq = self.root.slot(slot).map_or(0, |slot| slot.record.seq());
+        let seq = self.root.slots.get(slot).map_or(0, Record::seq);
         self.remove_said(now, slot, seq, reason);
     }
 
     /// Removes a record, and remembers the number of the last that was heard.
     fn remove_said(&mut self, now: Duration, slot: u32, seq: u64, reason: LeaveReason) {
         let root = Arc::make_mut(&mut self.root);
-        let content = root.slots.get_mut(slot as usize).and_then(Option::take);
+        let record = root.slots.get(slot).cloned();
         let entry = self.entries.get_mut(slot as usize).and_then(Option::take);
-        let (Some(content), Some(entry)) = (content, entry) else { return };
-        let record = content.record;
-        for index in &mut root.indexes {
-            index.remove(&record, slot);
-        }
+        let (Some(record), Some(entry)) = (record, entry) else { return };
+        root.indexes.iter_mut().for_each(|index| index.remove(slot, &root.slots));
+        root.slots.set(slot, None);
+        root.proofs.set(slot as usize, Proof::default());
         root.len -= 1;
         self.slots.remove(&record.peer());
         self.free.push(slot);

@@ -1,9 +1,11 @@
 //! Snapshots of the table, and what can be asked of them.
 
 use super::{
-    index::{Ordered, Postings},
-    query::{Field, Query, Select},
+    index::{Cursor, Ordered},
+    node::Keys,
+    query::{Field, Query},
     record::Record,
+    slots::Slots,
 };
 use imbl::Vector;
 use libp2p::PeerId;
@@ -18,14 +20,14 @@ pub struct View(pub(super) Arc<Snapshot>);
 #[derive(Clone)]
 pub(super) struct Snapshot {
     pub(super) len: usize,
-    pub(super) slots: Vector<Option<Slot>>,
+    pub(super) slots: Slots,
+    pub(super) proofs: Vector<Proof>,
     pub(super) indexes: [Ordered; Field::ALL.len()],
 }
 
-/// A record, and what proves it.
-#[derive(Clone)]
-pub(super) struct Slot {
-    pub(super) record: Record,
+/// What proves the record in a slot.
+#[derive(Clone, Default)]
+pub(super) struct Proof {
     /// The message as its peer signed it; empty if it is not kept.
     pub(super) signed: Arc<[u8]>,
     pub(super) received: Duration,
@@ -46,7 +48,12 @@ pub struct Signed<'a> {
 
 impl Default for Snapshot {
     fn default() -> Self {
-        Self { len: 0, slots: Vector::new(), indexes: Field::ALL.map(Ordered::new) }
+        Self {
+            len: 0,
+            slots: Slots::default(),
+            proofs: Vector::new(),
+            indexes: Field::ALL.map(Ordered::new),
+        }
     }
 }
 
@@ -56,8 +63,20 @@ impl Snapshot {
         &self.indexes[field as usize]
     }
 
-    pub(super) fn slot(&self, slot: u32) -> Option<&Slot> {
-        self.slots.get(slot as usize).and_then(Option::as_ref)
+    /// The slot of a peer's record.
+    fn slot_of(&self, peer: &PeerId) -> Option<u32> {
+        let query = Query::matching(super::Index::peer(peer));
+        self.index(Field::Peer).first(query.range()?, &self.slots).map(|id| id.slot)
+    }
+
+    fn signed(&self, slot: u32) -> Option<Signed<'_>> {
+        let (record, proof) = (self.slots.get(slot)?, self.proofs.get(slot as usize)?);
+        (!proof.signed.is_empty()).then(|| Signed {
+            peer: record.peer(),
+            seq: record.seq(),
+            received: proof.received,
+            message: &proof.signed,
+        })
     }
 }
 
@@ -74,19 +93,28 @@ impl View {
 
     /// The record of a peer.
     pub fn get(&self, peer: &PeerId) -> Option<Record> {
-        self.lookup(&Query::matching(super::Index::peer(peer)))
+        self.0.slots.get(self.0.slot_of(peer)?).cloned()
     }
 
     /// The first record that the query finds.
     pub fn lookup(&self, query: &Query) -> Option<Record> {
-        self.refs(query).next().cloned()
+        match query.range() {
+            // The usual case, without looking for the other end of the range.
+            Some(range) if !query.reverse && query.limit != Some(0) => {
+                let first = self.0.index(range.field).first(range, &self.0.slots)?;
+                self.0.slots.get(first.slot).cloned()
+            }
+            _ => self.refs(query).next().cloned(),
+        }
     }
 
     /// How many records the query finds.
     pub fn count(&self, query: &Query) -> usize {
-        match (&query.select, &query.to) {
-            (Select::All, None) => self.len().min(query.limit.unwrap_or(usize::MAX)),
-            _ => self.refs(query).count(),
+        let limit = query.limit.unwrap_or(usize::MAX);
+        match Hits::new(&self.0, query) {
+            Hits { repeats: true, .. } => self.refs(query).count(),
+            Hits { cursor: Some(cursor), .. } => cursor.left().min(limit),
+            Hits { cursor: None, .. } => 0,
         }
     }
 
@@ -106,25 +134,12 @@ impl View {
     /// The signed heartbeats of all records, those left out whose signature is
     /// not kept.
     pub fn signed(&self) -> impl Iterator<Item = Signed<'_>> {
-        self.0.slots.iter().flatten().filter(|slot| !slot.signed.is_empty()).map(Slot::signed)
+        (0..).take(self.0.proofs.len()).filter_map(|slot| self.0.signed(slot))
     }
 
     /// The signed heartbeat of one peer, if it is kept.
     pub fn signed_of(&self, peer: &PeerId) -> Option<Signed<'_>> {
-        let query = Query::matching(super::Index::peer(peer));
-        let posting = self.0.index(Field::Peer).range(query.range()?).next()?;
-        self.0.slot(posting.slot()).filter(|slot| !slot.signed.is_empty()).map(Slot::signed)
-    }
-}
-
-impl Slot {
-    fn signed(&self) -> Signed<'_> {
-        Signed {
-            peer: self.record.peer(),
-            seq: self.record.seq(),
-            received: self.received,
-            message: &self.signed,
-        }
+        self.0.signed(self.0.slot_of(peer)?)
     }
 }
 
@@ -136,8 +151,8 @@ impl fmt::Debug for View {
 
 /// What a query has still to give.
 struct Hits<'a> {
-    snapshot: &'a Snapshot,
-    postings: Option<Postings<'a>>,
+    keys: Keys<'a>,
+    cursor: Option<Cursor<'a>>,
     left: usize,
     /// Whether a record can be met under more than one key.
     repeats: bool,
@@ -145,10 +160,10 @@ struct Hits<'a> {
 
 impl<'a> Hits<'a> {
     fn new(snapshot: &'a Snapshot, query: &Query) -> Self {
-        let range = query.range();
+        let (range, slots) = (query.range(), &snapshot.slots);
         Self {
-            snapshot,
-            postings: range.map(|range| snapshot.index(range.field).range(range)),
+            keys: Keys { slots, field: range.map_or(Field::Peer, |range| range.field) },
+            cursor: range.map(|r| snapshot.index(r.field).range(r, query.reverse, slots)),
             left: query.limit.unwrap_or(usize::MAX),
             repeats: range.is_some_and(|r| r.field == Field::Meta && !r.is_single()),
         }
@@ -156,11 +171,11 @@ impl<'a> Hits<'a> {
 
     fn next(&mut self, query: &Query) -> Option<&'a Record> {
         self.left = self.left.checked_sub(1)?;
-        let postings = self.postings.as_mut()?;
+        let cursor = self.cursor.as_mut()?;
         loop {
-            let posting = if query.reverse { postings.next_back() } else { postings.next() }?;
-            let record = &self.snapshot.slot(posting.slot())?.record;
-            if !self.repeats || is_first(query, record, posting.key()) {
+            let id = cursor.next()?;
+            let record = self.keys.slots.get(id.slot)?;
+            if !self.repeats || is_first(query, record, record.key(Field::Meta, id.nth)) {
                 return Some(record);
             }
         }
