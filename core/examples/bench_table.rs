@@ -1,49 +1,23 @@
-//! Times the cluster table: `cargo run --release --example bench_table -- 100000`.
+//! Times the cluster table: `cargo xtask bench table --records 100000`.
 //!
-//! Prints one JSON line. The records are those of interop/go-memdb: five meta
-//! fields, of which two are shared by many, and a host of its own each.
+//! Prints one JSON line. The records are those of interop/go-memdb: a host of
+//! its own each, and five meta fields, of which some are shared by many.
 
 use casm::cluster::{
     Arrival, Detector, Heartbeat, Index, Limits, Now, Query, Table, Via, server_of,
 };
 use casm::{Keypair, PeerId};
 use std::{
-    alloc::{GlobalAlloc, Layout, System},
     hint::black_box,
-    sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
-
-/// Counts the bytes in use.
-struct Counting;
-
-static IN_USE: AtomicUsize = AtomicUsize::new(0);
-
-#[expect(unsafe_code, reason = "an allocator that counts is the way to know what memory is in use")]
-// SAFETY: every call is passed on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        IN_USE.fetch_add(layout.size(), Ordering::Relaxed);
-        // SAFETY: as above.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        IN_USE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: as above.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 const UNIX: u64 = 1_700_000_000_000_000_000;
 /// About what a signed message around such a heartbeat has.
 const SIGNED_LEN: usize = 330;
 
 fn main() {
-    let n: usize = std::env::args().nth(1).map_or(100_000, |n| n.parse().expect("a number"));
+    let n = records();
     let arrivals: Vec<_> = (0..n).map(|i| (peer(i), beat(i))).collect();
     let order = shuffled(n);
     let signed = vec![7; SIGNED_LEN];
@@ -54,17 +28,16 @@ fn main() {
         assert!(table.insert(now, arrival).is_accepted());
     };
 
-    let before = IN_USE.load(Ordering::Relaxed);
+    let before = resident_bytes();
     let own = PeerId::random();
     let mut table = Table::new(own, Limits::default(), Detector::default(), 1);
-    // As the service does: a view after each batch, and the differences taken.
     let start = Instant::now();
     for (k, i) in order.iter().enumerate() {
         arrive(&mut table, *i, UNIX + k as u64);
         table.take_differences();
     }
     let insert_ns = per(start, n);
-    let bytes_per_record = (IN_USE.load(Ordering::Relaxed) - before) as f64 / n as f64;
+    let bytes_per_record = (resident_bytes() - before) as f64 / n as f64;
     let estimated_bytes_per_record = table.bytes() as f64 / n as f64;
 
     // With a view held from before each insert: everything shared is copied.
@@ -136,6 +109,7 @@ fn main() {
 
     let line = serde_json::json!({
         "bench": "table",
+        "impl": "casm",
         "records": n,
         "exact_lookup_ns": exact_lookup_ns,
         "peer_lookup_ns": peer_lookup_ns,
@@ -151,6 +125,20 @@ fn main() {
         "estimated_bytes_per_record": estimated_bytes_per_record,
     });
     println!("{line}");
+}
+
+/// The value of `--records`.
+fn records() -> usize {
+    let mut args = std::env::args().skip_while(|arg| arg != "--records").skip(1);
+    args.next().map_or(100_000, |n| n.parse().expect("--records takes a number"))
+}
+
+/// Memory that the process has, as Linux counts it; 0 elsewhere.
+fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
 }
 
 fn per(start: Instant, n: usize) -> f64 {

@@ -11,6 +11,8 @@ pub mod cluster;
 pub mod config;
 pub mod error;
 pub mod event;
+#[doc(hidden)]
+pub mod fuzzing;
 mod host;
 pub mod identity;
 pub mod metrics;

@@ -49,7 +49,11 @@ const BENCHES: [Bench; 5] = [
     },
     Bench { name: "codec", ours: Program::Example("bench_codec"), peers: &[] },
     Bench { name: "survey", ours: Program::Sim("survey"), peers: &[] },
-    Bench { name: "table", ours: Program::Example("bench_table"), peers: &[] },
+    Bench {
+        name: "table",
+        ours: Program::Example("bench_table"),
+        peers: &[Peer { module: "interop/go-memdb", without: &[] }],
+    },
     Bench { name: "verify", ours: Program::Example("bench_verify"), peers: &[] },
 ];
 

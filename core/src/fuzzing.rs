@@ -1,0 +1,18 @@
+//! Entrances for fuzz targets and benchmarks, to what is not public. No part of
+//! the public interface.
+
+use crate::{Keypair, PeerId, Result, pubsub::signed::SignedMessage};
+
+/// Signs a pubsub message.
+///
+/// # Errors
+/// [`ErrorKind::Internal`](crate::ErrorKind::Internal) if the key cannot sign.
+pub fn sign_message(key: &Keypair, topic: &str, seq: u64, data: &[u8]) -> Result<Vec<u8>> {
+    Ok(SignedMessage::sign(key, topic, seq, data)?.encode())
+}
+
+/// Decodes and verifies a pubsub message: source, sequence number and data.
+pub fn verify_message(bytes: &[u8]) -> Option<(PeerId, u64, Vec<u8>)> {
+    let verified = SignedMessage::decode(bytes).ok()?.verify().ok()?;
+    Some((verified.source, verified.seq, verified.data))
+}
