@@ -33,3 +33,8 @@ pub use libp2p::{Multiaddr, PeerId, identity::Keypair};
 pub use namespace::Namespace;
 pub use node::{Node, NodeBuilder};
 pub use record::PeerInfo;
+
+/// The code in README.md, compiled as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
