@@ -223,29 +223,48 @@ impl Crawl {
     }
 }
 
+/// How long answers to [`ask_once`] are heard.
+const ANSWERS: Duration = Duration::from_secs(5);
+
 /// Sends one request to each target, once, at the given pace. Gives back how
-/// many were sent.
+/// many were sent. What answers them is counted, and seen by taps.
 pub(crate) async fn ask_once(
-    desk: &Desk,
+    desk: &Arc<Desk>,
     targets: &Targets,
     rate: NonZeroU32,
-    bytes: &[u8],
-    kind: &'static str,
+    namespace: &Namespace,
 ) -> Result<u64> {
     let Some(first) = targets.get(0) else { return Ok(0) };
-    let socket = socket::asking(first.ip())?;
-    let pace = Pace::new(rate, targets);
+    let crawl = Crawl {
+        pace: Pace::new(rate, targets),
+        desk: Arc::clone(desk),
+        targets: targets.clone(),
+        namespace: namespace.clone(),
+        socket: socket::asking(first.ip())?,
+        request: desk.sign(namespace, Body::Request)?,
+    };
     let order = Permutation::new(targets.len(), &mut rand::rng());
     let mut sent = 0;
     for (i, to) in order.iter().filter_map(|i| targets.get(i)).enumerate() {
-        if i > 0 && (i as u64).is_multiple_of(pace.burst.into()) {
-            tokio::time::sleep(pace.per_burst()).await;
+        if i > 0 && (i as u64).is_multiple_of(crawl.pace.burst.into()) {
+            tokio::time::sleep(crawl.pace.per_burst()).await;
         }
-        if socket::send(&socket, bytes, to).await {
-            desk.sent(kind);
+        if socket::send(&crawl.socket, &crawl.request, to).await {
+            desk.sent("request");
             sent += 1;
         }
     }
+    desk.scope.spawn(async move {
+        let mut buffer = socket::buffer();
+        let hear = async {
+            loop {
+                let (len, source) = socket::receive(&crawl.socket, &mut buffer).await;
+                crawl.answer(&buffer[..len], source);
+            }
+        };
+        // It goes on until the time is over.
+        let _ = tokio::time::timeout(ANSWERS, hear).await;
+    });
     Ok(sent)
 }
 

@@ -226,7 +226,7 @@ impl Boot {
     }
 
     /// Sends one packet to every boot address that takes its kind, and gives
-    /// back how many datagrams were sent.
+    /// back how many datagrams were sent. A [`tap`](Self::tap) sees the answers.
     ///
     /// # Errors
     /// [`ErrorKind::Address`] if no boot address takes this kind;
@@ -238,8 +238,7 @@ impl Boot {
             match (&source.way, what) {
                 (Way::Crawl(targets), Emit::Request) => {
                     fitting = true;
-                    let bytes = desk.sign(namespace, Body::Request)?;
-                    sent += ask_once(desk, targets, self.0.rate, &bytes, "request").await?;
+                    sent += ask_once(desk, targets, self.0.rate, namespace).await?;
                 }
                 (Way::Survey { groups, .. }, Emit::Survey { distance }) => {
                     fitting = true;
