@@ -102,11 +102,14 @@ impl Show {
         if self.output.is_json() {
             return self.output.json(&Numbered { line, node: number + 1 });
         }
-        let shown = match line {
-            Line::Listening { .. } | Line::PeerJoined { .. } | Line::PeerLeft { .. } => true,
-            Line::Error { .. } | Line::Dropped { .. } => true,
-            _ => false,
-        };
+        let shown = matches!(
+            line,
+            Line::Listening { .. }
+                | Line::PeerJoined { .. }
+                | Line::PeerLeft { .. }
+                | Line::Error { .. }
+                | Line::Dropped { .. }
+        );
         if self.screen.is_some() || !shown {
             return Ok(());
         }

@@ -127,9 +127,8 @@ async fn emit(args: &EmitArgs) -> Result<(), Failure> {
         output.line(&Line::Sent { kind: args.kind.name().into(), packets })?;
     }
     // What comes back waits in the tap.
-    match timeout(args.wait, show_packets(&mut tap, output)).await {
-        Ok(Err(failure)) => return Err(failure),
-        Ok(Ok(())) | Err(_) => (),
+    if let Ok(result) = timeout(args.wait, show_packets(&mut tap, output)).await {
+        result?;
     }
     boot.close().await;
     Ok(())

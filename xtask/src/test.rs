@@ -71,7 +71,7 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 /// What the tests call: network namespaces, packet filters, the Cap'n Proto
-/// compiler, and a C++ compiler for libFuzzer.
+/// compiler, a C++ compiler for libFuzzer, and a terminal.
 fn ensure_tools() -> Result<()> {
     if !cfg!(target_os = "linux") {
         return Ok(());
@@ -80,5 +80,6 @@ fn ensure_tools() -> Result<()> {
         ("iproute2", shell::works("ip", &["-V"])),
         ("nftables", shell::works("nft", &["--version"]) || Path::new("/usr/sbin/nft").exists()),
         ("g++", shell::works("c++", &["--version"])),
+        ("tmux", shell::works("tmux", &["-V"])),
     ])
 }

@@ -170,10 +170,10 @@ impl Running {
     pub fn logged(&self, what: &str) -> String {
         let end = Instant::now() + PATIENCE;
         while Instant::now() < end {
-            if let Some((_, rest)) = self.log().split_once(what) {
-                if let Some((rest, _)) = rest.split_once('\n') {
-                    return rest.to_owned();
-                }
+            if let Some((_, rest)) = self.log().split_once(what)
+                && let Some((rest, _)) = rest.split_once('\n')
+            {
+                return rest.to_owned();
             }
             thread::sleep(Duration::from_millis(20));
         }
