@@ -147,7 +147,14 @@ impl Heartbeat {
         let mut options = message::ReaderOptions::new();
         options.traversal_limit_in_words(Some(Self::MAX_UNPACKED / 8)).nesting_limit(Self::NESTING);
         let message = serialize_packed::read_message(bytes, options)?;
-        let root = message.get_root::<heartbeat::Reader<'_>>()?;
+        Self::read(message.get_root()?)
+    }
+
+    /// Takes a heartbeat out of a message that bounds what may be read of it.
+    ///
+    /// # Errors
+    /// As of [`decode`](Self::decode).
+    pub(super) fn read(root: heartbeat::Reader<'_>) -> Result<Self, HeartbeatError> {
         let ttl = match root.get_ttl() {
             0 => Some(Self::DEFAULT_TTL),
             Self::LEAVE_MS => None,

@@ -11,6 +11,7 @@
 //! - `live`: queries that go on; `hub`: where they and other readers find the
 //!   latest view
 //! - `service`: the task that joins all this to a pubsub topic
+//! - `view_rpc`: the view over Cap'n Proto RPC, served and queried
 
 mod deadlines;
 mod detector;
@@ -34,6 +35,7 @@ mod service_tests;
 mod slots;
 mod table;
 mod view;
+mod view_rpc;
 
 pub use detector::Detector;
 pub use heartbeat::{Heartbeat, HeartbeatError};
@@ -45,3 +47,5 @@ pub use record::{Meta, Record, server_of};
 pub(crate) use service::{Cluster, ClusterConfig, Handed, Sign};
 pub use table::{Arrival, Difference, Limits, Now, Outcome, Table, Via};
 pub use view::{Signed, View};
+pub(crate) use view_rpc::serve as serve_view;
+pub use view_rpc::{RemoteRecords, RemoteView};

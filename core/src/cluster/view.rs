@@ -81,6 +81,12 @@ impl Snapshot {
 }
 
 impl View {
+    /// How many handles keep this snapshot.
+    #[cfg(test)]
+    pub(crate) fn strong_count(&self) -> usize {
+        Arc::strong_count(&self.0)
+    }
+
     /// How many records there are.
     pub fn len(&self) -> usize {
         self.0.len

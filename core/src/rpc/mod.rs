@@ -30,4 +30,6 @@ pub use limits::Limits;
 pub use vat::{Export, Remote, Vat};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
+#[cfg(test)]
+pub(crate) use vat::tests::TestVat;

@@ -1,9 +1,11 @@
 //! Connections over pipes: all encodings, and peers that stall, vanish or mean
 //! harm.
 
+pub(crate) use super::encoding::Encoder;
 use super::{
-    encoding::{Decoder, Encoder, Encoding},
+    encoding::{Decoder, Encoding},
     limits::Limits,
+    message::Message,
     metrics::RpcMetrics,
     network::Network,
     outbound::Outbound,
@@ -85,12 +87,12 @@ impl view::handler::Server for Sink {
     }
 }
 
-fn limits() -> Limits {
+pub(crate) fn limits() -> Limits {
     Limits { queued_bytes: 64 << 10, ..Limits::default() }
 }
 
 /// Runs on the kind of thread that RPC lives on.
-fn on_local<F: Future<Output = ()>>(test: F) {
+pub(crate) fn on_local<F: Future<Output = ()>>(test: F) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     LocalSet::new().block_on(&runtime, async {
         tokio::time::timeout(Duration::from_secs(120), test).await.expect("the test hangs")
@@ -98,7 +100,7 @@ fn on_local<F: Future<Output = ()>>(test: F) {
 }
 
 /// The same with a clock that jumps over all waiting.
-fn on_paused<F: Future<Output = ()>>(test: F) {
+pub(crate) fn on_paused<F: Future<Output = ()>>(test: F) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .start_paused(true)
@@ -107,7 +109,7 @@ fn on_paused<F: Future<Output = ()>>(test: F) {
     LocalSet::new().block_on(&runtime, test);
 }
 
-fn pipe(bytes: usize) -> (Compat<DuplexStream>, Compat<DuplexStream>) {
+pub(crate) fn pipe(bytes: usize) -> (Compat<DuplexStream>, Compat<DuplexStream>) {
     let (a, b) = tokio::io::duplex(bytes);
     (a.compat(), b.compat())
 }
@@ -122,14 +124,52 @@ struct Served {
 fn serve(stream: Compat<DuplexStream>, encoding: Encoding, limits: &Limits) -> Served {
     let (numbers, metrics) = (Numbers::default(), RpcMetrics::default());
     let client: view::Client = new_client(numbers.clone());
-    let network = Network::new(stream, encoding, Side::Server, limits, &metrics);
-    let outbound = network.outbound();
-    let system = RpcSystem::new(Box::new(network), Some(client.client));
-    let task = spawn_local(async move { drop(system.await) });
+    let (outbound, task) = serve_object(stream, encoding, limits, client, &metrics);
     Served { numbers, outbound, metrics, task }
 }
 
-fn consume(stream: Compat<DuplexStream>, encoding: Encoding, limits: &Limits) -> view::Client {
+/// Serves an object on a stream. What is queued can be asked for.
+fn serve_object(
+    stream: Compat<DuplexStream>,
+    encoding: Encoding,
+    limits: &Limits,
+    client: view::Client,
+    metrics: &RpcMetrics,
+) -> (Rc<Outbound>, JoinHandle<()>) {
+    let network = Network::new(stream, encoding, Side::Server, limits, metrics);
+    let outbound = network.outbound();
+    let system = RpcSystem::new(Box::new(network), Some(client.client));
+    (outbound, spawn_local(async move { drop(system.await) }))
+}
+
+/// Serves a view on a stream.
+pub(crate) fn serve_view(
+    stream: Compat<DuplexStream>,
+    encoding: Encoding,
+    client: view::Client,
+) -> JoinHandle<()> {
+    serve_object(stream, encoding, &limits(), client, &RpcMetrics::default()).1
+}
+
+/// The messages in some bytes, and where each ends in them.
+pub(crate) fn messages(encoding: Encoding, bytes: &[u8]) -> Vec<(usize, Message)> {
+    let mut decoder = Decoder::new(encoding, 1 << 20);
+    let mut messages = Vec::new();
+    for (at, byte) in bytes.iter().enumerate() {
+        decoder.push(&[*byte]);
+        while let Some(message) = decoder.next().unwrap() {
+            messages.push((at + 1, message));
+        }
+    }
+    assert_eq!(decoder.end(), Ok(()));
+    messages
+}
+
+pub(crate) fn consume(
+    stream: Compat<DuplexStream>,
+    encoding: Encoding,
+    limits: &Limits,
+) -> view::Client {
     let network = Network::new(stream, encoding, Side::Client, limits, &RpcMetrics::default());
     let mut system = RpcSystem::new(Box::new(network), None);
     let client = system.bootstrap(Side::Server);
@@ -414,7 +454,7 @@ fn call_to(question: u32, export: u32) -> Builder<capnp::message::HeapAllocator>
 }
 
 /// A call of `View.iter` on what the bootstrap gave.
-fn iter(question: u32, limit: u64) -> Builder<capnp::message::HeapAllocator> {
+pub(crate) fn iter(question: u32, limit: u64) -> Builder<capnp::message::HeapAllocator> {
     let mut message = Builder::new_default();
     let mut call = message.init_root::<message::Builder>().init_call();
     call.set_question_id(question);
@@ -443,7 +483,7 @@ fn until(condition: impl Fn() -> bool) -> impl Future<Output = ()> {
 }
 
 /// Waits until a number has stopped to change.
-async fn settle(number: impl Fn() -> u64) {
+pub(crate) async fn settle(number: impl Fn() -> u64) {
     let (mut last, mut same) = (number(), 0);
     while same < 2000 {
         tokio::task::yield_now().await;

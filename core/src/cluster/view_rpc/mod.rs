@@ -1,0 +1,18 @@
+//! The cluster view over RPC: a node serves its own as the capability `view`,
+//! in every encoding, and queries those of others.
+//!
+//! `wire` turns queries and records into Cap'n Proto and back; `position` goes
+//! on with a query where it was left, on a newer snapshot.
+
+mod client;
+mod position;
+mod server;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+pub use client::{RemoteRecords, RemoteView};
+pub(crate) use server::serve;
+
+/// The name of the capability.
+const NAME: &str = "view";
