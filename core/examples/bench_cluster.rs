@@ -133,7 +133,8 @@ async fn count(node: Node, counts: Arc<Counts>) {
 
 /// Records that a view lacks, in the mean.
 fn missing(nodes: &[Node]) -> f64 {
-    let sum: usize = nodes.iter().map(|node| nodes.len() - node.view().len().min(nodes.len())).sum();
+    let sum: usize =
+        nodes.iter().map(|node| nodes.len() - node.view().len().min(nodes.len())).sum();
     sum as f64 / nodes.len() as f64
 }
 

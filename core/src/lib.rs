@@ -25,7 +25,9 @@ pub mod rpc;
 mod schema;
 mod scope;
 
-pub use cluster::{Change, Field, Index, LiveQuery, Query, Record, Select, View};
+pub use cluster::{
+    Change, Field, Index, LiveQuery, Query, Record, RemoteRecords, RemoteView, Select, View,
+};
 pub use config::Config;
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, Events, LeaveReason};

@@ -11,12 +11,13 @@ pub use builder::NodeBuilder;
 use crate::{
     Config, Error, Events, Keypair, Multiaddr, Namespace, PeerId, PeerInfo, Result,
     boot::{Boot, BootConfig, FindOptions, Finding},
-    cluster::{Cluster, ClusterConfig, LiveQuery, Query, View},
+    cluster::{Cluster, ClusterConfig, LiveQuery, Query, RemoteView, View, serve_view},
     config::default_listen,
     event::EventBus,
     host::Host,
     metrics::Metrics,
     pubsub::signed::SignedMessage,
+    rpc::{self, Export, Vat},
     scope::Scope,
 };
 use libp2p::multiaddr::Protocol;
@@ -42,6 +43,8 @@ struct Inner {
     cluster: Cluster,
     events: EventBus,
     metrics: Metrics,
+    vat: Vat,
+    _view: Export,
     running: Running,
 }
 
@@ -90,6 +93,15 @@ impl Node {
             sign: sign(key.clone(), &config.namespace),
         };
         let cluster = Cluster::start(cluster, topic, events.clone(), metrics.clone(), scope)?;
+        let vat = Vat::new(
+            host.clone(),
+            config.namespace.clone(),
+            rpc::Limits::default(),
+            &metrics,
+            scope,
+        )?;
+        let served = cluster.clone();
+        let view = serve_view(&vat, move || served.view())?;
         let mut boot = BootConfig::default();
         boot.boot.clone_from(&config.boot);
         boot.serve.clone_from(&config.serve);
@@ -104,7 +116,8 @@ impl Node {
             config.namespace.clone(),
             events.subscribe(),
         ));
-        let inner = Inner { config, host, boot, cluster, events, metrics, running };
+        let inner =
+            Inner { config, host, boot, cluster, events, metrics, vat, _view: view, running };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -215,6 +228,20 @@ impl Node {
     /// look at the packets that pass.
     pub fn boot(&self) -> &Boot {
         &self.0.boot
+    }
+
+    /// The view of a connected peer, as it is there.
+    ///
+    /// # Errors
+    /// `Unreachable` if there is no connection to it; `NotFound` if it serves
+    /// no view in this namespace; `Closed`.
+    pub async fn view_of(&self, peer: PeerId) -> Result<RemoteView> {
+        RemoteView::connect(self.0.vat.clone(), peer).await
+    }
+
+    /// Exports capabilities to peers, and connects to theirs.
+    pub fn vat(&self) -> &Vat {
+        &self.0.vat
     }
 
     /// The node's counters.

@@ -6,10 +6,12 @@ use libp2p::PeerId;
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     sync::{Mutex, PoisonError},
 };
 use tokio::{
+    runtime::Handle,
     sync::{mpsc, oneshot},
     task::LocalSet,
 };
@@ -25,12 +27,21 @@ pub(super) struct Thread {
     limits: Limits,
     metrics: RpcMetrics,
     scope: Scope,
+    /// Where the scope's tasks run, whoever asks for one.
+    runtime: Handle,
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
 }
 
 impl Thread {
     pub(super) fn new(limits: Limits, metrics: RpcMetrics, scope: Scope) -> Self {
-        Self { limits, metrics, scope, jobs: Mutex::new(None) }
+        let runtime = Handle::current();
+        Self { limits, metrics, scope, runtime, jobs: Mutex::new(None) }
+    }
+
+    /// Starts a task beside the thread, which ends with it.
+    pub(super) fn spawn_beside(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let _context = self.runtime.enter();
+        self.scope.spawn(task);
     }
 
     /// Runs a job on the thread.
@@ -68,6 +79,7 @@ impl Thread {
             .map_err(|e| {
                 Error::new(ErrorKind::Io, format!("no thread for the vat: {e}")).with_source(e)
             })?;
+        let _context = self.runtime.enter();
         self.scope.spawn_graceful(async move {
             let _ = end.await;
         });
@@ -80,7 +92,8 @@ async fn work(mut jobs: mpsc::Receiver<Job>, local: Local, scope: Scope) {
     let local = Rc::new(local);
     let jobs = async {
         while let Some(job) = jobs.recv().await {
-            job(&local);
+            // The others' objects must not die of one that cannot be made.
+            let _ = catch_unwind(AssertUnwindSafe(|| job(&local)));
         }
     };
     tokio::select! {

@@ -15,7 +15,12 @@ use crate::{Error, ErrorKind, Namespace, Result, host::Host, metrics::Metrics, s
 use capnp::capability::{Client, FromClientHook};
 use futures::{FutureExt, StreamExt, stream::select_all};
 use libp2p::{PeerId, Stream};
-use std::{fmt, future::Future, rc::Rc, sync::Arc};
+use std::{
+    fmt,
+    future::Future,
+    rc::Rc,
+    sync::{Arc, Mutex, PoisonError},
+};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -60,7 +65,7 @@ impl Vat {
     /// [`ErrorKind::Config`] if the name is not acceptable; [`ErrorKind::Busy`]
     /// if it is exported already; [`ErrorKind::Closed`] after the node has
     /// closed.
-    pub async fn export<C, F>(&self, name: &str, mut bootstrap: F) -> Result<Export>
+    pub fn export<C, F>(&self, name: &str, mut bootstrap: F) -> Result<Export>
     where
         C: FromClientHook,
         F: FnMut(PeerId) -> C + Send + 'static,
@@ -73,20 +78,9 @@ impl Vat {
             incoming.push(streams.map(move |(peer, stream)| (peer, stream, encoding)));
         }
         let token = CancellationToken::new();
-        let ended = token.clone();
         let make = move |peer| Client::new(bootstrap(peer).into_client_hook());
-        self.0
-            .thread
-            .run(move |local| {
-                let local = local.clone();
-                tokio::task::spawn_local(ended.clone().run_until_cancelled_owned(accept(
-                    select_all(incoming),
-                    make,
-                    local,
-                    ended,
-                )));
-            })
-            .await?;
+        let accepting = accept(self.clone(), select_all(incoming), make, token.clone());
+        self.0.thread.spawn_beside(accepting);
         Ok(Export { vat: self.clone(), _withdraw: token.drop_guard() })
     }
 
@@ -162,23 +156,33 @@ impl fmt::Debug for Vat {
     }
 }
 
-/// Serves the streams of one name.
+/// Serves the streams of one name. Only when one comes is the thread needed.
 async fn accept(
+    vat: Vat,
     mut incoming: impl futures::Stream<Item = (PeerId, Stream, Encoding)> + Unpin,
-    mut bootstrap: impl FnMut(PeerId) -> Client,
-    local: Rc<Local>,
+    bootstrap: impl FnMut(PeerId) -> Client + Send + 'static,
     token: CancellationToken,
 ) {
-    while let Some((peer, stream, encoding)) = incoming.next().await {
-        let Some(admitted) = local.admit(peer) else {
-            continue;
-        };
-        let (local, client) = (local.clone(), bootstrap(peer));
-        tokio::task::spawn_local(token.clone().run_until_cancelled_owned(async move {
-            let _admitted = admitted;
-            connection::serve(stream, encoding, &local, client).await;
-        }));
-    }
+    let bootstrap = Arc::new(Mutex::new(bootstrap));
+    let streams = token.clone();
+    let each = async {
+        while let Some((peer, stream, encoding)) = incoming.next().await {
+            let (bootstrap, token) = (bootstrap.clone(), streams.clone());
+            let serve = move |local: &Rc<Local>| {
+                let Some(admitted) = local.admit(peer) else { return };
+                let client = bootstrap.lock().unwrap_or_else(PoisonError::into_inner)(peer);
+                let local = local.clone();
+                tokio::task::spawn_local(token.run_until_cancelled_owned(async move {
+                    let _admitted = admitted;
+                    connection::serve(stream, encoding, &local, client).await;
+                }));
+            };
+            if let Err(error) = vat.0.thread.run(serve).await {
+                tracing::warn!(%error, "an RPC stream is not served");
+            }
+        }
+    };
+    token.run_until_cancelled(each).await;
 }
 
 /// A capability that is exported. Dropping this withdraws it, and ends the

@@ -29,12 +29,12 @@ const SKIP: usize = 256;
 const RECV: u16 = 0;
 
 /// Serves the view that `latest` gives, until what this gives is dropped.
-pub(crate) async fn serve(
+pub(crate) fn serve(
     vat: &Vat,
     latest: impl Fn() -> View + Send + Sync + 'static,
 ) -> Result<Export> {
     let snapshots = Snapshots::new(latest);
-    vat.export(NAME, move |_| object(&snapshots)).await
+    vat.export(NAME, move |_| object(&snapshots))
 }
 
 /// The object that answers queries.

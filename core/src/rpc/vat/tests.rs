@@ -102,7 +102,7 @@ async fn a_capability_is_called_in_every_encoding_over_tcp_and_quic() {
             assert_eq!(peer, caller);
             new_client(Counted::new(&count))
         });
-        let export = export.await.unwrap();
+        let export = export.unwrap();
         a.host.connect(&b.info()).await.unwrap();
         for encoding in Encoding::ALL {
             let remote = a.vat.connect_with(b.host.id(), "view", &[encoding]).await.unwrap();
@@ -134,7 +134,6 @@ async fn a_peer_gets_so_many_streams_and_no_more() {
     let _export = b
         .vat
         .export("view", move |_| -> view::Client { new_client(Counted::new(&count)) })
-        .await
         .unwrap();
     a.host.connect(&b.info()).await.unwrap();
     let mut remotes = Vec::new();
@@ -166,7 +165,6 @@ async fn work_that_panics_or_is_called_off_ends_alone() {
     let _export = b
         .vat
         .export("view", move |_| -> view::Client { new_client(Counted::new(&count)) })
-        .await
         .unwrap();
     a.host.connect(&b.info()).await.unwrap();
     let remote = a.vat.connect::<view::Client>(b.host.id(), "view").await.unwrap();
@@ -194,12 +192,37 @@ async fn work_that_panics_or_is_called_off_ends_alone() {
 }
 
 #[tokio::test]
+async fn an_object_that_cannot_be_made_costs_its_own_connection_alone() {
+    let (a, b) = (
+        TestVat::start(TCP, Limits::default()).await,
+        TestVat::start(TCP, Limits::default()).await,
+    );
+    let alive = Arc::new(AtomicUsize::new(0));
+    let mut made = 0;
+    let _export = b
+        .vat
+        .export("view", move |_| -> view::Client {
+            made += 1;
+            assert!(made > 1, "on purpose");
+            new_client(Counted::new(&alive))
+        })
+        .unwrap();
+    a.host.connect(&b.info()).await.unwrap();
+    let first = a.vat.connect(b.host.id(), "view").await.unwrap();
+    assert_eq!(lookup(&first).await.unwrap_err().kind(), ErrorKind::Unreachable);
+    let second = a.vat.connect(b.host.id(), "view").await.unwrap();
+    assert_eq!(lookup(&second).await.unwrap(), 7);
+    a.close().await;
+    b.close().await;
+}
+
+#[tokio::test]
 async fn bad_names_and_limits_are_named() {
     let a = TestVat::start(TCP, Limits::default()).await;
-    let error = a.vat.export("a/b", |_| -> view::Client { unreachable!() }).await.unwrap_err();
+    let error = a.vat.export("a/b", |_| -> view::Client { unreachable!() }).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
-    let _one = a.vat.export("x", |_| -> view::Client { unreachable!() }).await.unwrap();
-    let error = a.vat.export("x", |_| -> view::Client { unreachable!() }).await.unwrap_err();
+    let _one = a.vat.export("x", |_| -> view::Client { unreachable!() }).unwrap();
+    let error = a.vat.export("x", |_| -> view::Client { unreachable!() }).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
     let limits = Limits { queued_bytes: 1, ..Limits::default() };
     let error = Vat::new(

@@ -100,7 +100,7 @@ async fn a_remote_view_finds_what_the_local_one_does() {
     let b = rpc::TestVat::start(TCP, RpcLimits::default()).await;
     let local = table(60).view();
     let served = local.clone();
-    let _export = serve(&b.vat, move || served.clone()).await.unwrap();
+    let _export = serve(&b.vat, move || served.clone()).unwrap();
     a.host.connect(&b.info()).await.unwrap();
     for encoding in Encoding::ALL {
         let remote = RemoteView::connect_with(a.vat.clone(), b.host.id(), &[encoding]).await;
@@ -215,7 +215,7 @@ async fn queries_of_a_go_node_find_what_they_should() {
     let local = table(40).view();
     let served = local.clone();
     let go = b.vat.export(NAME, move |_| -> view::Client { new_client(Go(served.clone())) });
-    let _export = go.await.unwrap();
+    let _export = go.unwrap();
     a.host.connect(&b.info()).await.unwrap();
     let remote = RemoteView::connect(a.vat.clone(), b.host.id()).await.unwrap();
     for query in queries() {
