@@ -1,9 +1,9 @@
 //! Where the service leaves its view, and readers and live queries find it.
 
 use super::{
+    arrival::Difference,
     live::{Change, Live},
     query::Query,
-    table::Difference,
     view::View,
 };
 use crate::{

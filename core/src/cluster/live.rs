@@ -1,7 +1,7 @@
 //! Queries that go on: what they find now, then what changes. Pure: the views
 //! and their differences are arguments.
 
-use super::{query::Query, record::Record, table::Difference, view::View};
+use super::{arrival::Difference, query::Query, record::Record, view::View};
 use libp2p::PeerId;
 use std::collections::{HashMap, VecDeque};
 

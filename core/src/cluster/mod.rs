@@ -3,21 +3,25 @@
 //! - `heartbeat`: what a node says of itself, on the wire
 //! - `record`, `query`, `view`: the public nouns: an entry, what to look for,
 //!   a snapshot to look in
-//! - `table`: what enters and what leaves, with `slots` (the records), `index`
+//! - `table`: what enters and what leaves, with `arrival` (its input and
+//!   output), `slots` (the records), `index`
 //!   and `node` (order by a field), `deadlines` (what expires next), `newcomers` (who makes room) and
 //!   `remembered` (who is not to be resurrected)
 //! - `pace`, `detector`: how often to say that one lives, and when to give up
 //!   on others
 //! - `live`: queries that go on; `hub`: where they and other readers find the
 //!   latest view
-//! - `service`: the task that joins all this to a pubsub topic
+//! - `service`: the handle to the `task` that joins all this to a pubsub topic
 //! - `view_rpc`: the view over Cap'n Proto RPC, served and queried
 
+mod arrival;
 mod deadlines;
 mod detector;
 #[cfg(test)]
 mod flood_tests;
 mod heartbeat;
+#[cfg(test)]
+mod heartbeat_tests;
 mod hub;
 mod index;
 mod live;
@@ -34,9 +38,11 @@ mod service;
 mod service_tests;
 mod slots;
 mod table;
+mod task;
 mod view;
 mod view_rpc;
 
+pub use arrival::{Arrival, Difference, Limits, Now, Outcome, Via};
 pub use detector::Detector;
 pub use heartbeat::{Heartbeat, HeartbeatError};
 pub use hub::LiveQuery;
@@ -45,7 +51,7 @@ pub use pace::Pace;
 pub use query::{Field, Index, Query, Select};
 pub use record::{Meta, Record, server_of};
 pub(crate) use service::{Cluster, ClusterConfig, Handed, Sign};
-pub use table::{Arrival, Difference, Limits, Now, Outcome, Table, Via};
+pub use table::Table;
 pub use view::{Signed, View};
 pub(crate) use view_rpc::serve as serve_view;
 pub use view_rpc::{RemoteRecords, RemoteView};

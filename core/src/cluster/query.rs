@@ -154,7 +154,6 @@ impl Query {
     }
 
     /// The records from this value on.
-    #[expect(clippy::should_implement_trait, reason = "a query from here to there")]
     pub fn from(index: Index) -> Self {
         Self { select: Select::From(index), ..Self::default() }
     }

@@ -192,6 +192,25 @@ async fn a_silent_peer_expires_a_quarter_after_its_ttl() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_that_was_held_up_gives_the_others_time() {
+    let mut f = Fixture::start(true, true);
+    let (here, gone) = (PeerId::random(), PeerId::random());
+    for peer in [here, gone] {
+        f.receive(peer, unix_nanos(), beat(8, "there").encode()).await;
+        assert!(matches!(f.events.next().await.unwrap(), Event::PeerJoined { .. }));
+    }
+    tokio::time::advance(Duration::from_secs(60)).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(f.cluster.view().len(), 2);
+    let start = Instant::now();
+    f.receive(here, unix_nanos(), beat(8, "there").encode()).await;
+    let left = Event::PeerLeft { peer: gone, reason: LeaveReason::Expired };
+    assert_eq!(f.events.next().await.unwrap(), left);
+    assert!(start.elapsed() < Duration::from_secs(3));
+    assert!(f.cluster.view().get(&here).is_some());
+}
+
+#[tokio::test(start_paused = true)]
 async fn every_message_gets_a_verdict_and_is_counted() {
     let mut f = Fixture::start(true, true);
     let (peer, now) = (PeerId::random(), unix_nanos());

@@ -2,6 +2,7 @@
 //! the time is an argument.
 
 use super::{
+    arrival::{Arrival, Difference, Limits, Now, Outcome, Via},
     deadlines::Deadlines,
     detector::Detector,
     heartbeat::Heartbeat,
@@ -14,136 +15,6 @@ use super::{
 use crate::LeaveReason;
 use libp2p::PeerId;
 use std::{collections::HashMap, sync::Arc, time::Duration};
-
-/// What a table may hold, and how it treats strangers.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// The most records.
-    pub records: usize,
-    /// The most bytes of memory for records, signed messages and indexes, as
-    /// estimated.
-    pub bytes: usize,
-    /// The most departed peers whose sequence numbers are remembered.
-    pub remembered: usize,
-    /// How long a peer must have been there to be established. In a full table
-    /// a new peer takes the place of one that is not; the established stay.
-    pub probation: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            records: 1 << 17,
-            bytes: 256 << 20,
-            remembered: 1 << 16,
-            probation: Duration::from_secs(60),
-        }
-    }
-}
-
-/// The time, on two clocks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Now {
-    /// Since some moment, by a clock that never goes back.
-    pub elapsed: Duration,
-    /// Nanoseconds since 1970, by the calendar.
-    pub unix_nanos: u64,
-}
-
-/// How a heartbeat came here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Via {
-    /// By gossip, from its source or from one that relays it.
-    Gossip,
-    /// Handed over by another node, which had it for so long.
-    Exchange(Duration),
-}
-
-/// A heartbeat whose signature was verified.
-#[derive(Clone, Copy, Debug)]
-pub struct Arrival<'a> {
-    /// Who signed it.
-    pub peer: PeerId,
-    /// Its sequence number.
-    pub seq: u64,
-    /// What it says.
-    pub beat: &'a Heartbeat,
-    /// The signed message that it came in; kept if it is not too long.
-    pub signed: &'a [u8],
-    /// How it came.
-    pub via: Via,
-}
-
-/// What became of a heartbeat.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Outcome {
-    /// A peer that was not in the table.
-    Joined,
-    /// News of a peer in the table.
-    Updated,
-    /// The same as before from a peer in the table.
-    Renewed,
-    /// The peer says goodbye.
-    Left,
-    /// Known from an exchange; this is its first copy by gossip, and is to be
-    /// relayed as any other.
-    Relayed,
-    /// Not newer than what the table has.
-    Stale,
-    /// Not newer than what the peer said before it left.
-    Replayed,
-    /// Its sequence number is too far ahead of the clock.
-    Future,
-    /// Its time was over before it came.
-    Late,
-    /// The table has no room for it.
-    Full,
-    /// The node's own, come back.
-    Own,
-    /// In this node's own name, and with a higher number than its last
-    /// heartbeat: the clock was set back since an earlier run, or another node
-    /// has the same key.
-    OwnAhead,
-}
-
-impl Outcome {
-    /// The outcome's name as a metrics label.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Joined | Self::Updated | Self::Renewed | Self::Left | Self::Relayed => "accepted",
-            Self::Stale => "stale",
-            Self::Replayed => "replayed",
-            Self::Future => "future",
-            Self::Late => "late",
-            Self::Full => "full",
-            Self::Own => "own",
-            Self::OwnAhead => "own-ahead",
-        }
-    }
-
-    /// Whether the heartbeat is to be relayed.
-    pub const fn is_accepted(self) -> bool {
-        matches!(self, Self::Joined | Self::Updated | Self::Renewed | Self::Left | Self::Relayed)
-    }
-}
-
-/// A difference between two states of the table, as far as it shows: the same
-/// said again is none.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Difference {
-    /// A record that was not there.
-    Joined(Record),
-    /// A record that says something new.
-    Updated {
-        /// What it said.
-        old: Record,
-        /// What it says.
-        new: Record,
-    },
-    /// A record that is no more.
-    Left(Record, LeaveReason),
-}
 
 /// What the table knows of a record beside what readers see.
 #[derive(Debug)]
@@ -230,7 +101,9 @@ impl Table {
     pub fn insert(&mut self, now: Now, arrival: Arrival<'_>) -> Outcome {
         let Arrival { peer, seq, .. } = arrival;
         if peer == self.own {
-            let ahead = self.record(&peer).is_some_and(|own| own.seq() != 0 && seq > own.seq());
+            // Numbers begin with the time at which a node starts.
+            let own = self.record(&peer).map(Record::seq).filter(|own| *own != 0);
+            let ahead = seq > own.unwrap_or(now.unix_nanos);
             return if ahead { Outcome::OwnAhead } else { Outcome::Own };
         }
         let ahead = u64::try_from(Self::MAX_AHEAD.as_nanos()).unwrap_or(u64::MAX);
