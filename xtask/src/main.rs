@@ -5,6 +5,7 @@ mod bench;
 mod codegen;
 mod deny;
 mod fuzz;
+mod interop;
 mod lines;
 mod sancov;
 mod shell;
@@ -30,6 +31,8 @@ enum Command {
     Deny,
     /// Run the fuzz targets.
     Fuzz(fuzz::Args),
+    /// Prove that CASM works with other people's stacks.
+    Interop(interop::Args),
     /// Check that no source file has grown too long.
     Lines,
     /// Run every test, or those of some parts, having installed what they need.
@@ -55,6 +58,7 @@ fn run() -> anyhow::Result<()> {
         Command::Codegen(args) => codegen::run(&args),
         Command::Deny => deny::run(),
         Command::Fuzz(args) => fuzz::run(&args),
+        Command::Interop(args) => interop::run(&args),
         Command::Lines => lines::run(),
         Command::Test(args) => test::run(&args),
     }

@@ -189,7 +189,7 @@ func (n *Node) connections() []Fields {
 		}
 		list = append(list, Fields{
 			"streams": streams,
-			"peer": id.String(), "direction": direction, "agent": agent, "protocols": protocols,
+			"peer":    id.String(), "direction": direction, "agent": agent, "protocols": protocols,
 			"addr": conn.RemoteMultiaddr().String(), "transport": conn.ConnState().Transport,
 			"security": conn.ConnState().Security, "muxer": conn.ConnState().StreamMultiplexer,
 		})

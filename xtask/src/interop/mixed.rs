@@ -1,0 +1,211 @@
+//! Networks of several stacks that boot from one address.
+
+use super::{
+    build::Programs,
+    net::{Lan, address},
+    peer::Peer,
+    report::Report,
+    stack::{Stack, Start},
+};
+use anyhow::{Context, Result, ensure};
+use serde_json::json;
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+const NS: &str = "interop";
+const TTL: &str = "10s";
+
+/// The network that is to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    pub name: &'static str,
+    /// The stacks, in the order of the start. The first one serves the boot
+    /// address.
+    pub stacks: &'static [Stack],
+    /// How long the partition lasts.
+    pub partition: Duration,
+}
+
+use Stack::{Go, Js, Py, Rust};
+
+/// Rust and Go alone.
+pub const EIGHT: Plan = Plan {
+    name: "4 rust, 4 go",
+    stacks: &[Go, Rust, Go, Rust, Rust, Go, Rust, Go],
+    partition: Duration::from_secs(60),
+};
+
+/// Every stack.
+pub const TWELVE: Plan = Plan {
+    name: "4 rust, 4 go, 2 js, 2 py",
+    stacks: &[Rust, Go, Rust, Go, Js, Py, Rust, Go, Js, Py, Rust, Go],
+    partition: Duration::from_secs(60),
+};
+
+/// How long a network has to agree on what has happened.
+const AGREEMENT: Duration = Duration::from_secs(90);
+
+/// A running network.
+struct Network<'a> {
+    programs: &'a Programs,
+    lan: Lan,
+    boot: String,
+    peers: Vec<Option<Peer>>,
+}
+
+/// Checks one network: full view, a third killed, a partition, a restart.
+pub fn check(report: &mut Report, programs: &Programs, plan: Plan) {
+    const SECTION: &str = "Mixed networks, booted from one address";
+    let name = |what: &str| format!("{}: {what}", plan.name);
+    let mut network = None;
+    report.check(SECTION, name("every view is full"), || {
+        let begin = Instant::now();
+        let started = Network::start(programs, plan)?;
+        let all = network.insert(started);
+        let ready = begin.elapsed();
+        all.agree(AGREEMENT)?;
+        Ok(format!(
+            "{:.1} s after the first start, {:.1} s after the last",
+            begin.elapsed().as_secs_f32(),
+            (begin.elapsed() - ready).as_secs_f32()
+        ))
+    });
+    // Without the network there is nothing more to check, and the report says
+    // so already.
+    let Some(mut network) = network else { return };
+    report.check(SECTION, name("one half is cut off for a minute, and comes back"), || {
+        network.partition(plan.partition)
+    });
+    report.check(SECTION, name("a third is killed"), || network.kill_a_third());
+    report.check(SECTION, name("those come back as new nodes"), || network.revive(plan));
+}
+
+impl<'a> Network<'a> {
+    fn start(programs: &'a Programs, plan: Plan) -> Result<Self> {
+        let mut network = Self {
+            programs,
+            lan: Lan::new(plan.stacks.len())?,
+            boot: format!("/ip4/{}/udp/8822", address(0)),
+            peers: vec![],
+        };
+        for (host, stack) in plan.stacks.iter().enumerate() {
+            let peer = network.start_peer(*stack, host)?;
+            network.peers.push(Some(peer));
+        }
+        Ok(network)
+    }
+
+    fn start_peer(&self, stack: Stack, host: usize) -> Result<Peer> {
+        let mut start = Start::new(stack, host, NS).ttl(TTL).pex_tick("5s");
+        if host == 0 {
+            start = start.serve(&self.boot);
+        } else {
+            start = start.boot(&self.boot);
+        }
+        let mut peer = start.start(self.programs, &self.lan)?;
+        if !stack.is_whole() {
+            // These have no discovery: they are told of a rust and a go node.
+            for other in self.anchors() {
+                let addr = other.addrs.iter().find(|a| a.contains("/tcp/"));
+                let addr = addr.context("no TCP address")?;
+                peer.command(json!({"cmd": "connect", "addr": addr}))?;
+            }
+        }
+        Ok(peer)
+    }
+
+    /// The first of each stack that finds peers by itself.
+    fn anchors(&self) -> Vec<&Peer> {
+        let first = |stack| self.peers.iter().flatten().find(|p: &&Peer| p.stack == stack);
+        [first(Rust), first(Go)].into_iter().flatten().collect()
+    }
+
+    /// Waits until each of these peers sees exactly these.
+    fn agree_among(&mut self, hosts: &[usize], within: Duration) -> Result<Duration> {
+        let expected: BTreeSet<String> =
+            hosts.iter().filter_map(|i| self.peers[*i].as_ref()).map(|p| p.id.clone()).collect();
+        let begin = Instant::now();
+        loop {
+            let mut wrong = vec![];
+            for i in hosts {
+                if let Some(peer) = &mut self.peers[*i] {
+                    let view = peer.view()?;
+                    if view != expected {
+                        wrong.push(format!("{} sees {}", peer.name, view.len()));
+                    }
+                }
+            }
+            if wrong.is_empty() {
+                return Ok(begin.elapsed());
+            }
+            ensure!(
+                begin.elapsed() < within,
+                "after {} s not all see {}: {}",
+                within.as_secs(),
+                expected.len(),
+                wrong.join(", ")
+            );
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    fn agree(&mut self, within: Duration) -> Result<Duration> {
+        let all: Vec<usize> = (0..self.peers.len()).filter(|i| self.peers[*i].is_some()).collect();
+        self.agree_among(&all, within)
+    }
+
+    fn partition(&mut self, length: Duration) -> Result<String> {
+        let n = self.peers.len();
+        let (near, far): (Vec<usize>, Vec<usize>) = (0..n).partition(|i| *i < n / 2);
+        self.lan.cut_off(&far, true)?;
+        let begin = Instant::now();
+        let seen = self
+            .agree_among(&near, AGREEMENT)
+            .and_then(|near_seen| Ok(near_seen.max(self.agree_among(&far, AGREEMENT)?)));
+        if seen.is_ok() {
+            std::thread::sleep(length.saturating_sub(begin.elapsed()));
+        }
+        self.lan.cut_off(&far, false)?;
+        let seen = seen?;
+        let healed = self.agree(AGREEMENT)?;
+        Ok(format!(
+            "each half knows after {:.1} s; whole again {:.1} s after the end",
+            seen.as_secs_f32(),
+            healed.as_secs_f32()
+        ))
+    }
+
+    /// Kills every third, from the second on; the boot node stays.
+    fn kill_a_third(&mut self) -> Result<String> {
+        let mut killed = vec![];
+        for i in (1..self.peers.len()).step_by(3).take(self.peers.len().div_ceil(3)) {
+            if let Some(mut peer) = self.peers[i].take() {
+                peer.kill()?;
+                killed.push(peer.name.clone());
+            }
+        }
+        let seen = self.agree(AGREEMENT)?;
+        // Nobody else may be lost over it.
+        let marks: Vec<_> = self.peers.iter().map(|p| p.as_ref().map_or(0, Peer::mark)).collect();
+        std::thread::sleep(Duration::from_secs(15));
+        for (peer, mark) in self.peers.iter().zip(marks) {
+            if let Some(peer) = peer {
+                let lost = peer.events(mark, |e| e["event"] == "peer-left");
+                ensure!(lost.is_empty(), "{} loses a live peer: {lost:?}", peer.name);
+            }
+        }
+        Ok(format!("{} gone from every view after {:.1} s", killed.join(", "), seen.as_secs_f32()))
+    }
+
+    fn revive(&mut self, plan: Plan) -> Result<String> {
+        for i in 0..self.peers.len() {
+            if self.peers[i].is_none() {
+                self.peers[i] = Some(self.start_peer(plan.stacks[i], i)?);
+            }
+        }
+        let seen = self.agree(AGREEMENT)?;
+        Ok(format!("every view is full {:.1} s after the last start", seen.as_secs_f32()))
+    }
+}

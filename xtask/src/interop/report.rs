@@ -1,0 +1,118 @@
+//! The results, as a table.
+
+use anyhow::Result;
+use std::{
+    fmt::Write,
+    time::{Duration, Instant},
+};
+
+/// What became of a check.
+#[derive(Debug)]
+enum Outcome {
+    Passed(String),
+    Failed(String),
+    /// It cannot be done, for this reason.
+    Impossible(String),
+}
+
+#[derive(Debug)]
+struct Row {
+    section: &'static str,
+    name: String,
+    outcome: Outcome,
+    took: Duration,
+}
+
+/// All results so far.
+#[derive(Debug, Default)]
+pub struct Report {
+    filter: Option<String>,
+    rows: Vec<Row>,
+}
+
+impl Report {
+    /// A report of the checks whose section or name contains a text, if one is
+    /// given.
+    pub fn new(filter: Option<String>) -> Self {
+        Self { filter, rows: vec![] }
+    }
+
+    /// Does a check, and remembers the result. The check gives what it measured.
+    pub fn check(
+        &mut self,
+        section: &'static str,
+        name: impl Into<String>,
+        check: impl FnOnce() -> Result<String>,
+    ) {
+        let name = name.into();
+        if self.skips(section, &name) {
+            return;
+        }
+        eprintln!("--- {section}: {name}");
+        let start = Instant::now();
+        let outcome = match check() {
+            Ok(detail) => Outcome::Passed(detail),
+            Err(error) => Outcome::Failed(format!("{error:#}")),
+        };
+        let took = start.elapsed();
+        eprintln!("    {} ({:.1} s)", cells(&outcome).join(": "), took.as_secs_f32());
+        self.rows.push(Row { section, name, outcome, took });
+    }
+
+    /// Notes what cannot be checked, and why.
+    pub fn impossible(&mut self, section: &'static str, name: impl Into<String>, why: &str) {
+        let name = name.into();
+        if !self.skips(section, &name) {
+            let outcome = Outcome::Impossible(why.to_owned());
+            self.rows.push(Row { section, name, outcome, took: Duration::ZERO });
+        }
+    }
+
+    fn skips(&self, section: &str, name: &str) -> bool {
+        let text = format!("{section}: {name}");
+        self.filter.as_ref().is_some_and(|filter| !text.contains(filter.as_str()))
+    }
+
+    /// The number of checks that failed.
+    pub fn failures(&self) -> usize {
+        self.rows.iter().filter(|row| matches!(row.outcome, Outcome::Failed(_))).count()
+    }
+
+    /// The number of checks.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The results in Markdown.
+    pub fn markdown(&self) -> String {
+        let mut text = String::new();
+        let mut section = "";
+        for row in &self.rows {
+            if row.section != section {
+                section = row.section;
+                // Writing to a string does not fail.
+                let _ = write!(text, "\n## {section}\n\n| check | result | |\n|---|---|---|\n");
+            }
+            let [result, detail] = cells(&row.outcome);
+            let detail = detail.replace('|', "/").replace('\n', " ");
+            let _ = writeln!(text, "| {} | {result} | {detail} |", row.name);
+        }
+        let took: Duration = self.rows.iter().map(|row| row.took).sum();
+        let _ = writeln!(
+            text,
+            "\n{} checks, {} failed, in {} s.",
+            self.len(),
+            self.failures(),
+            took.as_secs()
+        );
+        text
+    }
+}
+
+fn cells(outcome: &Outcome) -> [&str; 2] {
+    match outcome {
+        Outcome::Passed(detail) => ["green", detail],
+        Outcome::Failed(detail) => ["**red**", detail],
+        Outcome::Impossible(why) => ["not possible", why],
+    }
+}
