@@ -80,15 +80,20 @@ async fn listen(args: &[String]) {
     }
 }
 
-/// Sends one packet of each kind: `BOOT`.
+/// Sends one packet of each kind: `UNICAST GROUP`.
 async fn emit(args: &[String]) {
-    let (_addrs, boot) = tool(&args[0]);
     let namespace = Namespace::default();
+    let (_addrs, boot) = tool(&args[1]);
     for what in [Emit::Survey { distance: 9 }, Emit::Response] {
         assert_eq!(boot.emit(&namespace, what).await.unwrap(), 1);
     }
     let error = boot.emit(&namespace, Emit::Request).await.unwrap_err();
     netns::say(format_args!("refused {:?}", error.kind()));
+    let (_addrs, boot) = tool(&args[0]);
+    let mut tap = boot.tap();
+    assert_eq!(boot.emit(&namespace, Emit::Request).await.unwrap(), 1);
+    let answer = tap.next().await.unwrap().unwrap();
+    netns::say(format_args!("answer {} {:?}", answer.verdict, answer.packet.map(|p| p.body)));
     netns::until_killed().await;
 }
 
@@ -243,12 +248,17 @@ fn a_tap_shows_what_passes_also_what_is_refused() {
         let group = "/ip4/228.8.8.8/udp/8822/multicast/eth0";
         let listener = lan.hosts[0].run("listener", group);
         listener.expect("ready", PATIENCE);
-        let emitter = lan.hosts[1].run("emitter", group);
+        let unicast = "/ip4/10.77.0.1/udp/8823";
+        let server = lan.hosts[0].run("node", &format!("{} {unicast} 0", addr(1)));
+        server.expect("all", PATIENCE);
+        let emitter = lan.hosts[1].run("emitter", &format!("{unicast} {group}"));
         assert_eq!(emitter.expect("refused", PATIENCE), "Address");
         let survey = listener.expect("tap", PATIENCE);
         assert_eq!(survey, "not-advertised Some(Survey { distance: 9 })");
         let response = listener.expect("tap", PATIENCE);
-        assert_eq!(response, format!("unasked Some(Response {{ addrs: [{}] }})", addr(1)));
+        let body = format!("Some(Response {{ addrs: [{}] }})", addr(1));
+        assert_eq!(response, format!("unasked {body}"));
+        assert_eq!(emitter.expect("answer", PATIENCE), format!("found {body}"));
     }
 }
 
