@@ -7,7 +7,7 @@ use std::{fs, process::Command};
 const MOST: usize = 600;
 const EXTENSIONS: [&str; 7] = [".rs", ".py", ".ts", ".js", ".swift", ".kt", ".go"];
 /// Written by tools, not by people.
-const GENERATED: [&str; 3] = ["_capnp.rs", ".d.ts", "/generated/"];
+const GENERATED: [&str; 4] = ["_capnp.rs", ".capnp.go", ".d.ts", "/generated/"];
 
 pub fn run() -> Result<()> {
     let files = shell::output(
