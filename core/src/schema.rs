@@ -1,5 +1,5 @@
 //! The Rust generated from `core/schema/*.capnp` by `cargo xtask codegen`.
-#![allow(missing_docs, unreachable_pub, dead_code, clippy::all)]
+#![allow(missing_docs, unreachable_pub, dead_code, clippy::all, clippy::unimplemented)]
 
 #[rustfmt::skip]
 #[path = "../schema/boot_capnp.rs"]
