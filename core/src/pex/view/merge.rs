@@ -1,6 +1,6 @@
 //! What a view believes of what it is told.
 
-use super::{Entry, Gossip, OLDEST_PASSING, Record, View};
+use super::{Entry, Gossip, MAX_ASKED, OLDEST_PASSING, Record, View, newer, rank};
 use rand::{Rng, RngExt, seq::SliceRandom};
 use std::hash::BuildHasher;
 
@@ -27,8 +27,8 @@ pub struct Changes {
 impl<R: Record, H: BuildHasher> View<R, H> {
     /// Takes up what a peer told: its own record (hop 0), and what it knows.
     ///
-    /// Pushed records are looked at only while they are no more than those
-    /// pulled in the same tick, and no more than three times the usual number
+    /// Pushed records are looked at only while they are no more than half
+    /// of those pulled in the same tick, and no more than three times the usual number
     /// of peers call: under a flood nothing that is pushed counts (as in
     /// Brahms).
     pub fn merge(
@@ -48,25 +48,43 @@ impl<R: Record, H: BuildHasher> View<R, H> {
             told.shuffle(rng);
             told.truncate(look);
         } else {
-            self.credit += told.len();
+            self.credit += told.len() / 2;
         }
         for gossip in told {
             self.hear(gossip, false, &mut changes, rng);
         }
-        let keep = match origin {
-            Origin::Pulled => true,
-            Origin::Pushed => !self.flooded(),
-            // Everybody starts from the same few: they are asked, not kept.
-            Origin::Boot => self.entries.len() < 8,
-        };
-        if keep || self.contains(sender.id()) {
-            self.hear(Gossip { record: sender, hop: 0 }, true, &mut changes, rng);
+        let known = self.contains(sender.id());
+        let own = Gossip { record: sender, hop: 0 };
+        match origin {
+            Origin::Pushed if !known => self.called(own),
+            Origin::Boot if !known && self.entries.len() >= 8 => self.asked(own.record.id()),
+            _ => {
+                self.pass(Gossip { hop: 1, ..own.clone() }, rng);
+                self.hear(own, true, &mut changes, rng);
+            }
         }
         changes
     }
 
+    /// A peer that isn't in the view has called. Whether it gets a place is
+    /// seen at the next tick, when it is known how many called.
+    fn called(&mut self, own: Gossip<R>) {
+        let id = own.record.id();
+        self.standby.remove(id);
+        if !self.flooded() && self.waiting.iter().all(|g| g.record.id() != id) {
+            self.waiting.push(Gossip { hop: 1, ..own });
+        }
+    }
+
+    fn asked(&mut self, id: R::Id) {
+        if !self.asked.contains(&id) {
+            self.asked.truncate(MAX_ASKED - 1);
+            self.asked.push(id);
+        }
+    }
+
     /// Whether more than three times the usual number call.
-    fn flooded(&self) -> bool {
+    pub(super) fn flooded(&self) -> bool {
         self.callers.iter().any(|&n| n > 3 * self.params.rounds)
     }
 
@@ -80,6 +98,7 @@ impl<R: Record, H: BuildHasher> View<R, H> {
             return;
         }
         let heard = Gossip { hop: gossip.hop.saturating_add(1), record: gossip.record };
+        self.sampler.train(&heard, self.sampler.slot(id));
         if let Some(at) = self.position(id) {
             newer(&mut self.entries[at].gossip, heard);
         } else {
@@ -89,48 +108,35 @@ impl<R: Record, H: BuildHasher> View<R, H> {
     }
 
     /// Gives a place to a peer that isn't in the view, if the sampler chooses
-    /// it, there is room, or it called. Who gets none, or loses it, is
-    /// remembered in passing.
-    pub(super) fn admit(&mut self, gossip: Gossip<R>, called: bool, rng: &mut impl Rng) {
+    /// it, there is room, or it was met (then it is also remembered in passing).
+    pub(super) fn admit(&mut self, gossip: Gossip<R>, met: bool, rng: &mut impl Rng) {
         let id = gossip.record.id();
+        if self.contains(id) {
+            return;
+        }
+        if met {
+            self.pass(gossip.clone(), rng);
+        }
         let slot = self.sampler.slot(id);
         let holder = self.entries.iter().position(|e| e.sampled && e.slot == slot);
-        let full = self.entries.len() >= self.params.capacity();
-        let mut entry = Entry { gossip, slot, sampled: holder.is_none() };
-        let mut loser = None;
-        match holder {
-            Some(at) => {
-                let other = self.entries[at].gossip.record.id();
-                if self.sampler.rank(id, slot) < self.sampler.rank(other, slot) {
-                    entry.sampled = true;
-                    self.entries[at].sampled = false;
-                    loser = full.then_some(at);
-                } else if full {
-                    loser = if called { self.spare() } else { None };
-                    if loser.is_none() {
-                        return self.pass(entry.gossip, rng);
-                    }
-                }
-            }
-            None if full => {
-                loser = self.spare();
-                if loser.is_none() {
-                    return self.pass(entry.gossip, rng);
-                }
-            }
-            None => {}
-        }
-        if let Some(at) = loser {
+        let wins = holder.is_none_or(|at| {
+            let other = self.entries[at].gossip.record.id();
+            let rank = |id| rank(&self.sampler, &self.asked, id, slot);
+            rank(id) < rank(other)
+        });
+        if self.entries.len() >= self.params.capacity() {
+            let loser = match holder {
+                Some(at) if wins => Some(at),
+                _ if wins || met => self.entries.iter().position(|e| !e.sampled),
+                _ => None,
+            };
+            let Some(at) = loser else { return };
             let lost = self.entries.remove(at).gossip;
             self.pass(lost, rng);
+        } else if let Some(at) = holder.filter(|_| wins) {
+            self.entries[at].sampled = false;
         }
-        self.passing.retain(|g| g.record.id() != id);
-        self.entries.push(entry);
-    }
-
-    /// The spare entry that came first.
-    fn spare(&self) -> Option<usize> {
-        self.entries.iter().position(|e| !e.sampled)
+        self.entries.push(Entry { gossip, slot, sampled: wins });
     }
 
     /// Remembers a peer in passing, in place of a random one if need be.
@@ -146,15 +152,5 @@ impl<R: Record, H: BuildHasher> View<R, H> {
             let at = rng.random_range(0..self.passing.len());
             self.passing[at] = gossip;
         }
-    }
-}
-
-/// Of two records of a peer the one with the higher sequence number counts,
-/// then the lower hop.
-fn newer<R: Record>(known: &mut Gossip<R>, heard: Gossip<R>) {
-    if heard.record.seq() > known.record.seq() {
-        *known = heard;
-    } else if heard.record.seq() == known.record.seq() {
-        known.hop = known.hop.min(heard.hop);
     }
 }

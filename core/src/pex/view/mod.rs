@@ -27,6 +27,12 @@ use std::hash::{BuildHasher, Hash};
 /// The hop at which a record that has no place in the view is forgotten.
 const OLDEST_PASSING: u32 = 30;
 
+/// The ticks during which a node asks more, to hear of all others soon.
+const YOUNG: u32 = 16;
+
+/// The most peers that are remembered because discovery named them.
+const MAX_ASKED: usize = 16;
+
 /// What a view holds about one peer.
 pub trait Record: Clone {
     /// Identifies the peer.
@@ -87,7 +93,7 @@ impl Params {
 
     /// Entries that only the sampler chooses; the rest is for callers.
     fn sampled(&self) -> usize {
-        self.capacity() - (self.capacity() / 10).max(1)
+        self.capacity() - (self.capacity() / 5).max(1)
     }
 }
 
@@ -129,11 +135,18 @@ pub struct View<R: Record, H> {
     params: Params,
     own: R::Id,
     entries: Vec<Entry<R>>,
-    /// What was heard lately of peers that have no place in the view. Telling
-    /// of them lets everybody hear of everybody, which the sampler needs.
+    /// Who was met lately. Telling of them lets everybody hear of everybody,
+    /// which the sampler needs.
     passing: Vec<Gossip<R>>,
+    /// Who called in this tick, and gets a place in the next one.
+    waiting: Vec<Gossip<R>>,
+    /// Who was asked because discovery named it. As everybody may have started
+    /// from the same few, these hold no slot that another could.
+    asked: Vec<R::Id>,
     standby: Standby<R>,
-    sampler: Sampler<H>,
+    sampler: Sampler<R, H>,
+    /// Who is to hold a slot, once it has been reached.
+    rising: Option<Gossip<R>>,
     now: u32,
     /// How many pushed records may still be looked at in this tick.
     credit: usize,
@@ -151,6 +164,9 @@ impl<R: Record, H: BuildHasher> View<R, H> {
             own,
             entries: Vec::new(),
             passing: Vec::new(),
+            waiting: Vec::new(),
+            asked: Vec::new(),
+            rising: None,
             standby: Standby::new(params.max_standby),
             sampler: Sampler::new(hasher, params.sampled(), params.turn),
             now: 0,
@@ -198,6 +214,13 @@ impl<R: Record, H: BuildHasher> View<R, H> {
     pub fn tick(&mut self, rng: &mut impl Rng) -> Plan<R> {
         self.now = self.now.saturating_add(1);
         self.credit = 0;
+        let calm = !self.flooded();
+        let waiting = std::mem::take(&mut self.waiting);
+        if calm {
+            for gossip in waiting.sample(rng, self.params.rounds) {
+                self.admit(gossip.clone(), true, rng);
+            }
+        }
         self.callers = [0, self.callers[0]];
         self.lost = [0, self.lost[0]];
         for entry in &mut self.entries {
@@ -207,13 +230,16 @@ impl<R: Record, H: BuildHasher> View<R, H> {
             gossip.hop = gossip.hop.saturating_add(1);
             gossip.hop <= OLDEST_PASSING
         });
-        if let Some(slot) = self.sampler.tick() {
+        self.rising = self.sampler.tick().and_then(|(slot, next)| {
             self.choose(slot);
-        }
+            next.filter(|g| !self.contains(g.record.id()))
+        });
 
         let mut order: Vec<usize> = (0..self.entries.len()).collect();
         let mut rounds = Vec::with_capacity(self.params.rounds);
-        for _ in 0..self.params.rounds {
+        // Much is to be heard at first, and against a flood of lies.
+        let eager = !calm || self.now <= YOUNG;
+        for _ in 0..self.params.rounds * if eager { 3 } else { 1 } {
             let sampled: Vec<usize> =
                 order.iter().copied().filter(|&i| self.entries[i].sampled).collect();
             let Some(&chosen) = sampled.choose(rng).or_else(|| order.choose(rng)) else { break };
@@ -223,7 +249,8 @@ impl<R: Record, H: BuildHasher> View<R, H> {
         order.sort_by_key(|&i| std::cmp::Reverse(self.entries[i].gossip.hop));
         // Deaths seldom come alone.
         let probes = order.iter().take(self.params.probes + 2 * self.lost[1]);
-        let probes = probes.map(|&i| self.entries[i].gossip.record.clone()).collect();
+        let probes = probes.map(|&i| &self.entries[i].gossip).chain(&self.rising);
+        let probes = probes.map(|g| g.record.clone()).collect();
 
         let split = self.lost[1] * 4 > self.entries.len();
         let small = self.entries.len() * 2 < self.params.capacity();
@@ -250,19 +277,25 @@ impl<R: Record, H: BuildHasher> View<R, H> {
             entry.gossip.hop = entry.gossip.hop.min(1);
         } else if let Some(record) = self.standby.remove(id) {
             self.admit(Gossip { record, hop: 1 }, true, rng);
+        } else if let Some(rising) = self.rising.take_if(|g| g.record.id() == id) {
+            self.asked.retain(|&asked| asked != id);
+            self.admit(Gossip { hop: 1, ..rising }, false, rng);
         }
     }
 
     /// A peer could not be reached: it leaves the view for the standby cache.
     pub fn failed(&mut self, id: R::Id, rng: &mut impl Rng) {
+        self.sampler.forget(id, self.sampler.slot(id));
+        self.passing.retain(|g| g.record.id() != id);
         if let Some(at) = self.position(id) {
             let entry = self.entries.remove(at);
             self.lost[0] += 1;
             self.standby.insert(entry.gossip.record, self.now, rng);
-            self.passing.retain(|g| g.record.id() != id);
             if entry.sampled {
                 self.choose(entry.slot);
             }
+        } else if let Some(rising) = self.rising.take_if(|g| g.record.id() == id) {
+            self.standby.insert(rising.record, self.now, rng);
         } else {
             self.standby.failed(id, self.now, rng);
         }
@@ -296,7 +329,8 @@ impl<R: Record, H: BuildHasher> View<R, H> {
         let mut best: Option<(u64, usize)> = None;
         for (i, entry) in self.entries.iter_mut().enumerate().filter(|(_, e)| e.slot == slot) {
             entry.sampled = false;
-            let rank = self.sampler.rank(entry.gossip.record.id(), slot);
+            let id = entry.gossip.record.id();
+            let rank = rank(&self.sampler, &self.asked, id, slot);
             if best.is_none_or(|(least, _)| rank < least) {
                 best = Some((rank, i));
             }
@@ -304,5 +338,25 @@ impl<R: Record, H: BuildHasher> View<R, H> {
         if let Some(entry) = best.and_then(|(_, i)| self.entries.get_mut(i)) {
             entry.sampled = true;
         }
+    }
+}
+
+/// Where a peer stands in a slot: who was only asked is last.
+fn rank<R: Record, H: BuildHasher>(
+    sampler: &Sampler<R, H>,
+    asked: &[R::Id],
+    id: R::Id,
+    slot: u8,
+) -> u64 {
+    if asked.contains(&id) { u64::MAX } else { sampler.rank(id, slot) }
+}
+
+/// Of two records of a peer the one with the higher sequence number counts,
+/// then the lower hop.
+fn newer<R: Record>(known: &mut Gossip<R>, heard: Gossip<R>) {
+    if heard.record.seq() > known.record.seq() {
+        *known = heard;
+    } else if heard.record.seq() == known.record.seq() {
+        known.hop = known.hop.min(heard.hop);
     }
 }
