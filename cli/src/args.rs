@@ -8,6 +8,7 @@ mod query;
 pub use node::NodeArgs;
 pub use query::QueryArgs;
 
+use casm::Multiaddr;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use std::{path::PathBuf, time::Duration};
 
@@ -136,7 +137,11 @@ pub struct RunArgs {
 /// `casm ls`.
 #[derive(Args, Debug)]
 pub struct LsArgs {
-    /// How long to look for peers before the view is printed
+    /// Ask this member for its view, and no other
+    #[arg(long, value_name = "MADDR", value_parser = parse::peer)]
+    pub peer: Option<Multiaddr>,
+    /// How long to look for peers before the view is printed, or to wait for
+    /// the one that is asked
     #[arg(long, value_name = "D", default_value = "5s", value_parser = parse::duration)]
     pub wait: Duration,
     /// What to print of the view.

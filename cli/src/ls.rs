@@ -4,30 +4,40 @@ use crate::{
     args::LsArgs, failure::Failure, interrupt::Interrupt, json::Line, output::Output, run::leave,
     telemetry,
 };
-use casm::{Node, Record};
+use casm::{Error, ErrorKind, Multiaddr, Node, Query, Record, Result, boot::BootAddr};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::time::Duration;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
-/// Joins as an observer, looks for a while, and prints the view.
+/// Prints the view that this program comes to as an observer, or that of one
+/// member.
 pub async fn ls(args: &LsArgs) -> Result<(), Failure> {
     let output = Output::new(args.output.json);
     let query = args.query.query()?;
     let mut interrupt = Interrupt::listen()?;
-    let node = Node::start(args.node.observer()?).await?;
+    let mut config = args.node.observer()?;
+    if args.peer.is_some() {
+        // One peer is asked, and no other is to be found.
+        config.boot = vec![BootAddr::None];
+    }
+    let node = Node::start(config).await?;
     if let Some(addr) = args.node.metrics {
         telemetry::serve(&node, addr).await?;
     }
-    tokio::select! {
-        () = sleep(args.wait) => (),
-        () = show_progress(&node, output.is_terminal()) => (),
-        () = interrupt.wait() => (),
-    }
-    let view = node.view();
-    let records: Vec<Record> = view.iter(query).collect();
+    let look = async {
+        match &args.peer {
+            Some(peer) => ask(&node, peer, query, args.wait).await,
+            None => Ok(look(&node, query, args.wait, output).await),
+        }
+    };
+    let records = tokio::select! {
+        records = look => records,
+        () = interrupt.wait() => Err(Error::new(ErrorKind::Cancelled, "interrupted")),
+    };
+    let alone = args.peer.is_none() && node.view().is_empty();
     leave(&node).await;
-    output.line(&Line::view(&records))?;
-    if view.is_empty() && !output.is_json() {
+    output.line(&Line::view(&records?))?;
+    if alone && !output.is_json() {
         eprintln!(
             "casm: nobody was seen in {}: is a node running in the namespace `{}`? Wait longer \
              with --wait, name a peer with --boot, or see `casm doctor`",
@@ -36,6 +46,33 @@ pub async fn ls(args: &LsArgs) -> Result<(), Failure> {
         );
     }
     Ok(())
+}
+
+/// Looks for peers for a while. What of the view is asked for then.
+async fn look(node: &Node, query: Query, wait: Duration, output: Output) -> Vec<Record> {
+    tokio::select! {
+        () = sleep(wait) => (),
+        () = show_progress(node, output.is_terminal()) => (),
+    }
+    node.view().iter(query).collect()
+}
+
+/// Asks one member for what of its view is asked for.
+async fn ask(node: &Node, peer: &Multiaddr, query: Query, wait: Duration) -> Result<Vec<Record>> {
+    let ask = async {
+        let id = node.connect_addr(peer.clone()).await?;
+        let mut found = node.view_of(id).await?.iter(query);
+        let mut records = Vec::new();
+        while let Some(record) = found.next().await {
+            records.push(record?);
+        }
+        Ok(records)
+    };
+    let wait = timeout(wait, ask).await;
+    wait.unwrap_or_else(|_| {
+        let message = format!("{peer} did not answer in time; wait longer with --wait");
+        Err(Error::new(ErrorKind::Timeout, message))
+    })
 }
 
 /// Counts the peers on a terminal. Never ends.

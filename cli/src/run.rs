@@ -3,8 +3,8 @@
 use crate::{
     args::RunArgs, failure::Failure, interrupt::Interrupt, json::Line, output::Output, telemetry,
 };
-use casm::{Node, cluster::Query};
-use std::{io::Read, time::Duration};
+use casm::{Event, Node, Query};
+use std::{collections::HashMap, io::Read, time::Duration};
 use tokio::{
     sync::oneshot,
     time::{MissedTickBehavior, interval, timeout},
@@ -51,10 +51,10 @@ async fn report(node: &Node, pace: Option<Duration>, output: Output) -> Result<(
     let mut events = node.events();
     // Events from before the subscription are told from the state they led to.
     output.line(&Line::listening(&node.id(), &node.addrs()))?;
-    let mut told = Vec::new();
+    let mut told = HashMap::new();
     for record in node.view().iter(Query::all()) {
         output.line(&Line::PeerJoined { record: (&record).into() })?;
-        told.push(record);
+        told.insert(record.peer(), record);
     }
     let mut ticks = interval(pace.unwrap_or(Duration::MAX));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -62,7 +62,12 @@ async fn report(node: &Node, pace: Option<Duration>, output: Output) -> Result<(
         tokio::select! {
             event = events.next() => {
                 let event = event?;
-                let repeated = matches!(&event, casm::Event::PeerJoined { record } if told.contains(record));
+                let repeated = match &event {
+                    Event::PeerJoined { record } => {
+                        told.remove(&record.peer()).is_some_and(|known| known == *record)
+                    }
+                    _ => false,
+                };
                 if let Some(line) = Line::of(&event).filter(|_| !repeated) {
                     output.line(&line)?;
                 }

@@ -11,7 +11,7 @@ use std::{collections::BTreeSet, time::Instant};
 fn ls(boot: &str, query: &[&str], wanted: usize) -> Vec<Value> {
     let end = Instant::now() + PATIENCE;
     loop {
-        let mut args = vec!["ls", "--json", "--ns", "test", "--wait", "2s", "--boot", boot];
+        let mut args = vec!["ls", "--json", "--ns", "test", "--wait", "1s", "--boot", boot];
         args.extend(["--listen", "/ip4/127.0.0.1/tcp/0"]);
         args.extend(query);
         let output = finish(&args);
@@ -78,6 +78,22 @@ fn an_observer_sees_the_others_and_is_not_seen() {
     let server = all[0]["server"].as_str().unwrap();
     assert_eq!(ls(&boot, &["--match", &format!("server:{server}")], 1)[0]["server"], server);
 
+    // One member answers the same over RPC.
+    let ask = |query: &[&str]| {
+        let args = ["ls", "--json", "--ns", "test", "--peer", &boot, "--wait", "30s"];
+        let listen = ["--listen", "/ip4/127.0.0.1/tcp/0"];
+        let output = finish(&[&args[..], &listen, query].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+        json_lines(&output).remove(0)["records"].as_array().unwrap().clone()
+    };
+    assert_eq!(hosts(&ask(&["--from", "host:a"])), ["a", "ab", "c"]);
+    assert_eq!(hosts(&ask(&["--from", "host:c", "--reverse", "--limit", "2"])), ["c", "ab"]);
+    assert_eq!(hosts(&ask(&["--match", "host:a", "--prefix"])), ["a", "ab"]);
+    assert_eq!(
+        ask(&["--match", "meta:n=2"])[0]["meta"],
+        serde_json::json!({"role": "worker", "n": "2"})
+    );
+
     // None of the observers was ever seen by a member.
     for node in [&mut a, &mut b, &mut c] {
         for line in node.seen() {
@@ -86,6 +102,42 @@ fn an_observer_sees_the_others_and_is_not_seen() {
             }
         }
     }
+}
+
+#[test]
+fn a_member_that_does_not_answer_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let silent = format!("/ip4/127.0.0.1/tcp/{port}");
+    let output = finish(&[
+        "ls",
+        "--ns",
+        "test",
+        "--peer",
+        &silent,
+        "--wait",
+        "300ms",
+        "--listen",
+        "/ip4/127.0.0.1/tcp/0",
+    ]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains(&silent) && stderr(&output).contains("--wait"));
+    drop(taken);
+    let args = [
+        "ls",
+        "--ns",
+        "test",
+        "--peer",
+        &silent,
+        "--wait",
+        "30s",
+        "--json",
+        "--listen",
+        "/ip4/127.0.0.1/tcp/0",
+    ];
+    let output = finish(&args);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(json_lines(&output)[0]["kind"], "Unreachable", "{}", stderr(&output));
 }
 
 #[test]

@@ -46,6 +46,13 @@ pub fn listen(text: &str) -> Result<Multiaddr, String> {
     })
 }
 
+/// The address of a peer.
+pub fn peer(text: &str) -> Result<Multiaddr, String> {
+    let hint = "write one such as /ip4/10.0.0.1/tcp/4001/p2p/PEER";
+    let addr: Multiaddr = text.parse().map_err(|e| format!("{e}; {hint}"))?;
+    if addr.is_empty() { Err(hint.into()) } else { Ok(addr) }
+}
+
 /// How many, at least one.
 pub fn count(text: &str) -> Result<usize, String> {
     match text.parse() {
@@ -68,6 +75,7 @@ mod tests {
             (meta("role").unwrap_err(), "role=worker"),
             (meta("=x").unwrap_err(), "role=worker"),
             (listen("10.0.0.1:80").unwrap_err(), "/ip4/0.0.0.0/tcp/4001"),
+            (peer("10.0.0.1:80").unwrap_err(), "/p2p/PEER"),
             (count("0").unwrap_err(), "1 or more"),
         ] {
             assert!(refusal.contains(hint), "{refusal}");
