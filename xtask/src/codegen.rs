@@ -12,29 +12,43 @@ pub struct Args {
     check: bool,
 }
 
-const SCHEMAS: [&str; 3] = ["boot", "cluster", "pex"];
+/// Schemas of one folder, and the module in which their code lies.
+struct Folder {
+    path: &'static str,
+    schemas: &'static [&'static str],
+    module: &'static [&'static str],
+}
+
+const FOLDERS: [Folder; 2] = [
+    Folder { path: "core/schema", schemas: &["boot", "cluster", "pex"], module: &["schema"] },
+    Folder { path: "core/examples/capability", schemas: &["counter"], module: &[] },
+];
 
 pub fn run(args: &Args) -> Result<()> {
     ensure_capnp()?;
-    let schema_dir = shell::workspace().join("core/schema");
     let out = std::env::temp_dir().join(format!("casm-codegen-{}", std::process::id()));
-    std::fs::create_dir_all(&out)?;
-    let result = generate(&schema_dir, &out).and_then(|()| install(&out, &schema_dir, args.check));
+    let result = FOLDERS.iter().try_for_each(|folder| {
+        std::fs::create_dir_all(&out)?;
+        let schema_dir = shell::workspace().join(folder.path);
+        generate(folder, &schema_dir, &out)?;
+        install(folder, &out, &schema_dir, args.check)
+    });
     std::fs::remove_dir_all(&out)?;
     result
 }
 
-fn generate(schema_dir: &Path, out: &Path) -> Result<()> {
+fn generate(folder: &Folder, schema_dir: &Path, out: &Path) -> Result<()> {
+    let module = folder.module.iter().map(|&name| name.into()).collect();
     let mut command = capnpc::CompilerCommand::new();
-    command.src_prefix(schema_dir).output_path(out).default_parent_module(vec!["schema".into()]);
-    for name in SCHEMAS {
+    command.src_prefix(schema_dir).output_path(out).default_parent_module(module);
+    for name in folder.schemas {
         command.file(schema_dir.join(format!("{name}.capnp")));
     }
     command.run().context("the Cap'n Proto compiler refused a schema")
 }
 
-fn install(out: &Path, schema_dir: &Path, check: bool) -> Result<()> {
-    for name in SCHEMAS {
+fn install(folder: &Folder, out: &Path, schema_dir: &Path, check: bool) -> Result<()> {
+    for name in folder.schemas {
         let file = format!("{name}_capnp.rs");
         let new = std::fs::read_to_string(out.join(&file))?;
         let target = schema_dir.join(&file);
@@ -50,8 +64,9 @@ fn install(out: &Path, schema_dir: &Path, check: bool) -> Result<()> {
         }
     }
     println!(
-        "codegen: {} schemas {}",
-        SCHEMAS.len(),
+        "codegen: {}: {} schemas {}",
+        folder.path,
+        folder.schemas.len(),
         if check { "are up to date" } else { "written" }
     );
     Ok(())
