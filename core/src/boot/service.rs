@@ -5,7 +5,6 @@ use super::{
     crawl::{ask_once, crawl},
     desk::Desk,
     finding, fixed,
-    packet::Body,
     race::race,
     responder::Responder,
     start::{Source, Starting, Way},

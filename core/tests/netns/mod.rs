@@ -109,8 +109,14 @@ impl Host {
     }
 
     /// Writes a line to the role's standard input.
+    pub fn write(&mut self, line: impl std::fmt::Display) {
+        let stdin = self.child.stdin.as_mut().expect("piped");
+        writeln!(stdin, "{line}").expect("the role reads");
+    }
+
+    /// Writes an empty line: a role that waits goes on.
     pub fn tell(&mut self) {
-        self.child.stdin.as_mut().expect("piped").write_all(b"\n").expect("the role reads");
+        self.write("");
     }
 
     /// Kills the process without warning.
