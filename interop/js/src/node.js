@@ -16,6 +16,7 @@ import { Table, recordFields } from './table.js'
 
 const MAX_MESSAGE = 1 << 20
 const LEAVE_TTL_MS = 1
+const RECONNECT_MS = 3000
 
 /** The bytes of the source's id, then the eight of the sequence number. */
 export function messageId ({ from, sequenceNumber }) {
@@ -31,6 +32,7 @@ export class Node {
   #table = new Table()
   #emit
   #timers = []
+  #anchors = new Set()
   #next
 
   constructor (libp2p, options, emit) {
@@ -101,8 +103,11 @@ export class Node {
     pubsub.addEventListener('message', ({ detail }) => {
       if (detail.from.equals(this.libp2p.peerId)) this.#validate(detail)
     })
-    pubsub.addEventListener('subscription-change', () => this.#beat())
-    this.#timers.push(setInterval(() => this.#expire(), 50))
+    // A peer may subscribe before there is a stream to it: both are occasions.
+    for (const event of ['subscription-change', 'gossipsub:graft']) {
+      pubsub.addEventListener(event, () => this.#beat())
+    }
+    this.#timers.push(setInterval(() => this.#expire(), 50), setInterval(() => this.#reconnect(), RECONNECT_MS))
     this.#emit('listening', { peer: this.id, addrs: this.addrs })
     this.#beat()
   }
@@ -151,9 +156,20 @@ export class Node {
     this.#beat()
   }
 
+  /** Dials, and dials again whenever the connection is lost: there is no discovery here. */
   async connect (addr) {
+    this.#anchors.add(addr)
     const connection = await this.libp2p.dial(multiaddr(addr))
     return connection.remotePeer.toString()
+  }
+
+  #reconnect () {
+    const connected = new Set(this.libp2p.getPeers().map(String))
+    for (const addr of this.#anchors) {
+      if (connected.has(addr.split('/p2p/').at(-1))) continue
+      // It fails for as long as the other is away.
+      this.libp2p.dial(multiaddr(addr), { signal: AbortSignal.timeout(3000) }).catch(() => {})
+    }
   }
 
   ping (peer) { return this.libp2p.services.ping.ping(peerIdFromString(peer)) }

@@ -26,6 +26,7 @@ from multiaddr import Multiaddr
 from .heartbeat import LEAVE_TTL_MS, Heartbeat, Record, Table
 
 MAX_MESSAGE = 1 << 20
+RECONNECT = 3  # seconds
 
 
 @dataclass
@@ -48,6 +49,7 @@ class Node:
         self._emit = emit
         self._table = Table()
         self._beat = trio.Event()
+        self._anchors: set[str] = set()
         key = create_new_key_pair()
         transports = {
             NOISE: lambda: NoiseTransport(key, noise_privkey=create_noise_key_pair().private_key),
@@ -96,6 +98,7 @@ class Node:
                 nursery.start_soon(self._receive, subscription)
                 nursery.start_soon(self._expire)
                 nursery.start_soon(self._watch)
+                nursery.start_soon(self._reconnect)
                 if not self.options.observer:
                     nursery.start_soon(self._heartbeats)
                 await serve(nursery)
@@ -146,6 +149,16 @@ class Node:
             hearers = subscribed
             await trio.sleep(0.2)
 
+    async def _reconnect(self) -> None:
+        while True:
+            await trio.sleep(RECONNECT)
+            connected = {peer.to_base58() for peer in self.host.get_connected_peers()}
+            for addr in list(self._anchors):
+                if addr.rsplit("/", 1)[1] not in connected:
+                    # It fails for as long as the other is away.
+                    with trio.move_on_after(RECONNECT), contextlib.suppress(BaseLibp2pError):
+                        await self.connect(addr)
+
     async def _heartbeats(self) -> None:
         while True:
             self._beat = trio.Event()
@@ -170,7 +183,9 @@ class Node:
         self._beat.set()
 
     async def connect(self, addr: str) -> str:
-        """Dials a multiaddr that ends in `/p2p/<id>`."""
+        """Dials a multiaddr that ends in `/p2p/<id>`, and again whenever the
+        connection is lost: there is no discovery here."""
+        self._anchors.add(addr)
         info = info_from_p2p_addr(Multiaddr(addr))
         await self.host.connect(info)
         return info.peer_id.to_base58()

@@ -27,7 +27,10 @@ pub fn check(report: &mut Report, programs: &Programs, stacks: &[Stack]) {
                     Some("") => {}
                     Some(why) => report.impossible(SECTION, name, why),
                     None => {
-                        report.check(SECTION, name, || pair(programs, dialer, listener, transport));
+                        let defect = defect(dialer, listener, transport);
+                        report.check_known(SECTION, name, defect, || {
+                            pair(programs, dialer, listener, transport)
+                        });
                     }
                 }
             }
@@ -49,6 +52,16 @@ fn obstacle(dialer: Stack, listener: Stack, transport: Transport) -> Option<&'st
     }
     // Which security two of ours choose is for the unit tests.
     (dialer == listener && (dialer != Stack::Rust || transport == Transport::TcpTls)).then_some("")
+}
+
+/// A known reason why two others don't understand each other.
+fn defect(dialer: Stack, listener: Stack, transport: Transport) -> Option<&'static str> {
+    let js_and_py = matches!((dialer, listener), (Stack::Js, Stack::Py) | (Stack::Py, Stack::Js));
+    (js_and_py && transport == Transport::TcpTls).then_some(
+        "@libp2p/tls 3.1.10 takes the first extension of a certificate for libp2p's (\
+         `verifyPeerCertificate` reads `extensions[0]`); py-libp2p's certificates have two others \
+         before it, which the TLS specification of libp2p allows",
+    )
 }
 
 fn pair(

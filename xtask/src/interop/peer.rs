@@ -191,11 +191,14 @@ impl Peer {
         Ok(())
     }
 
-    /// Ends it cleanly, as an interrupt does.
+    /// Ends it cleanly: `casm` by an interrupt, the others by the end of their
+    /// input.
     pub fn leave(&mut self) -> Result<()> {
+        if self.stack == Stack::Rust {
+            let pid = self.child.id().to_string();
+            crate::shell::output(Command::new("kill").args(["-INT", &pid]))?;
+        }
         self.stdin = None;
-        let pid = self.child.id().to_string();
-        crate::shell::output(Command::new("kill").args(["-INT", &pid]))?;
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait()? {

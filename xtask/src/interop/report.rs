@@ -11,6 +11,8 @@ use std::{
 enum Outcome {
     Passed(String),
     Failed(String),
+    /// It fails for a reason that lies with the others.
+    Theirs(String),
     /// It cannot be done, for this reason.
     Impossible(String),
 }
@@ -44,6 +46,18 @@ impl Report {
         name: impl Into<String>,
         check: impl FnOnce() -> Result<String>,
     ) {
+        self.check_known(section, name, None, check);
+    }
+
+    /// The same for a check whose failure has a known reason that lies with the
+    /// others, if there is one. Should it pass, it is green.
+    pub fn check_known(
+        &mut self,
+        section: &'static str,
+        name: impl Into<String>,
+        defect: Option<&str>,
+        check: impl FnOnce() -> Result<String>,
+    ) {
         let name = name.into();
         if self.skips(section, &name) {
             return;
@@ -52,7 +66,10 @@ impl Report {
         let start = Instant::now();
         let outcome = match check() {
             Ok(detail) => Outcome::Passed(detail),
-            Err(error) => Outcome::Failed(format!("{error:#}")),
+            Err(error) => match defect {
+                Some(why) => Outcome::Theirs(format!("{error:#}: {why}")),
+                None => Outcome::Failed(format!("{error:#}")),
+            },
         };
         let took = start.elapsed();
         eprintln!("    {} ({:.1} s)", cells(&outcome).join(": "), took.as_secs_f32());
@@ -113,6 +130,7 @@ fn cells(outcome: &Outcome) -> [&str; 2] {
     match outcome {
         Outcome::Passed(detail) => ["green", detail],
         Outcome::Failed(detail) => ["**red**", detail],
+        Outcome::Theirs(detail) => ["red, not ours", detail],
         Outcome::Impossible(why) => ["not possible", why],
     }
 }
