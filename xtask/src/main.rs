@@ -7,6 +7,7 @@ mod deny;
 mod fuzz;
 mod interop;
 mod lines;
+mod python;
 mod sancov;
 mod shell;
 mod test;

@@ -1,6 +1,6 @@
 //! Every test, by one command.
 
-use crate::{fuzz, shell};
+use crate::{fuzz, python, shell};
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 use std::path::Path;
@@ -19,6 +19,8 @@ pub struct Args {
 enum Suite {
     /// The library.
     Core,
+    /// What the bindings share.
+    Bindings,
     /// The program `casm`.
     Cli,
     /// The simulator.
@@ -27,6 +29,8 @@ enum Suite {
     Xtask,
     /// The fuzz targets, for a short time.
     Fuzz,
+    /// The Python package.
+    Python,
 }
 
 impl Suite {
@@ -34,10 +38,11 @@ impl Suite {
     fn package(self) -> Option<&'static str> {
         match self {
             Self::Core => Some("casm-p2p"),
+            Self::Bindings => Some("casm-bindings"),
             Self::Cli => Some("casm-cli"),
             Self::Sim => Some("casm-sim"),
             Self::Xtask => Some("xtask"),
-            Self::Fuzz => None,
+            Self::Fuzz | Self::Python => None,
         }
     }
 }
@@ -62,6 +67,9 @@ pub fn run(args: &Args) -> Result<()> {
     }
     if everything || args.suites.contains(&Suite::Fuzz) {
         failed.extend(fuzz::run(&fuzz::Args::all(args.fuzz_seconds)).err());
+    }
+    if everything || args.suites.contains(&Suite::Python) {
+        failed.extend(python::test(everything).err());
     }
     if failed.is_empty() {
         return Ok(());

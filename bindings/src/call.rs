@@ -1,0 +1,122 @@
+//! Futures as blocking calls, and as calls with a callback.
+
+use crate::{Dispatcher, Error, ErrorKind, Result, runtime};
+use futures::FutureExt;
+use std::{
+    any::Any,
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    time::Duration,
+};
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// How often a blocking call asks whether it is to be interrupted.
+pub const CHECK_EVERY: Duration = Duration::from_millis(50);
+
+/// Runs a future to its end on the calling thread.
+///
+/// `what` names the call in errors. `check` is called every [`CHECK_EVERY`];
+/// its error ends the call.
+///
+/// # Errors
+/// The future's; `Timeout`; what `check` gives; `Internal` if something
+/// panicked.
+pub fn block<T, E: From<Error>>(
+    what: &str,
+    future: impl Future<Output = Result<T>>,
+    timeout: Option<Duration>,
+    mut check: impl FnMut() -> Result<(), E>,
+) -> Result<T, E> {
+    let runtime = runtime::handle()?;
+    let waiting = async {
+        let mut future = pin!(future);
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        loop {
+            let now = Instant::now();
+            let pause = deadline.map_or(CHECK_EVERY, |at| CHECK_EVERY.min(at - now));
+            tokio::select! {
+                biased;
+                result = &mut future => return result.map_err(E::from),
+                () = tokio::time::sleep(pause) => {}
+            }
+            check()?;
+            if deadline.is_some_and(|at| at <= Instant::now()) {
+                return Err(timed_out(what, timeout).into());
+            }
+        }
+    };
+    catch_unwind(AssertUnwindSafe(|| runtime.block_on(waiting)))
+        .unwrap_or_else(|panic| Err(panicked(what, &*panic).into()))
+}
+
+/// Runs a call that doesn't wait, and makes an error of a panic.
+///
+/// # Errors
+/// The call's; `Internal` if it panicked.
+pub fn guard<T>(what: &str, call: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| Err(panicked(what, &*panic)))
+}
+
+/// A call that goes on in the background.
+#[derive(Clone, Debug)]
+pub struct Pending(CancellationToken);
+
+impl Pending {
+    /// Ends the call with `Cancelled`, unless it has ended already.
+    pub fn cancel(&self) {
+        self.0.cancel();
+    }
+}
+
+/// Runs a future in the background, and tells its result to `done` on the
+/// dispatcher's thread.
+///
+/// # Errors
+/// `Io` if the runtime cannot be started; then `done` is not called.
+pub fn spawn<T: Send + 'static>(
+    what: &'static str,
+    dispatcher: &Dispatcher,
+    future: impl Future<Output = Result<T>> + Send + 'static,
+    timeout: Option<Duration>,
+    done: impl FnOnce(Result<T>) + Send + 'static,
+) -> Result<Pending> {
+    let cancel = CancellationToken::new();
+    let (cancelled, dispatcher) = (cancel.clone(), dispatcher.clone());
+    runtime::handle()?.spawn(async move {
+        let limit = async {
+            match timeout {
+                Some(timeout) => tokio::time::sleep(timeout).await,
+                None => std::future::pending().await,
+            }
+        };
+        let result = tokio::select! {
+            biased;
+            () = cancelled.cancelled() => {
+                Err(Error::new(ErrorKind::Cancelled, format!("{what} was cancelled")))
+            }
+            result = AssertUnwindSafe(future).catch_unwind() => {
+                result.unwrap_or_else(|panic| Err(panicked(what, &*panic)))
+            }
+            () = limit => Err(timed_out(what, timeout)),
+        };
+        dispatcher.submit(Box::new(move || done(result)));
+    });
+    Ok(Pending(cancel))
+}
+
+/// Cancels what waits for it when it is dropped.
+pub(crate) type CancelOnDrop = DropGuard;
+
+fn timed_out(what: &str, timeout: Option<Duration>) -> Error {
+    let message = format!("{what}: not done within {:?}", timeout.unwrap_or_default());
+    Error::new(ErrorKind::Timeout, message)
+}
+
+fn panicked(what: &str, panic: &(dyn Any + Send)) -> Error {
+    let text = (panic.downcast_ref::<&str>().copied())
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message");
+    Error::new(ErrorKind::Internal, format!("{what} panicked: {text}; please report it"))
+}

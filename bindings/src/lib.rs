@@ -1,0 +1,43 @@
+//! What the bindings to other languages share, so that each of them only
+//! translates types.
+//!
+//! - `runtime`: one tokio runtime per process, made when it is first needed,
+//!   and made anew in a forked child
+//! - `call`: a future as a blocking call that can be interrupted, or as a call
+//!   with a callback that can be cancelled
+//! - `dispatcher`: the one thread per node on which callbacks run
+//! - `source`, `stream`, `subscription`: what streams, pulled or pushed
+//! - `node`, `options`, `query`: the node, from plain values
+//! - `bench`: synthetic data for measurements
+//! - `log`: log records, handed to the language's own logging
+//!
+//! Nothing is started and nothing is installed before a call asks for it.
+
+mod bench;
+mod call;
+mod dispatcher;
+mod log;
+mod node;
+mod options;
+mod query;
+mod runtime;
+mod source;
+mod stream;
+mod subscription;
+
+pub use bench::{bench_events, bench_view};
+pub use call::{CHECK_EVERY, Pending, block, guard, spawn};
+pub use casm::{
+    Error, ErrorKind, Event, Keypair, LeaveReason, Multiaddr, PeerId, PeerInfo, Record, Result,
+    boot::Found,
+    cluster::{Change, Field, Index, Query, View},
+    identity::{load_key, save_key},
+};
+pub use dispatcher::{Dispatcher, Driver, Job};
+pub use log::{LogLevel, LogRecord, forward_logs};
+pub use node::{Node, at_exit};
+pub use options::{Options, duration, generate_key, peer_id};
+pub use query::QuerySpec;
+pub use source::{Changes, Events, Peers, Source, Synthetic};
+pub use stream::Stream;
+pub use subscription::{Batch, Listener, Monitor, Subscription, subscribe};

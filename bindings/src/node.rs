@@ -1,0 +1,356 @@
+//! The node, as the bindings see it.
+
+use crate::{
+    Dispatcher, Error, ErrorKind, Event, Listener, Options, PeerInfo, Query, Result, Stream,
+    Subscription, View,
+    options::{Destination, destination},
+    runtime,
+    source::{Changes, Events, Peers},
+    subscription::subscribe,
+};
+use casm::{
+    Namespace,
+    boot::{Discovery, FindOptions},
+};
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+use tokio_util::sync::CancellationToken;
+
+/// A node. Clones share it; it closes with the last of them, or when it is
+/// told to.
+///
+/// What waits is a future for [`block`](crate::block) or
+/// [`spawn`](crate::spawn). After a close, calls give `Closed`, and so do those
+/// in a forked child, which has none of the node's threads.
+#[derive(Clone)]
+pub struct Node(Arc<Inner>);
+
+struct Inner {
+    pid: u32,
+    id: String,
+    namespace: String,
+    open: Mutex<Option<Open>>,
+    closed: CancellationToken,
+}
+
+/// What there is until the node is closed.
+#[derive(Clone)]
+struct Open {
+    node: casm::Node,
+    dispatcher: Dispatcher,
+}
+
+/// The nodes of a process, for its end.
+#[derive(Default)]
+pub(crate) struct Registry(Mutex<Vec<Weak<Inner>>>);
+
+impl Node {
+    /// Starts a node, whose callbacks are to run on this dispatcher.
+    ///
+    /// # Errors
+    /// As [`casm::Node::start`].
+    pub async fn start(options: Options, dispatcher: Dispatcher) -> Result<Self> {
+        // On a thread of the runtime: in a forked child, the caller's has the
+        // random generators of the parent.
+        let starting = runtime::handle()?.spawn(options.builder()?.start());
+        let node = starting.await.map_err(|e| {
+            Error::new(ErrorKind::Internal, format!("starting a node panicked: {e}"))
+        })??;
+        let inner = Arc::new(Inner {
+            pid: std::process::id(),
+            id: node.id().to_base58(),
+            namespace: node.namespace().to_string(),
+            open: Mutex::new(Some(Open { node, dispatcher })),
+            closed: CancellationToken::new(),
+        });
+        let mut nodes = lock(&runtime::process().nodes.0);
+        nodes.retain(|node| node.strong_count() > 0);
+        nodes.push(Arc::downgrade(&inner));
+        Ok(Self(inner))
+    }
+
+    /// The node's peer id. Also of a closed node.
+    pub fn id(&self) -> &str {
+        &self.0.id
+    }
+
+    /// The cluster's name. Also of a closed node.
+    pub fn namespace(&self) -> &str {
+        &self.0.namespace
+    }
+
+    /// Whether it is closed, or closing, or belongs to the parent of this
+    /// process.
+    pub fn is_closed(&self) -> bool {
+        self.0.closed.is_cancelled() || self.0.is_foreign()
+    }
+
+    /// The thread of the node's callbacks; none of a closed node.
+    pub fn dispatcher(&self) -> Option<Dispatcher> {
+        self.open().ok().map(|open| open.dispatcher)
+    }
+
+    /// The addresses at which it can be reached, each with its `/p2p/<id>`.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub fn addrs(&self) -> Result<Vec<String>> {
+        Ok(self.open()?.node.addrs().iter().map(ToString::to_string).collect())
+    }
+
+    /// Its id, and its addresses without the final `/p2p/<id>`.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub fn info(&self) -> Result<PeerInfo> {
+        Ok(self.open()?.node.info())
+    }
+
+    /// The cluster as this node sees it now.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub fn view(&self) -> Result<View> {
+        Ok(self.open()?.node.view())
+    }
+
+    /// Waits until the view holds so many records; the own one counts.
+    pub fn wait_for(&self, n: usize) -> impl Future<Output = Result<View>> + Send + use<> {
+        self.run(move |node| async move { node.wait_for(n).await })
+    }
+
+    /// Changes what others may know of this node, and tells them.
+    pub fn set_meta(
+        &self,
+        meta: BTreeMap<String, String>,
+    ) -> impl Future<Output = Result<()>> + Send + use<> {
+        self.run(|node| async move { node.set_meta(meta).await })
+    }
+
+    /// Changes the host name that others read, and tells them.
+    pub fn set_host(&self, host: String) -> impl Future<Output = Result<()>> + Send + use<> {
+        self.run(|node| async move { node.set_host(host).await })
+    }
+
+    /// Changes how long others keep this node's record, and tells them.
+    pub fn set_ttl(&self, ttl: Duration) -> impl Future<Output = Result<()>> + Send + use<> {
+        self.run(move |node| async move { node.set_ttl(ttl).await })
+    }
+
+    /// Connects to a peer, and says who it is: to whoever answers at one
+    /// address, to addresses that end in `/p2p/<id>`, or to an id and its
+    /// addresses.
+    pub fn connect(
+        &self,
+        addrs: Vec<String>,
+    ) -> impl Future<Output = Result<String>> + Send + use<> {
+        self.run(|node| async move {
+            let peer = match destination(&addrs)? {
+                Destination::Peer(peer) => {
+                    node.connect(&peer).await?;
+                    peer.id
+                }
+                Destination::Addr(addr) => node.connect_addr(addr).await?,
+            };
+            Ok(peer.to_base58())
+        })
+    }
+
+    /// The ids of the peers that are connected now, in their order.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub fn connected(&self) -> Result<Vec<String>> {
+        Ok(self.open()?.node.connected().iter().map(|peer| peer.to_base58()).collect())
+    }
+
+    /// The node's counters, in the OpenMetrics text format.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub fn metrics(&self) -> Result<String> {
+        Ok(self.open()?.node.metrics().encode())
+    }
+
+    /// What happens from now on, to pull.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub fn events(&self) -> Result<Stream<Events>> {
+        Ok(Stream::new(Events(self.open()?.node.events()), CancellationToken::new()))
+    }
+
+    /// Calls a listener with what happens from now on.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub fn on_event(&self, listener: impl Listener<Event>) -> Result<Subscription> {
+        let open = self.open()?;
+        let events = Events(open.node.events());
+        subscribe(&open.dispatcher, events, CancellationToken::new(), listener)
+    }
+
+    /// Follows a query, to pull.
+    ///
+    /// # Errors
+    /// `Closed`; `Invalid` if the query's ends are of different fields.
+    pub fn subscribe(&self, query: Query) -> Result<Stream<Changes>> {
+        query.check()?;
+        let live = self.open()?.node.subscribe(query);
+        Ok(Stream::new(Changes::new(live), CancellationToken::new()))
+    }
+
+    /// Calls a listener with what a query finds, and with every change to that.
+    ///
+    /// # Errors
+    /// As [`Node::subscribe`].
+    pub fn on_change(
+        &self,
+        query: Query,
+        listener: impl Listener<crate::Change>,
+    ) -> Result<Subscription> {
+        query.check()?;
+        let open = self.open()?;
+        let live = Changes::new(open.node.subscribe(query));
+        subscribe(&open.dispatcher, live, CancellationToken::new(), listener)
+    }
+
+    /// Looks for peers, where the boot addresses say: of this node's cluster,
+    /// or of another.
+    ///
+    /// # Errors
+    /// `Closed`; `Config` if the namespace is not acceptable.
+    pub fn find_peers(
+        &self,
+        namespace: Option<&str>,
+        limit: Option<usize>,
+        timeout: Option<Duration>,
+    ) -> Result<Stream<Peers>> {
+        let node = self.open()?.node;
+        let namespace = namespace.map_or_else(|| Ok(node.namespace().clone()), Namespace::new)?;
+        let mut options = FindOptions::default();
+        if let Some(limit) = limit {
+            options = options.limit(limit);
+        }
+        if let Some(timeout) = timeout {
+            options = options.timeout(timeout);
+        }
+        let _runtime = runtime::handle()?.enter();
+        let finding = node.boot().find_peers(&namespace, options);
+        Ok(Stream::new(Peers::new(finding), self.0.closed.child_token()))
+    }
+
+    /// Lets others find this node under another namespace too, until `ttl` has
+    /// passed.
+    pub fn advertise(
+        &self,
+        namespace: String,
+        ttl: Duration,
+    ) -> impl Future<Output = Result<()>> + Send + use<> {
+        self.run(move |node| async move {
+            Discovery::advertise(node.boot(), &Namespace::new(namespace)?, ttl).await
+        })
+    }
+
+    /// Leaves the cluster, so that others see it at once, and waits until
+    /// nothing of the node is running. A second call does nothing.
+    pub fn close(&self) -> impl Future<Output = Result<()>> + Send + use<> {
+        let inner = self.0.clone();
+        async move {
+            if inner.is_foreign() {
+                return Ok(());
+            }
+            let open = lock(&inner.open).clone();
+            let Some(open) = open else { return Ok(()) };
+            inner.closed.cancel();
+            let result = open.node.close().await;
+            // With its last clone the event streams end, and the callbacks'
+            // thread.
+            drop(lock(&inner.open).take());
+            result
+        }
+    }
+
+    /// A call on the node that ends when the node closes.
+    fn run<T, F, C>(&self, call: C) -> impl Future<Output = Result<T>> + Send + use<T, F, C>
+    where
+        C: FnOnce(casm::Node) -> F,
+        T: Send,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        let call = self.open().map(|open| call(open.node));
+        let closed = self.0.closed.clone();
+        async move {
+            tokio::select! {
+                biased;
+                result = call? => result,
+                () = closed.cancelled() => Err(Error::closed("node")),
+            }
+        }
+    }
+
+    fn open(&self) -> Result<Open> {
+        if self.0.is_foreign() {
+            let message = "the node belongs to the parent of this process, and its threads with \
+                           it: start a node in this process";
+            return Err(Error::new(ErrorKind::Closed, message));
+        }
+        if self.0.closed.is_cancelled() {
+            return Err(Error::closed("node"));
+        }
+        lock(&self.0.open).clone().ok_or_else(|| Error::closed("node"))
+    }
+}
+
+impl Inner {
+    fn is_foreign(&self) -> bool {
+        self.pid != std::process::id()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let open = self.open.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if self.pid != std::process::id() {
+            // Its locks may be held by threads that don't exist here.
+            std::mem::forget(open);
+            return;
+        }
+        let _runtime = runtime::handle().map(|handle| handle.enter());
+        drop(open);
+    }
+}
+
+/// Ends the nodes of this process that are still open: their callbacks at
+/// once, themselves with a goodbye to the cluster, if that is done in time.
+/// For a language's own exit hook.
+pub fn at_exit(timeout: Duration) {
+    let nodes: Vec<_> = lock(&runtime::process().nodes.0).drain(..).collect();
+    let nodes: Vec<_> = nodes.iter().filter_map(Weak::upgrade).map(Node).collect();
+    let open: Vec<_> = nodes.iter().filter_map(|node| node.open().ok()).collect();
+    if open.is_empty() {
+        return;
+    }
+    for open in &open {
+        open.dispatcher.stop();
+    }
+    let closing = futures::future::join_all(nodes.iter().map(Node::close));
+    let closing = async { Ok(closing.await) };
+    let never = || Ok::<(), Error>(());
+    if let Err(error) = crate::block("closing at exit", closing, Some(timeout), never) {
+        tracing::debug!(%error, "not every node said goodbye");
+    }
+    for open in &open {
+        open.dispatcher.wait_idle(timeout);
+    }
+}
+
+/// What these locks guard is whole at every moment at which a panic could
+/// strike.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

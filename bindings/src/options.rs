@@ -1,0 +1,211 @@
+//! A node's configuration, from plain values.
+
+use crate::{Error, ErrorKind, Keypair, Multiaddr, PeerId, PeerInfo, Result};
+use casm::NodeBuilder;
+use rand::{TryRng, rngs::SysRng};
+use std::{collections::BTreeMap, fmt::Display, path::PathBuf, str::FromStr, time::Duration};
+
+/// The variable that says where to look for peers, when the program does not.
+const BOOT: &str = "CASM_BOOT";
+
+/// What a node can be told before it starts. What is left out has core's
+/// default.
+#[derive(Clone, Default)]
+pub struct Options {
+    /// The cluster to join.
+    pub namespace: Option<String>,
+    /// Where to listen.
+    pub listen: Vec<String>,
+    /// Where to look for peers. If it is left out, the variable `CASM_BOOT`
+    /// (divided by commas) says it.
+    pub boot: Option<Vec<String>>,
+    /// Where to answer those who look, beside what `boot` implies.
+    pub serve: Vec<String>,
+    /// The name of this host.
+    pub host: Option<String>,
+    /// What others may know and query of this node.
+    pub meta: BTreeMap<String, String>,
+    /// How long others keep its record without hearing from it.
+    pub ttl: Option<Duration>,
+    /// Whether to look on only.
+    pub observer: bool,
+    /// Its identity.
+    pub key: Option<Keypair>,
+    /// The file of its identity; not with `key`.
+    pub key_file: Option<PathBuf>,
+}
+
+impl Options {
+    /// The same, ready to start.
+    ///
+    /// # Errors
+    /// `Config` if options don't go together. What is wrong with one alone
+    /// shows when the node is started.
+    pub(crate) fn builder(self) -> Result<NodeBuilder> {
+        let mut builder = casm::Node::builder().observer(self.observer).serve(self.serve);
+        if let Some(namespace) = self.namespace {
+            builder = builder.namespace(namespace);
+        }
+        for addr in self.listen {
+            builder = builder.listen(addr);
+        }
+        if let Some(boot) = self.boot.or_else(boot_of_environment) {
+            builder = builder.boot(boot);
+        }
+        if let Some(host) = self.host {
+            builder = builder.host(host);
+        }
+        for (key, value) in self.meta {
+            builder = builder.meta(key, value);
+        }
+        if let Some(ttl) = self.ttl {
+            builder = builder.ttl(ttl);
+        }
+        match (self.key, self.key_file) {
+            (Some(_), Some(file)) => {
+                return Err(Error::config("key_file", file, "give `key` or `key_file`, not both"));
+            }
+            (Some(key), None) => builder = builder.key(key),
+            (None, Some(file)) => builder = builder.key_file(file),
+            (None, None) => builder = builder.key(generate_key()?),
+        }
+        Ok(builder)
+    }
+}
+
+fn boot_of_environment() -> Option<Vec<String>> {
+    let text = std::env::var(BOOT).ok()?;
+    let addrs: Vec<_> = text.split(',').map(str::trim).filter(|s| !s.is_empty()).collect();
+    (!addrs.is_empty()).then(|| addrs.into_iter().map(Into::into).collect())
+}
+
+/// A fresh ed25519 key.
+///
+/// Its bytes come from the system: the generators that libraries keep per
+/// thread are copied by a fork, and so two children would have one identity.
+///
+/// # Errors
+/// `Io` if the system has no random bytes.
+pub fn generate_key() -> Result<Keypair> {
+    let mut seed = [0; 32];
+    SysRng.try_fill_bytes(&mut seed).map_err(|e| {
+        let message = format!("no key can be made: the system gives no random bytes: {e}");
+        Error::new(ErrorKind::Io, message).with_source(e)
+    })?;
+    let message = "an ed25519 key cannot be made of 32 bytes";
+    Keypair::ed25519_from_bytes(seed)
+        .map_err(|e| Error::new(ErrorKind::Internal, message).with_source(e))
+}
+
+/// A time span in seconds.
+///
+/// # Errors
+/// `Config` if it is not a number from 0 up.
+pub fn duration(field: &str, seconds: f64) -> Result<Duration> {
+    Duration::try_from_secs_f64(seconds)
+        .map_err(|_| Error::config(field, seconds, "write a time span from 0 up"))
+}
+
+/// A peer id in base58.
+///
+/// # Errors
+/// `Address` if it is none.
+pub fn peer_id(text: &str) -> Result<PeerId> {
+    parse("peer id", text, "write one such as 12D3KooW…")
+}
+
+/// Where to connect to.
+pub(crate) enum Destination {
+    /// A peer, and where it is.
+    Peer(PeerInfo),
+    /// Whoever answers there.
+    Addr(Multiaddr),
+}
+
+/// A destination: addresses that end in `/p2p/<id>`, an id and addresses, or
+/// one address alone.
+///
+/// # Errors
+/// `Address` if one cannot be parsed, or if they don't name exactly one peer.
+pub(crate) fn destination(texts: &[String]) -> Result<Destination> {
+    match texts {
+        [one] if one.starts_with('/') && !one.contains("/p2p/") => {
+            Ok(Destination::Addr(multiaddr(one)?))
+        }
+        _ => peer_info(texts).map(Destination::Peer),
+    }
+}
+
+fn peer_info(texts: &[String]) -> Result<PeerInfo> {
+    let mut id = None;
+    let mut addrs = Vec::new();
+    for text in texts {
+        let (addr, named) = match text.rsplit_once("/p2p/") {
+            Some((addr, named)) if !named.contains('/') => (addr, Some(named)),
+            _ if text.starts_with('/') => (text.as_str(), None),
+            _ => ("", Some(text.as_str())),
+        };
+        if !addr.is_empty() {
+            addrs.push(multiaddr(addr)?);
+        }
+        let named = named.map(peer_id).transpose()?;
+        if let Some(named) = named
+            && *id.get_or_insert(named) != named
+        {
+            let message = format!("address {text:?}: it names another peer than those before it");
+            return Err(Error::new(ErrorKind::Address, message));
+        }
+    }
+    let id = id.ok_or_else(|| {
+        let message =
+            format!("addresses {texts:?}: none names the peer: end one with /p2p/<peer id>");
+        Error::new(ErrorKind::Address, message)
+    })?;
+    Ok(PeerInfo { id, addrs })
+}
+
+fn multiaddr(text: &str) -> Result<Multiaddr> {
+    parse("address", text, "write one such as /ip4/10.0.0.1/tcp/4001/p2p/12D3KooW…")
+}
+
+fn parse<T: FromStr<Err: Display>>(what: &str, text: &str, accepted: &str) -> Result<T> {
+    text.parse().map_err(|e| {
+        let shown: String = text.chars().take(200).collect();
+        Error::new(ErrorKind::Address, format!("{what} {shown:?}: {e}; {accepted}"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_is_read_from_its_addresses() {
+        let id = Keypair::generate_ed25519().public().to_peer_id();
+        let other = Keypair::generate_ed25519().public().to_peer_id();
+        let info = peer_info(&[format!("/ip4/10.0.0.1/tcp/1/p2p/{id}")]).unwrap();
+        assert_eq!((info.id, info.addrs.len()), (id, 1));
+        assert_eq!(info.addrs[0].to_string(), "/ip4/10.0.0.1/tcp/1");
+        let info = peer_info(&[id.to_string(), "/ip4/10.0.0.1/tcp/1".into()]).unwrap();
+        assert_eq!((info.id, info.addrs.len()), (id, 1));
+        for (addrs, said) in [
+            (vec!["/ip4/10.0.0.1/tcp/1".to_owned()], "none names the peer"),
+            (vec![], "none names the peer"),
+            (vec!["nonsense".into()], "nonsense"),
+            (vec!["/ip4/x".into()], "/ip4/x"),
+            (vec![id.to_string(), other.to_string()], "another peer"),
+        ] {
+            let error = peer_info(&addrs).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Address);
+            assert!(error.message().contains(said), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_time_span_is_a_number_from_0_up() {
+        assert_eq!(duration("ttl", 1.5).unwrap(), Duration::from_millis(1500));
+        for bad in [-1.0, f64::NAN, f64::INFINITY, 1e300] {
+            assert_eq!(duration("ttl", bad).unwrap_err().kind(), ErrorKind::Config);
+        }
+    }
+}

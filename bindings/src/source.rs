@@ -1,0 +1,138 @@
+//! What streams: events, changes of a query, peers of a search.
+
+use crate::{Change, Error, Event, Found, Result};
+use casm::{boot::Finding, cluster::LiveQuery};
+use futures::{FutureExt, StreamExt};
+use std::future::{Future, ready};
+use tokio::task::unconstrained;
+
+/// Something that gives items until it is over. What is not taken in time is
+/// dropped by the source, the oldest first, and told by an item of its own.
+pub trait Source: Send + 'static {
+    /// What it gives.
+    type Item: Send + 'static;
+
+    /// The next item; `None` when it is over. Dropping the future loses
+    /// nothing.
+    fn next(&mut self) -> impl Future<Output = Option<Result<Self::Item>>> + Send;
+
+    /// How many items were dropped, if the item tells that.
+    fn dropped(item: &Self::Item) -> u64 {
+        let _ = item;
+        0
+    }
+}
+
+/// Waits for one item, and takes with it those that are there already, up to
+/// `most`. Empty when the source is over.
+pub(crate) async fn next_batch<S: Source>(source: &mut S, most: usize) -> Result<Vec<S::Item>> {
+    let Some(first) = source.next().await else { return Ok(Vec::new()) };
+    let mut batch = vec![first?];
+    while batch.len() < most {
+        // An error waits for the next call, as the end does.
+        match unconstrained(source.next()).now_or_never() {
+            Some(Some(Ok(item))) => batch.push(item),
+            _ => break,
+        }
+    }
+    Ok(batch)
+}
+
+/// The events of a node.
+pub struct Events(pub(crate) casm::Events);
+
+impl Source for Events {
+    type Item = Event;
+
+    async fn next(&mut self) -> Option<Result<Event>> {
+        // Its only error is that the node is closed.
+        self.0.next().await.ok().map(Ok)
+    }
+
+    fn dropped(item: &Event) -> u64 {
+        if let Event::Dropped { count } = item { *count } else { 0 }
+    }
+}
+
+/// What a query finds, and every change to that. After a gap the whole picture
+/// comes again.
+pub struct Changes {
+    live: LiveQuery,
+    resync: bool,
+}
+
+impl Changes {
+    pub(crate) fn new(live: LiveQuery) -> Self {
+        Self { live, resync: false }
+    }
+}
+
+impl Source for Changes {
+    type Item = Change;
+
+    async fn next(&mut self) -> Option<Result<Change>> {
+        if std::mem::take(&mut self.resync) {
+            self.live.resync();
+        }
+        let change = self.live.next().await.ok()?;
+        self.resync = Self::dropped(&change) > 0;
+        Some(Ok(change))
+    }
+
+    fn dropped(item: &Change) -> u64 {
+        if let Change::Dropped { count } = item { *count } else { 0 }
+    }
+}
+
+/// The peers that a search finds. One boot address that fails doesn't end the
+/// search; its error is told if no other found anything.
+pub struct Peers {
+    finding: Finding,
+    found: bool,
+    error: Option<Error>,
+}
+
+impl Peers {
+    pub(crate) fn new(finding: Finding) -> Self {
+        Self { finding, found: false, error: None }
+    }
+}
+
+impl Source for Peers {
+    type Item = Found;
+
+    async fn next(&mut self) -> Option<Result<Found>> {
+        loop {
+            match self.finding.next().await {
+                Some(Ok(found)) => {
+                    self.found = true;
+                    return Some(Ok(found));
+                }
+                Some(Err(error)) => {
+                    tracing::warn!(%error, "a boot address does not work");
+                    self.error.get_or_insert(error);
+                }
+                None => return self.error.take().filter(|_| !self.found).map(Err),
+            }
+        }
+    }
+}
+
+/// The same event many times: for measuring the way to a callback.
+#[derive(Clone, Debug)]
+pub struct Synthetic {
+    /// The event.
+    pub event: Event,
+    /// How many more times it comes.
+    pub left: u64,
+}
+
+impl Source for Synthetic {
+    type Item = Event;
+
+    fn next(&mut self) -> impl Future<Output = Option<Result<Event>>> + Send {
+        let left = self.left.checked_sub(1);
+        self.left = left.unwrap_or(0);
+        ready(left.map(|_| Ok(self.event.clone())))
+    }
+}

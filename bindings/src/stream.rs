@@ -1,0 +1,84 @@
+//! A source to pull from.
+
+use crate::{Error, ErrorKind, Result, Source, source::next_batch};
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
+use tokio_util::sync::CancellationToken;
+
+/// Items that are pulled, one caller at a time. Dropping it ends it.
+pub struct Stream<S> {
+    source: Mutex<Option<S>>,
+    cancel: CancellationToken,
+    dropped: AtomicU64,
+}
+
+impl<S: Source> Stream<S> {
+    /// The most items that are taken at once.
+    pub const BATCH: usize = 256;
+
+    pub(crate) fn new(source: S, cancel: CancellationToken) -> Self {
+        Self { source: Mutex::new(Some(source)), cancel, dropped: AtomicU64::new(0) }
+    }
+
+    /// Waits for items, and gives those that are there. Empty when the stream
+    /// is over or cancelled.
+    ///
+    /// # Errors
+    /// `Busy` if another call is waiting; the source's.
+    pub async fn next_batch(&self) -> Result<Vec<S::Item>> {
+        if self.cancel.is_cancelled() {
+            return Ok(Vec::new());
+        }
+        let mut taken = self.take()?;
+        let Some(source) = &mut taken.source else { return Ok(Vec::new()) };
+        let batch = tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Vec::new(),
+            batch = next_batch(source, Self::BATCH) => batch?,
+        };
+        let dropped = batch.iter().map(S::dropped).sum();
+        self.dropped.fetch_add(dropped, Ordering::Relaxed);
+        Ok(batch)
+    }
+
+    /// Ends the stream, also for a call that is waiting.
+    pub fn cancel(&self) {
+        self.cancel.cancel();
+    }
+
+    /// Whether it was cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancel.is_cancelled()
+    }
+
+    /// How many items were lost because nobody took them in time.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Takes the source out, so that no lock is held while it is waited for.
+    fn take(&self) -> Result<Taken<'_, S>> {
+        let mut slot = self.source.lock().unwrap_or_else(PoisonError::into_inner);
+        match slot.take() {
+            Some(source) => Ok(Taken { stream: self, source: Some(source) }),
+            None => Err(Error::new(
+                ErrorKind::Busy,
+                "another call is waiting for the next item of this stream: make a stream for each",
+            )),
+        }
+    }
+}
+
+/// Puts the source back, also when the wait is called off.
+struct Taken<'a, S> {
+    stream: &'a Stream<S>,
+    source: Option<S>,
+}
+
+impl<S> Drop for Taken<'_, S> {
+    fn drop(&mut self) {
+        *self.stream.source.lock().unwrap_or_else(PoisonError::into_inner) = self.source.take();
+    }
+}

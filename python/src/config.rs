@@ -1,0 +1,171 @@
+//! What a node is told before it starts, and what says where a peer is.
+
+use crate::{call::seconds, key::Key};
+use casm_bindings::Options;
+use pyo3::prelude::*;
+use std::{collections::BTreeMap, path::PathBuf};
+
+/// One string, or several.
+#[derive(FromPyObject)]
+pub(crate) enum Strings {
+    #[pyo3(transparent, annotation = "str")]
+    One(String),
+    #[pyo3(transparent, annotation = "Sequence[str]")]
+    Many(Vec<String>),
+}
+
+impl Strings {
+    fn into_vec(self) -> Vec<String> {
+        match self {
+            Self::One(one) => vec![one],
+            Self::Many(many) => many,
+        }
+    }
+}
+
+/// A key, or the file of one.
+#[derive(FromPyObject)]
+pub(crate) enum KeyOrFile {
+    #[pyo3(transparent, annotation = "Key")]
+    Key(Py<Key>),
+    #[pyo3(transparent, annotation = "str | os.PathLike[str]")]
+    File(PathBuf),
+}
+
+/// The configuration of a node.
+///
+/// Every option can be left out: then nodes of one machine, or one local
+/// network, find each other.
+///
+/// Args:
+///     namespace: The cluster to join. Default ``casm``.
+///     listen: Multiaddrs to listen at. Default: TCP and QUIC on every
+///         interface, at free ports.
+///     boot: Where to look for peers: ``auto``, ``none``, or addresses such as
+///         ``/ip4/10.0.0.0/udp/8822/cidr/24``. Default: the environment
+///         variable ``CASM_BOOT``, or ``auto``.
+///     serve: Where to answer those who look, beside what ``boot`` implies.
+///     host: The name of this host, for others to read. Default: the
+///         machine's.
+///     meta: What others may know and query of this node.
+///     ttl: Seconds for which others keep its record without hearing from it,
+///         1 to 86400. Default 10.
+///     observer: Whether to look on only, without being in the cluster.
+///     key: The node's identity: a ``Key``, or the file of one. Default: a
+///         fresh one.
+#[pyclass(frozen, module = "casm")]
+pub(crate) struct Config {
+    pub(crate) options: Options,
+}
+
+#[pymethods]
+impl Config {
+    #[new]
+    #[pyo3(signature = (namespace=None, *, listen=None, boot=None, serve=None, host=None, meta=None, ttl=None, observer=false, key=None))]
+    #[expect(clippy::too_many_arguments, reason = "these are Python's keyword arguments")]
+    pub(crate) fn new(
+        namespace: Option<String>,
+        listen: Option<Strings>,
+        boot: Option<Strings>,
+        serve: Option<Strings>,
+        host: Option<String>,
+        meta: Option<BTreeMap<String, String>>,
+        ttl: Option<f64>,
+        observer: bool,
+        key: Option<KeyOrFile>,
+    ) -> PyResult<Self> {
+        let list = |strings: Option<Strings>| strings.map(Strings::into_vec).unwrap_or_default();
+        let (key, key_file) = match key {
+            Some(KeyOrFile::Key(key)) => (Some(key.get().key.clone()), None),
+            Some(KeyOrFile::File(file)) => (None, Some(file)),
+            None => (None, None),
+        };
+        let options = Options {
+            namespace,
+            listen: list(listen),
+            boot: boot.map(Strings::into_vec),
+            serve: list(serve),
+            host,
+            meta: meta.unwrap_or_default(),
+            ttl: seconds("ttl", ttl)?,
+            observer,
+            key,
+            key_file,
+        };
+        Ok(Self { options })
+    }
+
+    fn __repr__(&self) -> String {
+        let options = &self.options;
+        format!(
+            "Config(namespace={:?}, boot={:?}, meta={:?})",
+            options.namespace.as_deref().unwrap_or("casm"),
+            options.boot.as_deref().unwrap_or_default(),
+            options.meta,
+        )
+    }
+}
+
+/// A peer, and the addresses at which it can be reached.
+#[pyclass(frozen, eq, hash, module = "casm", get_all)]
+#[derive(PartialEq, Eq, Hash)]
+pub(crate) struct PeerInfo {
+    /// The peer's id.
+    id: String,
+    /// Its multiaddrs.
+    addrs: Vec<String>,
+}
+
+#[pymethods]
+impl PeerInfo {
+    #[classattr]
+    fn __match_args__() -> (&'static str, &'static str) {
+        ("id", "addrs")
+    }
+
+    #[new]
+    #[pyo3(signature = (id, addrs=Vec::new()))]
+    fn new(id: String, addrs: Vec<String>) -> Self {
+        Self { id, addrs }
+    }
+
+    fn __repr__(&self) -> String {
+        format!("PeerInfo(id={:?}, addrs={:?})", self.id, self.addrs)
+    }
+}
+
+impl PeerInfo {
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+impl From<casm_bindings::PeerInfo> for PeerInfo {
+    fn from(peer: casm_bindings::PeerInfo) -> Self {
+        Self {
+            id: peer.id.to_base58(),
+            addrs: peer.addrs.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+/// Who to connect to.
+#[derive(FromPyObject)]
+pub(crate) enum Peer {
+    #[pyo3(transparent, annotation = "PeerInfo")]
+    Info(Py<PeerInfo>),
+    #[pyo3(transparent, annotation = "str | Sequence[str]")]
+    Addrs(Strings),
+}
+
+impl Peer {
+    pub(crate) fn into_addrs(self) -> Vec<String> {
+        match self {
+            Self::Info(info) => {
+                let info = info.get();
+                std::iter::once(&info.id).chain(&info.addrs).cloned().collect()
+            }
+            Self::Addrs(addrs) => addrs.into_vec(),
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! What happens to a node, and to the records of a query.
+
+use crate::{config::PeerInfo, view::Record};
+use pyo3::{prelude::*, types::PyTuple};
+
+/// Something that happened to a node. Each kind is a class of its own.
+#[pyclass(frozen, subclass, module = "casm")]
+pub(crate) struct Event;
+
+#[pymethods]
+impl Event {
+    /// The event's name, as on the command line.
+    #[classattr]
+    fn name() -> &'static str {
+        "event"
+    }
+}
+
+/// A class for one kind of event: its fields to read, match, compare and show.
+macro_rules! events {
+    ($($(#[$doc:meta])* $name:ident = $label:literal { $($(#[$field_doc:meta])* $field:ident: $type:ty),+ })+) => {$(
+        $(#[$doc])*
+        #[pyclass(frozen, extends = Event, module = "casm", get_all)]
+        pub(crate) struct $name { $($(#[$field_doc])* $field: $type),+ }
+
+        #[pymethods]
+        impl $name {
+            #[classattr]
+            fn __match_args__(py: Python<'_>) -> PyResult<Bound<'_, PyTuple>> {
+                PyTuple::new(py, [$(stringify!($field)),+])
+            }
+
+            /// The event's name, as on the command line.
+            #[classattr]
+            fn name() -> &'static str {
+                $label
+            }
+
+            fn __repr__(this: &Bound<'_, Self>) -> PyResult<String> {
+                let fields = [$(format!("{}={}", stringify!($field), this.getattr(stringify!($field))?.repr()?)),+];
+                Ok(format!("{}({})", stringify!($name), fields.join(", ")))
+            }
+        }
+
+        impl $name {
+            fn make(py: Python<'_>, $($field: $type),+) -> PyResult<Py<PyAny>> {
+                let event = PyClassInitializer::from(Event).add_subclass(Self { $($field),+ });
+                Ok(Py::new(py, event)?.into_any())
+            }
+        }
+    )+};
+}
+
+events! {
+    /// The node listens at these addresses. Comes again when they change.
+    Listening = "listening" {
+        /// The node's own id.
+        peer: String,
+        /// All its addresses, each with its ``/p2p/<id>``.
+        addrs: Vec<String>
+    }
+    /// A peer came into the view.
+    PeerJoined = "peer-joined" {
+        /// What it says of itself.
+        record: Py<Record>
+    }
+    /// A peer says something new of itself.
+    PeerUpdated = "peer-updated" {
+        /// What it says of itself now.
+        record: Py<Record>
+    }
+    /// A peer is no longer in the view.
+    PeerLeft = "peer-left" {
+        /// The peer's id.
+        peer: String,
+        /// ``left`` if it said goodbye, ``expired`` if it was not heard of.
+        reason: &'static str
+    }
+    /// Discovery found a peer.
+    PeersFound = "peers-found" {
+        /// The boot address that led to it.
+        source: String,
+        /// The peer.
+        peer: Py<PeerInfo>
+    }
+    /// The peer-exchange view holds other peers than before.
+    ViewChanged = "view-changed" {
+        /// Their ids.
+        peers: Vec<String>
+    }
+    /// The first connection to a peer was made.
+    Connected = "connected" {
+        /// The peer's id.
+        peer: String
+    }
+    /// The last connection to a peer was closed.
+    Disconnected = "disconnected" {
+        /// The peer's id.
+        peer: String
+    }
+    /// The listener was too slow: the oldest events were dropped.
+    Dropped = "dropped" {
+        /// How many.
+        count: u64
+    }
+}
+
+/// A peer that a search found.
+#[pyclass(frozen, module = "casm", get_all)]
+pub(crate) struct Found {
+    /// The boot address that led to it.
+    source: String,
+    /// The peer.
+    peer: Py<PeerInfo>,
+}
+
+#[pymethods]
+impl Found {
+    #[classattr]
+    fn __match_args__() -> (&'static str, &'static str) {
+        ("source", "peer")
+    }
+
+    fn __repr__(&self) -> String {
+        format!("Found(source={:?}, peer={:?})", self.source, self.peer.get().id())
+    }
+}
+
+/// What happened to the records that a query finds.
+#[pyclass(frozen, module = "casm", get_all)]
+pub(crate) struct Change {
+    /// ``current`` (was there when the query began), ``joined``, ``updated``,
+    /// ``left`` or ``dropped``.
+    kind: &'static str,
+    /// The record; None if ``dropped``.
+    record: Option<Py<Record>>,
+    /// How many changes were lost, if ``dropped``: what is found now comes
+    /// again as ``current``.
+    count: u64,
+}
+
+#[pymethods]
+impl Change {
+    #[classattr]
+    fn __match_args__() -> (&'static str, &'static str, &'static str) {
+        ("kind", "record", "count")
+    }
+
+    fn __repr__(&self) -> String {
+        match &self.record {
+            Some(record) => format!("Change({:?}, {})", self.kind, record.get().text()),
+            None => format!("Change({:?}, count={})", self.kind, self.count),
+        }
+    }
+}
+
+/// Something that streams.
+pub(crate) enum Item {
+    Event(casm_bindings::Event),
+    Change(casm_bindings::Change),
+    Found(casm_bindings::Found),
+}
+
+impl From<casm_bindings::Event> for Item {
+    fn from(event: casm_bindings::Event) -> Self {
+        Self::Event(event)
+    }
+}
+
+impl From<casm_bindings::Change> for Item {
+    fn from(change: casm_bindings::Change) -> Self {
+        Self::Change(change)
+    }
+}
+
+impl From<casm_bindings::Found> for Item {
+    fn from(found: casm_bindings::Found) -> Self {
+        Self::Found(found)
+    }
+}
+
+impl Item {
+    /// The same in Python; None for an event that this version doesn't know.
+    pub(crate) fn into_python(self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        match self {
+            Self::Event(event) => self::event(py, event),
+            Self::Change(change) => self::change(py, change),
+            Self::Found(found) => {
+                let peer = Py::new(py, PeerInfo::from(found.peer))?;
+                Ok(Some(Py::new(py, Found { source: found.source, peer })?.into_any()))
+            }
+        }
+    }
+}
+
+fn event(py: Python<'_>, event: casm_bindings::Event) -> PyResult<Option<Py<PyAny>>> {
+    use casm_bindings::Event as E;
+    let record = |record| Py::new(py, Record::from(record));
+    match event {
+        E::Listening { peer, addrs } => {
+            let addrs = addrs.iter().map(ToString::to_string).collect();
+            Listening::make(py, peer.to_base58(), addrs)
+        }
+        E::PeerJoined { record: r } => PeerJoined::make(py, record(r)?),
+        E::PeerUpdated { record: r } => PeerUpdated::make(py, record(r)?),
+        E::PeerLeft { peer, reason } => PeerLeft::make(py, peer.to_base58(), reason.name()),
+        E::PeersFound { source, peer } => {
+            PeersFound::make(py, source, Py::new(py, PeerInfo::from(peer))?)
+        }
+        E::ViewChanged { peers } => {
+            ViewChanged::make(py, peers.iter().map(|peer| peer.to_base58()).collect())
+        }
+        E::Connected { peer } => Connected::make(py, peer.to_base58()),
+        E::Disconnected { peer } => Disconnected::make(py, peer.to_base58()),
+        E::Dropped { count } => Dropped::make(py, count),
+        _ => return Ok(None),
+    }
+    .map(Some)
+}
+
+fn change(py: Python<'_>, change: casm_bindings::Change) -> PyResult<Option<Py<PyAny>>> {
+    use casm_bindings::Change as C;
+    let (kind, record, count) = match change {
+        C::Current(record) => ("current", Some(record), 0),
+        C::Joined(record) => ("joined", Some(record), 0),
+        C::Updated(record) => ("updated", Some(record), 0),
+        C::Left(record) => ("left", Some(record), 0),
+        C::Dropped { count } => ("dropped", None, count),
+        _ => return Ok(None),
+    };
+    let record = record.map(|record| Py::new(py, Record::from(record))).transpose()?;
+    Ok(Some(Py::new(py, Change { kind, record, count })?.into_any()))
+}

@@ -1,0 +1,50 @@
+//! CASM for Python: the types of the facade, translated. The package around
+//! this module is in `casm/`.
+//!
+//! - `call`, `errors`: how a call waits, and what it raises
+//! - `node`, `config`, `key`: the node and what it is told
+//! - `view`, `query`, `events`: what a node knows, and what happens to it
+//! - `stream`: the same to iterate over, and to be called with
+//! - `driver`: the thread of the callbacks
+//! - `log`, `bench`: log records; synthetic data for measurements
+
+mod bench;
+mod call;
+mod config;
+mod driver;
+mod errors;
+mod events;
+mod key;
+mod log;
+mod node;
+mod query;
+mod stream;
+mod view;
+
+/// The native part of the package `casm`.
+#[pyo3::pymodule(gil_used = false)]
+mod _casm {
+    #[pymodule_export]
+    use super::{
+        bench::{bench_events, bench_view},
+        call::Pending,
+        config::{Config, PeerInfo},
+        driver::Driver,
+        events::{
+            Change, Connected, Disconnected, Dropped, Event, Found, Listening, PeerJoined,
+            PeerLeft, PeerUpdated, PeersFound, ViewChanged,
+        },
+        key::Key,
+        log::forward_logs,
+        node::{Node, start},
+        query::Query,
+        stream::{Delivery, Stream, Subscription},
+        view::{Record, Records, View},
+    };
+
+    #[pymodule_init]
+    fn init(module: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {
+        use pyo3::types::PyModuleMethods;
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}

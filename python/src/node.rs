@@ -1,0 +1,345 @@
+//! The node.
+
+use crate::{
+    call::{Pending, block, guard, seconds, spawn},
+    config::{Config, KeyOrFile, Peer, PeerInfo, Strings},
+    driver,
+    errors::OrRaise,
+    query::{QueryArg, query},
+    stream::{Callback, Stream, Subscription},
+    view::View,
+};
+use casm_bindings::{Dispatcher, Driver, duration};
+use pyo3::{prelude::*, sync::PyOnceLock, types::PyCFunction};
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+/// A member of a cluster, or an observer of one.
+///
+/// It is closed at the end of a ``with``, by ``close()``, and when the program
+/// ends. After that its calls raise ``ClosedError``. The arguments are those
+/// of ``Config``.
+///
+/// Callbacks run one after the other on one thread of the node. A slow one
+/// makes the oldest events be dropped, never the program stop.
+#[pyclass(frozen, weakref, module = "casm")]
+pub(crate) struct Node {
+    node: casm_bindings::Node,
+    /// Until the thread of the callbacks is started.
+    driver: Mutex<Option<Driver>>,
+}
+
+/// How long leaving may take at the end of a program that closed nothing.
+const AT_EXIT: Duration = Duration::from_millis(300);
+
+/// Closes what is open before Python shuts down.
+pub(crate) fn close_at_exit(py: Python<'_>) -> PyResult<()> {
+    static REGISTERED: PyOnceLock<()> = PyOnceLock::new();
+    REGISTERED.get_or_try_init(py, || {
+        let close = PyCFunction::new_closure(py, None, None, |args, _| {
+            args.py().detach(|| casm_bindings::at_exit(AT_EXIT));
+        })?;
+        py.import("atexit")?.call_method1("register", (close,)).map(drop)
+    })?;
+    Ok(())
+}
+
+/// Starts a node in the background, and calls ``done`` with it.
+#[pyfunction]
+pub(crate) fn start(py: Python<'_>, config: &Config, done: Py<PyAny>) -> PyResult<Pending> {
+    close_at_exit(py)?;
+    let (dispatcher, driver) = Dispatcher::driven();
+    driver::start(py, driver)?;
+    let node = casm_bindings::Node::start(config.options.clone(), dispatcher.clone());
+    spawn("starting a node", &dispatcher, node, done, |py, node| {
+        Ok(Py::new(py, Node { node, driver: Mutex::default() })?.into_any())
+    })
+}
+
+#[pymethods]
+impl Node {
+    #[new]
+    #[pyo3(signature = (namespace=None, *, listen=None, boot=None, serve=None, host=None, meta=None, ttl=None, observer=false, key=None))]
+    #[expect(clippy::too_many_arguments, reason = "these are Python's keyword arguments")]
+    fn new(
+        py: Python<'_>,
+        namespace: Option<String>,
+        listen: Option<Strings>,
+        boot: Option<Strings>,
+        serve: Option<Strings>,
+        host: Option<String>,
+        meta: Option<BTreeMap<String, String>>,
+        ttl: Option<f64>,
+        observer: bool,
+        key: Option<KeyOrFile>,
+    ) -> PyResult<Self> {
+        let config = Config::new(namespace, listen, boot, serve, host, meta, ttl, observer, key)?;
+        Self::start(py, &config)
+    }
+
+    /// Starts a node.
+    #[staticmethod]
+    fn start(py: Python<'_>, config: &Config) -> PyResult<Self> {
+        close_at_exit(py)?;
+        let (dispatcher, driver) = Dispatcher::driven();
+        let node = casm_bindings::Node::start(config.options.clone(), dispatcher);
+        let node = block(py, "starting a node", node, None)?;
+        Ok(Self { node, driver: Mutex::new(Some(driver)) })
+    }
+
+    /// The node's peer id. Also of a closed node.
+    #[getter]
+    fn id(&self) -> &str {
+        self.node.id()
+    }
+
+    /// The cluster's name. Also of a closed node.
+    #[getter]
+    fn namespace(&self) -> &str {
+        self.node.namespace()
+    }
+
+    /// Whether the node is closed.
+    #[getter]
+    fn closed(&self) -> bool {
+        self.node.is_closed()
+    }
+
+    /// The multiaddrs at which it can be reached, each with its ``/p2p/<id>``.
+    fn addrs(&self) -> PyResult<Vec<String>> {
+        guard("addrs", || self.node.addrs())
+    }
+
+    /// Its id and its addresses, for another node's ``connect``.
+    fn info(&self) -> PyResult<PeerInfo> {
+        guard("info", || self.node.info()).map(PeerInfo::from)
+    }
+
+    /// The cluster as this node sees it now.
+    fn view(&self) -> PyResult<View> {
+        guard("view", || self.node.view()).map(View::from)
+    }
+
+    /// Waits until the view holds ``n`` records, the own one among them, and
+    /// returns it.
+    ///
+    /// Raises:
+    ///     TimeoutError: if that takes longer than ``timeout`` seconds.
+    #[pyo3(signature = (n, timeout=None))]
+    fn wait_for(&self, py: Python<'_>, n: usize, timeout: Option<f64>) -> PyResult<View> {
+        block(py, "wait_for", self.node.wait_for(n), timeout).map(View::from)
+    }
+
+    fn _wait_for(&self, py: Python<'_>, n: usize, done: Py<PyAny>) -> PyResult<Pending> {
+        spawn("wait_for", &self.dispatcher(py)?, self.node.wait_for(n), done, |py, view| {
+            Ok(Py::new(py, View::from(view))?.into_any())
+        })
+    }
+
+    /// What happens from now on, to iterate over.
+    fn events(this: &Bound<'_, Self>) -> PyResult<Stream> {
+        let events = guard("events", || this.get().node.events())?;
+        Ok(Stream::new(events, this.clone().unbind()))
+    }
+
+    /// Calls ``callback(event)`` with what happens from now on.
+    fn on_event(&self, py: Python<'_>, callback: Bound<'_, PyAny>) -> PyResult<Subscription> {
+        let callback = self.callback(py, callback)?;
+        guard("on_event", || self.node.on_event(callback)).map(Subscription::from)
+    }
+
+    /// Follows a query: what it finds now, then every change to that, to
+    /// iterate over.
+    #[pyo3(signature = (query=None, *, limit=None, reverse=None))]
+    fn subscribe(
+        this: &Bound<'_, Self>,
+        query: Option<QueryArg>,
+        limit: Option<usize>,
+        reverse: Option<bool>,
+    ) -> PyResult<Stream> {
+        let query = self::query(query, limit, reverse)?;
+        let changes = guard("subscribe", || this.get().node.subscribe(query))?;
+        Ok(Stream::new(changes, this.clone().unbind()))
+    }
+
+    /// Calls ``callback(change)`` with what a query finds now, and with every
+    /// change to that.
+    #[pyo3(signature = (callback, query=None, *, limit=None, reverse=None))]
+    fn on_change(
+        &self,
+        py: Python<'_>,
+        callback: Bound<'_, PyAny>,
+        query: Option<QueryArg>,
+        limit: Option<usize>,
+        reverse: Option<bool>,
+    ) -> PyResult<Subscription> {
+        let callback = self.callback(py, callback)?;
+        let query = self::query(query, limit, reverse)?;
+        guard("on_change", || self.node.on_change(query, callback)).map(Subscription::from)
+    }
+
+    /// Looks for peers where the boot addresses say, to iterate over: of this
+    /// node's cluster, or of another ``namespace``. Ends after ``limit`` peers
+    /// or ``timeout`` seconds; without either, when it is cancelled.
+    #[pyo3(signature = (namespace=None, *, limit=None, timeout=None))]
+    fn find_peers(
+        this: &Bound<'_, Self>,
+        namespace: Option<&str>,
+        limit: Option<usize>,
+        timeout: Option<f64>,
+    ) -> PyResult<Stream> {
+        let timeout = seconds("timeout", timeout)?;
+        let node = &this.get().node;
+        let peers = guard("find_peers", || node.find_peers(namespace, limit, timeout))?;
+        Ok(Stream::new(peers, this.clone().unbind()))
+    }
+
+    /// Lets others find this node under another namespace too, for ``ttl``
+    /// seconds.
+    fn advertise(&self, py: Python<'_>, namespace: String, ttl: f64) -> PyResult<()> {
+        let ttl = duration("ttl", ttl).or_raise()?;
+        block(py, "advertise", self.node.advertise(namespace, ttl), None)
+    }
+
+    fn _advertise(
+        &self,
+        py: Python<'_>,
+        namespace: String,
+        ttl: f64,
+        done: Py<PyAny>,
+    ) -> PyResult<Pending> {
+        let ttl = duration("ttl", ttl).or_raise()?;
+        self.unit(py, "advertise", self.node.advertise(namespace, ttl), done)
+    }
+
+    /// Connects to a peer, and returns its id. The peer is a ``PeerInfo``,
+    /// multiaddrs that end in ``/p2p/<id>``, or one multiaddr of whoever
+    /// answers there.
+    #[pyo3(signature = (peer, timeout=None))]
+    fn connect(&self, py: Python<'_>, peer: Peer, timeout: Option<f64>) -> PyResult<String> {
+        block(py, "connect", self.node.connect(peer.into_addrs()), timeout)
+    }
+
+    fn _connect(&self, py: Python<'_>, peer: Peer, done: Py<PyAny>) -> PyResult<Pending> {
+        let call = self.node.connect(peer.into_addrs());
+        spawn("connect", &self.dispatcher(py)?, call, done, |py, id| {
+            Ok(id.into_pyobject(py)?.into_any().unbind())
+        })
+    }
+
+    /// The ids of the peers that are connected now.
+    fn connected(&self) -> PyResult<Vec<String>> {
+        guard("connected", || self.node.connected())
+    }
+
+    /// Changes what others may know of this node, and tells them.
+    fn set_meta(&self, py: Python<'_>, meta: BTreeMap<String, String>) -> PyResult<()> {
+        block(py, "set_meta", self.node.set_meta(meta), None)
+    }
+
+    fn _set_meta(
+        &self,
+        py: Python<'_>,
+        meta: BTreeMap<String, String>,
+        done: Py<PyAny>,
+    ) -> PyResult<Pending> {
+        self.unit(py, "set_meta", self.node.set_meta(meta), done)
+    }
+
+    /// Changes the host name that others read, and tells them.
+    fn set_host(&self, py: Python<'_>, host: String) -> PyResult<()> {
+        block(py, "set_host", self.node.set_host(host), None)
+    }
+
+    fn _set_host(&self, py: Python<'_>, host: String, done: Py<PyAny>) -> PyResult<Pending> {
+        self.unit(py, "set_host", self.node.set_host(host), done)
+    }
+
+    /// Changes for how many seconds others keep this node's record, and tells
+    /// them.
+    fn set_ttl(&self, py: Python<'_>, ttl: f64) -> PyResult<()> {
+        let ttl = duration("ttl", ttl).or_raise()?;
+        block(py, "set_ttl", self.node.set_ttl(ttl), None)
+    }
+
+    fn _set_ttl(&self, py: Python<'_>, ttl: f64, done: Py<PyAny>) -> PyResult<Pending> {
+        let ttl = duration("ttl", ttl).or_raise()?;
+        self.unit(py, "set_ttl", self.node.set_ttl(ttl), done)
+    }
+
+    /// The node's counters, in the OpenMetrics text format.
+    fn metrics(&self) -> PyResult<String> {
+        guard("metrics", || self.node.metrics())
+    }
+
+    /// Leaves the cluster, so that others see it at once, and waits until
+    /// nothing of the node is running. A second call does nothing.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        block(py, "close", self.node.close(), None)
+    }
+
+    fn _close(&self, py: Python<'_>, done: Py<PyAny>) -> PyResult<Pending> {
+        self.unit(py, "close", self.node.close(), done)
+    }
+
+    fn __enter__(this: Py<Self>) -> Py<Self> {
+        this
+    }
+
+    #[pyo3(signature = (*_exc))]
+    fn __exit__(&self, py: Python<'_>, _exc: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.close(py)
+    }
+
+    fn __repr__(&self) -> String {
+        let closed = if self.node.is_closed() { ", closed" } else { "" };
+        format!("<Node {} in {:?}{closed}>", self.node.id(), self.node.namespace())
+    }
+}
+
+impl Node {
+    /// A call in the background that gives nothing back.
+    fn unit(
+        &self,
+        py: Python<'_>,
+        what: &'static str,
+        call: impl Future<Output = casm_bindings::Result<()>> + Send + 'static,
+        done: Py<PyAny>,
+    ) -> PyResult<Pending> {
+        spawn(what, &self.dispatcher(py)?, call, done, |py, ()| Ok(py.None()))
+    }
+
+    /// A callback, and a thread for it to run on.
+    pub(crate) fn callback(
+        &self,
+        py: Python<'_>,
+        callback: Bound<'_, PyAny>,
+    ) -> PyResult<Callback> {
+        let callback = Callback::new(callback)?;
+        self.start_thread(py)?;
+        Ok(callback)
+    }
+
+    fn start_thread(&self, py: Python<'_>) -> PyResult<()> {
+        let driver = self.driver.lock().unwrap_or_else(PoisonError::into_inner).take();
+        driver.map_or(Ok(()), |driver| driver::start(py, driver))
+    }
+
+    /// Where results are told. Those of a closed node need a thread too.
+    pub(crate) fn dispatcher(&self, py: Python<'_>) -> PyResult<Dispatcher> {
+        if let Some(dispatcher) = self.node.dispatcher() {
+            self.start_thread(py)?;
+            return Ok(dispatcher);
+        }
+        let (dispatcher, driver) = Dispatcher::driven();
+        driver::start(py, driver)?;
+        Ok(dispatcher)
+    }
+
+    pub(crate) fn facade(&self) -> &casm_bindings::Node {
+        &self.node
+    }
+}

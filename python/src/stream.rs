@@ -1,0 +1,236 @@
+//! What streams: to iterate over, or to be called with.
+
+use crate::{
+    call::{Pending, block, spawn},
+    driver,
+    events::Item,
+    node::Node,
+};
+use casm_bindings::{Batch, Listener, Monitor, Result, Source};
+use pyo3::{prelude::*, types::PyList};
+use std::{
+    collections::VecDeque,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// Events, changes or found peers, one after the other. What nobody takes in
+/// time is dropped, the oldest first, and counted.
+///
+/// Iterating blocks until there is one; it ends when the node is closed, or
+/// the stream cancelled. A stream is cancelled when it is no longer used, and
+/// at the end of a ``with``. It keeps its node alive.
+#[pyclass(frozen, generic, weakref, module = "casm")]
+pub(crate) struct Stream {
+    items: Arc<dyn Pull>,
+    buffer: Mutex<VecDeque<Item>>,
+    node: Py<Node>,
+}
+
+type Items = Pin<Box<dyn Future<Output = Result<Vec<Item>>> + Send>>;
+
+/// A stream of the facade, whatever it is of.
+trait Pull: Send + Sync {
+    fn pull(self: Arc<Self>) -> Items;
+    fn cancel(&self);
+    fn dropped(&self) -> u64;
+}
+
+impl<S: Source<Item: Into<Item>>> Pull for casm_bindings::Stream<S> {
+    fn pull(self: Arc<Self>) -> Items {
+        Box::pin(async move { Ok(self.next_batch().await?.into_iter().map(Into::into).collect()) })
+    }
+
+    fn cancel(&self) {
+        casm_bindings::Stream::cancel(self);
+    }
+
+    fn dropped(&self) -> u64 {
+        casm_bindings::Stream::dropped(self)
+    }
+}
+
+impl Stream {
+    pub(crate) fn new<S: Source<Item: Into<Item>>>(
+        items: casm_bindings::Stream<S>,
+        node: Py<Node>,
+    ) -> Self {
+        Self { items: Arc::new(items), buffer: Mutex::default(), node }
+    }
+
+    fn buffer(&self) -> MutexGuard<'_, VecDeque<Item>> {
+        self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[pymethods]
+impl Stream {
+    fn __iter__(this: Py<Self>) -> Py<Self> {
+        this
+    }
+
+    fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        self.next(py, None)
+    }
+
+    /// The next item, or None when the stream is over.
+    ///
+    /// Raises:
+    ///     TimeoutError: if there is none within ``timeout`` seconds.
+    #[pyo3(signature = (timeout=None))]
+    fn next(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<Py<PyAny>>> {
+        loop {
+            let item = self.buffer().pop_front();
+            if let Some(item) = item {
+                match item.into_python(py)? {
+                    Some(item) => return Ok(Some(item)),
+                    None => continue,
+                }
+            }
+            let items = block(py, "waiting for the next item", self.items.clone().pull(), timeout)?;
+            if items.is_empty() {
+                return Ok(None);
+            }
+            self.buffer().extend(items);
+        }
+    }
+
+    /// Calls ``done`` with a list of the next items, which is empty when the
+    /// stream is over.
+    fn _next_batch(&self, py: Python<'_>, done: Py<PyAny>) -> PyResult<Pending> {
+        let items = self.items.clone().pull();
+        let dispatcher = self.node.get().dispatcher(py)?;
+        spawn("waiting for the next item", &dispatcher, items, done, |py, items| {
+            let items: PyResult<Vec<_>> =
+                items.into_iter().filter_map(|item| item.into_python(py).transpose()).collect();
+            Ok(PyList::new(py, items?)?.into_any().unbind())
+        })
+    }
+
+    /// How many items were lost because nobody took them in time.
+    #[getter]
+    fn dropped(&self) -> u64 {
+        self.items.dropped()
+    }
+
+    /// Ends the stream, also for a thread that is waiting for it.
+    fn cancel(&self) {
+        self.items.cancel();
+        self.buffer().clear();
+    }
+
+    fn __enter__(this: Py<Self>) -> Py<Self> {
+        this
+    }
+
+    #[pyo3(signature = (*_exc))]
+    fn __exit__(&self, _exc: &Bound<'_, PyAny>) {
+        self.cancel();
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.items.cancel();
+    }
+}
+
+/// A callback's subscription. It lasts until it is cancelled, or the node is
+/// closed; a ``with`` cancels it at its end.
+#[pyclass(frozen, weakref, module = "casm")]
+pub(crate) struct Subscription(casm_bindings::Subscription);
+
+impl From<casm_bindings::Subscription> for Subscription {
+    fn from(subscription: casm_bindings::Subscription) -> Self {
+        // `node.on_event(print)` is to go on though nobody keeps the result.
+        Self(subscription.keep())
+    }
+}
+
+#[pymethods]
+impl Subscription {
+    /// Calls the callback no more. A call that is running ends in its own time.
+    fn cancel(&self) {
+        self.0.cancel();
+    }
+
+    /// Whether it was cancelled.
+    #[getter]
+    fn cancelled(&self) -> bool {
+        self.0.is_cancelled()
+    }
+
+    /// How many items were lost because the callback was too slow: the oldest
+    /// are dropped.
+    #[getter]
+    fn dropped(&self) -> u64 {
+        self.0.dropped()
+    }
+
+    /// How many calls of the callback raised an exception. Each is logged by
+    /// the logger ``casm``.
+    #[getter]
+    fn failed(&self) -> u64 {
+        self.0.failed()
+    }
+
+    fn __enter__(this: Py<Self>) -> Py<Self> {
+        this
+    }
+
+    #[pyo3(signature = (*_exc))]
+    fn __exit__(&self, _exc: &Bound<'_, PyAny>) {
+        self.cancel();
+    }
+}
+
+/// A Python function that is called with every item.
+pub(crate) struct Callback(Py<PyAny>);
+
+impl Callback {
+    /// Checks that it can be called.
+    pub(crate) fn new(callback: Bound<'_, PyAny>) -> PyResult<Self> {
+        if callback.is_callable() {
+            return Ok(Self(callback.unbind()));
+        }
+        let message = format!("callback: {} cannot be called", callback.repr()?);
+        Err(pyo3::exceptions::PyTypeError::new_err(message))
+    }
+}
+
+impl<T: Into<Item> + Send + 'static> Listener<T> for Callback {
+    fn deliver(&self, batch: &mut Batch<T>) {
+        // None while Python is shutting down: then nobody is there to be told.
+        Python::try_attach(|py| {
+            let items: PyResult<Vec<_>> =
+                batch.filter_map(|item| item.into().into_python(py).transpose()).collect();
+            let work = items.and_then(|items| {
+                let delivery = Py::new(py, Delivery(batch.monitor()))?.into_any();
+                Ok((delivery, self.0.clone_ref(py), PyList::new(py, items)?.into_any().unbind()))
+            });
+            match work {
+                Ok(work) => driver::hand_over(work),
+                Err(error) => error.write_unraisable(py, None),
+            }
+        });
+    }
+}
+
+/// A batch on its way to a callback.
+#[pyclass(frozen, module = "casm._casm")]
+pub(crate) struct Delivery(Monitor);
+
+#[pymethods]
+impl Delivery {
+    /// Whether nothing more is to be delivered.
+    #[getter]
+    fn cancelled(&self) -> bool {
+        self.0.is_cancelled()
+    }
+
+    /// Counts a call that raised an exception.
+    fn count_failure(&self) {
+        self.0.count_failure();
+    }
+}

@@ -1,0 +1,178 @@
+"""Callbacks: on one thread, with no lock held, whatever they do."""
+
+import logging
+import os
+import queue
+import threading
+
+import casm
+import casm.testing
+import pytest
+from casm import _casm
+from conftest import PATIENCE
+
+
+def flood(node, count, callback):
+    """So many events, and the subscription once all are delivered."""
+    done = threading.Event()
+    left = count
+
+    def counted(event):
+        nonlocal left
+        left -= 1
+        try:
+            callback(event)
+        finally:
+            if left == 0:
+                done.set()
+
+    subscription = _casm.bench_events(node, count, counted)
+    assert done.wait(PATIENCE)
+    return subscription
+
+
+def test_one_dispatcher_thread_per_node_delivers_all_callbacks(node):
+    seen = set()
+    for _ in range(3):
+        flood(node, 100, lambda event: seen.add(threading.get_ident()))
+    assert len(seen) == 1 and threading.get_ident() not in seen
+
+
+def test_no_thread_is_started_before_a_callback_is_given(node):
+    def threads():
+        return len(os.listdir("/proc/self/task"))
+
+    before = threads()
+    subscriptions = [node.on_event(print) for _ in range(3)]
+    flood(node, 1, lambda event: None)
+    assert threads() == before + 1
+    for subscription in subscriptions:
+        subscription.cancel()
+
+
+def test_a_callback_that_throws_is_logged_and_counted_and_delivery_goes_on(node, caplog):
+    delivered = []
+
+    def throws(event):
+        delivered.append(event)
+        if len(delivered) % 2:
+            raise ValueError("thrown by a callback")
+
+    with caplog.at_level(logging.ERROR, "casm"):
+        subscription = flood(node, 10, throws)
+    # The count of the last one follows its call.
+    wait_until(lambda: subscription.failed == 5)
+    assert len(delivered) == 10
+    assert sum("thrown by a callback" in str(r.exc_info[1]) for r in caplog.records) == 5
+
+
+def wait_until(condition):
+    pause = threading.Event()
+    for _ in range(int(PATIENCE / 0.01)):
+        if condition():
+            return
+        pause.wait(0.01)
+    raise AssertionError("it did not become true")
+
+
+def test_close_works_from_inside_a_callback(node):
+    outcome = queue.Queue()
+
+    def close(event):
+        node.close()
+        try:
+            node.view()
+        except casm.ClosedError as error:
+            outcome.put(error)
+
+    _casm.bench_events(node, 1, close)
+    assert isinstance(outcome.get(timeout=PATIENCE), casm.ClosedError)
+    assert node.closed
+
+
+def test_calls_from_inside_a_callback_work(node):
+    outcome = queue.Queue()
+
+    def calls(event):
+        node.set_meta({"set": "inside"})
+        with casm.testing.cluster(1, namespace=node.namespace) as (other,):
+            other.connect(node.info())
+            outcome.put(len(node.wait_for(2, timeout=PATIENCE)))
+        node.on_event(outcome.put).cancel()
+
+    _casm.bench_events(node, 1, calls)
+    assert outcome.get(timeout=PATIENCE) == 2
+
+
+def test_a_cancelled_subscription_calls_nothing_more(node):
+    calls = []
+    holder = []
+    got = threading.Event()
+
+    def cancel(event):
+        got.wait(PATIENCE)
+        calls.append(event)
+        holder[0].cancel()
+
+    holder.append(_casm.bench_events(node, 1000, cancel))
+    got.set()
+    # What is delivered after it comes after what was left of it.
+    wait_until(lambda: calls)
+    flood(node, 10, lambda event: None)
+    assert len(calls) == 1 and holder[0].cancelled
+    with node.on_event(calls.append) as subscription:
+        assert not subscription.cancelled
+    assert subscription.cancelled
+
+
+def test_the_oldest_events_are_dropped_when_a_callback_is_too_slow_and_counted(node):
+    """The queue of events is bounded: 4096."""
+    go = threading.Event()
+    events = []
+
+    def slow(event):
+        go.wait(PATIENCE)
+        events.append(event)
+
+    # Changes of the node's own record are what can be made fast.
+    with node.on_change(slow, casm.Query.all()) as subscription:
+        for n in range(5000):
+            node.set_meta({"n": str(n)})
+        go.set()
+        wait_until(lambda: events and events[-1].record and events[-1].record.meta["n"] == "4999")
+        assert subscription.dropped > 0
+        (gap,) = [e for e in events if e.kind == "dropped"]
+        assert (gap.count, gap.record) == (subscription.dropped, None)
+        # After the gap the whole picture comes again.
+        assert events[events.index(gap) + 1].kind == "current"
+        assert subscription.failed == 0
+
+
+def test_another_thread_ticks_during_a_blocked_call(node):
+    ticks = 0
+    stop = threading.Event()
+
+    def tick():
+        nonlocal ticks
+        while not stop.is_set():
+            ticks += 1
+            stop.wait(0.001)
+
+    ticker = threading.Thread(target=tick)
+    ticker.start()
+    with pytest.raises(casm.TimeoutError):
+        node.wait_for(2, timeout=0.3)
+    stop.set()
+    ticker.join()
+    assert ticks > 10
+
+
+def test_logging_set_up_is_idempotent_and_records_arrive(node, caplog):
+    for level in ("debug", "off", "DEBUG"):
+        casm.forward_logs(level)
+    with caplog.at_level(logging.DEBUG, "casm"):
+        with pytest.raises(casm.UnreachableError):
+            node.connect(f"/ip4/127.0.0.1/tcp/1/p2p/{casm.Key.generate().peer}")
+        with casm.testing.cluster(2):
+            wait_until(lambda: any(r.name.startswith("casm.") for r in caplog.records))
+    casm.forward_logs("off")

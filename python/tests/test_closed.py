@@ -1,0 +1,62 @@
+"""Every call after close, and every call twice."""
+
+import casm
+import casm.testing
+import pytest
+
+CALLS = {
+    "addrs": lambda node: node.addrs(),
+    "info": lambda node: node.info(),
+    "view": lambda node: node.view(),
+    "wait_for": lambda node: node.wait_for(1, timeout=60),
+    "events": lambda node: node.events(),
+    "on_event": lambda node: node.on_event(print),
+    "subscribe": lambda node: node.subscribe(),
+    "on_change": lambda node: node.on_change(print),
+    "find_peers": lambda node: node.find_peers(limit=1, timeout=0.1),
+    "advertise": lambda node: node.advertise("other", ttl=1),
+    "connect": lambda node: node.connect(casm.PeerInfo(casm.Key.generate().peer)),
+    "connected": lambda node: node.connected(),
+    "set_meta": lambda node: node.set_meta({}),
+    "set_host": lambda node: node.set_host("h"),
+    "set_ttl": lambda node: node.set_ttl(10),
+    "metrics": lambda node: node.metrics(),
+}
+
+STAYS = {"id", "namespace", "closed", "close", "start"}
+
+
+def test_every_call_is_in_this_test():
+    public = {name for name in dir(casm.Node) if not name.startswith("_")}
+    assert public == CALLS.keys() | STAYS
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_every_call_works_twice_and_raises_closed_after_close(node, call):
+    for _ in range(2):
+        try:
+            CALLS[call](node)
+        except casm.UnreachableError:
+            assert call == "connect"
+    node.close()
+    for _ in range(2):
+        with pytest.raises(casm.ClosedError, match="the node is closed"):
+            CALLS[call](node)
+
+
+def test_close_is_idempotent_and_what_names_the_node_stays(node):
+    assert not node.closed
+    node.close()
+    node.close()
+    assert node.closed and node.id and node.namespace
+    assert "closed" in repr(node)
+    with node:
+        pass
+
+
+def test_a_wait_ends_when_another_thread_closes_the_node(node):
+    import threading
+
+    threading.Timer(0.1, node.close).start()
+    with pytest.raises(casm.ClosedError):
+        node.wait_for(100)

@@ -1,0 +1,156 @@
+"""Exceptions, and bad input of every kind."""
+
+import builtins
+import importlib
+import pickle
+
+import casm
+import casm.testing
+import pytest
+from casm import _errors
+
+BASES = {
+    "Config": ValueError,
+    "Address": ValueError,
+    "Bind": OSError,
+    "Closed": casm.CasmError,
+    "Timeout": builtins.TimeoutError,
+    "Cancelled": casm.CasmError,
+    "NotFound": LookupError,
+    "Unreachable": ConnectionError,
+    "Protocol": casm.CasmError,
+    "Invalid": ValueError,
+    "TooLarge": ValueError,
+    "Busy": casm.CasmError,
+    "Io": OSError,
+    "Internal": RuntimeError,
+}
+
+
+@pytest.mark.parametrize("kind", BASES)
+def test_every_error_kind_is_an_exception_with_the_base_of_its_like(kind):
+    cls = _errors.KINDS[kind]
+    error = cls("what was wrong")
+    assert isinstance(error, casm.CasmError) and isinstance(error, BASES[kind])
+    assert (error.kind, error.message, str(error)) == (kind, "what was wrong", "what was wrong")
+    assert getattr(casm, cls.__name__) is cls
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is cls and copy.message == error.message
+
+
+def test_there_is_an_exception_for_every_kind_and_for_no_other():
+    assert set(_errors.KINDS) == set(BASES)
+
+
+def test_every_public_class_says_a_module_from_which_it_can_be_imported():
+    for name in set(casm.__all__) - {"__version__", "aio", "forward_logs"}:
+        cls = getattr(casm, name)
+        assert getattr(importlib.import_module(cls.__module__), cls.__qualname__) is cls, name
+        assert cls.__module__ == "casm" and cls.__doc__, name
+
+
+BAD_OPTIONS = [
+    ({"namespace": "a b"}, casm.ConfigError, "a b"),
+    ({"listen": "nonsense"}, casm.AddressError, "nonsense"),
+    ({"listen": ["/ip4/127.0.0.1/tcp/0", "x"]}, casm.AddressError, '"x"'),
+    ({"boot": "nowhere"}, casm.AddressError, "nowhere"),
+    ({"boot": ["none", "auto"]}, casm.ConfigError, "none,auto"),
+    ({"boot": []}, casm.ConfigError, "boot"),
+    ({"serve": "nowhere"}, casm.AddressError, "nowhere"),
+    ({"host": "h" * 1000}, casm.ConfigError, "host"),
+    ({"meta": {"a=b": "c"}}, casm.ConfigError, "a=b"),
+    ({"ttl": 0.1}, casm.ConfigError, "ttl"),
+    ({"ttl": -1.0}, casm.ConfigError, "ttl: -1.0"),
+    ({"ttl": float("nan")}, casm.ConfigError, "ttl: NaN"),
+    ({"key": "/nonexistent/key"}, casm.IoError, "/nonexistent/key"),
+    ({"listen": "/ip4/192.0.2.1/tcp/1"}, casm.BindError, "192.0.2.1"),
+]
+
+
+@pytest.mark.parametrize(("options", "error", "said"), BAD_OPTIONS)
+def test_a_bad_option_raises_the_kind_and_names_the_value(options, error, said):
+    with pytest.raises(error) as raised:
+        casm.Node(**casm.testing.options(**options))
+    assert said in str(raised.value)
+
+
+WRONG_TYPES = [
+    {"namespace": 1},
+    {"listen": 1},
+    {"listen": [1]},
+    {"boot": b"auto"},
+    {"host": None, "meta": {"a": 1}},
+    {"meta": ["a"]},
+    {"ttl": "10s"},
+    {"observer": "yes"},
+    {"key": 7},
+    {"no_such_option": 1},
+]
+
+
+@pytest.mark.parametrize("options", WRONG_TYPES)
+def test_a_wrong_type_fails_at_the_call(options):
+    with pytest.raises(TypeError):
+        casm.Config(**options)
+
+
+BAD_CALLS = {
+    "wait_for a negative number": (lambda n: n.wait_for(-1), OverflowError, ""),
+    "wait_for text": (lambda n: n.wait_for("3"), TypeError, ""),
+    "a negative timeout": (lambda n: n.wait_for(1, timeout=-1), casm.ConfigError, "timeout: -1"),
+    "too short a timeout": (lambda n: n.wait_for(9, timeout=0.01), casm.TimeoutError, "wait_for"),
+    "a callback that cannot be called": (lambda n: n.on_event(3), TypeError, "callback: 3"),
+    "the same for changes": (lambda n: n.on_change("x"), TypeError, "callback: 'x'"),
+    "a query with no field": (lambda n: n.view().iter("worker"), casm.ConfigError, "worker"),
+    "a query of another type": (lambda n: n.subscribe(3), TypeError, ""),
+    "a range over two fields": (
+        lambda n: casm.Query.from_("host:a").to("peer:b"),
+        casm.InvalidError,
+        "one field",
+    ),
+    "a peer id that is none": (lambda n: n.view().get("me"), casm.AddressError, '"me"'),
+    "a peer with no id": (
+        lambda n: n.connect(["/ip4/127.0.0.1/tcp/1", "/ip4/127.0.0.1/tcp/2"]),
+        casm.AddressError,
+        "/p2p/",
+    ),
+    "a peer that is not there": (
+        lambda n: n.connect(f"/ip4/127.0.0.1/tcp/1/p2p/{casm.Key.generate().peer}"),
+        casm.UnreachableError,
+        "/ip4/127.0.0.1/tcp/1",
+    ),
+    "an address that is none": (lambda n: n.connect("/ip4/x"), casm.AddressError, "/ip4/x"),
+    "a namespace that is none": (lambda n: n.find_peers(".."), casm.ConfigError, ".."),
+    "to advertise in a namespace that is none": (
+        lambda n: n.advertise("a b", 1),
+        casm.ConfigError,
+        "a b",
+    ),
+    "meta of the wrong type": (lambda n: n.set_meta({"a": 1}), TypeError, ""),
+    "meta with a bad key": (lambda n: n.set_meta({"a=b": "c"}), casm.ConfigError, "a=b"),
+    "too long a host": (lambda n: n.set_host("h" * 1000), casm.ConfigError, "host"),
+    "too short a TTL": (lambda n: n.set_ttl(0), casm.ConfigError, "ttl"),
+    "a log level that is none": (lambda n: casm.forward_logs("loud"), casm.ConfigError, "loud"),
+    "a key file that is there": (
+        lambda n: casm.Key.generate().save("/dev/null"),
+        casm.ConfigError,
+        "/dev/null",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BAD_CALLS)
+def test_a_bad_call_raises_the_kind_and_names_the_value(node, what):
+    call, error, said = BAD_CALLS[what]
+    for _ in range(2):
+        with pytest.raises(error) as raised:
+            call(node)
+        assert said in str(raised.value)
+    # The node is none the worse for it.
+    assert node.wait_for(1, timeout=60)
+
+
+def test_messages_hold_no_build_path(node):
+    with pytest.raises(casm.CasmError) as raised:
+        node.connect(f"/ip4/127.0.0.1/tcp/1/p2p/{casm.Key.generate().peer}")
+    assert ".rs" not in str(raised.value) and ".cargo" not in str(raised.value)

@@ -1,0 +1,71 @@
+"""The table of what every language has, for Python."""
+
+import inspect
+import tomllib
+from pathlib import Path
+
+import casm
+import casm.aio
+import pytest
+from casm import _errors
+
+TABLE = tomllib.loads((Path(__file__).parents[2] / "bindings/api.toml").read_text())
+OTHER = TABLE["other"]["python"]
+
+
+def names(group, *columns):
+    columns = columns or TABLE[group].keys()
+    return {OTHER.get(name, name) for column in columns for name in TABLE[group][column]}
+
+
+def public(cls):
+    return {name for name in dir(cls) if not name.startswith("_")}
+
+
+def parameters(function):
+    return inspect.signature(function).parameters.keys()
+
+
+def test_every_option():
+    assert names("options", "node") == parameters(casm.Node) == parameters(casm.aio.Node)
+    assert names("options", "find_peers") == parameters(casm.Node.find_peers) - {"self"}
+    assert names("options", "query") <= public(casm.Query)
+
+
+@pytest.mark.parametrize("cls", [casm.Node, casm.aio.Node])
+def test_every_call_of_the_node_in_both_forms(cls):
+    # `start` is how a node is made of a Config.
+    assert public(cls) == names("node") | {"start"}
+    for name in names("node", "waits"):
+        assert inspect.iscoroutinefunction(getattr(casm.aio.Node, name)), name
+
+
+@pytest.mark.parametrize(
+    ("group", "classes"),
+    [
+        ("view", [casm.View]),
+        ("record", [casm.Record]),
+        ("key", [casm.Key]),
+        ("subscription", [casm.Subscription, casm.aio.Subscription]),
+        ("stream", [casm.Stream, casm.aio.Stream]),
+        ("module", [casm]),
+    ],
+)
+def test_every_call_of_the_rest(group, classes):
+    for cls in classes:
+        assert names(group) <= public(cls), cls
+
+
+def test_every_event():
+    events = {cls.__name__ for cls in casm.Event.__subclasses__()}
+    assert events == names("events") and events <= set(casm.__all__)
+
+
+def test_every_kind_of_change():
+    stub = (Path(casm.__file__).parent / "_casm.pyi").read_text()
+    kinds = ", ".join(f'"{kind}"' for kind in TABLE["changes"]["kinds"])
+    assert f"def kind(self) -> Literal[{kinds}]" in stub
+
+
+def test_every_error_kind():
+    assert set(_errors.KINDS) == names("errors")

@@ -1,0 +1,89 @@
+"""The stubs say what the native module really has, and the types hold."""
+
+import ast
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import casm
+import pytest
+from casm import _casm
+
+PACKAGE = Path(casm.__file__).parent
+STUB = ast.parse((PACKAGE / "_casm.pyi").read_text())
+CLASSES = {node.name: node for node in STUB.body if isinstance(node, ast.ClassDef)}
+FUNCTIONS = {node.name: node for node in STUB.body if isinstance(node, ast.FunctionDef)}
+
+# Every object has them, or they are of no use to a type checker.
+COMMON = set(dir(object)) | {"__module__", "__doc__", "__class_getitem__", "__weakref__"}
+
+
+def members(cls):
+    return {
+        item.name if isinstance(item, ast.FunctionDef) else item.target.id: item
+        for item in cls.body
+        if isinstance(item, ast.FunctionDef | ast.AnnAssign)
+    }
+
+
+def test_the_stub_names_what_the_module_has():
+    real = {name for name in vars(_casm) if not name.startswith("__")}
+    assert real == CLASSES.keys() | FUNCTIONS.keys()
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_the_stub_of_a_class_names_its_members(name):
+    cls = getattr(_casm, name)
+    bases = set().union(*(vars(base) for base in cls.__mro__[1:]))
+    real = vars(cls).keys() - bases - COMMON
+    assert real == members(CLASSES[name]).keys() - COMMON - bases
+
+
+def signatures():
+    for name, function in FUNCTIONS.items():
+        yield name, getattr(_casm, name), function
+    for name, cls in CLASSES.items():
+        for member, item in members(cls).items():
+            if isinstance(item, ast.FunctionDef) and not item.decorator_list:
+                dunder = member.startswith("__")
+                if member == "__new__":
+                    yield f"{name}", getattr(_casm, name), item
+                elif not dunder:
+                    yield f"{name}.{member}", getattr(getattr(_casm, name), member), item
+
+
+@pytest.mark.parametrize(("name", "real", "stub"), [*signatures()], ids=lambda v: str(v)[:40])
+def test_the_stub_of_a_call_has_its_parameters(name, real, stub):
+    parameters = list(inspect.signature(real).parameters.values())
+    if parameters and parameters[0].name in ("self", "cls"):
+        parameters = parameters[1:]
+    args = stub.args
+    positional = [a.arg for a in args.args if a.arg not in ("self", "cls")]
+    keyword = [a.arg for a in args.kwonlyargs]
+    assert [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY] == positional
+    assert [p.name for p in parameters if p.kind is p.KEYWORD_ONLY] == keyword
+    optional = positional[len(positional) - len(args.defaults) :] + [
+        a for a, default in zip(keyword, args.kw_defaults, strict=True) if default is not None
+    ]
+    assert [p.name for p in parameters if p.default is not p.empty] == optional
+
+
+def test_everything_public_has_a_docstring():
+    for cls in (getattr(casm, name) for name in casm.__all__):
+        if inspect.isclass(cls):
+            assert cls.__doc__, cls
+            for name, member in vars(cls).items():
+                if not name.startswith("_") and (callable(member) or inspect.isdatadescriptor(member)):
+                    assert member.__doc__, (cls, name)
+
+
+def test_mypy_strict_passes_on_the_package_and_the_examples():
+    examples = Path(__file__).parents[1] / "examples"
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", PACKAGE, *sorted(examples.glob("*.py"))],
+        capture_output=True,
+        text=True,
+        cwd=PACKAGE.parent,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
