@@ -150,10 +150,10 @@ impl Task {
     async fn on_event(&mut self, event: TopicEvent) {
         match event {
             TopicEvent::Received(received) => self.on_message(received).await,
-            TopicEvent::Subscribed(_) if self.unpublished && !self.observer => {
+            TopicEvent::Subscribed if self.unpublished && !self.observer => {
                 self.send_heartbeat().await;
             }
-            TopicEvent::Subscribed(_) => {}
+            TopicEvent::Subscribed => {}
         }
     }
 

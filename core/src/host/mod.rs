@@ -59,7 +59,6 @@ const TOPIC_EVENTS: usize = 1024;
 /// A handle to the host. Clones are cheap.
 #[derive(Clone)]
 pub(crate) struct Host {
-    key: Keypair,
     id: PeerId,
     commands: mpsc::Sender<Command>,
     streams: libp2p_stream::Control,
@@ -118,7 +117,7 @@ impl Host {
 
         let (commands, command_receiver) = mpsc::channel(COMMANDS);
         let connected = Connected::default();
-        let (book, addrs, record) = addrs::AddressBook::new(key.clone(), &swarm, events.clone())?;
+        let (book, addrs, record) = addrs::AddressBook::new(key, &swarm, events.clone())?;
         let task = task::Task::new(
             swarm,
             command_receiver,
@@ -129,15 +128,11 @@ impl Host {
         );
         let ending = scope.clone();
         scope.spawn_graceful(async move { task.run(&ending).await });
-        Ok(Self { key, id, commands, streams, connected, addrs, record })
+        Ok(Self { id, commands, streams, connected, addrs, record })
     }
 
     pub(crate) fn id(&self) -> PeerId {
         self.id
-    }
-
-    pub(crate) fn key(&self) -> &Keypair {
-        &self.key
     }
 
     /// The addresses at which the node can be reached, the most useful first,

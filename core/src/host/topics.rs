@@ -71,10 +71,8 @@ impl Topics {
         }
         // Peers that came before the subscription are news to the service.
         let hash = topic.hash();
-        for (peer, topics) in gossipsub.all_peers() {
-            if topics.contains(&&hash) {
-                let _ = events.try_send(TopicEvent::Subscribed(*peer));
-            }
+        if gossipsub.all_peers().any(|(_, topics)| topics.contains(&&hash)) {
+            let _ = events.try_send(TopicEvent::Subscribed);
         }
         self.joined.insert(hash, Joined { topic, commands, events });
     }
@@ -121,21 +119,24 @@ impl Topics {
                 let Some((hash, received)) = received(message, ticket.clone()) else {
                     return report(gossipsub, &ticket, Verdict::Reject);
                 };
-                let delivered = self
-                    .joined
-                    .get(&hash)
-                    .map(|joined| joined.events.try_send(TopicEvent::Received(received)));
-                if !matches!(delivered, Some(Ok(()))) {
+                let delivered = match self.joined.get(&hash) {
+                    Some(joined) => {
+                        let sent = joined.events.try_send(TopicEvent::Received(received));
+                        if let Err(TrySendError::Full(_)) = sent {
+                            self.metrics.dropped.get_or_create(&[("queue", "topic")]).inc();
+                        }
+                        sent.is_ok()
+                    }
+                    None => false,
+                };
+                if !delivered {
                     report(gossipsub, &ticket, Verdict::Ignore);
                 }
-                if matches!(delivered, Some(Err(TrySendError::Full(_)))) {
-                    self.metrics.dropped.get_or_create(&[("queue", "topic")]).inc();
-                }
             }
-            gossipsub::Event::Subscribed { peer_id, topic } => {
+            gossipsub::Event::Subscribed { topic, .. } => {
                 if let Some(joined) = self.joined.get(&topic) {
                     // A full queue holds messages enough to wake the service.
-                    let _ = joined.events.try_send(TopicEvent::Subscribed(peer_id));
+                    let _ = joined.events.try_send(TopicEvent::Subscribed);
                 }
             }
             _ => {}

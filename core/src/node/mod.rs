@@ -17,6 +17,7 @@ use crate::{
     host::Host,
     metrics::Metrics,
     pubsub::signed::SignedMessage,
+    record::SignedRecord,
     rpc::{self, Export, Vat},
     scope::Scope,
 };
@@ -138,6 +139,12 @@ impl Node {
         info.addrs.into_iter().map(|addr| addr.with(Protocol::P2p(info.id))).collect()
     }
 
+    /// The same, signed: a libp2p peer record that proves itself wherever it is
+    /// passed on. It is renewed when the addresses change.
+    pub fn record(&self) -> SignedRecord {
+        self.0.host.record().borrow().clone()
+    }
+
     /// The cluster's name.
     pub fn namespace(&self) -> &Namespace {
         &self.0.config.namespace
@@ -217,6 +224,12 @@ impl Node {
     /// `Unreachable`, with what the address answered; `Closed`.
     pub async fn connect_addr(&self, addr: Multiaddr) -> Result<PeerId> {
         self.0.host.connect_addr(addr).await
+    }
+
+    /// Closes all connections to a peer. It may come back, and discovery may
+    /// find it again.
+    pub async fn disconnect(&self, peer: PeerId) {
+        self.0.host.disconnect(peer).await;
     }
 
     /// The peers that are connected now, in the order of their ids.

@@ -43,11 +43,12 @@ pub(crate) struct Ticket {
 
 /// What happens on a topic.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly every event is a message")]
 pub(crate) enum TopicEvent {
     /// A message arrived, and waits for its verdict.
     Received(Received),
     /// A connected peer joined the topic.
-    Subscribed(PeerId),
+    Subscribed,
 }
 
 /// What a topic asks of the task that owns gossipsub.

@@ -474,11 +474,9 @@ pub(crate) fn iter(question: u32, limit: u64) -> Builder<capnp::message::HeapAll
     message
 }
 
-fn until(condition: impl Fn() -> bool) -> impl Future<Output = ()> {
-    async move {
-        while !condition() {
-            tokio::task::yield_now().await;
-        }
+async fn until(condition: impl Fn() -> bool) {
+    while !condition() {
+        tokio::task::yield_now().await;
     }
 }
 
