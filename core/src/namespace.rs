@@ -54,6 +54,13 @@ impl Namespace {
         StreamProtocol::try_from_owned(format!("/casm/0.0.0/{}/{name}", self.0))
             .expect("starts with a slash")
     }
+
+    /// The protocol id `/casm/1.0.0/<namespace>/<name>`, of what Go's nodes
+    /// don't speak.
+    pub(crate) fn own_protocol(&self, name: &str) -> StreamProtocol {
+        StreamProtocol::try_from_owned(format!("/casm/1.0.0/{}/{name}", self.0))
+            .expect("starts with a slash")
+    }
 }
 
 impl Default for Namespace {

@@ -12,6 +12,7 @@
 //! - `live`: queries that go on; `hub`: where they and other readers find the
 //!   latest view
 //! - `service`: the handle to the `task` that joins all this to a pubsub topic
+//! - `sync`: anti-entropy with other nodes
 //! - `view_rpc`: the view over Cap'n Proto RPC, served and queried
 
 mod arrival;
@@ -37,6 +38,7 @@ mod service;
 #[cfg(test)]
 mod service_tests;
 mod slots;
+mod sync;
 mod table;
 mod task;
 mod view;
@@ -51,6 +53,7 @@ pub use pace::Pace;
 pub use query::{Field, Index, Query, Select};
 pub use record::{Meta, Record, server_of};
 pub(crate) use service::{Cluster, ClusterConfig, Handed, Sign};
+pub(crate) use sync::start as start_sync;
 pub use table::Table;
 pub use view::{Signed, View};
 pub(crate) use view_rpc::serve as serve_view;

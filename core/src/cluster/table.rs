@@ -258,6 +258,11 @@ impl Table {
         signed: &[u8],
         entry: Entry,
     ) -> Outcome {
+        // What is left of its time tells for how long others had it.
+        let age = entry.deadline.map_or(Duration::ZERO, |deadline| {
+            let left = deadline.saturating_sub(now);
+            self.detector.patience(record.ttl()).saturating_sub(left)
+        });
         let root = Arc::make_mut(&mut self.root);
         let old = slot.and_then(|slot| root.slots.get(slot)).cloned();
         let slot = slot.or_else(|| self.free.pop()).unwrap_or_else(|| {
@@ -270,7 +275,7 @@ impl Table {
             root.indexes.iter_mut().for_each(|index| index.remove(slot, &root.slots));
         }
         root.slots.set(slot, Some(record.clone()));
-        root.proofs.set(slot as usize, Proof { signed: signed.into(), received: now });
+        root.proofs.set(slot as usize, Proof { signed: signed.into(), received: now, age });
         if !same_keys {
             root.indexes.iter_mut().for_each(|index| index.insert(slot, &root.slots));
         }

@@ -31,6 +31,8 @@ pub(super) struct Proof {
     /// The message as its peer signed it; empty if it is not kept.
     pub(super) signed: Arc<[u8]>,
     pub(super) received: Duration,
+    /// For how long others had had it then.
+    pub(super) age: Duration,
 }
 
 /// A record in a form that another node can verify.
@@ -42,6 +44,8 @@ pub struct Signed<'a> {
     pub seq: u64,
     /// When the record was received, on the clock of the table.
     pub received: Duration,
+    /// For how long other nodes had had it then: zero if it came by gossip.
+    pub age: Duration,
     /// The pubsub message as it was signed, in its protobuf encoding.
     pub message: &'a [u8],
 }
@@ -75,6 +79,7 @@ impl Snapshot {
             peer: record.peer(),
             seq: record.seq(),
             received: proof.received,
+            age: proof.age,
             message: &proof.signed,
         })
     }

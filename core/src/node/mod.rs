@@ -11,7 +11,7 @@ pub use builder::NodeBuilder;
 use crate::{
     Config, Error, Events, Keypair, Multiaddr, Namespace, PeerId, PeerInfo, Result,
     boot::{Boot, BootConfig, FindOptions, Finding},
-    cluster::{Cluster, ClusterConfig, LiveQuery, Query, RemoteView, View, serve_view},
+    cluster::{Cluster, ClusterConfig, LiveQuery, Query, RemoteView, View, serve_view, start_sync},
     config::default_listen,
     event::EventBus,
     host::Host,
@@ -94,6 +94,14 @@ impl Node {
             sign: sign(key.clone(), &config.namespace),
         };
         let cluster = Cluster::start(cluster, topic, events.clone(), metrics.clone(), scope)?;
+        start_sync(
+            host.clone(),
+            cluster.clone(),
+            &config.namespace,
+            events.subscribe(),
+            &metrics,
+            scope,
+        )?;
         let vat = Vat::new(
             host.clone(),
             config.namespace.clone(),

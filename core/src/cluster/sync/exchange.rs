@@ -1,0 +1,181 @@
+//! One exchange, on any stream.
+
+use super::{
+    digest::{Difference, Digest, ShortId, short_id},
+    wire::{self, Item, SyncError},
+};
+use crate::{
+    Namespace,
+    cluster::{Cluster, Handed, View, heartbeat::Heartbeat},
+    pubsub::signed::SignedMessage,
+};
+use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use libp2p::PeerId;
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
+
+/// Heartbeats that one side hands over in an exchange, and their bytes.
+pub(super) const MAX_HANDED: usize = 4096;
+const MAX_BYTES: usize = 4 << 20;
+/// Heartbeats that are verified in one go, and bytes written in one.
+const BATCH: usize = 64;
+const CHUNK: usize = 32 << 10;
+
+/// What became of an exchange.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Done {
+    /// Heartbeats that were handed over, as far as they were news.
+    pub(super) received: usize,
+    /// Heartbeats that were sent.
+    pub(super) sent: usize,
+    /// Whether there was more than fits in one exchange.
+    pub(super) more: bool,
+}
+
+/// What both sides of an exchange need.
+#[derive(Clone)]
+pub(super) struct Exchange {
+    pub(super) cluster: Cluster,
+    pub(super) namespace: Namespace,
+}
+
+impl Exchange {
+    /// Opens an exchange about the peers from `first` on. Gives where the next
+    /// one is to begin.
+    pub(super) async fn open(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin,
+        first: ShortId,
+    ) -> Result<(Done, ShortId), SyncError> {
+        let (mut reader, mut writer) = stream.split();
+        let digest = Digest::of(&self.cluster.view(), first);
+        wire::write_frame(&mut writer, &wire::encode_digest(&digest)).await?;
+        let wanted = wire::decode_ids(&wire::read_list(&mut reader).await?)?;
+        let wanted: HashSet<_> = wanted.into_iter().collect();
+        let view = self.cluster.view();
+        let wanted: Vec<_> = view
+            .signed()
+            .map(|signed| signed.peer)
+            .filter(|peer| wanted.contains(&short_id(peer)))
+            .collect();
+        let (received, sent) = futures::future::try_join(
+            self.receive(&mut reader),
+            self.send(&mut writer, &view, &wanted),
+        )
+        .await?;
+        let done = Done { received: received.0, sent: sent.0, more: received.1 || sent.1 };
+        Ok((done, digest.next()))
+    }
+
+    /// Takes part in an exchange that another node has opened.
+    pub(super) async fn accept(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin,
+    ) -> Result<Done, SyncError> {
+        let (mut reader, mut writer) = stream.split();
+        let digest = wire::decode_digest(&wire::read_list(&mut reader).await?)?;
+        let view = self.cluster.view();
+        let Difference { newer, mut older } = digest.compare(&view);
+        older.truncate(MAX_HANDED);
+        wire::write_frame(&mut writer, &wire::encode_ids(&older)).await?;
+        // It knows what it wants of us only by its own view: so do we of it.
+        let (received, sent) = futures::future::try_join(
+            self.receive(&mut reader),
+            self.send(&mut writer, &view, &newer),
+        )
+        .await?;
+        Ok(Done { received: received.0, sent: sent.0, more: received.1 || sent.1 })
+    }
+
+    /// Sends the signed heartbeats of these peers, as far as an exchange goes.
+    async fn send(
+        &self,
+        writer: &mut (impl AsyncWrite + Unpin),
+        view: &View,
+        peers: &[PeerId],
+    ) -> Result<(usize, bool), SyncError> {
+        let now = self.cluster.elapsed();
+        let (mut sent, mut bytes, mut chunk, mut more) = (0, 0, Vec::new(), false);
+        for signed in peers.iter().filter_map(|peer| view.signed_of(peer)) {
+            bytes += signed.message.len();
+            if sent == MAX_HANDED || bytes > MAX_BYTES {
+                more = true;
+                break;
+            }
+            let age = now.saturating_sub(signed.received).saturating_add(signed.age);
+            wire::push_handed(age, signed.message, &mut chunk);
+            sent += 1;
+            if chunk.len() >= CHUNK {
+                writer.write_all(&chunk).await?;
+                chunk.clear();
+            }
+        }
+        wire::push_end(more, &mut chunk);
+        writer.write_all(&chunk).await?;
+        writer.close().await?;
+        Ok((sent, more))
+    }
+
+    /// Takes the heartbeats that the other node sends.
+    async fn receive(
+        &self,
+        reader: &mut (impl AsyncRead + Unpin),
+    ) -> Result<(usize, bool), SyncError> {
+        let (mut news, mut count, mut bytes) = (0, 0, 0);
+        let mut batch = Vec::new();
+        loop {
+            let item = wire::read_item(reader).await?;
+            let end = match item {
+                Item::Handed(age, message) => {
+                    count += 1;
+                    bytes += message.len();
+                    if count > MAX_HANDED || bytes > MAX_BYTES {
+                        return Err(SyncError::TooMany);
+                    }
+                    batch.push((age, message));
+                    None
+                }
+                Item::End { more } => Some(more),
+            };
+            if end.is_some() || batch.len() == BATCH {
+                news += self.take(std::mem::take(&mut batch)).await?;
+            }
+            if let Some(more) = end {
+                return Ok((news, more));
+            }
+        }
+    }
+
+    /// Verifies heartbeats and puts them in the table. One whose signature is
+    /// wrong ends the exchange: an honest node has none.
+    async fn take(&self, batch: Vec<(Duration, Vec<u8>)>) -> Result<usize, SyncError> {
+        let view = self.cluster.view();
+        let mut handed: HashMap<PeerId, Handed> = HashMap::new();
+        for (age, signed) in batch {
+            let message = SignedMessage::decode(&signed).map_err(|_| SyncError::Forged)?;
+            // What is no news is not worth a verification.
+            let source = PeerId::from_bytes(&message.from).map_err(|_| SyncError::Forged)?;
+            let seq = message.seqno.first_chunk().map_or(0, |seq| u64::from_be_bytes(*seq));
+            let known = view.get(&source).is_some_and(|record| record.seq() >= seq)
+                || handed.get(&source).is_some_and(|other| other.seq >= seq);
+            if known || message.data.len() > Heartbeat::MAX_LEN {
+                continue;
+            }
+            let verified = message.verify().map_err(|_| SyncError::Forged)?;
+            if verified.topic != self.namespace.as_str() {
+                return Err(SyncError::Forged);
+            }
+            let (source, seq, data) = (verified.source, verified.seq, verified.data);
+            handed.insert(source, Handed { source, seq, data, signed, age });
+            tokio::task::yield_now().await;
+        }
+        if handed.is_empty() {
+            return Ok(0);
+        }
+        let handed = handed.into_values().collect();
+        let outcomes = self.cluster.insert_verified(handed).await.map_err(|_| SyncError::Closed)?;
+        Ok(outcomes.iter().flatten().filter(|outcome| outcome.is_accepted()).count())
+    }
+}

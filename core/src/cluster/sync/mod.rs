@@ -1,0 +1,22 @@
+//! Anti-entropy: two nodes compare what they know, and hand each other the
+//! signed heartbeats that the other lacks or has older ones of. A newcomer has
+//! the whole picture in a round trip, and a view never depends on gossip's mesh
+//! alone.
+//!
+//! - `digest`: what a node has, in few bytes, and how two of them differ (pure)
+//! - `wire`: the frames of an exchange (pure)
+//! - `exchange`: one exchange, on any stream
+//! - `service`: whom to exchange with, and when
+//!
+//! Spoken as `/casm/1.0.0/<namespace>/sync`, which Go's nodes don't know. What
+//! is handed over is the pubsub message as its source signed it: it is verified,
+//! and enters the table, as if it had come by gossip.
+
+mod digest;
+mod exchange;
+mod service;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+pub(crate) use service::start;

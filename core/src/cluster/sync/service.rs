@@ -1,0 +1,274 @@
+//! Whom to exchange with, and when: with every new connection, and now and then
+//! with one of them.
+
+use super::{
+    digest::ShortId,
+    exchange::{Done, Exchange},
+    wire::SyncError,
+};
+use crate::{
+    ErrorKind, Event, Events, Namespace, Result,
+    cluster::Cluster,
+    host::Host,
+    metrics::{ByLabel, Metrics},
+    scope::Scope,
+};
+use futures::StreamExt;
+use libp2p::{PeerId, Stream, StreamProtocol};
+use prometheus_client::metrics::counter::Counter;
+use rand::{RngExt, SeedableRng, seq::IndexedRandom};
+use rand_chacha::ChaCha8Rng;
+use std::{
+    collections::HashMap,
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+
+/// The mean pause between exchanges with a random peer.
+const PAUSE: Duration = Duration::from_secs(20);
+/// How many exchanges a peer may open in a row, as many as a large table takes,
+/// and how long it is until it may open another one.
+const BURST: u32 = 64;
+const REFILL: Duration = Duration::from_secs(3);
+/// Which end opens the exchange of a new connection is settled by the ids: the
+/// other end does if it has not happened until then.
+const OTHERS_TURN: Duration = Duration::from_secs(2);
+/// How long an exchange may take.
+const LIMIT: Duration = Duration::from_secs(20);
+/// Exchanges at a time that are opened here, and that others open.
+const OPENED: usize = 4;
+const ACCEPTED: usize = 16;
+
+/// Anti-entropy of one node.
+#[derive(Clone)]
+struct Sync(Arc<Inner>);
+
+struct Inner {
+    host: Host,
+    exchange: Exchange,
+    protocol: StreamProtocol,
+    peers: Mutex<HashMap<PeerId, Peer>>,
+    outcomes: ByLabel,
+    records: Counter,
+    opening: Semaphore,
+    scope: Scope,
+}
+
+/// What is known of a connected peer.
+#[derive(Clone, Copy)]
+struct Peer {
+    /// When an exchange with it began last.
+    last: Option<Instant>,
+    /// Whether it knows the protocol, as far as is known.
+    speaks: bool,
+    /// Whether it takes part in an exchange that it opened.
+    busy: bool,
+    /// How many exchanges it may open, as of `refilled`.
+    budget: u32,
+    refilled: Instant,
+    /// Where the next exchange begins.
+    next: ShortId,
+}
+
+impl Default for Peer {
+    fn default() -> Self {
+        Self {
+            last: None,
+            speaks: true,
+            busy: false,
+            budget: BURST,
+            refilled: Instant::now(),
+            next: 0,
+        }
+    }
+}
+
+/// Starts anti-entropy, until the scope ends.
+///
+/// # Errors
+/// [`ErrorKind::Busy`] if it runs already on this host.
+pub(crate) fn start(
+    host: Host,
+    cluster: Cluster,
+    namespace: &Namespace,
+    events: Events,
+    metrics: &Metrics,
+    scope: &Scope,
+) -> Result<()> {
+    let protocol = namespace.own_protocol("sync");
+    let incoming = host.accept(protocol.clone())?;
+    let (outcomes, records) = (ByLabel::default(), Counter::default());
+    metrics.register("sync_exchanges", "Exchanges of heartbeats, by outcome", outcomes.clone());
+    metrics.register("sync_records", "Heartbeats that exchanges brought", records.clone());
+    let exchange = Exchange { cluster, namespace: namespace.clone() };
+    let sync = Sync(Arc::new(Inner {
+        host,
+        exchange,
+        protocol,
+        peers: Mutex::default(),
+        outcomes,
+        records,
+        opening: Semaphore::new(OPENED),
+        scope: scope.clone(),
+    }));
+    scope.spawn(sync.clone().serve(incoming));
+    scope.spawn(sync.clone().follow(events));
+    scope.spawn(sync.now_and_then());
+    Ok(())
+}
+
+impl Sync {
+    /// Takes part in the exchanges that others open.
+    async fn serve(self, incoming: impl futures::Stream<Item = (PeerId, Stream)>) {
+        let each = incoming.for_each_concurrent(ACCEPTED, |(peer, stream)| {
+            let sync = self.clone();
+            async move {
+                if !sync.admit(peer) {
+                    sync.count("refused");
+                    return;
+                }
+                sync.settle(peer, sync.0.exchange.accept(stream)).await;
+                sync.with(peer, |known| known.busy = false);
+            }
+        });
+        each.await;
+    }
+
+    /// Exchanges with every peer that connects.
+    async fn follow(self, mut events: Events) {
+        while let Ok(event) = events.next().await {
+            match event {
+                Event::Connected { peer } => {
+                    let sync = self.clone();
+                    self.0.scope.spawn(async move { sync.greet(peer).await });
+                }
+                Event::Disconnected { peer } => {
+                    self.peers().remove(&peer);
+                }
+                _ => (),
+            }
+        }
+    }
+
+    async fn greet(&self, peer: PeerId) {
+        if self.0.host.id() > peer {
+            let met = Instant::now();
+            sleep(OTHERS_TURN).await;
+            if self.with(peer, |known| known.last.is_some_and(|last| last >= met)) {
+                return;
+            }
+        }
+        self.exchange_with(peer).await;
+    }
+
+    /// Exchanges with a random peer, at random times.
+    async fn now_and_then(self) {
+        let mut rng = ChaCha8Rng::from_rng(&mut rand::rng());
+        loop {
+            let pause = PAUSE.mul_f64(rng.random_range(0.5..1.5));
+            sleep_until(Instant::now() + pause).await;
+            let mut peers = self.0.host.connected();
+            {
+                let mut known = self.peers();
+                known.retain(|peer, _| self.0.host.is_connected(peer));
+                peers.retain(|peer| known.get(peer).is_none_or(|peer| peer.speaks));
+            }
+            if let Some(peer) = peers.choose(&mut rng) {
+                self.exchange_with(*peer).await;
+            }
+        }
+    }
+
+    /// Opens exchanges with a peer, until there is no more to hand over.
+    async fn exchange_with(&self, peer: PeerId) {
+        let Ok(_turn) = self.0.opening.acquire().await else { return };
+        for _ in 0..BURST {
+            let (speaks, first) = self.with(peer, |known| (known.speaks, known.next));
+            if !speaks || !self.0.host.is_connected(&peer) {
+                return;
+            }
+            let stream = match self.0.host.open_stream(peer, self.0.protocol.clone()).await {
+                Ok(stream) => stream,
+                Err(error) => {
+                    if error.kind() == ErrorKind::Protocol {
+                        self.with(peer, |known| known.speaks = false);
+                    }
+                    return;
+                }
+            };
+            self.with(peer, |known| known.last = Some(Instant::now()));
+            let exchange = async {
+                let (done, next) = self.0.exchange.open(stream, first).await?;
+                self.with(peer, |known| known.next = next);
+                Ok(done)
+            };
+            match self.settle(peer, exchange).await {
+                Some(done) if done.more => (),
+                // The next part of a large table, at once.
+                Some(_) if self.with(peer, |known| known.next) != 0 => (),
+                _ => return,
+            }
+        }
+    }
+
+    /// Whether a peer may open an exchange now.
+    fn admit(&self, peer: PeerId) -> bool {
+        let now = Instant::now();
+        self.with(peer, |known| {
+            let earned = (now - known.refilled).div_duration_f64(REFILL) as u32;
+            if earned > 0 {
+                known.budget = known.budget.saturating_add(earned).min(BURST);
+                known.refilled = now;
+            }
+            if known.busy || known.budget == 0 {
+                return false;
+            }
+            *known = Peer {
+                last: Some(now),
+                speaks: true,
+                busy: true,
+                budget: known.budget - 1,
+                ..*known
+            };
+            true
+        })
+    }
+
+    async fn settle(
+        &self,
+        peer: PeerId,
+        exchange: impl Future<Output = std::result::Result<Done, SyncError>>,
+    ) -> Option<Done> {
+        let result = timeout(LIMIT, exchange).await.unwrap_or(Err(SyncError::Timeout));
+        match result {
+            Ok(done) => {
+                self.count("done");
+                self.0.records.inc_by(done.received as u64);
+                tracing::debug!(%peer, ?done, "heartbeats were exchanged");
+                Some(done)
+            }
+            Err(error) => {
+                self.count(error.label());
+                tracing::debug!(%peer, %error, "an exchange of heartbeats failed");
+                None
+            }
+        }
+    }
+
+    fn count(&self, outcome: &'static str) {
+        self.0.outcomes.get_or_create(&[("outcome", outcome)]).inc();
+    }
+
+    fn with<T>(&self, peer: PeerId, f: impl FnOnce(&mut Peer) -> T) -> T {
+        f(self.peers().entry(peer).or_default())
+    }
+
+    fn peers(&self) -> std::sync::MutexGuard<'_, HashMap<PeerId, Peer>> {
+        self.0.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
