@@ -33,6 +33,9 @@ pub struct Args {
     write: bool,
 }
 
+/// Why some checks cannot be done yet.
+const NO_PEX: &str = "this `casm` has no peer exchange: its `run` lacks the option --pex-tick";
+
 pub fn run(args: &Args) -> Result<()> {
     ensure!(
         cfg!(target_os = "linux") && shell::works("sh", &["-c", "[ \"$(id -u)\" = 0 ]"]),
@@ -65,7 +68,7 @@ const HEAD: &str = "\
 
 What `cargo xtask interop --write` found: the program `casm` against peers that were written from \
 the wire format alone on go-libp2p 0.51 (`interop/go`), js-libp2p 3.3 (`interop/js`) and py-libp2p \
-0.8 (`interop/py`). Each peer runs on a host of its own, a network namespace on a bridge. Go has \
+0.8 (`interop/py`). Each peer runs on a host of its own, a network namespace on a bridge. The Go peer has \
 all of CASM's protocols; JavaScript and Python have heartbeats. Times are those of one run on a \
 small machine, and no promise.
 ";

@@ -75,9 +75,12 @@ pub fn check(report: &mut Report, programs: &Programs, plan: Plan) {
     // Without the network there is nothing more to check, and the report says
     // so already.
     let Some(mut network) = network else { return };
-    report.check(SECTION, name("one half is cut off for a minute, and comes back"), || {
-        network.partition(plan.partition)
-    });
+    let partition = name("one half is cut off for a minute, and comes back");
+    if programs.has_pex {
+        report.check(SECTION, partition, || network.partition(plan.partition));
+    } else {
+        report.impossible(SECTION, partition, super::NO_PEX);
+    }
     report.check(SECTION, name("a third is killed"), || network.kill_a_third());
     report.check(SECTION, name("those come back as new nodes"), || network.revive(plan));
 }

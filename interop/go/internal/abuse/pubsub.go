@@ -72,16 +72,32 @@ func (s *speaker) publish(key crypto.PrivKey, seqno, data []byte) error {
 	return s.send(&pb.RPC{Publish: []*pb.Message{message}})
 }
 
-// repeat speaks as often as it is told to, on one connection.
+// maxResets is how often a target may reset the stream before the abuse ends.
+const maxResets = 20
+
+// repeat speaks as often as it is told to, on one connection for as long as the
+// target keeps it: a reset is its right, and is answered by a new identity.
 func repeat(ctx context.Context, p Params, speak func(s *speaker, i int) error) (int, error) {
 	s, err := newSpeaker(ctx, p)
 	if err != nil {
 		return 0, err
 	}
-	defer s.close()
-	for i := range p.Times {
-		if err := speak(s, i); err != nil {
-			return i, err
+	defer func() { s.close() }()
+	for i, resets := 0, 0; i < p.Times; i++ {
+		for {
+			err := speak(s, i)
+			if err == nil {
+				break
+			}
+			if resets++; resets > maxResets {
+				return i, err
+			}
+			next, err := newSpeaker(ctx, p)
+			if err != nil {
+				return i, err
+			}
+			s.close()
+			s = next
 		}
 	}
 	return p.Times, s.settle(ctx)
@@ -90,9 +106,8 @@ func repeat(ctx context.Context, p Params, speak func(s *speaker, i int) error) 
 // settle leaves the target a moment to read: nothing on the wire tells when it
 // has, and a closed connection would throw away what it hasn't.
 func (s *speaker) settle(ctx context.Context) error {
-	if err := s.stream.CloseWrite(); err != nil {
-		return err
-	}
+	// A stream that the target has reset needs no end.
+	_ = s.stream.CloseWrite()
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
