@@ -7,7 +7,8 @@
 //!   with a callback that can be cancelled
 //! - `dispatcher`: the one thread per node on which callbacks run
 //! - `source`, `stream`, `subscription`: what streams, pulled or pushed
-//! - `node`, `options`, `query`: the node, from plain values
+//! - `node`, `remote`, `options`, `query`: the node and the views of others,
+//!   from plain values
 //! - `bench`: synthetic data for measurements
 //! - `log`: log records, handed to the language's own logging
 //!
@@ -20,6 +21,7 @@ mod log;
 mod node;
 mod options;
 mod query;
+mod remote;
 mod runtime;
 mod source;
 mod stream;
@@ -38,6 +40,7 @@ pub use log::{LogLevel, LogRecord, forward_logs};
 pub use node::{Node, at_exit};
 pub use options::{Options, duration, generate_key, peer_id};
 pub use query::QuerySpec;
+pub use remote::{Records, RemoteView};
 pub use source::{Changes, Events, Peers, Source, Synthetic};
 pub use stream::Stream;
 pub use subscription::{Batch, Listener, Monitor, Subscription, subscribe};

@@ -276,7 +276,10 @@ impl Node {
     }
 
     /// A call on the node that ends when the node closes.
-    fn run<T, F, C>(&self, call: C) -> impl Future<Output = Result<T>> + Send + use<T, F, C>
+    pub(crate) fn run<T, F, C>(
+        &self,
+        call: C,
+    ) -> impl Future<Output = Result<T>> + Send + use<T, F, C>
     where
         C: FnOnce(casm::Node) -> F,
         T: Send,
@@ -291,6 +294,10 @@ impl Node {
                 () = closed.cancelled() => Err(Error::closed("node")),
             }
         }
+    }
+
+    pub(crate) fn closing(&self) -> &CancellationToken {
+        &self.0.closed
     }
 
     fn open(&self) -> Result<Open> {

@@ -22,9 +22,9 @@ from ._errors import ClosedError
 if TYPE_CHECKING:
     import os
 
-    from . import Change, Config, Event, Found, Key, PeerInfo, Query, View
+    from . import Change, Config, Event, Found, Key, PeerInfo, Query, Record, View
 
-__all__ = ["Node", "Stream", "Subscription"]
+__all__ = ["Node", "RemoteView", "Stream", "Subscription"]
 
 T = TypeVar("T")
 Done = Callable[[Any, "BaseException | None"], None]
@@ -144,6 +144,47 @@ class Subscription(Generic[T]):
         self.cancel()
 
 
+class RemoteView:
+    """The view of another node, as it is there: each query is answered by that
+    node when it is asked."""
+
+    def __init__(self, native: _casm.RemoteView) -> None:
+        self._native = native
+
+    @property
+    def peer(self) -> str:
+        """The id of the node whose view it is."""
+        return self._native.peer
+
+    def iter(
+        self,
+        query: Query | str | None = None,
+        *,
+        limit: int | None = None,
+        reverse: bool | None = None,
+    ) -> Stream[Record]:
+        """The records that a query finds, as they come."""
+        return Stream(self._native.iter(query, limit=limit, reverse=reverse))
+
+    async def lookup(self, query: Query | str) -> Record | None:
+        """The first record that a query finds, or None."""
+        record: Record | None = await _call(lambda done: self._native._lookup(query, done))
+        return record
+
+    async def count(self, query: Query | str | None = None) -> int:
+        """How many records a query finds. They are all sent here for that."""
+        count: int = await _call(lambda done: self._native._count(query, done))
+        return count
+
+    async def get(self, peer: str) -> Record | None:
+        """The record of a peer, or None."""
+        record: Record | None = await _call(lambda done: self._native._get(peer, done))
+        return record
+
+    def __repr__(self) -> str:
+        return repr(self._native)
+
+
 class Node:
     """A member of a cluster, or an observer of one.
 
@@ -247,6 +288,11 @@ class Node:
         node = self._node
         view: View = await _call(lambda done: node._wait_for(n, done))
         return view
+
+    async def view_of(self, peer: str) -> RemoteView:
+        """The view of a connected peer, as it is there."""
+        node = self._node
+        return RemoteView(await _call(lambda done: node._view_of(peer, done)))
 
     def events(self) -> Stream[Event]:
         """What happens from now on."""

@@ -159,6 +159,7 @@ pub(crate) enum Item {
     Event(casm_bindings::Event),
     Change(casm_bindings::Change),
     Found(casm_bindings::Found),
+    Record(casm_bindings::Record),
 }
 
 impl From<casm_bindings::Event> for Item {
@@ -179,12 +180,19 @@ impl From<casm_bindings::Found> for Item {
     }
 }
 
+impl From<casm_bindings::Record> for Item {
+    fn from(record: casm_bindings::Record) -> Self {
+        Self::Record(record)
+    }
+}
+
 impl Item {
     /// The same in Python; None for an event that this version doesn't know.
     pub(crate) fn into_python(self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         match self {
             Self::Event(event) => self::event(py, event),
             Self::Change(change) => self::change(py, change),
+            Self::Record(record) => Ok(Some(Py::new(py, Record::from(record))?.into_any())),
             Self::Found(found) => {
                 let peer = Py::new(py, PeerInfo::from(found.peer))?;
                 Ok(Some(Py::new(py, Found { source: found.source, peer })?.into_any()))

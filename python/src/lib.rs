@@ -3,7 +3,7 @@
 //!
 //! - `call`, `errors`: how a call waits, and what it raises
 //! - `node`, `config`, `key`: the node and what it is told
-//! - `view`, `query`, `events`: what a node knows, and what happens to it
+//! - `view`, `remote`, `query`, `events`: what a node knows, and what happens to it
 //! - `stream`: the same to iterate over, and to be called with
 //! - `driver`: the thread of the callbacks
 //! - `log`, `bench`: log records; synthetic data for measurements
@@ -18,6 +18,7 @@ mod key;
 mod log;
 mod node;
 mod query;
+mod remote;
 mod stream;
 mod view;
 
@@ -38,6 +39,7 @@ mod _casm {
         log::forward_logs,
         node::{Node, start},
         query::Query,
+        remote::RemoteView,
         stream::{Delivery, Stream, Subscription},
         view::{Record, Records, View},
     };

@@ -6,6 +6,7 @@ use crate::{
     driver,
     errors::OrRaise,
     query::{QueryArg, query},
+    remote::RemoteView,
     stream::{Callback, Stream, Subscription},
     view::View,
 };
@@ -136,6 +137,22 @@ impl Node {
     fn _wait_for(&self, py: Python<'_>, n: usize, done: Py<PyAny>) -> PyResult<Pending> {
         spawn("wait_for", &self.dispatcher(py)?, self.node.wait_for(n), done, |py, view| {
             Ok(Py::new(py, View::from(view))?.into_any())
+        })
+    }
+
+    /// The view of a connected peer, as it is there.
+    #[pyo3(signature = (peer, timeout=None))]
+    fn view_of(this: &Bound<'_, Self>, peer: String, timeout: Option<f64>) -> PyResult<RemoteView> {
+        let view = block(this.py(), "view_of", this.get().node.view_of(peer), timeout)?;
+        Ok(RemoteView::new(view, this.clone().unbind()))
+    }
+
+    fn _view_of(this: &Bound<'_, Self>, peer: String, done: Py<PyAny>) -> PyResult<Pending> {
+        let (node, py) = (this.clone().unbind(), this.py());
+        let dispatcher = node.get().dispatcher(py)?;
+        let call = node.get().node.view_of(peer);
+        spawn("view_of", &dispatcher, call, done, |py, view| {
+            Ok(Py::new(py, RemoteView::new(view, node))?.into_any())
         })
     }
 

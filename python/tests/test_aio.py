@@ -69,6 +69,22 @@ async def _until(stream, cls):
             return
 
 
+def test_the_view_of_another_node_is_asked_for():
+    async def main():
+        a, b = pair()
+        async with a, b:
+            await b.connect(a.info())
+            await a.wait_for(2)
+            view = await b.view_of(a.id)
+            assert view.peer == a.id and a.id in repr(view)
+            assert {record.peer async for record in view.iter()} == {a.id, b.id}
+            assert (await view.get(b.id)).peer == b.id
+            assert await view.lookup("host:nobody") is None
+            assert (await view.count(), await view.count("host:nobody")) == (2, 0)
+
+    run(main)
+
+
 def test_a_stream_ends_when_the_node_closes():
     async def main():
         async with casm.aio.Node(**casm.testing.options()) as node:
@@ -206,7 +222,7 @@ def test_both_faces_have_the_same_calls_and_options():
         blocking = inspect.signature(getattr(casm.Node, name)).parameters
         awaited = inspect.signature(getattr(casm.aio.Node, name)).parameters
         # An await is limited by asyncio.timeout.
-        limit = {"timeout"} if name in ("wait_for", "connect") else set()
+        limit = {"timeout"} if name in ("wait_for", "connect", "view_of") else set()
         assert blocking.keys() - limit == awaited.keys(), name
     options = inspect.signature(casm.aio.Node).parameters
     assert options.keys() == inspect.signature(casm.Node).parameters.keys()

@@ -1,5 +1,6 @@
 """What a node does, in the blocking form."""
 
+import queue
 import threading
 
 import casm
@@ -61,16 +62,24 @@ def test_a_stream_ends_when_it_is_cancelled_by_another_thread(node):
 
 def test_a_stream_serves_one_caller_at_a_time(node):
     with node.subscribe("meta:never=there") as changes:
-        waiting = threading.Thread(target=changes.next)
-        waiting.start()
-        with pytest.raises(casm.BusyError, match="a stream for each"):
-            # Until the other thread is there first.
-            while True:
-                with pytest.raises(casm.TimeoutError):
-                    changes.next(timeout=0.001)
+        outcomes = queue.Queue()
+
+        def wait():
+            try:
+                outcomes.put(changes.next(timeout=PATIENCE))
+            except casm.BusyError as error:
+                outcomes.put(error)
+
+        # Whichever comes second is refused.
+        threads = [threading.Thread(target=wait) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        refused = outcomes.get(timeout=PATIENCE)
+        assert isinstance(refused, casm.BusyError) and "a stream for each" in str(refused)
         changes.cancel()
-        waiting.join(PATIENCE)
-        assert not waiting.is_alive()
+        for thread in threads:
+            thread.join(PATIENCE)
+        assert outcomes.get(timeout=PATIENCE) is None
 
 
 def test_a_live_query_follows_meta():
@@ -125,6 +134,27 @@ def test_queries():
         assert view.get(record.peer) == record and record.peer in view
         assert view.lookup("host:nobody") is None and "nobody" not in view
         assert len({record, view.get(record.peer)}) == 1
+
+
+def test_the_view_of_another_node_is_asked_for(pair):
+    a, b = pair
+    b.set_host("asked-for")
+    view = a.view_of(b.id, timeout=PATIENCE)
+    assert view.peer == b.id and b.id in repr(view)
+    assert {record.peer for record in view.iter()} == {a.id, b.id}
+    assert view.get(a.id, timeout=PATIENCE).peer == a.id
+    assert view.lookup(casm.Query.match_host("asked-for")).peer == b.id
+    assert view.lookup("host:nobody") is None
+    assert (view.count(timeout=PATIENCE), view.count("host:nobody")) == (2, 0)
+    assert len(list(view.iter(limit=1, reverse=True))) == 1
+    with pytest.raises(casm.AddressError, match="nonsense"):
+        a.view_of("nonsense")
+    with pytest.raises(casm.UnreachableError):
+        a.view_of(casm.Key.generate().peer)
+    a.close()
+    for call in (view.iter, view.count, lambda: view.lookup("host:x"), lambda: view.get(b.id)):
+        with pytest.raises(casm.ClosedError):
+            call()
 
 
 def test_a_view_stays_as_it_was(pair):

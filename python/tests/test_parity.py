@@ -44,6 +44,7 @@ def test_every_call_of_the_node_in_both_forms(cls):
     ("group", "classes"),
     [
         ("view", [casm.View]),
+        ("remote_view", [casm.RemoteView, casm.aio.RemoteView]),
         ("record", [casm.Record]),
         ("key", [casm.Key]),
         ("subscription", [casm.Subscription, casm.aio.Subscription]),

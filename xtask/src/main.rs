@@ -7,6 +7,7 @@ mod deny;
 mod fuzz;
 mod interop;
 mod lines;
+mod package;
 mod python;
 mod sancov;
 mod shell;
@@ -36,6 +37,9 @@ enum Command {
     Interop(interop::Args),
     /// Check that no source file has grown too long.
     Lines,
+    /// Build the package of a language, check it, and try it where nothing else
+    /// is installed.
+    Package(package::Args),
     /// Run every test, or those of some parts, having installed what they need.
     Test(test::Args),
 }
@@ -61,6 +65,7 @@ fn run() -> anyhow::Result<()> {
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Interop(args) => interop::run(&args),
         Command::Lines => lines::run(),
+        Command::Package(args) => package::run(&args),
         Command::Test(args) => test::run(&args),
     }
 }

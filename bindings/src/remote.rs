@@ -1,0 +1,74 @@
+//! The views of other nodes.
+
+use crate::{Node, Query, Record, Result, Source, Stream, peer_id};
+use casm::RemoteRecords;
+use std::future::Future;
+
+/// The view of another node, as it is there: each query is answered by that
+/// node when it is asked. Clones share a connection.
+#[derive(Clone)]
+pub struct RemoteView {
+    node: Node,
+    view: casm::RemoteView,
+}
+
+impl RemoteView {
+    /// The id of the node whose view it is.
+    pub fn peer(&self) -> String {
+        self.view.peer().to_base58()
+    }
+
+    /// The first record that a query finds.
+    pub fn lookup(
+        &self,
+        query: Query,
+    ) -> impl Future<Output = Result<Option<Record>>> + Send + use<> {
+        let view = self.view.clone();
+        self.node.run(|_| async move { view.lookup(&query).await })
+    }
+
+    /// The record of a peer.
+    pub fn get(&self, peer: String) -> impl Future<Output = Result<Option<Record>>> + Send + use<> {
+        let view = self.view.clone();
+        self.node.run(|_| async move { view.get(&peer_id(&peer)?).await })
+    }
+
+    /// How many records a query finds.
+    pub fn count(&self, query: Query) -> impl Future<Output = Result<usize>> + Send + use<> {
+        let view = self.view.clone();
+        self.node.run(|_| async move { view.count(&query).await })
+    }
+
+    /// The records that a query finds, as they come.
+    ///
+    /// # Errors
+    /// `Closed`; `Invalid` if the query's ends are of different fields.
+    pub fn iter(&self, query: Query) -> Result<Stream<Records>> {
+        query.check()?;
+        // Fails if the node is closed.
+        self.node.view()?;
+        let records = Records(self.view.iter(query));
+        Ok(Stream::new(records, self.node.closing().child_token()))
+    }
+}
+
+impl Node {
+    /// The view of a connected peer.
+    pub fn view_of(&self, peer: String) -> impl Future<Output = Result<RemoteView>> + Send + use<> {
+        let this = self.clone();
+        self.run(|node| async move {
+            Ok(RemoteView { view: node.view_of(peer_id(&peer)?).await?, node: this })
+        })
+    }
+}
+
+/// Records of another node's view.
+pub struct Records(RemoteRecords);
+
+impl Source for Records {
+    type Item = Record;
+
+    async fn next(&mut self) -> Option<Result<Record>> {
+        self.0.next().await
+    }
+}
