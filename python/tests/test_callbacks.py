@@ -44,8 +44,11 @@ import _thread
 node = casm.Node(**options())
 list(node.find_peers(limit=1, timeout=0.01))
 assert _thread._count() == 0
+called = threading.Event()
 subscriptions = [node.on_event(lambda event: None) for _ in range(3)]
-assert _thread._count() == 1
+casm._casm.bench_events(node, 1, lambda event: called.set())
+assert called.wait(60)
+assert _thread._count() == 1, _thread._count()
 """)
     assert (done.returncode, done.stderr) == (0, "")
 
