@@ -6,7 +6,7 @@
 #![allow(missing_docs, reason = "generated code is documented by its schema")]
 
 #[rustfmt::skip]
-#[allow(clippy::all, unreachable_pub, dead_code)]
+#[allow(clippy::all, clippy::unimplemented, unreachable_pub, dead_code)]
 mod counter_capnp;
 
 use casm::{Node, PeerId, rpc::Remote};
