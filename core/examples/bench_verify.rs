@@ -1,12 +1,15 @@
 //! Times what a heartbeat costs a receiver, on one core, beside the bare
 //! signature: `cargo xtask bench verify`. Prints one JSON line.
 
+mod clock;
+
 use casm::{
     Keypair, PeerId,
     cluster::{Arrival, Detector, Heartbeat, Limits, Now, Table, Via, server_of},
     fuzzing::{sign_message, verify_message},
 };
-use std::time::{Duration, Instant};
+use clock::Clock;
+use std::time::Duration;
 
 const UNIX: u64 = 1_700_000_000_000_000_000;
 const NODES: usize = 500;
@@ -24,16 +27,16 @@ fn main() {
     let signatures: Vec<_> =
         signed.iter().map(|(bytes, key)| key.sign(bytes).expect("the key signs")).collect();
     let publics: Vec<_> = keys.iter().map(Keypair::public).collect();
-    let plain = |start: Instant| {
+    let plain = |start: Clock| {
         for (i, (bytes, _)) in signed.iter().enumerate() {
             assert!(publics[i % NODES].verify(bytes, &signatures[i]));
         }
         start.elapsed() / signed.len() as u32
     };
-    let plain_before = plain(Instant::now());
+    let plain_before = plain(Clock::start());
 
     let mut table = Table::new(PeerId::random(), Limits::default(), Detector::default(), 1);
-    let start = Instant::now();
+    let start = Clock::start();
     for bytes in &messages {
         let (peer, seq, data) = verify_message(bytes).expect("it is well signed");
         let beat = Heartbeat::decode(&data).expect("it is well formed");
@@ -46,7 +49,7 @@ fn main() {
     }
     let stored = start.elapsed() / messages.len() as u32;
     // The machine may not run as fast all the time.
-    let plain = (plain_before + plain(Instant::now())) / 2;
+    let plain = (plain_before + plain(Clock::start())) / 2;
     let line = serde_json::json!({
         "bench": "verify",
         "impl": "casm",
