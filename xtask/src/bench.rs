@@ -1,7 +1,7 @@
 //! Benchmarks: ours, and with `--peers` other people's programs that do the
 //! same, in the same run.
 
-use crate::shell;
+use crate::{python, shell};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Map, Value};
 use std::process::{Command, Stdio};
@@ -32,27 +32,44 @@ enum Program {
     Example(&'static str),
     /// A scenario of the simulator.
     Sim(&'static str),
+    /// A script in python/bench, with the wheel that was packaged last.
+    Python(&'static str),
 }
 
-/// A Go module that prints the same keys.
-struct Peer {
-    module: &'static str,
-    /// Options of ours that mean nothing to it; each has a value.
-    without: &'static [&'static str],
+/// Another's program that prints the same keys.
+enum Peer {
+    /// A Go module.
+    Go {
+        module: &'static str,
+        /// Options of ours that mean nothing to it; each has a value.
+        without: &'static [&'static str],
+    },
+    /// The same script in python/bench, with `--peer`.
+    Python(&'static str),
 }
 
-const BENCHES: [Bench; 5] = [
+const BENCHES: [Bench; 7] = [
     Bench {
         name: "cluster",
         ours: Program::Example("bench_cluster"),
-        peers: &[Peer { module: "interop/go-memberlist", without: &["--ttl"] }],
+        peers: &[Peer::Go { module: "interop/go-memberlist", without: &["--ttl"] }],
     },
     Bench { name: "codec", ours: Program::Example("bench_codec"), peers: &[] },
+    Bench {
+        name: "events",
+        ours: Program::Python("events.py"),
+        peers: &[Peer::Python("events.py")],
+    },
+    Bench {
+        name: "import",
+        ours: Program::Python("importing.py"),
+        peers: &[Peer::Python("importing.py")],
+    },
     Bench { name: "survey", ours: Program::Sim("survey"), peers: &[] },
     Bench {
         name: "table",
         ours: Program::Example("bench_table"),
-        peers: &[Peer { module: "interop/go-memdb", without: &[] }],
+        peers: &[Peer::Go { module: "interop/go-memdb", without: &[] }],
     },
     Bench { name: "verify", ours: Program::Example("bench_verify"), peers: &[] },
 ];
@@ -68,18 +85,13 @@ pub fn run(args: &Args) -> Result<()> {
         let names: Vec<_> = BENCHES.iter().map(|bench| bench.name).collect();
         format!("there is no benchmark {:?}, only {}", args.name, names.join(", "))
     })?;
-    let ours = runs(&mut bench.ours.command(&options))?;
+    let ours = runs(&mut bench.ours.command(&options)?)?;
     ours.iter().for_each(|run| print(run, json));
     if !peers {
         return Ok(());
     }
     for peer in bench.peers {
-        ensure!(
-            shell::works("go", &["version"]),
-            "{} needs Go: install it from https://go.dev/dl",
-            peer.module
-        );
-        for (i, mut theirs) in runs(&mut peer.command(&options))?.into_iter().enumerate() {
+        for (i, mut theirs) in runs(&mut peer.command(&options)?)?.into_iter().enumerate() {
             if let Some(ours) = ours.get(i) {
                 let ratio = ratio(ours, &theirs);
                 theirs.insert("ratio".into(), ratio.into());
@@ -94,32 +106,49 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 impl Program {
-    fn command(&self, options: &[String]) -> Command {
+    fn command(&self, options: &[String]) -> Result<Command> {
         let mut cargo = shell::cargo();
         cargo.args(["run", "--quiet", "--release", "--locked"]);
         match self {
+            Self::Python(script) => {
+                let mut python = python::bench(script)?;
+                python.args(options);
+                return Ok(python);
+            }
             Self::Example(name) => cargo.args(["-p", "casm-p2p", "--example", name, "--"]),
             Self::Sim(scenario) => cargo.args(["-p", "casm-sim", "--", scenario]),
         };
         cargo.args(options).arg("--json");
-        cargo
+        Ok(cargo)
     }
 }
 
 impl Peer {
-    fn command(&self, options: &[String]) -> Command {
+    fn command(&self, options: &[String]) -> Result<Command> {
+        let (module, without) = match self {
+            Self::Python(script) => {
+                let mut python = python::bench(script)?;
+                python.args(options).arg("--peer");
+                return Ok(python);
+            }
+            Self::Go { module, without } => (module, without),
+        };
+        ensure!(
+            shell::works("go", &["version"]),
+            "{module} needs Go: install it from https://go.dev/dl"
+        );
         let mut go = Command::new("go");
-        go.current_dir(shell::workspace().join(self.module)).args(["run", "."]);
+        go.current_dir(shell::workspace().join(module)).args(["run", "."]);
         let mut options = options.iter();
         while let Some(option) = options.next() {
             let (name, joined) = option.split_once('=').map_or((&**option, false), |o| (o.0, true));
-            if !self.without.contains(&name) {
+            if !without.contains(&name) {
                 go.arg(option);
             } else if !joined {
                 options.next();
             }
         }
-        go
+        Ok(go)
     }
 }
 

@@ -41,6 +41,11 @@ pub fn run(args: &Args) -> Result<()> {
     }
 }
 
+/// The wheel that was packaged last.
+pub fn wheel_built() -> Result<PathBuf> {
+    only(&shell::target().join("wheels"), "whl")
+}
+
 /// The most bytes of a wheel: a figure that users see before anything else.
 const WHEEL_MOST: u64 = 4 << 20;
 

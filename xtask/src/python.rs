@@ -1,6 +1,6 @@
 //! The Python package: its tests and its distributions.
 
-use crate::shell;
+use crate::{package, shell};
 use anyhow::{Context, Result, ensure};
 use std::{
     ffi::OsString,
@@ -59,6 +59,21 @@ pub fn stage(workspace: bool) -> Result<PathBuf> {
     fs::copy(&library, package.join(module))
         .with_context(|| format!("{} cannot be copied", library.display()))?;
     Ok(staged)
+}
+
+/// A script of python/bench, in an environment that has the wheel that was
+/// packaged last, and those with which it is compared.
+pub fn bench(script: &str) -> Result<Command> {
+    let python = venv("bench", &["eclipse-zenoh==1.*"])?;
+    let wheel = package::wheel_built().context("run `cargo xtask package python` first")?;
+    shell::run(
+        Command::new(&python)
+            .args(["-m", "pip", "install", "-q", "--no-index", "--no-deps", "--force-reinstall"])
+            .arg(wheel),
+    )?;
+    let mut command = Command::new(python);
+    command.arg(shell::workspace().join("python/bench").join(script));
+    Ok(command)
 }
 
 /// A virtual environment under target/venv that holds these requirements; gives

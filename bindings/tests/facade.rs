@@ -1,0 +1,135 @@
+//! The facade over real nodes, which listen on the loopback interface only.
+
+use casm_bindings::{
+    Batch, Dispatcher, Error, ErrorKind, Event, Listener, Node, Options, Query, Result,
+    bench_events, block, spawn,
+};
+use std::{
+    future::{pending, ready},
+    sync::mpsc::{Receiver, Sender, channel},
+    thread,
+    time::Duration,
+};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn wait<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
+    block("the test", future, Some(PATIENCE), || Ok(()))
+}
+
+fn node() -> Node {
+    let options = Options {
+        listen: vec!["/ip4/127.0.0.1/tcp/0".into()],
+        boot: Some(vec!["none".into()]),
+        ..Options::default()
+    };
+    wait(Node::start(options, Dispatcher::default())).unwrap()
+}
+
+/// Sends on what it is told, after a closure has seen it.
+struct Told<F>(Sender<thread::ThreadId>, F);
+
+impl<F: Fn(u64) + Send + Sync + 'static> Listener<Event> for Told<F> {
+    fn deliver(&self, batch: &mut Batch<Event>) {
+        for (n, _) in batch.enumerate() {
+            (self.1)(n as u64);
+            let _ = self.0.send(thread::current().id());
+        }
+    }
+}
+
+fn told<F: Fn(u64) + Send + Sync + 'static>(f: F) -> (Told<F>, Receiver<thread::ThreadId>) {
+    let (sender, receiver) = channel();
+    (Told(sender, f), receiver)
+}
+
+#[test]
+fn a_call_that_takes_too_long_gives_timeout_and_one_that_is_interrupted_its_own_error() {
+    let limit = Some(Duration::from_millis(10));
+    let error = block("wait", pending::<Result<()>>(), limit, || Ok::<_, Error>(())).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    let interrupt = || Err(Error::new(ErrorKind::Cancelled, "a signal"));
+    let error = block("wait", pending::<Result<()>>(), None, interrupt).unwrap_err();
+    assert_eq!((error.kind(), error.message()), (ErrorKind::Cancelled, "a signal"));
+}
+
+#[test]
+fn a_panic_becomes_an_internal_error() {
+    let panics = async { panic!("a panic that is to be caught") };
+    let error = wait::<()>(panics).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Internal);
+    assert!(error.message().contains("that is to be caught"), "{error}");
+    assert_eq!(
+        casm_bindings::guard::<()>("a call", || panic!()).unwrap_err().kind(),
+        ErrorKind::Internal
+    );
+}
+
+#[test]
+fn a_call_in_the_background_can_be_cancelled_and_tells_its_result() {
+    let dispatcher = Dispatcher::default();
+    let (sender, results) = channel();
+    let done = move |result: Result<()>| sender.send(result.map_err(|e| e.kind())).unwrap();
+    spawn("a call", &dispatcher, ready(Ok(())), None, done.clone()).unwrap();
+    assert_eq!(results.recv_timeout(PATIENCE).unwrap(), Ok(()));
+    let call = spawn("a call", &dispatcher, pending(), None, done.clone()).unwrap();
+    call.cancel();
+    assert_eq!(results.recv_timeout(PATIENCE).unwrap(), Err(ErrorKind::Cancelled));
+    let limit = Some(Duration::from_millis(1));
+    spawn("a call", &dispatcher, pending(), limit, done).unwrap();
+    assert_eq!(results.recv_timeout(PATIENCE).unwrap(), Err(ErrorKind::Timeout));
+}
+
+#[test]
+fn events_come_on_one_thread_and_a_listener_that_panics_gets_the_next() {
+    let node = node();
+    wait(node.wait_for(1)).unwrap();
+    let (listener, seen) = told(|n| assert_ne!(n, 100, "a panic that is to be caught"));
+    let subscription = bench_events(&node, 10_000, listener).unwrap();
+    let threads: Vec<_> = seen.iter().collect();
+    assert!(threads.iter().all(|thread| *thread == threads[0]));
+    // What was left of the batches that panicked is lost, and counted.
+    assert!(!threads.is_empty() && threads.len() < 10_000);
+    assert!(subscription.failed() > 0);
+    wait(node.close()).unwrap();
+}
+
+#[test]
+fn a_subscription_cancels_when_it_is_dropped_unless_it_is_kept() {
+    let node = node();
+    wait(node.wait_for(1)).unwrap();
+    let (listener, seen) = told(|_| {});
+    drop(node.on_event(listener).unwrap());
+    // The listener goes with the subscription.
+    assert!(seen.recv_timeout(PATIENCE).is_err());
+    let (listener, seen) = told(|_| {});
+    let kept = bench_events(&node, 3, listener).unwrap().keep();
+    drop(kept);
+    assert_eq!(seen.iter().take(3).count(), 3);
+    wait(node.close()).unwrap();
+}
+
+#[test]
+fn a_closed_node_gives_closed_and_its_streams_end() {
+    let node = node();
+    wait(node.wait_for(1)).unwrap();
+    let events = node.events().unwrap();
+    let waiting = {
+        let node = node.clone();
+        thread::spawn(move || wait(node.wait_for(100)))
+    };
+    wait(node.close()).unwrap();
+    wait(node.close()).unwrap();
+    assert_eq!(waiting.join().unwrap().unwrap_err().kind(), ErrorKind::Closed);
+    while !wait(events.next_batch()).unwrap().is_empty() {}
+    assert!(node.is_closed() && node.dispatcher().is_none());
+    for error in [
+        node.view().err(),
+        node.events().err(),
+        node.subscribe(Query::all()).err(),
+        wait(node.set_host("h".into())).err(),
+        wait(node.view_of(node.id().into())).err(),
+    ] {
+        assert_eq!(error.unwrap().kind(), ErrorKind::Closed);
+    }
+}

@@ -1,0 +1,59 @@
+//! The table of what every language has knows all that core has.
+
+use casm_bindings::{ErrorKind, Options};
+
+const TABLE: &str = include_str!("../api.toml");
+const EVENTS: &str = include_str!("../../core/src/event.rs");
+const CHANGES: &str = include_str!("../../core/src/cluster/live.rs");
+
+/// The strings of one array of the table.
+fn strings<'a>(section: &str, key: &str) -> Vec<&'a str> {
+    let (_, section) = TABLE.split_once(&format!("[{section}]\n")).expect("the section");
+    let section = section.split("\n[").next().expect("it has an end");
+    let (_, array) = section.split_once(&format!("{key} = [")).expect("the key");
+    let array = array.split(']').next().expect("it has an end");
+    array.split('"').skip(1).step_by(2).collect()
+}
+
+/// The variants of a public enum, from its source.
+fn variants<'a>(source: &'a str, name: &str) -> Vec<&'a str> {
+    let (_, body) = source.split_once(&format!("pub enum {name} {{\n")).expect("the enum");
+    let body = body.split("\n}\n").next().expect("it has an end");
+    let variant = |line: &'a str| {
+        let line = line.strip_prefix("    ")?;
+        let name = line.split([' ', '(', ',']).next()?;
+        name.starts_with(char::is_uppercase).then_some(name)
+    };
+    body.lines().filter_map(variant).collect()
+}
+
+#[test]
+fn every_error_kind_of_core_is_in_the_table() {
+    assert!(ErrorKind::ALL.iter().map(|kind| kind.name()).eq(strings("errors", "kinds")));
+}
+
+#[test]
+fn every_event_of_core_is_in_the_table() {
+    assert_eq!(variants(EVENTS, "Event"), strings("events", "names"));
+}
+
+#[test]
+fn every_kind_of_change_of_core_is_in_the_table() {
+    let kinds: Vec<_> = variants(CHANGES, "Change").iter().map(|v| v.to_lowercase()).collect();
+    assert_eq!(kinds, strings("changes", "kinds"));
+}
+
+#[test]
+fn every_option_of_the_facade_is_in_the_table() {
+    /// Does not compile when an option is missing here.
+    macro_rules! names {
+        ($($field:ident),+) => {{
+            let Options { $($field: _),+ } = Options::default();
+            [$(stringify!($field)),+]
+        }};
+    }
+    let names = names!(namespace, listen, boot, serve, host, meta, ttl, observer, key, key_file);
+    let options = strings("options", "node");
+    // `key_file` is `key`, given as a path.
+    assert!(names.iter().filter(|name| **name != "key_file").eq(&options));
+}
