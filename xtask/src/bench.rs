@@ -125,31 +125,37 @@ impl Program {
 
 impl Peer {
     fn command(&self, options: &[String]) -> Result<Command> {
-        let (module, without) = match self {
+        match self {
             Self::Python(script) => {
                 let mut python = python::bench(script)?;
                 python.args(options).arg("--peer");
-                return Ok(python);
+                Ok(python)
             }
-            Self::Go { module, without } => (module, without),
-        };
-        ensure!(
-            shell::works("go", &["version"]),
-            "{module} needs Go: install it from https://go.dev/dl"
-        );
-        let mut go = Command::new("go");
-        go.current_dir(shell::workspace().join(module)).args(["run", "."]);
-        let mut options = options.iter();
-        while let Some(option) = options.next() {
-            let (name, joined) = option.split_once('=').map_or((&**option, false), |o| (o.0, true));
-            if !without.contains(&name) {
-                go.arg(option);
-            } else if !joined {
-                options.next();
+            Self::Go { module, without } => {
+                ensure!(
+                    shell::works("go", &["version"]),
+                    "{module} needs Go: install it from https://go.dev/dl"
+                );
+                Ok(go(module, without, options))
             }
         }
-        Ok(go)
     }
+}
+
+/// A Go module, with the options that mean something to it.
+fn go(module: &str, without: &[&str], options: &[String]) -> Command {
+    let mut go = Command::new("go");
+    go.current_dir(shell::workspace().join(module)).args(["run", "."]);
+    let mut options = options.iter();
+    while let Some(option) = options.next() {
+        let (name, joined) = option.split_once('=').map_or((&**option, false), |o| (o.0, true));
+        if !without.contains(&name) {
+            go.arg(option);
+        } else if !joined {
+            options.next();
+        }
+    }
+    go
 }
 
 /// Runs a program to its end; each line that it prints is one run's result.
@@ -210,9 +216,9 @@ mod tests {
 
     #[test]
     fn a_peer_is_not_given_what_it_does_not_know() {
-        let peer = Peer { module: "interop/go-memberlist", without: &["--ttl"] };
         let options = ["--nodes", "8", "--ttl", "10s", "--ttl=5s", "--seconds=3"];
-        let command = peer.command(&options.map(str::to_owned));
+        let options = options.map(str::to_owned);
+        let command = go("interop/go-memberlist", &["--ttl"], &options);
         let args: Vec<_> = command.get_args().collect();
         assert_eq!(args, ["run", ".", "--nodes", "8", "--seconds=3"]);
     }
