@@ -14,7 +14,13 @@ import pytest
 from conftest import PATIENCE
 
 PYTHON = Path(__file__).parents[1]
-SNIPPETS = re.findall(r"```python\n(.*?)```", (PYTHON / "README.md").read_text(), re.DOTALL)
+
+
+def snippets(readme: Path) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", readme.read_text(), re.DOTALL)
+
+
+SNIPPETS = snippets(PYTHON / "README.md")
 
 
 class Programs:
@@ -27,6 +33,8 @@ class Programs:
     def start(self, *command: object) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [*self.enter, sys.executable, *map(str, command)],
+            # Nobody types anything.
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             env=os.environ | {"PYTHONUNBUFFERED": "1"},
@@ -53,6 +61,8 @@ def network() -> Iterator[Programs]:
             process.kill()
             process.wait()
             process.stdout.close()
+            if process.stdin:
+                process.stdin.close()
 
 
 @pytest.fixture
@@ -95,6 +105,16 @@ def test_the_snippets_of_the_readme_find_each_other(programs):
             lines_until(worker, "^PeerJoined.*boss")
         for _ in workers:
             lines_until(boss, "(current|joined) Record")
+
+
+def test_the_snippet_of_the_projects_readme(programs):
+    (snippet,) = snippets(PYTHON.parent / "README.md")
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "snippet.py")
+        file.write_text(snippet)
+        for program in [programs.start(file) for _ in range(3)]:
+            for _ in range(3):
+                lines_until(program, "^12D3KooW")
 
 
 def test_the_example_discover(programs):
