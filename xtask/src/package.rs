@@ -70,6 +70,7 @@ fn wheel(args: &Args) -> Result<()> {
     };
     let mut build = maturin("build");
     build.args(["--locked", "--profile", &args.profile, "--compatibility", &args.compatibility]);
+    build.args(["--compression-level", "9"]);
     if linux {
         build.arg("--zig");
     }
