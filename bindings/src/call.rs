@@ -1,6 +1,6 @@
 //! Futures as blocking calls, and as calls with a callback.
 
-use crate::{Dispatcher, Error, ErrorKind, Result, runtime};
+use crate::{Dispatcher, Error, ErrorKind, Result, exit, runtime};
 use futures::FutureExt;
 use std::{
     any::Any,
@@ -41,14 +41,16 @@ pub fn block<T, E: From<Error>>(
                 result = &mut future => return result.map_err(E::from),
                 () = tokio::time::sleep(pause) => {}
             }
+            exit::stay_if_ending();
             check()?;
             if deadline.is_some_and(|at| at <= Instant::now()) {
                 return Err(timed_out(what, timeout).into());
             }
         }
     };
-    catch_unwind(AssertUnwindSafe(|| runtime.block_on(waiting)))
-        .unwrap_or_else(|panic| Err(panicked(what, &*panic).into()))
+    let result = catch_unwind(AssertUnwindSafe(|| runtime.block_on(waiting)));
+    exit::stay_if_ending();
+    result.unwrap_or_else(|panic| Err(panicked(what, &*panic).into()))
 }
 
 /// Runs a call that doesn't wait, and makes an error of a panic.

@@ -1,5 +1,6 @@
 //! The thread on which a node's callbacks run.
 
+use crate::exit;
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
@@ -48,7 +49,9 @@ impl Driver {
     /// again is through with the last one.
     pub fn next_job(&self) -> Option<Job> {
         self.status.busy.store(false, Ordering::SeqCst);
-        let job = self.jobs.recv().ok()?;
+        let job = self.jobs.recv();
+        exit::stay_if_ending();
+        let job = job.ok()?;
         // Busy first: whoever stops looks at it afterwards.
         self.status.busy.store(true, Ordering::SeqCst);
         if self.status.stopped.load(Ordering::SeqCst) {

@@ -9,6 +9,7 @@
 //! - `source`, `stream`, `subscription`: what streams, pulled or pushed
 //! - `node`, `remote`, `options`, `query`: the node and the views of others,
 //!   from plain values
+//! - `exit`: where threads stay when the program ends
 //! - `bench`: synthetic data for measurements
 //! - `log`: log records, handed to the language's own logging
 //!
@@ -17,6 +18,7 @@
 mod bench;
 mod call;
 mod dispatcher;
+mod exit;
 mod log;
 mod node;
 mod options;

@@ -2,7 +2,7 @@
 
 use crate::{
     Dispatcher, Error, ErrorKind, Event, Listener, Options, PeerInfo, Query, Result, Stream,
-    Subscription, View,
+    Subscription, View, exit,
     options::{Destination, destination},
     runtime,
     source::{Changes, Events, Peers},
@@ -336,6 +336,7 @@ impl Drop for Inner {
 /// once, themselves with a goodbye to the cluster, if that is done in time.
 /// For a language's own exit hook.
 pub fn at_exit(timeout: Duration) {
+    exit::begin();
     let nodes: Vec<_> = lock(&runtime::process().nodes.0).drain(..).collect();
     let nodes: Vec<_> = nodes.iter().filter_map(Weak::upgrade).map(Node).collect();
     let open: Vec<_> = nodes.iter().filter_map(|node| node.open().ok()).collect();

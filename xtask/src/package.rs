@@ -157,12 +157,24 @@ fn build_paths() -> [PathBuf; 2] {
 /// Installs the wheel into an empty environment where no compiler is found, and
 /// lets two nodes find each other there.
 fn try_out(wheel: &Path) -> Result<()> {
+    // The exits are tried here too: how a thread is unwound when Python ends it
+    // depends on how the module was linked.
     const PROGRAM: &str = "\
-import casm, casm.testing, pathlib, sys
+import casm, casm.testing, pathlib, subprocess, sys
 assert str(pathlib.Path(casm.__file__)).startswith(sys.prefix), casm.__file__
 with casm.testing.cluster(2, meta={'role': 'worker'}) as nodes:
     found = list(nodes[0].view().iter('meta:role=worker'))
     assert len(found) == 2, found
+never_closed = '''
+import casm, casm.testing, threading
+node = casm.Node(**casm.testing.options())
+node.on_event(lambda event: None)
+threading.Thread(target=node.wait_for, args=(9,), daemon=True).start()
+threading.Thread(target=node.events().next, daemon=True).start()
+casm._casm.bench_events(node, 10**9, lambda event: None)
+'''
+for attempt in range(50):
+    subprocess.run([sys.executable, '-c', never_closed], check=True, timeout=60)
 print('casm', casm.__version__, 'works from', casm.__file__)
 ";
     let empty = python::new_venv(&shell::target().join("venv/empty"))?;
