@@ -26,8 +26,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Connections that are made within this time of each other are of two peers
-/// that dialled each other at once.
+/// Connections in opposite directions that are made within this time of each
+/// other are of two peers that dialled each other at once.
 const SIMULTANEOUS: Duration = Duration::from_millis(500);
 
 struct Live {
@@ -52,9 +52,11 @@ impl Renewing {
     }
 
     /// Retires a peer's connections, if a new one means that it restarted.
-    fn before_connection(&mut self, peer: PeerId) {
-        let young = |live: &Live| live.since.elapsed() < SIMULTANEOUS;
-        if self.live.get(&peer).is_none_or(|all| all.iter().any(young)) {
+    fn before_connection(&mut self, peer: PeerId, we_dialled: bool) {
+        let crossed = |live: &Live| {
+            live.endpoint.is_dialer() != we_dialled && live.since.elapsed() < SIMULTANEOUS
+        };
+        if self.live.get(&peer).is_none_or(|all| all.iter().any(crossed)) {
             return;
         }
         tracing::debug!(%peer, "a new connection replaces those that the peer seems to have lost");
@@ -96,8 +98,15 @@ impl Renewing {
             return;
         }
         let live = self.live.entry(peer).or_default();
+        let first = live.first().is_some_and(|connection| connection.id == event.connection_id);
         live.retain(|connection| connection.id != event.connection_id);
         let remaining_established = live.len();
+        if first {
+            // Of two that seemed to cross, the older goes: if the peer was in
+            // fact restarted, it was not greeted on the younger. Starting
+            // afresh is what serves both.
+            self.closing.extend(live.iter().map(|connection| (peer, connection.id)));
+        }
         if remaining_established == 0 {
             self.live.remove(&peer);
             // A connection that gossipsub doesn't know is of no use alone.
@@ -136,7 +145,7 @@ impl NetworkBehaviour for Renewing {
         local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.before_connection(peer);
+        self.before_connection(peer, false);
         self.gossipsub.handle_established_inbound_connection(id, peer, local, remote)
     }
 
@@ -148,7 +157,7 @@ impl NetworkBehaviour for Renewing {
         role: Endpoint,
         port_use: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.before_connection(peer);
+        self.before_connection(peer, true);
         self.gossipsub.handle_established_outbound_connection(id, peer, addr, role, port_use)
     }
 

@@ -20,11 +20,28 @@ const ALONE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_
 /// more of them.
 const FEW: Duration = Duration::from_secs(60);
 
+/// The pause of a node that has just lost its last peer.
+const AGAIN: Duration = Duration::from_millis(50);
+
 /// Runs as long as the node.
 pub(super) async fn run(host: Host, boot: Boot, namespace: Namespace, mut events: Events) {
     let mut pause = ALONE.0;
     loop {
-        search(&host, &boot, &namespace).await;
+        // A search that goes on tells of a peer once: when the last one is lost
+        // meanwhile, it must start afresh.
+        let lost = tokio::select! {
+            () = search(&host, &boot, &namespace) => false,
+            lost = wait(None, &mut events, &host) => {
+                if !lost {
+                    return;
+                }
+                true
+            }
+        };
+        if lost {
+            tokio::time::sleep(AGAIN.mul_f64(jitter())).await;
+            continue;
+        }
         let connected = host.connected().len();
         let until = if connected == 0 {
             pause = (pause * 2).min(ALONE.1);
@@ -59,8 +76,7 @@ async fn search(host: &Host, boot: &Boot, namespace: &Namespace) {
 /// Waits for the time to look again: after a jittered pause, or at once when
 /// the last peer is lost. False when the node is closed.
 async fn wait(pause: Option<Duration>, events: &mut Events, host: &Host) -> bool {
-    let jitter = 0.5 + rand::random::<f64>();
-    let deadline = pause.map(|pause| Instant::now() + pause.mul_f64(jitter));
+    let deadline = pause.map(|pause| Instant::now() + pause.mul_f64(jitter()));
     loop {
         let slept = async {
             match deadline {
@@ -77,4 +93,9 @@ async fn wait(pause: Option<Duration>, events: &mut Events, host: &Host) -> bool
             },
         }
     }
+}
+
+/// Nodes that start or lose a peer together must not search in step.
+fn jitter() -> f64 {
+    0.5 + rand::random::<f64>()
 }
