@@ -1,7 +1,7 @@
 //! What a node can be told before it starts.
 
-use crate::{Error, Keypair, Multiaddr, Namespace, Result, boot::BootAddr};
-use std::{collections::BTreeMap, time::Duration};
+use crate::{Error, Keypair, Multiaddr, Namespace, Result, boot::BootAddr, pex};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 pub use crate::host::Limits;
 
@@ -30,6 +30,12 @@ pub struct Config {
     pub observer: bool,
     /// The node's identity. Default: a fresh ed25519 key.
     pub key: Option<Keypair>,
+    /// Where peer exchange keeps the peers it knows, to outlast the node.
+    /// Default: nowhere, they are forgotten.
+    pub data: Option<PathBuf>,
+    /// How peers are exchanged; `None` (the default for now): not at all. An
+    /// observer doesn't.
+    pub pex: Option<pex::Config>,
     /// Limits on what is spent on peers.
     pub limits: Limits,
 }
@@ -46,6 +52,8 @@ impl Default for Config {
             ttl: Duration::from_secs(10),
             observer: false,
             key: None,
+            data: None,
+            pex: None,
             limits: Limits::default(),
         }
     }
@@ -55,6 +63,9 @@ impl Config {
     /// Checks what can be checked before anything is started.
     pub(crate) fn check(&self) -> Result<()> {
         BootAddr::check_list(&self.boot)?;
+        if let Some(pex) = &self.pex {
+            pex.check()?;
+        }
         if self.boot.is_empty() {
             return Err(Error::config(
                 "boot",

@@ -3,7 +3,7 @@
 use super::Node;
 use crate::{
     Config, Error, ErrorKind, Keypair, Multiaddr, Namespace, Result, boot::BootAddr,
-    config::Limits, identity,
+    config::Limits, identity, pex,
 };
 use std::{path::Path, time::Duration};
 
@@ -106,6 +106,32 @@ impl NodeBuilder {
     pub fn key_file(self, path: impl AsRef<Path>) -> Self {
         self.with(|config| {
             config.key = Some(identity::load_key(path)?);
+            Ok(())
+        })
+    }
+
+    /// The directory in which the node keeps what is to outlast it, such as the
+    /// peers it knows: it comes back to its cluster without discovery.
+    pub fn data(self, dir: impl AsRef<Path>) -> Self {
+        self.with(|config| {
+            config.data = Some(dir.as_ref().into());
+            Ok(())
+        })
+    }
+
+    /// How peers are exchanged; `None`: not at all.
+    pub fn pex(self, pex: impl Into<Option<pex::Config>>) -> Self {
+        self.with(|config| {
+            config.pex = pex.into();
+            Ok(())
+        })
+    }
+
+    /// The longest pause between two exchanges of peers: 100 ms to 24 h, default
+    /// 5 min.
+    pub fn pex_tick(self, tick: Duration) -> Self {
+        self.with(|config| {
+            config.pex.get_or_insert_default().tick = tick;
             Ok(())
         })
     }

@@ -16,6 +16,7 @@ use crate::{
     event::EventBus,
     host::Host,
     metrics::Metrics,
+    pex::{self, Pex},
     pubsub::signed::SignedMessage,
     record::SignedRecord,
     rpc::{self, Export, Vat},
@@ -41,6 +42,7 @@ struct Inner {
     config: Config,
     host: Host,
     boot: Boot,
+    pex: Option<Pex>,
     cluster: Cluster,
     events: EventBus,
     metrics: Metrics,
@@ -119,6 +121,12 @@ impl Node {
         if !config.observer {
             boot.advertise(&config.namespace);
         }
+        let pex = match config.pex.clone().filter(|_| !config.observer) {
+            Some(pex) => {
+                Some(exchange(pex, &config, &host, &boot, &events, &metrics, scope).await?)
+            }
+            None => None,
+        };
         scope.spawn(join::run(
             host.clone(),
             boot.clone(),
@@ -126,7 +134,7 @@ impl Node {
             events.subscribe(),
         ));
         let inner =
-            Inner { config, host, boot, cluster, events, metrics, vat, _view: view, running };
+            Inner { config, host, boot, pex, cluster, events, metrics, vat, _view: view, running };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -212,9 +220,22 @@ impl Node {
         self.0.cluster.set_ttl(ttl).await
     }
 
-    /// Looks for peers of this node's cluster, wherever its boot addresses say.
+    /// Looks for peers of this node's cluster: those that it exchanges peers
+    /// with, then wherever its boot addresses say.
     pub fn find_peers(&self, options: FindOptions) -> Finding {
-        self.0.boot.find_peers(&self.0.config.namespace, options)
+        match &self.0.pex {
+            Some(pex) => pex.find_peers(&self.0.config.namespace, options),
+            None => self.0.boot.find_peers(&self.0.config.namespace, options),
+        }
+    }
+
+    /// Exchanges peers in another namespace too, until the node closes. Does
+    /// nothing if the node exchanges none.
+    ///
+    /// # Errors
+    /// `Io` if what was saved of the namespace cannot be read.
+    pub fn exchange_peers(&self, namespace: &Namespace) -> Result<()> {
+        self.0.pex.as_ref().map_or(Ok(()), |pex| pex.join(namespace))
     }
 
     /// Connects to a peer, unless it is connected already.
@@ -291,6 +312,31 @@ impl fmt::Debug for Node {
             .field("namespace", self.namespace())
             .finish_non_exhaustive()
     }
+}
+
+/// Starts peer exchange.
+async fn exchange(
+    pex: pex::Config,
+    config: &Config,
+    host: &Host,
+    boot: &Boot,
+    events: &EventBus,
+    metrics: &Metrics,
+    scope: &Scope,
+) -> Result<Pex> {
+    let boot = boot.clone();
+    let pex = Pex::new(pex::Env {
+        config: pex,
+        host: host.clone(),
+        find: Arc::new(move |namespace, options| boot.find_peers(namespace, options)),
+        store: pex::Store::start(config.data.clone()).await?,
+        connections: config.limits.connections as usize,
+        events: events.clone(),
+        metrics: metrics.clone(),
+        scope: scope.clone(),
+    })?;
+    pex.join(&config.namespace)?;
+    Ok(pex)
 }
 
 /// Signs heartbeats, for those who get them from another node than this.

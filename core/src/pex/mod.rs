@@ -1,3 +1,23 @@
 //! Peer exchange: the random, self-healing overlay.
+//!
+//! `view` is the state and its rules; `codec` and `round` turn it into bytes
+//! and back; `keeper` decides on connections; `store` makes it last; `service`,
+//! `task` and `exchange` do the I/O.
 
+mod codec;
+#[cfg(test)]
+mod codec_tests;
+mod config;
+mod error;
+mod exchange;
+mod keeper;
+mod round;
+mod service;
+mod store;
+mod task;
 pub mod view;
+
+pub use config::Config;
+pub use error::RoundError;
+pub(crate) use service::{Env, Pex};
+pub(crate) use store::Store;

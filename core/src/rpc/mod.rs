@@ -25,7 +25,9 @@ mod thread;
 mod unpack;
 mod vat;
 
+pub(crate) use encoding::Decoder;
 pub use encoding::Encoding;
+pub use error::FrameError;
 pub use limits::Limits;
 pub use vat::{Export, Remote, Vat};
 

@@ -2,11 +2,11 @@
 //! peers, whom it asks next, what it tells them, and what it believes.
 //!
 //! Three parts keep it fresh, random and honest:
-//! - **sampled** entries are chosen by the sampler: whoever pushes itself
+//! - **sampled** entries are chosen by [`sampler`]: whoever pushes itself
 //!   harder isn't chosen more often;
 //! - **spare** entries are the latest callers, first in, first out, and, while
 //!   there is room, everyone else who is known;
-//! - the standby cache holds peers that failed to answer. It is never
+//! - the [`standby`] cache holds peers that failed to answer. It is never
 //!   gossiped, and is what heals a partition.
 //!
 //! Everything here is a function of (state, input, random source); time is
@@ -267,7 +267,12 @@ impl<R: Record, H: BuildHasher> View<R, H> {
         let passing = (told / 2).min(self.passing.len());
         let view = self.entries.sample(rng, told - passing).map(|e| &e.gossip);
         let mut out: Vec<Gossip<R>> = view.cloned().collect();
-        out.extend(self.passing.sample(rng, told - out.len()).cloned());
+        for gossip in self.passing.sample(rng, told) {
+            let id = gossip.record.id();
+            if out.len() < told && out.iter().all(|g| g.record.id() != id) {
+                out.push(gossip.clone());
+            }
+        }
         out
     }
 
@@ -310,7 +315,7 @@ impl<R: Record, H: BuildHasher> View<R, H> {
     ) {
         for record in view {
             if record.id() != self.own && !self.contains(record.id()) {
-                self.admit(Gossip { record, hop: u32::MAX / 2 }, false, rng);
+                self.admit(Gossip { record, hop: OLDEST_PASSING }, false, rng);
             }
         }
         for record in standby {

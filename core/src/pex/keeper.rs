@@ -1,0 +1,172 @@
+//! Which connections to make and to give up: enough with random members of the
+//! view for gossipsub's mesh never to starve, and not more than that.
+//!
+//! The decision is a function of (state, what is connected, time, random
+//! source); the service carries it out.
+
+use super::config::Config;
+use libp2p::PeerId;
+use rand::{Rng, RngExt, seq::SliceRandom};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+/// The pause after a first failed dial, and the longest one.
+const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
+
+/// Times are since the keeper was made.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    low: usize,
+    high: usize,
+    /// Dials that failed in a row, and when the next may be.
+    failed: BTreeMap<PeerId, (u32, Duration)>,
+    dialing: BTreeSet<PeerId>,
+    /// Connections that were made for peer exchange, the oldest first: only
+    /// these are given up.
+    opened: Vec<PeerId>,
+}
+
+/// What to do now.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Work {
+    pub(super) dial: Vec<PeerId>,
+    pub(super) close: Vec<PeerId>,
+}
+
+impl Keeper {
+    pub(super) fn new(config: &Config) -> Self {
+        Self {
+            low: config.min_connections,
+            high: config.max_connections,
+            failed: BTreeMap::new(),
+            dialing: BTreeSet::new(),
+            opened: Vec::new(),
+        }
+    }
+
+    /// A connection was made on our initiative.
+    pub(super) fn opened(&mut self, peer: PeerId) {
+        self.dialing.remove(&peer);
+        self.failed.remove(&peer);
+        if !self.opened.contains(&peer) {
+            self.opened.push(peer);
+        }
+    }
+
+    /// A peer that was to be dialled is known to live.
+    pub(super) fn reached(&mut self, peer: PeerId) {
+        self.dialing.remove(&peer);
+    }
+
+    /// A dial failed: the peer is left alone for a time that doubles, and is
+    /// jittered so that peers which lost the same one don't come back together.
+    pub(super) fn failed(&mut self, peer: PeerId, now: Duration, rng: &mut impl Rng) {
+        self.dialing.remove(&peer);
+        let (failures, next) = self.failed.entry(peer).or_default();
+        *failures = failures.saturating_add(1);
+        let longest = PAUSE.0.saturating_mul(1 << (*failures - 1).min(16)).min(PAUSE.1);
+        *next = now + longest.mul_f64(rng.random_range(0.5..1.0));
+    }
+
+    /// What to do, given the peers of the view and all that are connected;
+    /// `room` is how many more connections the limits allow.
+    pub(super) fn work(
+        &mut self,
+        view: &[PeerId],
+        connected: &BTreeSet<PeerId>,
+        room: usize,
+        now: Duration,
+        rng: &mut impl Rng,
+    ) -> Work {
+        let members: BTreeSet<PeerId> = view.iter().copied().collect();
+        self.failed.retain(|peer, (_, next)| members.contains(peer) || *next > now);
+        self.opened.retain(|peer| connected.contains(peer));
+
+        let have = view.iter().filter(|p| connected.contains(p)).count() + self.dialing.len();
+        let mut dial: Vec<PeerId> = view
+            .iter()
+            .copied()
+            .filter(|p| !connected.contains(p) && !self.dialing.contains(p))
+            .filter(|p| self.failed.get(p).is_none_or(|(_, next)| *next <= now))
+            .collect();
+        dial.shuffle(rng);
+        dial.truncate(self.low.saturating_sub(have).min(room));
+        self.dialing.extend(&dial);
+
+        let mut close = Vec::new();
+        let over = self.opened.len().saturating_sub(self.high);
+        // Those that are no longer in the view go first, then the oldest.
+        for in_view in [false, true] {
+            for peer in &self.opened {
+                if close.len() < over && members.contains(peer) == in_view {
+                    close.push(*peer);
+                }
+            }
+        }
+        Work { dial, close }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng;
+
+    fn peers(n: usize) -> Vec<PeerId> {
+        (0..n).map(|_| PeerId::random()).collect()
+    }
+
+    fn keeper(low: usize, high: usize) -> Keeper {
+        Keeper::new(&Config { min_connections: low, max_connections: high, ..Config::default() })
+    }
+
+    #[test]
+    fn it_dials_up_to_the_low_number_and_not_beyond_the_limits() {
+        let rng = &mut rand_chacha::ChaCha8Rng::seed_from_u64(1);
+        let (view, none) = (peers(20), BTreeSet::new());
+        let mut keeper = keeper(8, 12);
+        let first = keeper.work(&view, &none, 3, Duration::ZERO, rng);
+        assert_eq!((first.dial.len(), first.close.len()), (3, 0));
+        let second = keeper.work(&view, &none, 100, Duration::ZERO, rng);
+        assert_eq!(second.dial.len(), 5, "three are on their way");
+        assert!(second.dial.iter().all(|p| !first.dial.contains(p)));
+        let connected: BTreeSet<_> = first.dial.iter().chain(&second.dial).copied().collect();
+        connected.iter().for_each(|p| keeper.opened(*p));
+        let third = keeper.work(&view, &connected, 100, Duration::ZERO, rng);
+        assert_eq!(third, Work::default());
+    }
+
+    #[test]
+    fn a_peer_that_fails_is_left_alone_for_longer_and_longer() {
+        let rng = &mut rand_chacha::ChaCha8Rng::seed_from_u64(2);
+        let (view, none) = (peers(1), BTreeSet::new());
+        let mut keeper = keeper(1, 2);
+        let (mut dials, mut now) = (0, Duration::ZERO);
+        while now < Duration::from_secs(3600) {
+            if !keeper.work(&view, &none, 9, now, rng).dial.is_empty() {
+                dials += 1;
+                keeper.failed(view[0], now, rng);
+            }
+            now += Duration::from_millis(100);
+        }
+        // 0.5 to 1 times 1, 2, 4 … 256, then 300 s.
+        assert!((18..=36).contains(&dials), "{dials} dials in an hour");
+    }
+
+    #[test]
+    fn too_many_connections_are_given_up_those_outside_the_view_first() {
+        let rng = &mut rand_chacha::ChaCha8Rng::seed_from_u64(3);
+        let all = peers(10);
+        let mut keeper = keeper(2, 6);
+        all.iter().for_each(|p| keeper.opened(*p));
+        let foreign = PeerId::random();
+        let mut connected: BTreeSet<_> = all.iter().copied().collect();
+        connected.insert(foreign);
+        let work = keeper.work(&all[3..], &connected, 9, Duration::ZERO, rng);
+        assert_eq!(work.close, [all[0], all[1], all[2], all[3]]);
+        connected.retain(|p| !work.close.contains(p));
+        assert!(keeper.work(&all[3..], &connected, 9, Duration::ZERO, rng).close.is_empty());
+    }
+}

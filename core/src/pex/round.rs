@@ -1,0 +1,113 @@
+//! What to make of the records that came in a round.
+
+use super::{
+    codec::Raw,
+    error::RoundError,
+    view::{Gossip, Record},
+};
+use crate::record::{RecordError, SignedRecord};
+use libp2p::PeerId;
+use lru::LruCache;
+use std::{
+    num::NonZeroUsize,
+    sync::{Mutex, PoisonError},
+};
+
+impl Record for SignedRecord {
+    type Id = PeerId;
+
+    fn id(&self) -> PeerId {
+        self.peer()
+    }
+
+    fn seq(&self) -> u64 {
+        SignedRecord::seq(self)
+    }
+}
+
+/// Records that were verified lately: the same ones come again and again, and a
+/// signature costs more than everything else about them.
+#[derive(Debug)]
+pub(super) struct Verifier(Mutex<LruCache<Box<[u8]>, SignedRecord>>);
+
+impl Default for Verifier {
+    fn default() -> Self {
+        let many = NonZeroUsize::new(512).expect("not zero");
+        Self(Mutex::new(LruCache::new(many)))
+    }
+}
+
+impl Verifier {
+    fn decode(&self, envelope: &[u8]) -> Result<SignedRecord, RecordError> {
+        let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(record) = lock().get(envelope) {
+            return Ok(record.clone());
+        }
+        let record = SignedRecord::decode(envelope)?;
+        lock().put(envelope.into(), record.clone());
+        Ok(record)
+    }
+}
+
+/// What a peer told, verified.
+#[derive(Clone, Debug)]
+pub(super) struct Told {
+    /// The peer's own record.
+    pub(super) sender: SignedRecord,
+    /// What it knows of others, one record for each.
+    pub(super) others: Vec<Gossip<SignedRecord>>,
+    /// Why some records were skipped.
+    pub(super) skipped: Vec<&'static str>,
+}
+
+/// Verifies what the peer at the other end of a stream told.
+///
+/// The last record must be its own, with hop 0, or the round is refused whole.
+/// Any other bad record is skipped. Of several records of a peer the higher
+/// sequence number counts, then the lower hop.
+pub(super) fn judge(
+    mut raw: Vec<Raw>,
+    peer: PeerId,
+    verifier: &Verifier,
+) -> Result<Told, RoundError> {
+    let last = raw.pop().ok_or(RoundError::Empty)?;
+    let sender = verifier.decode(&last.envelope).map_err(|_| RoundError::Sender)?;
+    if last.hop != 0 || sender.peer() != peer {
+        return Err(RoundError::Sender);
+    }
+    let mut told = Told { sender, others: Vec::new(), skipped: Vec::new() };
+    for Raw { hop, envelope } in raw {
+        if hop == 0 {
+            told.skipped.push("no-hop");
+            continue;
+        }
+        let record = match verifier.decode(&envelope) {
+            Ok(record) if record.peer() == peer => {
+                told.skipped.push("own-again");
+                continue;
+            }
+            Ok(record) if record.info().addrs.is_empty() => {
+                told.skipped.push("no-address");
+                continue;
+            }
+            Ok(record) => record,
+            Err(error) => {
+                told.skipped.push(error.label());
+                continue;
+            }
+        };
+        let gossip = Gossip { record, hop: u32::try_from(hop).unwrap_or(u32::MAX) };
+        let known = told.others.iter_mut().find(|g| g.record.peer() == gossip.record.peer());
+        match known {
+            None => told.others.push(gossip),
+            Some(known) => {
+                told.skipped.push("duplicate");
+                let order = |g: &Gossip<SignedRecord>| (std::cmp::Reverse(g.record.seq()), g.hop);
+                if order(&gossip) < order(known) {
+                    *known = gossip;
+                }
+            }
+        }
+    }
+    Ok(told)
+}

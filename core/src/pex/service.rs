@@ -1,0 +1,238 @@
+//! Peer exchange on the network: one task per namespace owns the view, rounds
+//! run beside it and give it what they learned.
+
+use super::{
+    Config, RoundError,
+    round::{Told, Verifier},
+    store::Store,
+    task::{Command, Task},
+    view::Origin,
+};
+use crate::{
+    Namespace, PeerId, PeerInfo, Result,
+    boot::{FindOptions, Finding, Found},
+    event::EventBus,
+    host::Host,
+    metrics::{Metrics, verdict},
+    record::SignedRecord,
+    scope::Scope,
+};
+use futures::{StreamExt, future, stream};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+/// Rounds that a node answers at the same time, in all namespaces. A peer's
+/// records and their decoding take 300 KiB at most.
+const SERVED: usize = 32;
+/// Attempts to reach peers at the same time, in all namespaces.
+const STARTED: usize = 16;
+/// Commands that may wait for a namespace's task.
+const COMMANDS: usize = 256;
+
+/// How discovery is asked.
+pub(crate) type Find = Arc<dyn Fn(&Namespace, FindOptions) -> Finding + Send + Sync>;
+
+/// What the service needs of the node.
+pub(crate) struct Env {
+    pub(crate) config: Config,
+    pub(crate) host: Host,
+    pub(crate) find: Find,
+    pub(crate) store: Store,
+    /// Connections that the node may have.
+    pub(crate) connections: usize,
+    pub(crate) events: EventBus,
+    pub(crate) metrics: Metrics,
+    pub(crate) scope: Scope,
+}
+
+/// A handle to the service. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Pex(Arc<Shared>);
+
+pub(super) struct Shared {
+    pub(super) env: Env,
+    pub(super) started: Arc<Semaphore>,
+    pub(super) served: Arc<Semaphore>,
+    verifier: Verifier,
+    joined: Mutex<BTreeMap<Namespace, mpsc::Sender<Command>>>,
+}
+
+impl Pex {
+    /// A service that takes part in no namespace yet.
+    ///
+    /// # Errors
+    /// `Config`, as [`Config::check`].
+    pub(crate) fn new(env: Env) -> Result<Self> {
+        env.config.check()?;
+        Ok(Self(Arc::new(Shared {
+            env,
+            started: Arc::new(Semaphore::new(STARTED)),
+            served: Arc::new(Semaphore::new(SERVED)),
+            verifier: Verifier::default(),
+            joined: Mutex::default(),
+        })))
+    }
+
+    /// Takes part in a namespace, until the node closes. A second call does
+    /// nothing.
+    ///
+    /// # Errors
+    /// `Busy` if somebody else serves the namespace's protocol; `Io` if what
+    /// was saved cannot be read.
+    pub(crate) fn join(&self, namespace: &Namespace) -> Result<()> {
+        let mut joined = self.0.joined.lock().unwrap_or_else(PoisonError::into_inner);
+        if joined.contains_key(namespace) {
+            return Ok(());
+        }
+        let (commands, receiver) = mpsc::channel(COMMANDS);
+        let task = Task::new(self.0.clone(), namespace.clone(), commands.clone(), receiver)?;
+        self.0.env.scope.spawn_graceful(task.run());
+        joined.insert(namespace.clone(), commands);
+        Ok(())
+    }
+
+    /// Finds peers of a namespace: those of the view, then those that once
+    /// failed to answer, then what discovery finds.
+    pub(crate) fn find_peers(&self, namespace: &Namespace, options: FindOptions) -> Finding {
+        let commands = {
+            let joined = self.0.joined.lock().unwrap_or_else(PoisonError::into_inner);
+            joined.get(namespace).cloned()
+        };
+        let limit = options.limit;
+        let known = stream::once(async move {
+            let Some(commands) = commands else { return Vec::new() };
+            let (reply, answer) = oneshot::channel();
+            // A closed node knows nobody.
+            let _ = commands.send(Command::Peers { reply }).await;
+            answer.await.unwrap_or_default()
+        })
+        .flat_map(stream::iter)
+        .map(|(source, peer): (&str, PeerInfo)| Ok(Found { source: source.into(), peer }));
+        let mut seen = HashSet::new();
+        let fresh = move |found: &Result<Found>| {
+            future::ready(found.as_ref().map_or(true, |found| seen.insert(found.peer.id)))
+        };
+        let discovered = (self.0.env.find)(namespace, options);
+        known.chain(discovered).filter(fresh).take(limit).boxed()
+    }
+}
+
+impl Shared {
+    /// Starts a round with a peer.
+    pub(super) fn start_round(
+        self: &Arc<Self>,
+        namespace: &Namespace,
+        commands: &mpsc::Sender<Command>,
+        peer: PeerInfo,
+        origin: Origin,
+    ) {
+        let (this, namespace, commands) = (self.clone(), namespace.clone(), commands.clone());
+        self.env.scope.spawn(async move {
+            // Never closed.
+            let Ok(_permit) = this.started.acquire().await else { return };
+            let result = this.round(&namespace, &commands, &peer).await;
+            this.count("started", &result);
+            let learned = match result {
+                Ok(told) => Command::Merge { origin, told },
+                Err(error) => {
+                    tracing::debug!(peer = %peer.id, %namespace, %error, "a round failed");
+                    let gone = matches!(
+                        error,
+                        RoundError::Unreachable | RoundError::Unsupported | RoundError::Timeout
+                    );
+                    if gone { Command::Failed(peer.id) } else { Command::Over(peer.id) }
+                }
+            };
+            // Closed with the node.
+            let _ = commands.send(learned).await;
+        });
+    }
+
+    async fn round(
+        &self,
+        namespace: &Namespace,
+        commands: &mpsc::Sender<Command>,
+        peer: &PeerInfo,
+    ) -> Result<Told, RoundError> {
+        self.reach(peer, commands).await?;
+        let stream = self.env.host.open_stream(peer.id, namespace.protocol("pex")).await;
+        let stream = stream.map_err(|error| match error.kind() {
+            crate::ErrorKind::Protocol => RoundError::Unsupported,
+            crate::ErrorKind::Timeout => RoundError::Timeout,
+            _ => RoundError::Stream,
+        })?;
+        self.exchange(stream, peer.id, commands).await
+    }
+
+    /// Runs a round on a stream, whoever opened it.
+    pub(super) async fn exchange(
+        &self,
+        stream: libp2p::Stream,
+        peer: PeerId,
+        commands: &mpsc::Sender<Command>,
+    ) -> Result<Told, RoundError> {
+        let (reply, told) = oneshot::channel();
+        let closed = |_| RoundError::Stream;
+        commands.send(Command::Tell { reply }).await.map_err(|_| RoundError::Stream)?;
+        let told = told.await.map_err(closed)?;
+        let own: SignedRecord = self.env.host.record().borrow().clone();
+        let (params, timeout) = (self.env.config.params(), self.env.config.timeout);
+        super::exchange::exchange(stream, peer, &told, &own, &params, &self.verifier, timeout).await
+    }
+
+    /// Sees whether a peer can be reached.
+    pub(super) fn probe(self: &Arc<Self>, commands: &mpsc::Sender<Command>, peer: PeerInfo) {
+        let (this, commands) = (self.clone(), commands.clone());
+        self.env.scope.spawn(async move {
+            let Ok(_permit) = this.started.acquire().await else { return };
+            let learned = match this.reach(&peer, &commands).await {
+                Ok(()) => Command::Alive(peer.id),
+                Err(_) => Command::Failed(peer.id),
+            };
+            let _ = commands.send(learned).await;
+        });
+    }
+
+    async fn reach(
+        &self,
+        peer: &PeerInfo,
+        commands: &mpsc::Sender<Command>,
+    ) -> Result<(), RoundError> {
+        if self.env.host.is_connected(&peer.id) {
+            return Ok(());
+        }
+        match tokio::time::timeout(self.env.config.timeout, self.env.host.connect(peer)).await {
+            Ok(Ok(())) => {
+                let _ = commands.send(Command::Opened(peer.id)).await;
+                Ok(())
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(peer = %peer.id, %error, "a peer cannot be reached");
+                Err(RoundError::Unreachable)
+            }
+            Err(_) => Err(RoundError::Timeout),
+        }
+    }
+
+    /// Counts how a round ended, and what became of its records.
+    pub(super) fn count(&self, who: &'static str, result: &Result<Told, RoundError>) {
+        let metrics = &self.env.metrics;
+        let outcome = match result {
+            Ok(_) => who,
+            Err(error) => error.label(),
+        };
+        metrics.pex_rounds.get_or_create(&verdict(outcome)).inc();
+        if let Ok(told) = result {
+            metrics
+                .pex_records
+                .get_or_create(&verdict("verified"))
+                .inc_by(told.others.len() as u64);
+            for reason in &told.skipped {
+                metrics.pex_records.get_or_create(&verdict(reason)).inc();
+            }
+        }
+    }
+}

@@ -1,0 +1,99 @@
+use super::*;
+use crate::Keypair;
+use std::{
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+fn record(seq: u64) -> SignedRecord {
+    let key = Keypair::generate_ed25519();
+    SignedRecord::sign(&key, &["/ip4/127.0.0.1/tcp/1".parse().unwrap()], seq).unwrap()
+}
+
+fn ns(name: &str) -> Namespace {
+    Namespace::new(name).unwrap()
+}
+
+#[test]
+fn what_was_saved_is_there_after_a_restart_and_for_its_namespace_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let saved = Saved { view: vec![record(1), record(2)], standby: vec![record(3)] };
+    let store = Store::open(dir.path()).unwrap();
+    store.save(&ns("a"), &saved).unwrap();
+    store.set("seq", &7u64.to_le_bytes()).unwrap();
+    let busy = Store::open(dir.path()).unwrap_err();
+    assert_eq!(busy.kind(), ErrorKind::Busy, "{busy}");
+    drop(store);
+    let store = Store::open(dir.path()).unwrap();
+    assert_eq!(store.load(&ns("a")).unwrap(), saved);
+    for other in ["a/b", "b", "A"] {
+        assert_eq!(store.load(&ns(other)).unwrap(), Saved::default());
+    }
+    assert_eq!(store.get("seq").unwrap().unwrap(), 7u64.to_le_bytes());
+}
+
+#[test]
+fn a_damaged_file_is_set_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(FILE);
+    for damage in [&b"this is no database"[..], &[0; 4096], &[0xff; 100_000]] {
+        std::fs::write(&path, damage).unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        store.set("x", b"y").unwrap();
+    }
+    assert_eq!(Store::open(dir.path()).unwrap().get("x").unwrap().unwrap(), b"y");
+    let aside = std::fs::read_dir(dir.path()).unwrap().count() - 1;
+    assert_eq!(aside, 3);
+}
+
+/// What the next test kills: writes numbers, and says each when it is written.
+#[test]
+fn child_that_writes_until_it_is_killed() {
+    let Some(dir) = std::env::var_os("CASM_STORE_CHILD") else { return };
+    let store = Store::open(Path::new(&dir)).unwrap();
+    let last = store.get("n").unwrap().map_or(0, |b| u64::from_le_bytes(b.try_into().unwrap()));
+    for n in last + 1.. {
+        store.set("n", &n.to_le_bytes()).unwrap();
+        println!("\nwritten {n}");
+    }
+}
+
+#[test]
+fn every_acknowledged_write_survives_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut acknowledged = 0;
+    for _ in 0..50 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["pex::store::tests::child_that_writes_until_it_is_killed", "--exact"])
+            .arg("--nocapture")
+            .env("CASM_STORE_CHILD", dir.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut read = |acknowledged: &mut u64| {
+            for line in lines.by_ref().map_while(Result::ok) {
+                if let Some(n) = line.strip_prefix("written ") {
+                    *acknowledged = n.parse().unwrap();
+                    return true;
+                }
+            }
+            false
+        };
+        // Killed at a random moment after at least one write.
+        assert!(read(&mut acknowledged), "the child writes");
+        std::thread::sleep(Duration::from_micros(rand::random_range(0..20_000)));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        while read(&mut acknowledged) {}
+        let store = Store::open(dir.path()).unwrap();
+        let bytes = store.get("n").unwrap().unwrap();
+        let kept = u64::from_le_bytes(bytes.try_into().unwrap());
+        assert!(kept >= acknowledged, "{kept} kept, {acknowledged} acknowledged");
+    }
+    println!("50 kills, {acknowledged} writes acknowledged, all kept");
+    let files = std::fs::read_dir(dir.path()).unwrap().count();
+    assert_eq!(files, 1, "none was set aside");
+}

@@ -1,0 +1,323 @@
+//! The task that owns the view of one namespace.
+
+use super::{
+    keeper::Keeper,
+    round::Told,
+    service::Shared,
+    store::{Saved, on_disk},
+    view::{Gossip, Origin, View},
+};
+use crate::{
+    Event, Events, Namespace, PeerId, PeerInfo, Result, boot::FindOptions, metrics::verdict,
+    record::SignedRecord,
+};
+use futures::StreamExt;
+use libp2p_stream::IncomingStreams;
+use rand::{RngExt, SeedableRng, seq::IndexedRandom};
+use rand_chacha::ChaCha12Rng;
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    hash::RandomState,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
+
+/// The first pause between ticks: it doubles from tick to tick up to the usual
+/// one, so that a node that starts, or has lost many, is not alone for long.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+/// How often connections are looked after, and what has changed is saved.
+const CARE: Duration = Duration::from_secs(1);
+/// The time in which one peer may start one round, and how many of them it may
+/// start in a row.
+const CALLS: Duration = Duration::from_secs(10);
+const BURST: u32 = 3;
+/// Peers whose last call is remembered.
+const MAX_CALLERS: usize = 4096;
+/// A view that holds fewer asks whoever connects.
+const FEW: usize = 8;
+
+/// What rounds and callers ask of the task.
+pub(super) enum Command {
+    /// What to tell in a round.
+    Tell { reply: oneshot::Sender<Vec<Gossip<SignedRecord>>> },
+    /// What a round has brought.
+    Merge { origin: Origin, told: Told },
+    /// A round came to nothing, and says nothing of the peer.
+    Over(PeerId),
+    /// A peer cannot be reached.
+    Failed(PeerId),
+    /// A peer can be reached.
+    Alive(PeerId),
+    /// A connection was made.
+    Opened(PeerId),
+    /// Everybody who is known, and from where.
+    Peers { reply: oneshot::Sender<Vec<(&'static str, PeerInfo)>> },
+}
+
+pub(super) struct Task {
+    shared: Arc<Shared>,
+    namespace: Namespace,
+    view: View<SignedRecord, RandomState>,
+    keeper: Keeper,
+    commands: mpsc::Receiver<Command>,
+    sender: mpsc::Sender<Command>,
+    incoming: IncomingStreams,
+    events: Events,
+    rng: ChaCha12Rng,
+    started: Instant,
+    pause: Duration,
+    /// Rounds that are under way on our initiative.
+    asking: HashSet<PeerId>,
+    /// When each caller's rounds so far are made up for.
+    called: HashMap<PeerId, Instant>,
+    known: BTreeSet<PeerId>,
+    unsaved: bool,
+}
+
+impl Task {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        namespace: Namespace,
+        sender: mpsc::Sender<Command>,
+        commands: mpsc::Receiver<Command>,
+    ) -> Result<Self> {
+        let env = &shared.env;
+        let incoming = env.host.accept(namespace.protocol("pex"))?;
+        let saved = env.store.load(&namespace)?;
+        let mut rng = ChaCha12Rng::from_rng(&mut rand::rng());
+        let mut view = View::new(env.host.id(), env.config.params(), RandomState::new());
+        view.restore(saved.view, saved.standby, &mut rng);
+        Ok(Self {
+            keeper: Keeper::new(&env.config),
+            events: env.events.subscribe(),
+            namespace,
+            view,
+            commands,
+            sender,
+            incoming,
+            rng,
+            started: Instant::now(),
+            pause: FIRST_PAUSE.min(env.config.tick),
+            asking: HashSet::new(),
+            called: HashMap::new(),
+            known: BTreeSet::new(),
+            unsaved: false,
+            shared,
+        })
+    }
+
+    pub(super) async fn run(mut self) {
+        let shared = self.shared.clone();
+        self.look();
+        let mut tick = Instant::now();
+        let mut care = tokio::time::interval(CARE.min(shared.env.config.tick));
+        care.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = shared.env.scope.cancelled() => break,
+                () = tokio::time::sleep_until(tick) => {
+                    self.tick();
+                    tick = Instant::now() + self.next_pause();
+                }
+                Some(command) = self.commands.recv() => self.on_command(command),
+                Some((peer, stream)) = self.incoming.next() => self.on_call(peer, stream),
+                Ok(event) = self.events.next() => self.on_event(event),
+                _ = care.tick() => {
+                    self.keep();
+                    self.save().await;
+                }
+            }
+        }
+        self.save().await;
+    }
+
+    fn tick(&mut self) {
+        let plan = self.view.tick(&mut self.rng);
+        if plan.is_empty() {
+            self.lonely();
+        }
+        for record in plan.rounds.iter().chain(&plan.retries) {
+            self.ask(record.info().clone(), Origin::Pulled);
+        }
+        for record in plan.probes {
+            self.shared.probe(&self.sender, record.info().clone());
+        }
+    }
+
+    /// Uniform between a half and one of the pause, which grows to that of the
+    /// configuration.
+    fn next_pause(&mut self) -> Duration {
+        let pause = self.pause;
+        self.pause = (pause * 2).min(self.shared.env.config.tick);
+        pause.mul_f64(self.rng.random_range(0.5..1.0))
+    }
+
+    /// Nobody is known: ask those who happen to be connected, or else
+    /// discovery.
+    fn lonely(&mut self) {
+        self.pause = self.pause.min(FIRST_PAUSE * 3);
+        let connected = self.shared.env.host.connected();
+        for &id in connected.sample(&mut self.rng, 4) {
+            self.ask(PeerInfo { id, addrs: Vec::new() }, Origin::Boot);
+        }
+        if !connected.is_empty() {
+            return;
+        }
+        let (shared, namespace, sender) =
+            (self.shared.clone(), self.namespace.clone(), self.sender.clone());
+        let options = FindOptions::default().limit(4).timeout(self.pause);
+        let own = shared.env.host.id();
+        let mut found = (shared.env.find)(&self.namespace, options);
+        self.shared.env.scope.spawn(async move {
+            while let Some(found) = found.next().await {
+                if let Ok(found) = found
+                    && found.peer.id != own
+                {
+                    shared.start_round(&namespace, &sender, found.peer, Origin::Boot);
+                }
+            }
+        });
+    }
+
+    fn ask(&mut self, peer: PeerInfo, origin: Origin) {
+        if self.asking.insert(peer.id) {
+            self.shared.start_round(&self.namespace, &self.sender, peer, origin);
+        }
+    }
+
+    fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Tell { reply } => {
+                // The round may be over already.
+                let _ = reply.send(self.view.tell(&mut self.rng));
+            }
+            Command::Merge { origin, told } => {
+                if origin != Origin::Pushed {
+                    self.asking.remove(&told.sender.peer());
+                }
+                let changes = self.view.merge(origin, told.sender, told.others, &mut self.rng);
+                let records = &self.shared.env.metrics.pex_records;
+                for (reason, n) in [("over-limit", changes.over_limit), ("stale", changes.stale)] {
+                    records.get_or_create(&verdict(reason)).inc_by(n as u64);
+                }
+            }
+            Command::Over(peer) => drop(self.asking.remove(&peer)),
+            Command::Failed(peer) => {
+                self.asking.remove(&peer);
+                let now = self.started.elapsed();
+                self.keeper.failed(peer, now, &mut self.rng);
+                let before = self.view.len();
+                self.view.failed(peer, &mut self.rng);
+                // Deaths seldom come alone: look after the others soon.
+                if self.view.len() < before {
+                    self.pause = self.pause.min(FIRST_PAUSE * 3);
+                }
+            }
+            Command::Alive(peer) => {
+                self.keeper.reached(peer);
+                self.view.alive(peer, &mut self.rng);
+            }
+            Command::Opened(peer) => self.keeper.opened(peer),
+            Command::Peers { reply } => {
+                let view = self.view.iter().map(|g| ("pex", g.record.info().clone()));
+                let standby = self.view.standby().iter();
+                let standby = standby.map(|r| ("pex-standby", r.info().clone()));
+                let _ = reply.send(view.chain(standby).collect());
+            }
+        }
+        self.look();
+    }
+
+    /// Somebody wants to exchange records with us.
+    fn on_call(&mut self, peer: PeerId, stream: libp2p::Stream) {
+        let now = Instant::now();
+        let gap = CALLS.min(self.shared.env.config.tick / 4);
+        // How far ahead of its pace a peer is: a few rounds in a row may be.
+        let ahead = self.called.get(&peer).map_or(Duration::ZERO, |free| *free - now.min(*free));
+        let often = ahead > gap * BURST;
+        let permit = self.shared.served.clone().try_acquire_owned();
+        let Ok(permit) = permit.map_err(drop).and_then(|p| if often { Err(()) } else { Ok(p) })
+        else {
+            let outcome = if often { "refused-often" } else { "refused-busy" };
+            self.shared.env.metrics.pex_rounds.get_or_create(&verdict(outcome)).inc();
+            return;
+        };
+        if self.called.len() >= MAX_CALLERS {
+            self.called.retain(|_, free| *free > now);
+        }
+        if self.called.len() < MAX_CALLERS {
+            self.called.insert(peer, now + ahead + gap);
+        }
+        let (shared, sender) = (self.shared.clone(), self.sender.clone());
+        self.shared.env.scope.spawn(async move {
+            let result = shared.exchange(stream, peer, &sender).await;
+            shared.count("answered", &result);
+            drop(permit);
+            match result {
+                Ok(told) => {
+                    // Closed with the node.
+                    let _ = sender.send(Command::Merge { origin: Origin::Pushed, told }).await;
+                }
+                Err(error) => tracing::debug!(%peer, %error, "a peer's round failed"),
+            }
+        });
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Connected { peer } if self.view.len() < FEW && !self.view.contains(peer) => {
+                self.ask(PeerInfo { id: peer, addrs: Vec::new() }, Origin::Boot);
+            }
+            Event::Disconnected { .. } => self.keep(),
+            _ => {}
+        }
+    }
+
+    /// Makes connections, and gives some up.
+    fn keep(&mut self) {
+        let env = &self.shared.env;
+        let connected: BTreeSet<PeerId> = env.host.connected().into_iter().collect();
+        let room = (env.connections / 2).saturating_sub(connected.len());
+        let view: Vec<PeerId> = self.view.iter().map(|g| g.record.peer()).collect();
+        let now = self.started.elapsed();
+        let work = self.keeper.work(&view, &connected, room, now, &mut self.rng);
+        for peer in work.dial {
+            if let Some(gossip) = self.view.iter().find(|g| g.record.peer() == peer) {
+                self.shared.probe(&self.sender, gossip.record.info().clone());
+            }
+        }
+        for peer in work.close {
+            let host = env.host.clone();
+            env.scope.spawn(async move { host.disconnect(peer).await });
+        }
+    }
+
+    /// Tells listeners if the view holds others than before.
+    fn look(&mut self) {
+        let now: BTreeSet<PeerId> = self.view.iter().map(|g| g.record.peer()).collect();
+        if now != self.known {
+            self.known = now;
+            self.unsaved = true;
+            let peers = self.known.iter().copied().collect();
+            self.shared.env.events.emit(Event::ViewChanged { peers });
+        }
+    }
+
+    async fn save(&mut self) {
+        if !std::mem::take(&mut self.unsaved) {
+            return;
+        }
+        let saved = Saved {
+            view: self.view.iter().map(|g| g.record.clone()).collect(),
+            standby: self.view.standby().iter().cloned().collect(),
+        };
+        let (store, namespace) = (self.shared.env.store.clone(), self.namespace.clone());
+        if let Err(error) = on_disk(move || store.save(&namespace, &saved)).await {
+            tracing::warn!(%error, "the peers could not be saved");
+        }
+    }
+}

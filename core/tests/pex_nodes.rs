@@ -1,0 +1,105 @@
+//! Whole nodes that exchange peers over loopback sockets, with discovery off.
+
+use casm::{Event, Keypair, Node, NodeBuilder, PeerId, boot::FindOptions};
+use futures::StreamExt;
+use std::{collections::BTreeSet, future::Future, time::Duration};
+
+/// What every wait in these tests is bounded by; none is expected to come near.
+async fn soon<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(180), what).await.expect("it happens within 180 s")
+}
+
+fn builder() -> NodeBuilder {
+    Node::builder()
+        .namespace("test")
+        .listen("/ip4/127.0.0.1/tcp/0")
+        .boot(["none"])
+        .pex_tick(Duration::from_millis(500))
+}
+
+/// Waits until a node's peer-exchange view holds all of these.
+async fn knows(node: &Node, peers: &[PeerId]) {
+    let mut events = node.events();
+    let wanted: BTreeSet<PeerId> = peers.iter().copied().filter(|p| *p != node.id()).collect();
+    loop {
+        let options = FindOptions::default().timeout(Duration::from_millis(1));
+        let found = node.find_peers(options);
+        let known: BTreeSet<PeerId> = found
+            .filter_map(async |f| f.ok().filter(|f| f.source == "pex").map(|f| f.peer.id))
+            .collect()
+            .await;
+        if wanted.is_subset(&known) {
+            return;
+        }
+        while !matches!(events.next().await.unwrap(), Event::ViewChanged { .. }) {}
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_third_node_that_knows_one_of_two_is_known_to_all() {
+    let mut nodes = Vec::new();
+    for _ in 0..3 {
+        nodes.push(builder().start().await.unwrap());
+        if let [.., before, last] = &nodes[..] {
+            soon(last.connect(&before.info())).await.unwrap();
+        }
+    }
+    let all: Vec<PeerId> = nodes.iter().map(Node::id).collect();
+    for node in &nodes {
+        soon(knows(node, &all)).await;
+        soon(node.wait_for(3)).await.unwrap();
+    }
+    for closed in futures::future::join_all(nodes.iter().map(Node::close)).await {
+        closed.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_comes_back_from_its_store_with_discovery_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = Keypair::generate_ed25519();
+    let other = builder().start().await.unwrap();
+    let node = builder().key(key.clone()).data(dir.path()).start().await.unwrap();
+    soon(node.connect(&other.info())).await.unwrap();
+    soon(knows(&node, &[other.id()])).await;
+    node.close().await.unwrap();
+    drop(node);
+
+    let again = builder().key(key).data(dir.path()).start().await.unwrap();
+    soon(again.wait_for(2)).await.unwrap();
+    assert_eq!(again.connected(), [other.id()]);
+    again.close().await.unwrap();
+    other.close().await.unwrap();
+}
+
+/// Slow enough for a hundred of them on one small machine.
+fn star() -> NodeBuilder {
+    builder().pex_tick(Duration::from_secs(60)).ttl(Duration::from_secs(60))
+}
+
+/// All nodes start from the same four, which gossipsub alone can't get over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_star_of_a_hundred_nodes_fills_every_view() {
+    let mut nodes = Vec::new();
+    for _ in 0..100 {
+        nodes.push(star().start().await.unwrap());
+    }
+    for node in &nodes {
+        for hub in nodes[..4].iter().filter(|hub| hub.id() != node.id()) {
+            soon(node.connect(&hub.info())).await.unwrap();
+        }
+    }
+    let start = std::time::Instant::now();
+    soon(async {
+        for node in &nodes {
+            node.wait_for(100).await.unwrap();
+        }
+    })
+    .await;
+    println!("every view of 100 is full after {:?}", start.elapsed());
+    let connections: usize = nodes[4..].iter().map(|n| n.connected().len()).sum();
+    println!("connections of a leaf: {:.1} on average", connections as f64 / 96.0);
+    for closed in futures::future::join_all(nodes.iter().map(Node::close)).await {
+        closed.unwrap();
+    }
+}
