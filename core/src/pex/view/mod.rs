@@ -2,11 +2,11 @@
 //! peers, whom it asks next, what it tells them, and what it believes.
 //!
 //! Three parts keep it fresh, random and honest:
-//! - **sampled** entries are chosen by [`sampler`]: whoever pushes itself
+//! - **sampled** entries are chosen by the sampler: whoever pushes itself
 //!   harder isn't chosen more often;
 //! - **spare** entries are the latest callers, first in, first out, and, while
 //!   there is room, everyone else who is known;
-//! - the [`standby`] cache holds peers that failed to answer. It is never
+//! - the standby cache holds peers that failed to answer. It is never
 //!   gossiped, and is what heals a partition.
 //!
 //! Everything here is a function of (state, input, random source); time is
