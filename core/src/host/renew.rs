@@ -27,7 +27,8 @@ use std::{
 };
 
 /// Connections in opposite directions that are made within this time of each
-/// other are of two peers that dialled each other at once.
+/// other are of two peers that dialled each other at once. (Should it be a
+/// restart after all, it shows when the older connection fails its ping.)
 const SIMULTANEOUS: Duration = Duration::from_millis(500);
 
 struct Live {
