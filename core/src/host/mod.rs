@@ -1,10 +1,12 @@
 //! The libp2p host: one task owns the swarm; everyone else holds a [`Host`].
 //!
-//! `swarm` builds the transports and behaviours, `task` runs them, `renew`
-//! tells gossipsub of restarts, `topics` joins gossipsub to the seam of
-//! `pubsub`, `addrs` keeps the list of addresses and the signed record of it.
+//! `swarm` builds the transports and behaviours, `task` runs them, `instances`
+//! recognises restarted peers, `renew` tells gossipsub of them, `topics` joins
+//! gossipsub to the seam of `pubsub`, `addrs` keeps the list of addresses and
+//! the signed record of it.
 
 mod addrs;
+mod instances;
 mod renew;
 mod swarm;
 mod task;

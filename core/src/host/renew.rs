@@ -27,8 +27,9 @@ use std::{
 };
 
 /// Connections in opposite directions that are made within this time of each
-/// other are of two peers that dialled each other at once. (Should it be a
-/// restart after all, it shows when the older connection fails its ping.)
+/// other are taken for those of two peers that dialled each other at once.
+/// Should it be a restart after all, identify tells ([`Renewing::on_restart`]),
+/// or that the older connection fails its ping.
 const SIMULTANEOUS: Duration = Duration::from_millis(500);
 
 struct Live {
@@ -50,6 +51,19 @@ pub(super) struct Renewing {
 impl Renewing {
     pub(super) fn new(gossipsub: Gossipsub) -> Self {
         Self { gossipsub, live: HashMap::new(), retired: HashMap::new(), closing: VecDeque::new() }
+    }
+
+    /// The peer at the other end of a connection restarted: closes the older
+    /// ones. True if the connection itself has to close too, since gossipsub
+    /// doesn't know that it leads to somebody who was not greeted yet.
+    pub(super) fn on_restart(&mut self, peer: PeerId, newest: ConnectionId) -> bool {
+        let live = self.live.get(&peer).map_or(&[][..], |live| live);
+        let ungreeted = live.len() > 1 || live.iter().any(|connection| connection.id != newest);
+        let retired = self.retired.get(&peer).into_iter().flatten().copied();
+        let all = live.iter().map(|connection| connection.id).chain(retired);
+        let closing = all.filter(|id| ungreeted || *id != newest).map(|id| (peer, id));
+        self.closing.extend(closing);
+        ungreeted
     }
 
     /// Retires a peer's connections, if a new one means that it restarted.

@@ -1,6 +1,6 @@
 //! Transports and behaviours.
 
-use super::{Limits, renew::Renewing, topics::KeepSigned};
+use super::{Limits, instances, renew::Renewing, topics::KeepSigned};
 use crate::{Error, ErrorKind, Result};
 use futures::StreamExt;
 use libp2p::{
@@ -77,7 +77,7 @@ fn behaviour(key: &Keypair, limits: &Limits) -> Result<Behaviour> {
         .with_max_established(Some(limits.connections))
         .with_max_established_per_peer(Some(limits.connections_per_peer));
     let identify = identify::Config::new("casm/0.0.0".into(), key.public())
-        .with_agent_version(concat!("casm/", env!("CARGO_PKG_VERSION")).into())
+        .with_agent_version(instances::agent_version())
         .with_push_listen_addr_updates(true);
     Ok(Behaviour {
         limits: connection_limits::Behaviour::new(connections),

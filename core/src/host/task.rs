@@ -3,6 +3,7 @@
 use super::{
     Command, Connected,
     addrs::AddressBook,
+    instances::Instances,
     swarm::{Behaviour, BehaviourEvent},
     topics::Topics,
 };
@@ -39,6 +40,7 @@ pub(super) struct Task {
     commands: mpsc::Receiver<Command>,
     topics: Topics,
     dials: HashMap<ConnectionId, Waiting>,
+    instances: Instances,
     book: AddressBook,
     connected: Connected,
     events: EventBus,
@@ -55,7 +57,8 @@ impl Task {
         metrics: Metrics,
     ) -> Self {
         let topics = Topics::new(metrics.clone());
-        Self { swarm, commands, topics, dials: HashMap::new(), book, connected, events, metrics }
+        let (dials, instances) = (HashMap::new(), Instances::default());
+        Self { swarm, commands, topics, dials, instances, book, connected, events, metrics }
     }
 
     pub(super) async fn run(mut self, scope: &Scope) {
@@ -186,6 +189,13 @@ impl Task {
                 self.connected.with(|peers| peers.remove(&peer_id));
                 self.metrics.connections.dec();
                 self.events.emit(Event::Disconnected { peer: peer_id });
+                if let Some(addrs) = self.instances.disconnected(&peer_id) {
+                    // Only where the new instance listens.
+                    let options = DialOpts::peer_id(peer_id).addresses(addrs).build();
+                    if let Err(error) = self.swarm.dial(options) {
+                        tracing::debug!(peer = %peer_id, %error, "a restarted peer is not dialled");
+                    }
+                }
             }
             SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
                 let whom = peer_id.map_or_else(|| "the address".into(), |peer| peer.to_string());
@@ -217,6 +227,22 @@ impl Task {
             {
                 tracing::debug!(%peer, %error, "no answer to a ping: closing the connection");
                 self.swarm.close_connection(connection);
+            }
+            BehaviourEvent::Identify(identify::Event::Received {
+                connection_id,
+                peer_id,
+                info,
+            }) => {
+                let identify::Info { agent_version, listen_addrs, .. } = info;
+                let newest =
+                    self.instances.told(peer_id, connection_id, &agent_version, listen_addrs);
+                if let Some(newest) = newest {
+                    tracing::debug!(peer = %peer_id, "restarted: closing its older connections");
+                    let gossipsub = &mut self.swarm.behaviour_mut().gossipsub;
+                    if gossipsub.on_restart(peer_id, newest) {
+                        self.instances.redial(peer_id);
+                    }
+                }
             }
             BehaviourEvent::Identify(identify::Event::Error { peer_id, error, .. }) => {
                 tracing::debug!(peer = %peer_id, %error, "a peer could not be identified");

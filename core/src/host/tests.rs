@@ -104,6 +104,27 @@ async fn publishing_to_nobody_is_unreachable() {
     assert_eq!(topic.publish(vec![1]).await.unwrap_err().kind(), ErrorKind::Closed);
 }
 
+/// A killed peer's connections look alive for a while. The host that stays here
+/// alive as the "killed" one does the same.
+#[tokio::test]
+async fn a_peer_that_restarts_at_once_is_greeted_again() {
+    for listen in [TCP, QUIC] {
+        let (key, survivor) = (Keypair::generate_ed25519(), ed25519(listen).await);
+        let _topic = survivor.host.join("casm").await.unwrap();
+        let killed = start(key.clone(), listen).await;
+        survivor.host.connect(&killed.info()).await.unwrap();
+        let again = start(key, listen).await;
+        let mut topic = again.host.join("casm").await.unwrap();
+        // The other way round than the first connection, and at once: it looks
+        // as if both had dialled each other.
+        again.host.connect(&survivor.info()).await.unwrap();
+        assert!(matches!(topic.next().await, Some(TopicEvent::Subscribed)));
+        for host in [killed, again, survivor] {
+            host.close().await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_closing_host_is_seen_to_go() {
     let (a, b) = (ed25519(TCP).await, ed25519(TCP).await);
