@@ -1,6 +1,7 @@
 """What the tests share: nodes on the loopback interface only."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +12,10 @@ import pytest
 
 # Nothing may hang for longer than this, on however busy a machine.
 PATIENCE = 60
+
+# A shell that starts the tests in the background has them ignore interrupts,
+# and the programs they start inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
