@@ -140,3 +140,54 @@ fn namespaces_are_apart() {
     std::thread::sleep(Duration::from_secs(1));
     assert!(!a.seen().iter().any(|l| l["record"]["peer"] == *other_id));
 }
+
+/// The ids that a line of the peer-exchange view holds.
+fn knows(line: &serde_json::Value, peer: &str) -> bool {
+    line["event"] == "view-changed" && line["peers"].as_array().unwrap().contains(&peer.into())
+}
+
+#[test]
+fn peers_of_peers_are_known_and_survive_a_restart() {
+    let dirs = [0, 1].map(|_| tempfile::tempdir().unwrap());
+    let key = dirs[0].path().join("key");
+    let key = key.to_str().unwrap();
+    assert!(common::finish(&["key", "new", key]).status.success());
+    let data = |i: usize| dirs[i].path().to_str().unwrap();
+
+    let mut a = Running::node("none", &["--pex-tick", "1s"]);
+    let (a_id, a_addr) = a.listening();
+    let mut b = Running::node(&a_addr, &["--pex-tick", "1s", "--data", data(1)]);
+    let (b_id, b_addr) = b.listening();
+    // The third knows only of the second, and is known to all.
+    let mut c = Running::node(&b_addr, &["--pex-tick", "1s", "--key", key, "--data", data(0)]);
+    let (c_id, _) = c.listening();
+    a.wait_for("the third", |l| knows(l, &c_id));
+    c.wait_for("the first", |l| knows(l, &a_id));
+
+    // Two nodes in one directory would overwrite each other's peers.
+    let output = common::finish(&["run", "--json", "--boot", "none", "--data", data(1)]);
+    assert_eq!(output.status.code(), Some(1), "{}", common::stderr(&output));
+    assert_eq!(common::json_lines(&output)[0]["kind"], "Busy");
+
+    let quick = std::time::Instant::now();
+    c.signal("KILL");
+    c.end();
+    let mut c = Running::node("none", &["--pex-tick", "1s", "--key", key, "--data", data(0)]);
+    assert_eq!(c.listening().0, c_id);
+    c.joined(&a_id);
+    c.joined(&b_id);
+    println!("back from its store, with no boot address, after {:?}", quick.elapsed());
+}
+
+#[test]
+fn a_node_that_exchanges_no_peers_says_so_to_those_who_ask() {
+    let mut a = Running::node("none", &["--pex-tick", "off"]);
+    let (a_id, a_addr) = a.listening();
+    let mut command = casm(&["run", "--json", "--ns", "test", "--listen", "/ip4/127.0.0.1/tcp/0"]);
+    command.env("CASM_BOOT", &a_addr).env("CASM_PEX_TICK", "200ms").env("CASM_TTL", "2s");
+    let mut b = Running::start(command);
+    b.joined(&a_id);
+    // Five rounds might have been.
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(!b.seen().iter().any(|l| l["event"] == "view-changed"));
+}

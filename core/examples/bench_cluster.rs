@@ -98,6 +98,7 @@ async fn start(ttl: Duration) -> Result<Node> {
     let mut config = Config::default();
     config.listen = vec!["/ip4/127.0.0.1/tcp/0".parse()?];
     config.boot = vec![BootAddr::None];
+    config.pex = None;
     config.ttl = ttl;
     Ok(Node::start(config).await?)
 }

@@ -30,11 +30,16 @@ pub struct Config {
     pub observer: bool,
     /// The node's identity. Default: a fresh ed25519 key.
     pub key: Option<Keypair>,
-    /// Where peer exchange keeps the peers it knows, to outlast the node.
-    /// Default: nowhere, they are forgotten.
+    /// The directory in which the node keeps what is to outlast it: the peers
+    /// that it knows, and the last sequence number of its record. Each node
+    /// needs its own; an observer keeps nothing. Default: nowhere, all is
+    /// forgotten.
     pub data: Option<PathBuf>,
-    /// How peers are exchanged; `None` (the default for now): not at all. An
-    /// observer doesn't.
+    /// How peers are exchanged; `None`: not at all. Default: every 5 min.
+    ///
+    /// An observer doesn't exchange peers: who starts a round tells its own
+    /// record, and that of a node which only looks would stay in the views of
+    /// others when it has gone.
     pub pex: Option<pex::Config>,
     /// Limits on what is spent on peers.
     pub limits: Limits,
@@ -53,7 +58,7 @@ impl Default for Config {
             observer: false,
             key: None,
             data: None,
-            pex: None,
+            pex: Some(pex::Config::default()),
             limits: Limits::default(),
         }
     }

@@ -22,6 +22,7 @@ fn role() {
         match role.as_str() {
             "member" => member(&args).await,
             "addresses" => addresses().await,
+            "exchanger" => exchanger(&args).await,
             other => panic!("no role {other}"),
         }
     });
@@ -59,6 +60,39 @@ async fn member(args: &[String]) {
     say("closed");
     // A blocked read of standard input would keep the runtime from ending.
     std::process::exit(0);
+}
+
+/// `exchanger IP`: a node without discovery that exchanges peers every second.
+/// It says `addr`, connects to the addresses that it reads, and says `view`
+/// with the sizes of its cluster view and of its connections as they change.
+async fn exchanger(args: &[String]) {
+    let pex = casm::pex::Config {
+        tick: Duration::from_secs(1),
+        timeout: Duration::from_secs(2),
+        ..Default::default()
+    };
+    let builder = Node::builder().namespace("lan").boot(["none"]).pex(pex);
+    let builder = builder.ttl(Duration::from_secs(3)).listen(format!("/ip4/{}/tcp/0", args[0]));
+    let node = builder.start().await.unwrap();
+    say(format!("addr {}", node.addrs()[0]));
+    let told = node.clone();
+    tokio::task::spawn_blocking(move || {
+        for line in std::io::stdin().lines() {
+            let addr = line.unwrap().parse().unwrap();
+            let node = told.clone();
+            tokio::runtime::Handle::current().spawn(async move { node.connect_addr(addr).await });
+        }
+    });
+    let mut events = node.events();
+    let mut last = (0, 0);
+    loop {
+        let now = (node.view().len(), node.connected().len());
+        if now != last {
+            say(format!("view {} connected {}", now.0, now.1));
+            last = now;
+        }
+        events.next().await.unwrap();
+    }
 }
 
 /// Says every list of addresses that the node announces.
@@ -174,4 +208,37 @@ fn listen_addresses_follow_the_interfaces() {
     seen("tcp", true);
     host.ip("addr del 10.9.8.7/24 dev d0");
     seen("tcp", false);
+}
+
+#[test]
+fn halves_that_were_apart_for_a_minute_find_each_other_without_discovery() {
+    if !netns::available() {
+        return;
+    }
+    const HALF: usize = 3;
+    let lan = Lan::new(2 * HALF as u8, 24);
+    let ips: Vec<String> = (1..=2 * HALF).map(|i| format!("10.77.0.{i}")).collect();
+    let mut nodes: Vec<Host> =
+        lan.hosts.iter().zip(&ips).map(|(host, ip)| host.run("exchanger", ip)).collect();
+    // Each knows the one before it, and no more.
+    let addrs: Vec<String> = nodes.iter().map(|node| node.expect("addr", SLOW)).collect();
+    for (node, before) in nodes.iter_mut().skip(1).zip(&addrs) {
+        node.write(before);
+    }
+    let all = |what: &str| {
+        let begun = Instant::now();
+        nodes.iter().for_each(|node| drop(node.expect(what, SLOW)));
+        println!("{what}: all after {:?}", begun.elapsed());
+    };
+    all("view 6 connected 5");
+
+    let far: Vec<&str> = ips[HALF..].iter().map(String::as_str).collect();
+    let begun = Instant::now();
+    lan.hosts[..HALF].iter().for_each(|host| host.cut_off(Some(&far)));
+    // The connections to the other half are given up too, so that nothing of it
+    // is left but what peer exchange remembers.
+    all("view 3 connected 2");
+    std::thread::sleep(Duration::from_secs(60).saturating_sub(begun.elapsed()));
+    lan.hosts[..HALF].iter().for_each(|host| host.cut_off(None));
+    all("view 6");
 }

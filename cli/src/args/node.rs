@@ -1,7 +1,7 @@
 //! The options of a node, the same in every command that makes one.
 
-use super::parse;
-use casm::{Config, Error, Multiaddr, Namespace, Result, boot::BootAddr, identity};
+use super::parse::{self, PexTick};
+use casm::{Config, Error, Multiaddr, Namespace, Result, boot::BootAddr, identity, pex};
 use clap::Args;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -42,9 +42,16 @@ pub struct NodeArgs {
     /// How long others keep the node's record without hearing from it
     #[arg(long, value_name = "D", env = "CASM_TTL", default_value = "10s", value_parser = parse::ttl)]
     pub ttl: Duration,
+    /// The longest pause between two exchanges of peers; `off` for none
+    #[arg(long, value_name = "D", env = "CASM_PEX_TICK", default_value = "5m", value_parser = parse::pex_tick)]
+    pub pex_tick: PexTick,
     /// The node's identity [default: a new one]
     #[arg(long, value_name = "FILE", env = "CASM_KEY")]
     pub key: Option<PathBuf>,
+    /// Keep the peers that are known here, one directory for each node: it comes
+    /// back to its cluster without discovery [default: they are forgotten]
+    #[arg(long, value_name = "DIR", env = "CASM_DATA")]
+    pub data: Option<PathBuf>,
     /// Serve metrics here, over HTTP
     #[arg(long, value_name = "ADDR", env = "CASM_METRICS")]
     pub metrics: Option<SocketAddr>,
@@ -66,11 +73,14 @@ impl NodeArgs {
         }
         config.meta = self.meta()?.into_iter().collect();
         config.ttl = self.ttl;
+        config.pex = self.pex_tick.0.map(|tick| pex::Config { tick, ..pex::Config::default() });
+        config.data.clone_from(&self.data);
         config.key = self.key.as_ref().map(identity::load_key).transpose()?;
         Ok(config)
     }
 
-    /// The same for one that only looks: it sends no heartbeat.
+    /// The same for one that only looks: it sends no heartbeat, exchanges no
+    /// peers and keeps nothing.
     pub fn observer(&self) -> Result<Config> {
         let mut config = self.config()?;
         config.observer = true;

@@ -7,6 +7,10 @@ use std::time::Duration;
 const TTL: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
 
+/// The range of paces of peer exchange.
+const PEX_TICK: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(24 * 3600);
+
 /// A duration, such as `500ms`, `10s`, `1m30s`.
 pub fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
@@ -28,6 +32,24 @@ pub fn ttl(text: &str) -> Result<Duration, String> {
         return Ok(ttl);
     }
     Err("a TTL is at least 1s and at most 24h; write one such as 10s".into())
+}
+
+/// The pace of peer exchange; none if it is off. (A type of its own, as an
+/// option without a value means something else to clap.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PexTick(pub Option<Duration>);
+
+/// The pace of peer exchange, or `off`.
+pub fn pex_tick(text: &str) -> Result<PexTick, String> {
+    if matches!(text, "off" | "0") {
+        return Ok(PexTick(None));
+    }
+    let tick = duration(text)?;
+    match tick {
+        Duration::ZERO => Ok(PexTick(None)),
+        _ if PEX_TICK.contains(&tick) => Ok(PexTick(Some(tick))),
+        _ => Err("a tick is at least 100ms and at most 24h; write one such as 5m, or off".into()),
+    }
 }
 
 /// A field of meta data.
@@ -72,6 +94,8 @@ mod tests {
             (pace("0s").unwrap_err(), "10ms"),
             (ttl("500ms").unwrap_err(), "at least 1s"),
             (ttl("25h").unwrap_err(), "at most 24h"),
+            (pex_tick("99ms").unwrap_err(), "5m, or off"),
+            (pex_tick("5").unwrap_err(), "500ms, 10s or 5m"),
             (meta("role").unwrap_err(), "role=worker"),
             (meta("=x").unwrap_err(), "role=worker"),
             (listen("10.0.0.1:80").unwrap_err(), "/ip4/0.0.0.0/tcp/4001"),
@@ -79,6 +103,14 @@ mod tests {
             (count("0").unwrap_err(), "1 or more"),
         ] {
             assert!(refusal.contains(hint), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn peer_exchange_has_a_pace_or_is_off() {
+        assert_eq!(pex_tick("5m"), Ok(PexTick(Some(Duration::from_secs(300)))));
+        for off in ["off", "0", "0s", "0ms"] {
+            assert_eq!(pex_tick(off), Ok(PexTick(None)), "{off}");
         }
     }
 

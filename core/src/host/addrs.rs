@@ -24,9 +24,11 @@ impl AddressBook {
         key: Keypair,
         swarm: &Swarm<B>,
         events: EventBus,
+        least_seq: u64,
     ) -> Result<Watches> {
         let now = current(swarm);
-        let (record, record_watch) = watch::channel(SignedRecord::sign(&key, &now, unix_nanos())?);
+        let record = SignedRecord::sign(&key, &now, unix_nanos().max(least_seq))?;
+        let (record, record_watch) = watch::channel(record);
         let (addrs, addrs_watch) = watch::channel(Arc::from(now));
         Ok((Self { key, addrs, record, events }, addrs_watch, record_watch))
     }

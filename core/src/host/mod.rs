@@ -101,6 +101,7 @@ enum Command {
 impl Host {
     /// Starts a host that listens at these addresses; unspecified ones expand
     /// to those of every interface, and follow it as interfaces come and go.
+    /// The sequence numbers of its records begin at `least_seq` or higher.
     ///
     /// # Errors
     /// `Bind` if a socket cannot be bound, with the address in the message.
@@ -111,6 +112,7 @@ impl Host {
         metrics: &Metrics,
         events: EventBus,
         scope: &Scope,
+        least_seq: u64,
     ) -> Result<Self> {
         let id = key.public().to_peer_id();
         let mut swarm = swarm::build(&key, limits)?;
@@ -119,7 +121,7 @@ impl Host {
 
         let (commands, command_receiver) = mpsc::channel(COMMANDS);
         let connected = Connected::default();
-        let (book, addrs, record) = addrs::AddressBook::new(key, &swarm, events.clone())?;
+        let (book, addrs, record) = addrs::AddressBook::new(key, &swarm, events.clone(), least_seq)?;
         let task = task::Task::new(
             swarm,
             command_receiver,

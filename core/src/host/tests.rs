@@ -14,7 +14,7 @@ async fn start(key: Keypair, listen: &str) -> TestHost {
     let (scope, events) = (Scope::default(), EventBus::default());
     let listen = [listen.parse().unwrap()];
     let host =
-        Host::start(key, &listen, &Limits::default(), &Metrics::default(), events.clone(), &scope)
+        Host::start(key, &listen, &Limits::default(), &Metrics::default(), events.clone(), &scope, 0)
             .await
             .unwrap();
     TestHost { host, scope, events }
@@ -36,6 +36,17 @@ impl TestHost {
 
 const TCP: &str = "/ip4/127.0.0.1/tcp/0";
 const QUIC: &str = "/ip4/127.0.0.1/udp/0/quic-v1";
+
+#[tokio::test]
+async fn records_begin_where_the_last_run_ended() {
+    let scope = Scope::default();
+    let (key, listen) = (Keypair::generate_ed25519(), [TCP.parse().unwrap()]);
+    let least = crate::record::unix_nanos() + 3_600_000_000_000;
+    let (limits, metrics) = (Limits::default(), Metrics::default());
+    let host = Host::start(key, &listen, &limits, &metrics, EventBus::default(), &scope, least);
+    assert_eq!(host.await.unwrap().record().borrow().seq(), least);
+    assert!(scope.close(Duration::from_secs(5)).await);
+}
 
 #[tokio::test]
 async fn a_stream_carries_bytes_over_tcp_and_quic() {
@@ -158,6 +169,7 @@ async fn an_address_that_cannot_be_used_is_named() {
             &Metrics::default(),
             EventBus::default(),
             &scope,
+            0,
         )
         .await
         .err()

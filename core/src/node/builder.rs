@@ -119,7 +119,8 @@ impl NodeBuilder {
         })
     }
 
-    /// How peers are exchanged; `None`: not at all.
+    /// How peers are exchanged; `None`: not at all. Default: as
+    /// [`pex::Config::default`].
     pub fn pex(self, pex: impl Into<Option<pex::Config>>) -> Self {
         self.with(|config| {
             config.pex = pex.into();

@@ -81,9 +81,19 @@ impl Node {
         let running = Running(Scope::default());
         let scope = &running.0;
 
-        let host =
-            Host::start(key.clone(), &listen, &config.limits, &metrics, events.clone(), scope)
-                .await?;
+        let data = config.data.clone().filter(|_| !config.observer);
+        let (store, least_seq) = pex::Store::start(data).await?;
+        let host = Host::start(
+            key.clone(),
+            &listen,
+            &config.limits,
+            &metrics,
+            events.clone(),
+            scope,
+            least_seq,
+        )
+        .await?;
+        scope.spawn(store.clone().keep_seq(host.record()).await?);
         let topic = host.join(config.namespace.as_str()).await?;
         let cluster = ClusterConfig {
             namespace: config.namespace.clone(),
@@ -123,7 +133,20 @@ impl Node {
         }
         let pex = match config.pex.clone().filter(|_| !config.observer) {
             Some(pex) => {
-                Some(exchange(pex, &config, &host, &boot, &events, &metrics, scope).await?)
+                let discovery = boot.clone();
+                let pex = Pex::new(pex::Env {
+                    config: pex,
+                    namespace: config.namespace.clone(),
+                    host: host.clone(),
+                    find: Arc::new(move |ns, options| discovery.find_peers(ns, options)),
+                    store,
+                    connections: config.limits.connections as usize,
+                    events: events.clone(),
+                    metrics: metrics.clone(),
+                    scope: scope.clone(),
+                })?;
+                pex.join(&config.namespace)?;
+                Some(pex)
             }
             None => None,
         };
@@ -220,17 +243,26 @@ impl Node {
         self.0.cluster.set_ttl(ttl).await
     }
 
-    /// Looks for peers of this node's cluster: those that it exchanges peers
-    /// with, then wherever its boot addresses say.
+    /// Looks for peers of this node's cluster: those of the peer-exchange view
+    /// (source `pex`), then those that once failed to answer (`pex-standby`),
+    /// then wherever its boot addresses say. What is found first suffices: with
+    /// a limit, discovery sends nothing if that many peers are known.
     pub fn find_peers(&self, options: FindOptions) -> Finding {
+        self.find_peers_of(&self.0.config.namespace, options)
+    }
+
+    /// The same for another namespace, one in which this node exchanges peers
+    /// or not.
+    pub fn find_peers_of(&self, namespace: &Namespace, options: FindOptions) -> Finding {
         match &self.0.pex {
-            Some(pex) => pex.find_peers(&self.0.config.namespace, options),
-            None => self.0.boot.find_peers(&self.0.config.namespace, options),
+            Some(pex) => pex.find_peers(namespace, options),
+            None => self.0.boot.find_peers(namespace, options),
         }
     }
 
     /// Exchanges peers in another namespace too, until the node closes. Does
-    /// nothing if the node exchanges none.
+    /// nothing if the node exchanges none. To be found in it, the node must
+    /// also advertise it ([`Boot::advertise`]).
     ///
     /// # Errors
     /// `Io` if what was saved of the namespace cannot be read.
@@ -312,31 +344,6 @@ impl fmt::Debug for Node {
             .field("namespace", self.namespace())
             .finish_non_exhaustive()
     }
-}
-
-/// Starts peer exchange.
-async fn exchange(
-    pex: pex::Config,
-    config: &Config,
-    host: &Host,
-    boot: &Boot,
-    events: &EventBus,
-    metrics: &Metrics,
-    scope: &Scope,
-) -> Result<Pex> {
-    let boot = boot.clone();
-    let pex = Pex::new(pex::Env {
-        config: pex,
-        host: host.clone(),
-        find: Arc::new(move |namespace, options| boot.find_peers(namespace, options)),
-        store: pex::Store::start(config.data.clone()).await?,
-        connections: config.limits.connections as usize,
-        events: events.clone(),
-        metrics: metrics.clone(),
-        scope: scope.clone(),
-    })?;
-    pex.join(&config.namespace)?;
-    Ok(pex)
 }
 
 /// Signs heartbeats, for those who get them from another node than this.

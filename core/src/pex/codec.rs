@@ -38,17 +38,22 @@ pub(super) fn encode(
         let mut frame = FrameEncoder::with_frame_info(info, Vec::new());
         let own = Gossip { record: own.clone(), hop: 0 };
         for gossip in told.iter().chain([&own]) {
-            let mut message = Builder::new_default();
-            let mut root = message.init_root::<gossip::Builder<'_>>();
-            root.set_hop(gossip.hop.into());
-            root.set_envelope(gossip.record.envelope());
-            let mut bytes = Vec::new();
-            serialize_packed::write_message(&mut bytes, &message).map_err(io::Error::other)?;
-            frame.write_all(&bytes)?;
+            frame.write_all(&message(gossip.record.envelope(), gossip.hop.into())?)?;
         }
         Ok(frame.finish()?)
     };
     encode().map_err(|_| RoundError::Frame(crate::rpc::FrameError::Encode))
+}
+
+/// The packed message of one record.
+pub(super) fn message(envelope: &[u8], hop: u64) -> io::Result<Vec<u8>> {
+    let mut message = Builder::new_default();
+    let mut root = message.init_root::<gossip::Builder<'_>>();
+    root.set_hop(hop);
+    root.set_envelope(envelope);
+    let mut bytes = Vec::new();
+    serialize_packed::write_message(&mut bytes, &message).map_err(io::Error::other)?;
+    Ok(bytes)
 }
 
 /// Reads records as their bytes come, and no more of either than is allowed.

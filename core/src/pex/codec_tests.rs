@@ -67,15 +67,18 @@ fn of_two_records_of_a_peer_the_newer_counts_then_the_lower_hop() {
 
 #[test]
 fn a_bad_record_is_skipped_and_a_bad_last_one_refuses_the_round() {
-    let keys = keys(3);
-    let [own, other, third] = [0, 1, 2].map(|i| record(&keys[i], 1));
+    let keys = keys(4);
+    let [own, other, third, old] = [0, 1, 2, 3].map(|i| record(&keys[i], 1));
     let mut forged = raw(&other, 1);
     *forged.envelope.last_mut().unwrap() ^= 1;
-    let huge = raw(&third, u64::MAX);
-    let told = vec![forged, raw(&own, 3), raw(&third, 0), huge, raw(&own, 0)];
+    let absurd = [u64::MAX, 1 << 32, (1 << 20) + 1].map(|hop| raw(&third, hop));
+    let mut told = vec![forged, raw(&own, 3), raw(&third, 0), raw(&old, 1 << 20)];
+    told.extend(absurd);
+    told.push(raw(&own, 0));
     let got = judge(told, own.peer()).unwrap();
-    assert_eq!(got.others, [Gossip { record: third, hop: u32::MAX }]);
-    assert_eq!(got.skipped, ["bad-signature", "own-again", "no-hop"]);
+    assert_eq!(got.others, [Gossip { record: old, hop: 1 << 20 }]);
+    let absurd = ["absurd-hop"; 3];
+    assert_eq!(got.skipped, [&["bad-signature", "own-again", "no-hop"][..], &absurd].concat());
 
     let refused = |told: Vec<Raw>, peer: PeerId| judge(told, peer).unwrap_err();
     assert_eq!(refused(vec![], own.peer()), RoundError::Empty);
@@ -143,8 +146,13 @@ fn what_go_nodes_pushed_decodes() {
         seen += 1;
         let bytes = std::fs::read(folder.join(file)).unwrap();
         assert_eq!(bytes.len() as u64, entry["len"].as_u64().unwrap());
-        // The library checks the frame's checksums.
-        FrameDecoder::new(&bytes[..]).read_to_end(&mut Vec::new()).unwrap();
+        // The library checks the frame's checksums, and there is one: of the
+        // whole content, at the end.
+        let whole = |bytes: &[u8]| FrameDecoder::new(bytes).read_to_end(&mut Vec::new());
+        whole(&bytes).unwrap();
+        let mut flipped = bytes.clone();
+        *flipped.last_mut().unwrap() ^= 1;
+        whole(&flipped).unwrap_err();
 
         let raw = pull(&bytes, 50).unwrap();
         if let Some(hops) = entry["hops"].as_array() {

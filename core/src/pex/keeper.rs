@@ -60,6 +60,13 @@ impl Keeper {
         self.dialing.remove(&peer);
     }
 
+    /// A connection was lost. Whoever else had one to the same peer lost it now
+    /// too: they don't all come back at once.
+    pub(super) fn lost(&mut self, peer: PeerId, now: Duration, rng: &mut impl Rng) {
+        let next = now + PAUSE.0.mul_f64(rng.random_range(0.5..1.0));
+        self.failed.entry(peer).or_insert((0, next));
+    }
+
     /// A dial failed: the peer is left alone for a time that doubles, and is
     /// jittered so that peers which lost the same one don't come back together.
     pub(super) fn failed(&mut self, peer: PeerId, now: Duration, rng: &mut impl Rng) {
@@ -153,6 +160,17 @@ mod tests {
         }
         // 0.5 to 1 times 1, 2, 4 … 256, then 300 s.
         assert!((18..=36).contains(&dials), "{dials} dials in an hour");
+    }
+
+    #[test]
+    fn a_lost_peer_is_not_dialled_at_once_and_others_are() {
+        let rng = &mut rand_chacha::ChaCha8Rng::seed_from_u64(4);
+        let (view, none) = (peers(2), BTreeSet::new());
+        let mut keeper = keeper(2, 4);
+        keeper.lost(view[0], Duration::ZERO, rng);
+        assert_eq!(keeper.work(&view, &none, 9, Duration::ZERO, rng).dial, [view[1]]);
+        assert_eq!(keeper.work(&view, &none, 9, Duration::from_millis(400), rng).dial, []);
+        assert_eq!(keeper.work(&view, &none, 9, Duration::from_secs(1), rng).dial, [view[0]]);
     }
 
     #[test]

@@ -10,6 +10,8 @@ mod codec_tests;
 mod config;
 mod error;
 mod exchange;
+#[doc(hidden)]
+pub mod fuzzing;
 mod keeper;
 mod round;
 mod service;

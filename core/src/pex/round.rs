@@ -13,6 +13,10 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+/// The highest hop that is believed. Each adds at least a few seconds to a
+/// record's age: who tells more is lying.
+const MAX_HOP: u64 = 1 << 20;
+
 impl Record for SignedRecord {
     type Id = PeerId;
 
@@ -77,10 +81,11 @@ pub(super) fn judge(
     }
     let mut told = Told { sender, others: Vec::new(), skipped: Vec::new() };
     for Raw { hop, envelope } in raw {
-        if hop == 0 {
-            told.skipped.push("no-hop");
+        let age = u32::try_from(hop).ok().filter(|_| (1..=MAX_HOP).contains(&hop));
+        let Some(hop) = age else {
+            told.skipped.push(if hop == 0 { "no-hop" } else { "absurd-hop" });
             continue;
-        }
+        };
         let record = match verifier.decode(&envelope) {
             Ok(record) if record.peer() == peer => {
                 told.skipped.push("own-again");
@@ -96,7 +101,7 @@ pub(super) fn judge(
                 continue;
             }
         };
-        let gossip = Gossip { record, hop: u32::try_from(hop).unwrap_or(u32::MAX) };
+        let gossip = Gossip { record, hop };
         let known = told.others.iter_mut().find(|g| g.record.peer() == gossip.record.peer());
         match known {
             None => told.others.push(gossip),

@@ -18,6 +18,7 @@ use crate::{
     scope::Scope,
 };
 use futures::{StreamExt, future, stream};
+use prometheus_client::metrics::{family::Family, gauge::Gauge};
 use std::{
     collections::{BTreeMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
@@ -38,6 +39,8 @@ pub(crate) type Find = Arc<dyn Fn(&Namespace, FindOptions) -> Finding + Send + S
 /// What the service needs of the node.
 pub(crate) struct Env {
     pub(crate) config: Config,
+    /// The node's own namespace: its first peers are found elsewhere.
+    pub(crate) namespace: Namespace,
     pub(crate) host: Host,
     pub(crate) find: Find,
     pub(crate) store: Store,
@@ -48,6 +51,15 @@ pub(crate) struct Env {
     pub(crate) scope: Scope,
 }
 
+/// How many peers are known, by namespace.
+#[derive(Default)]
+pub(super) struct Sizes {
+    pub(super) view: BySpace,
+    pub(super) standby: BySpace,
+}
+
+type BySpace = Family<[(&'static str, String); 1], Gauge>;
+
 /// A handle to the service. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Pex(Arc<Shared>);
@@ -56,6 +68,7 @@ pub(super) struct Shared {
     pub(super) env: Env,
     pub(super) started: Arc<Semaphore>,
     pub(super) served: Arc<Semaphore>,
+    pub(super) sizes: Sizes,
     verifier: Verifier,
     joined: Mutex<BTreeMap<Namespace, mpsc::Sender<Command>>>,
 }
@@ -67,10 +80,18 @@ impl Pex {
     /// `Config`, as [`Config::check`].
     pub(crate) fn new(env: Env) -> Result<Self> {
         env.config.check()?;
+        let sizes = Sizes::default();
+        env.metrics.register("pex_view", "Peers in the peer-exchange view", sizes.view.clone());
+        env.metrics.register(
+            "pex_standby",
+            "Peers that failed to answer and are tried again",
+            sizes.standby.clone(),
+        );
         Ok(Self(Arc::new(Shared {
             env,
             started: Arc::new(Semaphore::new(STARTED)),
             served: Arc::new(Semaphore::new(SERVED)),
+            sizes,
             verifier: Verifier::default(),
             joined: Mutex::default(),
         })))
@@ -115,7 +136,9 @@ impl Pex {
         let fresh = move |found: &Result<Found>| {
             future::ready(found.as_ref().map_or(true, |found| seen.insert(found.peer.id)))
         };
-        let discovered = (self.0.env.find)(namespace, options);
+        // Discovery sends nothing until it is needed.
+        let (find, namespace) = (self.0.env.find.clone(), namespace.clone());
+        let discovered = stream::once(async move { find(&namespace, options) }).flatten();
         known.chain(discovered).filter(fresh).take(limit).boxed()
     }
 }

@@ -1,23 +1,27 @@
 //! What outlives a node: the peers of each namespace, and small values such as
 //! the last own sequence number.
 //!
-//! One file, `casm.redb`, in the node's data directory; in memory if it has
-//! none. A write is on the disk when it has returned.
+//! One file, `casm.redb`, in the node's data directory. A write is on the disk
+//! when it has returned. Without a directory nothing is kept: what a node knows
+//! is in its views.
 
 use crate::{
     Error, ErrorKind, Namespace, Result,
     record::{SignedRecord, unix_nanos},
 };
-use redb::{Database, ReadableDatabase, TableDefinition, backends::InMemoryBackend};
+use redb::{Database, ReadableDatabase, TableDefinition};
 use std::{
     fmt,
     path::{Path, PathBuf},
     sync::Arc,
 };
+use tokio::sync::watch;
 
-/// Where the sequence number with which the node last started is kept.
+/// Where the highest sequence number of the node's records is kept.
 const SEQ: &str = "seq";
 const FILE: &str = "casm.redb";
+/// Memory for what was read, in bytes: all that there is, and more.
+const CACHE: usize = 1 << 20;
 /// By namespace: the records, each with its length and where it belongs.
 const PEERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("peers");
 const VALUES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("values");
@@ -31,15 +35,17 @@ pub(crate) struct Saved {
 
 /// The store. Clones share it. Its calls block on the disk.
 #[derive(Clone)]
-pub(crate) struct Store(Arc<Database>);
+pub(crate) struct Store(Option<Arc<Database>>);
 
 impl Store {
-    /// A store that is forgotten with the node.
-    pub(crate) fn memory() -> Result<Self> {
-        let database = Database::builder()
-            .create_with_backend(InMemoryBackend::new())
-            .map_err(|e| broken("in memory", e))?;
-        Self::prepare(database).map_err(|e| broken("in memory", e))
+    /// A store that keeps nothing.
+    pub(crate) const fn none() -> Self {
+        Self(None)
+    }
+
+    /// Whether it keeps anything.
+    pub(crate) const fn keeps(&self) -> bool {
+        self.0.is_some()
     }
 
     /// The store of a directory, which is made if need be. A file that cannot
@@ -78,34 +84,52 @@ impl Store {
         }
     }
 
-    /// Opens the store of a directory, or one in memory, where that blocks
-    /// nobody. Warns if the clock was set back since the node last started:
-    /// others would take what it says for old.
-    pub(crate) async fn start(dir: Option<PathBuf>) -> Result<Self> {
+    /// Opens the store of a directory, if there is one, where that blocks
+    /// nobody. Gives also the number that the node's first record must have at
+    /// least, so that a clock that was set back since its last run doesn't make
+    /// others take the record for old.
+    pub(crate) async fn start(dir: Option<PathBuf>) -> Result<(Self, u64)> {
+        let Some(dir) = dir else { return Ok((Self::none(), 0)) };
         on_disk(move || {
-            let store = dir.as_deref().map_or_else(Self::memory, Self::open)?;
-            let now = unix_nanos();
+            let store = Self::open(&dir)?;
             let last = store.get(SEQ)?.and_then(|b| Some(u64::from_le_bytes(b.try_into().ok()?)));
-            if let Some(ahead) = last.and_then(|last| last.checked_sub(now)) {
+            let last = last.unwrap_or(0);
+            if let Some(ahead) = last.checked_sub(unix_nanos()) {
                 tracing::warn!(
                     seconds = ahead / 1_000_000_000,
-                    "the clock is behind this node's last sequence number: others will take what \
-                     it says for old until then; set the clock"
+                    "the clock is behind this node's last sequence number: who saw its last \
+                     heartbeat may not believe new ones until then; set the clock"
                 );
             }
-            store.set(SEQ, &now.max(last.unwrap_or(0)).to_le_bytes())?;
-            Ok(store)
+            Ok((store, last.saturating_add(1)))
         })
         .await
     }
 
-    fn prepare(database: Database) -> Result<Self, redb::Error> {
-        // Tables exist from the start, so that reading never has to ask.
-        let write = database.begin_write()?;
-        write.open_table(PEERS)?;
-        write.open_table(VALUES)?;
-        write.commit()?;
-        Ok(Self(Arc::new(database)))
+    /// Keeps the sequence number of the node's record, and that of each which
+    /// replaces it. It has the first one when it returns; the task that it
+    /// gives back goes on.
+    pub(crate) async fn keep_seq(
+        self,
+        mut record: watch::Receiver<SignedRecord>,
+    ) -> Result<impl Future<Output = ()> + Send + 'static> {
+        let keep = async move |seq: u64| {
+            if !self.keeps() {
+                return Ok(());
+            }
+            let store = self.clone();
+            on_disk(move || store.set(SEQ, &seq.to_le_bytes())).await
+        };
+        let first = record.borrow_and_update().seq();
+        keep(first).await?;
+        Ok(async move {
+            while record.changed().await.is_ok() {
+                let seq = record.borrow_and_update().seq();
+                if let Err(error) = keep(seq).await {
+                    tracing::warn!(%error, "the sequence number could not be saved");
+                }
+            }
+        })
     }
 
     /// Replaces the peers of a namespace.
@@ -136,8 +160,9 @@ impl Store {
         key: &str,
         value: &[u8],
     ) -> Result<()> {
+        let Some(database) = &self.0 else { return Ok(()) };
         let write = || -> Result<(), redb::Error> {
-            let write = self.0.begin_write()?;
+            let write = database.begin_write()?;
             write.open_table(table)?.insert(key, value)?;
             write.commit()?;
             Ok(())
@@ -146,8 +171,9 @@ impl Store {
     }
 
     fn read(&self, table: TableDefinition<'_, &str, &[u8]>, key: &str) -> Result<Option<Vec<u8>>> {
+        let Some(database) = &self.0 else { return Ok(None) };
         let read = || -> Result<_, redb::Error> {
-            let read = self.0.begin_read()?;
+            let read = database.begin_read()?;
             Ok(read.open_table(table)?.get(key)?.map(|guard| guard.value().to_vec()))
         };
         read().map_err(|e| broken("a read", e))
@@ -162,8 +188,13 @@ impl fmt::Debug for Store {
 
 /// Opens a file and reads all of it: what is damaged shows now, not later.
 fn open(path: &Path) -> Result<Store, redb::Error> {
-    let store = Store::prepare(Database::create(path)?)?;
-    let read = store.0.begin_read()?;
+    let database = Database::builder().set_cache_size(CACHE).create(path)?;
+    // Tables exist from the start, so that reading never has to ask.
+    let write = database.begin_write()?;
+    write.open_table(PEERS)?;
+    write.open_table(VALUES)?;
+    write.commit()?;
+    let read = database.begin_read()?;
     for table in [PEERS, VALUES] {
         use redb::ReadableTable;
         for row in read.open_table(table)?.iter()? {
@@ -171,7 +202,7 @@ fn open(path: &Path) -> Result<Store, redb::Error> {
         }
     }
     drop(read);
-    Ok(store)
+    Ok(Store(Some(Arc::new(database))))
 }
 
 fn is_corrupt(error: &redb::Error) -> bool {

@@ -16,7 +16,7 @@ use libp2p_stream::IncomingStreams;
 use rand::{RngExt, SeedableRng, seq::IndexedRandom};
 use rand_chacha::ChaCha12Rng;
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     hash::RandomState,
     sync::Arc,
     time::Duration,
@@ -74,7 +74,9 @@ pub(super) struct Task {
     asking: HashSet<PeerId>,
     /// When each caller's rounds so far are made up for.
     called: HashMap<PeerId, Instant>,
-    known: BTreeSet<PeerId>,
+    /// The peers of the view as listeners know it, and the sequence numbers of
+    /// their records.
+    known: BTreeMap<PeerId, u64>,
     unsaved: bool,
 }
 
@@ -104,7 +106,7 @@ impl Task {
             pause: FIRST_PAUSE.min(env.config.tick),
             asking: HashSet::new(),
             called: HashMap::new(),
-            known: BTreeSet::new(),
+            known: BTreeMap::new(),
             unsaved: false,
             shared,
         })
@@ -156,15 +158,16 @@ impl Task {
         pause.mul_f64(self.rng.random_range(0.5..1.0))
     }
 
-    /// Nobody is known: ask those who happen to be connected, or else
-    /// discovery.
+    /// Nobody is known: ask those who happen to be connected, and discovery. In
+    /// its own namespace the node does that by itself when it has no peer, and
+    /// whoever it connects to is asked then.
     fn lonely(&mut self) {
         self.pause = self.pause.min(FIRST_PAUSE * 3);
         let connected = self.shared.env.host.connected();
         for &id in connected.sample(&mut self.rng, 4) {
             self.ask(PeerInfo { id, addrs: Vec::new() }, Origin::Boot);
         }
-        if !connected.is_empty() {
+        if self.is_own() {
             return;
         }
         let (shared, namespace, sender) =
@@ -181,6 +184,11 @@ impl Task {
                 }
             }
         });
+    }
+
+    /// Whether this is the namespace of the node itself.
+    fn is_own(&self) -> bool {
+        self.namespace == self.shared.env.namespace
     }
 
     fn ask(&mut self, peer: PeerInfo, origin: Origin) {
@@ -272,7 +280,11 @@ impl Task {
             Event::Connected { peer } if self.view.len() < FEW && !self.view.contains(peer) => {
                 self.ask(PeerInfo { id: peer, addrs: Vec::new() }, Origin::Boot);
             }
-            Event::Disconnected { .. } => self.keep(),
+            Event::Disconnected { peer } => {
+                let now = self.started.elapsed();
+                self.keeper.lost(peer, now, &mut self.rng);
+                self.keep();
+            }
             _ => {}
         }
     }
@@ -296,19 +308,32 @@ impl Task {
         }
     }
 
-    /// Tells listeners if the view holds others than before.
+    /// Tells listeners if the view holds others than before. They know of the
+    /// node's own namespace alone.
     fn look(&mut self) {
-        let now: BTreeSet<PeerId> = self.view.iter().map(|g| g.record.peer()).collect();
-        if now != self.known {
-            self.known = now;
-            self.unsaved = true;
-            let peers = self.known.iter().copied().collect();
+        let view = self.view.iter().map(|g| &g.record);
+        let now: BTreeMap<PeerId, u64> = view.map(|r| (r.peer(), r.seq())).collect();
+        let label = [("namespace", self.namespace.to_string())];
+        let sizes = &self.shared.sizes;
+        for (gauge, n) in
+            [(&sizes.view, now.len()), (&sizes.standby, self.view.standby().len())]
+        {
+            gauge.get_or_create(&label).set(n.try_into().unwrap_or(i64::MAX));
+        }
+        if now == self.known {
+            return;
+        }
+        self.unsaved = true;
+        let others = !now.keys().eq(self.known.keys());
+        self.known = now;
+        if others && self.is_own() {
+            let peers = self.known.keys().copied().collect();
             self.shared.env.events.emit(Event::ViewChanged { peers });
         }
     }
 
     async fn save(&mut self) {
-        if !std::mem::take(&mut self.unsaved) {
+        if !std::mem::take(&mut self.unsaved) || !self.shared.env.store.keeps() {
             return;
         }
         let saved = Saved {

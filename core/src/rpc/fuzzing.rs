@@ -1,6 +1,10 @@
 //! Entrances for fuzzing, to what is not public.
 
-use super::encoding::{Decoder, Encoding};
+use super::{
+    encoding::{Decoder, Encoding},
+    lz4::Deframer,
+    source::Source,
+};
 
 /// The largest message that is accepted, in bytes.
 pub const MAX_MESSAGE: usize = 64 * 1024;
@@ -21,4 +25,23 @@ pub fn messages(encoding: Encoding, bytes: &[u8], piece: usize) -> (Vec<usize>, 
         }
     }
     (sizes, decoder.end().err().map_or("end", |error| error.label()))
+}
+
+/// Decompresses LZ4 frames that come in pieces of a size, blocks of `max_block`
+/// bytes at most. Gives what came out until then, and what ended it.
+pub fn decompress(bytes: &[u8], piece: usize, max_block: usize) -> (Vec<u8>, &'static str) {
+    let mut deframer = Deframer::new(max_block);
+    let mut whole = Vec::new();
+    let mut some = [0; 512];
+    for piece in bytes.chunks(piece.max(1)) {
+        deframer.input().push(piece);
+        loop {
+            match deframer.pull(&mut some) {
+                Ok(0) => break,
+                Ok(n) => whole.extend_from_slice(&some[..n]),
+                Err(error) => return (whole, error.label()),
+            }
+        }
+    }
+    (whole, "end")
 }

@@ -73,6 +73,29 @@ impl Netns {
         std::fs::write(self.etc().join("resolv.conf"), format!("nameserver {ip}\n")).unwrap();
     }
 
+    /// Drops every packet from and to these hosts, or no longer does.
+    pub fn cut_off(&self, from: Option<&[&str]>) {
+        let rules = match from {
+            Some(hosts) => {
+                let hosts = hosts.join(", ");
+                format!(
+                    "table ip cut {{
+                        chain in {{ type filter hook input priority 0; ip saddr {{ {hosts} }} drop; }}
+                        chain out {{ type filter hook output priority 0; ip daddr {{ {hosts} }} drop; }}
+                    }}"
+                )
+            }
+            None => "delete table ip cut".into(),
+        };
+        let mut nft = Command::new("ip")
+            .args(["netns", "exec", &self.0, "nft", "-f", "-"])
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("the program ip");
+        nft.stdin.take().expect("piped").write_all(rules.as_bytes()).expect("nft reads");
+        assert!(nft.wait().expect("it ends").success(), "nft (package nftables): {rules}");
+    }
+
     /// What `ip netns exec` puts in the place of files of /etc.
     fn etc(&self) -> PathBuf {
         Path::new("/etc/netns").join(&self.0)

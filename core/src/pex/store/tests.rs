@@ -47,6 +47,32 @@ fn a_damaged_file_is_set_aside() {
     assert_eq!(aside, 3);
 }
 
+#[tokio::test]
+async fn a_clock_that_was_set_back_makes_no_record_older() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = async || Store::start(Some(dir.path().into())).await.unwrap();
+    let (store, least) = start().await;
+    assert_eq!(least, 1);
+    // The last run's clock was an hour ahead, and its addresses changed once.
+    let last = unix_nanos() + 3_600_000_000_000;
+    let (sender, receiver) = watch::channel(record(last));
+    let keep = tokio::spawn(store.clone().keep_seq(receiver).await.unwrap());
+    assert_eq!(store.get(SEQ).unwrap().unwrap(), last.to_le_bytes());
+    sender.send_replace(record(last + 5));
+    drop(sender);
+    keep.await.unwrap();
+    drop(store);
+    assert_eq!(start().await.1, last + 6);
+}
+
+#[tokio::test]
+async fn without_a_directory_nothing_is_kept() {
+    let (store, least) = Store::start(None).await.unwrap();
+    assert!(!store.keeps() && least == 0);
+    store.save(&ns("a"), &Saved { view: vec![record(1)], standby: vec![] }).unwrap();
+    assert_eq!(store.load(&ns("a")).unwrap(), Saved::default());
+}
+
 /// What the next test kills: writes numbers, and says each when it is written.
 #[test]
 fn child_that_writes_until_it_is_killed() {

@@ -22,7 +22,7 @@ impl TestVat {
         let listen = [listen.parse().unwrap()];
         let key = Keypair::generate_ed25519();
         let events = EventBus::default();
-        let host = Host::start(key, &listen, &host::Limits::default(), &metrics, events, &scope)
+        let host = Host::start(key, &listen, &host::Limits::default(), &metrics, events, &scope, 0)
             .await
             .unwrap();
         let vat = Vat::new(host.clone(), Namespace::default(), limits, &metrics, &scope).unwrap();
