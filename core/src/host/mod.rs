@@ -121,7 +121,8 @@ impl Host {
 
         let (commands, command_receiver) = mpsc::channel(COMMANDS);
         let connected = Connected::default();
-        let (book, addrs, record) = addrs::AddressBook::new(key, &swarm, events.clone(), least_seq)?;
+        let (book, addrs, record) =
+            addrs::AddressBook::new(key, &swarm, events.clone(), least_seq)?;
         let task = task::Task::new(
             swarm,
             command_receiver,

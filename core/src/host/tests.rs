@@ -13,10 +13,17 @@ struct TestHost {
 async fn start(key: Keypair, listen: &str) -> TestHost {
     let (scope, events) = (Scope::default(), EventBus::default());
     let listen = [listen.parse().unwrap()];
-    let host =
-        Host::start(key, &listen, &Limits::default(), &Metrics::default(), events.clone(), &scope, 0)
-            .await
-            .unwrap();
+    let host = Host::start(
+        key,
+        &listen,
+        &Limits::default(),
+        &Metrics::default(),
+        events.clone(),
+        &scope,
+        0,
+    )
+    .await
+    .unwrap();
     TestHost { host, scope, events }
 }
 

@@ -315,9 +315,7 @@ impl Task {
         let now: BTreeMap<PeerId, u64> = view.map(|r| (r.peer(), r.seq())).collect();
         let label = [("namespace", self.namespace.to_string())];
         let sizes = &self.shared.sizes;
-        for (gauge, n) in
-            [(&sizes.view, now.len()), (&sizes.standby, self.view.standby().len())]
-        {
+        for (gauge, n) in [(&sizes.view, now.len()), (&sizes.standby, self.view.standby().len())] {
             gauge.get_or_create(&label).set(n.try_into().unwrap_or(i64::MAX));
         }
         if now == self.known {

@@ -258,7 +258,8 @@ async fn node() -> Node {
     let listen = ["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
     let key = Keypair::generate_ed25519();
     let limits = host::Limits::default();
-    let host = Host::start(key, &listen, &limits, &metrics, events.clone(), &scope, 0).await.unwrap();
+    let host =
+        Host::start(key, &listen, &limits, &metrics, events.clone(), &scope, 0).await.unwrap();
     let topic = host.join("casm").await.unwrap();
     let cluster =
         Cluster::start(config(host.id()), topic, events.clone(), metrics.clone(), &scope).unwrap();
