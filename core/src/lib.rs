@@ -24,6 +24,8 @@ pub mod record;
 pub mod rpc;
 mod schema;
 mod scope;
+#[cfg(test)]
+mod vectors;
 
 pub use cluster::{
     Change, Field, Index, LiveQuery, Query, Record, RemoteRecords, RemoteView, Select, View,

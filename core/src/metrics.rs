@@ -23,6 +23,8 @@ pub struct Metrics {
     pub(crate) boot_sent: ByLabel,
     /// Heartbeats received, by verdict.
     pub(crate) heartbeats: ByLabel,
+    /// Gossip messages that no topic got to see, by reason.
+    pub(crate) gossip_refused: ByLabel,
     /// Rounds of peer exchange, by outcome.
     pub(crate) pex_rounds: ByLabel,
     /// Records received in peer exchange, by verdict.
@@ -42,6 +44,7 @@ impl Default for Metrics {
             boot_received: Family::default(),
             boot_sent: Family::default(),
             heartbeats: Family::default(),
+            gossip_refused: Family::default(),
             pex_rounds: Family::default(),
             pex_records: Family::default(),
             dropped: Family::default(),
@@ -52,6 +55,11 @@ impl Default for Metrics {
             ("boot_received", "Boot datagrams received, by verdict", &metrics.boot_received),
             ("boot_sent", "Boot datagrams sent, by kind", &metrics.boot_sent),
             ("heartbeats", "Heartbeats received, by verdict", &metrics.heartbeats),
+            (
+                "gossip_refused",
+                "Gossip messages that no topic got to see, by reason",
+                &metrics.gossip_refused,
+            ),
             ("pex_rounds", "Rounds of peer exchange, by outcome", &metrics.pex_rounds),
             ("pex_records", "Records received in peer exchange, by verdict", &metrics.pex_records),
             ("dropped", "Events lost to a slow consumer, by queue", &metrics.dropped),

@@ -222,6 +222,9 @@ pub(crate) fn unix_nanos() -> u64 {
 }
 
 #[cfg(test)]
+mod vectors;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

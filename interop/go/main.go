@@ -101,6 +101,7 @@ func parseFlags() (peer.Config, error) {
 	flag.StringVar(&keyType, "key-type", "ed25519", "type of a fresh key: ed25519, secp256k1, ecdsa or rsa")
 	flag.Int64Var(&seed, "seed", -1, "number from which to derive an ed25519 key")
 	flag.StringVar(&config.Security, "security", "", "noise or tls; both by default")
+	flag.StringVar(&config.FirstMuxer, "first-muxer", "", "`id` of a muxer to offer before yamux, which must be declined")
 	flag.BoolVar(&config.Lazy, "lazy", false, "join no mesh: get and give by IHAVE and IWANT alone")
 	flag.Parse()
 	if flag.NArg() > 0 {

@@ -31,6 +31,8 @@ mod socket;
 mod start;
 pub mod survey;
 mod tap;
+#[cfg(test)]
+mod vectors;
 
 pub use addr::BootAddr;
 pub use finding::{FindOptions, Finding, Found, Progress};

@@ -243,7 +243,7 @@ impl Packet {
     }
 
     /// The message inside, with `padding` bytes that nothing refers to.
-    fn payload(&self, padding: usize) -> Vec<u8> {
+    pub(super) fn payload(&self, padding: usize) -> Vec<u8> {
         let mut message = Builder::new(HeapAllocator::new().first_segment_words(MAX_WORDS as u32));
         let mut root: packet::Builder<'_> = message.init_root();
         root.set_namespace(self.namespace.as_str());
@@ -275,7 +275,7 @@ impl Packet {
         pack(&segments)
     }
 
-    fn seal(&self, key: &Keypair, padding: usize) -> Result<Vec<u8>> {
+    pub(super) fn seal(&self, key: &Keypair, padding: usize) -> Result<Vec<u8>> {
         record::seal(key, DOMAIN, PAYLOAD_TYPE, self.payload(padding))
     }
 

@@ -151,7 +151,7 @@ impl Replies {
 
 /// A truncated exponential time in 0 to [`Replies::SPREAD`], from a uniform
 /// number in 0 to 1.
-fn backoff(uniform: f64) -> Duration {
+pub(super) fn backoff(uniform: f64) -> Duration {
     let lambda = Replies::GROUP.ln() + 1.0;
     let fraction = (lambda.exp_m1() * uniform).ln_1p() / lambda;
     Replies::SPREAD.mul_f64(fraction.clamp(0.0, 1.0))

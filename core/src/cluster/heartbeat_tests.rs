@@ -16,7 +16,7 @@ fn beat(meta: &[&str]) -> Heartbeat {
 }
 
 /// A heartbeat with raw bytes in its texts.
-fn raw(ttl: u32, host: &[u8], meta: &[&[u8]]) -> Vec<u8> {
+pub(super) fn raw(ttl: u32, host: &[u8], meta: &[&[u8]]) -> Vec<u8> {
     let mut message = message::Builder::new_default();
     let mut root = message.init_root::<heartbeat::Builder<'_>>();
     root.set_ttl(ttl);
@@ -31,7 +31,7 @@ fn raw(ttl: u32, host: &[u8], meta: &[&[u8]]) -> Vec<u8> {
 }
 
 /// A message of one segment, packed.
-fn packed(words: &[u64]) -> Vec<u8> {
+pub(super) fn packed(words: &[u64]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let table = (words.len() as u64) << 32;
     for word in std::iter::once(&table).chain(words) {

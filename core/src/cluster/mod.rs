@@ -41,6 +41,8 @@ mod slots;
 mod sync;
 mod table;
 mod task;
+#[cfg(test)]
+mod vectors;
 mod view;
 mod view_rpc;
 

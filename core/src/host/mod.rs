@@ -115,7 +115,7 @@ impl Host {
         least_seq: u64,
     ) -> Result<Self> {
         let id = key.public().to_peer_id();
-        let mut swarm = swarm::build(&key, limits)?;
+        let mut swarm = swarm::build(&key, limits, metrics)?;
         let streams = swarm.behaviour().streams.new_control();
         swarm::listen(&mut swarm, listen).await?;
 

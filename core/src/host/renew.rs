@@ -9,6 +9,7 @@
 //! eyes.
 
 use super::swarm::Gossipsub;
+use crate::metrics::Metrics;
 use libp2p::{
     Multiaddr, PeerId,
     core::{ConnectedPoint, Endpoint, transport::PortUse},
@@ -38,7 +39,11 @@ struct Live {
     since: Instant,
 }
 
-/// Gossipsub that forgets a peer's older connections when a new one comes.
+/// What a connection tells gossipsub.
+type FromConnection = THandlerOutEvent<Gossipsub>;
+
+/// Gossipsub that forgets a peer's older connections when a new one comes. It
+/// also counts the messages that gossipsub refuses by itself.
 pub(super) struct Renewing {
     gossipsub: Gossipsub,
     /// The connections that gossipsub knows.
@@ -46,11 +51,18 @@ pub(super) struct Renewing {
     /// Those that it takes for closed, and that are not.
     retired: HashMap<PeerId, HashSet<ConnectionId>>,
     closing: VecDeque<(PeerId, ConnectionId)>,
+    metrics: Metrics,
 }
 
 impl Renewing {
-    pub(super) fn new(gossipsub: Gossipsub) -> Self {
-        Self { gossipsub, live: HashMap::new(), retired: HashMap::new(), closing: VecDeque::new() }
+    pub(super) fn new(gossipsub: Gossipsub, metrics: Metrics) -> Self {
+        Self {
+            gossipsub,
+            live: HashMap::new(),
+            retired: HashMap::new(),
+            closing: VecDeque::new(),
+            metrics,
+        }
     }
 
     /// The peer at the other end of a connection restarted: closes the older
@@ -135,6 +147,18 @@ impl Renewing {
     }
 }
 
+/// The metrics label of a refusal, whose type gossipsub keeps to itself.
+fn label(error: &str) -> &'static str {
+    match error {
+        "InvalidSignature" => "bad-signature",
+        "EmptySequenceNumber" | "InvalidSequenceNumber" => "bad-sequence-number",
+        "InvalidPeerId" => "bad-source",
+        "TransformFailed" => "unsigned",
+        "MessageSizeTooLargeForTopic" => "too-large",
+        _ => "malformed",
+    }
+}
+
 impl Deref for Renewing {
     type Target = Gossipsub;
 
@@ -190,6 +214,12 @@ impl NetworkBehaviour for Renewing {
         id: ConnectionId,
         event: THandlerOutEvent<Self>,
     ) {
+        if let FromConnection::Message { invalid_messages, .. } = &event {
+            for (_, error) in invalid_messages {
+                let reason = [("reason", label(&format!("{error:?}")))];
+                self.metrics.gossip_refused.get_or_create(&reason).inc();
+            }
+        }
         // Also from a retired connection: if it lives, the peer may send on it.
         self.gossipsub.on_connection_handler_event(peer, id, event);
     }

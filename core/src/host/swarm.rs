@@ -1,7 +1,7 @@
 //! Transports and behaviours.
 
 use super::{Limits, instances, renew::Renewing, topics::KeepSigned};
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, metrics::Metrics};
 use futures::StreamExt;
 use libp2p::{
     Multiaddr, Swarm, SwarmBuilder, connection_limits, dns,
@@ -41,8 +41,8 @@ pub(super) struct Behaviour {
 }
 
 /// A swarm that doesn't listen yet.
-pub(super) fn build(key: &Keypair, limits: &Limits) -> Result<Swarm<Behaviour>> {
-    let behaviour = behaviour(key, limits)?;
+pub(super) fn build(key: &Keypair, limits: &Limits, metrics: &Metrics) -> Result<Swarm<Behaviour>> {
+    let behaviour = behaviour(key, limits, metrics)?;
     let (resolver, options) = resolver();
     let swarm = SwarmBuilder::with_existing_identity(key.clone())
         .with_tokio()
@@ -70,7 +70,7 @@ fn resolver() -> (dns::ResolverConfig, dns::ResolverOpts) {
     })
 }
 
-fn behaviour(key: &Keypair, limits: &Limits) -> Result<Behaviour> {
+fn behaviour(key: &Keypair, limits: &Limits, metrics: &Metrics) -> Result<Behaviour> {
     let connections = connection_limits::ConnectionLimits::default()
         .with_max_pending_incoming(Some(limits.pending))
         .with_max_pending_outgoing(Some(limits.pending))
@@ -87,7 +87,7 @@ fn behaviour(key: &Keypair, limits: &Limits) -> Result<Behaviour> {
         ),
         identify: identify::Behaviour::new(identify),
         streams: libp2p_stream::Behaviour::new(),
-        gossipsub: Renewing::new(gossipsub(key)?),
+        gossipsub: Renewing::new(gossipsub(key)?, metrics.clone()),
     })
 }
 

@@ -17,6 +17,8 @@ mod round;
 mod service;
 mod store;
 mod task;
+#[cfg(test)]
+mod vectors;
 pub mod view;
 
 pub use config::Config;

@@ -7,6 +7,10 @@ pub enum FrameError {
     /// A message has more segments than are accepted.
     #[error("a message has more than {} segments", super::message::MAX_SEGMENTS)]
     Segments,
+    /// A message has not one word: nobody means it, and zeros without end would
+    /// be such messages without end.
+    #[error("a message is empty")]
+    Empty,
     /// A message, or a compressed block, is larger than is accepted.
     #[error("a message or a compressed block is larger than the limit")]
     TooLarge,
@@ -30,6 +34,7 @@ impl FrameError {
     pub const fn label(self) -> &'static str {
         match self {
             Self::Segments => "too-many-segments",
+            Self::Empty => "empty-message",
             Self::TooLarge => "too-large",
             Self::Lz4Header => "bad-lz4-header",
             Self::Lz4Block => "bad-lz4-block",

@@ -121,6 +121,9 @@ impl Assembler {
             }
             ends.push(total);
         }
+        if total == 0 {
+            return Err(FrameError::Empty);
+        }
         self.ends = Some(ends);
         Ok(true)
     }

@@ -26,6 +26,8 @@ mod unpack;
 mod vat;
 
 pub(crate) use encoding::Decoder;
+#[cfg(test)]
+pub(crate) use encoding::Encoder;
 pub use encoding::Encoding;
 pub use error::FrameError;
 pub use limits::Limits;

@@ -44,3 +44,20 @@ test('golden heartbeats are read', (t) => {
     assert.deepEqual(decodeHeartbeat(encodeHeartbeat(want)), want)
   }
 })
+
+test('the vectors of the specification are read and written', () => {
+  const file = JSON.parse(readFileSync(new URL('../../../docs/spec/vectors/heartbeat.json', import.meta.url), 'utf8'))
+  assert.ok(file.heartbeats.length > 5 && file.refused.length > 5)
+  for (const row of file.heartbeats) {
+    const want = {
+      ttlMs: row.sent_ttl_ms || 10_000, server: BigInt('0x' + row.server), host: row.host, meta: row.meta
+    }
+    const data = Buffer.from(row.hex, 'hex')
+    assert.deepEqual(decodeHeartbeat(data), want, row.name)
+    // One message can be packed in several ways.
+    if (row.canonical) assert.deepEqual(unpack(encodeHeartbeat(want)), unpack(data), row.name)
+  }
+  for (const row of file.refused.filter((row) => row.verdict === 'reject')) {
+    assert.throws(() => decodeHeartbeat(Buffer.from(row.hex, 'hex')), Error, row.name)
+  }
+})

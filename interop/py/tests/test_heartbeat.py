@@ -43,6 +43,22 @@ class HeartbeatTest(unittest.TestCase):
             want = Heartbeat(row["ttl_ms"], int(row["server"], 16), row["host"], row["meta"])
             self.assertEqual(Heartbeat.decode((golden / row["file"]).read_bytes()), want)
 
+    def test_the_vectors_of_the_specification_are_read_and_written(self):
+        vectors = pathlib.Path(__file__).parents[3] / "docs/spec/vectors/heartbeat.json"
+        file = json.loads(vectors.read_text())
+        self.assertTrue(len(file["heartbeats"]) > 5 and len(file["refused"]) > 5)
+        for row in file["heartbeats"]:
+            want = Heartbeat(row["sent_ttl_ms"] or 10_000, int(row["server"], 16), row["host"], row["meta"])
+            data = bytes.fromhex(row["hex"])
+            self.assertEqual(Heartbeat.decode(data), want, row["name"])
+            if row["canonical"]:
+                # One message can be packed in several ways.
+                self.assertEqual(unpack(want.encode()), unpack(data), row["name"])
+        for row in file["refused"]:
+            if row["verdict"] == "reject":
+                with self.assertRaises(ValueError, msg=row["name"]):
+                    Heartbeat.decode(bytes.fromhex(row["hex"]))
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -3,7 +3,7 @@
 use super::{
     build::Programs,
     net::{Lan, address},
-    peer::Peer,
+    peer::{PATIENCE, Peer},
     report::Report,
     stack::{Stack, Start},
 };
@@ -24,17 +24,28 @@ pub struct Plan {
     /// The stacks, in the order of the start. The first one serves the boot
     /// address.
     pub stacks: &'static [Stack],
-    /// How long the partition lasts.
+    /// How long the partition lasts; none if it is zero.
     pub partition: Duration,
+    /// For how long nobody may be lost over the death of others.
+    pub calm: Duration,
 }
 
 use Stack::{Go, Js, Py, Rust};
+
+/// The quick one.
+pub const FOUR: Plan = Plan {
+    name: "2 rust, 2 go",
+    stacks: &[Go, Rust, Rust, Go],
+    partition: Duration::ZERO,
+    calm: Duration::from_secs(3),
+};
 
 /// Rust and Go alone.
 pub const EIGHT: Plan = Plan {
     name: "4 rust, 4 go",
     stacks: &[Go, Rust, Go, Rust, Rust, Go, Rust, Go],
     partition: Duration::from_secs(60),
+    calm: Duration::from_secs(15),
 };
 
 /// Every stack.
@@ -42,6 +53,7 @@ pub const TWELVE: Plan = Plan {
     name: "4 rust, 4 go, 2 js, 2 py",
     stacks: &[Rust, Go, Rust, Go, Js, Py, Rust, Go, Js, Py, Rust, Go],
     partition: Duration::from_secs(60),
+    calm: Duration::from_secs(15),
 };
 
 /// How long a network has to agree on what has happened.
@@ -75,13 +87,16 @@ pub fn check(report: &mut Report, programs: &Programs, plan: Plan) {
     // Without the network there is nothing more to check, and the report says
     // so already.
     let Some(mut network) = network else { return };
-    let partition = name("one half is cut off for a minute, and comes back");
-    if programs.has_pex {
-        report.check(SECTION, partition, || network.partition(plan.partition));
-    } else {
-        report.impossible(SECTION, partition, super::NO_PEX);
+    report.check(SECTION, name("what one says anew reaches all"), || network.updates());
+    if !plan.partition.is_zero() {
+        let partition = name("one half is cut off for a minute, and comes back");
+        if programs.has_pex {
+            report.check(SECTION, partition, || network.partition(plan.partition));
+        } else {
+            report.impossible(SECTION, partition, super::NO_PEX);
+        }
     }
-    report.check(SECTION, name("a third is killed"), || network.kill_a_third());
+    report.check(SECTION, name("a third is killed"), || network.kill_a_third(plan.calm));
     report.check(SECTION, name("those come back as new nodes"), || network.revive(plan));
 }
 
@@ -159,6 +174,32 @@ impl<'a> Network<'a> {
         self.agree_among(&all, within)
     }
 
+    /// All who take commands say something new, one after the other, and
+    /// everyone else hears it.
+    fn updates(&mut self) -> Result<String> {
+        let (mut slowest, mut count) = (Duration::ZERO, 0);
+        for i in 0..self.peers.len() {
+            let marks: Vec<_> =
+                self.peers.iter().map(|p| p.as_ref().map_or(0, Peer::mark)).collect();
+            let Some(peer) = self.peers[i].as_mut().filter(|p| p.stack != Rust) else { continue };
+            let (id, note) = (peer.id.clone(), format!("update-{i}"));
+            let begin = Instant::now();
+            let meta = [format!("stack={}", peer.stack), format!("note={note}")];
+            peer.command(json!({"cmd": "update", "meta": meta}))?;
+            for (other, mark) in self.peers.iter().zip(marks) {
+                let Some(other) = other.as_ref().filter(|other| other.id != id) else { continue };
+                other.wait_since(mark, "an update", PATIENCE, |e| {
+                    e["event"] == "peer-updated"
+                        && e["record"]["peer"] == id
+                        && e["record"]["meta"]["note"] == note
+                })?;
+                slowest = slowest.max(begin.elapsed());
+                count += 1;
+            }
+        }
+        Ok(format!("{count} deliveries, all within {:.1} s", slowest.as_secs_f32()))
+    }
+
     fn partition(&mut self, length: Duration) -> Result<String> {
         let n = self.peers.len();
         let (near, far): (Vec<usize>, Vec<usize>) = (0..n).partition(|i| *i < n / 2);
@@ -181,7 +222,7 @@ impl<'a> Network<'a> {
     }
 
     /// Kills every third, from the second on; the boot node stays.
-    fn kill_a_third(&mut self) -> Result<String> {
+    fn kill_a_third(&mut self, calm: Duration) -> Result<String> {
         let mut killed = vec![];
         for i in (1..self.peers.len()).step_by(3).take(self.peers.len().div_ceil(3)) {
             if let Some(mut peer) = self.peers[i].take() {
@@ -192,7 +233,7 @@ impl<'a> Network<'a> {
         let seen = self.agree(AGREEMENT)?;
         // Nobody else may be lost over it.
         let marks: Vec<_> = self.peers.iter().map(|p| p.as_ref().map_or(0, Peer::mark)).collect();
-        std::thread::sleep(Duration::from_secs(15));
+        std::thread::sleep(calm);
         for (peer, mark) in self.peers.iter().zip(marks) {
             if let Some(peer) = peer {
                 let lost = peer.events(mark, |e| e["event"] == "peer-left");

@@ -12,6 +12,7 @@ use serde_json::json;
 use std::time::{Duration, Instant};
 
 const SECTION: &str = "Transports, identify, ping, gossipsub and heartbeats, by pairs";
+const MUXERS: &str = "Muxers";
 
 /// A goodbye must be seen well before the record's time is over.
 const GOODBYE: Duration = Duration::from_secs(7);
@@ -29,14 +30,24 @@ pub fn check(report: &mut Report, programs: &Programs, stacks: &[Stack]) {
                     None => {
                         let defect = defect(dialer, listener, transport);
                         report.check_known(SECTION, name, defect, || {
-                            pair(programs, dialer, listener, transport)
+                            pair(programs, dialer, listener, transport, None)
                         });
                     }
                 }
             }
         }
     }
+    // Over QUIC there is nothing to choose.
+    for (dialer, listener) in [(Stack::Go, Stack::Rust), (Stack::Rust, Stack::Go)] {
+        for transport in [Transport::TcpNoise, Transport::TcpTls] {
+            let name = format!("{dialer} dials {listener}: {transport}, {MPLEX} offered first");
+            report.check(MUXERS, name, || pair(programs, dialer, listener, transport, Some(MPLEX)));
+        }
+    }
 }
+
+/// A muxer that Rust hasn't.
+const MPLEX: &str = "/mplex/6.7.0";
 
 /// Why a pair cannot be checked; empty if there is no need to say.
 fn obstacle(dialer: Stack, listener: Stack, transport: Transport) -> Option<&'static str> {
@@ -69,10 +80,16 @@ fn pair(
     dialer: Stack,
     listener: Stack,
     transport: Transport,
+    first_muxer: Option<&str>,
 ) -> Result<String> {
     let lan = Lan::new(2)?;
-    let start =
-        |stack, host| Start::new(stack, host, "interop").transport(Some(transport)).pex_tick("1h");
+    let start = |stack, host| {
+        let start = Start::new(stack, host, "interop").transport(Some(transport)).pex_tick("1h");
+        match first_muxer {
+            Some(id) if stack == Stack::Go => start.option(format!("--first-muxer={id}")),
+            _ => start,
+        }
+    };
     let mut listener = start(listener, 0).start(programs, &lan)?;
     let addr = listener.addrs.first().context("no address")?.clone();
     let begin = Instant::now();
@@ -125,6 +142,10 @@ fn handshake(peer: &mut Peer, other: &Peer, transport: Transport) -> Result<()> 
         Transport::Quic => connection["transport"] == "quic-v1",
     };
     ensure!(right, "the connection is another: {connection}");
+    ensure!(
+        transport == Transport::Quic || connection["muxer"] == "/yamux/1.0.0",
+        "the muxer is another: {connection}"
+    );
     ensure!(
         connection["protocols"].as_array().is_some_and(|p| p.contains(&json!("/ipfs/ping/1.0.0"))),
         "identify did not bring the protocols: {connection}"

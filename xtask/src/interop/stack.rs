@@ -82,6 +82,8 @@ pub struct Start<'a> {
     pub transport: Option<Transport>,
     pub key: Option<PathBuf>,
     pub pex_tick: Option<&'a str>,
+    /// How often Rust writes its view.
+    pub view: &'a str,
     /// More options, in the stack's own syntax.
     pub options: Vec<String>,
 }
@@ -98,6 +100,7 @@ impl<'a> Start<'a> {
             transport: None,
             key: None,
             pex_tick: None,
+            view: "200ms",
             options: vec![],
         }
     }
@@ -132,6 +135,11 @@ impl<'a> Start<'a> {
         self
     }
 
+    pub fn view(mut self, pace: &'a str) -> Self {
+        self.view = pace;
+        self
+    }
+
     pub fn option(mut self, option: impl Into<String>) -> Self {
         self.options.push(option.into());
         self
@@ -150,7 +158,7 @@ impl<'a> Start<'a> {
         match self.stack {
             Stack::Rust => {
                 let mut command = host.command(&programs.casm.to_string_lossy());
-                command.args(["run", "--json", "--view", "200ms"]);
+                command.args(["run", "--json", "--view", self.view]);
                 command
             }
             Stack::Go => host.command(&programs.go.to_string_lossy()),

@@ -17,6 +17,8 @@ mod exchange;
 mod service;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;
 mod wire;
 
 pub(crate) use service::start;

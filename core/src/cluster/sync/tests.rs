@@ -38,7 +38,7 @@ fn beat(host: &str) -> Heartbeat {
 }
 
 /// A view of peers with ids and sequence numbers, unsigned.
-fn view(peers: &[(PeerId, u64)]) -> View {
+pub(super) fn view(peers: &[(PeerId, u64)]) -> View {
     let mut table = Table::new(PeerId::random(), Limits::default(), Detector::default(), 1);
     let now = Now { elapsed: Duration::ZERO, unix_nanos: u64::MAX / 2 };
     for &(peer, seq) in peers {

@@ -9,6 +9,8 @@ mod position;
 mod server;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;
 mod wire;
 
 pub use client::{RemoteRecords, RemoteView};

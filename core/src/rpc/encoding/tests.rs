@@ -105,6 +105,20 @@ fn a_message_over_the_limit_is_refused_by_its_table() {
 }
 
 #[test]
+fn zeros_are_not_messages_without_end() {
+    let framed = |bytes: &[u8]| {
+        let mut frames = FrameEncoder::new(Vec::new());
+        frames.write_all(bytes).unwrap();
+        frames.finish().unwrap()
+    };
+    for encoding in Encoding::ALL {
+        let zeros = vec![0; 1 << 20];
+        let bytes = if encoding.is_compressed() { framed(&zeros) } else { zeros };
+        assert_eq!(decoded(encoding, &bytes, 9999, MAX), (vec![], Some(FrameError::Empty)));
+    }
+}
+
+#[test]
 fn a_declared_size_reserves_nothing() {
     let mut decoder = Decoder::new(Encoding::Plain, 1 << 40);
     decoder.push(&[0u32.to_le_bytes(), 0x0fff_ffffu32.to_le_bytes()].concat());

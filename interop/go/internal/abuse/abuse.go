@@ -78,7 +78,7 @@ func newAttacker(ctx context.Context, p Params) (*attacker, error) {
 	if err != nil {
 		return nil, err
 	}
-	h, err := stack.NewHost(key, nil, "")
+	h, err := stack.NewHost(key, nil, "", "")
 	if err != nil {
 		return nil, err
 	}

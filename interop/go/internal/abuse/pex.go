@@ -36,39 +36,47 @@ func fakes(n int) ([][]byte, error) {
 }
 
 // rounds opens a pex stream for every time, writes to it, and reads what the
-// target says until it ends.
+// target says until it ends. Each time it is somebody else who does so, because
+// the target answers one peer only now and then.
 func rounds(ctx context.Context, p Params, write func(w wire.GossipWriter, own []byte, i int) error) (int, error) {
+	for i := range p.Times {
+		if err := round(ctx, p, func(w wire.GossipWriter, own []byte) error { return write(w, own, i) }); err != nil {
+			return i, err
+		}
+	}
+	return p.Times, nil
+}
+
+func round(ctx context.Context, p Params, write func(w wire.GossipWriter, own []byte) error) error {
 	a, err := newAttacker(ctx, p)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer a.close()
 	own, err := wire.SignRecord(a.key, []ma.Multiaddr{fakeAddr})
 	if err != nil {
-		return 0, err
+		return err
 	}
-	for i := range p.Times {
-		stream, err := a.host.NewStream(ctx, a.target, wire.ProtocolID(p.Namespace, "pex"))
-		if err != nil {
-			return i, err
-		}
-		deadline, _ := ctx.Deadline()
-		_ = stream.SetDeadline(deadline)
-		drained := make(chan struct{})
-		go func() {
-			defer close(drained)
-			_, _ = io.Copy(io.Discard, stream)
-		}()
-		w, err := wire.NewGossipWriter(stream)
-		if err != nil {
-			return i, err
-		}
-		// The target may reset the stream at any moment, which is its right.
-		_ = errors.Join(write(w, own, i), w.Close(), stream.CloseWrite())
-		<-drained
-		_ = stream.Reset()
+	stream, err := a.host.NewStream(ctx, a.target, wire.ProtocolID(p.Namespace, "pex"))
+	if err != nil {
+		return err
 	}
-	return p.Times, nil
+	deadline, _ := ctx.Deadline()
+	_ = stream.SetDeadline(deadline)
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		_, _ = io.Copy(io.Discard, stream)
+	}()
+	w, err := wire.NewGossipWriter(stream)
+	if err != nil {
+		return err
+	}
+	// The target may reset the stream at any moment, which is its right.
+	_ = errors.Join(write(w, own), w.Close(), stream.CloseWrite())
+	<-drained
+	_ = stream.Reset()
+	return nil
 }
 
 // pexFlood pushes far more records than a round may have.

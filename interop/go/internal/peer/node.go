@@ -24,6 +24,9 @@ type Config struct {
 	Key       crypto.PrivKey
 	// Security is noise, tls, or empty for both.
 	Security string
+	// FirstMuxer is the id of a muxer that is offered before yamux, and that
+	// nobody has.
+	FirstMuxer string
 	// Lazy nodes are in nobody's mesh: all that they get and give goes by
 	// IHAVE and IWANT.
 	Lazy bool
@@ -56,7 +59,7 @@ type Node struct {
 
 // Start starts a node.
 func Start(config Config, out *Output) (*Node, error) {
-	h, err := stack.NewHost(config.Key, config.Listen, config.Security)
+	h, err := stack.NewHost(config.Key, config.Listen, config.Security, config.FirstMuxer)
 	if err != nil {
 		return nil, err
 	}

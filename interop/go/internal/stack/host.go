@@ -2,20 +2,25 @@
 package stack
 
 import (
+	"errors"
 	"fmt"
+	"net"
 
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
 	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
 	quic "github.com/libp2p/go-libp2p/p2p/transport/quic"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 )
 
-// NewHost makes a libp2p host with the transports that CASM uses.
-func NewHost(key crypto.PrivKey, listen []string, security string) (host.Host, error) {
+// NewHost makes a libp2p host with the transports that CASM uses. If a muxer is
+// named, its id is offered before yamux; whoever takes it up gets no answer that
+// it would understand.
+func NewHost(key crypto.PrivKey, listen []string, security, firstMuxer string) (host.Host, error) {
 	options := []libp2p.Option{
 		libp2p.Identity(key),
 		libp2p.ListenAddrStrings(listen...),
@@ -39,5 +44,15 @@ func NewHost(key crypto.PrivKey, listen []string, security string) (host.Host, e
 	default:
 		return nil, fmt.Errorf("security %q is neither noise nor tls", security)
 	}
+	if firstMuxer != "" {
+		options = append(options, libp2p.Muxer(firstMuxer, noMuxer{}), libp2p.Muxer(yamux.ID, yamux.DefaultTransport))
+	}
 	return libp2p.New(options...)
+}
+
+// noMuxer is a muxer in name only.
+type noMuxer struct{}
+
+func (noMuxer) NewConn(net.Conn, bool, network.PeerScope) (network.MuxedConn, error) {
+	return nil, errors.New("a muxer that is not there was agreed on")
 }

@@ -1,0 +1,224 @@
+//! Test vectors of heartbeats, and of the pubsub messages that carry them.
+
+use super::{
+    Heartbeat,
+    heartbeat_tests::{packed, raw},
+    server_of,
+};
+use crate::{
+    pubsub::{Verdict, signed::SignedMessage},
+    schema::cluster_capnp::heartbeat,
+    vectors::{KEY_TYPES, KEYS, bytes, compare, hex, key, list, number, peer, text, texts},
+};
+use capnp::{
+    message::{self, ReaderSegments},
+    serialize_packed,
+};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const ABOUT: &str = "Heartbeats. hex: the data of a pubsub message; sent_ttl_ms: the number in it; \
+                     ttl_ms: for how long the record is to be kept, null for a goodbye; canonical: \
+                     whether encoding what it means gives these bytes. messages: \
+                     signed pubsub messages; id: the message id. refused: reason, and the verdict \
+                     given to gossipsub.";
+
+fn beat(ttl_ms: Option<u64>, host: &str, meta: &[&str]) -> Heartbeat {
+    Heartbeat {
+        server: 0xfedc_ba98_7654_3210,
+        ttl: ttl_ms.map(Duration::from_millis),
+        host: host.into(),
+        meta: meta.iter().map(|&field| field.into()).collect(),
+    }
+}
+
+/// A heartbeat with words behind it that nothing refers to: a text that is
+/// replaced stays behind in the message, which is how Go's messages grow.
+fn with_orphans() -> Vec<u8> {
+    let mut message = message::Builder::new_default();
+    let mut root = message.init_root::<heartbeat::Builder<'_>>();
+    root.set_ttl(10_000);
+    for host in ["node-1.example", "another", "node-1.example"] {
+        root.set_host(host);
+    }
+    root.init_meta(1).set(0, "a=b");
+    let mut bytes = Vec::new();
+    serialize_packed::write_message(&mut bytes, &message).unwrap();
+    bytes
+}
+
+fn vector(name: &str, sent_ttl_ms: u32, data: &[u8]) -> Value {
+    let beat = Heartbeat::decode(data).unwrap();
+    json!({
+        "name": name,
+        "sent_ttl_ms": sent_ttl_ms,
+        "ttl_ms": beat.ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap()),
+        "server": format!("{:016x}", beat.server),
+        "host": beat.host,
+        "meta": beat.meta,
+        "canonical": beat.encode() == data,
+        "hex": hex(data),
+    })
+}
+
+fn heartbeats() -> Vec<Value> {
+    let meta = ["role=worker", "zone=a=b", "empty="];
+    let sent = |beat: Heartbeat| beat.encode();
+    [
+        ("usual", 10_000, sent(beat(Some(10_000), "node-1.example", &meta))),
+        ("nothing to say", 10_000, sent(beat(Some(10_000), "", &[]))),
+        ("not only ASCII", 2_500, sent(beat(Some(2_500), "höst", &["städte=東京"]))),
+        ("a key twice", 10_000, sent(beat(Some(10_000), "h", &["k=1", "k=2", "=v"]))),
+        ("a goodbye", 1, sent(beat(None, "h", &[]))),
+        ("no TTL given", 0, raw(0, b"h", &[])),
+        ("a TTL below the range", 20, raw(20, b"h", &[])),
+        ("a TTL above the range", u32::MAX, raw(u32::MAX, b"h", &[])),
+        ("words that nothing refers to", 10_000, with_orphans()),
+    ]
+    .map(|(name, ttl, data)| vector(name, ttl, &data))
+    .into()
+}
+
+/// A heartbeat of the host `h` and the field `a=b`, with one word changed: 3 is
+/// the pointer to the host, 4 the one to the fields.
+fn changed(at: usize, to: u64) -> Vec<u8> {
+    let good = raw(10_000, b"h", &[b"a=b"]);
+    let message = serialize_packed::read_message(&good[..], message::ReaderOptions::new()).unwrap();
+    let segments = message.into_segments();
+    let (words, _) = segments.get_segment(0).unwrap().as_chunks();
+    let mut words: Vec<_> = words.iter().map(|word| u64::from_le_bytes(*word)).collect();
+    words[at] = to;
+    packed(&words)
+}
+
+fn refused() -> Vec<Value> {
+    let list = |offset: u64, kind: u64, count: u64| 1 | offset << 2 | kind << 32 | count << 35;
+    let long = "x".repeat(256);
+    let many = vec![&b"a=b"[..]; 65];
+    let much = format!("a={}", "x".repeat(4095));
+    [
+        ("no bytes", vec![]),
+        ("not Cap'n Proto", b"not Cap'n Proto at all".to_vec()),
+        ("a host beyond the end", changed(3, list(1000, 2, 5))),
+        ("meta that is a text", changed(4, list(0, 2, 8))),
+        ("a host that is a capability", changed(3, 3)),
+        ("a host that is too long", raw(10_000, long.as_bytes(), &[])),
+        ("too many fields", raw(10_000, b"h", &many)),
+        ("fields that are too long", raw(10_000, b"h", &[much.as_bytes()])),
+        ("a host that is not UTF-8", raw(10_000, b"\xff", &[])),
+        ("a field without =", raw(10_000, b"h", &[b"role"])),
+    ]
+    .map(|(name, data)| {
+        let error = Heartbeat::decode(&data).unwrap_err();
+        json!({
+            "name": name,
+            "reason": error.label(),
+            "verdict": verdict(error.verdict()),
+            "hex": hex(data),
+        })
+    })
+    .into()
+}
+
+fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Accept => "accept",
+        Verdict::Ignore => "ignore",
+        Verdict::Reject => "reject",
+    }
+}
+
+const SEQ: u64 = 0x18ea_8940_15c0_b7d2;
+
+fn messages() -> Vec<Value> {
+    let data = beat(Some(10_000), "node-1.example", &["role=worker"]).encode();
+    (SEQ..)
+        .zip(KEY_TYPES)
+        .map(|(seq, name)| {
+            let message = SignedMessage::sign(&key(name), "casm/a.b", seq, &data).unwrap();
+            let id = [&message.from[..], &message.seqno].concat();
+            json!({
+                "name": format!("by {name}"),
+                "key": name,
+                "from": peer(name).to_base58(),
+                "seq": seq.to_string(),
+                "topic": "casm/a.b",
+                "data": hex(&data),
+                "id": hex(id),
+                "hex": hex(message.encode()),
+            })
+        })
+        .collect()
+}
+
+fn refused_messages() -> Vec<Value> {
+    let sign = |name| SignedMessage::sign(&key(name), "casm", SEQ, b"data").unwrap();
+    let mut short = sign("ed25519-1");
+    short.seqno.pop();
+    let mut flipped = sign("ed25519-1");
+    flipped.data[0] ^= 1;
+    let mut keyless = sign("rsa");
+    keyless.key = None;
+    let mut foreign = sign("ed25519-1");
+    foreign.key = sign("rsa").key;
+    [
+        ("a sequence number of 7 bytes", short),
+        ("data that was not signed", flipped),
+        ("no key where the id has none", keyless),
+        ("another's key", foreign),
+    ]
+    .map(|(name, message)| {
+        let error = message.clone().verify().unwrap_err();
+        json!({"name": name, "reason": error.to_string(), "hex": hex(message.encode())})
+    })
+    .into()
+}
+
+#[test]
+fn vectors_of_heartbeats() {
+    let servers: Vec<_> = KEYS
+        .iter()
+        .map(|name| {
+            let server = format!("{:016x}", server_of(&peer(name)));
+            json!({"peer": peer(name).to_base58(), "server": server})
+        })
+        .collect();
+    let made = json!({
+        "about": ABOUT,
+        "heartbeats": heartbeats(),
+        "refused": refused(),
+        "messages": messages(),
+        "refused_messages": refused_messages(),
+        "servers": servers,
+    });
+    let file = compare("heartbeat.json", &made);
+    for vector in list(&file, "heartbeats") {
+        let beat = Heartbeat::decode(&bytes(vector, "hex")).unwrap();
+        let ttl = vector["ttl_ms"].as_u64().map(Duration::from_millis);
+        assert_eq!((beat.ttl, beat.host.as_str()), (ttl, text(vector, "host")));
+        assert_eq!(format!("{:016x}", beat.server), text(vector, "server"));
+        assert_eq!(beat.meta, texts(vector, "meta"));
+        assert_eq!(beat.encode() == bytes(vector, "hex"), vector["canonical"] == true);
+    }
+    for vector in list(&file, "refused") {
+        let error = Heartbeat::decode(&bytes(vector, "hex")).unwrap_err();
+        assert_eq!(error.label(), text(vector, "reason"), "{}", vector["name"]);
+        assert_eq!(verdict(error.verdict()), text(vector, "verdict"), "{}", vector["name"]);
+    }
+    for vector in list(&file, "messages") {
+        let message = SignedMessage::decode(&bytes(vector, "hex")).unwrap();
+        assert_eq!([&message.from[..], &message.seqno].concat(), bytes(vector, "id"));
+        let verified = message.verify().unwrap();
+        assert_eq!(verified.source.to_base58(), text(vector, "from"));
+        assert_eq!((verified.seq, verified.data), (number(vector, "seq"), bytes(vector, "data")));
+        assert_eq!(verified.topic, text(vector, "topic"));
+    }
+    for vector in list(&file, "refused_messages") {
+        let error = SignedMessage::decode(&bytes(vector, "hex")).unwrap().verify().unwrap_err();
+        assert_eq!(error.to_string(), text(vector, "reason"), "{}", vector["name"]);
+    }
+    for vector in list(&file, "servers") {
+        let server = server_of(&text(vector, "peer").parse().unwrap());
+        assert_eq!(format!("{server:016x}"), text(vector, "server"));
+    }
+}
