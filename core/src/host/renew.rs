@@ -153,7 +153,6 @@ fn label(error: &str) -> &'static str {
         "InvalidSignature" => "bad-signature",
         "EmptySequenceNumber" | "InvalidSequenceNumber" => "bad-sequence-number",
         "InvalidPeerId" => "bad-source",
-        "TransformFailed" => "unsigned",
         "MessageSizeTooLargeForTopic" => "too-large",
         _ => "malformed",
     }

@@ -87,13 +87,13 @@ fn behaviour(key: &Keypair, limits: &Limits, metrics: &Metrics) -> Result<Behavi
         ),
         identify: identify::Behaviour::new(identify),
         streams: libp2p_stream::Behaviour::new(),
-        gossipsub: Renewing::new(gossipsub(key)?, metrics.clone()),
+        gossipsub: Renewing::new(gossipsub(key, metrics)?, metrics.clone()),
     })
 }
 
 /// Gossipsub as Go's nodes speak it: strict signing, the message id made of
 /// raw bytes, and every message waiting for a verdict before it is relayed.
-fn gossipsub(key: &Keypair) -> Result<Gossipsub> {
+fn gossipsub(key: &Keypair, metrics: &Metrics) -> Result<Gossipsub> {
     let config = gossipsub::ConfigBuilder::default()
         .validation_mode(ValidationMode::Strict)
         .validate_messages()
@@ -107,7 +107,8 @@ fn gossipsub(key: &Keypair) -> Result<Gossipsub> {
         .flood_publish(false)
         .build()
         .map_err(|e| Error::new(ErrorKind::Internal, format!("gossipsub: {e}")))?;
-    Gossipsub::new_with_transform(MessageAuthenticity::Signed(key.clone()), config, KeepSigned)
+    let transform = KeepSigned { metrics: metrics.clone() };
+    Gossipsub::new_with_transform(MessageAuthenticity::Signed(key.clone()), config, transform)
         .map_err(|e| Error::new(ErrorKind::Internal, format!("gossipsub: {e}")))
 }
 

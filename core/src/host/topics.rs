@@ -19,19 +19,31 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 
 /// Gossipsub gives the application no signature. It passes here before that is
 /// lost: what becomes the message's data is the whole signed message.
-#[derive(Clone, Default)]
-pub(super) struct KeepSigned;
+///
+/// Gossipsub lets a message through that has none of source, sequence number
+/// and signature, or an empty one: it is refused here.
+#[derive(Clone)]
+pub(super) struct KeepSigned {
+    pub(super) metrics: Metrics,
+}
+
+impl KeepSigned {
+    fn refuse(&self, reason: &'static str) -> io::Error {
+        self.metrics.gossip_refused.get_or_create(&[("reason", reason)]).inc();
+        io::Error::new(io::ErrorKind::InvalidData, reason)
+    }
+}
 
 impl DataTransform for KeepSigned {
     fn inbound_transform(&self, raw: RawMessage) -> io::Result<Message> {
         let (source, sequence_number) = (raw.source, raw.sequence_number);
-        let missing = || io::Error::new(io::ErrorKind::InvalidData, "unsigned message");
+        let number = sequence_number.ok_or_else(|| self.refuse("bad-sequence-number"))?;
         let signed = SignedMessage {
-            from: source.ok_or_else(missing)?.to_bytes(),
+            from: source.ok_or_else(|| self.refuse("bad-source"))?.to_bytes(),
             data: raw.data,
-            seqno: sequence_number.ok_or_else(missing)?.to_be_bytes().to_vec(),
+            seqno: number.to_be_bytes().to_vec(),
             topic: raw.topic.as_str().to_owned(),
-            signature: raw.signature.ok_or_else(missing)?,
+            signature: raw.signature.ok_or_else(|| self.refuse("bad-signature"))?,
             key: raw.key,
         };
         Ok(Message { source, data: signed.encode(), sequence_number, topic: raw.topic })
