@@ -12,7 +12,10 @@ use super::{
 use crate::shell;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 const NS: &str = "interop";
 const SECTION: &str = "Abuse by a Go peer with a correct stack, against a Rust node";
@@ -124,6 +127,8 @@ impl Scene {
         self.node.wait_since(now, "a view", PATIENCE, |e| e["event"] == "view")?;
         self.view_was_unchanged(mark, honest_mark, &record)?;
 
+        self.streams_end()?;
+
         let peak = self.node.peak_memory()?;
         let grown = peak.saturating_sub(memory);
         let sizes = format!("peak memory {} MiB, +{}", peak / 1024, grown / 1024);
@@ -181,8 +186,31 @@ impl Scene {
         Ok(after.into_iter().filter_map(rise).collect())
     }
 
+    /// Waits until no RPC stream is open any more.
+    fn streams_end(&self) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let text = self.metrics_text()?;
+            let open = text.lines().find_map(|line| line.strip_prefix("casm_rpc_streams "));
+            match open.context("no gauge of RPC streams")?.trim() {
+                "0" => return Ok(()),
+                open => ensure!(Instant::now() < deadline, "{open} RPC streams stay open"),
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
     /// The node's labelled counters.
     fn metrics(&self) -> Result<BTreeMap<String, f64>> {
+        let text = self.metrics_text()?;
+        let counter = |line: &str| {
+            let (name, value) = line.trim().rsplit_once(' ')?;
+            name.contains("_total{").then(|| Some((name.to_owned(), value.parse().ok()?)))?
+        };
+        Ok(text.lines().filter_map(counter).collect())
+    }
+
+    fn metrics_text(&self) -> Result<String> {
         let request = format!(
             "exec 3<>/dev/tcp/{}/{METRICS_PORT}; \
              printf 'GET /metrics HTTP/1.1\\r\\nHost: node\\r\\nConnection: close\\r\\n\\r\\n' >&3; \
@@ -190,12 +218,7 @@ impl Scene {
             address(0)
         );
         let mut command = self.lan.host(0).command("bash");
-        let text = shell::output(command.args(["-c", &request]))?;
-        let counter = |line: &str| {
-            let (name, value) = line.trim().rsplit_once(' ')?;
-            name.contains("_total{").then(|| Some((name.to_owned(), value.parse().ok()?)))?
-        };
-        Ok(text.lines().filter_map(counter).collect())
+        shell::output(command.args(["-c", &request]))
     }
 }
 
