@@ -30,7 +30,7 @@ pub struct Args {
     #[arg(long)]
     casm: Option<PathBuf>,
     /// Write the table to docs/interop.md.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["only", "subset"])]
     write: bool,
 }
 
