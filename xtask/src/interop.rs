@@ -109,6 +109,6 @@ nodes are for our simulator (docs/simulator.md), which has one stack.
 Each kind must show in the counters that its row names, with at least the number that the check \
 asks for. Over one kind the node's peak memory may grow by 32 MiB, and never be above 160 MiB; in \
 every view that it writes meanwhile (one a second) the honest peer's record must stand as it was, \
-and the honest peer must not lose the node. *server-claim*, *identities* and *pex-hop* break no \
-rule: they show as accepted, and what bounds them are the table's and the view's limits.
+and the honest peer must not lose the node. *server-claim* and *identities* break no rule: \
+they show as accepted, and what bounds them are the table's limits.
 ";

@@ -1,7 +1,7 @@
 //! Test vectors of rounds of peer exchange.
 
 use super::{
-    codec::{Puller, Raw, encode},
+    codec::{Puller, Raw, encode, message},
     error::RoundError,
     round::{Told, Verifier, judge},
     view::{Gossip, Params},
@@ -17,8 +17,7 @@ use std::io::{Read, Write};
 
 const ABOUT: &str = "One direction of a round of peer exchange each. raw: the packed messages, one \
                      after the other; hex: what travels, raw in one LZ4 frame. records: what is \
-                     taken, the sender's own last; skipped: why others are not. A hop above \
-                     4294967295 counts as that.";
+                     taken, the sender's own last; skipped: why others are not.";
 
 const SEQ: u64 = 1_700_000_000_000_000_000;
 
@@ -30,15 +29,7 @@ fn record(name: &str, seq: u64) -> SignedRecord {
 
 /// The packed messages of records with these hops.
 fn raw(records: &[(u64, &[u8])]) -> Vec<u8> {
-    let mut out = Vec::new();
-    for (hop, envelope) in records {
-        let mut message = capnp::message::Builder::new_default();
-        let mut root = message.init_root::<crate::schema::pex_capnp::gossip::Builder<'_>>();
-        root.set_hop(*hop);
-        root.set_envelope(envelope);
-        capnp::serialize_packed::write_message(&mut out, &message).unwrap();
-    }
-    out
+    records.iter().flat_map(|(hop, envelope)| message(envelope, *hop).unwrap()).collect()
 }
 
 fn framed(raw: &[u8], info: FrameInfo) -> Vec<u8> {
@@ -106,6 +97,7 @@ fn rounds() -> Vec<Value> {
         (1, others[1].envelope()),
         (5, newer.envelope()),
         (u64::MAX, others[0].envelope()),
+        (1 << 20, others[0].envelope()),
         (0, own.envelope()),
     ]);
     // As other writers may do it: large blocks that refer to each other, with

@@ -37,7 +37,7 @@ const KINDS: [Kind; 11] = [
     // These are peers like any other, as far as the table's bounds go.
     Kind("identities", 4096, &[("heartbeats_total{verdict=\"accepted\"", 2000.0)]),
     Kind("pex-flood", 3, &[("pex_rounds_total{verdict=\"too-many\"", 3.0)]),
-    Kind("pex-hop", 10, &[("pex_records_total{verdict=\"verified\"", 8.0)]),
+    Kind("pex-hop", 10, &[("pex_records_total{verdict=\"absurd-hop\"", 80.0)]),
     Kind(
         "pex-last",
         12,
