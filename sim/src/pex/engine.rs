@@ -19,6 +19,9 @@ use rand::{
 use rayon::prelude::*;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+/// Nodes and exchanges that a thread takes at least: fewer aren't worth it.
+const CHUNK: usize = 64;
+
 /// What a cycle cost.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Work {
@@ -72,6 +75,7 @@ impl<'a, P: Policy> Engine<'a, P> {
         }
         let plans: Vec<(Vec<Exchange>, Work)> = (0..self.nodes.len() as u32)
             .into_par_iter()
+            .with_min_len(CHUNK)
             .map(|id| self.plan(id, &mut stream(self.seed, time + 1, id.into())))
             .collect();
         let mut work = Work::default();
@@ -84,7 +88,7 @@ impl<'a, P: Policy> Engine<'a, P> {
         }
         exchanges.shuffle(&mut stream(self.seed, time + 2, 0));
         for level in levels(&exchanges, self.nodes.len()) {
-            level.par_iter().for_each(|&(order, exchange)| {
+            level.par_iter().with_min_len(CHUNK).for_each(|&(order, exchange)| {
                 self.exchange(exchange, &mut stream(self.seed, time + 3, order));
             });
         }

@@ -17,7 +17,10 @@ use anyhow::{Result, ensure};
 use clap::ValueEnum;
 use engine::Engine;
 use policy::Policy;
+use rayon::prelude::*;
+use report::{Healing, Line};
 use scenario::Scenario;
+use std::time::Instant;
 
 /// Simulates the peer-exchange overlay; prints one line per cycle.
 #[derive(clap::Args, Clone, Debug)]
@@ -76,6 +79,10 @@ pub struct Args {
     /// Print only the last cycle of each run.
     #[arg(long)]
     last: bool,
+    /// Print only how many cycles each run takes to be one component again
+    /// after the partition, and then the percentiles over all runs.
+    #[arg(long)]
+    heal: bool,
     /// Print JSON, one object per line.
     #[arg(long)]
     json: bool,
@@ -119,25 +126,62 @@ pub fn run(args: &Args) -> Result<()> {
     ] {
         ensure!((0.0..1.0).contains(&value), "{name} {value}: at least 0, less than 1");
     }
-    for seed in args.seed..args.seed + args.runs {
-        match args.policy {
-            Rules::Casm => simulate(args, seed, &casm::Casm::new(args)),
-            Rules::Healer => simulate(args, seed, &jelasity::Generic::healer(args.view)),
-            Rules::Swapper => simulate(args, seed, &jelasity::Generic::swapper(args.view)),
-            Rules::Blind => simulate(args, seed, &jelasity::Generic::blind(args.view)),
-            Rules::Go => simulate(args, seed, &jelasity::Go::new(args.view)),
-        }
+    ensure!((1..=64).contains(&args.rounds), "--rounds {}: 1 to 64", args.rounds);
+    ensure!(args.probes <= args.view, "--probes {}: at most --view", args.probes);
+    ensure!(args.runs >= 1, "--runs 0: at least 1");
+    ensure!(!args.heal || args.partition > 0.0, "--heal: there is no --partition to heal");
+    let started = Instant::now();
+    match args.policy {
+        Rules::Casm => simulate(args, &casm::Casm::new(args)),
+        Rules::Healer => simulate(args, &jelasity::Generic::healer(args.view)),
+        Rules::Swapper => simulate(args, &jelasity::Generic::swapper(args.view)),
+        Rules::Blind => simulate(args, &jelasity::Generic::blind(args.view)),
+        Rules::Go => simulate(args, &jelasity::Go::new(args.view)),
     }
+    report::cost(started.elapsed());
     Ok(())
 }
 
-fn simulate<P: Policy>(args: &Args, seed: u64, policy: &P) {
-    let scenario = Scenario::new(args, seed);
-    let mut engine = Engine::new(policy, scenario, args.start, seed);
+/// All runs: several at a time, but their lines come in order.
+fn simulate<P: Policy>(args: &Args, policy: &P) {
+    let seeds = args.seed..args.seed.saturating_add(args.runs);
+    if args.heal {
+        let runs: Vec<Healing> = seeds.into_par_iter().map(|s| heal(args, s, policy)).collect();
+        report::healings(&runs, args.json);
+    } else if args.runs == 1 {
+        run_one(args, args.seed, policy, |line| line.print(args.json));
+    } else {
+        let runs: Vec<Vec<Line>> = seeds
+            .into_par_iter()
+            .map(|seed| {
+                let mut lines = Vec::new();
+                run_one(args, seed, policy, |line| lines.push(line));
+                lines
+            })
+            .collect();
+        runs.iter().flatten().for_each(|line| line.print(args.json));
+    }
+}
+
+fn run_one<P: Policy>(args: &Args, seed: u64, policy: &P, mut out: impl FnMut(Line)) {
+    let mut engine = Engine::new(policy, Scenario::new(args, seed), args.start, seed);
     for cycle in 1..=args.cycles {
         let work = engine.cycle(cycle);
         if !args.last || cycle == args.cycles {
-            report::print(&engine.graph(), &engine.scenario, cycle, work, seed, args);
+            out(Line::new(&engine.graph(), &engine.scenario, cycle, work, seed));
         }
     }
+}
+
+/// How long a run takes to be one component after its partition.
+fn heal<P: Policy>(args: &Args, seed: u64, policy: &P) -> Healing {
+    let mut engine = Engine::new(policy, Scenario::new(args, seed), args.start, seed);
+    let ends = args.at.saturating_add(args.lasts);
+    for cycle in 1..=args.cycles {
+        engine.cycle(cycle);
+        if cycle >= ends && engine.graph().components() == 1 {
+            return Healing { seed, healed_after: Some(cycle - ends + 1) };
+        }
+    }
+    Healing { seed, healed_after: None }
 }

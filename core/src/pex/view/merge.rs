@@ -56,7 +56,7 @@ impl<R: Record, H: BuildHasher> View<R, H> {
         let known = self.contains(sender.id());
         let own = Gossip { record: sender, hop: 0 };
         match origin {
-            Origin::Pushed if !known => self.called(own),
+            Origin::Pushed if !known => self.called(own, rng),
             Origin::Boot if !known && self.entries.len() >= 8 => self.asked(own.record.id()),
             _ => {
                 self.pass(Gossip { hop: 1, ..own.clone() }, rng);
@@ -67,12 +67,19 @@ impl<R: Record, H: BuildHasher> View<R, H> {
     }
 
     /// A peer that isn't in the view has called. Whether it gets a place is
-    /// seen at the next tick, when it is known how many called.
-    fn called(&mut self, own: Gossip<R>) {
+    /// seen at the next tick, when it is known how many called: of many, a
+    /// random few are remembered.
+    fn called(&mut self, own: Gossip<R>, rng: &mut impl Rng) {
         let id = own.record.id();
         self.standby.remove(id);
-        if !self.flooded() && self.waiting.iter().all(|g| g.record.id() != id) {
-            self.waiting.push(Gossip { hop: 1, ..own });
+        if self.waiting.iter().any(|g| g.record.id() == id) {
+            return;
+        }
+        let caller = Gossip { hop: 1, ..own };
+        if self.waiting.len() < 3 * self.params.rounds {
+            self.waiting.push(caller);
+        } else if let Some(place) = self.waiting.get_mut(rng.random_range(0..self.callers[0])) {
+            *place = caller;
         }
     }
 
@@ -83,9 +90,11 @@ impl<R: Record, H: BuildHasher> View<R, H> {
         }
     }
 
-    /// Whether more than three times the usual number call.
+    /// Whether many more call than usual: three times as many in a tick, or one
+    /// and a half times for long.
     pub(super) fn flooded(&self) -> bool {
         self.callers.iter().any(|&n| n > 3 * self.params.rounds)
+            || self.load > self.usual() + self.usual() / 2
     }
 
     fn hear(&mut self, gossip: Gossip<R>, direct: bool, changes: &mut Changes, rng: &mut impl Rng) {
@@ -98,28 +107,42 @@ impl<R: Record, H: BuildHasher> View<R, H> {
             return;
         }
         let heard = Gossip { hop: gossip.hop.saturating_add(1), record: gossip.record };
-        self.sampler.train(&heard, self.sampler.slot(id));
+        self.learn(heard, direct, rng);
+    }
+
+    /// Takes up a peer that was heard of.
+    pub(super) fn learn(&mut self, heard: Gossip<R>, direct: bool, rng: &mut impl Rng) {
+        let id = heard.record.id();
+        let slot = self.sampler.slot(id);
+        self.sampler.train(&heard, slot);
         if let Some(at) = self.position(id) {
             newer(&mut self.entries[at].gossip, heard);
         } else {
             self.standby.remove(id);
-            self.admit(heard, direct, rng);
+            self.place(heard, slot, direct, rng);
+        }
+    }
+
+    /// Takes up a peer, unless the view holds it.
+    pub(super) fn admit(&mut self, gossip: Gossip<R>, met: bool, rng: &mut impl Rng) {
+        let id = gossip.record.id();
+        if !self.contains(id) {
+            self.place(gossip, self.sampler.slot(id), met, rng);
         }
     }
 
     /// Gives a place to a peer that isn't in the view, if the sampler chooses
     /// it, there is room, or it was met (then it is also remembered in passing).
-    pub(super) fn admit(&mut self, gossip: Gossip<R>, met: bool, rng: &mut impl Rng) {
-        let id = gossip.record.id();
-        if self.contains(id) {
-            return;
-        }
+    fn place(&mut self, gossip: Gossip<R>, slot: u8, met: bool, rng: &mut impl Rng) {
         if met {
             self.pass(gossip.clone(), rng);
         }
-        let slot = self.sampler.slot(id);
+        let id = gossip.record.id();
         let holder = self.entries.iter().position(|e| e.sampled && e.slot == slot);
         let wins = holder.is_none_or(|at| {
+            if self.entries[at].settled {
+                return false;
+            }
             let other = self.entries[at].gossip.record.id();
             let rank = |id| rank(&self.sampler, &self.asked, id, slot);
             rank(id) < rank(other)
@@ -127,8 +150,7 @@ impl<R: Record, H: BuildHasher> View<R, H> {
         if self.entries.len() >= self.params.capacity() {
             let loser = match holder {
                 Some(at) if wins => Some(at),
-                _ if wins || met => self.entries.iter().position(|e| !e.sampled),
-                _ => None,
+                _ => self.spare(wins || met),
             };
             let Some(at) = loser else { return };
             let lost = self.entries.remove(at).gossip;
@@ -136,11 +158,20 @@ impl<R: Record, H: BuildHasher> View<R, H> {
         } else if let Some(at) = holder.filter(|_| wins) {
             self.entries[at].sampled = false;
         }
-        self.entries.push(Entry { gossip, slot, sampled: wins });
+        self.entries.push(Entry { gossip, slot, sampled: wins, settled: false });
+    }
+
+    /// Who makes room: a peer that holds no slot and was only asked, or else, if
+    /// need be, the longest there.
+    fn spare(&self, need: bool) -> Option<usize> {
+        let spare = |e: &Entry<R>| !e.sampled;
+        let asked = |e: &Entry<R>| spare(e) && self.asked.contains(&e.gossip.record.id());
+        let first = if self.asked.is_empty() { None } else { self.entries.iter().position(asked) };
+        first.or_else(|| self.entries.iter().position(spare).filter(|_| need))
     }
 
     /// Remembers a peer in passing, in place of a random one if need be.
-    fn pass(&mut self, gossip: Gossip<R>, rng: &mut impl Rng) {
+    pub(super) fn pass(&mut self, gossip: Gossip<R>, rng: &mut impl Rng) {
         if gossip.hop > OLDEST_PASSING {
         } else if let Some(known) =
             self.passing.iter_mut().find(|g| g.record.id() == gossip.record.id())

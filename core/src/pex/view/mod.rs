@@ -16,19 +16,27 @@
 mod merge;
 mod sampler;
 mod standby;
+#[cfg(test)]
+mod tests;
 
 pub use merge::{Changes, Origin};
 pub use standby::Standby;
 
-use rand::{Rng, seq::IndexedRandom};
+use rand::{Rng, RngExt, seq::IndexedRandom};
 use sampler::Sampler;
 use std::hash::{BuildHasher, Hash};
 
 /// The hop at which a record that has no place in the view is forgotten.
 const OLDEST_PASSING: u32 = 30;
 
-/// The ticks during which a node asks more, to hear of all others soon.
-const YOUNG: u32 = 16;
+/// One call in a tick, in the units in which calls are averaged.
+const UNIT: u32 = 256;
+
+/// Over how many ticks they are averaged.
+const MEMORY: u32 = 16;
+
+/// Rounds started for each call that is missing.
+const BALANCE: u32 = 2;
 
 /// The most peers that are remembered because discovery named them.
 const MAX_ASKED: usize = 16;
@@ -93,7 +101,7 @@ impl Params {
 
     /// Entries that only the sampler chooses; the rest is for callers.
     fn sampled(&self) -> usize {
-        self.capacity() - (self.capacity() / 5).max(1)
+        self.capacity() - (self.capacity() / 7).max(1)
     }
 }
 
@@ -105,6 +113,8 @@ struct Entry<R> {
     slot: u8,
     /// Whether it holds that slot.
     sampled: bool,
+    /// Whether nobody else gets that slot before its first turn.
+    settled: bool,
 }
 
 /// Whom to contact in this tick.
@@ -152,6 +162,8 @@ pub struct View<R: Record, H> {
     credit: usize,
     /// Rounds that others started with us in this tick and in the last one.
     callers: [usize; 2],
+    /// Their moving average, in [`UNIT`]s.
+    load: u32,
     /// Entries that failed in this tick and in the last one.
     lost: [usize; 2],
 }
@@ -172,6 +184,7 @@ impl<R: Record, H: BuildHasher> View<R, H> {
             now: 0,
             credit: 0,
             callers: [0; 2],
+            load: (params.rounds as u32).saturating_mul(UNIT),
             lost: [0; 2],
         }
     }
@@ -216,11 +229,23 @@ impl<R: Record, H: BuildHasher> View<R, H> {
         self.credit = 0;
         let calm = !self.flooded();
         let waiting = std::mem::take(&mut self.waiting);
-        if calm {
-            for gossip in waiting.sample(rng, self.params.rounds) {
-                self.admit(gossip.clone(), true, rng);
+        let newcomers: Vec<Gossip<R>> = if calm || self.small() {
+            waiting.sample(rng, self.params.rounds).cloned().collect()
+        } else {
+            // What the callers before the flood was noticed have won is lost
+            // again, and of those in it one is heard of like anybody else: all
+            // may have been sent to the same node for want of another.
+            if let Some(caller) = waiting.choose(rng) {
+                self.pass(caller.clone(), rng);
+                self.learn(caller.clone(), false, rng);
             }
+            self.sampler.successors(self.params.rounds, rng)
+        };
+        for gossip in newcomers {
+            self.admit(gossip, true, rng);
         }
+        let called = self.callers[0].min(3 * self.params.rounds) as u32;
+        self.load = (self.load * (MEMORY - 1) + called * UNIT) / MEMORY;
         self.callers = [0, self.callers[0]];
         self.lost = [0, self.lost[0]];
         for entry in &mut self.entries {
@@ -231,15 +256,14 @@ impl<R: Record, H: BuildHasher> View<R, H> {
             gossip.hop <= OLDEST_PASSING
         });
         self.rising = self.sampler.tick().and_then(|(slot, next)| {
+            let next = next.filter(|g| !self.contains(g.record.id()));
             self.choose(slot);
-            next.filter(|g| !self.contains(g.record.id()))
+            next
         });
 
         let mut order: Vec<usize> = (0..self.entries.len()).collect();
         let mut rounds = Vec::with_capacity(self.params.rounds);
-        // Much is to be heard at first, and against a flood of lies.
-        let eager = !calm || self.now <= YOUNG;
-        for _ in 0..self.params.rounds * if eager { 3 } else { 1 } {
+        for _ in 0..self.pace(calm, rng) {
             let sampled: Vec<usize> =
                 order.iter().copied().filter(|&i| self.entries[i].sampled).collect();
             let Some(&chosen) = sampled.choose(rng).or_else(|| order.choose(rng)) else { break };
@@ -253,8 +277,7 @@ impl<R: Record, H: BuildHasher> View<R, H> {
         let probes = probes.map(|g| g.record.clone()).collect();
 
         let split = self.lost[1] * 4 > self.entries.len();
-        let small = self.entries.len() * 2 < self.params.capacity();
-        let tries = if split || small { 4 } else { 1 };
+        let tries = if split || self.small() { 4 } else { 1 };
         let retries = self.standby.due(self.now, tries, self.entries.is_empty(), rng);
         Plan { rounds, retries, probes }
     }
@@ -307,6 +330,9 @@ impl<R: Record, H: BuildHasher> View<R, H> {
     }
 
     /// Takes up records from before a restart. They count as old.
+    ///
+    /// If they fill half of the view, they keep their places until much has been
+    /// heard: the first to tell of others may be liars.
     pub fn restore(
         &mut self,
         view: impl IntoIterator<Item = R>,
@@ -318,11 +344,33 @@ impl<R: Record, H: BuildHasher> View<R, H> {
                 self.admit(Gossip { record, hop: OLDEST_PASSING }, false, rng);
             }
         }
+        if !self.small() {
+            self.entries.iter_mut().for_each(|e| e.settled = e.sampled);
+        }
         for record in standby {
             if record.id() != self.own && !self.contains(record.id()) {
                 self.standby.insert(record, self.now, rng);
             }
         }
+    }
+
+    /// How many rounds to start. Who is called seldom calls more often, and so
+    /// gets more of the places for callers: this evens out how many know a node.
+    fn pace(&self, calm: bool, rng: &mut impl Rng) -> usize {
+        let usual = self.usual();
+        let missing = if calm { usual.saturating_sub(self.load) } else { 0 };
+        let pace = usual + (missing * BALANCE).min(usual);
+        ((pace + rng.random_range(0..UNIT)) / UNIT) as usize
+    }
+
+    /// Whether less than half of the view is filled.
+    fn small(&self) -> bool {
+        self.entries.len() * 2 < self.params.capacity()
+    }
+
+    /// The load of a node that is called as often as it calls.
+    fn usual(&self) -> u32 {
+        (self.params.rounds as u32).saturating_mul(UNIT)
     }
 
     fn position(&self, id: R::Id) -> Option<usize> {
@@ -334,6 +382,7 @@ impl<R: Record, H: BuildHasher> View<R, H> {
         let mut best: Option<(u64, usize)> = None;
         for (i, entry) in self.entries.iter_mut().enumerate().filter(|(_, e)| e.slot == slot) {
             entry.sampled = false;
+            entry.settled = false;
             let id = entry.gossip.record.id();
             let rank = rank(&self.sampler, &self.asked, id, slot);
             if best.is_none_or(|(least, _)| rank < least) {

@@ -10,7 +10,21 @@
 //! slot, and all slots converge that much faster.
 
 use super::{Gossip, Record, newer};
+use rand::{Rng, seq::IndexedRandom};
 use std::hash::BuildHasher;
+
+/// Ticks before the first change, so that much has been heard.
+const WARM_UP: u32 = 64;
+
+/// Ticks between two changes, until each slot has had its first.
+const FIRST_PAUSE: u32 = 2;
+
+/// Who will hold a slot, and its rank there.
+#[derive(Clone, Debug)]
+struct Successor<R> {
+    rank: u64,
+    gossip: Gossip<R>,
+}
 
 #[derive(Clone, Debug)]
 pub(super) struct Sampler<R, H> {
@@ -18,16 +32,19 @@ pub(super) struct Sampler<R, H> {
     /// For each slot, who will hold it after its ranks change: the best of all
     /// that were heard of since they last did. So a slot never starts anew with
     /// the few that happen to be heard of first.
-    next: Vec<Option<Gossip<R>>>,
+    next: Vec<Option<Successor<R>>>,
     /// Ticks between two changes.
     pause: u32,
-    ticks: u32,
+    /// Ticks until the next one.
+    wait: u32,
+    /// Changes so far: the slots in turn.
+    turns: u32,
 }
 
 impl<R: Record, H: BuildHasher> Sampler<R, H> {
     pub(super) fn new(hasher: H, slots: usize, pause: u32) -> Self {
         let slots = slots.clamp(1, 255);
-        Self { hasher, next: vec![None; slots], pause: pause.max(1), ticks: 0 }
+        Self { hasher, next: vec![None; slots], pause: pause.max(1), wait: WARM_UP, turns: 0 }
     }
 
     /// The slot in which a peer competes.
@@ -43,42 +60,49 @@ impl<R: Record, H: BuildHasher> Sampler<R, H> {
 
     /// A peer was heard of: it may be the next to hold its slot.
     pub(super) fn train(&mut self, heard: &Gossip<R>, slot: u8) {
-        let epoch = self.epoch(slot).wrapping_add(1);
         let id = heard.record.id();
-        let best = match self.next.get(usize::from(slot)) {
-            Some(Some(next)) if next.record.id() != id => {
-                self.rank_in(id, epoch) < self.rank_in(next.record.id(), epoch)
-            }
-            _ => true,
-        };
+        let rank = self.rank_in(id, self.epoch(slot).wrapping_add(1));
         match self.next.get_mut(usize::from(slot)) {
-            Some(Some(next)) if next.record.id() == id => newer(next, heard.clone()),
-            Some(next) if best => *next = Some(heard.clone()),
+            Some(Some(next)) if next.gossip.record.id() == id => {
+                newer(&mut next.gossip, heard.clone());
+            }
+            Some(next) if next.as_ref().is_none_or(|n| rank < n.rank) => {
+                *next = Some(Successor { rank, gossip: heard.clone() });
+            }
             _ => {}
         }
+    }
+
+    /// Random ones of those who are to hold a slot next: like the holders, they
+    /// aren't chosen by how often they were heard of.
+    pub(super) fn successors(&self, many: usize, rng: &mut impl Rng) -> Vec<Gossip<R>> {
+        let known: Vec<&Gossip<R>> = self.next.iter().flatten().map(|n| &n.gossip).collect();
+        known.sample(rng, many).map(|&gossip| gossip.clone()).collect()
     }
 
     /// A peer is no candidate any more.
     pub(super) fn forget(&mut self, id: R::Id, slot: u8) {
         if let Some(next) = self.next.get_mut(usize::from(slot)) {
-            next.take_if(|g| g.record.id() == id);
+            next.take_if(|n| n.gossip.record.id() == id);
         }
     }
 
     /// A tick has passed. Gives the slot whose ranks have changed, and who is
     /// now to hold it.
     pub(super) fn tick(&mut self) -> Option<(u8, Option<Gossip<R>>)> {
-        self.ticks = self.ticks.wrapping_add(1);
         for next in self.next.iter_mut().flatten() {
-            next.hop = next.hop.saturating_add(1);
+            next.gossip.hop = next.gossip.hop.saturating_add(1);
         }
-        let slots = self.next.len() as u32;
-        let turns = self.ticks / self.pause;
-        if !self.ticks.is_multiple_of(self.pause) || turns <= slots {
+        self.wait = self.wait.saturating_sub(1);
+        if self.wait > 0 {
             return None;
         }
-        let slot = (turns - 1) % slots;
-        Some((slot as u8, self.next.get_mut(slot as usize).and_then(Option::take)))
+        let slots = self.next.len() as u32;
+        let slot = self.turns % slots;
+        self.turns = self.turns.wrapping_add(1);
+        self.wait = if self.turns < slots { FIRST_PAUSE.min(self.pause) } else { self.pause };
+        let next = self.next.get_mut(slot as usize).and_then(Option::take);
+        Some((slot as u8, next.map(|n| n.gossip)))
     }
 
     fn rank_in(&self, id: R::Id, epoch: u32) -> u64 {
@@ -86,12 +110,10 @@ impl<R: Record, H: BuildHasher> Sampler<R, H> {
         mix(self.hasher.hash_one(id) ^ mix(u64::from(epoch)))
     }
 
-    /// How many times the ranks of a slot have changed: the slots in turn, the
-    /// first time when all have heard enough.
+    /// How many times the ranks of a slot have changed.
     fn epoch(&self, slot: u8) -> u32 {
         let slots = self.next.len() as u32;
-        let turns = self.ticks / self.pause;
-        ((turns + slots - 1 - u32::from(slot)) / slots).saturating_sub(1)
+        self.turns / slots + u32::from(u32::from(slot) < self.turns % slots)
     }
 }
 
