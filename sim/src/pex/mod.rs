@@ -12,6 +12,8 @@ mod jelasity;
 mod policy;
 mod report;
 mod scenario;
+#[cfg(test)]
+mod tests;
 
 use anyhow::{Result, ensure};
 use clap::ValueEnum;

@@ -77,28 +77,36 @@ pub struct Healing {
     pub healed_after: Option<u32>,
 }
 
+/// Percentiles (nearest rank) of all runs; a run that doesn't heal is the worst.
 #[derive(Debug, Serialize)]
-struct Percentiles {
+pub struct Percentiles {
     runs: usize,
-    healed_after_p50: Option<u32>,
-    healed_after_p99: Option<u32>,
-    healed_after_max: Option<u32>,
+    pub healed_after_p50: Option<u32>,
+    pub healed_after_p99: Option<u32>,
+    pub healed_after_max: Option<u32>,
 }
 
-/// Prints each run's healing, and the percentiles (nearest rank) of all.
+impl Percentiles {
+    pub fn new(runs: &[Healing]) -> Self {
+        let mut sorted: Vec<u32> =
+            runs.iter().map(|r| r.healed_after.unwrap_or(u32::MAX)).collect();
+        sorted.sort_unstable();
+        let percentile = |percent: usize| {
+            let rank = (sorted.len() * percent).div_ceil(100).max(1);
+            sorted.get(rank - 1).copied().filter(|&cycles| cycles < u32::MAX)
+        };
+        Self {
+            runs: runs.len(),
+            healed_after_p50: percentile(50),
+            healed_after_p99: percentile(99),
+            healed_after_max: percentile(100),
+        }
+    }
+}
+
+/// Prints each run's healing, and the percentiles of all.
 pub fn healings(runs: &[Healing], json: bool) {
-    let mut sorted: Vec<u32> = runs.iter().map(|r| r.healed_after.unwrap_or(u32::MAX)).collect();
-    sorted.sort_unstable();
-    let percentile = |percent: usize| {
-        let rank = (sorted.len() * percent).div_ceil(100).max(1);
-        sorted.get(rank - 1).copied().filter(|&cycles| cycles < u32::MAX)
-    };
-    let all = Percentiles {
-        runs: runs.len(),
-        healed_after_p50: percentile(50),
-        healed_after_p99: percentile(99),
-        healed_after_max: percentile(100),
-    };
+    let all = Percentiles::new(runs);
     if json {
         runs.iter().for_each(print_json);
         return print_json(&all);

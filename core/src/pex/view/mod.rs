@@ -272,7 +272,7 @@ impl<R: Record, H: BuildHasher> View<R, H> {
         }
         order.sort_by_key(|&i| std::cmp::Reverse(self.entries[i].gossip.hop));
         // Deaths seldom come alone.
-        let probes = order.iter().take(self.params.probes + 2 * self.lost[1]);
+        let probes = order.iter().take(self.params.probes + 3 * self.lost[1]);
         let probes = probes.map(|&i| &self.entries[i].gossip).chain(&self.rising);
         let probes = probes.map(|g| g.record.clone()).collect();
 

@@ -371,7 +371,7 @@ fn the_longest_silent_are_probed_and_more_after_deaths() {
     for peer in &plan.probes {
         view.failed(peer.id, &mut rng);
     }
-    assert_eq!(view.tick(&mut rng).probes.len(), 3 * view.params.probes);
+    assert_eq!(view.tick(&mut rng).probes.len(), 4 * view.params.probes);
 }
 
 #[test]
