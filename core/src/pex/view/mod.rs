@@ -315,6 +315,7 @@ impl<R: Record, H: BuildHasher> View<R, H> {
     pub fn failed(&mut self, id: R::Id, rng: &mut impl Rng) {
         self.sampler.forget(id, self.sampler.slot(id));
         self.passing.retain(|g| g.record.id() != id);
+        self.waiting.retain(|g| g.record.id() != id);
         if let Some(at) = self.position(id) {
             let entry = self.entries.remove(at);
             self.lost[0] += 1;
@@ -349,6 +350,7 @@ impl<R: Record, H: BuildHasher> View<R, H> {
         }
         for record in standby {
             if record.id() != self.own && !self.contains(record.id()) {
+                self.passing.retain(|g| g.record.id() != record.id());
                 self.standby.insert(record, self.now, rng);
             }
         }
