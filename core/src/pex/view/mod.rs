@@ -32,6 +32,9 @@ const OLDEST_PASSING: u32 = 30;
 /// One call in a tick, in the units in which calls are averaged.
 const UNIT: u32 = 256;
 
+/// The most calls in a tick that are counted.
+const MOST: usize = 1 << 16;
+
 /// Over how many ticks they are averaged.
 const MEMORY: u32 = 16;
 
@@ -71,7 +74,8 @@ pub struct Params {
     /// The most records in the view, a place for the own one included: 8 to
     /// 224.
     pub max_view: usize,
-    /// Rounds started in each tick.
+    /// Rounds started in each tick; up to twice as many by a node that is called
+    /// seldom.
     pub rounds: usize,
     /// Further peers in each tick that are only asked whether they live.
     pub probes: usize,
@@ -184,7 +188,7 @@ impl<R: Record, H: BuildHasher> View<R, H> {
             now: 0,
             credit: 0,
             callers: [0; 2],
-            load: (params.rounds as u32).saturating_mul(UNIT),
+            load: params.rounds.min(MOST) as u32 * UNIT,
             lost: [0; 2],
         }
     }
@@ -244,7 +248,7 @@ impl<R: Record, H: BuildHasher> View<R, H> {
         for gossip in newcomers {
             self.admit(gossip, true, rng);
         }
-        let called = self.callers[0].min(3 * self.params.rounds) as u32;
+        let called = self.callers[0].min(3 * self.params.rounds).min(MOST) as u32;
         self.load = (self.load * (MEMORY - 1) + called * UNIT) / MEMORY;
         self.callers = [0, self.callers[0]];
         self.lost = [0, self.lost[0]];
@@ -372,7 +376,7 @@ impl<R: Record, H: BuildHasher> View<R, H> {
 
     /// The load of a node that is called as often as it calls.
     fn usual(&self) -> u32 {
-        (self.params.rounds as u32).saturating_mul(UNIT)
+        self.params.rounds.min(MOST) as u32 * UNIT
     }
 
     fn position(&self, id: R::Id) -> Option<usize> {
