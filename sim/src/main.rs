@@ -1,5 +1,6 @@
 //! CASM's protocol state machines on virtual time.
 
+mod cluster;
 mod pex;
 mod rng;
 mod survey;
@@ -16,12 +17,14 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Cluster(cluster::Args),
     Pex(Box<pex::Args>),
     Survey(survey::Args),
 }
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
+        Command::Cluster(args) => cluster::run(&args),
         Command::Pex(args) => pex::run(&args),
         Command::Survey(args) => survey::run(args),
     }

@@ -56,6 +56,9 @@ pub use query::{Field, Index, Query, Select};
 pub use record::{Meta, Record, server_of};
 pub(crate) use service::{Cluster, ClusterConfig, Handed, Sign};
 pub(crate) use sync::start as start_sync;
+/// Anti-entropy, for the simulator and for fuzzing.
+#[doc(hidden)]
+pub use sync::{Digest, DigestDifference, PAUSE as SYNC_PAUSE, fuzzing as sync_fuzzing};
 pub use table::Table;
 pub use view::{Signed, View};
 pub(crate) use view_rpc::serve as serve_view;

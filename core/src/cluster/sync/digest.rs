@@ -10,38 +10,39 @@ pub(super) const MAX_ENTRIES: usize = 4096;
 
 /// A peer's id in digests: the last eight bytes of its peer id. They are part
 /// of a public key or of a hash of one, so that nobody can choose another's.
-pub(super) type ShortId = u64;
+pub type ShortId = u64;
 
 /// Which peers a node has, of those whose ids lie in a range.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Digest {
+pub struct Digest {
     /// The lowest id of the range.
-    pub(super) first: ShortId,
+    pub first: ShortId,
     /// The highest id of the range.
-    pub(super) last: ShortId,
+    pub last: ShortId,
     /// Ids and sequence numbers.
-    pub(super) entries: Vec<(ShortId, u64)>,
+    pub entries: Vec<(ShortId, u64)>,
 }
 
 /// How two nodes differ.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Difference {
+pub struct DigestDifference {
     /// Peers of which this node has a newer heartbeat than the other.
-    pub(super) newer: Vec<PeerId>,
+    pub newer: Vec<PeerId>,
     /// Peers of which the other has a newer heartbeat.
-    pub(super) older: Vec<ShortId>,
-}
-
-pub(super) fn short_id(peer: &PeerId) -> ShortId {
-    peer.to_bytes().last_chunk().copied().map_or(0, u64::from_be_bytes)
+    pub older: Vec<ShortId>,
 }
 
 impl Digest {
+    /// A peer's id in digests.
+    pub fn id(peer: &PeerId) -> ShortId {
+        peer.to_bytes().last_chunk().copied().map_or(0, u64::from_be_bytes)
+    }
+
     /// What the view has from `first` on, as far as a digest goes.
-    pub(super) fn of(view: &View, first: ShortId) -> Self {
+    pub fn of(view: &View, first: ShortId) -> Self {
         let query = crate::cluster::Query::all();
         let all = view.refs(&query).filter(|record| record.seq() > 0);
-        let mut entries: Vec<_> = all.map(|r| (short_id(&r.peer()), r.seq())).collect();
+        let mut entries: Vec<_> = all.map(|r| (Self::id(&r.peer()), r.seq())).collect();
         if entries.len() <= MAX_ENTRIES {
             return Self { first: 0, last: ShortId::MAX, entries };
         }
@@ -58,21 +59,21 @@ impl Digest {
     }
 
     /// Where the next digest of the same table begins.
-    pub(super) fn next(&self) -> ShortId {
+    pub fn next(&self) -> ShortId {
         self.last.wrapping_add(1)
     }
 
     /// How this node's view differs from what the other one has.
-    pub(super) fn compare(&self, view: &View) -> Difference {
+    pub fn compare(&self, view: &View) -> DigestDifference {
         let mut theirs: HashMap<ShortId, u64> = HashMap::with_capacity(self.entries.len());
         for (id, seq) in &self.entries {
             let known = theirs.entry(*id).or_default();
             *known = (*known).max(*seq);
         }
-        let mut difference = Difference::default();
+        let mut difference = DigestDifference::default();
         let query = crate::cluster::Query::all();
         for record in view.refs(&query).filter(|record| record.seq() > 0) {
-            let id = short_id(&record.peer());
+            let id = Self::id(&record.peer());
             if !(self.first..=self.last).contains(&id) {
                 continue;
             }

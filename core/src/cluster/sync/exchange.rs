@@ -1,7 +1,7 @@
 //! One exchange, on any stream.
 
 use super::{
-    digest::{Difference, Digest, ShortId, short_id},
+    digest::{Digest, DigestDifference, ShortId},
     wire::{self, Item, SyncError},
 };
 use crate::{
@@ -58,7 +58,7 @@ impl Exchange {
         let wanted: Vec<_> = view
             .signed()
             .map(|signed| signed.peer)
-            .filter(|peer| wanted.contains(&short_id(peer)))
+            .filter(|peer| wanted.contains(&Digest::id(peer)))
             .collect();
         let (received, sent) = futures::future::try_join(
             self.receive(&mut reader),
@@ -77,7 +77,7 @@ impl Exchange {
         let (mut reader, mut writer) = stream.split();
         let digest = wire::decode_digest(&wire::read_list(&mut reader).await?)?;
         let view = self.cluster.view();
-        let Difference { newer, mut older } = digest.compare(&view);
+        let DigestDifference { newer, mut older } = digest.compare(&view);
         older.truncate(MAX_HANDED);
         wire::write_frame(&mut writer, &wire::encode_ids(&older)).await?;
         // It knows what it wants of us only by its own view: so do we of it.

@@ -14,6 +14,7 @@
 
 mod digest;
 mod exchange;
+pub mod fuzzing;
 mod service;
 #[cfg(test)]
 mod tests;
@@ -21,4 +22,6 @@ mod tests;
 mod vectors;
 mod wire;
 
+pub use digest::{Digest, DigestDifference};
+pub use service::PAUSE;
 pub(crate) use service::start;

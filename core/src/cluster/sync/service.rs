@@ -29,8 +29,9 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 
-/// The mean pause between exchanges with a random peer.
-const PAUSE: Duration = Duration::from_secs(20);
+/// The mean pause between exchanges with a random peer: it is uniform between a
+/// half and one and a half of this.
+pub const PAUSE: Duration = Duration::from_secs(20);
 /// How many exchanges a peer may open in a row, as many as a large table takes,
 /// and how long it is until it may open another one.
 const BURST: u32 = 64;
@@ -128,9 +129,8 @@ impl Sync {
         let each = incoming.for_each_concurrent(ACCEPTED, |(peer, stream)| {
             let sync = self.clone();
             async move {
-                if !sync.admit(peer) {
-                    sync.count("refused");
-                    return;
+                if let Err(reason) = sync.admit(peer) {
+                    return sync.count(reason);
                 }
                 sync.settle(peer, sync.0.exchange.accept(stream)).await;
                 sync.with(peer, |known| known.busy = false);
@@ -196,6 +196,7 @@ impl Sync {
                 Ok(stream) => stream,
                 Err(error) => {
                     if error.kind() == ErrorKind::Protocol {
+                        self.count("unsupported");
                         self.with(peer, |known| known.speaks = false);
                     }
                     return;
@@ -216,8 +217,8 @@ impl Sync {
         }
     }
 
-    /// Whether a peer may open an exchange now.
-    fn admit(&self, peer: PeerId) -> bool {
+    /// Lets a peer open an exchange now, or says why it may not.
+    fn admit(&self, peer: PeerId) -> std::result::Result<(), &'static str> {
         let now = Instant::now();
         self.with(peer, |known| {
             let earned = (now - known.refilled).div_duration_f64(REFILL) as u32;
@@ -225,8 +226,11 @@ impl Sync {
                 known.budget = known.budget.saturating_add(earned).min(BURST);
                 known.refilled = now;
             }
-            if known.busy || known.budget == 0 {
-                return false;
+            if known.busy {
+                return Err("refused-busy");
+            }
+            if known.budget == 0 {
+                return Err("refused-too-many");
             }
             *known = Peer {
                 last: Some(now),
@@ -235,7 +239,7 @@ impl Sync {
                 budget: known.budget - 1,
                 ..*known
             };
-            true
+            Ok(())
         })
     }
 

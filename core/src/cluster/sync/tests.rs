@@ -2,7 +2,7 @@
 //! that mean harm.
 
 use super::{
-    digest::{Digest, MAX_ENTRIES, short_id},
+    digest::{Digest, MAX_ENTRIES},
     exchange::{Done, Exchange, MAX_HANDED},
     wire::{self, SyncError},
 };
@@ -12,7 +12,7 @@ use crate::{
         Arrival, Cluster, ClusterConfig, Detector, Heartbeat, Limits, Now, Query, Table, Via, View,
     },
     event::EventBus,
-    host::{self, Host},
+    host::Host,
     metrics::Metrics,
     pubsub::{Topic, signed::SignedMessage},
     record::unix_nanos,
@@ -65,7 +65,7 @@ fn a_comparison_finds_what_a_naive_one_does() {
             a.iter().filter(|(p, seq)| b.get(p).is_none_or(|o| o < seq)).map(|(p, _)| *p).collect()
         };
         assert_eq!(difference.newer.into_iter().collect::<BTreeSet<_>>(), newer(&ours, &theirs));
-        let older: BTreeSet<_> = newer(&theirs, &ours).iter().map(short_id).collect();
+        let older: BTreeSet<_> = newer(&theirs, &ours).iter().map(Digest::id).collect();
         assert_eq!(difference.older.into_iter().collect::<BTreeSet<_>>(), older, "seed {seed}");
     }
 }
@@ -257,7 +257,7 @@ async fn node() -> Node {
     let (scope, metrics, events) = (Scope::default(), Metrics::default(), EventBus::default());
     let listen = ["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
     let key = Keypair::generate_ed25519();
-    let limits = host::Limits::default();
+    let limits = crate::config::Limits::default();
     let host =
         Host::start(key, &listen, &limits, &metrics, events.clone(), &scope, 0).await.unwrap();
     let topic = host.join("casm").await.unwrap();

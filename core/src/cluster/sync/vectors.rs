@@ -1,7 +1,7 @@
 //! Test vectors of anti-entropy.
 
 use super::{
-    digest::{Digest, short_id},
+    digest::Digest,
     tests::view,
     wire::{self, Item},
 };
@@ -28,7 +28,7 @@ fn frame(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn digest(first: u64, last: u64, peers: &[(PeerId, u64)]) -> Value {
-    let entries: Vec<_> = peers.iter().map(|(peer, seq)| (short_id(peer), *seq)).collect();
+    let entries: Vec<_> = peers.iter().map(|(peer, seq)| (Digest::id(peer), *seq)).collect();
     let said: Vec<_> =
         entries.iter().map(|(of, seq)| json!({"id": id(*of), "seq": seq.to_string()})).collect();
     let bytes = wire::encode_digest(&Digest { first, last, entries });
@@ -42,7 +42,7 @@ fn peers() -> [(PeerId, u64); 3] {
 fn ids() -> Vec<Value> {
     [&peers()[..0], &peers()[..2]]
         .map(|peers| {
-            let ids: Vec<_> = peers.iter().map(|(peer, _)| short_id(peer)).collect();
+            let ids: Vec<_> = peers.iter().map(|(peer, _)| Digest::id(peer)).collect();
             let said: Vec<_> = ids.iter().map(|of| id(*of)).collect();
             json!({"ids": said, "hex": hex(frame(&wire::encode_ids(&ids)))})
         })
@@ -119,7 +119,7 @@ fn refusal(what: &str, mut bytes: &[u8]) -> &'static str {
 fn vectors_of_sync() {
     let short: Vec<_> = KEYS
         .iter()
-        .map(|name| json!({"peer": peer(name).to_base58(), "id": id(short_id(&peer(name)))}))
+        .map(|name| json!({"peer": peer(name).to_base58(), "id": id(Digest::id(&peer(name)))}))
         .collect();
     let made = json!({
         "about": ABOUT,
@@ -133,7 +133,7 @@ fn vectors_of_sync() {
     let file = compare("sync.json", &made);
     let parse = |of: &Value, field: &str| u64::from_str_radix(text(of, field), 16).unwrap();
     for vector in list(&file, "short_ids") {
-        assert_eq!(short_id(&text(vector, "peer").parse().unwrap()), parse(vector, "id"));
+        assert_eq!(Digest::id(&text(vector, "peer").parse().unwrap()), parse(vector, "id"));
     }
     for vector in list(&file, "digests") {
         let list = block_on(wire::read_list(&mut &bytes(vector, "hex")[..])).unwrap();
