@@ -42,6 +42,11 @@ fn metrics_are_served_over_http() {
     assert_eq!(value(&text, "casm_connections"), 1.0);
     assert!(value(&text, "casm_heartbeats_total{verdict=\"accepted\"}") >= 1.0);
 
+    for queue in ["swarm", "topic", "cluster", "live", "events"] {
+        assert!(value(&text, &format!("casm_queue_depth{{queue=\"{queue}\"}}")) >= 0.0);
+    }
+    assert_eq!(value(&text, "casm_rpc_queued_bytes"), 0.0);
+
     let (head, body) = ask(&addr, "HEAD /metrics HTTP/1.1");
     assert!(head.starts_with("http/1.1 200") && body.is_empty(), "{head}");
     assert!(ask(&addr, "GET / HTTP/1.1").0.starts_with("http/1.1 404"));

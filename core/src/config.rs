@@ -1,9 +1,7 @@
 //! What a node can be told before it starts.
 
-use crate::{Error, Keypair, Multiaddr, Namespace, Result, boot::BootAddr, pex};
+use crate::{Error, Keypair, Multiaddr, Namespace, Result, boot::BootAddr, pex, rpc};
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
-
-pub use crate::host::Limits;
 
 /// The configuration of a node. [`Config::default`] needs no change to work:
 /// nodes of one machine or one local network find each other.
@@ -78,23 +76,59 @@ impl Config {
                 "write `none` for no discovery, or leave it out for `auto`",
             ));
         }
-        if !(self.limits.memory > 0.0 && self.limits.memory <= 1.0) {
+        self.limits.check()
+    }
+}
+
+/// Limits on what a node spends on its peers.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Established connections, both directions together. Default 512.
+    pub connections: u32,
+    /// Established connections with one peer. Default 4.
+    pub connections_per_peer: u32,
+    /// Connections being set up, in each direction. Default 128.
+    pub pending: u32,
+    /// Fraction of the machine's memory which this process may use before new
+    /// connections are refused, above 0 and up to 1. Default 0.9.
+    pub memory: f64,
+    /// What capabilities may cost: the view that is served, and what is
+    /// exported and connected to through [`Node::vat`](crate::Node::vat).
+    pub rpc: rpc::Limits,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 512,
+            connections_per_peer: 4,
+            pending: 128,
+            memory: 0.9,
+            rpc: rpc::Limits::default(),
+        }
+    }
+}
+
+impl Limits {
+    fn check(&self) -> Result<()> {
+        if !(self.memory > 0.0 && self.memory <= 1.0) {
             return Err(Error::config(
                 "limits.memory",
-                self.limits.memory,
+                self.memory,
                 "write a fraction of the machine's memory, above 0 and up to 1",
             ));
         }
         for (field, value) in [
-            ("limits.connections", self.limits.connections),
-            ("limits.connections_per_peer", self.limits.connections_per_peer),
-            ("limits.pending", self.limits.pending),
+            ("limits.connections", self.connections),
+            ("limits.connections_per_peer", self.connections_per_peer),
+            ("limits.pending", self.pending),
         ] {
             if value == 0 {
                 return Err(Error::config(field, value, "write 1 or more"));
             }
         }
-        Ok(())
+        self.rpc.check()
     }
 }
 
@@ -108,4 +142,34 @@ pub(crate) fn default_listen() -> Vec<Multiaddr> {
         .chain(v6.into_iter().flatten())
         .map(|addr| addr.parse().expect("a valid address"))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+
+    #[test]
+    fn a_limit_out_of_range_is_named_with_its_value() {
+        type Change = fn(&mut Limits);
+        let bad: [(&str, Change); 9] = [
+            ("limits.memory", |l| l.memory = f64::NAN),
+            ("limits.connections", |l| l.connections = 0),
+            ("limits.rpc.message_bytes", |l| l.rpc.message_bytes = 100),
+            ("limits.rpc.held_bytes", |l| l.rpc.held_bytes = 5000),
+            ("limits.rpc.queued_bytes", |l| l.rpc.queued_bytes = 5000),
+            ("limits.rpc.calls", |l| l.rpc.calls = 0),
+            ("limits.rpc.streams_per_peer", |l| l.rpc.streams_per_peer = 0),
+            ("limits.rpc.idle", |l| l.rpc.idle = Duration::ZERO),
+            ("limits.rpc.stall", |l| l.rpc.stall = Duration::ZERO),
+        ];
+        assert!(Config::default().check().is_ok());
+        for (field, change) in bad {
+            let mut config = Config::default();
+            change(&mut config.limits);
+            let error = config.check().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config);
+            assert!(error.message().contains(field), "{field}: {error}");
+        }
+    }
 }

@@ -1,6 +1,10 @@
 //! What happens to a node, and the bus that carries it to listeners.
 
-use crate::{Error, PeerInfo, Result, cluster::Record};
+use crate::{
+    Error, PeerInfo, Result,
+    cluster::Record,
+    metrics::{ByLabel, Metrics},
+};
 use libp2p::{Multiaddr, PeerId};
 use tokio::sync::broadcast;
 
@@ -84,31 +88,45 @@ impl LeaveReason {
 /// Carries events to any number of listeners. Each has a bounded queue, whose
 /// oldest events are dropped when it overflows. Clones share the listeners.
 #[derive(Clone, Debug)]
-pub(crate) struct EventBus(broadcast::Sender<Event>);
+pub(crate) struct EventBus {
+    events: broadcast::Sender<Event>,
+    dropped: ByLabel,
+}
 
 impl EventBus {
     /// Events that a listener may lag behind before it loses the oldest.
     pub(crate) const CAPACITY: usize = 4096;
 
+    /// A bus whose queue and whose losses show in the metrics.
+    pub(crate) fn new(metrics: &Metrics) -> Self {
+        let bus = Self { dropped: metrics.dropped.clone(), ..Self::default() };
+        let events = bus.events.downgrade();
+        metrics.watch_queue("events", move || events.upgrade().map(|events| events.len()));
+        bus
+    }
+
     pub(crate) fn emit(&self, event: Event) {
         // Nobody listening is no error.
-        let _ = self.0.send(event);
+        let _ = self.events.send(event);
     }
 
     pub(crate) fn subscribe(&self) -> Events {
-        Events(self.0.subscribe())
+        Events { events: self.events.subscribe(), dropped: self.dropped.clone() }
     }
 }
 
 impl Default for EventBus {
     fn default() -> Self {
-        Self(broadcast::Sender::new(Self::CAPACITY))
+        Self { events: broadcast::Sender::new(Self::CAPACITY), dropped: ByLabel::default() }
     }
 }
 
 /// The events of a node, from the moment of subscribing.
 #[derive(Debug)]
-pub struct Events(broadcast::Receiver<Event>);
+pub struct Events {
+    events: broadcast::Receiver<Event>,
+    dropped: ByLabel,
+}
 
 impl Events {
     /// The next event; [`Event::Dropped`] if some were lost before it.
@@ -117,10 +135,42 @@ impl Events {
     /// [`ErrorKind::Closed`](crate::ErrorKind::Closed) after the last event of
     /// a closed node.
     pub async fn next(&mut self) -> Result<Event> {
-        match self.0.recv().await {
+        match self.events.recv().await {
             Ok(event) => Ok(event),
-            Err(broadcast::error::RecvError::Lagged(count)) => Ok(Event::Dropped { count }),
+            Err(broadcast::error::RecvError::Lagged(count)) => {
+                self.dropped.get_or_create(&[("queue", "events")]).inc_by(count);
+                Ok(Event::Dropped { count })
+            }
             Err(broadcast::error::RecvError::Closed) => Err(Error::closed("node")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_slow_listener_loses_is_told_and_counted() {
+        let metrics = Metrics::default();
+        let bus = EventBus::new(&metrics);
+        let mut events = bus.subscribe();
+        let event = Event::Connected { peer: PeerId::random() };
+        for _ in 0..EventBus::CAPACITY + 10 {
+            bus.emit(event.clone());
+        }
+        let text = metrics.encode();
+        let full = format!("casm_queue_depth{{queue=\"events\"}} {}\n", EventBus::CAPACITY);
+        assert!(text.contains(&full), "{text}");
+        assert_eq!(events.next().await.unwrap(), Event::Dropped { count: 10 });
+        assert_eq!(events.next().await.unwrap(), event);
+        let text = metrics.encode();
+        assert!(text.contains("casm_dropped_total{queue=\"events\"} 10\n"), "{text}");
+        // The metrics keep no closed bus open.
+        drop(bus);
+        while let Ok(event) = events.next().await {
+            assert!(matches!(event, Event::Connected { .. }));
+        }
+        assert!(metrics.encode().contains("casm_queue_depth{queue=\"events\"} 0\n"));
     }
 }

@@ -3,11 +3,16 @@
 //! Each service takes the counters that it counts in; a reason is a label, so
 //! that a new reason needs no new metric.
 
+mod queues;
+
+pub(crate) use queues::waiting;
+
 use prometheus_client::{
     encoding::text::encode,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
+use queues::Queues;
 use std::sync::{Arc, Mutex};
 
 /// A counter per value of one label.
@@ -35,6 +40,7 @@ pub struct Metrics {
     pub(crate) cluster_peers: Gauge,
     /// Connected peers.
     pub(crate) connections: Gauge,
+    queues: Queues,
 }
 
 impl Default for Metrics {
@@ -50,6 +56,7 @@ impl Default for Metrics {
             dropped: Family::default(),
             cluster_peers: Gauge::default(),
             connections: Gauge::default(),
+            queues: Queues::default(),
         };
         for (name, help, family) in [
             ("boot_received", "Boot datagrams received, by verdict", &metrics.boot_received),
@@ -72,6 +79,11 @@ impl Default for Metrics {
             metrics.cluster_peers.clone(),
         );
         metrics.register("connections", "Connected peers", metrics.connections.clone());
+        metrics.register(
+            "queue_depth",
+            "What waits in a queue now, by queue",
+            metrics.queues.depth.clone(),
+        );
         metrics
     }
 }
@@ -87,8 +99,19 @@ impl Metrics {
         self.registry.lock().expect("no panic under this lock").register(name, help, metric);
     }
 
+    /// Tells how full a queue is whenever the metrics are asked for, until
+    /// `depth` says that the queue is no more.
+    pub(crate) fn watch_queue(
+        &self,
+        name: &'static str,
+        depth: impl Fn() -> Option<usize> + Send + 'static,
+    ) {
+        self.queues.watch(name, depth);
+    }
+
     /// All metrics in the OpenMetrics text format.
     pub fn encode(&self) -> String {
+        self.queues.measure();
         let mut text = String::new();
         let registry = self.registry.lock().expect("no panic under this lock");
         encode(&mut text, &registry).expect("writing to a string does not fail");

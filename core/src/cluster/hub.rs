@@ -63,6 +63,12 @@ impl Hub {
         });
     }
 
+    /// How many changes wait to be taken from all live queries.
+    pub(super) fn waiting(&self) -> usize {
+        let live = lock(&self.live);
+        live.iter().filter_map(Weak::upgrade).map(|one| lock(&one.live).waiting()).sum()
+    }
+
     /// Ends all that waits.
     pub(super) fn close(&self) {
         self.closed.cancel();

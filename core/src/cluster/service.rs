@@ -9,7 +9,11 @@ use super::{
     view::View,
 };
 use crate::{
-    Error, Namespace, Result, event::EventBus, metrics::Metrics, pubsub::Topic, scope::Scope,
+    Error, Namespace, Result,
+    event::EventBus,
+    metrics::{Metrics, waiting},
+    pubsub::Topic,
+    scope::Scope,
 };
 use libp2p::PeerId;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -81,9 +85,13 @@ impl Cluster {
         Heartbeat::check_meta(&config.meta)?;
         Heartbeat::check_ttl(config.ttl)?;
         let (commands, received) = mpsc::channel(64);
+        metrics.watch_queue("cluster", waiting(&commands));
         let epoch = Instant::now();
-        let task = Task::new(config, topic, events, metrics, epoch);
+        let task = Task::new(config, topic, events, metrics.clone(), epoch);
         let hub = task.hub();
+        let watched = Arc::downgrade(&hub);
+        let live = move || watched.upgrade().map(|hub| hub.waiting());
+        metrics.watch_queue("live", live);
         scope.spawn_graceful(task.run(received, scope.clone()));
         Ok(Self { hub, commands, epoch })
     }

@@ -16,8 +16,9 @@ mod topics;
 
 use crate::{
     Error, ErrorKind, PeerInfo, Result,
+    config::Limits,
     event::EventBus,
-    metrics::Metrics,
+    metrics::{Metrics, waiting},
     pubsub::{Topic, TopicCommand, TopicEvent},
     record::SignedRecord,
     scope::Scope,
@@ -30,26 +31,6 @@ use std::{
     time::Duration,
 };
 use tokio::sync::{mpsc, oneshot, watch};
-
-/// Limits on what a host spends on its peers.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Limits {
-    /// Established connections, both directions together. Default 512.
-    pub connections: u32,
-    /// Established connections with one peer. Default 4.
-    pub connections_per_peer: u32,
-    /// Connections being set up, in each direction. Default 128.
-    pub pending: u32,
-    /// Fraction of the machine's memory which this process may use before new
-    /// connections are refused, 0 to 1. Default 0.9.
-    pub memory: f64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { connections: 512, connections_per_peer: 4, pending: 128, memory: 0.9 }
-    }
-}
 
 /// How long a stream may take to open.
 const OPEN_STREAM: Duration = Duration::from_secs(10);
@@ -120,6 +101,7 @@ impl Host {
         swarm::listen(&mut swarm, listen).await?;
 
         let (commands, command_receiver) = mpsc::channel(COMMANDS);
+        metrics.watch_queue("swarm", waiting(&commands));
         let connected = Connected::default();
         let (book, addrs, record) =
             addrs::AddressBook::new(key, &swarm, events.clone(), least_seq)?;

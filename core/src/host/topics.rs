@@ -3,7 +3,7 @@
 use super::swarm::Gossipsub;
 use crate::{
     Error, ErrorKind, Result,
-    metrics::Metrics,
+    metrics::{Metrics, waiting},
     pubsub::{Received, Ticket, TopicCommand, TopicEvent, Verdict, signed::SignedMessage},
 };
 use libp2p::gossipsub::{
@@ -86,6 +86,7 @@ impl Topics {
         if gossipsub.all_peers().any(|(_, topics)| topics.contains(&&hash)) {
             let _ = events.try_send(TopicEvent::Subscribed);
         }
+        self.metrics.watch_queue("topic", waiting(&events));
         self.joined.insert(hash, Joined { topic, commands, events });
     }
 
@@ -150,6 +151,12 @@ impl Topics {
                     // A full queue holds messages enough to wake the service.
                     let _ = joined.events.try_send(TopicEvent::Subscribed);
                 }
+            }
+            gossipsub::Event::SlowPeer { peer_id, failed_messages: failed } => {
+                let lost = failed.priority + failed.non_priority;
+                tracing::debug!(peer = %peer_id, lost, "a peer takes messages too slowly");
+                let dropped = self.metrics.dropped.get_or_create(&[("queue", "connection")]);
+                dropped.inc_by(lost as u64);
             }
             _ => {}
         }

@@ -19,7 +19,7 @@ use crate::{
     pex::{self, Pex},
     pubsub::signed::SignedMessage,
     record::SignedRecord,
-    rpc::{self, Export, Vat},
+    rpc::{Export, Vat},
     scope::Scope,
 };
 use libp2p::multiaddr::Protocol;
@@ -77,7 +77,8 @@ impl Node {
         let key = config.key.clone().unwrap_or_else(Keypair::generate_ed25519);
         let listen =
             if config.listen.is_empty() { default_listen() } else { config.listen.clone() };
-        let (events, metrics) = (EventBus::default(), Metrics::default());
+        let metrics = Metrics::default();
+        let events = EventBus::new(&metrics);
         let running = Running(Scope::default());
         let scope = &running.0;
 
@@ -117,7 +118,7 @@ impl Node {
         let vat = Vat::new(
             host.clone(),
             config.namespace.clone(),
-            rpc::Limits::default(),
+            config.limits.rpc.clone(),
             &metrics,
             scope,
         )?;

@@ -62,7 +62,7 @@ impl Limits {
     /// range.
     pub(crate) fn check(&self) -> Result<()> {
         let bad = |field: &str, value: usize, accepted: &str| {
-            Err(Error::config(&format!("rpc.{field}"), value, accepted))
+            Err(Error::config(&format!("limits.rpc.{field}"), value, accepted))
         };
         if !(4 << 10..=64 << 20).contains(&self.message_bytes) {
             return bad("message_bytes", self.message_bytes, "4 KiB to 64 MiB is");
@@ -85,7 +85,11 @@ impl Limits {
         }
         for (field, value) in [("idle", self.idle), ("stall", self.stall)] {
             if value.is_zero() {
-                return Err(Error::config(&format!("rpc.{field}"), value, "more than zero is"));
+                return Err(Error::config(
+                    &format!("limits.rpc.{field}"),
+                    value,
+                    "more than zero is",
+                ));
             }
         }
         Ok(())

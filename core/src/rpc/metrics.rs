@@ -12,6 +12,8 @@ pub(super) struct RpcMetrics {
     pub(super) ended: ByLabel,
     /// Calls that were refused.
     pub(super) refused: ByLabel,
+    /// Bytes that wait to be written on all streams.
+    pub(super) queued: Gauge,
 }
 
 impl RpcMetrics {
@@ -23,7 +25,12 @@ impl RpcMetrics {
             "RPC streams refused or ended for a reason, by reason",
             new.ended.clone(),
         );
-        metrics.register("rpc_calls", "RPC calls refused, by reason", new.refused.clone());
+        metrics.register("rpc_refused", "RPC calls refused, by reason", new.refused.clone());
+        metrics.register(
+            "rpc_queued_bytes",
+            "Bytes that wait to be written on RPC streams",
+            new.queued.clone(),
+        );
         new
     }
 

@@ -54,7 +54,7 @@ impl Network {
         S: AsyncRead + AsyncWrite + 'static,
     {
         let (reader, writer) = stream.split();
-        let outbound = Rc::new(Outbound::new(encoding, limits));
+        let outbound = Rc::new(Outbound::new(encoding, limits, metrics));
         let (dropped, on_drop) = oneshot::channel();
         let connection = Rc::new(Shared {
             side,

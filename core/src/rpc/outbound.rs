@@ -4,9 +4,11 @@
 use super::{
     encoding::{Encoder, Encoding},
     limits::Limits,
+    metrics::RpcMetrics,
 };
 use capnp::message::{Allocator, Builder};
 use futures::{AsyncWrite, AsyncWriteExt};
+use prometheus_client::metrics::gauge::Gauge;
 use std::{cell::RefCell, collections::VecDeque, future::Future, io, time::Duration};
 use tokio::{
     sync::{Notify, oneshot},
@@ -31,6 +33,8 @@ struct Inner {
     pending: Vec<u8>,
     /// All that is encoded and not yet written.
     queued: usize,
+    /// The same of all streams.
+    gauge: Gauge,
     /// The most that ever waited.
     peak: usize,
     state: State,
@@ -48,12 +52,13 @@ enum State {
 }
 
 impl Outbound {
-    pub(super) fn new(encoding: Encoding, limits: &Limits) -> Self {
+    pub(super) fn new(encoding: Encoding, limits: &Limits, metrics: &RpcMetrics) -> Self {
         Self {
             inner: RefCell::new(Inner {
                 encoder: Encoder::new(encoding),
                 pending: Vec::new(),
                 queued: 0,
+                gauge: metrics.queued.clone(),
                 peak: 0,
                 state: State::Open,
                 gated: VecDeque::new(),
@@ -153,7 +158,8 @@ impl Outbound {
 
     fn written(&self, n: usize) {
         let mut inner = self.inner.borrow_mut();
-        inner.queued = inner.queued.saturating_sub(n);
+        let left = inner.queued.saturating_sub(n);
+        inner.set_queued(left);
         drop(inner);
         self.let_through();
         self.changed.notify_waiters();
@@ -246,7 +252,7 @@ impl Outbound {
     pub(super) fn fail(&self, error: capnp::Error) {
         let mut inner = self.inner.borrow_mut();
         inner.pending = Vec::new();
-        inner.queued = 0;
+        inner.set_queued(0);
         inner.gated.clear();
         inner.state = State::Failed(error);
         drop(inner);
@@ -291,10 +297,22 @@ impl Outbound {
     }
 }
 
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.set_queued(0);
+    }
+}
+
 impl Inner {
     fn add(&mut self, before: usize) {
-        self.queued += self.pending.len().saturating_sub(before);
+        self.set_queued(self.queued + self.pending.len().saturating_sub(before));
         self.peak = self.peak.max(self.queued);
+    }
+
+    fn set_queued(&mut self, queued: usize) {
+        // Far below 2^63 each.
+        self.gauge.inc_by(queued as i64 - self.queued as i64);
+        self.queued = queued;
     }
 
     fn check(&self) -> capnp::Result<()> {

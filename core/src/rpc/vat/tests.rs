@@ -1,7 +1,7 @@
 //! Vats over loopback sockets.
 
 use super::*;
-use crate::{PeerInfo, event::EventBus, host, schema::cluster_capnp::view};
+use crate::{PeerInfo, event::EventBus, schema::cluster_capnp::view};
 use capnp_rpc::new_client;
 use libp2p::identity::Keypair;
 use std::{
@@ -22,9 +22,8 @@ impl TestVat {
         let listen = [listen.parse().unwrap()];
         let key = Keypair::generate_ed25519();
         let events = EventBus::default();
-        let host = Host::start(key, &listen, &host::Limits::default(), &metrics, events, &scope, 0)
-            .await
-            .unwrap();
+        let of_host = crate::config::Limits::default();
+        let host = Host::start(key, &listen, &of_host, &metrics, events, &scope, 0).await.unwrap();
         let vat = Vat::new(host.clone(), Namespace::default(), limits, &metrics, &scope).unwrap();
         Self { vat, host, metrics, scope }
     }
