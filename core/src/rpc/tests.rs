@@ -1,11 +1,10 @@
 //! Connections over pipes: all encodings, and peers that stall, vanish or mean
 //! harm.
 
-pub(crate) use super::encoding::Encoder;
+pub(crate) use super::{encoding::Encoder, message::Message};
 use super::{
     encoding::{Decoder, Encoding},
     limits::Limits,
-    message::Message,
     metrics::RpcMetrics,
     network::Network,
     outbound::Outbound,
@@ -222,7 +221,7 @@ fn calls_and_streams_work_in_every_encoding_through_a_narrow_pipe() {
 fn a_reader_that_stalls_costs_a_bounded_number_of_bytes_and_others_nothing() {
     on_local(async {
         let (gate, _) = tokio::sync::watch::channel(true);
-        for encoding in [Encoding::Plain, Encoding::Packed] {
+        for encoding in Encoding::ALL {
             let (a, mut stalled) = pipe(1024);
             let served = serve(a, encoding, &limits());
             // 40 endless iterations, of which nothing is ever read.
