@@ -68,7 +68,7 @@ pub fn doctor(args: &DoctorArgs) -> Result<(), Failure> {
         .into_iter()
         .chain(ports::check(&config.listen))
         .chain(firewall::check())
-        .chain(clock::check());
+        .chain(clock::check(config.data.as_deref()));
     let mut worst = Status::Ok;
     for Finding { name, status, message, advice } in findings {
         worst = worst.max(status);

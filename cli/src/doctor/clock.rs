@@ -16,10 +16,11 @@ const LATEST: Duration = Duration::from_secs(4_102_444_800);
 const ADVICE: &str = "set the clock, best by NTP: timedatectl set-ntp true";
 
 /// Findings on the clock.
-pub fn check() -> Vec<Finding> {
+pub fn check(data: Option<&Path>) -> Vec<Finding> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let mut findings = vec![plausible(now)];
     findings.extend(synchronized(Path::new("/run/systemd/timesync")));
+    findings.extend(data.and_then(|dir| sequence(dir, now)));
     findings
 }
 
@@ -31,6 +32,35 @@ fn plausible(now: Duration) -> Finding {
         let message = format!("{shown} cannot be right: others would not believe this node");
         Finding::fail("clock", message, ADVICE)
     }
+}
+
+/// Whether the node that keeps its data here would be believed: its sequence
+/// numbers must go on from the last one that others saw.
+fn sequence(dir: &Path, now: Duration) -> Option<Finding> {
+    let last = match casm::pex::last_seq(dir) {
+        Ok(last) => last?,
+        Err(error) if error.kind() == casm::ErrorKind::Busy => {
+            let message = format!("{}: a node runs with this data", dir.display());
+            return Some(Finding::ok("sequence", message));
+        }
+        Err(error) => {
+            let advice = "start the node once: it mends its data, or sets it aside";
+            return Some(Finding::warn("sequence", error.to_string(), advice));
+        }
+    };
+    let shown = humantime::format_rfc3339_seconds(last);
+    let Ok(behind) = last.duration_since(UNIX_EPOCH + now) else {
+        return Some(Finding::ok(
+            "sequence",
+            format!("the clock has passed this node's last one, of {shown}"),
+        ));
+    };
+    let behind = humantime::format_duration(Duration::from_secs(behind.as_secs().max(1)));
+    let message = format!(
+        "the clock is {behind} behind this node's last sequence number, of {shown}: until then \
+         others take what it says for old"
+    );
+    Some(Finding::fail("sequence", message, ADVICE))
 }
 
 /// What systemd's time service says, where it runs.
@@ -56,6 +86,28 @@ mod tests {
         assert_eq!(plausible(Duration::ZERO).status, Status::Fail);
         assert_eq!(plausible(EARLIEST).status, Status::Ok);
         assert_eq!(plausible(LATEST).status, Status::Fail);
+    }
+
+    #[tokio::test]
+    async fn a_clock_behind_the_nodes_last_sequence_number_fails() {
+        let dir = tempfile::tempdir().unwrap();
+        let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        assert!(sequence(dir.path(), now()).is_none());
+        let node = casm::Node::builder()
+            .listen("/ip4/127.0.0.1/tcp/0")
+            .boot(["none"])
+            .pex(casm::pex::Config::default())
+            .data(dir.path())
+            .start();
+        let node = node.await.unwrap();
+        assert!(sequence(dir.path(), now()).unwrap().message.contains("a node runs"));
+        node.close().await.unwrap();
+        drop(node);
+        assert_eq!(sequence(dir.path(), now()).unwrap().status, Status::Ok);
+        let finding = sequence(dir.path(), now() - Duration::from_secs(7200)).unwrap();
+        assert_eq!(finding.status, Status::Fail);
+        assert!(finding.message.contains("behind this node's last sequence number"), "{finding:?}");
+        assert_eq!(finding.advice.as_deref(), Some(ADVICE));
     }
 
     #[test]

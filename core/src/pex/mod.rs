@@ -25,3 +25,4 @@ pub use config::Config;
 pub use error::RoundError;
 pub(crate) use service::{Env, Pex};
 pub(crate) use store::Store;
+pub use store::last_seq;

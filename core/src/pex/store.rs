@@ -5,6 +5,10 @@
 //! when it has returned. Without a directory nothing is kept: what a node knows
 //! is in its views.
 
+mod inspect;
+
+pub use inspect::last_seq;
+
 use crate::{
     Error, ErrorKind, Namespace, Result,
     record::{SignedRecord, unix_nanos},
