@@ -2,6 +2,7 @@
 
 use crate::exit;
 use std::{
+    fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -16,7 +17,8 @@ use std::{
 pub type Job = Box<dyn FnOnce() + Send>;
 
 /// Runs jobs one after the other on one thread: its own, which is started with
-/// the first job, or one that the binding [drives](Self::driven). It ends when
+/// the first job, one that the binding [drives](Self::driven), or one that has
+/// a loop of its own, to which they are [posted](Self::posting). It ends when
 /// the last clone is dropped. No lock is held while a job runs, so that a job
 /// may call anything.
 ///
@@ -27,8 +29,24 @@ pub struct Dispatcher(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    jobs: Mutex<Option<Sender<Job>>>,
+    jobs: Mutex<Option<Way>>,
     status: Arc<Status>,
+}
+
+/// How a job comes to its thread.
+#[derive(Clone)]
+enum Way {
+    Queue(Sender<Job>),
+    Post(Arc<dyn Fn(Job) -> bool + Send + Sync>),
+}
+
+impl fmt::Debug for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Queue(_) => "Queue",
+            Self::Post(_) => "Post",
+        })
+    }
 }
 
 #[derive(Debug, Default)]
@@ -68,9 +86,18 @@ impl Dispatcher {
     pub fn driven() -> (Self, Driver) {
         let (sender, jobs) = mpsc::channel();
         let dispatcher = Self::default();
-        *dispatcher.jobs() = Some(sender);
+        *dispatcher.jobs() = Some(Way::Queue(sender));
         let status = dispatcher.0.status.clone();
         (dispatcher, Driver { jobs, status })
+    }
+
+    /// A dispatcher whose jobs are given to a language that runs them on a
+    /// thread with a loop of its own, in the order in which they come. `post`
+    /// gives false when that loop has ended; it is called with no lock held.
+    pub fn posting(post: impl Fn(Job) -> bool + Send + Sync + 'static) -> Self {
+        let dispatcher = Self::default();
+        *dispatcher.jobs() = Some(Way::Post(Arc::new(post)));
+        dispatcher
     }
 
     /// Runs a job after those before it. False if the dispatcher has been
@@ -80,8 +107,13 @@ impl Dispatcher {
             return false;
         }
         let mut jobs = self.jobs();
-        if let Some(jobs) = &*jobs {
-            return jobs.send(job).is_ok();
+        match jobs.clone() {
+            Some(Way::Queue(queue)) => return queue.send(job).is_ok(),
+            Some(Way::Post(post)) => {
+                drop(jobs);
+                return post(job);
+            }
+            None => {}
         }
         let (sender, receiver) = mpsc::channel();
         let driver = Driver { jobs: receiver, status: self.0.status.clone() };
@@ -91,7 +123,7 @@ impl Dispatcher {
             return false;
         }
         let sent = sender.send(job).is_ok();
-        *jobs = Some(sender);
+        *jobs = Some(Way::Queue(sender));
         sent
     }
 
@@ -115,7 +147,7 @@ impl Dispatcher {
         }
     }
 
-    fn jobs(&self) -> MutexGuard<'_, Option<Sender<Job>>> {
+    fn jobs(&self) -> MutexGuard<'_, Option<Way>> {
         self.0.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -175,6 +207,26 @@ mod tests {
         driver.next_job().unwrap()();
         assert_eq!(receiver.recv(), Ok(thread::current().id()));
         assert!(driver.next_job().is_none());
+    }
+
+    #[test]
+    fn jobs_are_posted_in_order_until_the_dispatcher_is_stopped() {
+        let posted = Arc::new(Mutex::new(Vec::new()));
+        let loops = posted.clone();
+        let dispatcher = Dispatcher::posting(move |job| {
+            loops.lock().unwrap().push(job);
+            true
+        });
+        let (sender, receiver) = mpsc::channel();
+        for n in 0..3 {
+            let sender = sender.clone();
+            assert!(dispatcher.submit(Box::new(move || sender.send(n).unwrap())));
+        }
+        posted.lock().unwrap().drain(..).for_each(|job| job());
+        assert!(receiver.try_iter().eq(0..3));
+        dispatcher.stop();
+        assert!(!dispatcher.submit(Box::new(|| {})));
+        assert!(posted.lock().unwrap().is_empty());
     }
 
     #[test]

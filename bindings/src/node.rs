@@ -176,6 +176,15 @@ impl Node {
         Ok(self.open()?.node.metrics().encode())
     }
 
+    /// The values of the node's counters now, each by its name and labels as in
+    /// the text: `casm_heartbeats_total{verdict="accepted"}`.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub fn metrics_snapshot(&self) -> Result<BTreeMap<String, f64>> {
+        Ok(samples(&self.metrics()?))
+    }
+
     /// What happens from now on, to pull.
     ///
     /// # Errors
@@ -339,6 +348,12 @@ pub fn at_exit(timeout: Duration) {
     exit::begin();
     let nodes: Vec<_> = lock(&runtime::process().nodes.0).drain(..).collect();
     let nodes: Vec<_> = nodes.iter().filter_map(Weak::upgrade).map(Node).collect();
+    close_all(&nodes, timeout);
+}
+
+/// The same for some nodes of a program that may go on: one of its threads,
+/// which they belong to, ends.
+pub fn close_all(nodes: &[Node], timeout: Duration) {
     let open: Vec<_> = nodes.iter().filter_map(|node| node.open().ok()).collect();
     if open.is_empty() {
         return;
@@ -357,8 +372,29 @@ pub fn at_exit(timeout: Duration) {
     }
 }
 
+/// The samples of a text in the OpenMetrics format that has no timestamps.
+fn samples(text: &str) -> BTreeMap<String, f64> {
+    let samples = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
+        let (name, value) = line.rsplit_once(' ')?;
+        Some((name.to_owned(), value.parse().ok()?))
+    });
+    samples.collect()
+}
+
 /// What these locks guard is whole at every moment at which a panic could
 /// strike.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_has_its_labels_in_its_name() {
+        let text = "# HELP a b\n# TYPE a counter\na_total{by=\"x y\"} 3\nb -1.5\n# EOF\n";
+        let expected = [("a_total{by=\"x y\"}".to_owned(), 3.0), ("b".to_owned(), -1.5)];
+        assert_eq!(samples(text), expected.into());
+    }
 }

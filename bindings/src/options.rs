@@ -1,7 +1,7 @@
 //! A node's configuration, from plain values.
 
 use crate::{Error, ErrorKind, Keypair, Multiaddr, PeerId, PeerInfo, Result};
-use casm::NodeBuilder;
+use casm::{NodeBuilder, config::Limits};
 use rand::{TryRng, rngs::SysRng};
 use std::{collections::BTreeMap, fmt::Display, path::PathBuf, str::FromStr, time::Duration};
 
@@ -29,10 +29,42 @@ pub struct Options {
     pub ttl: Option<Duration>,
     /// Whether to look on only.
     pub observer: bool,
+    /// The folder of what it remembers.
+    pub data: Option<PathBuf>,
+    /// The longest pause between two exchanges of peers.
+    pub pex_tick: Option<Duration>,
+    /// Limits on what is spent on peers.
+    pub limits: LimitOptions,
     /// Its identity.
     pub key: Option<Keypair>,
     /// The file of its identity; not with `key`.
     pub key_file: Option<PathBuf>,
+}
+
+/// Limits on what is spent on peers; see [`Limits`].
+#[derive(Clone, Copy, Default)]
+pub struct LimitOptions {
+    /// Established connections.
+    pub connections: Option<u32>,
+    /// Established connections with one peer.
+    pub connections_per_peer: Option<u32>,
+    /// Connections being set up, in each direction.
+    pub pending: Option<u32>,
+    /// Fraction of the machine's memory which the process may use before new
+    /// connections are refused.
+    pub memory: Option<f64>,
+}
+
+impl LimitOptions {
+    fn limits(self) -> Limits {
+        let default = Limits::default();
+        Limits {
+            connections: self.connections.unwrap_or(default.connections),
+            connections_per_peer: self.connections_per_peer.unwrap_or(default.connections_per_peer),
+            pending: self.pending.unwrap_or(default.pending),
+            memory: self.memory.unwrap_or(default.memory),
+        }
+    }
 }
 
 impl Options {
@@ -61,6 +93,13 @@ impl Options {
         if let Some(ttl) = self.ttl {
             builder = builder.ttl(ttl);
         }
+        if let Some(data) = self.data {
+            builder = builder.data(data);
+        }
+        if let Some(tick) = self.pex_tick {
+            builder = builder.pex_tick(tick);
+        }
+        builder = builder.limits(self.limits.limits());
         match (self.key, self.key_file) {
             (Some(_), Some(file)) => {
                 return Err(Error::config("key_file", file, "give `key` or `key_file`, not both"));

@@ -80,6 +80,11 @@ impl Subscription {
         self.state.cancel.is_cancelled()
     }
 
+    /// For one who calls the callback without a batch.
+    pub fn monitor(&self) -> Monitor {
+        Monitor(self.state.clone())
+    }
+
     /// How many items were lost because the callback was too slow: the oldest
     /// are dropped.
     pub fn dropped(&self) -> u64 {

@@ -52,7 +52,10 @@ fn every_option_of_the_facade_is_in_the_table() {
             [$(stringify!($field)),+]
         }};
     }
-    let names = names!(namespace, listen, boot, serve, host, meta, ttl, observer, key, key_file);
+    let names = names!(
+        namespace, listen, boot, serve, host, meta, ttl, observer, data, pex_tick, limits, key,
+        key_file
+    );
     let options = strings("options", "node");
     // `key_file` is `key`, given as a path.
     assert!(names.iter().filter(|name| **name != "key_file").eq(&options));

@@ -207,6 +207,9 @@ class Node:
         meta: dict[str, str] | None = None,
         ttl: float | None = None,
         observer: bool = False,
+        data: str | os.PathLike[str] | None = None,
+        pex_tick: float | None = None,
+        limits: dict[str, float] | None = None,
         key: Key | str | os.PathLike[str] | None = None,
     ) -> None:
         self._config = _casm.Config(
@@ -218,6 +221,9 @@ class Node:
             meta=meta,
             ttl=ttl,
             observer=observer,
+            data=data,
+            pex_tick=pex_tick,
+            limits=limits,
             key=key,
         )
         self._native: _casm.Node | None = None
@@ -372,6 +378,11 @@ class Node:
     def metrics(self) -> str:
         """The node's counters, in the OpenMetrics text format."""
         return self._node.metrics()
+
+    def metrics_snapshot(self) -> dict[str, float]:
+        """The values of the node's counters now, each by its name and labels as
+        in the text."""
+        return self._node.metrics_snapshot()
 
     async def close(self) -> None:
         """Leaves the cluster, so that others see it at once, and waits until

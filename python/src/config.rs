@@ -1,8 +1,8 @@
 //! What a node is told before it starts, and what says where a peer is.
 
 use crate::{call::seconds, key::Key};
-use casm_bindings::Options;
-use pyo3::prelude::*;
+use casm_bindings::{LimitOptions, Options};
+use pyo3::{exceptions::PyTypeError, prelude::*, types::PyDict};
 use std::{collections::BTreeMap, path::PathBuf};
 
 /// One string, or several.
@@ -32,6 +32,33 @@ pub(crate) enum KeyOrFile {
     File(PathBuf),
 }
 
+/// Limits on what is spent on peers, from a dict.
+pub(crate) struct Limits(LimitOptions);
+
+impl<'py> FromPyObject<'_, 'py> for Limits {
+    type Error = PyErr;
+
+    fn extract(given: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let mut limits = LimitOptions::default();
+        for (name, value) in given.cast::<PyDict>()?.iter() {
+            match name.extract::<String>()?.as_str() {
+                "connections" => limits.connections = Some(value.extract()?),
+                "connections_per_peer" => limits.connections_per_peer = Some(value.extract()?),
+                "pending" => limits.pending = Some(value.extract()?),
+                "memory" => limits.memory = Some(value.extract()?),
+                name => {
+                    let message = format!(
+                        "limits: {name:?} is not accepted: give connections, \
+                         connections_per_peer, pending or memory"
+                    );
+                    return Err(PyTypeError::new_err(message));
+                }
+            }
+        }
+        Ok(Self(limits))
+    }
+}
+
 /// The configuration of a node.
 ///
 /// Every option can be left out: then nodes of one machine, or one local
@@ -51,6 +78,14 @@ pub(crate) enum KeyOrFile {
 ///     ttl: Seconds for which others keep its record without hearing from it,
 ///         1 to 86400. Default 10.
 ///     observer: Whether to look on only, without being in the cluster.
+///     data: The folder in which the node keeps what is to outlast it, such as
+///         the peers it knows.
+///     pex_tick: The longest pause between two exchanges of peers, in seconds:
+///         0.1 to 86400.
+///     limits: Limits on what is spent on peers: ``connections``,
+///         ``connections_per_peer``, ``pending`` (connections being set up), and
+///         ``memory`` (the fraction of the machine's that this process may use
+///         before new connections are refused).
 ///     key: The node's identity: a ``Key``, or the file of one. Default: a
 ///         fresh one.
 #[pyclass(frozen, module = "casm")]
@@ -61,7 +96,7 @@ pub(crate) struct Config {
 #[pymethods]
 impl Config {
     #[new]
-    #[pyo3(signature = (namespace=None, *, listen=None, boot=None, serve=None, host=None, meta=None, ttl=None, observer=false, key=None))]
+    #[pyo3(signature = (namespace=None, *, listen=None, boot=None, serve=None, host=None, meta=None, ttl=None, observer=false, data=None, pex_tick=None, limits=None, key=None))]
     #[expect(clippy::too_many_arguments, reason = "these are Python's keyword arguments")]
     pub(crate) fn new(
         namespace: Option<String>,
@@ -72,6 +107,9 @@ impl Config {
         meta: Option<BTreeMap<String, String>>,
         ttl: Option<f64>,
         observer: bool,
+        data: Option<PathBuf>,
+        pex_tick: Option<f64>,
+        limits: Option<Limits>,
         key: Option<KeyOrFile>,
     ) -> PyResult<Self> {
         let list = |strings: Option<Strings>| strings.map(Strings::into_vec).unwrap_or_default();
@@ -89,6 +127,9 @@ impl Config {
             meta: meta.unwrap_or_default(),
             ttl: seconds("ttl", ttl)?,
             observer,
+            data,
+            pex_tick: seconds("pex_tick", pex_tick)?,
+            limits: limits.map(|limits| limits.0).unwrap_or_default(),
             key,
             key_file,
         };

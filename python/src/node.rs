@@ -2,7 +2,7 @@
 
 use crate::{
     call::{Pending, block, guard, seconds, spawn},
-    config::{Config, KeyOrFile, Peer, PeerInfo, Strings},
+    config::{Config, KeyOrFile, Limits, Peer, PeerInfo, Strings},
     driver,
     errors::OrRaise,
     query::{QueryArg, query},
@@ -14,6 +14,7 @@ use casm_bindings::{Dispatcher, Driver, duration};
 use pyo3::{prelude::*, sync::PyOnceLock, types::PyCFunction};
 use std::{
     collections::BTreeMap,
+    path::PathBuf,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -63,7 +64,7 @@ pub(crate) fn start(py: Python<'_>, config: &Config, done: Py<PyAny>) -> PyResul
 #[pymethods]
 impl Node {
     #[new]
-    #[pyo3(signature = (namespace=None, *, listen=None, boot=None, serve=None, host=None, meta=None, ttl=None, observer=false, key=None))]
+    #[pyo3(signature = (namespace=None, *, listen=None, boot=None, serve=None, host=None, meta=None, ttl=None, observer=false, data=None, pex_tick=None, limits=None, key=None))]
     #[expect(clippy::too_many_arguments, reason = "these are Python's keyword arguments")]
     fn new(
         py: Python<'_>,
@@ -75,9 +76,14 @@ impl Node {
         meta: Option<BTreeMap<String, String>>,
         ttl: Option<f64>,
         observer: bool,
+        data: Option<PathBuf>,
+        pex_tick: Option<f64>,
+        limits: Option<Limits>,
         key: Option<KeyOrFile>,
     ) -> PyResult<Self> {
-        let config = Config::new(namespace, listen, boot, serve, host, meta, ttl, observer, key)?;
+        let config = Config::new(
+            namespace, listen, boot, serve, host, meta, ttl, observer, data, pex_tick, limits, key,
+        )?;
         Self::start(py, &config)
     }
 
@@ -290,6 +296,12 @@ impl Node {
     /// The node's counters, in the OpenMetrics text format.
     fn metrics(&self) -> PyResult<String> {
         guard("metrics", || self.node.metrics())
+    }
+
+    /// The values of the node's counters now, each by its name and labels as in
+    /// the text: ``casm_heartbeats_total{verdict="accepted"}``.
+    fn metrics_snapshot(&self) -> PyResult<BTreeMap<String, f64>> {
+        guard("metrics_snapshot", || self.node.metrics_snapshot())
     }
 
     /// Leaves the cluster, so that others see it at once, and waits until

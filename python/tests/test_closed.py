@@ -22,6 +22,7 @@ CALLS = {
     "set_host": lambda node: node.set_host("h"),
     "set_ttl": lambda node: node.set_ttl(10),
     "metrics": lambda node: node.metrics(),
+    "metrics_snapshot": lambda node: node.metrics_snapshot(),
 }
 
 STAYS = {"id", "namespace", "closed", "close", "start"}

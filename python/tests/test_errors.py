@@ -61,6 +61,9 @@ BAD_OPTIONS = [
     ({"meta": {"a=b": "c"}}, casm.ConfigError, "a=b"),
     ({"ttl": 0.1}, casm.ConfigError, "ttl"),
     ({"ttl": -1.0}, casm.ConfigError, "ttl: -1.0"),
+    ({"pex_tick": 0.001}, casm.ConfigError, "tick"),
+    ({"limits": {"connections": 0}}, casm.ConfigError, "limits.connections"),
+    ({"limits": {"memory": 2}}, casm.ConfigError, "limits.memory"),
     ({"ttl": float("nan")}, casm.ConfigError, "ttl: NaN"),
     ({"key": "/nonexistent/key"}, casm.IoError, "/nonexistent/key"),
     ({"listen": "/ip4/192.0.2.1/tcp/1"}, casm.BindError, "192.0.2.1"),
@@ -84,6 +87,10 @@ WRONG_TYPES = [
     {"ttl": "10s"},
     {"observer": "yes"},
     {"key": 7},
+    {"data": 7},
+    {"pex_tick": "5m"},
+    {"limits": 7},
+    {"limits": {"connections": "many"}},
     {"no_such_option": 1},
 ]
 

@@ -32,6 +32,13 @@ def test_every_option():
     assert names("options", "query") <= public(casm.Query)
 
 
+def test_every_limit():
+    for limit in TABLE["options"]["limits"]:
+        casm.Config(limits={limit: 1})
+    with pytest.raises(TypeError, match="no_such_limit"):
+        casm.Config(limits={"no_such_limit": 1})
+
+
 @pytest.mark.parametrize("cls", [casm.Node, casm.aio.Node])
 def test_every_call_of_the_node_in_both_forms(cls):
     # `start` is how a node is made of a Config.
