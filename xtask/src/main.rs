@@ -7,6 +7,7 @@ mod deny;
 mod fuzz;
 mod interop;
 mod lines;
+mod node;
 mod package;
 mod python;
 mod sancov;

@@ -1,6 +1,6 @@
 //! Every test, by one command.
 
-use crate::{fuzz, python, shell};
+use crate::{fuzz, node, python, shell};
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 use std::path::Path;
@@ -31,6 +31,8 @@ enum Suite {
     Fuzz,
     /// The Python package.
     Python,
+    /// The Node.js package.
+    Node,
 }
 
 impl Suite {
@@ -42,7 +44,7 @@ impl Suite {
             Self::Cli => Some("casm-cli"),
             Self::Sim => Some("casm-sim"),
             Self::Xtask => Some("xtask"),
-            Self::Fuzz | Self::Python => None,
+            Self::Fuzz | Self::Python | Self::Node => None,
         }
     }
 }
@@ -70,6 +72,9 @@ pub fn run(args: &Args) -> Result<()> {
     }
     if everything || args.suites.contains(&Suite::Python) {
         failed.extend(python::test(everything).err());
+    }
+    if everything || args.suites.contains(&Suite::Node) {
+        failed.extend(node::test(everything).err());
     }
     if failed.is_empty() {
         return Ok(());

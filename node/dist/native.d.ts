@@ -1,0 +1,142 @@
+/** The native module: what it has, and where it is found. */
+export interface Fault {
+    code: string;
+    message: string;
+    cause?: string;
+}
+export interface Pending {
+    cancel(): void;
+}
+/** The fields of an item that is not about a record. */
+export interface Other {
+    peer?: string;
+    addrs?: string[];
+    reason?: 'left' | 'expired';
+    source?: string;
+    peers?: string[];
+    count?: number;
+}
+export interface Records {
+    readonly length: number;
+    peer(n: number): string | null;
+    server(n: number): bigint | null;
+    seq(n: number): bigint | null;
+    ttl(n: number): number | null;
+    host(n: number): string | null;
+    meta(n: number): string[] | null;
+}
+export interface Items {
+    kinds: Uint8Array;
+    records: Records;
+    others: Other[];
+}
+export interface LogRecord {
+    /** `error`, `warn`, `info`, `debug` or `trace`. */
+    level: string;
+    /** The part of CASM, such as `casm::boot`. */
+    target: string;
+    /** The message, with its fields. */
+    message: string;
+}
+/** Something to do, for the call or the subscription of this number. */
+export interface Work {
+    id: number;
+    error?: Fault;
+    items?: Items;
+    node?: NativeNode;
+    view?: NativeView;
+    remote?: NativeRemoteView;
+    record?: Records;
+    text?: string;
+    count?: number;
+    logs?: LogRecord[];
+}
+export interface Port {
+    close(timeout: number): void;
+}
+export interface QuerySpec {
+    matching?: string;
+    prefix?: boolean;
+    from?: string;
+    to?: string;
+    limit?: number;
+    reverse?: boolean;
+}
+export interface NativeView {
+    readonly length: number;
+    iter(query: QuerySpec): Records;
+    lookup(query: QuerySpec): Records | null;
+    count(query: QuerySpec): number;
+    get(peer: string): Records | null;
+}
+export interface NativeRemoteView {
+    readonly peer: string;
+    iter(query: QuerySpec): NativeStream;
+    lookup(id: number, query: QuerySpec): Pending;
+    count(id: number, query: QuerySpec): Pending;
+    get(id: number, peer: string): Pending;
+}
+export interface NativeStream {
+    readonly dropped: number;
+    nextBatch(id: number): Pending;
+    cancel(): void;
+}
+export interface NativeSubscription {
+    readonly cancelled: boolean;
+    readonly dropped: number;
+    readonly failed: number;
+    countFailure(): void;
+    cancel(): void;
+}
+export interface NativeKey {
+    readonly peer: string;
+    save(path: string): void;
+}
+export interface NativeNode {
+    readonly id: string;
+    readonly namespace: string;
+    readonly closed: boolean;
+    addrs(): string[];
+    info(): {
+        id: string;
+        addrs: string[];
+    };
+    view(): NativeView;
+    connected(): string[];
+    metrics(): string;
+    metricsSnapshot(): {
+        [name: string]: number;
+    };
+    waitFor(id: number, n: number): Pending;
+    viewOf(id: number, peer: string): Pending;
+    connect(id: number, addrs: string[]): Pending;
+    advertise(id: number, namespace: string, ttl: number): Pending;
+    setMeta(id: number, meta: {
+        [key: string]: string;
+    }): Pending;
+    setHost(id: number, host: string): Pending;
+    setTtl(id: number, ttl: number): Pending;
+    close(id: number): Pending;
+    events(): NativeStream;
+    subscribe(query: QuerySpec): NativeStream;
+    findPeers(namespace?: string, limit?: number, timeout?: number): NativeStream;
+    onEvent(id: number): NativeSubscription;
+    onChange(id: number, query: QuerySpec): NativeSubscription;
+}
+interface Native {
+    version(): string;
+    kinds(): string[];
+    Port: new (deliver: (works: Work[]) => void) => Port;
+    NativeNode: {
+        start(port: Port, id: number, options: object, key?: NativeKey): Pending;
+    };
+    NativeKey: {
+        generate(): NativeKey;
+        load(path: string): NativeKey;
+    };
+    forwardLogs(port: Port, id: number, level: string): void;
+    benchEvents(node: NativeNode, id: number, count: number): NativeSubscription;
+    benchView(records: number): NativeView;
+}
+export declare const native: Native;
+export {};

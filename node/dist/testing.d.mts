@@ -1,0 +1,1 @@
+export { Cluster, cluster, options } from './testing.js';

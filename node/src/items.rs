@@ -1,0 +1,158 @@
+//! What streams, on its way to JavaScript: a batch at a time.
+
+use crate::view::Records;
+use casm_bindings::{Change, Event, Found, PeerId, PeerInfo, Record};
+use napi::bindgen_prelude::Uint8Array;
+use napi_derive::napi;
+
+/// The names of the kinds of items; an item's kind is a place in this list.
+const KINDS: [&str; 16] = [
+    "listening",
+    "peer:joined",
+    "peer:updated",
+    "peer:left",
+    "peers:found",
+    "view:changed",
+    "connected",
+    "disconnected",
+    "dropped",
+    "current",
+    "joined",
+    "updated",
+    "left",
+    "changes:dropped",
+    "found",
+    "record",
+];
+
+/// The names of the kinds of items, each at the place of its number.
+#[napi]
+pub fn kinds() -> Vec<&'static str> {
+    KINDS.to_vec()
+}
+
+/// A batch: the kind of each item, and what the items hold. An item is a record,
+/// the next one of `records`, or the next one of `others`.
+#[napi(object, object_from_js = false)]
+pub struct Items {
+    pub kinds: Uint8Array,
+    pub records: Records,
+    pub others: Vec<Other>,
+}
+
+/// An item that is not about a record.
+#[napi(object, object_from_js = false)]
+#[derive(Default)]
+pub struct Other {
+    pub peer: Option<String>,
+    pub addrs: Option<Vec<String>>,
+    pub reason: Option<&'static str>,
+    pub source: Option<String>,
+    pub peers: Option<Vec<String>>,
+    pub count: Option<f64>,
+}
+
+/// A batch that grows.
+#[derive(Default)]
+pub(crate) struct Builder {
+    kinds: Vec<u8>,
+    records: Vec<Record>,
+    others: Vec<Other>,
+}
+
+impl Builder {
+    fn record(&mut self, kind: u8, record: Record) {
+        self.kinds.push(kind);
+        self.records.push(record);
+    }
+
+    fn other(&mut self, kind: u8, other: Other) {
+        self.kinds.push(kind);
+        self.others.push(other);
+    }
+
+    pub(crate) fn of<T: Item>(items: impl IntoIterator<Item = T>) -> Self {
+        let mut builder = Self::default();
+        items.into_iter().for_each(|item| item.put(&mut builder));
+        builder
+    }
+
+    pub(crate) fn build(self) -> Items {
+        Items {
+            kinds: self.kinds.into(),
+            records: Records::from(self.records),
+            others: self.others,
+        }
+    }
+}
+
+/// Something that streams.
+pub(crate) trait Item: Send + 'static {
+    /// Appends it to a batch; not, if this version doesn't know it.
+    fn put(self, batch: &mut Builder);
+}
+
+impl Item for Event {
+    fn put(self, batch: &mut Builder) {
+        match self {
+            Self::Listening { peer, addrs } => {
+                let addrs = Some(addrs.iter().map(ToString::to_string).collect());
+                batch.other(0, Other { addrs, ..about(&peer) });
+            }
+            Self::PeerJoined { record } => batch.record(1, record),
+            Self::PeerUpdated { record } => batch.record(2, record),
+            Self::PeerLeft { peer, reason } => {
+                batch.other(3, Other { reason: Some(reason.name()), ..about(&peer) });
+            }
+            Self::PeersFound { source, peer } => batch.other(4, found(source, &peer)),
+            Self::ViewChanged { peers } => {
+                let peers = Some(peers.iter().map(|peer| peer.to_base58()).collect());
+                batch.other(5, Other { peers, ..Other::default() });
+            }
+            Self::Connected { peer } => batch.other(6, about(&peer)),
+            Self::Disconnected { peer } => batch.other(7, about(&peer)),
+            Self::Dropped { count } => batch.other(8, counted(count)),
+            _ => {}
+        }
+    }
+}
+
+impl Item for Change {
+    fn put(self, batch: &mut Builder) {
+        match self {
+            Self::Current(record) => batch.record(9, record),
+            Self::Joined(record) => batch.record(10, record),
+            Self::Updated(record) => batch.record(11, record),
+            Self::Left(record) => batch.record(12, record),
+            Self::Dropped { count } => batch.other(13, counted(count)),
+            _ => {}
+        }
+    }
+}
+
+impl Item for Found {
+    fn put(self, batch: &mut Builder) {
+        batch.other(14, found(self.source, &self.peer));
+    }
+}
+
+impl Item for Record {
+    fn put(self, batch: &mut Builder) {
+        batch.record(15, self);
+    }
+}
+
+fn about(peer: &PeerId) -> Other {
+    Other { peer: Some(peer.to_base58()), ..Other::default() }
+}
+
+fn found(source: String, peer: &PeerInfo) -> Other {
+    let addrs = Some(peer.addrs.iter().map(ToString::to_string).collect());
+    Other { source: Some(source), addrs, ..about(&peer.id) }
+}
+
+/// Far fewer than 2^53 items are ever lost.
+#[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
+fn counted(count: u64) -> Other {
+    Other { count: Some(count as f64), ..Other::default() }
+}

@@ -1,0 +1,29 @@
+//! CASM for Node.js: the types of the facade, translated. The package around
+//! this module is in `ts/`.
+//!
+//! - `port`: the way into a JavaScript thread
+//! - `call`, `errors`: how a call waits, and what it throws
+//! - `node`, `options`, `key`: the node and what it is told
+//! - `view`, `remote`, `query`, `items`: what a node knows, and what happens to it
+//! - `stream`: the same to pull, and to be called with
+//! - `log`, `bench`: log records; synthetic data for measurements
+
+mod bench;
+mod call;
+mod errors;
+mod items;
+mod key;
+mod log;
+mod node;
+mod options;
+mod port;
+mod query;
+mod remote;
+mod stream;
+mod view;
+
+/// The version of this module, which is that of its package.
+#[napi_derive::napi]
+pub fn version() -> &'static str {
+    env!("CARGO_PKG_VERSION")
+}

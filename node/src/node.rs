@@ -1,0 +1,192 @@
+//! The node.
+
+use crate::{
+    call::{Pending, duration, guard, spawn, spawn_unit},
+    errors::{OrThrow, Result},
+    key::Key,
+    options::Options,
+    port::{Port, Shared, Work},
+    query::QuerySpec,
+    remote::RemoteView,
+    stream::{Forward, Stream, Subscription},
+    view::View,
+};
+use napi_derive::napi;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+/// A member of a cluster, or an observer of one. What waits hands its result
+/// over under the number that is given first. Times are in milliseconds.
+#[napi(js_name = "NativeNode")]
+pub struct Node {
+    node: casm_bindings::Node,
+    port: Arc<Shared>,
+}
+
+/// A peer, and the addresses at which it can be reached.
+#[napi(object, object_from_js = false)]
+pub struct Info {
+    pub id: String,
+    pub addrs: Vec<String>,
+}
+
+#[napi]
+impl Node {
+    #[napi]
+    pub fn start(port: &Port, id: u32, options: Options, key: Option<&Key>) -> Result<Pending> {
+        let options = options.build(key).or_throw()?;
+        let port = port.0.clone();
+        let node = casm_bindings::Node::start(options, port.dispatcher());
+        spawn("starting a node", &port.clone(), id, node, move |node| {
+            port.add(&node);
+            Work { node: Some(Self { node, port }), ..Work::default() }
+        })
+    }
+
+    #[napi(getter)]
+    pub fn id(&self) -> &str {
+        self.node.id()
+    }
+
+    #[napi(getter)]
+    pub fn namespace(&self) -> &str {
+        self.node.namespace()
+    }
+
+    #[napi(getter)]
+    pub fn closed(&self) -> bool {
+        self.node.is_closed()
+    }
+
+    #[napi]
+    pub fn addrs(&self) -> Result<Vec<String>> {
+        guard("addrs", || self.node.addrs())
+    }
+
+    #[napi]
+    pub fn info(&self) -> Result<Info> {
+        let info = guard("info", || self.node.info())?;
+        let addrs = info.addrs.iter().map(ToString::to_string).collect();
+        Ok(Info { id: info.id.to_base58(), addrs })
+    }
+
+    #[napi]
+    pub fn view(&self) -> Result<View> {
+        guard("view", || self.node.view()).map(View::from)
+    }
+
+    #[napi]
+    pub fn connected(&self) -> Result<Vec<String>> {
+        guard("connected", || self.node.connected())
+    }
+
+    #[napi]
+    pub fn metrics(&self) -> Result<String> {
+        guard("metrics", || self.node.metrics())
+    }
+
+    #[napi]
+    pub fn metrics_snapshot(&self) -> Result<BTreeMap<String, f64>> {
+        guard("metricsSnapshot", || self.node.metrics_snapshot())
+    }
+
+    #[napi]
+    pub fn wait_for(&self, id: u32, n: u32) -> Result<Pending> {
+        spawn("waitFor", &self.port, id, self.node.wait_for(n as usize), |view| Work {
+            view: Some(view.into()),
+            ..Work::default()
+        })
+    }
+
+    #[napi]
+    pub fn view_of(&self, id: u32, peer: String) -> Result<Pending> {
+        let port = self.port.clone();
+        spawn("viewOf", &self.port, id, self.node.view_of(peer), |view| Work {
+            remote: Some(RemoteView::new(view, port)),
+            ..Work::default()
+        })
+    }
+
+    #[napi]
+    pub fn connect(&self, id: u32, addrs: Vec<String>) -> Result<Pending> {
+        spawn("connect", &self.port, id, self.node.connect(addrs), |peer| Work {
+            text: Some(peer),
+            ..Work::default()
+        })
+    }
+
+    #[napi]
+    pub fn advertise(&self, id: u32, namespace: String, ttl: f64) -> Result<Pending> {
+        let ttl = duration("ttl", ttl).or_throw()?;
+        spawn_unit("advertise", &self.port, id, self.node.advertise(namespace, ttl))
+    }
+
+    #[napi]
+    pub fn set_meta(&self, id: u32, meta: HashMap<String, String>) -> Result<Pending> {
+        let meta = meta.into_iter().collect();
+        spawn_unit("setMeta", &self.port, id, self.node.set_meta(meta))
+    }
+
+    #[napi]
+    pub fn set_host(&self, id: u32, host: String) -> Result<Pending> {
+        spawn_unit("setHost", &self.port, id, self.node.set_host(host))
+    }
+
+    #[napi]
+    pub fn set_ttl(&self, id: u32, ttl: f64) -> Result<Pending> {
+        let ttl = duration("ttl", ttl).or_throw()?;
+        spawn_unit("setTtl", &self.port, id, self.node.set_ttl(ttl))
+    }
+
+    #[napi]
+    pub fn close(&self, id: u32) -> Result<Pending> {
+        spawn_unit("close", &self.port, id, self.node.close())
+    }
+
+    #[napi]
+    pub fn events(&self) -> Result<Stream> {
+        let events = guard("events", || self.node.events())?;
+        Ok(Stream::new(events, self.port.clone()))
+    }
+
+    #[napi]
+    pub fn subscribe(&self, query: QuerySpec) -> Result<Stream> {
+        let changes = guard("subscribe", || self.node.subscribe(query.build()?))?;
+        Ok(Stream::new(changes, self.port.clone()))
+    }
+
+    #[napi]
+    pub fn find_peers(
+        &self,
+        namespace: Option<String>,
+        limit: Option<u32>,
+        timeout: Option<f64>,
+    ) -> Result<Stream> {
+        let peers = guard("findPeers", || {
+            let timeout = timeout.map(|ms| duration("timeout", ms)).transpose()?;
+            let limit = limit.map(|limit| limit as usize);
+            self.node.find_peers(namespace.as_deref(), limit, timeout)
+        })?;
+        Ok(Stream::new(peers, self.port.clone()))
+    }
+
+    /// Hands over every event from now on under this number.
+    #[napi]
+    pub fn on_event(&self, id: u32) -> Result<Subscription> {
+        guard("on", || self.node.on_event(Forward(id))).map(Subscription::from)
+    }
+
+    /// Hands over what a query finds, and every change to that.
+    #[napi]
+    pub fn on_change(&self, id: u32, query: QuerySpec) -> Result<Subscription> {
+        guard("watch", || self.node.on_change(query.build()?, Forward(id))).map(Subscription::from)
+    }
+}
+
+impl Node {
+    pub(crate) fn facade(&self) -> &casm_bindings::Node {
+        &self.node
+    }
+}

@@ -1,0 +1,80 @@
+// Every call after close, and every call twice.
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { Key, Node } from 'casm-p2p'
+import { cluster, options } from 'casm-p2p/testing'
+import { patience } from './helpers.mjs'
+
+const CALLS = {
+  addrs: node => node.addrs(),
+  info: node => node.info(),
+  view: node => node.view(),
+  waitFor: node => node.waitFor(1, patience()),
+  viewOf: node => node.viewOf(Key.generate().peer),
+  events: node => node.events(),
+  on: node => node.on('event', () => {}),
+  subscribe: node => node.subscribe(),
+  watch: node => node.watch(undefined, () => {}),
+  findPeers: node => node.findPeers({ limit: 1, timeout: 100 }),
+  advertise: node => node.advertise('other', 1000),
+  connect: node => node.connect({ id: Key.generate().peer, addrs: [] }),
+  connected: node => node.connected(),
+  setMeta: node => node.setMeta({}),
+  setHost: node => node.setHost('h'),
+  setTtl: node => node.setTtl(10_000),
+  metrics: node => node.metrics(),
+  metricsSnapshot: node => node.metricsSnapshot(),
+}
+
+const STAYS = ['id', 'namespace', 'closed', 'close', 'off', 'ref', 'unref']
+
+test('every call is in this test', () => {
+  const names = Object.getOwnPropertyNames(Node.prototype).filter(name => name !== 'constructor')
+  assert.deepEqual(names.sort(), [...Object.keys(CALLS), ...STAYS].sort())
+})
+
+for (const [name, call] of Object.entries(CALLS)) {
+  test(`every call works twice and throws Closed after close: ${name}`, async () => {
+    const [node] = await cluster(1)
+    for (let attempt = 0; attempt < 2; attempt++) {
+      await (async () => call(node))().catch(error => {
+        assert.ok(['connect', 'viewOf'].includes(name), error)
+        assert.equal(error.code, 'Unreachable')
+      })
+    }
+    await node.close()
+    for (let attempt = 0; attempt < 2; attempt++) {
+      await assert.rejects(async () => call(node), { name: 'CasmError', code: 'Closed', message: /the node is closed/ })
+    }
+  })
+}
+
+test('close is idempotent, and what names the node stays', async () => {
+  const node = await Node.start(options())
+  assert.equal(node.closed, false)
+  await Promise.all([node.close(), node.close()])
+  await node.close()
+  assert.ok(node.closed && node.id && node.namespace)
+  node.ref().unref()
+})
+
+test('a wait ends with Closed when the node is closed', async () => {
+  const [node] = await cluster(1)
+  const waits = [node.waitFor(100), node.viewOf(Key.generate().peer)]
+  const next = node.events().next()
+  await node.close()
+  for (const wait of waits) await assert.rejects(wait)
+  assert.deepEqual((await next).done, true)
+})
+
+test('a stream ends when it is cancelled, also for one who waits', async () => {
+  const [node] = await cluster(1)
+  const stream = node.subscribe('host:nobody')
+  const next = stream.next()
+  stream.cancel()
+  assert.deepEqual(await next, { done: true, value: undefined })
+  assert.deepEqual(await stream.next(), { done: true, value: undefined })
+  assert.equal(stream.dropped, 0)
+  await node.close()
+})

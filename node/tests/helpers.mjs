@@ -1,0 +1,51 @@
+// What the tests share: nodes on the loopback interface only, and programs of
+// their own that must end in time.
+
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+/** Nothing may hang for longer than this, on however busy a machine. */
+export const PATIENCE = 60_000
+
+export const TESTS = dirname(fileURLToPath(import.meta.url))
+/** The project's folder. */
+export const SOURCE = process.env.CASM_SOURCE ?? join(TESTS, '../..')
+
+export const patience = () => ({ signal: AbortSignal.timeout(PATIENCE) })
+
+const PRELUDE = `
+const { Node, Key, CasmError, forwardLogs } = require('casm-p2p')
+const { options, cluster } = require('casm-p2p/testing')
+const { benchEvents } = require(require.resolve('casm-p2p').replace('index.js', 'node.js'));
+`
+
+/** Runs a program in a Node.js of its own, to its end. */
+export async function run(program, { async = true, args = [] } = {}) {
+  const main = async ? `(async () => {${program}})()` : program
+  const child = spawn(process.execPath, ['-e', PRELUDE + main, ...args], { cwd: TESTS })
+  let [out, err] = ['', '']
+  child.stdout.on('data', data => (out += data))
+  child.stderr.on('data', data => (err += data))
+  const timer = setTimeout(() => child.kill('SIGKILL'), PATIENCE)
+  const [code, signal] = await once(child, 'close')
+  clearTimeout(timer)
+  return { code, signal, out, err }
+}
+
+/** The module in which what is internal is found, too. */
+export async function internal(name) {
+  const { createRequire } = await import('node:module')
+  const require = createRequire(import.meta.url)
+  return require(join(dirname(require.resolve('casm-p2p')), name))
+}
+
+/** Waits until something holds. */
+export async function until(holds) {
+  const end = Date.now() + PATIENCE
+  while (!(await holds())) {
+    if (Date.now() > end) throw new Error(`it never held: ${holds}`)
+    await new Promise(resolve => setTimeout(resolve, 5))
+  }
+}

@@ -1,0 +1,104 @@
+// The table of what every language has, for Node.js.
+
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import * as casm from 'casm-p2p'
+import { cluster } from 'casm-p2p/testing'
+import { internal, SOURCE } from './helpers.mjs'
+
+/** A table of arrays of strings and of strings: all of TOML that is used there. */
+function parse(text) {
+  const table = {}
+  let section
+  for (const [, name, key, value] of text
+    .replaceAll(/^#.*$/gm, '')
+    .matchAll(/^\[([\w.]+)\]$|^(\w+) = ("[^"]*"|\[[^\]]*\])$/gm)) {
+    if (name) section = table[name] = {}
+    else section[key] = JSON.parse(value.replace(/,\s*\]/, ']'))
+  }
+  return table
+}
+
+const TABLE = parse(readFileSync(join(SOURCE, 'bindings/api.toml'), 'utf8'))
+const OTHER = TABLE['other.node']
+const camel = name => OTHER[name] ?? name.replaceAll(/_(\w)/g, (_, letter) => letter.toUpperCase())
+const names = (group, ...columns) =>
+  (columns.length ? columns : Object.keys(TABLE[group])).flatMap(column => TABLE[group][column]).map(camel).sort()
+
+const members = cls =>
+  [...Object.getOwnPropertyNames(cls.prototype), ...Object.getOwnPropertyNames(cls)].filter(
+    name => !['constructor', 'length', 'name', 'prototype'].includes(name),
+  )
+
+test('the table is read whole', () => {
+  assert.deepEqual(Object.keys(TABLE.options), ['node', 'limits', 'query', 'find_peers'])
+  assert.ok(TABLE.errors.kinds.length === 14 && TABLE.events.names.length === 9)
+})
+
+test('every option', async () => {
+  const { OPTION_NAMES } = await internal('options.js')
+  assert.deepEqual([...OPTION_NAMES.node].sort(), names('options', 'node'))
+  assert.deepEqual([...OPTION_NAMES.limits].sort(), names('options', 'limits'))
+  const [node] = await cluster(1)
+  const said = (call, name) => assert.throws(() => call({ [name]: 1 }), error => {
+    assert.match(error.message, /no such option/)
+    const known = error.message.split('only ')[1].split(', ')
+    assert.deepEqual(known.sort(), names('options', name))
+    return true
+  })
+  said(options => node.view().count(options), 'query')
+  said(options => node.findPeers(options), 'find_peers')
+  await node.close()
+})
+
+test('every call of the node, and no other', () => {
+  // `start` makes a node, `off` is how a listener is cancelled by its name, and
+  // only Node.js has to be told what keeps a program alive.
+  const own = ['start', 'off', 'ref', 'unref']
+  assert.deepEqual(members(casm.Node).sort(), [...names('node'), ...own].sort())
+})
+
+test('what waits is async', () => {
+  const AsyncFunction = (async () => {}).constructor
+  for (const name of names('node', 'waits')) {
+    assert.ok(casm.Node.prototype[name] instanceof AsyncFunction, name)
+  }
+})
+
+for (const [group, cls] of Object.entries({
+  view: casm.View,
+  remote_view: casm.RemoteView,
+  record: casm.Record,
+  key: casm.Key,
+  subscription: casm.Subscription,
+  stream: casm.Stream,
+})) {
+  test(`every call of the rest: ${group}`, () => {
+    const there = members(cls)
+    assert.deepEqual(names(group).filter(name => !there.includes(name)), [])
+  })
+}
+
+test('every call of the module', () => {
+  assert.deepEqual(names('module').filter(name => !(name in casm)), [])
+})
+
+test('every event', async () => {
+  const { EVENT_NAMES } = await internal('record.js')
+  // PeerJoined is peer:joined; Listening is listening.
+  const name = event => event.replace(/(?<=[a-z])[A-Z]/, letter => `:${letter}`).toLowerCase()
+  assert.deepEqual(EVENT_NAMES, TABLE.events.names.map(name))
+})
+
+test('every kind of change', () => {
+  const types = readFileSync(join(SOURCE, 'node/ts/record.ts'), 'utf8')
+  const [, body] = types.match(/export type Change =([^]*?)\n\n/)
+  const kinds = [...body.matchAll(/kind: ([^;]*)/g)].flatMap(([, kinds]) => kinds.split(' | '))
+  assert.deepEqual(kinds.map(kind => kind.slice(1, -1)), TABLE.changes.kinds)
+})
+
+test('every error kind', () => {
+  assert.deepEqual([...casm.ERROR_CODES], TABLE.errors.kinds)
+})

@@ -1,0 +1,198 @@
+// Loading, exit, signals and workers: each in a Node.js of its own.
+
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { test } from 'node:test'
+import { cluster } from 'casm-p2p/testing'
+import { patience, run, TESTS } from './helpers.mjs'
+
+/** How often the exits are tried. */
+const EXITS = 50
+
+const linux = process.platform === 'linux'
+
+async function ends(program, options) {
+  const done = await run(program, options)
+  assert.deepEqual([done.code, done.signal, done.err], [0, null, ''], JSON.stringify(done))
+  return done.out
+}
+
+test('require starts no thread, and installs nothing', { skip: !linux && 'counts threads in /proc' }, async () => {
+  const program = `
+    const { readdirSync } = require('node:fs')
+    const count = () => readdirSync('/proc/self/task').length
+    const seen = () => [count(), ...['exit', 'SIGINT', 'beforeExit'].map(name => process.listenerCount(name))]
+    const before = JSON.stringify(seen())
+    require('casm-p2p')
+    console.log(before === JSON.stringify(seen()), before, JSON.stringify(seen()))`
+  const child = spawn(process.execPath, ['-e', program], { cwd: TESTS })
+  let out = ''
+  child.stdout.on('data', data => (out += data))
+  await once(child, 'close')
+  assert.match(out, /^true/)
+})
+
+const NEVER_CLOSED = `
+  const node = await Node.start(options())
+  const other = await Node.start(options({ namespace: node.namespace }))
+  node.on('event', () => {})
+  node.watch(undefined, () => {})
+  await other.connect(node.info())
+  await node.waitFor(2)
+  benchEvents(node, 4_000_000_000, () => {})
+`
+
+test('exit without close never hangs or aborts: at the end of the program', async () => {
+  for (let attempt = 0; attempt < EXITS; attempt++) await ends(NEVER_CLOSED)
+})
+
+test('exit without close never hangs or aborts: process.exit while calls wait', async () => {
+  const waits = `
+    node.waitFor(9).catch(() => {})
+    node.events().next()
+    other.subscribe('host:nobody').next()
+    process.exit()`
+  for (let attempt = 0; attempt < EXITS; attempt++) await ends(NEVER_CLOSED + waits)
+})
+
+test('exit after close', async () => {
+  await ends(NEVER_CLOSED + 'await node.close(); await other.close()')
+})
+
+test('exit without close says goodbye', async () => {
+  const [node] = await cluster(1, { ttl: 3_600_000 })
+  const events = node.events()
+  const [namespace, addrs] = [JSON.stringify(node.namespace), JSON.stringify(node.addrs())]
+  await ends(`
+    const node = await Node.start(options({ namespace: ${namespace}, ttl: 3_600_000 }))
+    await node.connect(${addrs})
+    await node.waitFor(2)`)
+  for await (const event of events) {
+    if (event.type === 'peer:left') {
+      assert.equal(event.reason, 'left')
+      break
+    }
+  }
+  await node.close()
+})
+
+test('a pending wait keeps the program alive, unless unref says otherwise', async () => {
+  const held = await ends(`
+    const node = await Node.start(options())
+    const timer = setTimeout(async () => { console.log('alive'); await node.close() }, 300)
+    timer.unref()
+    await node.waitFor(9).catch(error => console.log(error.code))`)
+  assert.equal(held, 'alive\nClosed\n')
+  const free = await ends(`
+    const node = await Node.start(options())
+    node.unref()
+    setTimeout(() => console.log('alive'), 10_000).unref()
+    node.waitFor(9)
+    node.events().next()`)
+  assert.equal(free, '')
+})
+
+test('an open node keeps the program alive only after ref', async () => {
+  const program = `
+    const node = await Node.start(options())
+    node.on('event', () => {})
+    setTimeout(() => { console.log('alive'); node.close() }, 300).unref()`
+  assert.equal(await ends(program), '')
+  assert.equal(await ends(`${program}; node.ref()`), 'alive\n')
+})
+
+test('a program that throws ends with its own error', async () => {
+  const done = await run(`${NEVER_CLOSED}; throw new Error('of the program')`)
+  assert.equal(done.code, 1)
+  assert.match(done.err, /of the program/)
+})
+
+for (const [what, wait] of Object.entries({
+  'a call': 'await node.waitFor(100)',
+  'a for await': 'for await (const event of node.events());',
+})) {
+  test(`Ctrl-C ends a program that waits for ${what}`, async () => {
+    const program = `
+      const { Node } = require('casm-p2p'), { options } = require('casm-p2p/testing')
+      ;(async () => {
+        const node = await Node.start(options())
+        console.log('waiting')
+        ${wait}
+      })()`
+    const child = spawn(process.execPath, ['-e', program], { cwd: TESTS })
+    await once(child.stdout, 'data', patience())
+    child.kill('SIGINT')
+    const [code, signal] = await once(child, 'close', patience())
+    assert.deepEqual([code, signal], [null, 'SIGINT'])
+  })
+}
+
+test('a program may leave on Ctrl-C with a goodbye of its own', async () => {
+  const out = await ends(`
+    const node = await Node.start(options())
+    const abort = new AbortController()
+    process.once('SIGINT', () => abort.abort())
+    setTimeout(() => process.kill(process.pid, 'SIGINT'), 50)
+    try { for await (const event of node.events(abort)); } catch (error) { console.log(error.code) }
+    await node.close()`)
+  assert.equal(out, 'Cancelled\n')
+})
+
+const WORKER = `
+  const { Worker } = require('node:worker_threads')
+  const path = require.resolve('casm-p2p')
+  const body = \`
+    const { parentPort } = require('node:worker_threads')
+    const { Node } = require(\${JSON.stringify(path)})
+    const { benchEvents } = require(\${JSON.stringify(path.replace('index.js', 'node.js'))})
+    const { options } = require(\${JSON.stringify(path.replace('index.js', 'testing.js'))})
+    Node.start(options()).then(async node => {
+      await node.waitFor(1)
+      node.on('event', () => {})
+      node.waitFor(9).catch(() => {})
+      node.events().next()
+      benchEvents(node, 4_000_000_000, () => {})
+      parentPort.postMessage(node.id)
+      setInterval(() => {}, 1000)
+    })\`
+  const start = async () => {
+    const worker = new Worker(body, { eval: true })
+    await new Promise(resolve => worker.once('message', resolve))
+    return worker
+  }
+`
+
+test('a worker thread is terminated while events come and calls wait, and the program goes on', async () => {
+  const out = await ends(`${WORKER}
+    const own = await Node.start(options())
+    await own.waitFor(1)
+    const took = []
+    for (let n = 0; n < 10; n++) {
+      const worker = await start()
+      const begin = performance.now()
+      await worker.terminate()
+      took.push(performance.now() - begin)
+    }
+    console.log((await own.waitFor(1)).size, Math.max(...took))
+    await own.close()`)
+  const [size, ms] = out.split(' ').map(Number)
+  assert.equal(size, 1)
+  console.log(`terminated within ${ms.toFixed(0)} ms`)
+})
+
+test('a program exits while workers run, and a worker may end by itself', async () => {
+  await ends(`${WORKER}
+    await Promise.all([start(), start()])
+    process.exit()`)
+  await ends(`${WORKER}
+    const worker = new Worker(body.replace('setInterval', 'process.exit();setInterval'), { eval: true })
+    await new Promise(resolve => worker.once('exit', resolve))`)
+})
+
+test('ESM and CJS are one implementation', async () => {
+  await ends(`
+    const esm = await import('casm-p2p')
+    if (esm.Node !== Node || esm.CasmError !== CasmError) throw new Error('two')
+    if (Object.keys(require('casm-p2p')).sort().join() !== Object.keys(esm).filter(n => n !== 'default' && n !== 'module.exports').sort().join()) throw new Error('other names')`)
+})

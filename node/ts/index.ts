@@ -1,0 +1,27 @@
+/**
+ * Programs find each other on a network, stay connected, and share a live,
+ * queryable picture of who is there, with no server.
+ *
+ * ```ts
+ * import { Node } from 'casm-p2p'
+ *
+ * await using node = await Node.start({ namespace: 'demo', meta: { role: 'worker' } })
+ * const view = await node.waitFor(2)
+ * for (const record of view.iter('meta:role=worker')) console.log(record.peer, record.host)
+ * ```
+ */
+
+import { native } from './native.js'
+
+export { CasmError, ERROR_CODES, type ErrorCode } from './errors.js'
+export { Key } from './key.js'
+export { forwardLogs, type LogRecord } from './log.js'
+export { Node, type FindOptions } from './node.js'
+export type { Limits, Options } from './options.js'
+export type { Index, Query } from './query.js'
+export { Record, type Change, type Event, type EventName, type Events, type Found, type PeerInfo } from './record.js'
+export { Stream, Subscription, type Wait } from './stream.js'
+export { RemoteView, View } from './view.js'
+
+/** The version of this package. */
+export const version: string = native.version()

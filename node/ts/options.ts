@@ -1,0 +1,82 @@
+/** What a node is told before it starts. */
+
+import { boolean, fields, ms, number, properties, string, strings, whole, wrong } from './check.js'
+import { Key, nativeKey } from './key.js'
+import type { NativeKey } from './native.js'
+
+/**
+ * What a node can be told before it starts. Every option can be left out: then
+ * nodes of one machine, or one local network, find each other.
+ */
+export interface Options {
+  /** The cluster to join. Default `casm`. */
+  namespace?: string
+  /** Multiaddrs to listen at. Default: TCP and QUIC on every interface, at free ports. */
+  listen?: string | readonly string[]
+  /**
+   * Where to look for peers: `auto`, `none`, or addresses such as
+   * `/ip4/10.0.0.0/udp/8822/cidr/24`. Default: the environment variable
+   * `CASM_BOOT`, or `auto`.
+   */
+  boot?: string | readonly string[]
+  /** Where to answer those who look, beside what `boot` implies. */
+  serve?: string | readonly string[]
+  /** The name of this host, for others to read. Default: the machine's. */
+  host?: string
+  /** What others may know and query of this node. */
+  meta?: { readonly [key: string]: string }
+  /** Milliseconds for which others keep its record without hearing from it, 1000 to 86400000. Default 10000. */
+  ttl?: number
+  /** Whether to look on only, without being in the cluster. */
+  observer?: boolean
+  /** The folder in which the node keeps what is to outlast it, such as the peers it knows. */
+  data?: string
+  /** The longest pause between two exchanges of peers, in milliseconds: 100 to 86400000. */
+  pexTick?: number
+  /** Limits on what is spent on peers. */
+  limits?: Limits
+  /** The node's identity: a key, or the file of one. Default: a fresh one. */
+  key?: Key | string
+}
+
+/** Limits on what is spent on peers. */
+export interface Limits {
+  /** Established connections, from 1 up. Default 512. */
+  connections?: number
+  /** Established connections with one peer, from 1 up. Default 4. */
+  connectionsPerPeer?: number
+  /** Connections being set up, in each direction, from 1 up. Default 128. */
+  pending?: number
+  /** Fraction of the machine's memory which this process may use before new connections are refused, above 0 and up to 1. Default 0.9. */
+  memory?: number
+}
+
+const LIMITS = { connections: whole, connectionsPerPeer: whole, pending: whole, memory: number }
+
+const OPTIONS = {
+  namespace: string,
+  listen: strings,
+  boot: strings,
+  serve: strings,
+  host: string,
+  meta: fields,
+  ttl: ms,
+  observer: boolean,
+  data: string,
+  pexTick: ms,
+  limits: (field: string, value: unknown) => properties(field, value, LIMITS),
+  key: (field: string, value: unknown) => {
+    if (value instanceof Key || typeof value === 'string') return value
+    throw wrong(field, value, 'a Key, or the path of a key file')
+  },
+}
+
+/** @internal The names of all options. */
+export const OPTION_NAMES = { node: Object.keys(OPTIONS), limits: Object.keys(LIMITS) }
+
+/** @internal */
+export function build(options: Options): { options: object; key: NativeKey | undefined } {
+  const { key, ...rest } = properties('', options, OPTIONS)
+  if (key instanceof Key) return { options: rest, key: nativeKey(key) }
+  return { options: key === undefined ? rest : { ...rest, keyFile: key }, key: undefined }
+}

@@ -1,0 +1,163 @@
+/** What a peer says of itself, and what happens to a node. */
+
+import { native, type Items, type Other, type Records } from './native.js'
+
+/** What a peer last said of itself. */
+export class Record {
+  readonly #records: Records
+  readonly #n: number
+  #peer: string | undefined
+  #host: string | undefined
+  #meta: { readonly [key: string]: string } | undefined
+
+  /** @internal */
+  constructor(records: Records, n: number) {
+    this.#records = records
+    this.#n = n
+  }
+
+  /** The peer's id. */
+  get peer(): string {
+    return (this.#peer ??= this.#records.peer(this.#n)!)
+  }
+
+  /** The number of the peer's instance. */
+  get server(): bigint {
+    return this.#records.server(this.#n)!
+  }
+
+  /** The sequence number: the higher one counts. */
+  get seq(): bigint {
+    return this.#records.seq(this.#n)!
+  }
+
+  /** Milliseconds for which the record is kept without a newer one. */
+  get ttl(): number {
+    return this.#records.ttl(this.#n)!
+  }
+
+  /** The name of the peer's host, as it says. */
+  get host(): string {
+    return (this.#host ??= this.#records.host(this.#n)!)
+  }
+
+  /** What the peer says of itself. */
+  get meta(): { readonly [key: string]: string } {
+    return (this.#meta ??= pairs(this.#records.meta(this.#n)!))
+  }
+
+  /** The record as on the command line: numbers that JSON has no room for are strings. */
+  toJSON(): object {
+    const { peer, server, seq, ttl, host, meta } = this
+    return { peer, server: server.toString(16).padStart(16, '0'), seq: seq.toString(), ttl_ms: ttl, host, meta }
+  }
+
+  /** @internal */
+  [Symbol.for('nodejs.util.inspect.custom')](_: number, __: object, inspect: (value: object) => string): string {
+    const { peer, server, seq, ttl, host, meta } = this
+    return `Record ${inspect({ peer, server, seq, ttl, host, meta })}`
+  }
+}
+
+/** An object of these keys and values; `__proto__` is a key like any other. */
+function pairs(flat: string[]): { [key: string]: string } {
+  const entries: [string, string][] = []
+  for (let n = 0; n + 1 < flat.length; n += 2) entries.push([flat[n]!, flat[n + 1]!])
+  return Object.fromEntries(entries)
+}
+
+/** A peer, and the addresses at which it can be reached. */
+export interface PeerInfo {
+  /** The peer's id. */
+  id: string
+  /** Its multiaddrs. */
+  addrs: string[]
+}
+
+/** A peer that a search found. */
+export interface Found {
+  /** The boot address that led to it. */
+  source: string
+  /** The peer. */
+  peer: PeerInfo
+}
+
+/** What happens to a node, by name: what a listener is called with. */
+export interface Events {
+  /** The node listens at these addresses. Comes again when they change. */
+  listening: { peer: string; addrs: string[] }
+  /** A peer came into the view. */
+  'peer:joined': Record
+  /** A peer says something new of itself. */
+  'peer:updated': Record
+  /** A peer is no longer in the view: it said goodbye, or was not heard of. */
+  'peer:left': { peer: string; reason: 'left' | 'expired' }
+  /** Discovery found a peer. */
+  'peers:found': Found
+  /** The peer-exchange view holds other peers than before. */
+  'view:changed': { peers: string[] }
+  /** The first connection to a peer was made. */
+  connected: { peer: string }
+  /** The last connection to a peer was closed. */
+  disconnected: { peer: string }
+  /** The listener was too slow: the oldest events were dropped. */
+  dropped: { count: number }
+}
+
+/** The names of the events. */
+export type EventName = keyof Events
+
+/** Something that happened to a node: `type` is its name. */
+export type Event = {
+  [Name in EventName]: { type: Name } & (Events[Name] extends Record ? { record: Record } : Events[Name])
+}[EventName]
+
+/** What happened to the records that a query finds. */
+export type Change =
+  /** `current`: it was there when the query began, or after a gap. */
+  | { kind: 'current' | 'joined' | 'updated' | 'left'; record: Record; count?: undefined }
+  /** So many changes were lost; what is found now comes again as `current`. */
+  | { kind: 'dropped'; record?: undefined; count: number }
+
+/** @internal Calls `each` with the number of each item's kind, and what it holds. */
+export function visit(items: Items, each: (kind: number, payload: unknown) => void): void {
+  const { kinds, records, others } = items
+  let record = 0
+  let other = 0
+  for (let n = 0; n < kinds.length; n++) {
+    const kind = kinds[n]!
+    each(kind, HOLDS_RECORD[kind] ? new Record(records, record++) : payload(kind, others[other++]!))
+  }
+}
+
+const KINDS = native.kinds()
+
+const WITH_RECORD = new Set(['peer:joined', 'peer:updated', 'current', 'joined', 'updated', 'left', 'record'])
+const HOLDS_RECORD = KINDS.map(kind => WITH_RECORD.has(kind))
+
+/** @internal The names of all events. */
+export const EVENT_NAMES = KINDS.slice(0, KINDS.indexOf('dropped') + 1) as EventName[]
+
+/** What an item holds that is not about a record. */
+function payload(kind: number, other: Other): Other | Found {
+  const name = KINDS[kind]
+  if (name !== 'peers:found' && name !== 'found') return other
+  return { source: other.source!, peer: { id: other.peer!, addrs: other.addrs! } }
+}
+
+/** @internal */
+export function event(kind: number, held: unknown): Event {
+  const type = KINDS[kind] as EventName
+  return (HOLDS_RECORD[kind] ? { type, record: held } : { type, ...(held as object) }) as Event
+}
+
+/** @internal */
+export function change(kind: number, held: unknown): Change {
+  if (HOLDS_RECORD[kind]) return { kind: KINDS[kind], record: held } as Change
+  return { kind: 'dropped', count: (held as Other).count! }
+}
+
+/** @internal */
+export function itself<T>(_: number, held: unknown): T {
+  return held as T
+}

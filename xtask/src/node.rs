@@ -1,0 +1,144 @@
+//! The Node.js package: its tests, and what they need.
+
+use crate::{python, shell};
+use anyhow::{Context, Result, ensure};
+use serde_json::json;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// Runs the tests of the package, with the native module of the dev profile.
+///
+/// `workspace` says that the whole workspace's tests were built just now: then
+/// the module is built with their features, and so needs no dependency anew.
+pub fn test(workspace: bool) -> Result<()> {
+    let mut build = shell::cargo();
+    build.args(["build", "--locked", "--lib"]);
+    build.args(if workspace { &["--workspace", "--tests"][..] } else { &["-p", "casm-node"] });
+    shell::run(&mut build)?;
+    let folder = stage(&shell::target().join("debug"))?;
+    // One example works with its like in Python.
+    let python = python::stage(workspace)?;
+    let tests = shell::workspace().join("node/tests");
+    copy(&tests, &folder.join("tests"), |name| name.ends_with(".mjs"))?;
+    for module in ["cts", "mts"] {
+        let file = format!("types.{module}");
+        fs::copy(tests.join("types.ts"), folder.join("tests").join(&file))?;
+        configure(&folder.join(format!("tests/tsconfig.{module}.json")), &[&file], None)?;
+    }
+    let sources = folder.join("example-sources");
+    copy(&shell::workspace().join("node/examples"), &sources, |name| name.ends_with(".ts"))?;
+    let config = sources.join("tsconfig.json");
+    configure(&config, &["*.ts"], Some(&folder.join("examples")))?;
+    shell::run(tsc()?.arg("-p").arg(config))?;
+
+    let mut files: Vec<_> = fs::read_dir(folder.join("tests"))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.to_string_lossy().ends_with(".test.mjs"))
+        .collect();
+    files.sort();
+    shell::run(
+        Command::new("node")
+            .current_dir(&folder)
+            .env("CASM_SOURCE", shell::workspace())
+            .env("CASM_PYTHON", python::venv("bare", &[])?)
+            .env("PYTHONPATH", python)
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .args(["--test", "--test-reporter=spec"])
+            .args(files),
+    )
+}
+
+/// Lays the package out under target/node, as an installation would, with the
+/// native module of this folder of target; gives back the folder in which the
+/// package is found.
+pub fn stage(built: &Path) -> Result<PathBuf> {
+    let folder = shell::target().join("node");
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    let package = folder.join("node_modules/casm-p2p");
+    compile(&package.join("dist"))?;
+    fs::copy(shell::workspace().join("node/package.json"), package.join("package.json"))?;
+    let library = built.join(library());
+    fs::copy(&library, package.join("casm.node"))
+        .with_context(|| format!("{} cannot be copied", library.display()))?;
+    // What lies here is ESM, and no package of its own.
+    fs::write(folder.join("package.json"), r#"{ "private": true, "type": "module" }"#)?;
+    Ok(folder)
+}
+
+/// The native module's file name, as cargo gives it.
+pub fn library() -> &'static str {
+    if cfg!(windows) {
+        "casm_node.dll"
+    } else if cfg!(target_os = "macos") {
+        "libcasm_node.dylib"
+    } else {
+        "libcasm_node.so"
+    }
+}
+
+/// Compiles the TypeScript layer into this folder.
+pub fn compile(dist: &Path) -> Result<()> {
+    shell::run(tsc()?.arg("-p").arg(shell::workspace().join("node")).arg("--outDir").arg(dist))
+}
+
+/// npm, which on Windows is a script.
+pub fn npm() -> Result<Command> {
+    let npm = if cfg!(windows) { "npm.cmd" } else { "npm" };
+    ensure!(
+        shell::works("node", &["--version"]) && shell::works(npm, &["--version"]),
+        "Node.js 20 or later, with npm, is needed: install it"
+    );
+    Ok(Command::new(npm))
+}
+
+/// The TypeScript compiler, installed if it is not there.
+fn tsc() -> Result<Command> {
+    let node = shell::workspace().join("node");
+    let lock = fs::read_to_string(node.join("package-lock.json"))?;
+    let installed = node.join("node_modules/.casm-lock");
+    if !fs::read_to_string(&installed).is_ok_and(|there| there == lock) {
+        shell::run(npm()?.current_dir(&node).args(["ci", "--ignore-scripts"]))?;
+        fs::write(installed, lock)?;
+    }
+    let mut tsc = Command::new("node");
+    tsc.arg(node.join("node_modules/typescript/bin/tsc"));
+    Ok(tsc)
+}
+
+/// A configuration for strict programs that use the package.
+fn configure(file: &Path, programs: &[&str], out: Option<&Path>) -> Result<()> {
+    let mut options = json!({
+        "target": "es2022",
+        "lib": ["es2023", "esnext.disposable"],
+        "module": "node16",
+        "strict": true,
+        "noUncheckedIndexedAccess": true,
+        "exactOptionalPropertyTypes": true,
+        "noEmit": out.is_none(),
+        "types": ["node"],
+        "typeRoots": [shell::workspace().join("node/node_modules/@types")],
+    });
+    if let Some(out) = out {
+        options["outDir"] = json!(out);
+    }
+    let config = json!({ "compilerOptions": options, "include": programs });
+    Ok(fs::write(file, config.to_string())?)
+}
+
+/// Copies the files of a folder whose names are wanted.
+fn copy(from: &Path, to: &Path, wanted: impl Fn(&str) -> bool) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let path = entry?.path();
+        let name = path.file_name().context("a file has a name")?.to_string_lossy().into_owned();
+        if path.is_file() && wanted(&name) {
+            fs::copy(&path, to.join(name))?;
+        }
+    }
+    Ok(())
+}
