@@ -1,7 +1,7 @@
 //! Benchmarks: ours, and with `--peers` other people's programs that do the
 //! same, in the same run.
 
-use crate::{python, shell};
+use crate::{node, python, shell};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Map, Value};
 use std::process::{Command, Stdio};
@@ -34,6 +34,8 @@ enum Program {
     Sim(&'static str),
     /// A script in python/bench, with the wheel that was packaged last.
     Python(&'static str),
+    /// A script in node/bench, with a release build.
+    Node(&'static str),
 }
 
 /// Another's program that prints the same keys.
@@ -48,7 +50,7 @@ enum Peer {
     Python(&'static str),
 }
 
-const BENCHES: [Bench; 7] = [
+const BENCHES: [Bench; 9] = [
     Bench {
         name: "cluster",
         ours: Program::Example("bench_cluster"),
@@ -65,6 +67,8 @@ const BENCHES: [Bench; 7] = [
         ours: Program::Python("importing.py"),
         peers: &[Peer::Python("importing.py")],
     },
+    Bench { name: "node-events", ours: Program::Node("events.mjs"), peers: &[] },
+    Bench { name: "node-import", ours: Program::Node("importing.mjs"), peers: &[] },
     Bench { name: "survey", ours: Program::Sim("survey"), peers: &[] },
     Bench {
         name: "table",
@@ -114,6 +118,11 @@ impl Program {
                 let mut python = python::bench(script)?;
                 python.args(options);
                 return Ok(python);
+            }
+            Self::Node(script) => {
+                let mut node = node::bench(script)?;
+                node.args(options);
+                return Ok(node);
             }
             Self::Example(name) => cargo.args(["-p", "casm-p2p", "--example", name, "--"]),
             Self::Sim(scenario) => cargo.args(["-p", "casm-sim", "--", scenario]),

@@ -51,6 +51,18 @@ pub fn test(workspace: bool) -> Result<()> {
     )
 }
 
+/// A script of node/bench, with the native module of the release profile.
+pub fn bench(script: &str) -> Result<Command> {
+    let mut build = shell::cargo();
+    build.args(["build", "--release", "--locked", "--lib", "-p", "casm-node"]);
+    shell::run(&mut build)?;
+    let folder = stage(&shell::target().join("release"))?;
+    copy(&shell::workspace().join("node/bench"), &folder.join("bench"), |_| true)?;
+    let mut node = Command::new("node");
+    node.arg(folder.join("bench").join(script));
+    Ok(node)
+}
+
 /// Lays the package out under target/node, as an installation would, with the
 /// native module of this folder of target; gives back the folder in which the
 /// package is found.
