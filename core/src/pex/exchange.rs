@@ -1,6 +1,7 @@
 //! One round on one stream: both sides write and read at the same time.
 
 use super::{
+    Config,
     codec::{Puller, encode},
     error::RoundError,
     round::{Told, Verifier, judge},
@@ -9,29 +10,49 @@ use super::{
 use crate::record::SignedRecord;
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use libp2p::PeerId;
-use std::time::Duration;
+
+/// Who opened the stream of a round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// We did, and close our side once everything is told.
+    Starts,
+    /// The peer did. Our side is closed last: a stream that is dropped before
+    /// that is reset, and a peer whose round is refused notices at once. Of one
+    /// that is half closed it would not be told, and would wait for room to
+    /// write.
+    Answers,
+}
 
 /// Tells a peer what we know, and gives what it knows.
 pub(super) async fn exchange(
+    role: Role,
     stream: impl AsyncRead + AsyncWrite,
     peer: PeerId,
     told: &[Gossip<SignedRecord>],
     own: &SignedRecord,
-    params: &Params,
     verifier: &Verifier,
-    timeout: Duration,
+    config: &Config,
 ) -> Result<Told, RoundError> {
     let bytes = encode(told, own)?;
+    let params = config.params();
     let (reader, mut writer) = stream.split();
-    let write = async move {
-        writer.write_all(&bytes).await?;
-        writer.close().await
+    let broken = |_: std::io::Error| RoundError::Stream;
+    let round = async {
+        let write = async {
+            writer.write_all(&bytes).await.map_err(broken)?;
+            match role {
+                Role::Starts => writer.close().await.map_err(broken),
+                Role::Answers => writer.flush().await.map_err(broken),
+            }
+        };
+        let ((), raw) = futures::future::try_join(write, pull(reader, &params)).await?;
+        let told = judge(raw, peer, verifier)?;
+        if role == Role::Answers {
+            writer.close().await.map_err(broken)?;
+        }
+        Ok::<_, RoundError>(told)
     };
-    let write = async { write.await.map_err(|_: std::io::Error| RoundError::Stream) };
-    let both = futures::future::try_join(write, pull(reader, params));
-    let ((), raw) =
-        tokio::time::timeout(timeout, both).await.map_err(|_| RoundError::Timeout)??;
-    judge(raw, peer, verifier)
+    tokio::time::timeout(config.timeout, round).await.map_err(|_| RoundError::Timeout)?
 }
 
 async fn pull(

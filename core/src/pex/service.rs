@@ -3,6 +3,7 @@
 
 use super::{
     Config, RoundError,
+    exchange::{Role, exchange},
     round::{Told, Verifier},
     store::Store,
     task::{Command, Task},
@@ -187,12 +188,13 @@ impl Shared {
             crate::ErrorKind::Timeout => RoundError::Timeout,
             _ => RoundError::Stream,
         })?;
-        self.exchange(stream, peer.id, commands).await
+        self.exchange(Role::Starts, stream, peer.id, commands).await
     }
 
     /// Runs a round on a stream, whoever opened it.
     pub(super) async fn exchange(
         &self,
+        role: Role,
         stream: libp2p::Stream,
         peer: PeerId,
         commands: &mpsc::Sender<Command>,
@@ -202,8 +204,7 @@ impl Shared {
         commands.send(Command::Tell { reply }).await.map_err(|_| RoundError::Stream)?;
         let told = told.await.map_err(closed)?;
         let own: SignedRecord = self.env.host.record().borrow().clone();
-        let (params, timeout) = (self.env.config.params(), self.env.config.timeout);
-        super::exchange::exchange(stream, peer, &told, &own, &params, &self.verifier, timeout).await
+        exchange(role, stream, peer, &told, &own, &self.verifier, &self.env.config).await
     }
 
     /// Sees whether a peer can be reached.

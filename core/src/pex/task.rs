@@ -1,6 +1,7 @@
 //! The task that owns the view of one namespace.
 
 use super::{
+    exchange::Role,
     keeper::Keeper,
     round::Told,
     service::Shared,
@@ -262,7 +263,7 @@ impl Task {
         }
         let (shared, sender) = (self.shared.clone(), self.sender.clone());
         self.shared.env.scope.spawn(async move {
-            let result = shared.exchange(stream, peer, &sender).await;
+            let result = shared.exchange(Role::Answers, stream, peer, &sender).await;
             shared.count("answered", &result);
             drop(permit);
             match result {
