@@ -2,11 +2,11 @@
 
 use crate::{
     Error, PeerInfo, Result,
+    bus::{Bus, Listener},
     cluster::Record,
     metrics::{ByLabel, Metrics},
 };
 use libp2p::{Multiaddr, PeerId};
-use tokio::sync::broadcast;
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,7 +89,7 @@ impl LeaveReason {
 /// oldest events are dropped when it overflows. Clones share the listeners.
 #[derive(Clone, Debug)]
 pub(crate) struct EventBus {
-    events: broadcast::Sender<Event>,
+    events: Bus<Event>,
     dropped: ByLabel,
 }
 
@@ -100,31 +100,29 @@ impl EventBus {
     /// A bus whose queue and whose losses show in the metrics.
     pub(crate) fn new(metrics: &Metrics) -> Self {
         let bus = Self { dropped: metrics.dropped.clone(), ..Self::default() };
-        let events = bus.events.downgrade();
-        metrics.watch_queue("events", move || events.upgrade().map(|events| events.len()));
+        metrics.watch_queue("events", bus.events.depth());
         bus
     }
 
     pub(crate) fn emit(&self, event: Event) {
-        // Nobody listening is no error.
-        let _ = self.events.send(event);
+        self.events.send(event);
     }
 
     pub(crate) fn subscribe(&self) -> Events {
-        Events { events: self.events.subscribe(), dropped: self.dropped.clone() }
+        Events { events: self.events.listen(), dropped: self.dropped.clone() }
     }
 }
 
 impl Default for EventBus {
     fn default() -> Self {
-        Self { events: broadcast::Sender::new(Self::CAPACITY), dropped: ByLabel::default() }
+        Self { events: Bus::new(Self::CAPACITY), dropped: ByLabel::default() }
     }
 }
 
 /// The events of a node, from the moment of subscribing.
 #[derive(Debug)]
 pub struct Events {
-    events: broadcast::Receiver<Event>,
+    events: Listener<Event>,
     dropped: ByLabel,
 }
 
@@ -135,13 +133,13 @@ impl Events {
     /// [`ErrorKind::Closed`](crate::ErrorKind::Closed) after the last event of
     /// a closed node.
     pub async fn next(&mut self) -> Result<Event> {
-        match self.events.recv().await {
-            Ok(event) => Ok(event),
-            Err(broadcast::error::RecvError::Lagged(count)) => {
+        match self.events.next().await {
+            Some(Ok(event)) => Ok(event),
+            Some(Err(count)) => {
                 self.dropped.get_or_create(&[("queue", "events")]).inc_by(count);
                 Ok(Event::Dropped { count })
             }
-            Err(broadcast::error::RecvError::Closed) => Err(Error::closed("node")),
+            None => Err(Error::closed("node")),
         }
     }
 }

@@ -7,6 +7,7 @@
 //! validated before anyone sees it.
 
 pub mod boot;
+mod bus;
 pub mod cluster;
 pub mod config;
 pub mod error;

@@ -2,6 +2,7 @@
 //! and counted here, and answers are made here.
 
 use super::{
+    cache,
     limit::prefix,
     packet::{Body, Packet, PacketError, Unverified},
     responder::{Medium, Refusal, Responder},
@@ -9,6 +10,7 @@ use super::{
 };
 use crate::{
     Multiaddr, Namespace, PeerId, Result,
+    bus::{Bus, Listener},
     metrics::{Metrics, verdict},
     scope::Scope,
 };
@@ -20,7 +22,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
-use tokio::sync::{broadcast, watch};
+use tokio::sync::watch;
 
 /// What is shared.
 pub(crate) struct Desk {
@@ -31,7 +33,7 @@ pub(crate) struct Desk {
     addrs: watch::Receiver<Arc<[Multiaddr]>>,
     responder: Mutex<Responder>,
     answers: Mutex<Answers>,
-    tap: broadcast::Sender<Tapped>,
+    tap: Bus<Tapped>,
 }
 
 /// What is to be done about a received datagram.
@@ -79,12 +81,12 @@ impl Desk {
         scope: Scope,
     ) -> Self {
         let own = key.public().to_peer_id();
-        let signed = LruCache::new(Self::MAX_ANSWERS);
+        let signed = cache(Self::MAX_ANSWERS);
         let answers = Answers { addrs: Arc::clone(&addrs.borrow()), signed };
         Self {
             responder: Mutex::new(Responder::new(own, Instant::now())),
             answers: Mutex::new(answers),
-            tap: broadcast::Sender::new(Self::TAP),
+            tap: Bus::new(Self::TAP),
             key,
             own,
             scope,
@@ -93,8 +95,8 @@ impl Desk {
         }
     }
 
-    pub(crate) fn tap(&self) -> broadcast::Receiver<Tapped> {
-        self.tap.subscribe()
+    pub(crate) fn tap(&self) -> Listener<Tapped> {
+        self.tap.listen()
     }
 
     pub(crate) fn responder(&self) -> MutexGuard<'_, Responder> {
@@ -133,14 +135,14 @@ impl Desk {
         };
         self.metrics.boot_received.get_or_create(&verdict(label)).inc();
         tracing::trace!(%source, len = bytes.len(), verdict = label, "boot datagram");
-        if self.tap.receiver_count() > 0 {
+        if self.tap.is_heard() {
             let packet = match &judged {
                 Ok((packet, _)) => Some(packet.clone()),
                 Err(Reason::Refusal(_, packet)) => packet.clone(),
                 Err(Reason::Packet(_)) => None,
             };
             let len = bytes.len();
-            let _ = self.tap.send(Tapped { source, medium, len, packet, verdict: label });
+            self.tap.send(Tapped { source, medium, len, packet, verdict: label });
         }
         match judged {
             Ok((packet, Some(budget))) => Outcome::Answer { namespace: packet.namespace, budget },
@@ -164,12 +166,12 @@ impl Desk {
         let (screened, may_verify) = {
             let responder = self.responder();
             let screened = responder.screen(claim, source, medium, asked, now);
-            let wanted = screened.is_ok() || self.tap.receiver_count() > 0;
+            let wanted = screened.is_ok() || self.tap.is_heard();
             (screened, if wanted { responder.may_verify(now) } else { Ok(()) })
         };
         if let Err(refusal) = screened {
             // Who listens wants to see what this node has no use for.
-            let shown = self.tap.receiver_count() > 0 && may_verify.is_ok();
+            let shown = self.tap.is_heard() && may_verify.is_ok();
             let packet = if shown { unverified.verify().ok() } else { None };
             return Err(Reason::Refusal(refusal, packet));
         }

@@ -1,5 +1,6 @@
 //! Rate limits: one for all, and one per source. Time is an argument.
 
+use super::cache;
 use governor::{
     Quota, RateLimiter,
     clock::Clock,
@@ -83,8 +84,7 @@ impl SourceLimits {
     /// So many events per second from each host, twice as many at once, and
     /// eight times as many from each network.
     pub fn new(per_second: NonZeroU32) -> Self {
-        let cache = || LruCache::new(Self::MAX_SOURCES);
-        Self { hosts: cache(), networks: cache(), per_second }
+        Self { hosts: cache(Self::MAX_SOURCES), networks: cache(Self::MAX_SOURCES), per_second }
     }
 
     /// Counts an event from this source, if its limits allow it now.

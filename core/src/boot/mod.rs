@@ -45,7 +45,15 @@ pub(crate) use finding::PeerSink;
 
 use crate::{Namespace, Result};
 use futures::future::BoxFuture;
-use std::time::Duration;
+use lru::LruCache;
+use std::{hash::Hash, num::NonZeroUsize, time::Duration};
+
+/// A cache that takes the memory of what is in it: most nodes are asked little.
+fn cache<K: Hash + Eq, V>(most: NonZeroUsize) -> LruCache<K, V> {
+    let mut cache = LruCache::unbounded();
+    cache.resize(most);
+    cache
+}
 
 /// A way to find peers, and to be found. Programs can bring their own.
 pub trait Discovery: Send + Sync + 'static {

@@ -1,7 +1,7 @@
 //! Several discoveries at once: the first answer wins, and the others go on
 //! until there are enough.
 
-use super::{Discovery, FindOptions, Finding, Found};
+use super::{Discovery, FindOptions, Finding, Found, cache};
 use crate::{Multiaddr, Namespace, PeerId, Result};
 use futures::{
     FutureExt, StreamExt,
@@ -24,7 +24,7 @@ pub fn race(searches: Vec<Finding>, options: &FindOptions) -> Finding {
             None => std::future::pending().await,
         }
     };
-    let mut seen: LruCache<PeerId, Vec<Multiaddr>> = LruCache::new(MEMORY);
+    let mut seen: LruCache<PeerId, Vec<Multiaddr>> = cache(MEMORY);
     let mut left = options.limit;
     let mut found = stream::select_all(searches).take_until(deadline.boxed()).boxed();
     stream::poll_fn(move |cx| {

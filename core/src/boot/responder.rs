@@ -2,6 +2,7 @@
 //! sources and times go in, verdicts come out.
 
 use super::{
+    cache,
     limit::{Limit, SourceLimits},
     packet::{Body, MAX_GROWTH, Packet, in_range},
 };
@@ -108,7 +109,7 @@ impl Responder {
         Self {
             own,
             advertised: HashMap::new(),
-            seen: LruCache::new(Self::MAX_SEEN),
+            seen: cache(Self::MAX_SEEN),
             by_source: SourceLimits::new(n(32)),
             answers: Limit::new(n(1000), n(1000), now),
             // Half a core at most, on a slow machine.

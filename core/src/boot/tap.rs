@@ -1,8 +1,8 @@
 //! Every boot datagram that passes, for tools that show them.
 
 use super::{packet::Packet, responder::Medium};
+use crate::bus::Listener;
 use std::net::SocketAddr;
-use tokio::sync::broadcast;
 
 /// A datagram that was received, and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,16 +23,12 @@ pub struct Tapped {
 
 /// Boot datagrams as they pass, from the moment of asking.
 #[derive(Debug)]
-pub struct Tap(pub(super) broadcast::Receiver<Tapped>);
+pub struct Tap(pub(super) Listener<Tapped>);
 
 impl Tap {
     /// The next datagram, or how many were lost because this was read too
     /// slowly. `None` after the service has closed.
     pub async fn next(&mut self) -> Option<Result<Tapped, u64>> {
-        match self.0.recv().await {
-            Ok(tapped) => Some(Ok(tapped)),
-            Err(broadcast::error::RecvError::Lagged(lost)) => Some(Err(lost)),
-            Err(broadcast::error::RecvError::Closed) => None,
-        }
+        self.0.next().await
     }
 }
