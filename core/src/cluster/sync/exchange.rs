@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     Namespace,
-    cluster::{Cluster, Handed, View, heartbeat::Heartbeat},
+    cluster::{Cluster, Handed, Outcome, View, heartbeat::Heartbeat},
     pubsub::signed::SignedMessage,
 };
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -28,10 +28,24 @@ const CHUNK: usize = 32 << 10;
 pub(super) struct Done {
     /// Heartbeats that were handed over, as far as they were news.
     pub(super) received: usize,
+    /// Those of peers that were not known.
+    pub(super) joined: usize,
     /// Heartbeats that were sent.
     pub(super) sent: usize,
     /// Whether there was more than fits in one exchange.
     pub(super) more: bool,
+}
+
+impl Done {
+    /// What became of both directions.
+    fn with(self, other: Self) -> Self {
+        Self {
+            received: self.received + other.received,
+            joined: self.joined + other.joined,
+            sent: self.sent + other.sent,
+            more: self.more || other.more,
+        }
+    }
 }
 
 /// What both sides of an exchange need.
@@ -65,8 +79,7 @@ impl Exchange {
             self.send(&mut writer, &view, &wanted),
         )
         .await?;
-        let done = Done { received: received.0, sent: sent.0, more: received.1 || sent.1 };
-        Ok((done, digest.next()))
+        Ok((received.with(sent), digest.next()))
     }
 
     /// Takes part in an exchange that another node has opened.
@@ -86,7 +99,7 @@ impl Exchange {
             self.send(&mut writer, &view, &newer),
         )
         .await?;
-        Ok(Done { received: received.0, sent: sent.0, more: received.1 || sent.1 })
+        Ok(received.with(sent))
     }
 
     /// Sends the signed heartbeats of these peers, as far as an exchange goes.
@@ -95,7 +108,7 @@ impl Exchange {
         writer: &mut (impl AsyncWrite + Unpin),
         view: &View,
         peers: &[PeerId],
-    ) -> Result<(usize, bool), SyncError> {
+    ) -> Result<Done, SyncError> {
         let now = self.cluster.elapsed();
         let (mut sent, mut bytes, mut chunk, mut more) = (0, 0, Vec::new(), false);
         for signed in peers.iter().filter_map(|peer| view.signed_of(peer)) {
@@ -115,15 +128,12 @@ impl Exchange {
         wire::push_end(more, &mut chunk);
         writer.write_all(&chunk).await?;
         writer.close().await?;
-        Ok((sent, more))
+        Ok(Done { sent, more, ..Done::default() })
     }
 
     /// Takes the heartbeats that the other node sends.
-    async fn receive(
-        &self,
-        reader: &mut (impl AsyncRead + Unpin),
-    ) -> Result<(usize, bool), SyncError> {
-        let (mut news, mut count, mut bytes) = (0, 0, 0);
+    async fn receive(&self, reader: &mut (impl AsyncRead + Unpin)) -> Result<Done, SyncError> {
+        let (mut done, mut count, mut bytes) = (Done::default(), 0, 0);
         let mut batch = Vec::new();
         loop {
             let item = wire::read_item(reader).await?;
@@ -140,17 +150,17 @@ impl Exchange {
                 Item::End { more } => Some(more),
             };
             if end.is_some() || batch.len() == BATCH {
-                news += self.take(std::mem::take(&mut batch)).await?;
+                done = done.with(self.take(std::mem::take(&mut batch)).await?);
             }
             if let Some(more) = end {
-                return Ok((news, more));
+                return Ok(Done { more, ..done });
             }
         }
     }
 
     /// Verifies heartbeats and puts them in the table. One whose signature is
     /// wrong ends the exchange: an honest node has none.
-    async fn take(&self, batch: Vec<(Duration, Vec<u8>)>) -> Result<usize, SyncError> {
+    async fn take(&self, batch: Vec<(Duration, Vec<u8>)>) -> Result<Done, SyncError> {
         let view = self.cluster.view();
         let mut handed: HashMap<PeerId, Handed> = HashMap::new();
         for (age, signed) in batch {
@@ -172,10 +182,15 @@ impl Exchange {
             tokio::task::yield_now().await;
         }
         if handed.is_empty() {
-            return Ok(0);
+            return Ok(Done::default());
         }
         let handed = handed.into_values().collect();
         let outcomes = self.cluster.insert_verified(handed).await.map_err(|_| SyncError::Closed)?;
-        Ok(outcomes.iter().flatten().filter(|outcome| outcome.is_accepted()).count())
+        let taken = || outcomes.iter().flatten();
+        Ok(Done {
+            received: taken().filter(|outcome| outcome.is_accepted()).count(),
+            joined: taken().filter(|outcome| **outcome == Outcome::Joined).count(),
+            ..Done::default()
+        })
     }
 }

@@ -25,13 +25,17 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::Semaphore,
+    sync::{Notify, Semaphore},
     time::{Instant, sleep, sleep_until, timeout},
 };
 
-/// The mean pause between exchanges with a random peer: it is uniform between a
-/// half and one and a half of this.
+/// The longest mean pause between exchanges with a random peer: a pause is
+/// uniform between a half and one and a half of its mean.
 pub const PAUSE: Duration = Duration::from_secs(20);
+/// The first pause. The next ones double up to the longest; an exchange that
+/// brought an unknown peer shows that gossip leaves something out, and begins
+/// again (Trickle, RFC 6206).
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// How many exchanges a peer may open in a row, as many as a large table takes,
 /// and how long it is until it may open another one.
 const BURST: u32 = 64;
@@ -57,6 +61,8 @@ struct Inner {
     outcomes: ByLabel,
     records: Counter,
     opening: Semaphore,
+    /// Told when an exchange brought an unknown peer.
+    unsettled: Notify,
     scope: Scope,
 }
 
@@ -115,6 +121,7 @@ pub(crate) fn start(
         outcomes,
         records,
         opening: Semaphore::new(OPENED),
+        unsettled: Notify::new(),
         scope: scope.clone(),
     }));
     scope.spawn(sync.clone().serve(incoming));
@@ -169,9 +176,18 @@ impl Sync {
     /// Exchanges with a random peer, at random times.
     async fn now_and_then(self) {
         let mut rng = ChaCha8Rng::from_rng(&mut rand::rng());
+        let mut pause = FIRST_PAUSE;
         loop {
-            let pause = PAUSE.mul_f64(rng.random_range(0.5..1.5));
-            sleep_until(Instant::now() + pause).await;
+            let jitter = rng.random_range(0.5..1.5);
+            let due = Instant::now() + pause.mul_f64(jitter);
+            pause = (pause * 2).min(PAUSE);
+            tokio::select! {
+                () = sleep_until(due) => (),
+                () = self.0.unsettled.notified() => {
+                    pause = FIRST_PAUSE;
+                    sleep_until(due.min(Instant::now() + pause.mul_f64(jitter))).await;
+                }
+            }
             let mut peers = self.0.host.connected();
             {
                 let mut known = self.peers();
@@ -253,6 +269,9 @@ impl Sync {
             Ok(done) => {
                 self.count("done");
                 self.0.records.inc_by(done.received as u64);
+                if done.joined > 0 {
+                    self.0.unsettled.notify_one();
+                }
                 tracing::debug!(%peer, ?done, "heartbeats were exchanged");
                 Some(done)
             }

@@ -162,8 +162,8 @@ async fn each_side_gets_what_it_lacks_and_what_it_has_older() {
     learn(&a.exchange.cluster, &all[100..120], now + 1).await;
     learn(&b.exchange.cluster, &all[120..150], now + 2).await;
     let (opened, accepted) = exchange(&a, &b).await;
-    assert_eq!(opened, Done { received: 130, sent: 120, more: false });
-    assert_eq!(accepted, Done { received: 120, sent: 130, more: false });
+    assert_eq!(opened, Done { received: 130, joined: 100, sent: 120, more: false });
+    assert_eq!(accepted, Done { received: 120, joined: 100, sent: 130, more: false });
     assert_eq!(seqs(&a).len(), 300);
     assert_eq!(seqs(&a), seqs(&b));
     // There is nothing left to say.
