@@ -167,6 +167,11 @@ impl Node {
         let heads = &self.heads[..self.len()];
         let first = heads.partition_point(|head| *head < low);
         let equal = heads[first..].partition_point(|head| *head <= high);
+        // A head is all that such an edge looks at. (It equals the edge's also if
+        // the key is shorter, and the edge goes on with zeros: a lower key.)
+        if matches!(edge, Edge::AfterPrefix(_)) && key.len() - shared <= size_of::<u64>() {
+            return first + equal;
+        }
         let equal = &self.ids[first..first + equal];
         first + equal.partition_point(|id| edge.is_after(*id, keys))
     }

@@ -160,6 +160,9 @@ impl fmt::Debug for View {
     }
 }
 
+/// Records that are looked up together at most.
+const AHEAD: usize = 16;
+
 /// What a query has still to give.
 struct Hits<'a> {
     keys: Keys<'a>,
@@ -167,6 +170,12 @@ struct Hits<'a> {
     left: usize,
     /// Whether a record can be met under more than one key.
     repeats: bool,
+    /// Records that were looked up together, the next one last: they lie anywhere
+    /// in memory, and so the processor waits for several at a time.
+    ahead: [Option<(&'a Record, u16)>; AHEAD],
+    /// How many of them are left, and how many the next look takes.
+    waiting: usize,
+    many: usize,
 }
 
 impl<'a> Hits<'a> {
@@ -177,19 +186,36 @@ impl<'a> Hits<'a> {
             cursor: range.map(|r| snapshot.index(r.field).range(r, query.reverse, slots)),
             left: query.limit.unwrap_or(usize::MAX),
             repeats: range.is_some_and(|r| r.field == Field::Meta && !r.is_single()),
+            ahead: [None; AHEAD],
+            waiting: 0,
+            many: 1,
         }
     }
 
     fn next(&mut self, query: &Query) -> Option<&'a Record> {
         self.left = self.left.checked_sub(1)?;
-        let cursor = self.cursor.as_mut()?;
         loop {
-            let id = cursor.next()?;
-            let record = self.keys.slots.get(id.slot)?;
-            if !self.repeats || is_first(query, record, record.key(Field::Meta, id.nth)) {
+            if self.waiting == 0 {
+                self.look_ahead()?;
+            }
+            self.waiting -= 1;
+            let (record, nth) = self.ahead[self.waiting]?;
+            if !self.repeats || is_first(query, record, record.key(Field::Meta, nth)) {
                 return Some(record);
             }
         }
+    }
+
+    /// Looks up the next records: more each time, since many want only one.
+    fn look_ahead(&mut self) -> Option<()> {
+        let cursor = self.cursor.as_mut()?;
+        self.waiting = self.many.min(cursor.left());
+        self.many = (self.many * 2).min(AHEAD);
+        for place in self.ahead[..self.waiting].iter_mut().rev() {
+            let id = cursor.next()?;
+            *place = self.keys.slots.get(id.slot).map(|record| (record, id.nth));
+        }
+        (self.waiting > 0).then_some(())
     }
 }
 
