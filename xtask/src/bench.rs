@@ -50,7 +50,7 @@ enum Peer {
     Python(&'static str),
 }
 
-const BENCHES: [Bench; 9] = [
+const BENCHES: [Bench; 10] = [
     Bench {
         name: "cluster",
         ours: Program::Example("bench_cluster"),
@@ -67,6 +67,7 @@ const BENCHES: [Bench; 9] = [
         ours: Program::Python("importing.py"),
         peers: &[Peer::Python("importing.py")],
     },
+    Bench { name: "newcomer", ours: Program::Example("bench_newcomer"), peers: &[] },
     Bench { name: "node-events", ours: Program::Node("events.mjs"), peers: &[] },
     Bench { name: "node-import", ours: Program::Node("importing.mjs"), peers: &[] },
     Bench { name: "survey", ours: Program::Sim("survey"), peers: &[] },
