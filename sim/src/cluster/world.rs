@@ -175,11 +175,9 @@ impl World {
                 let pause = SYNC_PAUSE.mul_f64(self.rng.random_range(0.5..1.5));
                 self.push(now + pause, node, event);
             }
-            Event::Notice { run, gone } if run == current => {
-                // It may be back, with a connection of its own.
-                if !self.members[gone].up {
-                    self.mesh.disconnect(node, gone);
-                }
+            // It may be back, with a connection of its own.
+            Event::Notice { run, gone } if run == current && !self.members[gone].up => {
+                self.mesh.disconnect(node, gone);
             }
             _ => (),
         }
