@@ -20,8 +20,8 @@ static SENDER: LazyLock<(PeerId, Vec<u8>)> = LazyLock::new(|| {
 
 fuzz_target!(|data: &[u8]| {
     let Some((&piece, bytes)) = data.split_first() else { return };
-    check(bytes, piece.into());
-    check(&framed(bytes), piece.into());
+    let _ = check(bytes, piece.into());
+    let _ = check(&framed(bytes), piece.into());
     // One message as it comes in a record's place, and the sender's.
     let (hop, envelope) = bytes.split_at(bytes.len().min(8));
     let hop = hop.iter().fold(0, |hop, byte| hop << 8 | u64::from(*byte));
