@@ -121,7 +121,7 @@ impl Scene {
         let reply = self.attacker.command(json!({
             "cmd": "abuse", "kind": kind, "times": times, "addr": self.node.addrs[0],
             "boot": format!("{}:8822", address(0)), "server": record["server"],
-            "hold": "3s", "timeout": "100s",
+            "hold": "1s", "timeout": "100s",
         }))?;
         ensure!(reply["done"].as_u64().unwrap_or(0) > 0, "nothing was done: {reply}");
         // The node still answers, and hears what the honest peer says anew.

@@ -124,7 +124,9 @@ impl<'a> Network<'a> {
         }
         let mut peer = start.start(self.programs, &self.lan)?;
         if !stack.is_whole() {
-            // These have no discovery: they are told of a rust and a go node.
+            // These have no discovery: they are told of the first rust and go
+            // nodes and of the latest, who may be on the other side of a
+            // partition.
             for other in self.anchors() {
                 let addr = other.addrs.iter().find(|a| a.contains("/tcp/"));
                 let addr = addr.context("no TCP address")?;
@@ -134,10 +136,14 @@ impl<'a> Network<'a> {
         Ok(peer)
     }
 
-    /// The first of each stack that finds peers by itself.
+    /// The first and the last of each stack that finds peers by itself.
     fn anchors(&self) -> Vec<&Peer> {
-        let first = |stack| self.peers.iter().flatten().find(|p: &&Peer| p.stack == stack);
-        [first(Rust), first(Go)].into_iter().flatten().collect()
+        let of = |stack| self.peers.iter().flatten().filter(move |p| p.stack == stack);
+        let all = [of(Rust).next(), of(Go).next(), of(Rust).last(), of(Go).last()];
+        let mut anchors: Vec<&Peer> = all.into_iter().flatten().collect();
+        anchors.sort_by_key(|peer| &peer.id);
+        anchors.dedup_by_key(|peer| &peer.id);
+        anchors
     }
 
     /// Waits until each of these peers sees exactly these.

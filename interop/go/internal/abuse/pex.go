@@ -61,8 +61,8 @@ func round(ctx context.Context, p Params, write func(w wire.GossipWriter, own []
 	if err != nil {
 		return err
 	}
-	deadline, _ := ctx.Deadline()
-	_ = stream.SetDeadline(deadline)
+	// A target that has closed its half may leave the rest of ours unread.
+	_ = stream.SetDeadline(time.Now().Add(max(p.Hold, time.Second)))
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)
