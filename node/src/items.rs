@@ -152,7 +152,6 @@ fn found(source: String, peer: &PeerInfo) -> Other {
 }
 
 /// Far fewer than 2^53 items are ever lost.
-#[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
 fn counted(count: u64) -> Other {
     Other { count: Some(count as f64), ..Other::default() }
 }

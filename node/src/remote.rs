@@ -49,7 +49,6 @@ impl RemoteView {
     }
 
     #[napi]
-    #[expect(clippy::cast_precision_loss, reason = "a count of records in memory")]
     pub fn count(&self, id: u32, query: QuerySpec) -> Result<Pending> {
         let query = query.build().or_throw()?;
         spawn("count", &self.port, id, self.view.count(query), |count| Work {

@@ -65,7 +65,6 @@ impl Stream {
     }
 
     #[napi(getter)]
-    #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
     pub fn dropped(&self) -> f64 {
         self.items.dropped() as f64
     }
@@ -101,13 +100,11 @@ impl Subscription {
     }
 
     #[napi(getter)]
-    #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
     pub fn dropped(&self) -> f64 {
         self.0.dropped() as f64
     }
 
     #[napi(getter)]
-    #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
     pub fn failed(&self) -> f64 {
         self.0.failed() as f64
     }
