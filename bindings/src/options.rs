@@ -57,13 +57,13 @@ pub struct LimitOptions {
 
 impl LimitOptions {
     fn limits(self) -> Limits {
-        let default = Limits::default();
-        Limits {
-            connections: self.connections.unwrap_or(default.connections),
-            connections_per_peer: self.connections_per_peer.unwrap_or(default.connections_per_peer),
-            pending: self.pending.unwrap_or(default.pending),
-            memory: self.memory.unwrap_or(default.memory),
-        }
+        let mut limits = Limits::default();
+        limits.connections = self.connections.unwrap_or(limits.connections);
+        limits.connections_per_peer =
+            self.connections_per_peer.unwrap_or(limits.connections_per_peer);
+        limits.pending = self.pending.unwrap_or(limits.pending);
+        limits.memory = self.memory.unwrap_or(limits.memory);
+        limits
     }
 }
 
