@@ -106,8 +106,10 @@ fn a_message_over_the_limit_is_refused_by_its_table() {
 
 #[test]
 fn zeros_are_not_messages_without_end() {
+    // Blocks that are within the limit of a message.
     let framed = |bytes: &[u8]| {
-        let mut frames = FrameEncoder::new(Vec::new());
+        let info = FrameInfo::new().block_size(BlockSize::Max64KB);
+        let mut frames = FrameEncoder::with_frame_info(info, Vec::new());
         frames.write_all(bytes).unwrap();
         frames.finish().unwrap()
     };
