@@ -185,6 +185,9 @@ fn levels(exchanges: &[Exchange], nodes: usize) -> Vec<Vec<(u64, Exchange)>> {
         }
         levels[level].push((order, exchange));
     }
+    // Within a level the order is of no consequence: one of the two nodes lies
+    // where the processor expects it.
+    levels.par_iter_mut().for_each(|level| level.sort_unstable_by_key(|(_, e)| e.caller));
     levels
 }
 

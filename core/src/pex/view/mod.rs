@@ -178,8 +178,8 @@ impl<R: Record, H: BuildHasher> View<R, H> {
         Self {
             params,
             own,
-            entries: Vec::new(),
-            passing: Vec::new(),
+            entries: Vec::with_capacity(params.capacity()),
+            passing: Vec::with_capacity(params.max_view),
             waiting: Vec::new(),
             asked: Vec::new(),
             rising: None,

@@ -37,14 +37,23 @@ pub(super) struct Sampler<R, H> {
     pause: u32,
     /// Ticks until the next one.
     wait: u32,
-    /// Changes so far: the slots in turn.
-    turns: u32,
+    /// How many times all slots have had their turns, and the slot that has the
+    /// next one.
+    epoch: u32,
+    turn: u32,
 }
 
 impl<R: Record, H: BuildHasher> Sampler<R, H> {
     pub(super) fn new(hasher: H, slots: usize, pause: u32) -> Self {
         let slots = slots.clamp(1, 255);
-        Self { hasher, next: vec![None; slots], pause: pause.max(1), wait: WARM_UP, turns: 0 }
+        Self {
+            hasher,
+            next: vec![None; slots],
+            pause: pause.max(1),
+            wait: WARM_UP,
+            epoch: 0,
+            turn: 0,
+        }
     }
 
     /// The slot in which a peer competes.
@@ -97,10 +106,12 @@ impl<R: Record, H: BuildHasher> Sampler<R, H> {
         if self.wait > 0 {
             return None;
         }
-        let slots = self.next.len() as u32;
-        let slot = self.turns % slots;
-        self.turns = self.turns.wrapping_add(1);
-        self.wait = if self.turns < slots { FIRST_PAUSE.min(self.pause) } else { self.pause };
+        let slot = self.turn;
+        self.turn += 1;
+        if self.turn as usize == self.next.len() {
+            (self.epoch, self.turn) = (self.epoch.wrapping_add(1), 0);
+        }
+        self.wait = if self.epoch == 0 { FIRST_PAUSE.min(self.pause) } else { self.pause };
         let next = self.next.get_mut(slot as usize).and_then(Option::take);
         Some((slot as u8, next.map(|n| n.gossip)))
     }
@@ -112,8 +123,7 @@ impl<R: Record, H: BuildHasher> Sampler<R, H> {
 
     /// How many times the ranks of a slot have changed.
     fn epoch(&self, slot: u8) -> u32 {
-        let slots = self.next.len() as u32;
-        self.turns / slots + u32::from(u32::from(slot) < self.turns % slots)
+        self.epoch.wrapping_add(u32::from(u32::from(slot) < self.turn))
     }
 }
 
