@@ -32,7 +32,8 @@ pub fn messages(encoding: Encoding, bytes: &[u8], piece: usize) -> (Vec<usize>, 
 pub fn decompress(bytes: &[u8], piece: usize, max_block: usize) -> (Vec<u8>, &'static str) {
     let mut deframer = Deframer::new(max_block);
     let mut whole = Vec::new();
-    let mut some = [0; 512];
+    // One by one: an error takes with it what was pulled in the same call.
+    let mut some = [0; 1];
     for piece in bytes.chunks(piece.max(1)) {
         deframer.input().push(piece);
         loop {
