@@ -38,21 +38,14 @@ const KINDS: [Kind; 11] = [
     Kind("identities", 4096, &[("heartbeats_total{verdict=\"accepted\"", 2000.0)]),
     // Too many records, or a block that would hold them.
     Kind("pex-flood", 3, &[("pex_rounds_total{verdict=\"too-", 3.0)]),
-    // A peer may start a few rounds in a row: the others are refused unread.
-    Kind(
-        "pex-hop",
-        10,
-        &[
-            ("pex_records_total{verdict=\"absurd-hop\"", 24.0),
-            ("pex_rounds_total{verdict=\"refused-often\"", 5.0),
-        ],
-    ),
+    // Each time another peer: the pace of one is not what stops them.
+    Kind("pex-hop", 10, &[("pex_records_total{verdict=\"absurd-hop\"", 80.0)]),
     Kind(
         "pex-last",
         12,
         &[
-            ("pex_rounds_total{verdict=\"wrong-sender\"", 3.0),
-            ("pex_rounds_total{verdict=\"refused-often\"", 6.0),
+            ("pex_rounds_total{verdict=\"wrong-sender\"", 8.0),
+            ("pex_rounds_total{verdict=\"empty\"", 2.0),
         ],
     ),
     Kind("stall", 100, &[("rpc_ended_total{reason=\"t", 1.0)]),

@@ -139,7 +139,7 @@ impl<'a> Network<'a> {
     /// The first and the last of each stack that finds peers by itself.
     fn anchors(&self) -> Vec<&Peer> {
         let of = |stack| self.peers.iter().flatten().filter(move |p| p.stack == stack);
-        let all = [of(Rust).next(), of(Go).next(), of(Rust).last(), of(Go).last()];
+        let all = [of(Rust).next(), of(Go).next(), of(Rust).next_back(), of(Go).next_back()];
         let mut anchors: Vec<&Peer> = all.into_iter().flatten().collect();
         anchors.sort_by_key(|peer| &peer.id);
         anchors.dedup_by_key(|peer| &peer.id);
