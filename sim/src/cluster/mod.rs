@@ -200,12 +200,13 @@ mod tests {
         let report = simulate(&Args { loss: 0.0, ..hour() }).unwrap();
         assert_eq!(report.false_drops, 0, "{report:?}");
         assert!(report.detect_p99_s.unwrap() <= 13.0, "{report:?}");
-        // Without crashes every heartbeat gets everywhere by the mesh alone.
+        // Without crashes every heartbeat gets everywhere, nearly all by the mesh.
         let calm = Args { uptime: Duration::ZERO, ..hour() };
         let report = simulate(&Args { loss: 0.0, ..calm.clone() }).unwrap();
         assert_eq!((report.detections, report.detect_p99_s), (0, None));
-        let missed = (report.heartbeats * 11).saturating_sub(report.by_mesh);
-        assert!(missed < 100 && report.by_gossip == 0, "{report:?}");
+        let by_others = report.by_gossip + report.by_exchange;
+        let missed = (report.heartbeats * 11).saturating_sub(report.by_mesh + by_others);
+        assert!(missed < 100 && by_others * 10 < report.by_mesh, "{report:?}");
         // With losses some come by the other ways.
         let report = simulate(&Args { loss: 0.4, nodes: 30, ..calm }).unwrap();
         assert!(report.by_gossip > 0 && report.by_exchange > 0, "{report:?}");
