@@ -1,1 +1,0 @@
-export { Cluster, cluster, options } from './testing.js';
