@@ -5,6 +5,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use casm::{Config, Event, Node, boot::BootAddr};
 use clap::Parser;
+use futures::future::try_join_all;
 use rand::{SeedableRng, seq::index};
 use rand_chacha::ChaCha8Rng;
 use std::{
@@ -103,13 +104,14 @@ async fn start(ttl: Duration) -> Result<Node> {
     Ok(Node::start(config).await?)
 }
 
-/// Connects each node to `degree` random earlier ones.
+/// Connects each node to `degree` random earlier ones, all of its own at once,
+/// as a node does with the peers that discovery finds.
 async fn connect(nodes: &[Node], degree: usize, seed: u64) -> Result<()> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     for (i, node) in nodes.iter().enumerate().skip(1) {
-        for earlier in index::sample(&mut random, i, degree.min(i)) {
-            node.connect(&nodes[earlier].info()).await.with_context(|| format!("node {i}"))?;
-        }
+        let earlier = index::sample(&mut random, i, degree.min(i));
+        let dials = earlier.into_iter().map(async |j| node.connect(&nodes[j].info()).await);
+        try_join_all(dials).await.with_context(|| format!("node {i}"))?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ mod clock;
 use casm::{
     Keypair, PeerId,
     cluster::{Arrival, Detector, Heartbeat, Limits, Now, Table, Via, server_of},
-    fuzzing::{sign_message, verify_message},
+    fuzzing::{Verifier, sign_message},
 };
 use clock::Clock;
 use std::time::Duration;
@@ -36,9 +36,10 @@ fn main() {
     let plain_before = plain(Clock::start());
 
     let mut table = Table::new(PeerId::random(), Limits::default(), Detector::default(), 1);
+    let verifier = Verifier::default();
     let start = Clock::start();
     for bytes in &messages {
-        let (peer, seq, data) = verify_message(bytes).expect("it is well signed");
+        let (peer, seq, data) = verifier.verify(bytes).expect("it is well signed");
         let beat = Heartbeat::decode(&data).expect("it is well formed");
         let now = Now { elapsed: start.elapsed(), unix_nanos: UNIX };
         let arrival = Arrival { peer, seq, beat: &beat, signed: bytes, via: Via::Gossip };

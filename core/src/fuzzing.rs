@@ -1,7 +1,10 @@
 //! Entrances for fuzz targets and benchmarks, to what is not public. No part of
 //! the public interface.
 
-use crate::{Keypair, PeerId, Result, pubsub::signed::SignedMessage};
+use crate::{
+    Keypair, PeerId, Result,
+    pubsub::{keys::Keys, signed::SignedMessage},
+};
 
 /// Signs a pubsub message.
 ///
@@ -11,8 +14,14 @@ pub fn sign_message(key: &Keypair, topic: &str, seq: u64, data: &[u8]) -> Result
     Ok(SignedMessage::sign(key, topic, seq, data)?.encode())
 }
 
-/// Decodes and verifies a pubsub message: source, sequence number and data.
-pub fn verify_message(bytes: &[u8]) -> Option<(PeerId, u64, Vec<u8>)> {
-    let verified = SignedMessage::decode(bytes).ok()?.verify().ok()?;
-    Some((verified.source, verified.seq, verified.data))
+/// Verifies pubsub messages, as a node does that was handed them.
+#[derive(Default)]
+pub struct Verifier(Keys);
+
+impl Verifier {
+    /// Decodes and verifies a pubsub message: source, sequence number and data.
+    pub fn verify(&self, bytes: &[u8]) -> Option<(PeerId, u64, Vec<u8>)> {
+        let verified = SignedMessage::decode(bytes).ok()?.verify(&self.0).ok()?;
+        Some((verified.source, verified.seq, verified.data))
+    }
 }

@@ -5,6 +5,7 @@ package main
 import (
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -93,12 +95,20 @@ func measure(n, degree int, seconds float64, fullWithin time.Duration, seed int6
 		if i == 0 {
 			continue
 		}
-		var earlier []string
-		for _, j := range random.Perm(i)[:min(degree, i)] {
-			earlier = append(earlier, cluster[j].LocalNode().Address())
+		// All of its own at once, as CASM's nodes do.
+		var group sync.WaitGroup
+		chosen := random.Perm(i)[:min(degree, i)]
+		errs := make([]error, len(chosen))
+		for k, j := range chosen {
+			group.Add(1)
+			go func() {
+				defer group.Done()
+				_, errs[k] = node.Join([]string{cluster[j].LocalNode().Address()})
+			}()
 		}
-		if joined, err := node.Join(earlier); err != nil || joined < len(earlier) {
-			return nil, fmt.Errorf("node %d reached %d of %d: %w", i, joined, len(earlier), err)
+		group.Wait()
+		if err := errors.Join(errs...); err != nil {
+			return nil, fmt.Errorf("node %d: %w", i, err)
 		}
 	}
 	connected := time.Since(began)

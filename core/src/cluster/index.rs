@@ -4,6 +4,7 @@
 use super::{
     node::{Edge, Id, Keys, Node},
     query::{Field, KeyRange},
+    record::Record,
     slots::Slots,
 };
 use std::sync::Arc;
@@ -63,13 +64,19 @@ impl Ordered {
         start
     }
 
-    /// The first entry of a range from its lower end.
-    pub(super) fn first(&self, range: KeyRange<'_>, slots: &Slots) -> Option<Id> {
+    /// The first record of a range from its lower end, and its slot.
+    pub(super) fn first<'a>(
+        &self,
+        range: KeyRange<'_>,
+        slots: &'a Slots,
+    ) -> Option<(u32, &'a Record)> {
         let keys = self.keys(slots);
         let mut start = Cursor::new(false);
         start.left = 1;
         start.seek(&self.root, Edge::Before(range.low), keys);
-        start.next().filter(|id| range.contains(keys.key(*id)))
+        let id = start.next()?;
+        let record = slots.get(id.slot)?;
+        range.contains(record.key(self.field, id.nth).as_bytes()).then_some((id.slot, record))
     }
 }
 

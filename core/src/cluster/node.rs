@@ -166,11 +166,25 @@ impl Node {
         let high = if let Edge::AfterPrefix(_) = edge { head(key, shared, 0xff) } else { low };
         let heads = &self.heads[..self.len()];
         let first = heads.partition_point(|head| *head < low);
-        let equal = heads[first..].partition_point(|head| *head <= high);
-        // A head is all that such an edge looks at. (It equals the edge's also if
-        // the key is shorter, and the edge goes on with zeros: a lower key.)
-        if matches!(edge, Edge::AfterPrefix(_)) && key.len() - shared <= size_of::<u64>() {
-            return first + equal;
+        let equal = match heads[first..] {
+            // The usual case, without looking farther.
+            [] => 0,
+            [head, ..] if head > high => 0,
+            [_, next, ..] if next > high => 1,
+            ref rest => rest.partition_point(|head| *head <= high),
+        };
+        let rest = &key[shared..];
+        if rest.len() <= size_of::<u64>() {
+            match edge {
+                // A head is all that such an edge looks at. (It equals the edge's
+                // also if the key is shorter, and the edge goes on with zeros: a
+                // lower key.)
+                Edge::AfterPrefix(_) => return first + equal,
+                // Keys with the edge's head begin like the edge: as it doesn't end
+                // with a zero, they are no shorter.
+                Edge::Before(_) if rest.last().is_some_and(|last| *last != 0) => return first,
+                _ => {}
+            }
         }
         let equal = &self.ids[first..first + equal];
         first + equal.partition_point(|id| edge.is_after(*id, keys))

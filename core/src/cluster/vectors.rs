@@ -6,7 +6,7 @@ use super::{
     server_of,
 };
 use crate::{
-    pubsub::{Verdict, signed::SignedMessage},
+    pubsub::{Verdict, keys::Keys, signed::SignedMessage},
     schema::cluster_capnp::heartbeat,
     vectors::{KEY_TYPES, KEYS, bytes, compare, hex, key, list, number, peer, text, texts},
 };
@@ -168,7 +168,7 @@ fn refused_messages() -> Vec<Value> {
         ("another's key", foreign),
     ]
     .map(|(name, message)| {
-        let error = message.clone().verify().unwrap_err();
+        let error = message.clone().verify(&Keys::default()).unwrap_err();
         json!({"name": name, "reason": error.to_string(), "hex": hex(message.encode())})
     })
     .into()
@@ -205,16 +205,18 @@ fn vectors_of_heartbeats() {
         assert_eq!(error.label(), text(vector, "reason"), "{}", vector["name"]);
         assert_eq!(verdict(error.verdict()), text(vector, "verdict"), "{}", vector["name"]);
     }
+    let keys = Keys::default();
     for vector in list(&file, "messages") {
         let message = SignedMessage::decode(&bytes(vector, "hex")).unwrap();
         assert_eq!([&message.from[..], &message.seqno].concat(), bytes(vector, "id"));
-        let verified = message.verify().unwrap();
+        let verified = message.verify(&keys).unwrap();
         assert_eq!(verified.source.to_base58(), text(vector, "from"));
         assert_eq!((verified.seq, verified.data), (number(vector, "seq"), bytes(vector, "data")));
         assert_eq!(verified.topic, text(vector, "topic"));
     }
     for vector in list(&file, "refused_messages") {
-        let error = SignedMessage::decode(&bytes(vector, "hex")).unwrap().verify().unwrap_err();
+        let error =
+            SignedMessage::decode(&bytes(vector, "hex")).unwrap().verify(&keys).unwrap_err();
         assert_eq!(error.to_string(), text(vector, "reason"), "{}", vector["name"]);
     }
     for vector in list(&file, "servers") {

@@ -67,14 +67,14 @@ impl Snapshot {
         &self.indexes[field as usize]
     }
 
-    /// The slot of a peer's record.
-    fn slot_of(&self, peer: &PeerId) -> Option<u32> {
+    /// A peer's record and its slot.
+    fn find(&self, peer: &PeerId) -> Option<(u32, &Record)> {
         let query = Query::matching(super::Index::peer(peer));
-        self.index(Field::Peer).first(query.range()?, &self.slots).map(|id| id.slot)
+        self.index(Field::Peer).first(query.range()?, &self.slots)
     }
 
-    fn signed(&self, slot: u32) -> Option<Signed<'_>> {
-        let (record, proof) = (self.slots.get(slot)?, self.proofs.get(slot as usize)?);
+    fn signed(&self, slot: u32, record: &Record) -> Option<Signed<'_>> {
+        let proof = self.proofs.get(slot as usize)?;
         (!proof.signed.is_empty()).then(|| Signed {
             peer: record.peer(),
             seq: record.seq(),
@@ -104,7 +104,7 @@ impl View {
 
     /// The record of a peer.
     pub fn get(&self, peer: &PeerId) -> Option<Record> {
-        self.0.slots.get(self.0.slot_of(peer)?).cloned()
+        self.0.find(peer).map(|(_, record)| record.clone())
     }
 
     /// The first record that the query finds.
@@ -112,8 +112,8 @@ impl View {
         match query.range() {
             // The usual case, without looking for the other end of the range.
             Some(range) if !query.reverse && query.limit != Some(0) => {
-                let first = self.0.index(range.field).first(range, &self.0.slots)?;
-                self.0.slots.get(first.slot).cloned()
+                let first = self.0.index(range.field).first(range, &self.0.slots);
+                first.map(|(_, record)| record.clone())
             }
             _ => self.refs(query).next().cloned(),
         }
@@ -145,12 +145,14 @@ impl View {
     /// The signed heartbeats of all records, those left out whose signature is
     /// not kept.
     pub fn signed(&self) -> impl Iterator<Item = Signed<'_>> {
-        (0..).take(self.0.proofs.len()).filter_map(|slot| self.0.signed(slot))
+        let slots = (0..).take(self.0.proofs.len());
+        slots.filter_map(|slot| self.0.signed(slot, self.0.slots.get(slot)?))
     }
 
     /// The signed heartbeat of one peer, if it is kept.
     pub fn signed_of(&self, peer: &PeerId) -> Option<Signed<'_>> {
-        self.0.signed(self.0.slot_of(peer)?)
+        let (slot, record) = self.0.find(peer)?;
+        self.0.signed(slot, record)
     }
 }
 

@@ -105,7 +105,7 @@ async fn peers_of_every_key_type_connect_and_their_messages_are_verified() {
         assert_eq!((received.source, received.seq), (peer.host.id(), seq));
         assert_eq!(received.data, b"beat");
         let signed = crate::pubsub::signed::SignedMessage::decode(&received.signed).unwrap();
-        assert_eq!(signed.verify().unwrap().source, peer.host.id());
+        assert_eq!(signed.verify(&Default::default()).unwrap().source, peer.host.id());
         topic.report(received.ticket, Verdict::Accept).await;
         peer.close().await;
     }

@@ -1,6 +1,7 @@
 //! The seam between the services and gossipsub: all that they know of it is a
 //! [`Topic`] to publish on, and what it receives with a verdict to give.
 
+pub(crate) mod keys;
 pub(crate) mod signed;
 
 use crate::{Error, Result};

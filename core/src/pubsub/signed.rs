@@ -4,13 +4,14 @@
 //! Format and signature: libp2p pubsub,
 //! <https://github.com/libp2p/specs/blob/master/pubsub/README.md#message-signing>.
 
+use super::keys::Keys;
 use crate::{Error, Result};
 use libp2p::{
     PeerId,
     identity::{Keypair, PublicKey},
     multihash::Multihash,
 };
-use prost::Message as _;
+use prost::{Message as _, encoding};
 
 /// What precedes the signed bytes.
 const PREFIX: &[u8] = b"libp2p-pubsub:";
@@ -113,44 +114,53 @@ impl SignedMessage {
     }
 
     /// Verifies that the message was published by its source.
-    pub(crate) fn verify(self) -> Result<Verified, SignedError> {
+    ///
+    /// Each signature by itself: a batch (`verify_batch` of ed25519-dalek, or
+    /// any that takes the cofactor out) accepts some signatures that are refused
+    /// one by one, so that nodes would differ on what is forged.
+    pub(crate) fn verify(self, keys: &Keys) -> Result<Verified, SignedError> {
         let source = PeerId::from_bytes(&self.from).map_err(|_| SignedError::Malformed)?;
         let seqno =
             <[u8; 8]>::try_from(&self.seqno[..]).map_err(|_| SignedError::SequenceNumber)?;
-        let key = self.public_key(&source).ok_or(SignedError::Key)?;
+        let key = match &self.key {
+            Some(encoded) => key_of(encoded, &source),
+            None => keys.of(&source),
+        };
+        let key = key.ok_or(SignedError::Key)?;
         if !key.verify(&self.signed_bytes(), &self.signature) {
             return Err(SignedError::Signature);
+        }
+        if self.key.is_none() {
+            keys.keep(source, key);
         }
         let seq = u64::from_be_bytes(seqno);
         Ok(Verified { source, seq, topic: self.topic, data: self.data })
     }
 
-    fn public_key(&self, source: &PeerId) -> Option<PublicKey> {
-        let id: &Multihash<64> = source.as_ref();
-        let encoded = match &self.key {
-            Some(key) => key,
-            None if id.code() == IDENTITY => id.digest(),
-            None => return None,
-        };
-        let key = PublicKey::try_decode_protobuf(encoded).ok()?;
-        (key.to_peer_id() == *source).then_some(key)
-    }
-
     fn signed_bytes(&self) -> Vec<u8> {
-        let unsigned = MessageProto {
-            from: Some(self.from.clone()),
-            data: Some(self.data.clone()),
-            seqno: Some(self.seqno.clone()),
-            topic: self.topic.clone(),
-            signature: None,
-            key: None,
-        };
-        let mut bytes = Vec::with_capacity(PREFIX.len() + unsigned.encoded_len());
+        let len = PREFIX.len() + self.from.len() + self.data.len() + self.topic.len();
+        // Tags, lengths and the sequence number take less than the rest.
+        let mut bytes = Vec::with_capacity(len + 48);
         bytes.extend_from_slice(PREFIX);
-        // A vector grows, so encoding into it cannot fail.
-        let _ = unsigned.encode(&mut bytes);
+        // The message without signature and key.
+        encoding::bytes::encode(1, &self.from, &mut bytes);
+        encoding::bytes::encode(2, &self.data, &mut bytes);
+        encoding::bytes::encode(3, &self.seqno, &mut bytes);
+        encoding::string::encode(4, &self.topic, &mut bytes);
         bytes
     }
+}
+
+/// The key in a peer's id.
+pub(super) fn inline_key(peer: &PeerId) -> Option<PublicKey> {
+    let id: &Multihash<64> = peer.as_ref();
+    (id.code() == IDENTITY).then(|| key_of(id.digest(), peer))?
+}
+
+/// The key in these bytes, if it is the peer's.
+fn key_of(encoded: &[u8], peer: &PeerId) -> Option<PublicKey> {
+    let key = PublicKey::try_decode_protobuf(encoded).ok()?;
+    (key.to_peer_id() == *peer).then_some(key)
 }
 
 #[cfg(test)]
@@ -159,23 +169,58 @@ mod tests {
 
     #[test]
     fn a_signed_message_verifies_and_a_changed_one_does_not() {
-        let key = Keypair::generate_ed25519();
+        let (key, keys) = (Keypair::generate_ed25519(), Keys::default());
         let bytes = SignedMessage::sign(&key, "casm", 7, b"data").unwrap().encode();
-        let verified = SignedMessage::decode(&bytes).unwrap().verify().unwrap();
+        let verified = SignedMessage::decode(&bytes).unwrap().verify(&keys).unwrap();
         assert_eq!((verified.source, verified.seq), (key.public().to_peer_id(), 7));
         assert_eq!((verified.topic.as_str(), &verified.data[..]), ("casm", &b"data"[..]));
 
         let mut changed = SignedMessage::decode(&bytes).unwrap();
         changed.data[0] ^= 1;
-        assert_eq!(changed.verify(), Err(SignedError::Signature));
+        assert_eq!(changed.verify(&keys), Err(SignedError::Signature));
 
         let mut short = SignedMessage::decode(&bytes).unwrap();
         short.seqno.pop();
-        assert_eq!(short.verify(), Err(SignedError::SequenceNumber));
+        assert_eq!(short.verify(&keys), Err(SignedError::SequenceNumber));
 
         let mut foreign = SignedMessage::decode(&bytes).unwrap();
         foreign.key = Some(Keypair::generate_ed25519().public().encode_protobuf());
-        assert_eq!(foreign.verify(), Err(SignedError::Key));
+        assert_eq!(foreign.verify(&keys), Err(SignedError::Key));
+    }
+
+    #[test]
+    fn what_is_signed_is_the_message_without_signature_and_key() {
+        let key = Keypair::generate_ed25519();
+        for (topic, data) in [("", vec![]), ("casm", vec![7; 3]), ("casm", vec![7; 300_000])] {
+            let message = SignedMessage::sign(&key, topic, 7, &data).unwrap();
+            let unsigned = MessageProto {
+                from: Some(message.from.clone()),
+                data: Some(data),
+                seqno: Some(message.seqno.clone()),
+                topic: topic.into(),
+                signature: None,
+                key: None,
+            };
+            assert_eq!(message.signed_bytes(), [PREFIX, &unsigned.encode_to_vec()].concat());
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_kept_makes_no_other_message_good() {
+        let (key, keys) = (Keypair::generate_ecdsa(), Keys::default());
+        let message = SignedMessage::sign(&key, "casm", 7, b"data").unwrap();
+        let verify = |message: &SignedMessage| message.clone().verify(&keys).map(|_| ());
+        assert_eq!(verify(&message), Ok(()));
+        let without_key = SignedMessage { key: None, ..message };
+        assert_eq!(verify(&without_key), Err(SignedError::Key));
+
+        let inline = Keypair::generate_ed25519();
+        let message = SignedMessage::sign(&inline, "casm", 7, b"data").unwrap();
+        assert_eq!(verify(&message), Ok(()));
+        let forged = SignedMessage { seqno: vec![8; 8], ..message.clone() };
+        assert_eq!(verify(&forged), Err(SignedError::Signature));
+        let other = SignedMessage { key: Some(key.public().encode_protobuf()), ..message };
+        assert_eq!(verify(&other), Err(SignedError::Key));
     }
 
     #[test]
@@ -183,12 +228,13 @@ mod tests {
         let Some(folder) = std::env::var_os("CASM_GOLDEN") else {
             return println!("skipped: CASM_GOLDEN is not set");
         };
+        let keys = Keys::default();
         for (file, seq) in [
             ("pubsub-message-0.bin", 0x18ea_8940_15c0_b7d2_u64),
             ("pubsub-message-1.bin", 0x18ea_8940_15c0_b7d3),
         ] {
             let bytes = std::fs::read(std::path::Path::new(&folder).join(file)).unwrap();
-            let verified = SignedMessage::decode(&bytes).unwrap().verify().unwrap();
+            let verified = SignedMessage::decode(&bytes).unwrap().verify(&keys).unwrap();
             assert_eq!(
                 verified.source.to_string(),
                 "12D3KooWDcrd1KztSpK1YeBUAxMdCkgkqUskqe6FxXq6FQFbeKsG"

@@ -7,12 +7,13 @@ use super::{
 use crate::{
     Namespace,
     cluster::{Cluster, Handed, Outcome, View, heartbeat::Heartbeat},
-    pubsub::signed::SignedMessage,
+    pubsub::{keys::Keys, signed::SignedMessage},
 };
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use libp2p::PeerId;
 use std::{
     collections::{HashMap, HashSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -53,6 +54,7 @@ impl Done {
 pub(super) struct Exchange {
     pub(super) cluster: Cluster,
     pub(super) namespace: Namespace,
+    pub(super) keys: Arc<Keys>,
 }
 
 impl Exchange {
@@ -173,7 +175,7 @@ impl Exchange {
             if known || message.data.len() > Heartbeat::MAX_LEN {
                 continue;
             }
-            let verified = message.verify().map_err(|_| SyncError::Forged)?;
+            let verified = message.verify(&self.keys).map_err(|_| SyncError::Forged)?;
             if verified.topic != self.namespace.as_str() {
                 return Err(SyncError::Forged);
             }

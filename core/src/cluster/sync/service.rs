@@ -112,7 +112,7 @@ pub(crate) fn start(
     let (outcomes, records) = (ByLabel::default(), Counter::default());
     metrics.register("sync_exchanges", "Exchanges of heartbeats, by outcome", outcomes.clone());
     metrics.register("sync_records", "Heartbeats that exchanges brought", records.clone());
-    let exchange = Exchange { cluster, namespace: namespace.clone() };
+    let exchange = Exchange { cluster, namespace: namespace.clone(), keys: Arc::default() };
     let sync = Sync(Arc::new(Inner {
         host,
         exchange,

@@ -14,7 +14,7 @@ use crate::{
     event::EventBus,
     host::Host,
     metrics::Metrics,
-    pubsub::{Topic, signed::SignedMessage},
+    pubsub::{Topic, keys::Keys, signed::SignedMessage},
     record::unix_nanos,
     scope::Scope,
 };
@@ -106,7 +106,11 @@ fn member() -> Member {
     let topic = Topic::new(commands, received);
     let cluster =
         Cluster::start(config, topic, EventBus::default(), Metrics::default(), &scope).unwrap();
-    Member { exchange: Exchange { cluster, namespace }, scope, _topic: (from, to) }
+    Member {
+        exchange: Exchange { cluster, namespace, keys: Arc::default() },
+        scope,
+        _topic: (from, to),
+    }
 }
 
 fn config(own: PeerId) -> ClusterConfig {
@@ -133,7 +137,7 @@ fn signed(key: &Keypair, seq: u64, topic: &str) -> Vec<u8> {
 async fn learn(cluster: &Cluster, keys: &[Keypair], seq: u64) {
     let handed = keys.iter().map(|key| {
         let signed = signed(key, seq, "casm");
-        let message = SignedMessage::decode(&signed).unwrap().verify().unwrap();
+        let message = SignedMessage::decode(&signed).unwrap().verify(&Keys::default()).unwrap();
         let (source, data) = (message.source, message.data);
         crate::cluster::Handed { source, seq, data, signed, age: Duration::ZERO }
     });
