@@ -16,6 +16,7 @@ use tracing::{
     field::{Field, Visit},
     level_filters::LevelFilter,
     span::{Attributes, Id, Record},
+    subscriber::Interest,
 };
 
 /// How much is told.
@@ -162,6 +163,12 @@ fn deliver(records: &Receiver<LogRecord>, sink: &Mutex<Option<Sink>>) {
 struct Forward;
 
 impl Subscriber for Forward {
+    fn register_callsite(&self, _: &'static Metadata<'static>) -> Interest {
+        // Asked each time: what a callsite that registers while the level
+        // changes learns of it might be out of date, and would stay so.
+        Interest::sometimes()
+    }
+
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         let most = LEVEL.load(Ordering::Relaxed);
         let level = LogLevel::of(metadata.level());

@@ -1,7 +1,13 @@
 //! The tasks that belong to a node: they end when it closes, and closing waits
 //! for them.
 
-use std::{future::Future, time::Duration};
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    panic::Location,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Spawns tasks that live as long as their owner. Clones share the tasks.
@@ -9,27 +15,40 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub(crate) struct Scope {
     token: CancellationToken,
     tasks: TaskTracker,
+    running: Running,
 }
 
 impl Scope {
     /// A scope that ends with this one, and can end before it. Its tasks are
     /// waited for by this one's [`close`](Self::close) too.
     pub(crate) fn child(&self) -> Self {
-        Self { token: self.token.child_token(), tasks: self.tasks.clone() }
+        Self {
+            token: self.token.child_token(),
+            tasks: self.tasks.clone(),
+            running: self.running.clone(),
+        }
     }
 
     /// Starts a task, which is dropped at its next await when the scope ends.
+    #[track_caller]
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let token = self.token.clone();
+        let noted = self.running.note(Location::caller());
         self.tasks.spawn(async move {
+            let _noted = noted;
             token.run_until_cancelled_owned(task).await;
         });
     }
 
     /// Starts a task that looks at [`cancelled`](Self::cancelled) itself, to
     /// finish what it has begun.
+    #[track_caller]
     pub(crate) fn spawn_graceful(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.spawn(task);
+        let noted = self.running.note(Location::caller());
+        self.tasks.spawn(async move {
+            let _noted = noted;
+            task.await;
+        });
     }
 
     /// Tells every task to end, and doesn't wait.
@@ -47,11 +66,51 @@ impl Scope {
         self.token.cancelled().await;
     }
 
+    /// Where the tasks that run were started.
+    pub(crate) fn running(&self) -> Vec<&'static Location<'static>> {
+        self.running.with(|running| running.values().copied().collect())
+    }
+
     /// Tells every task to end and waits for that, `grace` at most. False if
     /// some task was still running then.
     pub(crate) async fn close(&self, grace: Duration) -> bool {
         self.token.cancel();
         self.tasks.close();
         tokio::time::timeout(grace, self.tasks.wait()).await.is_ok()
+    }
+}
+
+/// Where the tasks that run were started, for the message of a close that
+/// fails.
+#[derive(Clone, Debug, Default)]
+struct Running(Arc<Mutex<Noted>>);
+
+type Noted = BTreeMap<u64, &'static Location<'static>>;
+
+impl Running {
+    /// Notes a task until what is given back is dropped.
+    fn note(&self, started: &'static Location<'static>) -> Note {
+        let id = self.with(|running| {
+            let id = running.last_key_value().map_or(0, |(id, _)| id + 1);
+            running.insert(id, started);
+            id
+        });
+        Note { id, running: self.clone() }
+    }
+
+    fn with<T>(&self, use_it: impl FnOnce(&mut Noted) -> T) -> T {
+        use_it(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A task that runs.
+struct Note {
+    id: u64,
+    running: Running,
+}
+
+impl Drop for Note {
+    fn drop(&mut self) {
+        self.running.with(|running| running.remove(&self.id));
     }
 }

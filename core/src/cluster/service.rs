@@ -9,7 +9,8 @@ use super::{
     view::View,
 };
 use crate::{
-    Error, Namespace, Result,
+    Namespace, Result,
+    ask::ask,
     event::EventBus,
     metrics::{Metrics, waiting},
     pubsub::Topic,
@@ -160,9 +161,6 @@ impl Cluster {
     }
 
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T> {
-        let (reply, answer) = oneshot::channel();
-        let closed = |_| Error::closed("node");
-        self.commands.send(command(reply)).await.map_err(|_| Error::closed("node"))?;
-        answer.await.map_err(closed)
+        ask(&self.commands, command).await
     }
 }

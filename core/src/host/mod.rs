@@ -16,6 +16,7 @@ mod topics;
 
 use crate::{
     Error, ErrorKind, PeerInfo, Result,
+    ask::ask,
     config::Limits,
     event::EventBus,
     metrics::{Metrics, waiting},
@@ -228,8 +229,6 @@ impl Host {
     }
 
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T> {
-        let (reply, answer) = oneshot::channel();
-        self.commands.send(command(reply)).await.map_err(|_| Error::closed("node"))?;
-        answer.await.map_err(|_| Error::closed("node"))
+        ask(&self.commands, command).await
     }
 }

@@ -333,7 +333,8 @@ impl Node {
         if self.0.running.0.close(CLOSE).await {
             return Ok(());
         }
-        let message = "the node did not close within 5 s; what still runs is left behind";
+        let left = self.0.running.0.running();
+        let message = format!("the node did not close within 5 s; left behind: {left:?}");
         Err(Error::new(crate::ErrorKind::Timeout, message))
     }
 }

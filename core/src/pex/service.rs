@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     Namespace, PeerId, PeerInfo, Result,
+    ask::ask,
     boot::{FindOptions, Finding, Found},
     event::EventBus,
     host::Host,
@@ -24,7 +25,7 @@ use std::{
     collections::{BTreeMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
 };
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc};
 
 /// Rounds that a node answers at the same time, in all namespaces. A peer's
 /// records and their decoding take 300 KiB at most.
@@ -126,10 +127,8 @@ impl Pex {
         let limit = options.limit;
         let known = stream::once(async move {
             let Some(commands) = commands else { return Vec::new() };
-            let (reply, answer) = oneshot::channel();
             // A closed node knows nobody.
-            let _ = commands.send(Command::Peers { reply }).await;
-            answer.await.unwrap_or_default()
+            ask(&commands, |reply| Command::Peers { reply }).await.unwrap_or_default()
         })
         .flat_map(stream::iter)
         .map(|(source, peer): (&str, PeerInfo)| Ok(Found { source: source.into(), peer }));
@@ -199,10 +198,8 @@ impl Shared {
         peer: PeerId,
         commands: &mpsc::Sender<Command>,
     ) -> Result<Told, RoundError> {
-        let (reply, told) = oneshot::channel();
-        let closed = |_| RoundError::Stream;
-        commands.send(Command::Tell { reply }).await.map_err(|_| RoundError::Stream)?;
-        let told = told.await.map_err(closed)?;
+        let told = ask(commands, |reply| Command::Tell { reply }).await;
+        let told = told.map_err(|_| RoundError::Stream)?;
         let own: SignedRecord = self.env.host.record().borrow().clone();
         exchange(role, stream, peer, &told, &own, &self.verifier, &self.env.config).await
     }

@@ -4,7 +4,7 @@
 pub(crate) mod keys;
 pub(crate) mod signed;
 
-use crate::{Error, Result};
+use crate::{Result, ask::ask};
 use libp2p::{PeerId, gossipsub::MessageId};
 use tokio::sync::{mpsc, oneshot};
 
@@ -91,10 +91,7 @@ impl Topic {
     /// `Unreachable` while nobody is subscribed; `Closed` after the host has
     /// closed.
     pub(crate) async fn publish(&self, data: Vec<u8>) -> Result<u64> {
-        let (reply, answer) = oneshot::channel();
-        let closed = || Error::closed("node");
-        self.commands.send(TopicCommand::Publish { data, reply }).await.map_err(|_| closed())?;
-        answer.await.map_err(|_| closed())?
+        ask(&self.commands, |reply| TopicCommand::Publish { data, reply }).await?
     }
 
     /// Gives a verdict. Every received message gets one.

@@ -254,7 +254,13 @@ impl<C: FromClientHook + Clone + 'static> Remote<C> {
             Error::new(ErrorKind::Unreachable, message)
         };
         self.work.send(work).await.map_err(|_| ended())?;
-        match answer.await {
+        // As in `ask`: what is sent while its receiver is being dropped can stay.
+        let answer = tokio::select! {
+            biased;
+            answer = answer => answer,
+            () = self.work.closed() => return Err(ended()),
+        };
+        match answer {
             Ok(result) => result.map_err(|error| rpc_error(&self.peer, error)),
             Err(_) if self.work.is_closed() => Err(ended()),
             Err(_) => Err(Error::new(ErrorKind::Internal, "the work with a capability panicked")),
