@@ -4,7 +4,7 @@
 mod abuse;
 mod build;
 mod mixed;
-mod net;
+pub mod net;
 mod pairs;
 mod peer;
 mod protocols;

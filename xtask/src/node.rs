@@ -2,9 +2,9 @@
 
 use crate::{python, shell};
 use anyhow::{Context, Result, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{
-    fs,
+    env, fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -23,11 +23,7 @@ pub fn test(workspace: bool) -> Result<()> {
     let python = python::stage(workspace)?;
     let tests = shell::workspace().join("node/tests");
     copy(&tests, &folder.join("tests"), |name| name.ends_with(".mjs"))?;
-    for module in ["cts", "mts"] {
-        let file = format!("types.{module}");
-        fs::copy(tests.join("types.ts"), folder.join("tests").join(&file))?;
-        configure(&folder.join(format!("tests/tsconfig.{module}.json")), &[&file], None)?;
-    }
+    lay_out_types(&folder.join("tests"))?;
     let sources = folder.join("example-sources");
     copy(&shell::workspace().join("node/examples"), &sources, |name| name.ends_with(".ts"))?;
     let config = sources.join("tsconfig.json");
@@ -49,6 +45,27 @@ pub fn test(workspace: bool) -> Result<()> {
             .args(["--test", "--test-reporter=spec"])
             .args(files),
     )
+}
+
+/// Whether strict programs, ESM and CJS, agree with the types of the package
+/// that is installed in this project.
+pub fn check_types(project: &Path) -> Result<()> {
+    let configs = lay_out_types(project)?;
+    configs.iter().try_for_each(|config| shell::run(tsc()?.arg("-p").arg(config)))
+}
+
+/// A program that uses every type, as ESM and as CJS; gives back the compiler's
+/// configurations for them.
+fn lay_out_types(folder: &Path) -> Result<Vec<PathBuf>> {
+    let program = shell::workspace().join("node/tests/types.ts");
+    let module = |module| {
+        let file = format!("types.{module}");
+        fs::copy(&program, folder.join(&file))?;
+        let config = folder.join(format!("tsconfig.{module}.json"));
+        configure(&config, &[&file], None)?;
+        Ok(config)
+    };
+    ["cts", "mts"].into_iter().map(module).collect()
 }
 
 /// A script of node/bench, with the native module of the release profile.
@@ -83,14 +100,13 @@ pub fn stage(built: &Path) -> Result<PathBuf> {
 }
 
 /// The native module's file name, as cargo gives it.
-pub fn library() -> &'static str {
-    if cfg!(windows) {
-        "casm_node.dll"
-    } else if cfg!(target_os = "macos") {
-        "libcasm_node.dylib"
-    } else {
-        "libcasm_node.so"
-    }
+pub fn library() -> String {
+    format!("{}casm_node{}", env::consts::DLL_PREFIX, env::consts::DLL_SUFFIX)
+}
+
+/// What npm is told of the package.
+pub fn manifest() -> Result<Value> {
+    Ok(serde_json::from_slice(&fs::read(shell::workspace().join("node/package.json"))?)?)
 }
 
 /// Compiles the TypeScript layer into this folder.

@@ -14,7 +14,7 @@ pub struct Netns(String);
 
 impl Netns {
     /// A namespace with a loopback interface that is up.
-    fn new() -> Result<Self> {
+    pub fn new() -> Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
         let netns = Self(format!("casm-interop-{}-{n}", std::process::id()));
