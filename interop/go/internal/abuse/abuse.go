@@ -6,13 +6,16 @@ package abuse
 import (
 	"context"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
 
 	"github.com/wetware/casm/interop/go/internal/stack"
 )
@@ -69,7 +72,10 @@ type attacker struct {
 	target peer.ID
 }
 
-func newAttacker(ctx context.Context, p Params) (*attacker, error) {
+// newAttacker connects an attacker that accepts these protocols, and reads
+// nothing of them. They must be there before the connection: a node that was
+// once refused a protocol does not speak it with that peer any more.
+func newAttacker(ctx context.Context, p Params, accepts ...protocol.ID) (*attacker, error) {
 	info, err := peer.AddrInfoFromString(p.Target)
 	if err != nil {
 		return nil, err
@@ -81,6 +87,9 @@ func newAttacker(ctx context.Context, p Params) (*attacker, error) {
 	h, err := stack.NewHost(key, nil, "", "")
 	if err != nil {
 		return nil, err
+	}
+	for _, id := range accepts {
+		h.SetStreamHandler(id, func(s network.Stream) { _, _ = io.Copy(io.Discard, s) })
 	}
 	if err := h.Connect(ctx, *info); err != nil {
 		_ = h.Close()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"time"
 
@@ -29,11 +28,10 @@ type speaker struct {
 }
 
 func newSpeaker(ctx context.Context, p Params) (*speaker, error) {
-	a, err := newAttacker(ctx, p)
+	a, err := newAttacker(ctx, p, meshsub)
 	if err != nil {
 		return nil, err
 	}
-	a.host.SetStreamHandler(meshsub, func(s network.Stream) { _, _ = io.Copy(io.Discard, s) })
 	stream, err := a.host.NewStream(ctx, a.target, meshsub)
 	if err != nil {
 		a.close()
