@@ -3,11 +3,11 @@
 
 mod common;
 
-use common::{PATIENCE, Running, casm};
-use std::{
-    process::Command,
-    time::{Duration, Instant},
+use common::{
+    PATIENCE, Running, casm,
+    http::{ask, value},
 };
+use std::{process::Command, time::Instant};
 
 #[test]
 fn a_node_is_seen_with_what_it_says_and_seen_leaving() {
@@ -134,11 +134,17 @@ fn namespaces_are_apart() {
     let mut a = Running::node("none", &[]);
     let (_, a_addr) = a.listening();
     let mut other = Running::node(&a_addr, &["--ns", "test/other"]);
-    let (other_id, _) = other.listening();
+    let (other_id, other_addr) = other.listening();
+    a.wait_for("the other's connection", |l| l["event"] == "connected" && l["peer"] == *other_id);
+    // The other's heartbeats arrive where they are meant to.
+    let mut neighbour = Running::node(&other_addr, &["--ns", "test/other"]);
+    let (neighbour_id, _) = neighbour.listening();
+    neighbour.joined(&other_id);
     let mut same = Running::node(&a_addr, &[]);
     a.joined(&same.listening().0);
-    std::thread::sleep(Duration::from_secs(1));
-    assert!(!a.seen().iter().any(|l| l["record"]["peer"] == *other_id));
+    let apart = |id: &str| id == other_id || id == neighbour_id;
+    let peers = |l: &serde_json::Value| l["record"]["peer"].as_str().is_some_and(apart);
+    assert!(!a.seen().iter().any(peers));
 }
 
 /// The ids that a line of the peer-exchange view holds.
@@ -195,9 +201,13 @@ fn a_node_that_exchanges_no_peers_says_so_to_those_who_ask() {
     let (a_id, a_addr) = a.listening();
     let mut command = casm(&["run", "--json", "--ns", "test", "--listen", "/ip4/127.0.0.1/tcp/0"]);
     command.env("CASM_BOOT", &a_addr).env("CASM_PEX_TICK", "200ms").env("CASM_TTL", "2s");
+    command.env("CASM_METRICS", "127.0.0.1:0");
     let mut b = Running::start(command);
     b.joined(&a_id);
-    // Five rounds might have been.
-    std::thread::sleep(Duration::from_secs(1));
+    let metrics = b.logged("http://").trim_end_matches("/metrics").to_owned();
+    common::eventually("several rounds are refused", || {
+        let (_, text) = ask(&metrics, "GET /metrics HTTP/1.1");
+        value(&text, "casm_pex_rounds_total{verdict=\"unsupported\"}") >= Some(3.0)
+    });
     assert!(!b.seen().iter().any(|l| l["event"] == "view-changed"));
 }

@@ -67,8 +67,8 @@ impl Scope {
     }
 
     /// Where the tasks that run were started.
-    pub(crate) fn running(&self) -> Vec<&'static Location<'static>> {
-        self.running.with(|running| running.values().copied().collect())
+    pub(crate) fn running(&self) -> Vec<String> {
+        self.running.with(|running| running.values().map(|at| at.to_string()).collect())
     }
 
     /// Tells every task to end and waits for that, `grace` at most. False if

@@ -34,16 +34,13 @@ pub struct Args {
     write: bool,
 }
 
-/// Why some checks cannot be done yet.
-const NO_PEX: &str = "this `casm` has no peer exchange: its `run` lacks the option --pex-tick";
-
 pub fn run(args: &Args) -> Result<()> {
     ensure!(
         cfg!(target_os = "linux") && shell::works("sh", &["-c", "[ \"$(id -u)\" = 0 ]"]),
         "network namespaces need root on Linux"
     );
     let programs = build::build(args.casm.as_deref(), !args.subset)?;
-    let mut report = Report::new(args.only.clone());
+    let mut report = Report::new(args.only.clone(), programs.scratch.clone());
     vectors::check(&mut report, &programs, !args.subset);
     protocols::check(&mut report, &programs);
     let stacks = if args.subset { &Stack::ALL[..2] } else { &Stack::ALL[..] };

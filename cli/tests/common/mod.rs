@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test uses some of it")]
 
 pub mod contract;
+pub mod http;
 
 use serde_json::Value;
 use std::{

@@ -2,7 +2,7 @@
 //! lost.
 
 use crate::{
-    Event, Events, Namespace,
+    Event, Events, Namespace, Result,
     boot::{Boot, FindOptions},
     host::Host,
 };
@@ -19,7 +19,11 @@ const ALONE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_
 /// The pause of a node that has peers, but fewer than it wants: there may be no
 /// more of them.
 const FEW: Duration = Duration::from_secs(60);
-
+/// Pauses before a peer that was found and did not answer is tried again: a
+/// search tells of it once, and it may be about to listen. Few, because whoever
+/// answers for peers that don't exist must not hold up a search for long.
+const RETRIES: [Duration; 3] =
+    [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
 /// The pause of a node that has just lost its last peer.
 const AGAIN: Duration = Duration::from_millis(50);
 
@@ -63,7 +67,7 @@ async fn search(host: &Host, boot: &Boot, namespace: &Namespace) {
     found
         .for_each_concurrent(WANTED, async |found| match found {
             Ok(found) if found.peer.id != host.id() => {
-                if let Err(error) = host.connect(&found.peer).await {
+                if let Err(error) = reach(|| host.connect(&found.peer)).await {
                     tracing::debug!(peer = %found.peer.id, %error, "a peer was found and does not answer");
                 }
             }
@@ -71,6 +75,18 @@ async fn search(host: &Host, boot: &Boot, namespace: &Namespace) {
             Err(error) => tracing::warn!(%error, "a boot address does not work"),
         })
         .await;
+}
+
+/// Tries, and tries again a few times.
+async fn reach<F: Future<Output = Result<()>>>(mut connect: impl FnMut() -> F) -> Result<()> {
+    for pause in RETRIES {
+        match connect().await {
+            Ok(()) => return Ok(()),
+            Err(error) => tracing::debug!(%error, "a peer that was found is tried again"),
+        }
+        tokio::time::sleep(pause.mul_f64(jitter())).await;
+    }
+    connect().await
 }
 
 /// Waits for the time to look again: after a jittered pause, or at once when
@@ -98,4 +114,27 @@ async fn wait(pause: Option<Duration>, events: &mut Events, host: &Host) -> bool
 /// Nodes that start or lose a peer together must not search in step.
 fn jitter() -> f64 {
     0.5 + rand::random::<f64>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Error, ErrorKind};
+    use std::cell::Cell;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_does_not_answer_is_tried_a_few_times() {
+        for (fails, reached) in [(0, true), (1, true), (3, true), (4, false), (100, false)] {
+            let tried = Cell::new(0);
+            let result = reach(async || {
+                tried.set(tried.get() + 1);
+                if tried.get() > fails {
+                    return Ok(());
+                }
+                Err(Error::new(ErrorKind::Unreachable, "not yet"))
+            });
+            assert_eq!(result.await.is_ok(), reached, "{fails}");
+            assert_eq!(tried.get(), fails.min(RETRIES.len()) + 1);
+        }
+    }
 }

@@ -334,7 +334,8 @@ impl Node {
             return Ok(());
         }
         let left = self.0.running.0.running();
-        let message = format!("the node did not close within 5 s; left behind: {left:?}");
+        let message =
+            format!("the node did not close within 5 s; left behind: {}", left.join(", "));
         Err(Error::new(crate::ErrorKind::Timeout, message))
     }
 }

@@ -66,10 +66,6 @@ pub fn check(report: &mut Report, programs: &Programs) {
     let mut scene = None;
     for kind in KINDS {
         let name = format!("{}, {} times", kind.0, kind.1);
-        if kind.0.starts_with("pex") && !programs.has_pex {
-            report.impossible(SECTION, name, super::NO_PEX);
-            continue;
-        }
         report.check(SECTION, name, || {
             let scene = match &mut scene {
                 Some(scene) => scene,

@@ -14,8 +14,6 @@ use std::{
 pub struct Programs {
     /// The program `casm`.
     pub casm: PathBuf,
-    /// Whether that program exchanges peers.
-    pub has_pex: bool,
     /// The Go peer.
     pub go: PathBuf,
     /// The JavaScript peer's main file, which `node` runs.
@@ -42,10 +40,8 @@ pub fn build(casm: Option<&Path>, with_scripts: bool) -> Result<Programs> {
         Some(path) => path.canonicalize().with_context(|| format!("{}", path.display()))?,
         None => build_casm()?,
     };
-    let help = shell::output(Command::new(&casm).args(["run", "--help"]))?;
     let programs = Programs {
         casm,
-        has_pex: help.contains("--pex-tick"),
         go: scratch.join("casm-go"),
         js: folder.join("js/src/main.js"),
         python: scratch.join("venv/bin/python"),

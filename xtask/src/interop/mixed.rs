@@ -90,11 +90,7 @@ pub fn check(report: &mut Report, programs: &Programs, plan: Plan) {
     report.check(SECTION, name("what one says anew reaches all"), || network.updates());
     if !plan.partition.is_zero() {
         let partition = name("one half is cut off for a minute, and comes back");
-        if programs.has_pex {
-            report.check(SECTION, partition, || network.partition(plan.partition));
-        } else {
-            report.impossible(SECTION, partition, super::NO_PEX);
-        }
+        report.check(SECTION, partition, || network.partition(plan.partition));
     }
     report.check(SECTION, name("a third is killed"), || network.kill_a_third(plan.calm));
     report.check(SECTION, name("those come back as new nodes"), || network.revive(plan));

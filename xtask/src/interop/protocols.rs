@@ -37,13 +37,8 @@ pub fn check(report: &mut Report, programs: &Programs) {
             go_finds_rust(programs, serve, boot)
         });
     }
-    if programs.has_pex {
-        report.check("Peer exchange", "go starts a round with rust", || go_starts_round(programs));
-        report
-            .check("Peer exchange", "rust starts a round with go", || rust_starts_round(programs));
-    } else {
-        report.impossible("Peer exchange", "rounds between rust and go", super::NO_PEX);
-    }
+    report.check("Peer exchange", "go starts a round with rust", || go_starts_round(programs));
+    report.check("Peer exchange", "rust starts a round with go", || rust_starts_round(programs));
     for encoding in ["plain", "packed", "lz4", "packed/lz4"] {
         report.check("View over RPC", format!("go asks rust: {encoding}"), || {
             go_asks_rust(programs, encoding)

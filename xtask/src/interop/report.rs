@@ -3,7 +3,9 @@
 use anyhow::Result;
 use std::{
     fmt::Write,
-    time::{Duration, Instant},
+    fs, io,
+    path::{Path, PathBuf},
+    time::{Duration, Instant, SystemTime},
 };
 
 /// What became of a check.
@@ -29,14 +31,15 @@ struct Row {
 #[derive(Debug, Default)]
 pub struct Report {
     filter: Option<String>,
+    logs: PathBuf,
     rows: Vec<Row>,
 }
 
 impl Report {
     /// A report of the checks whose section or name contains a text, if one is
-    /// given.
-    pub fn new(filter: Option<String>) -> Self {
-        Self { filter, rows: vec![] }
+    /// given. The peers' logs are in the folder `logs`.
+    pub fn new(filter: Option<String>, logs: PathBuf) -> Self {
+        Self { filter, logs, rows: vec![] }
     }
 
     /// Does a check, and remembers the result. The check gives what it measured.
@@ -63,7 +66,7 @@ impl Report {
             return;
         }
         eprintln!("--- {section}: {name}");
-        let start = Instant::now();
+        let (start, began) = (Instant::now(), SystemTime::now());
         let outcome = match check() {
             Ok(detail) => Outcome::Passed(detail),
             Err(error) => match defect {
@@ -73,6 +76,11 @@ impl Report {
         };
         let took = start.elapsed();
         eprintln!("    {} ({:.1} s)", cells(&outcome).join(": "), took.as_secs_f32());
+        if matches!(outcome, Outcome::Failed(_))
+            && let Err(error) = print_logs(&self.logs, began)
+        {
+            eprintln!("    the logs cannot be read: {error}");
+        }
         self.rows.push(Row { section, name, outcome, took });
     }
 
@@ -124,6 +132,25 @@ impl Report {
         );
         text
     }
+}
+
+/// Prints the ends of the logs that were written to since a time.
+fn print_logs(folder: &Path, since: SystemTime) -> io::Result<()> {
+    const LINES: usize = 25;
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|e| e == "log") && path.metadata()?.modified()? >= since {
+            let bytes = fs::read(&path)?;
+            let text = String::from_utf8_lossy(&bytes);
+            let lines: Vec<&str> = text.lines().collect();
+            eprintln!("    the end of {}:", path.display());
+            lines
+                .iter()
+                .skip(lines.len().saturating_sub(LINES))
+                .for_each(|l| eprintln!("      {l}"));
+        }
+    }
+    Ok(())
 }
 
 fn cells(outcome: &Outcome) -> [&str; 2] {

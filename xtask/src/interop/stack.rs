@@ -149,7 +149,7 @@ impl<'a> Start<'a> {
     pub fn start(&self, programs: &Programs, lan: &Lan) -> Result<Peer> {
         let name = format!("{}-{}", self.stack, self.host);
         let mut command = self.command(programs, lan);
-        command.args(self.arguments(&name, programs));
+        command.args(self.arguments(&name));
         Peer::start(self.stack, name, &mut command, &programs.scratch)
     }
 
@@ -158,7 +158,7 @@ impl<'a> Start<'a> {
         match self.stack {
             Stack::Rust => {
                 let mut command = host.command(&programs.casm.to_string_lossy());
-                command.args(["run", "--json", "--view", self.view]);
+                command.args(["run", "--json", "-v", "--view", self.view]);
                 command
             }
             Stack::Go => host.command(&programs.go.to_string_lossy()),
@@ -175,7 +175,7 @@ impl<'a> Start<'a> {
         }
     }
 
-    fn arguments(&self, name: &str, programs: &Programs) -> Vec<String> {
+    fn arguments(&self, name: &str) -> Vec<String> {
         let mut list = vec![];
         let mut add = |option: &str, value: &str| {
             list.extend([format!("--{option}"), value.to_owned()]);
@@ -197,8 +197,7 @@ impl<'a> Start<'a> {
             if self.stack == Stack::Rust && self.boot.is_empty() {
                 add("boot", "none");
             }
-            let has_pex = self.stack != Stack::Rust || programs.has_pex;
-            if let (Some(tick), true) = (self.pex_tick, has_pex) {
+            if let Some(tick) = self.pex_tick {
                 add("pex-tick", tick);
             }
         }
