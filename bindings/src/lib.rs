@@ -40,7 +40,7 @@ pub use casm::{
 pub use dispatcher::{Dispatcher, Driver, Job};
 pub use log::{LogLevel, LogRecord, forward_logs};
 pub use node::{Node, at_exit, close_all};
-pub use options::{LimitOptions, Options, duration, generate_key, peer_id};
+pub use options::{LimitOptions, Options, RpcLimitOptions, duration, generate_key, peer_id};
 pub use query::QuerySpec;
 pub use remote::{Records, RemoteView};
 pub use source::{Changes, Events, Peers, Source, Synthetic};

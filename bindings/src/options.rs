@@ -53,16 +53,45 @@ pub struct LimitOptions {
     /// Fraction of the machine's memory which the process may use before new
     /// connections are refused.
     pub memory: Option<f64>,
+    /// What capabilities may cost.
+    pub rpc: RpcLimitOptions,
+}
+
+/// Limits on what RPC may cost; see [`Limits`].
+#[derive(Clone, Copy, Default)]
+pub struct RpcLimitOptions {
+    /// Bytes of one message that is received.
+    pub message_bytes: Option<usize>,
+    /// Bytes of the calls that a stream has brought and that are not answered.
+    pub held_bytes: Option<usize>,
+    /// Bytes that wait to be written on a stream.
+    pub queued_bytes: Option<usize>,
+    /// Calls that a stream has brought and that are not finished.
+    pub calls: Option<usize>,
+    /// Capabilities that a stream exports, and that it imports.
+    pub capabilities: Option<usize>,
+    /// Streams that one peer may have open.
+    pub streams_per_peer: Option<usize>,
+    /// Streams that all peers together may have open.
+    pub streams: Option<usize>,
+    /// For how long a stream may be idle.
+    pub idle: Option<Duration>,
+    /// For how long the peer may take none of the bytes that wait for it.
+    pub stall: Option<Duration>,
 }
 
 impl LimitOptions {
     fn limits(self) -> Limits {
+        /// Puts what is given in the place of the defaults.
+        macro_rules! set {
+            ($limits:expr, $given:expr, $($field:ident),+) => {
+                $($limits.$field = $given.$field.unwrap_or($limits.$field);)+
+            };
+        }
         let mut limits = Limits::default();
-        limits.connections = self.connections.unwrap_or(limits.connections);
-        limits.connections_per_peer =
-            self.connections_per_peer.unwrap_or(limits.connections_per_peer);
-        limits.pending = self.pending.unwrap_or(limits.pending);
-        limits.memory = self.memory.unwrap_or(limits.memory);
+        set!(limits, self, connections, connections_per_peer, pending, memory);
+        set!(limits.rpc, self.rpc, message_bytes, held_bytes, queued_bytes, calls, capabilities);
+        set!(limits.rpc, self.rpc, streams_per_peer, streams, idle, stall);
         limits
     }
 }

@@ -4,6 +4,9 @@ use casm_bindings::{ErrorKind, Options};
 
 const TABLE: &str = include_str!("../api.toml");
 const EVENTS: &str = include_str!("../../core/src/event.rs");
+const CONFIG: &str = include_str!("../../core/src/config.rs");
+const RPC_LIMITS: &str = include_str!("../../core/src/rpc/limits.rs");
+const OPTIONS: &str = include_str!("../src/options.rs");
 const CHANGES: &str = include_str!("../../core/src/cluster/live.rs");
 
 /// The strings of one array of the table.
@@ -15,10 +18,21 @@ fn strings<'a>(section: &str, key: &str) -> Vec<&'a str> {
     array.split('"').skip(1).step_by(2).collect()
 }
 
+/// What stands between the braces of a public type, from its source.
+fn body<'a>(source: &'a str, kind: &str, name: &str) -> &'a str {
+    let (_, body) = source.split_once(&format!("pub {kind} {name} {{\n")).expect("the type");
+    body.split("\n}\n").next().expect("it has an end")
+}
+
+/// The fields of a public struct, from its source.
+fn fields<'a>(source: &'a str, name: &str) -> Vec<&'a str> {
+    let fields = body(source, "struct", name).lines();
+    fields.filter_map(|line| Some(line.strip_prefix("    pub ")?.split_once(':')?.0)).collect()
+}
+
 /// The variants of a public enum, from its source.
 fn variants<'a>(source: &'a str, name: &str) -> Vec<&'a str> {
-    let (_, body) = source.split_once(&format!("pub enum {name} {{\n")).expect("the enum");
-    let body = body.split("\n}\n").next().expect("it has an end");
+    let body = body(source, "enum", name);
     let variant = |line: &'a str| {
         let line = line.strip_prefix("    ")?;
         let name = line.split([' ', '(', ',']).next()?;
@@ -59,4 +73,14 @@ fn every_option_of_the_facade_is_in_the_table() {
     let options = strings("options", "node");
     // `key_file` is `key`, given as a path.
     assert!(names.iter().filter(|name| **name != "key_file").eq(&options));
+}
+
+#[test]
+fn every_limit_of_core_is_in_the_facade_and_in_the_table() {
+    let limits = strings("options", "limits");
+    assert_eq!(fields(CONFIG, "Limits"), limits);
+    assert_eq!(fields(OPTIONS, "LimitOptions"), limits);
+    let rpc = strings("options", "rpc_limits");
+    assert_eq!(fields(RPC_LIMITS, "Limits"), rpc);
+    assert_eq!(fields(OPTIONS, "RpcLimitOptions"), rpc);
 }

@@ -1,7 +1,7 @@
 //! What a node is told before it starts.
 
 use crate::{call::duration, key::Key};
-use casm_bindings::LimitOptions;
+use casm_bindings::{LimitOptions, RpcLimitOptions};
 use napi_derive::napi;
 use std::collections::HashMap;
 
@@ -30,11 +30,51 @@ pub struct Limits {
     pub connections_per_peer: Option<u32>,
     pub pending: Option<u32>,
     pub memory: Option<f64>,
+    pub rpc: Option<RpcLimits>,
+}
+
+/// Limits on what RPC may cost. Times are in milliseconds.
+#[napi(object, object_to_js = false)]
+#[derive(Default)]
+pub struct RpcLimits {
+    pub message_bytes: Option<u32>,
+    pub held_bytes: Option<u32>,
+    pub queued_bytes: Option<u32>,
+    pub calls: Option<u32>,
+    pub capabilities: Option<u32>,
+    pub streams_per_peer: Option<u32>,
+    pub streams: Option<u32>,
+    pub idle: Option<f64>,
+    pub stall: Option<f64>,
+}
+
+impl Limits {
+    fn build(self) -> casm_bindings::Result<LimitOptions> {
+        let rpc = self.rpc.unwrap_or_default();
+        let many = |given: Option<u32>| given.map(|n| usize::try_from(n).unwrap_or(usize::MAX));
+        let time = |field, ms: Option<f64>| ms.map(|ms| duration(field, ms)).transpose();
+        Ok(LimitOptions {
+            connections: self.connections,
+            connections_per_peer: self.connections_per_peer,
+            pending: self.pending,
+            memory: self.memory,
+            rpc: RpcLimitOptions {
+                message_bytes: many(rpc.message_bytes),
+                held_bytes: many(rpc.held_bytes),
+                queued_bytes: many(rpc.queued_bytes),
+                calls: many(rpc.calls),
+                capabilities: many(rpc.capabilities),
+                streams_per_peer: many(rpc.streams_per_peer),
+                streams: many(rpc.streams),
+                idle: time("limits.rpc.idle", rpc.idle)?,
+                stall: time("limits.rpc.stall", rpc.stall)?,
+            },
+        })
+    }
 }
 
 impl Options {
     pub(crate) fn build(self, key: Option<&Key>) -> casm_bindings::Result<casm_bindings::Options> {
-        let limits = self.limits.unwrap_or_default();
         Ok(casm_bindings::Options {
             namespace: self.namespace,
             listen: self.listen.unwrap_or_default(),
@@ -46,12 +86,7 @@ impl Options {
             observer: self.observer.unwrap_or_default(),
             data: self.data.map(Into::into),
             pex_tick: self.pex_tick.map(|ms| duration("pexTick", ms)).transpose()?,
-            limits: LimitOptions {
-                connections: limits.connections,
-                connections_per_peer: limits.connections_per_peer,
-                pending: limits.pending,
-                memory: limits.memory,
-            },
+            limits: self.limits.unwrap_or_default().build()?,
             key: key.map(|key| key.0.clone()),
             key_file: self.key_file.map(Into::into),
         })

@@ -129,7 +129,7 @@ test('a key gives a node its identity, also from a file', async () => {
 test('what is to outlast a node is kept in its data folder', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'casm-'))
   try {
-    const given = options({ pexTick: 100, limits: { connections: 64, connectionsPerPeer: 2, pending: 8, memory: 1 } })
+    const given = options({ pexTick: 100, limits: { connections: 64, connectionsPerPeer: 2, pending: 8, memory: 1, rpc: { calls: 64, idle: 60_000 } } })
     const a = await Node.start({ ...given, data: join(folder, 'a') })
     const b = await Node.start(given)
     await b.connect(a.info(), patience())

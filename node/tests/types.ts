@@ -34,6 +34,9 @@ export async function main(): Promise<void> {
   node.on('peer:gone', () => {})
   // @ts-expect-error a time is a number of milliseconds
   await node.setTtl('10s')
+  await Node.start({ limits: { connections: 64, rpc: { streamsPerPeer: 4, idle: 60_000 } } })
+  // @ts-expect-error there is no such limit
+  await Node.start({ limits: { rpc: { nothing: 1 } } })
   // @ts-expect-error there is no such option
   await Node.start({ name: 'x' })
   // @ts-expect-error an index has one field

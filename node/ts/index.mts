@@ -27,5 +27,6 @@ export type {
   Options,
   PeerInfo,
   Query,
+  RpcLimits,
   Wait,
 } from './index.js'

@@ -49,9 +49,54 @@ export interface Limits {
   pending?: number
   /** Fraction of the machine's memory which this process may use before new connections are refused, above 0 and up to 1. Default 0.9. */
   memory?: number
+  /** What capabilities may cost, such as the view that is served to other nodes. */
+  rpc?: RpcLimits
 }
 
-const LIMITS = { connections: whole, connectionsPerPeer: whole, pending: whole, memory: number }
+/**
+ * What RPC may cost, for each stream, for each peer, and in all. A stream is one
+ * connection of RPC.
+ */
+export interface RpcLimits {
+  /** Bytes of one message that is received, 4096 to 67108864: a larger one ends the stream. Default 1048576. */
+  messageBytes?: number
+  /** Bytes of the calls that a stream has brought and that are not yet answered, at least `messageBytes`. Default 4194304. */
+  heldBytes?: number
+  /** Bytes that wait to be written on a stream, from 65536 up: while there are more, nothing is read from it. Default 524288. */
+  queuedBytes?: number
+  /** Calls that a stream has brought and that are not yet finished, from 1 up. Default 4096. */
+  calls?: number
+  /** Capabilities that a stream exports, and that it imports, from 1 up. Default 4096. */
+  capabilities?: number
+  /** Streams that one peer may have open, from 1 up. Default 16. */
+  streamsPerPeer?: number
+  /** Streams that all peers together may have open, from 1 up. Default 1024. */
+  streams?: number
+  /** Milliseconds for which a stream may have neither a message nor a call under way, above 0. Default 600000. */
+  idle?: number
+  /** Milliseconds for which the peer may take none of the bytes that wait for it, above 0. Default 60000. */
+  stall?: number
+}
+
+const RPC_LIMITS = {
+  messageBytes: whole,
+  heldBytes: whole,
+  queuedBytes: whole,
+  calls: whole,
+  capabilities: whole,
+  streamsPerPeer: whole,
+  streams: whole,
+  idle: ms,
+  stall: ms,
+}
+
+const LIMITS = {
+  connections: whole,
+  connectionsPerPeer: whole,
+  pending: whole,
+  memory: number,
+  rpc: (field: string, value: unknown) => properties(field, value, RPC_LIMITS),
+}
 
 const OPTIONS = {
   namespace: string,
@@ -72,7 +117,11 @@ const OPTIONS = {
 }
 
 /** @internal The names of all options. */
-export const OPTION_NAMES = { node: Object.keys(OPTIONS), limits: Object.keys(LIMITS) }
+export const OPTION_NAMES = {
+  node: Object.keys(OPTIONS),
+  limits: Object.keys(LIMITS),
+  rpc_limits: Object.keys(RPC_LIMITS),
+}
 
 /** @internal */
 export function build(options: Options): { options: object; key: NativeKey | undefined } {

@@ -1,6 +1,6 @@
 """Events delivered to a callback per second, and records read from a view.
 
-`--peer` measures eclipse-zenoh in the same way: 64-byte messages from a
+`--peer eclipse-zenoh` measures that in the same way: 64-byte messages from a
 publisher to a callback in the same session.
 """
 
@@ -34,11 +34,12 @@ def ours(count: int, records: int) -> dict[str, float]:
     view = _casm.bench_view(records)
     rates = []
     for _ in range(20):
-        start = time.perf_counter()
+        # The thread's own time, and the median: this is a measure of the code,
+        # not of who else runs here.
+        start = time.thread_time()
         for record in view.iter():
             record.peer, record.host, record.meta["role"]  # noqa: B018
-        rates.append(records / (time.perf_counter() - start))
-    # The median: this is a measure of the code, not of who else runs here.
+        rates.append(records / (time.thread_time() - start))
     return {"events_per_s": round(events), "records_per_s": round(sorted(rates)[10])}
 
 
@@ -73,8 +74,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--count", type=int, default=1_000_000)
     parser.add_argument("--records", type=int, default=10_000)
-    parser.add_argument("--peer", action="store_true")
+    parser.add_argument("--peer", choices=["eclipse-zenoh"])
     args = parser.parse_args()
     figures = zenoh(args.count // 10) if args.peer else ours(args.count, args.records)
-    name = "eclipse-zenoh" if args.peer else "casm"
+    name = args.peer or "casm"
     print(json.dumps({"bench": "events", "language": "python", "name": name, **figures}))

@@ -1,7 +1,7 @@
 # The native module. A test compares this file with what it really has.
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, ClassVar, Generic, Literal, TypeVar, final
 
@@ -25,7 +25,7 @@ class Config:
         observer: bool = False,
         data: str | os.PathLike[str] | None = None,
         pex_tick: float | None = None,
-        limits: dict[str, float] | None = None,
+        limits: Mapping[str, float | Mapping[str, float]] | None = None,
         key: Key | str | os.PathLike[str] | None = None,
     ) -> Config: ...
 
@@ -273,7 +273,7 @@ class Node:
         observer: bool = False,
         data: str | os.PathLike[str] | None = None,
         pex_tick: float | None = None,
-        limits: dict[str, float] | None = None,
+        limits: Mapping[str, float | Mapping[str, float]] | None = None,
         key: Key | str | os.PathLike[str] | None = None,
     ) -> Node: ...
     @staticmethod

@@ -12,7 +12,7 @@ Callbacks run on the event loop.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -209,7 +209,7 @@ class Node:
         observer: bool = False,
         data: str | os.PathLike[str] | None = None,
         pex_tick: float | None = None,
-        limits: dict[str, float] | None = None,
+        limits: Mapping[str, float | Mapping[str, float]] | None = None,
         key: Key | str | os.PathLike[str] | None = None,
     ) -> None:
         self._config = _casm.Config(

@@ -1,8 +1,8 @@
 //! What a node is told before it starts, and what says where a peer is.
 
 use crate::{call::seconds, key::Key};
-use casm_bindings::{LimitOptions, Options};
-use pyo3::{exceptions::PyTypeError, prelude::*, types::PyDict};
+use casm_bindings::{LimitOptions, Options, RpcLimitOptions};
+use pyo3::{exceptions::PyTypeError, prelude::*, types::PyMapping};
 use std::{collections::BTreeMap, path::PathBuf};
 
 /// One string, or several.
@@ -40,23 +40,51 @@ impl<'py> FromPyObject<'_, 'py> for Limits {
 
     fn extract(given: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
         let mut limits = LimitOptions::default();
-        for (name, value) in given.cast::<PyDict>()?.iter() {
-            match name.extract::<String>()?.as_str() {
+        for item in given.cast::<PyMapping>()?.items()?.iter() {
+            let (name, value): (String, Bound<'_, PyAny>) = item.extract()?;
+            match name.as_str() {
                 "connections" => limits.connections = Some(value.extract()?),
                 "connections_per_peer" => limits.connections_per_peer = Some(value.extract()?),
                 "pending" => limits.pending = Some(value.extract()?),
                 "memory" => limits.memory = Some(value.extract()?),
+                "rpc" => limits.rpc = rpc_limits(&value)?,
                 name => {
-                    let message = format!(
-                        "limits: {name:?} is not accepted: give connections, \
-                         connections_per_peer, pending or memory"
-                    );
-                    return Err(PyTypeError::new_err(message));
+                    let known = "connections, connections_per_peer, pending, memory or rpc";
+                    return Err(not_accepted("limits", name, known));
                 }
             }
         }
         Ok(Self(limits))
     }
+}
+
+/// Limits on what RPC may cost, from a dict.
+fn rpc_limits(given: &Bound<'_, PyAny>) -> PyResult<RpcLimitOptions> {
+    let mut limits = RpcLimitOptions::default();
+    for item in given.cast::<PyMapping>()?.items()?.iter() {
+        let (name, value): (String, Bound<'_, PyAny>) = item.extract()?;
+        match name.as_str() {
+            "message_bytes" => limits.message_bytes = Some(value.extract()?),
+            "held_bytes" => limits.held_bytes = Some(value.extract()?),
+            "queued_bytes" => limits.queued_bytes = Some(value.extract()?),
+            "calls" => limits.calls = Some(value.extract()?),
+            "capabilities" => limits.capabilities = Some(value.extract()?),
+            "streams_per_peer" => limits.streams_per_peer = Some(value.extract()?),
+            "streams" => limits.streams = Some(value.extract()?),
+            "idle" => limits.idle = seconds("limits.rpc.idle", Some(value.extract()?))?,
+            "stall" => limits.stall = seconds("limits.rpc.stall", Some(value.extract()?))?,
+            name => {
+                let known = "message_bytes, held_bytes, queued_bytes, calls, capabilities, \
+                             streams_per_peer, streams, idle or stall";
+                return Err(not_accepted("limits.rpc", name, known));
+            }
+        }
+    }
+    Ok(limits)
+}
+
+fn not_accepted(field: &str, name: &str, known: &str) -> PyErr {
+    PyTypeError::new_err(format!("{field}: {name:?} is not accepted: give {known}"))
 }
 
 /// The configuration of a node.
@@ -83,9 +111,14 @@ impl<'py> FromPyObject<'_, 'py> for Limits {
 ///     pex_tick: The longest pause between two exchanges of peers, in seconds:
 ///         0.1 to 86400.
 ///     limits: Limits on what is spent on peers: ``connections``,
-///         ``connections_per_peer``, ``pending`` (connections being set up), and
+///         ``connections_per_peer``, ``pending`` (connections being set up),
 ///         ``memory`` (the fraction of the machine's that this process may use
-///         before new connections are refused).
+///         before new connections are refused), and ``rpc``, what RPC may cost:
+///         a dict of ``message_bytes``, ``held_bytes``, ``queued_bytes``,
+///         ``calls``, ``capabilities`` (each for one stream),
+///         ``streams_per_peer``, ``streams``, and ``idle`` and ``stall``, the
+///         seconds after which a stream that is not used, or whose peer takes
+///         nothing, is closed.
 ///     key: The node's identity: a ``Key``, or the file of one. Default: a
 ///         fresh one.
 #[pyclass(frozen, module = "casm")]

@@ -3,7 +3,8 @@
 //!
 //! - `call`, `errors`: how a call waits, and what it raises
 //! - `node`, `config`, `key`: the node and what it is told
-//! - `view`, `remote`, `query`, `events`: what a node knows, and what happens to it
+//! - `view`, `meta`, `remote`, `query`, `events`: what a node knows, and what
+//!   happens to it
 //! - `stream`: the same to iterate over, and to be called with
 //! - `driver`: the thread of the callbacks
 //! - `log`, `bench`: log records; synthetic data for measurements
@@ -16,6 +17,7 @@ mod errors;
 mod events;
 mod key;
 mod log;
+mod meta;
 mod node;
 mod query;
 mod remote;

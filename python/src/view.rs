@@ -2,6 +2,7 @@
 
 use crate::{
     errors::OrRaise,
+    meta,
     query::{QueryArg, query},
 };
 use pyo3::{
@@ -62,11 +63,7 @@ impl Record {
     /// What the peer says of itself: a dict of the caller's own.
     #[getter]
     fn meta<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let dict = PyDict::new(py);
-        for (key, value) in self.record.meta().iter() {
-            dict.set_item(key, value)?;
-        }
-        Ok(dict)
+        meta::dict(py, &self.record)
     }
 
     fn __hash__(&self) -> u64 {

@@ -6,6 +6,7 @@ import threading
 import casm
 import casm.testing
 import pytest
+from casm import _casm
 from conftest import PATIENCE
 
 
@@ -164,6 +165,21 @@ def test_a_view_stays_as_it_was(pair):
         while len(pair[0].view()) == 2:
             events.next(timeout=PATIENCE)
     assert len(view) == 2 and pair[1].id in view
+
+
+def test_meta_is_a_dict_of_the_callers_own_each_time():
+    view = _casm.bench_view(40)
+    # Read often enough that dicts are kept; 16 different ones.
+    for _ in range(4):
+        zones = []
+        for record in view:
+            meta = record.meta
+            assert meta.pop("role") == "worker"
+            zones.append(meta.pop("zone"))
+            assert not meta and meta is not record.meta
+            assert record.meta == {"role": "worker", "zone": zones[-1]}
+            assert f'"zone": "{zones[-1]}"' in repr(record)
+        assert sorted(zones) == sorted(f"z{n % 16}" for n in range(40))
 
 
 def test_an_observer_is_not_in_the_view(node):

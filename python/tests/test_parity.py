@@ -33,10 +33,12 @@ def test_every_option():
 
 
 def test_every_limit():
-    for limit in TABLE["options"]["limits"]:
-        casm.Config(limits={limit: 1})
-    with pytest.raises(TypeError, match="no_such_limit"):
-        casm.Config(limits={"no_such_limit": 1})
+    limits = dict.fromkeys(TABLE["options"]["limits"], 1)
+    limits["rpc"] = dict.fromkeys(TABLE["options"]["rpc_limits"], 1)
+    casm.Config(limits=limits)
+    for wrong in ({"no_such_limit": 1}, {"rpc": {"no_such_limit": 1}}):
+        with pytest.raises(TypeError, match="no_such_limit"):
+            casm.Config(limits=wrong)
 
 
 @pytest.mark.parametrize("cls", [casm.Node, casm.aio.Node])

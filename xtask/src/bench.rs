@@ -23,6 +23,11 @@ pub struct Args {
 
 struct Bench {
     name: &'static str,
+    sides: &'static [Side],
+}
+
+/// A program of ours, and those with which it is compared.
+struct Side {
     ours: Program,
     peers: &'static [Peer],
 }
@@ -34,7 +39,7 @@ enum Program {
     Sim(&'static str),
     /// A script in python/bench, with the wheel that was packaged last.
     Python(&'static str),
-    /// A script in node/bench, with a release build.
+    /// A script in node/bench, with the npm package that was packaged last.
     Node(&'static str),
 }
 
@@ -46,37 +51,72 @@ enum Peer {
         /// Options of ours that mean nothing to it; each has a value.
         without: &'static [&'static str],
     },
-    /// The same script in python/bench, with `--peer`.
-    Python(&'static str),
+    /// The script of ours, with `--peer` and this name.
+    Named(&'static str),
 }
+
+/// Libraries of a language's registry that hold a native module too.
+const PYPI: &[Peer] = &[
+    Peer::Named("eclipse-zenoh"),
+    Peer::Named("iroh"),
+    Peer::Named("opendal"),
+    Peer::Named("tokenizers"),
+];
+const NPM: &[Peer] =
+    &[Peer::Named("@number0/iroh"), Peer::Named("@chainsafe/libp2p-quic"), Peer::Named("zeromq")];
+const ZENOH: &[Peer] = &[Peer::Named("eclipse-zenoh")];
+const ZEROMQ: &[Peer] = &[Peer::Named("zeromq")];
 
 const BENCHES: [Bench; 10] = [
     Bench {
         name: "cluster",
-        ours: Program::Example("bench_cluster"),
-        peers: &[Peer::Go { module: "interop/go-memberlist", without: &["--ttl"] }],
+        sides: &[Side {
+            ours: Program::Example("bench_cluster"),
+            peers: &[Peer::Go { module: "interop/go-memberlist", without: &["--ttl"] }],
+        }],
     },
-    Bench { name: "codec", ours: Program::Example("bench_codec"), peers: &[] },
+    Bench { name: "codec", sides: &[Side { ours: Program::Example("bench_codec"), peers: &[] }] },
     Bench {
         name: "events",
-        ours: Program::Python("events.py"),
-        peers: &[Peer::Python("events.py")],
+        sides: &[
+            Side { ours: Program::Python("events.py"), peers: ZENOH },
+            Side { ours: Program::Node("events.mjs"), peers: ZEROMQ },
+        ],
     },
     Bench {
         name: "import",
-        ours: Program::Python("importing.py"),
-        peers: &[Peer::Python("importing.py")],
+        sides: &[
+            Side { ours: Program::Python("importing.py"), peers: PYPI },
+            Side { ours: Program::Node("importing.mjs"), peers: NPM },
+        ],
     },
-    Bench { name: "newcomer", ours: Program::Example("bench_newcomer"), peers: &[] },
-    Bench { name: "node-events", ours: Program::Node("events.mjs"), peers: &[] },
-    Bench { name: "node-import", ours: Program::Node("importing.mjs"), peers: &[] },
-    Bench { name: "survey", ours: Program::Sim("survey"), peers: &[] },
+    Bench {
+        name: "newcomer",
+        sides: &[Side { ours: Program::Example("bench_newcomer"), peers: &[] }],
+    },
+    Bench {
+        name: "roundtrip",
+        sides: &[
+            Side { ours: Program::Python("roundtrip.py"), peers: ZENOH },
+            Side { ours: Program::Node("roundtrip.mjs"), peers: ZEROMQ },
+        ],
+    },
+    Bench {
+        name: "size",
+        sides: &[
+            Side { ours: Program::Python("size.py"), peers: PYPI },
+            Side { ours: Program::Node("size.mjs"), peers: NPM },
+        ],
+    },
+    Bench { name: "survey", sides: &[Side { ours: Program::Sim("survey"), peers: &[] }] },
     Bench {
         name: "table",
-        ours: Program::Example("bench_table"),
-        peers: &[Peer::Go { module: "interop/go-memdb", without: &[] }],
+        sides: &[Side {
+            ours: Program::Example("bench_table"),
+            peers: &[Peer::Go { module: "interop/go-memdb", without: &[] }],
+        }],
     },
-    Bench { name: "verify", ours: Program::Example("bench_verify"), peers: &[] },
+    Bench { name: "verify", sides: &[Side { ours: Program::Example("bench_verify"), peers: &[] }] },
 ];
 
 pub fn run(args: &Args) -> Result<()> {
@@ -90,57 +130,55 @@ pub fn run(args: &Args) -> Result<()> {
         let names: Vec<_> = BENCHES.iter().map(|bench| bench.name).collect();
         format!("there is no benchmark {:?}, only {}", args.name, names.join(", "))
     })?;
-    let ours = runs(&mut bench.ours.command(&options)?)?;
-    ours.iter().for_each(|run| print(run, json));
-    if !peers {
-        return Ok(());
-    }
-    for peer in bench.peers {
-        for (i, mut theirs) in runs(&mut peer.command(&options)?)?.into_iter().enumerate() {
-            if let Some(ours) = ours.get(i) {
-                let ratio = ratio(ours, &theirs);
-                theirs.insert("ratio".into(), ratio.into());
-            }
-            print(&theirs, json);
+    for side in bench.sides {
+        let ours = runs(&mut side.ours.command(&options, None)?)?;
+        ours.iter().for_each(|run| print(run, json));
+        if !peers {
+            continue;
         }
-    }
-    if bench.peers.is_empty() {
-        eprintln!("bench {}: there is no peer to compare with", bench.name);
+        for peer in side.peers {
+            let theirs = runs(&mut peer.command(&side.ours, &options)?)?;
+            for (i, mut theirs) in theirs.into_iter().enumerate() {
+                if let Some(ours) = ours.get(i) {
+                    let ratio = ratio(ours, &theirs);
+                    theirs.insert("ratio".into(), ratio.into());
+                }
+                print(&theirs, json);
+            }
+        }
+        if side.peers.is_empty() {
+            eprintln!("bench {}: there is no peer to compare with", bench.name);
+        }
     }
     Ok(())
 }
 
 impl Program {
-    fn command(&self, options: &[String]) -> Result<Command> {
-        let mut cargo = shell::cargo();
-        cargo.args(["run", "--quiet", "--release", "--locked"]);
-        match self {
-            Self::Python(script) => {
-                let mut python = python::bench(script)?;
-                python.args(options);
-                return Ok(python);
-            }
-            Self::Node(script) => {
-                let mut node = node::bench(script)?;
-                node.args(options);
-                return Ok(node);
-            }
-            Self::Example(name) => cargo.args(["-p", "casm-p2p", "--example", name, "--"]),
-            Self::Sim(scenario) => cargo.args(["-p", "casm-sim", "--", scenario]),
+    /// With the name of a peer: the program that measures that one.
+    fn command(&self, options: &[String], peer: Option<&str>) -> Result<Command> {
+        let cargo = |args: &[&str]| {
+            let mut cargo = shell::cargo();
+            cargo.args(["run", "--quiet", "--release", "--locked"]).args(args);
+            cargo.args(options).arg("--json");
+            cargo
         };
-        cargo.args(options).arg("--json");
-        Ok(cargo)
+        let script = |mut command: Command| {
+            command.args(options).args(peer.iter().flat_map(|peer| ["--peer", peer]));
+            command
+        };
+        Ok(match self {
+            Self::Example(name) => cargo(&["-p", "casm-p2p", "--example", name, "--"]),
+            Self::Sim(scenario) => cargo(&["-p", "casm-sim", "--", scenario]),
+            Self::Python(name) => script(python::bench(name, peer.is_some())?),
+            Self::Node(name) => script(node::bench(name, peer.is_some())?),
+        })
     }
 }
 
 impl Peer {
-    fn command(&self, options: &[String]) -> Result<Command> {
+    fn command(&self, ours: &Program, options: &[String]) -> Result<Command> {
         match self {
-            Self::Python(script) => {
-                let mut python = python::bench(script)?;
-                python.args(options).arg("--peer");
-                Ok(python)
-            }
+            Self::Named(name) => ours.command(options, Some(name)),
             Self::Go { module, without } => {
                 ensure!(
                     shell::works("go", &["version"]),

@@ -1,6 +1,6 @@
 //! The Node.js package: its tests, and what they need.
 
-use crate::{python, shell};
+use crate::{package, python, shell};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::{
@@ -68,15 +68,25 @@ fn lay_out_types(folder: &Path) -> Result<Vec<PathBuf>> {
     ["cts", "mts"].into_iter().map(module).collect()
 }
 
-/// A script of node/bench, with the native module of the release profile.
-pub fn bench(script: &str) -> Result<Command> {
-    let mut build = shell::cargo();
-    build.args(["build", "--release", "--locked", "--lib", "-p", "casm-node"]);
-    shell::run(&mut build)?;
-    let folder = stage(&shell::target().join("release"))?;
-    copy(&shell::workspace().join("node/bench"), &folder.join("bench"), |_| true)?;
+/// What npm needs for the peers of the benchmarks.
+const PEERS: [&str; 3] = ["@chainsafe/libp2p-quic@2", "@number0/iroh@1", "zeromq@6"];
+
+/// A script of node/bench, in a project that has the npm package that was built
+/// last; for a peer, also those with which it is compared.
+pub fn bench(script: &str, peer: bool) -> Result<Command> {
+    let (project, tarballs) = package::npm_installed("npm-bench")?;
+    let scripts = project.join("bench");
+    copy(&shell::workspace().join("node/bench"), &scripts, |_| true)?;
+    // A project of its own: in ours npm would ask the registry for all that our
+    // package depends on.
+    fs::write(scripts.join("package.json"), r#"{ "private": true }"#)?;
+    if peer {
+        let mut install = npm()?;
+        install.current_dir(&scripts).args(["install", "--no-save", "--no-audit", "--no-fund"]);
+        shell::run(install.arg("--prefer-offline").args(PEERS))?;
+    }
     let mut node = Command::new("node");
-    node.arg(folder.join("bench").join(script));
+    node.env("CASM_TARBALLS", env::join_paths(tarballs)?).arg(scripts.join(script));
     Ok(node)
 }
 

@@ -61,17 +61,27 @@ pub fn stage(workspace: bool) -> Result<PathBuf> {
     Ok(staged)
 }
 
+/// What pip needs for the peers of the benchmarks.
+const PEERS: [&str; 4] = ["eclipse-zenoh==1.*", "iroh==1.*", "opendal==0.*", "tokenizers==0.*"];
+
 /// A script of python/bench, in an environment that has the wheel that was
-/// packaged last, and those with which it is compared.
-pub fn bench(script: &str) -> Result<Command> {
-    let python = venv("bench", &["eclipse-zenoh==1.*"])?;
-    let wheel = package::wheel_built().context("run `cargo xtask package python` first")?;
-    shell::run(
-        Command::new(&python)
-            .args(["-m", "pip", "install", "-q", "--no-index", "--no-deps", "--force-reinstall"])
-            .arg(wheel),
-    )?;
-    let mut command = Command::new(python);
+/// packaged last; for a peer, in one that has those with which it is compared.
+pub fn bench(script: &str, peer: bool) -> Result<Command> {
+    let mut command;
+    if peer {
+        command = Command::new(venv("peers", &PEERS)?);
+    } else {
+        let wheel = package::wheel_built()?;
+        let python = venv("bench", &[])?;
+        shell::run(
+            Command::new(&python)
+                .args(["-m", "pip", "install", "-q", "--no-index", "--no-deps"])
+                .arg("--force-reinstall")
+                .arg(&wheel),
+        )?;
+        command = Command::new(python);
+        command.env("CASM_WHEEL", wheel);
+    }
     command.arg(shell::workspace().join("python/bench").join(script));
     Ok(command)
 }

@@ -2,14 +2,17 @@
 //! installed.
 //!
 //! - `python`, `node`: the packages
+//! - `platform`: the platforms of the npm packages
 //! - `native`: how the native module in them is built, and what it must not hold
 //! - `quickstart`: two programs of a package find each other
 
 mod native;
 mod node;
+mod platform;
 mod python;
 mod quickstart;
 
+pub use node::npm_installed;
 pub use python::wheel_built;
 
 use anyhow::{Context, Result, bail};

@@ -100,6 +100,8 @@ pub fn remap(build: &mut Command, flags: &[&str]) {
         paths.map(|(path, name)| format!("--remap-path-prefix={}=/{name}", path.display()));
     let flags: Vec<_> = remapped.chain(flags.iter().map(ToString::to_string)).collect();
     build.env_remove("RUSTFLAGS").env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
+    // Of the C code for TLS, the variants that take less room.
+    build.env("AWS_LC_SYS_SMALL", "1");
 }
 
 /// Cargo's home, and this workspace.

@@ -1,7 +1,12 @@
 //! The npm packages: `casm-p2p`, which is the same everywhere, and for each
 //! platform one that holds the native module. npm installs that of its platform.
 
-use super::{Build, fresh, native, native::Libc, quickstart, tools};
+use super::{
+    Build, fresh, native,
+    native::Libc,
+    platform::{PACKAGE, PLATFORMS, Platform, host},
+    quickstart, tools,
+};
 use crate::{node, shell};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -23,9 +28,6 @@ pub struct Args {
 /// a folder for each.
 const PACKAGES: &str = "npm";
 
-/// The package that programs ask for.
-const PACKAGE: &str = "casm-p2p";
-
 /// The native module in the package of a platform.
 const MODULE: &str = "casm.node";
 
@@ -35,61 +37,24 @@ const MODULE_MOST: u64 = 10 << 20;
 /// What lies beside the code in every package.
 const PAPERS: [&str; 2] = ["LICENSE-MIT", "LICENSE-APACHE"];
 
-/// A platform for which there is a package.
-#[derive(Debug, PartialEq, Eq)]
-struct Platform {
-    /// As Node.js names it: system, processor, and what the module is linked
-    /// with.
-    name: &'static str,
-    /// As Rust names it.
-    target: &'static str,
-}
-
-const PLATFORMS: [Platform; 7] = [
-    Platform { name: "linux-x64-gnu", target: "x86_64-unknown-linux-gnu" },
-    Platform { name: "linux-arm64-gnu", target: "aarch64-unknown-linux-gnu" },
-    Platform { name: "linux-x64-musl", target: "x86_64-unknown-linux-musl" },
-    Platform { name: "linux-arm64-musl", target: "aarch64-unknown-linux-musl" },
-    Platform { name: "darwin-arm64", target: "aarch64-apple-darwin" },
-    Platform { name: "darwin-x64", target: "x86_64-apple-darwin" },
-    Platform { name: "win32-x64-msvc", target: "x86_64-pc-windows-msvc" },
-];
-
-impl Platform {
-    fn of(target: &str) -> Result<&'static Self> {
-        PLATFORMS.iter().find(|platform| platform.target == target).with_context(|| {
-            let known = PLATFORMS.map(|platform| platform.target).join(", ");
-            format!("there is no package for {target:?}, only for {known}")
-        })
-    }
-
-    fn package(&self) -> String {
-        format!("{PACKAGE}-{}", self.name)
-    }
-
-    fn libc(&self) -> Option<Libc> {
-        match self.name.split('-').nth(2) {
-            Some("gnu") => Some(Libc::Glibc),
-            Some("musl") => Some(Libc::Musl),
-            _ => None,
-        }
-    }
-
-    /// What tells npm where the package may be installed.
-    fn requirements(&self) -> Value {
-        let mut parts = self.name.split('-');
-        let mut wanted = json!({ "os": [parts.next()], "cpu": [parts.next()] });
-        match self.libc() {
-            Some(Libc::Glibc) => wanted["libc"] = json!(["glibc"]),
-            Some(Libc::Musl) => wanted["libc"] = json!(["musl"]),
-            None => {}
-        }
-        wanted
-    }
-}
-
 fn tarball(out: &Path, package: &str) -> PathBuf {
     out.join(format!("{package}-{}.tgz", env!("CARGO_PKG_VERSION")))
+}
+
+/// A project of this name under target in which the packages are installed that
+/// were packaged last for this machine, and their tarballs.
+pub fn npm_installed(name: &str) -> Result<(PathBuf, [PathBuf; 2])> {
+    let platform = Platform::of(&host()?)?;
+    let out = shell::target().join(PACKAGES);
+    let tarballs = [tarball(&out, &platform.package()), tarball(&out, PACKAGE)];
+    ensure!(
+        tarballs.iter().all(|file| file.exists()),
+        "there are no npm packages: run `cargo xtask package node` first"
+    );
+    let project = fresh(name)?;
+    let path = env::var_os("PATH").unwrap_or_default();
+    install(&project, platform, &tarballs, &path)?;
+    Ok((project, tarballs))
 }
 
 pub fn package(args: &Args) -> Result<()> {
@@ -367,34 +332,9 @@ fn which(program: &str) -> Result<PathBuf> {
         .map_err(Into::into)
 }
 
-/// What Rust calls this machine.
-fn host() -> Result<String> {
-    let text = shell::output(Command::new("rustc").arg("-vV"))?;
-    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
-    Ok(host.context("rustc -vV tells no host")?.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_release_workflow_builds_every_platform() {
-        const WORKFLOW: &str = include_str!("../../../.github/workflows/release-node.yml");
-        let jobs = WORKFLOW.lines().filter_map(|line| line.trim().strip_prefix("- { name: "));
-        let names = jobs.filter_map(|job| job.split(',').next());
-        assert!(names.eq(PLATFORMS.iter().map(|platform| platform.name)));
-    }
-
-    #[test]
-    fn npm_is_told_where_a_package_may_be_installed() {
-        let requirements = |target| Platform::of(target).unwrap().requirements();
-        let musl = json!({ "os": ["linux"], "cpu": ["arm64"], "libc": ["musl"] });
-        assert_eq!(requirements("aarch64-unknown-linux-musl"), musl);
-        let windows = json!({ "os": ["win32"], "cpu": ["x64"] });
-        assert_eq!(requirements("x86_64-pc-windows-msvc"), windows);
-        assert!(Platform::of("riscv64gc-unknown-linux-gnu").is_err());
-    }
 
     #[test]
     fn a_package_holds_what_it_promises_and_nothing_else() {

@@ -29,7 +29,7 @@ const WHEEL_MOST: u64 = 4 << 20;
 
 /// The wheel that was packaged last.
 pub fn wheel_built() -> Result<PathBuf> {
-    only(&shell::target().join(WHEELS), ".whl")
+    only(&shell::target().join(WHEELS), ".whl").context("run `cargo xtask package python` first")
 }
 
 pub fn package(args: &Args) -> Result<()> {
