@@ -2,12 +2,13 @@
 //!
 //! `swarm` builds the transports and behaviours, `task` runs them, `instances`
 //! recognises restarted peers, `renew` tells gossipsub of them, `topics` joins
-//! gossipsub to the seam of `pubsub`, `addrs` keeps the list of addresses and
+//! gossipsub to the seam of `pubsub`, `streams` opens and accepts streams, `addrs` keeps the list of addresses and
 //! the signed record of it.
 
 mod addrs;
 mod instances;
 mod renew;
+mod streams;
 mod swarm;
 mod task;
 #[cfg(test)]
@@ -15,7 +16,7 @@ mod tests;
 mod topics;
 
 use crate::{
-    Error, ErrorKind, PeerInfo, Result,
+    Error, PeerInfo, Result,
     ask::ask,
     config::Limits,
     event::EventBus,
@@ -25,16 +26,14 @@ use crate::{
     scope::Scope,
 };
 use libp2p::{Multiaddr, PeerId, Stream, StreamProtocol, gossipsub::IdentTopic, identity::Keypair};
-use libp2p_stream::{IncomingStreams, OpenStreamError};
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex},
-    time::Duration,
 };
+pub(crate) use streams::Incoming;
+use streams::Streams;
 use tokio::sync::{mpsc, oneshot, watch};
 
-/// How long a stream may take to open.
-const OPEN_STREAM: Duration = Duration::from_secs(10);
 /// Commands that may wait for the swarm's task.
 const COMMANDS: usize = 256;
 /// Events of one topic that may wait for its service.
@@ -45,7 +44,7 @@ const TOPIC_EVENTS: usize = 1024;
 pub(crate) struct Host {
     id: PeerId,
     commands: mpsc::Sender<Command>,
-    streams: libp2p_stream::Control,
+    streams: Streams,
     connected: Connected,
     addrs: watch::Receiver<Arc<[Multiaddr]>>,
     record: watch::Receiver<SignedRecord>,
@@ -97,8 +96,8 @@ impl Host {
         least_seq: u64,
     ) -> Result<Self> {
         let id = key.public().to_peer_id();
-        let mut swarm = swarm::build(&key, limits, metrics)?;
-        let streams = swarm.behaviour().streams.new_control();
+        let streams = Streams::new(metrics);
+        let mut swarm = swarm::build(&key, limits, &streams, metrics)?;
         swarm::listen(&mut swarm, listen).await?;
 
         let (commands, command_receiver) = mpsc::channel(COMMANDS);
@@ -180,27 +179,7 @@ impl Host {
         peer: PeerId,
         protocol: StreamProtocol,
     ) -> Result<Stream> {
-        if !self.is_connected(&peer) {
-            return Err(Error::new(
-                ErrorKind::Unreachable,
-                format!("no connection to {peer}: connect to it first"),
-            ));
-        }
-        let mut control = self.streams.clone();
-        match tokio::time::timeout(OPEN_STREAM, control.open_stream(peer, protocol.clone())).await {
-            Err(_) => Err(Error::new(
-                ErrorKind::Timeout,
-                format!("{peer} did not open a stream for {protocol} within 10 s"),
-            )),
-            Ok(Err(OpenStreamError::UnsupportedProtocol(_))) => {
-                Err(Error::new(ErrorKind::Protocol, format!("{peer} does not speak {protocol}")))
-            }
-            Ok(Err(e)) => Err(Error::new(
-                ErrorKind::Unreachable,
-                format!("no stream for {protocol} to {peer}: {e}"),
-            )),
-            Ok(Ok(stream)) => Ok(stream),
-        }
+        self.streams.open(peer, protocol).await
     }
 
     /// Takes the incoming streams of a protocol, until what is given back is
@@ -208,10 +187,8 @@ impl Host {
     ///
     /// # Errors
     /// `Busy` if somebody takes them already.
-    pub(crate) fn accept(&self, protocol: StreamProtocol) -> Result<IncomingStreams> {
-        self.streams.clone().accept(protocol.clone()).map_err(|_| {
-            Error::new(ErrorKind::Busy, format!("the protocol {protocol} is served already"))
-        })
+    pub(crate) fn accept(&self, protocol: StreamProtocol) -> Result<Incoming> {
+        self.streams.accept(protocol)
     }
 
     /// Subscribes to a topic.

@@ -1,6 +1,6 @@
 //! Transports and behaviours.
 
-use super::{Limits, instances, renew::Renewing, topics::KeepSigned};
+use super::{Limits, instances, renew::Renewing, streams, streams::Streams, topics::KeepSigned};
 use crate::{Error, ErrorKind, Result, metrics::Metrics};
 use futures::StreamExt;
 use libp2p::{
@@ -47,14 +47,19 @@ pub(super) struct Behaviour {
     memory: memory_connection_limits::Behaviour,
     ping: ping::Behaviour,
     identify: identify::Behaviour,
-    pub(super) streams: libp2p_stream::Behaviour,
+    streams: streams::Behaviour,
     /// The last, so that none can refuse a connection of which it was told.
     pub(super) gossipsub: Renewing,
 }
 
 /// A swarm that doesn't listen yet.
-pub(super) fn build(key: &Keypair, limits: &Limits, metrics: &Metrics) -> Result<Swarm<Behaviour>> {
-    let behaviour = behaviour(key, limits, metrics)?;
+pub(super) fn build(
+    key: &Keypair,
+    limits: &Limits,
+    streams: &Streams,
+    metrics: &Metrics,
+) -> Result<Swarm<Behaviour>> {
+    let behaviour = behaviour(key, limits, streams, metrics)?;
     let (resolver, options) = resolver();
     let swarm = SwarmBuilder::with_existing_identity(key.clone())
         .with_tokio()
@@ -82,7 +87,12 @@ fn resolver() -> (dns::ResolverConfig, dns::ResolverOpts) {
     })
 }
 
-fn behaviour(key: &Keypair, limits: &Limits, metrics: &Metrics) -> Result<Behaviour> {
+fn behaviour(
+    key: &Keypair,
+    limits: &Limits,
+    streams: &Streams,
+    metrics: &Metrics,
+) -> Result<Behaviour> {
     let connections = connection_limits::ConnectionLimits::default()
         .with_max_pending_incoming(Some(limits.pending))
         .with_max_pending_outgoing(Some(limits.pending))
@@ -98,7 +108,7 @@ fn behaviour(key: &Keypair, limits: &Limits, metrics: &Metrics) -> Result<Behavi
             ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PING_TIMEOUT),
         ),
         identify: identify::Behaviour::new(identify),
-        streams: libp2p_stream::Behaviour::new(),
+        streams: streams.behaviour(),
         gossipsub: Renewing::new(gossipsub(key, metrics)?, metrics.clone()),
     })
 }

@@ -1,30 +1,24 @@
 //! Hosts over loopback sockets.
 
 use super::*;
-use crate::{event::Event, pubsub::Verdict};
-use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
+use crate::{ErrorKind, event::Event, pubsub::Verdict};
+use futures::{AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt};
+use std::time::Duration;
 
 struct TestHost {
     host: Host,
     scope: Scope,
     events: EventBus,
+    metrics: Metrics,
 }
 
 async fn start(key: Keypair, listen: &str) -> TestHost {
     let (scope, events) = (Scope::default(), EventBus::default());
-    let listen = [listen.parse().unwrap()];
-    let host = Host::start(
-        key,
-        &listen,
-        &Limits::default(),
-        &Metrics::default(),
-        events.clone(),
-        &scope,
-        0,
-    )
-    .await
-    .unwrap();
-    TestHost { host, scope, events }
+    let (listen, metrics) = ([listen.parse().unwrap()], Metrics::default());
+    let host = Host::start(key, &listen, &Limits::default(), &metrics, events.clone(), &scope, 0)
+        .await
+        .unwrap();
+    TestHost { host, scope, events, metrics }
 }
 
 async fn ed25519(listen: &str) -> TestHost {
@@ -77,6 +71,34 @@ async fn a_stream_carries_bytes_over_tcp_and_quic() {
         a.close().await;
         b.close().await;
     }
+}
+
+#[tokio::test]
+async fn streams_of_a_burst_wait_up_to_a_limit_and_the_others_are_counted() {
+    let (a, b) = (ed25519(TCP).await, ed25519(TCP).await);
+    let protocol = StreamProtocol::new("/test/burst");
+    let mut incoming = b.host.accept(protocol.clone()).unwrap();
+    a.host.connect(&b.info()).await.unwrap();
+    let opening = (0..80).map(|_| a.host.open_stream(b.host.id(), protocol.clone()));
+    let opened = futures::future::join_all(opening).await;
+    assert!(opened.iter().all(Result::is_ok));
+    let refused = "casm_streams_refused_total{protocol=\"/test/burst\"} 16";
+    while !b.metrics.encode().contains(refused) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let waiting = std::iter::from_fn(|| incoming.next().now_or_never()).count();
+    assert_eq!(waiting, 64);
+
+    // Who serves no more is no longer asked, and may serve again.
+    drop(incoming);
+    let refused = a.host.open_stream(b.host.id(), protocol.clone()).await;
+    assert_eq!(refused.err().map(|e| e.kind()), Some(ErrorKind::Protocol));
+    let mut incoming = b.host.accept(protocol.clone()).unwrap();
+    let mut out = a.host.open_stream(b.host.id(), protocol).await.unwrap();
+    out.write_all(b"x").await.unwrap();
+    assert_eq!(incoming.next().await.unwrap().0, a.host.id());
+    a.close().await;
+    b.close().await;
 }
 
 #[tokio::test]

@@ -9,11 +9,10 @@ use super::{
     view::{Gossip, Origin, View},
 };
 use crate::{
-    Event, Events, Namespace, PeerId, PeerInfo, Result, boot::FindOptions, metrics::verdict,
-    record::SignedRecord,
+    Event, Events, Namespace, PeerId, PeerInfo, Result, boot::FindOptions, host::Incoming,
+    metrics::verdict, record::SignedRecord,
 };
 use futures::StreamExt;
-use libp2p_stream::IncomingStreams;
 use rand::{RngExt, SeedableRng, seq::IndexedRandom};
 use rand_chacha::ChaCha12Rng;
 use std::{
@@ -66,7 +65,7 @@ pub(super) struct Task {
     keeper: Keeper,
     commands: mpsc::Receiver<Command>,
     sender: mpsc::Sender<Command>,
-    incoming: IncomingStreams,
+    incoming: Incoming,
     events: Events,
     rng: ChaCha12Rng,
     started: Instant,

@@ -1,0 +1,136 @@
+//! The streams of one connection.
+
+use super::{Open, Refusal, Reply, Streams};
+use libp2p::{
+    InboundUpgrade, PeerId, Stream, StreamProtocol,
+    core::{UpgradeInfo, upgrade::ReadyUpgrade},
+    swarm::{
+        ConnectionHandler, ConnectionHandlerEvent, StreamUpgradeError, SubstreamProtocol,
+        handler::{
+            ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound,
+        },
+    },
+};
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    sync::Arc,
+    task::{Context, Poll},
+};
+use tokio::sync::mpsc;
+
+pub(in crate::host) struct Handler {
+    peer: PeerId,
+    opens: mpsc::Receiver<Open>,
+    streams: Streams,
+}
+
+impl Handler {
+    pub(super) fn new(peer: PeerId, opens: mpsc::Receiver<Open>, streams: Streams) -> Self {
+        Self { peer, opens, streams }
+    }
+}
+
+impl ConnectionHandler for Handler {
+    type FromBehaviour = Infallible;
+    type ToBehaviour = Infallible;
+    type InboundProtocol = AnyOf;
+    type OutboundProtocol = ReadyUpgrade<StreamProtocol>;
+    type InboundOpenInfo = ();
+    type OutboundOpenInfo = Reply;
+
+    fn listen_protocol(&self) -> SubstreamProtocol<Self::InboundProtocol> {
+        SubstreamProtocol::new(AnyOf(self.streams.protocols()), ())
+    }
+
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<ConnectionHandlerEvent<Self::OutboundProtocol, Self::OutboundOpenInfo, Infallible>>
+    {
+        while let Poll::Ready(Some(Open { protocol, reply })) = self.opens.poll_recv(cx) {
+            // Nobody waits for it any more.
+            if reply.is_closed() {
+                continue;
+            }
+            let protocol = SubstreamProtocol::new(ReadyUpgrade::new(protocol), reply);
+            return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
+        }
+        Poll::Pending
+    }
+
+    fn on_behaviour_event(&mut self, event: Infallible) {
+        match event {}
+    }
+
+    fn on_connection_event(
+        &mut self,
+        event: ConnectionEvent<
+            '_,
+            Self::InboundProtocol,
+            Self::OutboundProtocol,
+            Self::InboundOpenInfo,
+            Self::OutboundOpenInfo,
+        >,
+    ) {
+        match event {
+            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound {
+                protocol: (stream, protocol),
+                info: (),
+            }) => self.streams.came_in(self.peer, protocol, stream),
+            ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {
+                protocol: stream,
+                info: reply,
+            }) => {
+                // Who gave up waiting drops the stream.
+                let _ = reply.send(Ok(stream));
+            }
+            ConnectionEvent::DialUpgradeError(DialUpgradeError { info: reply, error }) => {
+                let refusal = match error {
+                    StreamUpgradeError::NegotiationFailed => Refusal::Unsupported,
+                    error => Refusal::Failed(error.to_string()),
+                };
+                let _ = reply.send(Err(refusal));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Takes a stream of any of these protocols.
+pub(in crate::host) struct AnyOf(Arc<[StreamProtocol]>);
+
+impl UpgradeInfo for AnyOf {
+    type Info = StreamProtocol;
+    type InfoIter = Each;
+
+    fn protocol_info(&self) -> Each {
+        Each { all: Arc::clone(&self.0), next: 0 }
+    }
+}
+
+impl InboundUpgrade<Stream> for AnyOf {
+    type Output = (Stream, StreamProtocol);
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Output, Infallible>>;
+
+    fn upgrade_inbound(self, stream: Stream, protocol: StreamProtocol) -> Self::Future {
+        ready(Ok((stream, protocol)))
+    }
+}
+
+/// Goes through a shared list.
+pub(in crate::host) struct Each {
+    all: Arc<[StreamProtocol]>,
+    next: usize,
+}
+
+impl Iterator for Each {
+    type Item = StreamProtocol;
+
+    fn next(&mut self) -> Option<StreamProtocol> {
+        let item = self.all.get(self.next).cloned();
+        self.next += 1;
+        item
+    }
+}
