@@ -48,7 +48,16 @@ const KINDS: [Kind; 11] = [
             ("pex_rounds_total{verdict=\"empty\"", 2.0),
         ],
     ),
-    Kind("stall", 100, &[("rpc_ended_total{reason=\"t", 1.0)]),
+    // Four fifths of them for RPC, which serves 16 of one peer.
+    Kind(
+        "stall",
+        100,
+        &[
+            ("rpc_ended_total{reason=\"too-many-streams-of-one-peer\"", 60.0),
+            ("rpc_ended_total{reason=\"truncated\"", 4.0),
+            ("pex_rounds_total{verdict=\"refused-often\"", 10.0),
+        ],
+    ),
     Kind("lz4-bomb", 6, &[("=\"empty-message\"", 6.0)]),
     Kind("boot-identities", 4096, &[("boot_received_total{verdict=\"source-rate\"", 1000.0)]),
     Kind(
