@@ -164,7 +164,13 @@ impl Decoder {
 
     /// What the end of the stream means now.
     pub(crate) fn end(&self) -> Result<(), FrameError> {
-        if self.assembler.is_empty() { Ok(()) } else { Err(FrameError::Truncated) }
+        let idle = match &self.layers {
+            Layers::Plain(source) => source.is_idle(),
+            Layers::Packed(source) => source.is_idle(),
+            Layers::Lz4(source) => source.is_idle(),
+            Layers::PackedLz4(source) => source.is_idle(),
+        };
+        if idle && self.assembler.is_empty() { Ok(()) } else { Err(FrameError::Truncated) }
     }
 }
 

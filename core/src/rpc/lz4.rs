@@ -159,6 +159,11 @@ impl Source for Deframer {
     fn input(&mut self) -> &mut Input {
         &mut self.input
     }
+
+    /// A frame may stay open: there are writers that end none.
+    fn is_idle(&self) -> bool {
+        self.skip == 0 && self.at >= self.output.len() && self.input.is_idle()
+    }
 }
 
 /// How many bytes a block gives, by its sequences' lengths alone.

@@ -11,6 +11,9 @@ pub(super) trait Source {
 
     /// The bytes that came from the stream and were not used yet.
     fn input(&mut self) -> &mut Input;
+
+    /// Whether nothing is half read: the stream may end here.
+    fn is_idle(&self) -> bool;
 }
 
 /// Bytes as they came from the stream.
@@ -52,5 +55,9 @@ impl Source for Input {
 
     fn input(&mut self) -> &mut Input {
         self
+    }
+
+    fn is_idle(&self) -> bool {
+        self.rest().is_empty()
     }
 }

@@ -103,4 +103,8 @@ impl<S: Source> Source for Unpacker<S> {
     fn input(&mut self) -> &mut Input {
         self.source.input()
     }
+
+    fn is_idle(&self) -> bool {
+        matches!(self.state, State::Tag) && self.source.is_idle()
+    }
 }

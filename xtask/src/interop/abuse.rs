@@ -54,7 +54,7 @@ const KINDS: [Kind; 11] = [
         100,
         &[
             ("rpc_ended_total{reason=\"too-many-streams-of-one-peer\"", 60.0),
-            ("rpc_ended_total{reason=\"truncated\"", 4.0),
+            ("rpc_ended_total{reason=\"truncated\"", 16.0),
             ("pex_rounds_total{verdict=\"refused-often\"", 10.0),
         ],
     ),
