@@ -1,12 +1,14 @@
 //! The libp2p host: one task owns the swarm; everyone else holds a [`Host`].
 //!
 //! `swarm` builds the transports and behaviours, `task` runs them, `instances`
-//! recognises restarted peers, `renew` tells gossipsub of them, `topics` joins
-//! gossipsub to the seam of `pubsub`, `streams` opens and accepts streams, `addrs` keeps the list of addresses and
-//! the signed record of it.
+//! recognises restarted peers, `mesh` says how gossipsub keeps its mesh, `renew`
+//! tells gossipsub of restarted peers, `topics` joins gossipsub to the seam of
+//! `pubsub`, `streams` opens and accepts streams, `addrs` keeps the list of
+//! addresses and the signed record of it.
 
 mod addrs;
 mod instances;
+pub mod mesh;
 mod renew;
 mod streams;
 mod swarm;

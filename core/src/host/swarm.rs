@@ -1,6 +1,8 @@
 //! Transports and behaviours.
 
-use super::{Limits, instances, renew::Renewing, streams, streams::Streams, topics::KeepSigned};
+use super::{
+    Limits, instances, mesh, renew::Renewing, streams, streams::Streams, topics::KeepSigned,
+};
 use crate::{Error, ErrorKind, Result, metrics::Metrics};
 use futures::StreamExt;
 use libp2p::{
@@ -24,11 +26,6 @@ const PING_INTERVAL: Duration = Duration::from_secs(10);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// As Go's pubsub.
 const MAX_MESSAGE: usize = 1 << 20;
-/// Peers to whom a message is passed on whole. Each copy costs its receiver a
-/// signature check, so that a mesh of six, as in Go, takes two and a half times
-/// the processor time. What a small mesh leaves out, the offers to the other
-/// peers bring within a second or three, and the exchanges of `cluster::sync`.
-const MESH: usize = 3;
 /// When gossipsub first looks after its mesh and offers what it has, as in Go.
 /// (Until then, a peer that is in nobody's mesh gets nothing.)
 const FIRST_GOSSIP: Duration = Duration::from_millis(100);
@@ -129,11 +126,13 @@ fn gossipsub(key: &Keypair, metrics: &Metrics) -> Result<Gossipsub> {
         .flood_publish(false)
         .heartbeat_initial_delay(FIRST_GOSSIP)
         .duplicate_cache_time(KNOWN_AGAIN)
-        .mesh_n(MESH)
-        .mesh_n_low(MESH - 1)
-        .mesh_n_high(MESH + 1)
+        .mesh_n(mesh::DEGREE)
+        .mesh_n_low(mesh::LOW)
+        .mesh_n_high(mesh::HIGH)
         .mesh_outbound_min(1)
-        .gossip_lazy(MESH)
+        .prune_backoff(mesh::BACKOFF)
+        .gossip_lazy(mesh::LAZY)
+        .gossip_factor(mesh::LAZY_PART)
         .build()
         .map_err(|e| Error::new(ErrorKind::Internal, format!("gossipsub: {e}")))?;
     let transform = KeepSigned { metrics: metrics.clone() };

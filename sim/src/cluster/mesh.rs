@@ -1,17 +1,8 @@
 //! Gossipsub's mesh: the links that carry every heartbeat.
 
+use casm::mesh::{BACKOFF, DEGREE, HIGH, LAZY, LAZY_PART, LOW};
 use rand::{Rng, seq::IndexedRandom};
 use std::{collections::HashMap, time::Duration};
-
-/// The degrees that gossipsub keeps, as the node sets them.
-const DEGREE: usize = 3;
-const LOW: usize = 2;
-const HIGH: usize = 4;
-/// How long a link that was pruned stays out.
-const BACKOFF: Duration = Duration::from_secs(60);
-/// The fewest peers that are told of what they may lack, and the part of all.
-const LAZY: usize = 3;
-const LAZY_PART: f64 = 0.25;
 
 /// What gossip knows of one node's peers.
 #[derive(Clone, Default)]

@@ -76,13 +76,11 @@ impl Policy for Casm {
         view
     }
 
-    fn tick(&self, node: &mut Self::Node, rng: &mut impl Rng) -> Contacts {
+    fn tick(&self, node: &mut Self::Node, out: &mut Contacts, rng: &mut impl Rng) {
         let plan = node.tick(rng);
-        Contacts {
-            lonely: plan.is_empty(),
-            rounds: plan.rounds.iter().chain(&plan.retries).map(|n| n.0).collect(),
-            probes: plan.probes.iter().map(|n| n.0).collect(),
-        }
+        out.lonely = plan.is_empty();
+        out.rounds.extend(plan.rounds.iter().chain(&plan.retries).map(|n| n.0));
+        out.probes.extend(plan.probes.iter().map(|n| n.0));
     }
 
     fn exchange(

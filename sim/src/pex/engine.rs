@@ -73,13 +73,15 @@ impl<'a, P: Policy> Engine<'a, P> {
                 self.nodes.push(Mutex::new(node));
             }
         }
-        let plans: Vec<(Vec<Exchange>, Work)> = (0..self.nodes.len() as u32)
-            .into_par_iter()
-            .with_min_len(CHUNK)
-            .map(|id| self.plan(id, &mut stream(self.seed, time + 1, id.into())))
+        let plans: Vec<(Vec<Exchange>, Work)> = self
+            .nodes
+            .par_chunks(CHUNK)
+            .enumerate()
+            .map(|(i, _)| self.plans(i, time + 1))
             .collect();
         let mut work = Work::default();
-        let mut exchanges = Vec::new();
+        let mut exchanges =
+            Vec::with_capacity(plans.iter().map(|(planned, _)| planned.len()).sum());
         for (planned, done) in plans {
             work.rounds += done.rounds;
             work.contacts += done.contacts;
@@ -95,21 +97,41 @@ impl<'a, P: Policy> Engine<'a, P> {
         work
     }
 
+    /// A chunk of the nodes ticks.
+    fn plans(&self, chunk: usize, time: u64) -> (Vec<Exchange>, Work) {
+        let first = chunk * CHUNK;
+        let ids = first..self.nodes.len().min(first + CHUNK);
+        let mut plans = (Vec::with_capacity(ids.len() * 4), Work::default());
+        let mut contacts = Contacts::default();
+        for id in ids {
+            let mut rng = stream(self.seed, time, id as u64);
+            self.plan(id as u32, &mut contacts, &mut plans, &mut rng);
+        }
+        plans
+    }
+
     /// A node ticks, and tries to reach whom it wants to.
-    fn plan(&self, id: u32, rng: &mut impl Rng) -> (Vec<Exchange>, Work) {
-        let mut work = Work::default();
+    fn plan(
+        &self,
+        id: u32,
+        contacts: &mut Contacts,
+        (exchanges, work): &mut (Vec<Exchange>, Work),
+        rng: &mut impl Rng,
+    ) {
         if !self.scenario.lives(id) {
-            return (Vec::new(), work);
+            return;
         }
         if self.scenario.is_hostile(id) {
-            return (self.attack(id, rng), work);
+            exchanges.extend(self.attack(id, rng));
+            return;
         }
         let mut node = lock(&self.nodes[id as usize]);
-        let Contacts { mut rounds, probes, lonely } = self.policy.tick(&mut node, rng);
-        if lonely && id != 0 {
-            rounds.push(0);
+        contacts.clear();
+        self.policy.tick(&mut node, contacts, rng);
+        if contacts.lonely && id != 0 {
+            contacts.rounds.push(0);
         }
-        work.contacts = rounds.len() + probes.len();
+        work.contacts += contacts.rounds.len() + contacts.probes.len();
         let mut reach = |node: &mut P::Node, peer: u32, rng: &mut _| {
             let reached = self.scenario.reaches(id, peer, rng);
             if !reached {
@@ -118,16 +140,18 @@ impl<'a, P: Policy> Engine<'a, P> {
             }
             reached
         };
-        for peer in probes {
+        for &peer in &contacts.probes {
             if reach(&mut node, peer, rng) {
                 self.policy.alive(&mut node, peer, rng);
             }
         }
-        let reached = rounds.into_iter().filter(|&peer| reach(&mut node, peer, rng));
-        let exchanges: Vec<Exchange> =
-            reached.map(|callee| Exchange { caller: id, callee, boot: lonely }).collect();
-        work.rounds = exchanges.len();
-        (exchanges, work)
+        let before = exchanges.len();
+        for &callee in &contacts.rounds {
+            if reach(&mut node, callee, rng) {
+                exchanges.push(Exchange { caller: id, callee, boot: contacts.lonely });
+            }
+        }
+        work.rounds += exchanges.len() - before;
     }
 
     /// A hostile node calls as many honest ones as it may, each once.

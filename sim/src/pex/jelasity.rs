@@ -73,10 +73,10 @@ impl Policy for Generic {
         known.iter().take(self.size).map(|&n| (n, 0)).collect()
     }
 
-    fn tick(&self, node: &mut Self::Node, rng: &mut impl Rng) -> Contacts {
+    fn tick(&self, node: &mut Self::Node, out: &mut Contacts, rng: &mut impl Rng) {
         node.iter_mut().for_each(|item| item.1 += 1);
-        let partner = node.choose(rng).map(|item| item.0);
-        Contacts { rounds: partner.into_iter().collect(), probes: vec![], lonely: node.is_empty() }
+        out.rounds.extend(node.choose(rng).map(|item| item.0));
+        out.lonely = node.is_empty();
     }
 
     fn exchange(
@@ -166,9 +166,9 @@ impl Policy for Go {
         known.iter().take(self.size).map(|&n| (n, 1)).collect()
     }
 
-    fn tick(&self, node: &mut Self::Node, rng: &mut impl Rng) -> Contacts {
-        let partner = node.choose(rng).map(|item| item.0);
-        Contacts { rounds: partner.into_iter().collect(), probes: vec![], lonely: node.is_empty() }
+    fn tick(&self, node: &mut Self::Node, out: &mut Contacts, rng: &mut impl Rng) {
+        out.rounds.extend(node.choose(rng).map(|item| item.0));
+        out.lonely = node.is_empty();
     }
 
     fn exchange(

@@ -11,7 +11,7 @@ pub trait Policy: Sync {
     fn node(&self, id: u32, seed: u64, known: &[u32], rng: &mut impl Rng) -> Self::Node;
 
     /// A cycle begins for a node: whom does it contact?
-    fn tick(&self, node: &mut Self::Node, rng: &mut impl Rng) -> Contacts;
+    fn tick(&self, node: &mut Self::Node, out: &mut Contacts, rng: &mut impl Rng);
 
     /// A node exchanges records with another that it has reached; `boot` if
     /// discovery named it.
@@ -56,4 +56,12 @@ pub struct Contacts {
     pub probes: Vec<u32>,
     /// It knows nobody to ask.
     pub lonely: bool,
+}
+
+impl Contacts {
+    pub fn clear(&mut self) {
+        self.rounds.clear();
+        self.probes.clear();
+        self.lonely = false;
+    }
 }

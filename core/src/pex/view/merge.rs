@@ -1,7 +1,10 @@
 //! What a view believes of what it is told.
 
-use super::{Entry, Gossip, MAX_ASKED, OLDEST_PASSING, Record, View, newer, rank};
-use rand::{Rng, RngExt, seq::SliceRandom};
+use super::{
+    Gossip, MAX_ASKED, OLDEST_PASSING, Record, View, draw, newer,
+    places::{Entry, standing},
+};
+use rand::{Rng, RngExt};
 use std::hash::BuildHasher;
 
 /// How records came.
@@ -45,8 +48,10 @@ impl<R: Record, H: BuildHasher> View<R, H> {
             let look = if self.flooded() { 0 } else { told.len().min(self.credit) };
             self.credit -= look;
             changes.over_limit = told.len() - look;
-            told.shuffle(rng);
-            told.truncate(look);
+            if look < told.len() {
+                draw(&mut told, look, rng);
+                told.truncate(look);
+            }
         } else {
             self.credit += told.len() / 2;
         }
@@ -57,7 +62,7 @@ impl<R: Record, H: BuildHasher> View<R, H> {
         let own = Gossip { record: sender, hop: 0 };
         match origin {
             Origin::Pushed if !known => self.called(own, rng),
-            Origin::Boot if !known && self.entries.len() >= 8 => self.asked(own.record.id()),
+            Origin::Boot if !known && self.places.len() >= 8 => self.asked(own.record.id()),
             _ => {
                 self.pass(Gossip { hop: 1, ..own.clone() }, rng);
                 self.hear(own, true, &mut changes, rng);
@@ -113,61 +118,76 @@ impl<R: Record, H: BuildHasher> View<R, H> {
     /// Takes up a peer that was heard of.
     pub(super) fn learn(&mut self, heard: Gossip<R>, direct: bool, rng: &mut impl Rng) {
         let id = heard.record.id();
-        let slot = self.sampler.slot(id);
-        self.sampler.train(&heard, slot);
-        if let Some(at) = self.position(id) {
-            newer(&mut self.entries[at].gossip, heard);
+        let key = self.sampler.key(id);
+        let slot = self.sampler.slot(key);
+        self.sampler.train(&heard, key, slot);
+        let found = self.places.find(id, slot);
+        if let Some(entry) = found.peer.and_then(|at| self.places.get_mut(at)) {
+            newer(&mut entry.gossip, heard);
         } else {
             self.standby.remove(id);
-            self.place(heard, slot, direct, rng);
+            self.place(heard, (key, slot), found.holder, direct, rng);
         }
     }
 
     /// Takes up a peer, unless the view holds it.
     pub(super) fn admit(&mut self, gossip: Gossip<R>, met: bool, rng: &mut impl Rng) {
         let id = gossip.record.id();
-        if !self.contains(id) {
-            self.place(gossip, self.sampler.slot(id), met, rng);
+        let key = self.sampler.key(id);
+        let slot = self.sampler.slot(key);
+        let found = self.places.find(id, slot);
+        if found.peer.is_none() {
+            self.place(gossip, (key, slot), found.holder, met, rng);
         }
     }
 
     /// Gives a place to a peer that isn't in the view, if the sampler chooses
     /// it, there is room, or it was met (then it is also remembered in passing).
-    fn place(&mut self, gossip: Gossip<R>, slot: u8, met: bool, rng: &mut impl Rng) {
+    fn place(
+        &mut self,
+        gossip: Gossip<R>,
+        (key, slot): (u64, u8),
+        holder: Option<usize>,
+        met: bool,
+        rng: &mut impl Rng,
+    ) {
         if met {
             self.pass(gossip.clone(), rng);
         }
         let id = gossip.record.id();
-        let holder = self.entries.iter().position(|e| e.sampled && e.slot == slot);
-        let wins = holder.is_none_or(|at| {
-            if self.entries[at].settled {
-                return false;
-            }
-            let other = self.entries[at].gossip.record.id();
-            let rank = |id| rank(&self.sampler, &self.asked, id, slot);
-            rank(id) < rank(other)
+        let rank = self.sampler.rank(key, slot);
+        let held = holder.and_then(|at| self.places.get(at));
+        let wins = held.is_none_or(|held| {
+            let other = held.gossip.record.id();
+            let standing = |id, rank| standing(&self.asked, id, rank);
+            !held.settled && standing(id, rank) < standing(other, held.rank)
         });
-        if self.entries.len() >= self.params.capacity() {
+        if self.places.len() >= self.params.capacity() {
             let loser = match holder {
                 Some(at) if wins => Some(at),
                 _ => self.spare(wins || met),
             };
             let Some(at) = loser else { return };
-            let lost = self.entries.remove(at).gossip;
-            self.pass(lost, rng);
-        } else if let Some(at) = holder.filter(|_| wins) {
-            self.entries[at].sampled = false;
+            let (lost, _) = self.places.remove(at);
+            self.pass(lost.gossip, rng);
+        } else if wins {
+            self.places.release(slot);
         }
-        self.entries.push(Entry { gossip, slot, sampled: wins, settled: false });
+        let entry = Entry { gossip, rank, slot, settled: false };
+        if wins { self.places.hold(entry) } else { self.places.add(entry) }
     }
 
     /// Who makes room: a peer that holds no slot and was only asked, or else, if
     /// need be, the longest there.
     fn spare(&self, need: bool) -> Option<usize> {
-        let spare = |e: &Entry<R>| !e.sampled;
-        let asked = |e: &Entry<R>| spare(e) && self.asked.contains(&e.gossip.record.id());
-        let first = if self.asked.is_empty() { None } else { self.entries.iter().position(asked) };
-        first.or_else(|| self.entries.iter().position(spare).filter(|_| need))
+        let asked = |e: &Entry<R>| self.asked.contains(&e.gossip.record.id());
+        let held = self.places.held();
+        let mut spare = self.places.iter().skip(held);
+        let first = if self.asked.is_empty() { None } else { spare.position(asked) };
+        match first {
+            Some(at) => Some(held + at),
+            None => (need && held < self.places.len()).then_some(held),
+        }
     }
 
     /// Remembers a peer in passing, in place of a random one if need be.

@@ -14,6 +14,7 @@
 //! records in it, the simulator a few bytes.
 
 mod merge;
+mod places;
 mod sampler;
 mod standby;
 #[cfg(test)]
@@ -22,8 +23,10 @@ mod tests;
 pub use merge::{Changes, Origin};
 pub use standby::Standby;
 
+use places::Places;
 use rand::{Rng, RngExt, seq::IndexedRandom};
 use sampler::Sampler;
+use smallvec::SmallVec;
 use std::hash::{BuildHasher, Hash};
 
 /// The hop at which a record that has no place in the view is forgotten.
@@ -93,32 +96,23 @@ impl Default for Params {
 
 impl Params {
     /// Entries in the view, without the own one.
+    #[inline]
     pub fn capacity(&self) -> usize {
         self.max_view.clamp(8, 224) - 1
     }
 
     /// Entries told in a round, without the own one: as many as Go's nodes
     /// tell.
+    #[inline]
     pub fn told(&self) -> usize {
         (self.max_view / 2).saturating_sub(1).clamp(1, self.capacity())
     }
 
     /// Entries that only the sampler chooses; the rest is for callers.
+    #[inline]
     fn sampled(&self) -> usize {
         self.capacity() - (self.capacity() / 7).max(1)
     }
-}
-
-/// One peer in the view.
-#[derive(Clone, Copy, Debug)]
-struct Entry<R> {
-    gossip: Gossip<R>,
-    /// The sampler's slot in which the peer competes.
-    slot: u8,
-    /// Whether it holds that slot.
-    sampled: bool,
-    /// Whether nobody else gets that slot before its first turn.
-    settled: bool,
 }
 
 /// Whom to contact in this tick.
@@ -144,16 +138,19 @@ impl<R> Plan<R> {
 /// `H` must be keyed with a secret of the node, as
 /// [`RandomState`](std::hash::RandomState) is: what others can compute they can
 /// choose their ids for.
+///
+/// A view of the default size lies in one piece of memory, but for what is
+/// rarely needed: a simulator touches another view at each step.
 #[derive(Clone, Debug)]
 pub struct View<R: Record, H> {
     params: Params,
     own: R::Id,
-    entries: Vec<Entry<R>>,
+    places: Places<R>,
     /// Who was met lately. Telling of them lets everybody hear of everybody,
     /// which the sampler needs.
-    passing: Vec<Gossip<R>>,
+    passing: SmallVec<[Gossip<R>; 32]>,
     /// Who called in this tick, and gets a place in the next one.
-    waiting: Vec<Gossip<R>>,
+    waiting: SmallVec<[Gossip<R>; 6]>,
     /// Who was asked because discovery named it. As everybody may have started
     /// from the same few, these hold no slot that another could.
     asked: Vec<R::Id>,
@@ -178,9 +175,9 @@ impl<R: Record, H: BuildHasher> View<R, H> {
         Self {
             params,
             own,
-            entries: Vec::with_capacity(params.capacity()),
-            passing: Vec::with_capacity(params.max_view),
-            waiting: Vec::new(),
+            places: Places::new(params.capacity(), params.sampled()),
+            passing: SmallVec::with_capacity(params.max_view),
+            waiting: SmallVec::new(),
             asked: Vec::new(),
             rising: None,
             standby: Standby::new(params.max_standby),
@@ -200,17 +197,17 @@ impl<R: Record, H: BuildHasher> View<R, H> {
 
     /// The number of peers in the view.
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.places.len()
     }
 
     /// Whether the view is empty.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.places.is_empty()
     }
 
     /// The peers of the view.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Gossip<R>> {
-        self.entries.iter().map(|e| &e.gossip)
+        self.places.iter().map(|e| &e.gossip)
     }
 
     /// The peers that failed to answer.
@@ -232,9 +229,11 @@ impl<R: Record, H: BuildHasher> View<R, H> {
         self.now = self.now.saturating_add(1);
         self.credit = 0;
         let calm = !self.flooded();
-        let waiting = std::mem::take(&mut self.waiting);
-        let newcomers: Vec<Gossip<R>> = if calm || self.small() {
-            waiting.sample(rng, self.params.rounds).cloned().collect()
+        let mut waiting = std::mem::take(&mut self.waiting);
+        if calm || self.small() {
+            for gossip in draw(&mut waiting, self.params.rounds, rng) {
+                self.admit(gossip.clone(), true, rng);
+            }
         } else {
             // What the callers before the flood was noticed have won is lost
             // again, and of those in it one is heard of like anybody else: all
@@ -243,19 +242,18 @@ impl<R: Record, H: BuildHasher> View<R, H> {
                 self.pass(caller.clone(), rng);
                 self.learn(caller.clone(), false, rng);
             }
-            self.sampler.successors(self.params.rounds, rng)
-        };
-        for gossip in newcomers {
-            self.admit(gossip, true, rng);
+            for gossip in self.sampler.successors(self.params.rounds, rng) {
+                self.admit(gossip, true, rng);
+            }
         }
         let called = self.callers[0].min(3 * self.params.rounds).min(MOST) as u32;
         self.load = (self.load * (MEMORY - 1) + called * UNIT) / MEMORY;
         self.callers = [0, self.callers[0]];
         self.lost = [0, self.lost[0]];
-        for entry in &mut self.entries {
+        for entry in self.places.iter_mut() {
             entry.gossip.hop = entry.gossip.hop.saturating_add(1);
         }
-        self.passing.retain_mut(|gossip| {
+        self.passing.retain(|gossip| {
             gossip.hop = gossip.hop.saturating_add(1);
             gossip.hop <= OLDEST_PASSING
         });
@@ -265,25 +263,43 @@ impl<R: Record, H: BuildHasher> View<R, H> {
             next
         });
 
-        let mut order: Vec<usize> = (0..self.entries.len()).collect();
-        let mut rounds = Vec::with_capacity(self.params.rounds);
-        for _ in 0..self.pace(calm, rng) {
-            let sampled: Vec<usize> =
-                order.iter().copied().filter(|&i| self.entries[i].sampled).collect();
-            let Some(&chosen) = sampled.choose(rng).or_else(|| order.choose(rng)) else { break };
-            order.retain(|&i| i != chosen);
-            rounds.push(self.entries[chosen].gossip.record.clone());
-        }
-        order.sort_by_key(|&i| std::cmp::Reverse(self.entries[i].gossip.hop));
+        let partners = self.partners(calm, rng);
+        let record = |&i: &u8| self.places.get(i.into()).map(|e| e.gossip.record.clone());
+        let rounds = partners.iter().filter_map(record).collect();
         // Deaths seldom come alone.
-        let probes = order.iter().take(self.params.probes + 3 * self.lost[1]);
-        let probes = probes.map(|&i| &self.entries[i].gossip).chain(&self.rising);
-        let probes = probes.map(|g| g.record.clone()).collect();
+        let silent = self.silent(self.params.probes + 3 * self.lost[1], &partners);
+        let rising = self.rising.iter().map(|g| g.record.clone());
+        let probes = silent.iter().filter_map(record).chain(rising).collect();
 
-        let split = self.lost[1] * 4 > self.entries.len();
+        let split = self.lost[1] * 4 > self.places.len();
         let tries = if split || self.small() { 4 } else { 1 };
-        let retries = self.standby.due(self.now, tries, self.entries.is_empty(), rng);
+        let retries = self.standby.due(self.now, tries, self.places.is_empty(), rng);
         Plan { rounds, retries, probes }
+    }
+
+    /// With which entries to exchange records: random ones of those that the
+    /// sampler chose, and others only if these are too few.
+    fn partners(&self, calm: bool, rng: &mut impl Rng) -> Few {
+        let pace = self.pace(calm, rng);
+        let mut all = all(self.places.len());
+        let (sampled, spare) = all.split_at_mut(self.places.held());
+        let first = draw(sampled, pace, rng);
+        let more = draw(spare, pace - first.len(), rng);
+        first.iter().chain(more.iter()).copied().collect()
+    }
+
+    /// Of which entries no sign of life has come for longest, but for some.
+    fn silent(&self, many: usize, but: &[u8]) -> Few {
+        let ages = (0u8..).zip(self.places.iter()).filter(|(i, _)| !but.contains(i));
+        // One number for each: its age, and its place if others are as old.
+        let mut ages: SmallVec<[u64; 32]> =
+            ages.map(|(i, e)| (!u64::from(e.gossip.hop) << 8) | u64::from(i)).collect();
+        if many < ages.len() {
+            ages.select_nth_unstable(many);
+            ages.truncate(many);
+        }
+        ages.sort_unstable();
+        ages.into_iter().map(|age| age as u8).collect()
     }
 
     /// What to tell in a round: random entries of the view, and random ones of
@@ -292,11 +308,16 @@ impl<R: Record, H: BuildHasher> View<R, H> {
     pub fn tell(&self, rng: &mut impl Rng) -> Vec<Gossip<R>> {
         let told = self.params.told();
         let passing = (told / 2).min(self.passing.len());
-        let view = self.entries.sample(rng, told - passing).map(|e| &e.gossip);
-        let mut out: Vec<Gossip<R>> = view.cloned().collect();
-        for gossip in self.passing.sample(rng, told) {
+        let mut out = Vec::with_capacity(told);
+        let mut view = all(self.places.len());
+        let view = draw(&mut view, told - passing, rng);
+        out.extend(view.iter().filter_map(|&i| Some(self.places.get(i.into())?.gossip.clone())));
+        for &i in draw(&mut all(self.passing.len()), told, rng).iter() {
+            let Some(gossip) = self.passing.get(usize::from(i)).filter(|_| out.len() < told) else {
+                break;
+            };
             let id = gossip.record.id();
-            if out.len() < told && out.iter().all(|g| g.record.id() != id) {
+            if out.iter().take(view.len()).all(|g: &Gossip<R>| g.record.id() != id) {
                 out.push(gossip.clone());
             }
         }
@@ -305,7 +326,7 @@ impl<R: Record, H: BuildHasher> View<R, H> {
 
     /// A peer has shown that it lives.
     pub fn alive(&mut self, id: R::Id, rng: &mut impl Rng) {
-        if let Some(entry) = self.position(id).and_then(|i| self.entries.get_mut(i)) {
+        if let Some(entry) = self.position(id).and_then(|i| self.places.get_mut(i)) {
             entry.gossip.hop = entry.gossip.hop.min(1);
         } else if let Some(record) = self.standby.remove(id) {
             self.admit(Gossip { record, hop: 1 }, true, rng);
@@ -317,14 +338,14 @@ impl<R: Record, H: BuildHasher> View<R, H> {
 
     /// A peer could not be reached: it leaves the view for the standby cache.
     pub fn failed(&mut self, id: R::Id, rng: &mut impl Rng) {
-        self.sampler.forget(id, self.sampler.slot(id));
+        self.sampler.forget(id, self.slot(id));
         self.passing.retain(|g| g.record.id() != id);
         self.waiting.retain(|g| g.record.id() != id);
         if let Some(at) = self.position(id) {
-            let entry = self.entries.remove(at);
+            let (entry, sampled) = self.places.remove(at);
             self.lost[0] += 1;
             self.standby.insert(entry.gossip.record, self.now, rng);
-            if entry.sampled {
+            if sampled {
                 self.choose(entry.slot);
             }
         } else if let Some(rising) = self.rising.take_if(|g| g.record.id() == id) {
@@ -350,7 +371,7 @@ impl<R: Record, H: BuildHasher> View<R, H> {
             }
         }
         if !self.small() {
-            self.entries.iter_mut().for_each(|e| e.settled = e.sampled);
+            self.places.settle();
         }
         for record in standby {
             if record.id() != self.own && !self.contains(record.id()) {
@@ -371,7 +392,7 @@ impl<R: Record, H: BuildHasher> View<R, H> {
 
     /// Whether less than half of the view is filled.
     fn small(&self) -> bool {
-        self.entries.len() * 2 < self.params.capacity()
+        self.places.len() * 2 < self.params.capacity()
     }
 
     /// The load of a node that is called as often as it calls.
@@ -379,36 +400,53 @@ impl<R: Record, H: BuildHasher> View<R, H> {
         self.params.rounds.min(MOST) as u32 * UNIT
     }
 
+    /// The slot in which a peer competes.
+    fn slot(&self, id: R::Id) -> u8 {
+        self.sampler.slot(self.sampler.key(id))
+    }
+
     fn position(&self, id: R::Id) -> Option<usize> {
-        self.entries.iter().position(|e| e.gossip.record.id() == id)
+        self.places.find(id, self.slot(id)).peer
     }
 
     /// Gives a slot to the one of its entries that the sampler ranks first.
     fn choose(&mut self, slot: u8) {
-        let mut best: Option<(u64, usize)> = None;
-        for (i, entry) in self.entries.iter_mut().enumerate().filter(|(_, e)| e.slot == slot) {
-            entry.sampled = false;
-            entry.settled = false;
-            let id = entry.gossip.record.id();
-            let rank = rank(&self.sampler, &self.asked, id, slot);
-            if best.is_none_or(|(least, _)| rank < least) {
-                best = Some((rank, i));
-            }
-        }
-        if let Some(entry) = best.and_then(|(_, i)| self.entries.get_mut(i)) {
-            entry.sampled = true;
-        }
+        let rank = |id| self.sampler.rank(self.sampler.key(id), slot);
+        self.places.choose(slot, &self.asked, rank);
     }
 }
 
-/// Where a peer stands in a slot: who was only asked is last.
-fn rank<R: Record, H: BuildHasher>(
-    sampler: &Sampler<R, H>,
-    asked: &[R::Id],
-    id: R::Id,
-    slot: u8,
-) -> u64 {
-    if asked.contains(&id) { u64::MAX } else { sampler.rank(id, slot) }
+/// Places in a list of at most 224.
+type Few = SmallVec<[u8; 32]>;
+
+/// As many places as a list may have.
+const ALL: [u8; 224] = {
+    let mut all = [0; 224];
+    let mut i = 0;
+    while i < all.len() {
+        all[i] = i as u8;
+        i += 1;
+    }
+    all
+};
+
+/// All places of a list of this length.
+fn all(len: usize) -> Few {
+    Few::from_slice(ALL.get(..len).unwrap_or(&ALL))
+}
+
+/// Moves random items to the front, which is given back. Of a list of at most
+/// 224, each is chosen with the same chance but for a part in 292.
+fn draw<'a, T>(items: &'a mut [T], amount: usize, rng: &mut impl Rng) -> &'a mut [T] {
+    let amount = amount.min(items.len());
+    let mut bits = 0;
+    for at in 0..amount {
+        // A quarter of a random number is enough for each.
+        bits = if at % 4 == 0 { rng.next_u64() } else { bits >> 16 };
+        let left = (items.len() - at) as u64;
+        items.swap(at, at + (((bits & 0xffff) * left) >> 16) as usize);
+    }
+    &mut items[..amount]
 }
 
 /// Of two records of a peer the one with the higher sequence number counts,

@@ -11,6 +11,7 @@
 
 use super::{Gossip, Record, newer};
 use rand::{Rng, seq::IndexedRandom};
+use smallvec::{SmallVec, smallvec};
 use std::hash::BuildHasher;
 
 /// Ticks before the first change, so that much has been heard.
@@ -22,7 +23,7 @@ const FIRST_PAUSE: u32 = 2;
 /// Who will hold a slot, and its rank there.
 #[derive(Clone, Debug)]
 struct Successor<R> {
-    rank: u64,
+    rank: u32,
     gossip: Gossip<R>,
 }
 
@@ -32,7 +33,7 @@ pub(super) struct Sampler<R, H> {
     /// For each slot, who will hold it after its ranks change: the best of all
     /// that were heard of since they last did. So a slot never starts anew with
     /// the few that happen to be heard of first.
-    next: Vec<Option<Successor<R>>>,
+    next: SmallVec<[Option<Successor<R>>; 27]>,
     /// Ticks between two changes.
     pause: u32,
     /// Ticks until the next one.
@@ -48,7 +49,7 @@ impl<R: Record, H: BuildHasher> Sampler<R, H> {
         let slots = slots.clamp(1, 255);
         Self {
             hasher,
-            next: vec![None; slots],
+            next: smallvec![None; slots],
             pause: pause.max(1),
             wait: WARM_UP,
             epoch: 0,
@@ -56,23 +57,27 @@ impl<R: Record, H: BuildHasher> Sampler<R, H> {
         }
     }
 
+    /// The secret hash of a peer's id, which all the rest depends on.
+    pub(super) fn key(&self, id: R::Id) -> u64 {
+        self.hasher.hash_one(id)
+    }
+
     /// The slot in which a peer competes.
-    pub(super) fn slot(&self, id: R::Id) -> u8 {
-        let high = self.hasher.hash_one(id) >> 32;
-        ((high * self.next.len() as u64) >> 32) as u8
+    pub(super) fn slot(&self, key: u64) -> u8 {
+        (((key >> 32) * self.next.len() as u64) >> 32) as u8
     }
 
     /// Where a peer stands in a slot: the least rank holds it.
-    pub(super) fn rank(&self, id: R::Id, slot: u8) -> u64 {
-        self.rank_in(id, self.epoch(slot))
+    pub(super) fn rank(&self, key: u64, slot: u8) -> u32 {
+        rank_in(key, self.epoch(slot))
     }
 
     /// A peer was heard of: it may be the next to hold its slot.
-    pub(super) fn train(&mut self, heard: &Gossip<R>, slot: u8) {
-        let id = heard.record.id();
-        let rank = self.rank_in(id, self.epoch(slot).wrapping_add(1));
+    pub(super) fn train(&mut self, heard: &Gossip<R>, key: u64, slot: u8) {
+        let rank = rank_in(key, self.epoch(slot).wrapping_add(1));
         match self.next.get_mut(usize::from(slot)) {
-            Some(Some(next)) if next.gossip.record.id() == id => {
+            Some(Some(next)) if rank > next.rank => {}
+            Some(Some(next)) if next.gossip.record.id() == heard.record.id() => {
                 newer(&mut next.gossip, heard.clone());
             }
             Some(next) if next.as_ref().is_none_or(|n| rank < n.rank) => {
@@ -116,20 +121,24 @@ impl<R: Record, H: BuildHasher> Sampler<R, H> {
         Some((slot as u8, next.map(|n| n.gossip)))
     }
 
-    fn rank_in(&self, id: R::Id, epoch: u32) -> u64 {
-        // The hash is secret, so mixing it needs no key of its own.
-        mix(self.hasher.hash_one(id) ^ mix(u64::from(epoch)))
-    }
-
     /// How many times the ranks of a slot have changed.
     fn epoch(&self, slot: u8) -> u32 {
         self.epoch.wrapping_add(u32::from(u32::from(slot) < self.turn))
     }
 }
 
+/// The key is secret, so that the generator which it seeds needs no other; each
+/// epoch takes the next number of it.
+fn rank_in(key: u64, epoch: u32) -> u32 {
+    (mix(key.wrapping_add(STEP.wrapping_mul(epoch.into()))) >> 32) as u32
+}
+
+/// By which SplitMix64 goes on.
+const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// The finaliser of SplitMix64 (Steele et al., OOPSLA 2014).
 fn mix(x: u64) -> u64 {
-    let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let x = x.wrapping_add(STEP);
     let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ (x >> 31)

@@ -210,7 +210,7 @@ fn who_is_called_seldom_calls_more() {
 fn who_holds_a_place_since_before_a_restart_is_not_driven_out() {
     let (mut view, mut rng) = restored(5);
     let held: BTreeSet<u32> =
-        view.entries.iter().filter(|e| e.sampled).map(|e| e.gossip.record.id).collect();
+        view.places.iter().take(view.places.held()).map(|e| e.gossip.record.id).collect();
     assert!(held.len() > 20);
     for round in 0..100 {
         let told = told((0..31).map(|i| 1000 + round * 31 + i));
@@ -279,8 +279,8 @@ fn it_matters_whether_a_peer_is_heard_of_and_not_how_often() {
             b.merge(Origin::Pulled, peer(id), told((390..400).cycle().take(20)), &mut rng);
         }
         let chosen = |view: &Tested| {
-            let held = view.entries.iter().filter(|e| e.sampled);
-            held.map(|e| (e.slot, e.gossip.record.id)).collect::<BTreeMap<_, _>>()
+            let held = view.places.iter().take(view.places.held()).map(|e| e.gossip.record.id);
+            held.map(|id| (view.slot(id), id)).collect::<BTreeMap<_, _>>()
         };
         assert_eq!(chosen(&a), chosen(&b));
         let successors = |view: &Tested| -> BTreeSet<u32> {
@@ -304,7 +304,7 @@ fn the_sampler_prefers_nobody() {
                 view.merge(Origin::Pulled, peer(1), told([id]), &mut rng);
             }
         }
-        for entry in view.entries.iter().filter(|e| e.sampled) {
+        for entry in view.places.iter().take(view.places.held()) {
             held[entry.gossip.record.id as usize] += 1;
         }
     }
@@ -481,10 +481,16 @@ fn whatever_happens_the_view_is_sound() {
             assert!(in_view.is_disjoint(&standby));
             assert!(!in_view.contains(&OWN) && !standby.contains(&OWN));
             let mut held = BTreeSet::new();
-            for entry in &view.entries {
-                assert_eq!(entry.slot, view.sampler.slot(entry.gossip.record.id));
-                assert!(!entry.sampled || held.insert(entry.slot), "one holder a slot");
-                assert!(entry.sampled || !entry.settled);
+            for (at, entry) in view.places.iter().enumerate() {
+                let id = entry.gossip.record.id();
+                let key = view.sampler.key(id);
+                assert_eq!(entry.slot, view.sampler.slot(key));
+                assert_eq!(entry.rank, view.sampler.rank(key, entry.slot));
+                let found = view.places.find(id, entry.slot);
+                let holds = at < view.places.held();
+                assert_eq!((found.peer, found.holder == Some(at)), (Some(at), holds));
+                assert!(!holds || held.insert(entry.slot), "one holder a slot");
+                assert!(holds || !entry.settled);
             }
             let told = view.tell(&mut rng);
             let about: BTreeSet<u32> = told.iter().map(|g| g.record.id).collect();
