@@ -67,7 +67,7 @@ const NPM: &[Peer] =
 const ZENOH: &[Peer] = &[Peer::Named("eclipse-zenoh")];
 const ZEROMQ: &[Peer] = &[Peer::Named("zeromq")];
 
-const BENCHES: [Bench; 10] = [
+const BENCHES: [Bench; 11] = [
     Bench {
         name: "cluster",
         sides: &[Side {
@@ -94,6 +94,7 @@ const BENCHES: [Bench; 10] = [
         name: "newcomer",
         sides: &[Side { ours: Program::Example("bench_newcomer"), peers: &[] }],
     },
+    Bench { name: "pex", sides: &[Side { ours: Program::Example("bench_pex"), peers: &[] }] },
     Bench {
         name: "roundtrip",
         sides: &[

@@ -1,11 +1,11 @@
-//! Entrances for fuzzing, to what is not public.
+//! Entrances for fuzzing and benchmarks, to what is not public.
 
 use super::{
     codec::Puller,
     round::{Verifier, judge},
-    view::Params,
+    view::{Gossip, Params},
 };
-use crate::PeerId;
+use crate::{PeerId, record::SignedRecord};
 
 /// The most records that a round may have, the sender's own included.
 pub fn max_records() -> usize {
@@ -61,4 +61,30 @@ pub fn round(bytes: &[u8], piece: usize, peer: PeerId) -> Result<Told, &'static 
         pull.push(piece)?;
     }
     pull.end(peer)
+}
+
+/// What a peer writes in a round.
+pub fn encode(told: &[Gossip<SignedRecord>], own: &SignedRecord) -> Vec<u8> {
+    super::codec::encode(told, own).unwrap_or_default()
+}
+
+/// Reads the rounds of a node, which remembers what it has verified.
+#[derive(Debug, Default)]
+pub struct Reader(Verifier);
+
+impl Reader {
+    /// What a peer told of others, and its own record.
+    ///
+    /// # Errors
+    /// As [`Pull::push`].
+    pub fn read(
+        &self,
+        bytes: &[u8],
+        peer: PeerId,
+    ) -> Result<(Vec<Gossip<SignedRecord>>, SignedRecord), &'static str> {
+        let mut puller = Puller::new(&Params::default());
+        let raw = puller.push(bytes).and_then(|()| puller.end());
+        let told = raw.and_then(|raw| judge(raw, peer, &self.0));
+        told.map(|told| (told.others, told.sender)).map_err(super::RoundError::label)
+    }
 }
