@@ -1,8 +1,8 @@
 //! The facade over real nodes, which listen on the loopback interface only.
 
 use casm_bindings::{
-    Batch, Dispatcher, Error, ErrorKind, Event, Listener, Node, Options, Query, Result,
-    bench_events, block, spawn,
+    Batch, CHECK_EVERY, Dispatcher, Error, ErrorKind, Event, Listener, Node, Options, Query,
+    Result, bench_events, block, spawn,
 };
 use std::{
     future::{pending, ready},
@@ -51,6 +51,18 @@ fn a_call_that_takes_too_long_gives_timeout_and_one_that_is_interrupted_its_own_
     let interrupt = || Err(Error::new(ErrorKind::Cancelled, "a signal"));
     let error = block("wait", pending::<Result<()>>(), None, interrupt).unwrap_err();
     assert_eq!((error.kind(), error.message()), (ErrorKind::Cancelled, "a signal"));
+}
+
+#[test]
+fn blocking_waits_look_for_signals_at_least_every_100_ms() {
+    assert!(CHECK_EVERY <= Duration::from_millis(100));
+    let mut left = 3;
+    let check = || {
+        left -= 1;
+        if left == 0 { Err(Error::new(ErrorKind::Cancelled, "a signal")) } else { Ok(()) }
+    };
+    let error = block("wait", pending::<Result<()>>(), None, check).unwrap_err();
+    assert_eq!((error.kind(), left), (ErrorKind::Cancelled, 0));
 }
 
 #[test]

@@ -41,4 +41,10 @@ def failed(callback: object, error: BaseException) -> None:
     """Logs what a callback raised."""
     import logging
 
-    logging.getLogger("casm").error("the callback %r failed", callback, exc_info=error)
+    try:
+        logging.getLogger("casm").error("the callback %r failed", callback, exc_info=error)
+    except BaseException:
+        # A handler of theirs failed; the thread goes on.
+        import traceback
+
+        traceback.print_exc()

@@ -78,6 +78,24 @@ def wait_until(condition):
     raise AssertionError("it did not become true")
 
 
+def test_delivery_goes_on_when_the_log_handler_fails_too(node, capfd):
+    class Fails(logging.Handler):
+        def emit(self, record):
+            raise RuntimeError("a handler that fails")
+
+    def fails(event):
+        raise ValueError("a callback that fails")
+
+    handler = Fails()
+    logging.getLogger("casm").addHandler(handler)
+    try:
+        subscription = flood(node, 10, fails)
+        wait_until(lambda: subscription.failed == 10)
+    finally:
+        logging.getLogger("casm").removeHandler(handler)
+    assert "a handler that fails" in capfd.readouterr().err
+
+
 def test_close_works_from_inside_a_callback(node):
     outcome = queue.Queue()
 
@@ -105,6 +123,28 @@ def test_calls_from_inside_a_callback_work(node):
 
     _casm.bench_events(node, 1, calls)
     assert outcome.get(timeout=PATIENCE) == 2
+
+
+def test_no_lock_is_held_while_a_callback_runs(node):
+    """Another thread can do everything with the node meanwhile."""
+    outcome = queue.Queue()
+
+    def work():
+        with node.on_event(print), node.on_change(print) as changes, node.events():
+            changes.cancel()
+            node.set_meta({"from": "a thread"})
+            outcome.put(len(node.view()))
+        node.close()
+        outcome.put(node.closed)
+
+    def callback(event):
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join(PATIENCE)
+        outcome.put(thread.is_alive())
+
+    _casm.bench_events(node, 1, callback)
+    assert [outcome.get(timeout=2 * PATIENCE) for _ in range(3)] == [1, True, False]
 
 
 def test_a_cancelled_subscription_calls_nothing_more(node):

@@ -208,6 +208,41 @@ while not isinstance(events.next(timeout=60), casm.PeerLeft):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_a_node_that_is_dropped_while_its_callback_runs_never_deadlocks(python):
+    done = python("""
+for _ in range(20):
+    node = casm.Node(**options())
+    running = threading.Event()
+    def callback(event):
+        running.set()
+        sum(range(1000))
+    casm._casm.bench_events(node, 10**9, callback)
+    running.wait()
+    del node, callback
+""")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_log_handler_may_call_casm_and_is_never_called_under_a_lock(python):
+    done = python("""
+import logging
+node = casm.Node(**options())
+handled = threading.Event()
+class Handler(logging.Handler):
+    def emit(self, record):
+        assert len(node.view()) >= 0 and node.addrs()
+        casm.forward_logs("debug")
+        handled.set()
+logging.getLogger("casm").addHandler(Handler())
+logging.getLogger("casm").setLevel(logging.DEBUG)
+casm.forward_logs("debug")
+with casm.testing.cluster(2):
+    assert handled.wait(60)
+casm.forward_logs("off")
+""")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_the_module_runs_or_points_to_the_program(python, tmp_path):
     run = lambda path: subprocess.run(  # noqa: E731
         [sys.executable, "-m", "casm", "--version"],

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +68,18 @@ def test_the_stub_of_a_call_has_its_parameters(name, real, stub):
         a for a, default in zip(keyword, args.kw_defaults, strict=True) if default is not None
     ]
     assert [p.name for p in parameters if p.default is not p.empty] == optional
+
+
+def test_the_package_says_that_it_is_typed_and_its_module_fits_every_later_python():
+    assert (PACKAGE / "py.typed").exists()
+    assert ".abi3." in Path(_casm.__file__).name or sys.platform == "win32"
+
+
+def test_classes_are_frozen_and_no_lock_of_the_interpreter_is_relied_on():
+    source = Path(__file__).parents[1] / "src"
+    classes = re.findall(r"#\[pyclass\b.*", "".join(f.read_text() for f in source.glob("*.rs")))
+    assert len(classes) >= 15 and all("frozen" in line for line in classes), classes
+    assert "pymodule(gil_used = false)" in (source / "lib.rs").read_text()
 
 
 def test_everything_public_has_a_docstring():
