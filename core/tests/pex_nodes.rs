@@ -1,6 +1,6 @@
 //! Whole nodes that exchange peers over loopback sockets, with discovery off.
 
-use casm::{Event, Keypair, Node, NodeBuilder, PeerId, boot::FindOptions};
+use casm::{Event, Keypair, Namespace, Node, NodeBuilder, PeerId, boot::FindOptions};
 use futures::StreamExt;
 use std::{collections::BTreeSet, future::Future, time::Duration};
 
@@ -21,18 +21,19 @@ fn builder() -> NodeBuilder {
 async fn knows(node: &Node, peers: &[PeerId]) {
     let mut events = node.events();
     let wanted: BTreeSet<PeerId> = peers.iter().copied().filter(|p| *p != node.id()).collect();
-    loop {
-        let options = FindOptions::default().timeout(Duration::from_millis(1));
-        let found = node.find_peers(options);
-        let known: BTreeSet<PeerId> = found
-            .filter_map(async |f| f.ok().filter(|f| f.source == "pex").map(|f| f.peer.id))
-            .collect()
-            .await;
-        if wanted.is_subset(&known) {
-            return;
-        }
+    while !wanted.is_subset(&view(node, node.namespace()).await) {
         while !matches!(events.next().await.unwrap(), Event::ViewChanged { .. }) {}
     }
+}
+
+/// The peers of a node's peer-exchange view of a namespace.
+async fn view(node: &Node, namespace: &Namespace) -> BTreeSet<PeerId> {
+    let options = FindOptions::default().timeout(Duration::from_millis(1));
+    let found = node.find_peers_of(namespace, options);
+    found
+        .filter_map(async |f| f.ok().filter(|f| f.source == "pex").map(|f| f.peer.id))
+        .collect()
+        .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,6 +50,55 @@ async fn a_third_node_that_knows_one_of_two_is_known_to_all() {
         soon(knows(node, &all)).await;
         soon(node.wait_for(3)).await.unwrap();
     }
+    for closed in futures::future::join_all(nodes.iter().map(Node::close)).await {
+        closed.unwrap();
+    }
+}
+
+/// Four nodes in a chain, and who of them exchanges peers in which other
+/// namespace: what is told in one is told in no other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_keeps_the_peers_of_its_namespaces_apart() {
+    let members =
+        [("test/all", [0, 1, 2, 3].as_slice()), ("all", &[0, 1, 3]), ("all/some", &[0, 3])];
+    let members = members.map(|(name, who)| (Namespace::new(name).unwrap(), who));
+    let mut nodes = Vec::new();
+    for _ in 0..4 {
+        nodes.push(builder().start().await.unwrap());
+    }
+    for (namespace, who) in &members {
+        for &i in *who {
+            nodes[i].exchange_peers(namespace).unwrap();
+            nodes[i].exchange_peers(namespace).expect("once more does nothing");
+        }
+    }
+    for pair in nodes.windows(2) {
+        soon(pair[1].connect(&pair[0].info())).await.unwrap();
+    }
+    let others = |node: &Node, who: &[usize]| -> BTreeSet<PeerId> {
+        who.iter().map(|&i| nodes[i].id()).filter(|&id| id != node.id()).collect()
+    };
+    for (namespace, who) in &members {
+        for &i in *who {
+            let wanted = others(&nodes[i], who);
+            // No event tells of views but the own namespace's.
+            soon(async {
+                while view(&nodes[i], namespace).await != wanted {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            })
+            .await;
+        }
+    }
+    // Now that all have heard of all in one of them, too.
+    for (namespace, who) in &members {
+        for (i, node) in nodes.iter().enumerate() {
+            let wanted = if who.contains(&i) { others(node, who) } else { BTreeSet::new() };
+            assert_eq!(view(node, namespace).await, wanted, "node {i} in {namespace}");
+        }
+    }
+    let own = others(&nodes[0], &[1, 2, 3]);
+    assert_eq!(view(&nodes[0], nodes[0].namespace()).await, own);
     for closed in futures::future::join_all(nodes.iter().map(Node::close)).await {
         closed.unwrap();
     }
