@@ -266,7 +266,8 @@ impl Node {
     /// also advertise it ([`Boot::advertise`]).
     ///
     /// # Errors
-    /// `Io` if what was saved of the namespace cannot be read.
+    /// `Busy` if somebody else serves the namespace's protocol; `Io` if what was
+    /// saved of the namespace cannot be read.
     pub fn exchange_peers(&self, namespace: &Namespace) -> Result<()> {
         self.0.pex.as_ref().map_or(Ok(()), |pex| pex.join(namespace))
     }
