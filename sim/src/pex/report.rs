@@ -127,9 +127,23 @@ pub fn healings(runs: &[Healing], json: bool) {
 /// Says on standard error what the simulation took: it isn't the same each time.
 pub fn cost(elapsed: Duration) {
     let threads = rayon::current_num_threads();
+    let processor =
+        processor_time().map_or(String::new(), |s| format!(", {s:.1} s of processor time"));
     let memory =
         peak_memory().map_or(String::new(), |mib| format!(", at most {mib} MiB of memory"));
-    eprintln!("{:.1} s on {threads} threads{memory}", elapsed.as_secs_f64());
+    eprintln!("{:.1} s on {threads} threads{processor}{memory}", elapsed.as_secs_f64());
+}
+
+/// The processor time of all threads of this process, in seconds, where the
+/// system tells (Linux).
+fn processor_time() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The program's name, in parentheses, may hold anything.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut ticks = fields.split_whitespace().skip(11).map(str::parse::<u64>);
+    let (user, system) = (ticks.next()?.ok()?, ticks.next()?.ok()?);
+    // A hundred a second towards programs, whatever the kernel's own are.
+    Some((user + system) as f64 / 100.0)
 }
 
 /// The most memory that this process has had resident, in MiB, where the
