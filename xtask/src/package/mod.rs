@@ -59,9 +59,15 @@ struct Build {
 /// The tools that build and inspect, from PyPI. On Linux zig links, against a
 /// glibc that is older than this machine's.
 const TOOLS: &[&str] = if cfg!(target_os = "linux") {
-    &["maturin==1.*", "cargo-zigbuild==0.24.*", "ziglang==0.17.*", "auditwheel==6.*"]
+    &[
+        "maturin==1.*",
+        "cargo-zigbuild==0.24.*",
+        "ziglang==0.17.*",
+        "auditwheel==6.*",
+        "zopfli==0.4.*",
+    ]
 } else {
-    &["maturin==1.*"]
+    &["maturin==1.*", "zopfli==0.4.*"]
 };
 
 /// The interpreter of the environment that holds the tools, and the search path

@@ -101,7 +101,8 @@ fn build(platform: &Platform, profile: &str) -> Result<PathBuf> {
         cargo.args(["build", "--target", target]);
         native::remap(&mut cargo, &[]);
     }
-    cargo.args(["--locked", "--lib", "-p", "casm-node", "--profile", profile]);
+    cargo.args(["--locked", "--lib", "-p", "casm-node", "--features", "lean"]);
+    cargo.args(["--profile", profile]);
     shell::run(&mut cargo)?;
     let folder = if profile == "dev" { "debug" } else { profile };
     Ok(shell::target().join(target).join(folder).join(node::library()))

@@ -45,7 +45,7 @@ pub fn package(args: &Args) -> Result<()> {
     let Build { profile, target } = &args.build;
     let mut build = maturin("build");
     build.args(["--locked", "--profile", profile, "--compatibility", &args.compatibility]);
-    build.args(["--compression-level", "9"]);
+    build.args(["--compression-level", "9", "--features", "lean"]);
     if cfg!(target_os = "linux") {
         build.arg("--zig");
     }
@@ -57,12 +57,43 @@ pub fn package(args: &Args) -> Result<()> {
         shell::run(&mut maturin("sdist"))?;
     }
     let wheel = only(&out, ".whl")?;
+    if profile == "dist" {
+        squeeze(&python, &wheel)?;
+    }
     native::size(&wheel, profile, WHEEL_MOST)?;
     inspect(&python, &wheel, args)?;
     if target.is_none() {
         try_out(&wheel)?;
     }
     Ok(())
+}
+
+/// Compresses what is in the wheel with more patience, as any reader of wheels
+/// understands it.
+fn squeeze(python: &Path, wheel: &Path) -> Result<()> {
+    const PROGRAM: &str = "\
+import os, sys, zipfile
+import zopfli.zlib
+
+class Compressor:
+    def __init__(self):
+        self.data = b''
+    def compress(self, data):
+        self.data += data
+        return b''
+    def flush(self):
+        # Without the two bytes of zlib in front, and its checksum.
+        return zopfli.zlib.compress(self.data, numiterations=3)[2:-4]
+
+zipfile._get_compressor = lambda *_: Compressor()
+wheel, squeezed = sys.argv[1], sys.argv[1] + '.squeezed'
+with zipfile.ZipFile(wheel) as old, zipfile.ZipFile(squeezed, 'w') as new:
+    for item in old.infolist():
+        new.writestr(item, old.read(item), zipfile.ZIP_DEFLATED)
+assert zipfile.ZipFile(squeezed).testzip() is None
+os.replace(squeezed, wheel)
+";
+    shell::run(Command::new(python).args(["-c", PROGRAM]).arg(wheel))
 }
 
 /// What the wheel must hold, and what it must not.
