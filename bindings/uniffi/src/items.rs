@@ -1,0 +1,217 @@
+//! Records, events and changes, as values.
+
+use std::collections::HashMap;
+
+/// What a node says of itself.
+#[derive(Clone, Debug, PartialEq, uniffi::Record)]
+pub struct Record {
+    /// The node's peer id.
+    pub peer: String,
+    /// The number of its server, which follows from its id.
+    pub server: u64,
+    /// The number of this record; later ones have higher numbers.
+    pub seq: u64,
+    /// Seconds for which it holds without a later one.
+    pub ttl: f64,
+    /// The name of its host.
+    pub host: String,
+    /// What else it says.
+    pub meta: HashMap<String, String>,
+}
+
+/// A peer, and where it can be reached.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct PeerInfo {
+    /// Its id.
+    pub id: String,
+    /// Its multiaddrs, without the final `/p2p/<id>`.
+    pub addrs: Vec<String>,
+}
+
+/// A peer that discovery found.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct PeerFound {
+    /// The boot address that led to it.
+    pub source: String,
+    /// The peer.
+    pub peer: PeerInfo,
+}
+
+/// Why a peer is no longer in the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
+pub enum LeaveReason {
+    /// It said goodbye.
+    Left,
+    /// Nothing was heard from it for too long.
+    Expired,
+}
+
+/// Something that happened to a node.
+#[derive(Clone, Debug, PartialEq, uniffi::Enum)]
+pub enum Event {
+    /// The node listens at these addresses, each with its `/p2p/<id>`. Comes
+    /// again when they change.
+    Listening {
+        /// The node's own id.
+        peer: String,
+        /// All addresses at which it can be reached.
+        addrs: Vec<String>,
+    },
+    /// A peer came into the cluster view.
+    PeerJoined {
+        /// What it says of itself.
+        record: Record,
+    },
+    /// A peer said something new of itself.
+    PeerUpdated {
+        /// What it says now.
+        record: Record,
+    },
+    /// A peer is no longer in the cluster view.
+    PeerLeft {
+        /// Its id.
+        peer: String,
+        /// Why.
+        reason: LeaveReason,
+    },
+    /// Discovery found a peer.
+    PeersFound {
+        /// The boot address that led to it.
+        source: String,
+        /// The peer.
+        peer: PeerInfo,
+    },
+    /// The peer-exchange view holds other peers than before.
+    ViewChanged {
+        /// The ids of those it holds now.
+        peers: Vec<String>,
+    },
+    /// The first connection to a peer was made.
+    Connected {
+        /// Its id.
+        peer: String,
+    },
+    /// The last connection to a peer was closed.
+    Disconnected {
+        /// Its id.
+        peer: String,
+    },
+    /// The listener was too slow: the oldest events were dropped.
+    Dropped {
+        /// How many.
+        count: u64,
+    },
+}
+
+/// What happens to the records that a query finds.
+#[derive(Clone, Debug, PartialEq, uniffi::Enum)]
+pub enum Change {
+    /// A record that was found when the query began. All of these come first.
+    Current {
+        /// The record.
+        record: Record,
+    },
+    /// A record that is found from now on.
+    Joined {
+        /// The record.
+        record: Record,
+    },
+    /// A record that is still found, and says something new.
+    Updated {
+        /// The record.
+        record: Record,
+    },
+    /// A record that is found no more, as it was last.
+    Left {
+        /// The record.
+        record: Record,
+    },
+    /// The listener was too slow: the oldest changes are lost, and the whole
+    /// picture comes again.
+    Dropped {
+        /// How many.
+        count: u64,
+    },
+}
+
+impl From<casm_bindings::Record> for Record {
+    fn from(record: casm_bindings::Record) -> Self {
+        let meta = record.meta();
+        Self {
+            peer: record.peer_text().to_owned(),
+            server: record.server(),
+            seq: record.seq(),
+            ttl: record.ttl().as_secs_f64(),
+            host: record.host().to_owned(),
+            meta: meta.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+        }
+    }
+}
+
+impl From<casm_bindings::PeerInfo> for PeerInfo {
+    fn from(peer: casm_bindings::PeerInfo) -> Self {
+        let addrs = peer.addrs.iter().map(ToString::to_string).collect();
+        Self { id: peer.id.to_base58(), addrs }
+    }
+}
+
+/// What comes from a source of the facade; nothing, if this version doesn't
+/// know it.
+pub(crate) trait Item<T>: Sized {
+    fn of(given: T) -> Option<Self>;
+}
+
+impl Item<casm_bindings::Record> for Record {
+    fn of(given: casm_bindings::Record) -> Option<Self> {
+        Some(given.into())
+    }
+}
+
+impl Item<casm_bindings::Found> for PeerFound {
+    fn of(given: casm_bindings::Found) -> Option<Self> {
+        Some(Self { source: given.source, peer: given.peer.into() })
+    }
+}
+
+impl Item<casm_bindings::Event> for Event {
+    fn of(given: casm_bindings::Event) -> Option<Self> {
+        use casm_bindings::Event as Given;
+        Some(match given {
+            Given::Listening { peer, addrs } => Self::Listening {
+                peer: peer.to_base58(),
+                addrs: addrs.iter().map(ToString::to_string).collect(),
+            },
+            Given::PeerJoined { record } => Self::PeerJoined { record: record.into() },
+            Given::PeerUpdated { record } => Self::PeerUpdated { record: record.into() },
+            Given::PeerLeft { peer, reason } => {
+                let reason = match reason {
+                    casm_bindings::LeaveReason::Left => LeaveReason::Left,
+                    casm_bindings::LeaveReason::Expired => LeaveReason::Expired,
+                };
+                Self::PeerLeft { peer: peer.to_base58(), reason }
+            }
+            Given::PeersFound { source, peer } => Self::PeersFound { source, peer: peer.into() },
+            Given::ViewChanged { peers } => {
+                Self::ViewChanged { peers: peers.iter().map(|peer| peer.to_base58()).collect() }
+            }
+            Given::Connected { peer } => Self::Connected { peer: peer.to_base58() },
+            Given::Disconnected { peer } => Self::Disconnected { peer: peer.to_base58() },
+            Given::Dropped { count } => Self::Dropped { count },
+            _ => return None,
+        })
+    }
+}
+
+impl Item<casm_bindings::Change> for Change {
+    fn of(given: casm_bindings::Change) -> Option<Self> {
+        use casm_bindings::Change as Given;
+        Some(match given {
+            Given::Current(record) => Self::Current { record: record.into() },
+            Given::Joined(record) => Self::Joined { record: record.into() },
+            Given::Updated(record) => Self::Updated { record: record.into() },
+            Given::Left(record) => Self::Left { record: record.into() },
+            Given::Dropped { count } => Self::Dropped { count },
+            _ => return None,
+        })
+    }
+}

@@ -1,0 +1,167 @@
+//! The node.
+
+use crate::{
+    call::{block, guard},
+    config::{Config, FindOptions},
+    errors::Result,
+    items::PeerInfo,
+    listener::{ChangeListener, EventListener, Subscription, Told},
+    query::Query,
+    remote::RemoteView,
+    stream::{ChangeStream, EventStream, PeerStream},
+    view::View,
+};
+use casm_bindings::{Dispatcher, duration};
+use std::{collections::HashMap, sync::Arc};
+
+/// A member of a cluster, or an observer of one. Times are in seconds.
+///
+/// After a close, calls throw `Closed`. What is dropped without one closes, and
+/// nobody waits for that.
+#[derive(uniffi::Object)]
+pub struct Node(casm_bindings::Node);
+
+#[uniffi::export]
+impl Node {
+    /// Starts a node.
+    #[uniffi::constructor(default(timeout))]
+    pub fn start(config: Config, timeout: Option<f64>) -> Result<Self> {
+        let node = casm_bindings::Node::start(config.build()?, Dispatcher::default());
+        block("starting a node", node, timeout).map(Self)
+    }
+
+    /// The node's peer id. Also of a closed node.
+    pub fn id(&self) -> String {
+        self.0.id().to_owned()
+    }
+
+    /// The cluster's name. Also of a closed node.
+    pub fn namespace(&self) -> String {
+        self.0.namespace().to_owned()
+    }
+
+    /// Whether it is closed.
+    pub fn closed(&self) -> bool {
+        self.0.is_closed()
+    }
+
+    /// The multiaddrs at which it can be reached, each with its `/p2p/<id>`.
+    pub fn addrs(&self) -> Result<Vec<String>> {
+        guard("addrs", || self.0.addrs())
+    }
+
+    /// Its id and its addresses.
+    pub fn info(&self) -> Result<PeerInfo> {
+        guard("info", || self.0.info()).map(PeerInfo::from)
+    }
+
+    /// The cluster as this node sees it now.
+    pub fn view(&self) -> Result<View> {
+        guard("view", || self.0.view()).map(View::from)
+    }
+
+    /// The ids of the peers that are connected now, in their order.
+    pub fn connected(&self) -> Result<Vec<String>> {
+        guard("connected", || self.0.connected())
+    }
+
+    /// The node's counters, in the OpenMetrics text format.
+    pub fn metrics(&self) -> Result<String> {
+        guard("metrics", || self.0.metrics())
+    }
+
+    /// The values of the node's counters now, each by its name and labels as in
+    /// the text.
+    pub fn metrics_snapshot(&self) -> Result<HashMap<String, f64>> {
+        guard("metrics_snapshot", || Ok(self.0.metrics_snapshot()?.into_iter().collect()))
+    }
+
+    /// Waits until the view holds `n` records, the own one among them.
+    #[uniffi::method(default(timeout))]
+    pub fn wait_for(&self, n: u32, timeout: Option<f64>) -> Result<View> {
+        block("wait_for", self.0.wait_for(n as usize), timeout).map(View::from)
+    }
+
+    /// The view of a connected peer, as it is there.
+    #[uniffi::method(default(timeout))]
+    pub fn view_of(&self, peer: String, timeout: Option<f64>) -> Result<RemoteView> {
+        block("view_of", self.0.view_of(peer), timeout).map(RemoteView::from)
+    }
+
+    /// Connects to a peer, and says who it is: to whoever answers at one
+    /// address, to addresses that end in `/p2p/<id>`, or to an id and its
+    /// addresses.
+    #[uniffi::method(default(timeout))]
+    pub fn connect(&self, addrs: Vec<String>, timeout: Option<f64>) -> Result<String> {
+        block("connect", self.0.connect(addrs), timeout)
+    }
+
+    /// Lets others find this node under another namespace too, until `ttl`
+    /// seconds have passed.
+    #[uniffi::method(default(timeout))]
+    pub fn advertise(&self, namespace: String, ttl: f64, timeout: Option<f64>) -> Result<()> {
+        block("advertise", self.0.advertise(namespace, duration("ttl", ttl)?), timeout)
+    }
+
+    /// Changes what others may know of this node, and tells them.
+    #[uniffi::method(default(timeout))]
+    pub fn set_meta(&self, meta: HashMap<String, String>, timeout: Option<f64>) -> Result<()> {
+        block("set_meta", self.0.set_meta(meta.into_iter().collect()), timeout)
+    }
+
+    /// Changes the host name that others read, and tells them.
+    #[uniffi::method(default(timeout))]
+    pub fn set_host(&self, host: String, timeout: Option<f64>) -> Result<()> {
+        block("set_host", self.0.set_host(host), timeout)
+    }
+
+    /// Changes how many seconds others keep this node's record, and tells them.
+    #[uniffi::method(default(timeout))]
+    pub fn set_ttl(&self, ttl: f64, timeout: Option<f64>) -> Result<()> {
+        block("set_ttl", self.0.set_ttl(duration("ttl", ttl)?), timeout)
+    }
+
+    /// What happens from now on, to pull.
+    pub fn events(&self) -> Result<EventStream> {
+        guard("events", || self.0.events()).map(EventStream::from)
+    }
+
+    /// Tells a listener what happens from now on.
+    pub fn on_event(&self, listener: Arc<dyn EventListener>) -> Result<Subscription> {
+        guard("on_event", || self.0.on_event(Told(listener))).map(Subscription::from)
+    }
+
+    /// Follows a query, to pull.
+    #[uniffi::method(default(query))]
+    pub fn subscribe(&self, query: Query) -> Result<ChangeStream> {
+        guard("subscribe", || self.0.subscribe(query.build()?)).map(ChangeStream::from)
+    }
+
+    /// Tells a listener what a query finds, and every change to that.
+    pub fn on_change(
+        &self,
+        query: Query,
+        listener: Arc<dyn ChangeListener>,
+    ) -> Result<Subscription> {
+        guard("on_change", || self.0.on_change(query.build()?, Told(listener)))
+            .map(Subscription::from)
+    }
+
+    /// Looks for peers, where the boot addresses say.
+    #[uniffi::method(default(options))]
+    pub fn find_peers(&self, options: FindOptions) -> Result<PeerStream> {
+        let FindOptions { namespace, limit, timeout } = options;
+        guard("find_peers", || {
+            let timeout = timeout.map(|timeout| duration("timeout", timeout)).transpose()?;
+            self.0.find_peers(namespace.as_deref(), limit.map(|limit| limit as usize), timeout)
+        })
+        .map(PeerStream::from)
+    }
+
+    /// Leaves the cluster, so that others see it at once, and waits until
+    /// nothing of the node is running. A second call does nothing.
+    #[uniffi::method(default(timeout))]
+    pub fn close(&self, timeout: Option<f64>) -> Result<()> {
+        block("close", self.0.close(), timeout)
+    }
+}
