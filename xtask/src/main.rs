@@ -13,6 +13,7 @@ mod python;
 mod sancov;
 mod shell;
 mod test;
+mod uniffi;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;

@@ -1,6 +1,6 @@
 //! Every test, by one command.
 
-use crate::{fuzz, node, python, shell};
+use crate::{fuzz, node, python, shell, uniffi};
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 use std::path::Path;
@@ -33,6 +33,8 @@ enum Suite {
     Python,
     /// The Node.js package.
     Node,
+    /// What Swift and Kotlin packages will be written over.
+    Uniffi,
 }
 
 impl Suite {
@@ -44,6 +46,7 @@ impl Suite {
             Self::Cli => Some("casm-cli"),
             Self::Sim => Some("casm-sim"),
             Self::Xtask => Some("xtask"),
+            Self::Uniffi => Some("casm-uniffi"),
             Self::Fuzz | Self::Python | Self::Node => None,
         }
     }
@@ -75,6 +78,9 @@ pub fn run(args: &Args) -> Result<()> {
     }
     if everything || args.suites.contains(&Suite::Node) {
         failed.extend(node::test(everything).err());
+    }
+    if everything || args.suites.contains(&Suite::Uniffi) {
+        failed.extend(uniffi::test(everything).err());
     }
     if failed.is_empty() {
         return Ok(());

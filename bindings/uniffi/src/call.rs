@@ -17,10 +17,7 @@ pub(crate) fn block<T>(
 }
 
 /// Runs a call that doesn't wait.
-pub(crate) fn guard<T>(
-    what: &str,
-    call: impl FnOnce() -> casm_bindings::Result<T>,
-) -> Result<T> {
+pub(crate) fn guard<T>(what: &str, call: impl FnOnce() -> casm_bindings::Result<T>) -> Result<T> {
     Ok(casm_bindings::guard(what, call)?)
 }
 

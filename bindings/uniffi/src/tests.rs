@@ -1,1 +1,163 @@
+//! The exported calls over real nodes, which listen on the loopback interface
+//! only.
 
+use crate::{
+    CasmError, Change, Config, Event, EventListener, FindOptions, ListenerError, Node, Query,
+    errors::Result,
+};
+use std::sync::{Arc, Mutex, mpsc};
+
+const PATIENCE: Option<f64> = Some(60.0);
+
+fn node(boot: &str, role: &str) -> Node {
+    let config = Config {
+        listen: vec!["/ip4/127.0.0.1/tcp/0".into()],
+        boot: Some(vec![boot.into()]),
+        meta: [("role".to_owned(), role.to_owned())].into(),
+        ..Config::default()
+    };
+    Node::start(config, PATIENCE).unwrap()
+}
+
+fn matching(text: &str) -> Query {
+    Query { matching: Some(text.into()), ..Query::default() }
+}
+
+fn kind<T>(result: Result<T>) -> &'static str {
+    result.err().expect("an error").parts().0
+}
+
+/// Sends on what it is told, having failed at the first event.
+struct Flaky(Mutex<Option<mpsc::Sender<Event>>>, Mutex<u32>);
+
+impl EventListener for Flaky {
+    fn on_event(&self, event: Event) -> Result<(), ListenerError> {
+        let mut calls = self.1.lock().unwrap();
+        *calls += 1;
+        if *calls == 1 {
+            return Err(ListenerError::Failed { reason: "it is to be counted".into() });
+        }
+        let _ = self.0.lock().unwrap().as_ref().map(|told| told.send(event));
+        Ok(())
+    }
+}
+
+#[test]
+fn two_nodes_see_each_other() {
+    let first = node("none", "boss");
+    let second = node(&first.addrs().unwrap()[0], "worker");
+    let changes = first.subscribe(matching("meta:role=worker")).unwrap();
+    let view = second.wait_for(2, PATIENCE).unwrap();
+    assert_eq!(view.len(), 2);
+    assert_eq!(view.lookup(matching("meta:role=boss")).unwrap().unwrap().peer, first.id());
+    let record = view.get(second.id()).unwrap().unwrap();
+    assert_eq!((record.ttl, record.meta["role"].as_str()), (10.0, "worker"));
+    assert!(second.connected().unwrap().contains(&first.id()));
+    assert_eq!(second.connect(first.addrs().unwrap(), PATIENCE).unwrap(), first.id());
+    let remote = first.view_of(second.id(), PATIENCE).unwrap();
+    assert_eq!(
+        (remote.peer(), remote.count(Query::default(), PATIENCE).unwrap()),
+        (second.id(), 2)
+    );
+    let records = remote.iter(Query::default()).unwrap();
+    let peers = std::iter::from_fn(|| records.next(PATIENCE).unwrap()).map(|record| record.peer);
+    let mut expected = [first.id(), second.id()];
+    let mut peers: Vec<_> = peers.collect();
+    expected.sort();
+    peers.sort();
+    assert_eq!(peers, expected);
+    second.close(PATIENCE).unwrap();
+    loop {
+        match changes.next(PATIENCE).unwrap() {
+            Some(Change::Left { record }) => break assert_eq!(record.peer, second.id()),
+            Some(_) => {}
+            None => panic!("no record left"),
+        }
+    }
+    first.close(PATIENCE).unwrap();
+}
+
+#[test]
+fn a_listener_that_fails_is_counted_and_told_the_next_event() {
+    let node = node("none", "boss");
+    let (sender, told) = mpsc::channel();
+    let listener = Arc::new(Flaky(Mutex::new(Some(sender)), Mutex::default()));
+    let subscription = node.on_event(listener.clone()).unwrap();
+    node.wait_for(1, PATIENCE).unwrap();
+    node.set_host("first".into(), PATIENCE).unwrap();
+    node.set_host("second".into(), PATIENCE).unwrap();
+    told.recv_timeout(std::time::Duration::from_secs(60)).unwrap();
+    assert_eq!((subscription.failed(), subscription.dropped()), (1, 0));
+    subscription.cancel();
+    node.close(PATIENCE).unwrap();
+}
+
+#[test]
+fn every_call_of_a_closed_node_gives_closed() {
+    let node = node("none", "boss");
+    let (events, changes) = (node.events().unwrap(), node.subscribe(Query::default()).unwrap());
+    assert!(!node.closed());
+    node.close(PATIENCE).unwrap();
+    node.close(PATIENCE).unwrap();
+    assert!(node.closed() && !node.id().is_empty() && node.namespace() == "casm");
+    while events.next(PATIENCE).unwrap().is_some() {}
+    while changes.next(PATIENCE).unwrap().is_some() {}
+    let id = node.id();
+    let listener = Arc::new(Flaky(Mutex::default(), Mutex::default()));
+    for kind in [
+        kind(node.addrs()),
+        kind(node.info()),
+        kind(node.view()),
+        kind(node.connected()),
+        kind(node.metrics()),
+        kind(node.metrics_snapshot()),
+        kind(node.wait_for(1, None)),
+        kind(node.view_of(id.clone(), None)),
+        kind(node.connect(vec![id], None)),
+        kind(node.advertise("other".into(), 1.0, None)),
+        kind(node.set_meta([].into(), None)),
+        kind(node.set_host("h".into(), None)),
+        kind(node.set_ttl(10.0, None)),
+        kind(node.events()),
+        kind(node.on_event(listener)),
+        kind(node.subscribe(Query::default())),
+        kind(node.find_peers(FindOptions::default())),
+    ] {
+        assert_eq!(kind, "Closed");
+    }
+}
+
+#[test]
+fn what_cannot_be_is_refused_with_its_kind_and_value() {
+    let start = |config| Node::start(config, PATIENCE);
+    for (config, value) in [
+        (Config { namespace: Some("a b".into()), ..Config::default() }, "a b"),
+        (Config { ttl: Some(-1.0), ..Config::default() }, "-1"),
+        (Config { pex_tick: Some(f64::NAN), ..Config::default() }, "NaN"),
+    ] {
+        let error = start(config).err().expect("an error");
+        assert!(matches!(&error, CasmError::Config(message) if message.contains(value)), "{error}");
+    }
+    let node = node("none", "boss");
+    let view = node.view().unwrap();
+    let both = Query { from: Some("host:a".into()), ..matching("host:a") };
+    for (kind, expected) in [
+        (kind(view.iter(matching("nonsense"))), "Config"),
+        (kind(view.count(both.clone())), "Invalid"),
+        (kind(node.subscribe(both)), "Invalid"),
+        (kind(view.get("nonsense".into())), "Address"),
+        (kind(node.view_of("nonsense".into(), PATIENCE)), "Address"),
+        (kind(node.connect(vec!["nonsense".into()], PATIENCE)), "Address"),
+        (kind(node.wait_for(100, Some(0.01))), "Timeout"),
+        (kind(node.wait_for(100, Some(f64::INFINITY))), "Config"),
+        (kind(node.set_ttl(-1.0, None)), "Config"),
+        (kind(node.advertise("a b".into(), 1.0, PATIENCE)), "Config"),
+        (
+            kind(node.find_peers(FindOptions { timeout: Some(-1.0), ..FindOptions::default() })),
+            "Config",
+        ),
+    ] {
+        assert_eq!(kind, expected);
+    }
+    node.close(PATIENCE).unwrap();
+}

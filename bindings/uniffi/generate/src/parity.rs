@@ -65,12 +65,16 @@ impl Expected {
 
     /// The names in these arrays of a section.
     fn some(&self, section: &str, arrays: &[&str]) -> Result<Names> {
-        let section_of = self.table.get(section).context(format!("the table has no [{section}]"))?;
+        let section_of =
+            self.table.get(section).context(format!("the table has no [{section}]"))?;
         let mut names = Names::new();
         for array in arrays {
-            let list = section_of.get(*array).with_context(|| format!("[{section}] has no {array}"))?;
+            let list =
+                section_of.get(*array).with_context(|| format!("[{section}] has no {array}"))?;
             let list: Vec<String> = list.clone().try_into()?;
-            names.extend(list.into_iter().map(|name| self.other.get(&name).cloned().unwrap_or(name)));
+            names.extend(
+                list.into_iter().map(|name| self.other.get(&name).cloned().unwrap_or(name)),
+            );
         }
         Ok(names)
     }

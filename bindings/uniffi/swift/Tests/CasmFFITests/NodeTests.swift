@@ -1,0 +1,91 @@
+import Foundation
+import XCTest
+
+internal import CasmFFI
+
+/// Counts, and fails when it is told to.
+private final class Flaky: EventListener, @unchecked Sendable {
+    private let lock = NSLock()
+    private var updates = 0
+    let second = DispatchSemaphore(value: 0)
+
+    struct Refused: Error {}
+
+    func onEvent(event: Event) throws {
+        guard case .peerUpdated = event else { return }
+        let nth = lock.withLock {
+            updates += 1
+            return updates
+        }
+        if nth == 1 { throw Refused() }
+        second.signal()
+    }
+}
+
+final class NodeTests: XCTestCase {
+    func testStartEventQueryErrorClose() async throws {
+        let first = try WrappedNode(meta: ["role": "boss"])
+        let joins = try first.joins()
+        let changes = try first.node.subscribe(query: Query(matching: "meta:role=worker"))
+        let second = try WrappedNode(
+            boot: try first.node.addrs()[0], meta: ["role": "worker"])
+
+        let view = try second.node.waitFor(n: 2, timeout: patience)
+        XCTAssertEqual(view.len(), 2)
+        XCTAssertEqual(
+            try view.lookup(query: Query(matching: "meta:role=boss"))?.peer, first.node.id())
+        let found = try view.iter(query: Query(matching: "meta:role=", prefix: true, limit: 5))
+        XCTAssertEqual(found.map { $0.meta["role"] }, ["boss", "worker"])
+
+        for await peer in joins where peer == second.node.id() { break }
+        guard case .joined(let record) = try changes.next(timeout: patience) else {
+            return XCTFail("no record joined")
+        }
+        XCTAssertEqual(record.host, try view.get(peer: second.node.id())?.host)
+
+        let remote = try second.node.viewOf(peer: first.node.id(), timeout: patience)
+        XCTAssertEqual(try remote.count(query: Query(), timeout: patience), 2)
+
+        // Others see a node leave at once.
+        try second.node.close(timeout: patience)
+        try second.node.close(timeout: patience)
+        guard case .left = try changes.next(timeout: patience) else {
+            return XCTFail("no record left")
+        }
+        XCTAssertThrowsError(try second.node.view()) { error in
+            guard case CasmError.Closed = error else { return XCTFail("\(error)") }
+        }
+        try first.node.close(timeout: patience)
+        XCTAssertNil(try changes.next(timeout: patience))
+    }
+
+    func testAListenerThatThrowsIsCountedAndToldTheNextEvent() throws {
+        let node = try WrappedNode().node
+        let listener = Flaky()
+        let subscription = try node.onEvent(listener: listener)
+        _ = try node.waitFor(n: 1, timeout: patience)
+        try node.setHost(host: "first", timeout: patience)
+        try node.setHost(host: "second", timeout: patience)
+        XCTAssertEqual(listener.second.wait(timeout: .now() + patience), .success)
+        XCTAssertEqual(subscription.failed(), 1)
+        subscription.cancel()
+        try node.close(timeout: patience)
+    }
+
+    func testWhatIsWrongIsNamedByKindAndValue() throws {
+        XCTAssertThrowsError(try Node.start(config: Config(namespace: "a b"))) { error in
+            guard case CasmError.Config(let message) = error else { return XCTFail("\(error)") }
+            XCTAssert(message.contains("a b"), message)
+            // What a user is shown.
+            XCTAssert(error.localizedDescription.contains("a b"), error.localizedDescription)
+        }
+        let node = try WrappedNode().node
+        XCTAssertThrowsError(try node.waitFor(n: 100, timeout: 0.01)) { error in
+            guard case CasmError.Timeout = error else { return XCTFail("\(error)") }
+        }
+        XCTAssertThrowsError(try node.waitFor(n: 100, timeout: -.infinity)) { error in
+            guard case CasmError.Config = error else { return XCTFail("\(error)") }
+        }
+        try node.close(timeout: patience)
+    }
+}

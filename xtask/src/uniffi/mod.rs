@@ -1,0 +1,80 @@
+//! Swift and Kotlin: their code is generated, compiled and tested.
+//!
+//! - `kotlin`: with Maven
+//! - `swift`: with the Swift that is here, or in `trixie`
+//! - `trixie`: a Debian in target/, which has Swift
+
+mod kotlin;
+mod swift;
+mod trixie;
+
+use crate::shell;
+use anyhow::{Context, Result, bail};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+/// Generates both, compiles them, and runs their tests, with the library of the
+/// dev profile.
+///
+/// `workspace` says that the whole workspace's tests were built just now: then
+/// the library is built with their features, and so needs no dependency anew.
+pub fn test(workspace: bool) -> Result<()> {
+    let mut build = shell::cargo();
+    build.args(["build", "--locked", "--lib"]);
+    build.args(if workspace { &["--workspace", "--tests"][..] } else { &["-p", "casm-uniffi"] });
+    shell::run(&mut build)?;
+    let generated = generate()?;
+    let tests = [kotlin::test(&generated), swift::test(&generated)];
+    let failures: Vec<_> =
+        tests.iter().filter_map(|test| test.as_ref().err().map(|e| format!("{e:#}"))).collect();
+    if failures.is_empty() {
+        return Ok(());
+    }
+    bail!("{}", failures.join("; "))
+}
+
+/// Writes the code of both languages into target/uniffi/generated, having
+/// checked that the library has all that every language has; gives back that
+/// folder.
+fn generate() -> Result<PathBuf> {
+    let generated = fresh(&shell::target().join("uniffi/generated"))?;
+    let bindings = shell::workspace().join("bindings");
+    shell::run(
+        shell::cargo()
+            .args(["run", "--quiet", "--locked", "-p", "casm-uniffi-generate", "--"])
+            .arg(built(env::consts::DLL_PREFIX, env::consts::DLL_SUFFIX))
+            .args([bindings.join("uniffi"), bindings.join("api.toml"), generated.clone()]),
+    )?;
+    Ok(generated)
+}
+
+/// The library, as it was built.
+fn built(prefix: &str, suffix: &str) -> PathBuf {
+    shell::target().join("debug").join(format!("{prefix}casm_uniffi{suffix}"))
+}
+
+/// An empty folder in this place.
+fn fresh(folder: &Path) -> Result<PathBuf> {
+    if folder.exists() {
+        fs::remove_dir_all(folder)?;
+    }
+    fs::create_dir_all(folder)?;
+    // Programs that run elsewhere are told of it.
+    fs::canonicalize(folder).with_context(|| format!("{} cannot be found", folder.display()))
+}
+
+/// Copies what is in a folder, with its folders.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let (path, name) = entry.map(|entry| (entry.path(), entry.file_name()))?;
+        if path.is_dir() {
+            copy(&path, &to.join(name))?;
+        } else {
+            fs::copy(&path, to.join(name))?;
+        }
+    }
+    Ok(())
+}
