@@ -2,10 +2,17 @@
 //! only.
 
 use crate::{
-    CasmError, Change, Config, Event, EventListener, FindOptions, ListenerError, Node, Query,
-    errors::Result,
+    CasmError, Change, ChangeListener, Config, Event, EventListener, FindOptions, ListenerError,
+    Node, Query, errors::Result,
 };
-use std::sync::{Arc, Mutex, mpsc};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    time::Duration,
+};
 
 const PATIENCE: Option<f64> = Some(60.0);
 
@@ -27,17 +34,30 @@ fn kind<T>(result: Result<T>) -> &'static str {
     result.err().expect("an error").parts().0
 }
 
-/// Sends on what it is told, having failed at the first event.
-struct Flaky(Mutex<Option<mpsc::Sender<Event>>>, Mutex<u32>);
+/// Sends on what it is told, having failed at the first call.
+struct Flaky(mpsc::Sender<Change>, AtomicBool);
 
-impl EventListener for Flaky {
-    fn on_event(&self, event: Event) -> Result<(), ListenerError> {
-        let mut calls = self.1.lock().unwrap();
-        *calls += 1;
-        if *calls == 1 {
+impl ChangeListener for Flaky {
+    fn on_change(&self, change: Change) -> Result<(), ListenerError> {
+        if !self.1.swap(true, Ordering::Relaxed) {
             return Err(ListenerError::Failed { reason: "it is to be counted".into() });
         }
-        let _ = self.0.lock().unwrap().as_ref().map(|told| told.send(event));
+        let _ = self.0.send(change);
+        Ok(())
+    }
+}
+
+/// Is told, and does nothing.
+struct Deaf;
+
+impl EventListener for Deaf {
+    fn on_event(&self, _: Event) -> Result<(), ListenerError> {
+        Ok(())
+    }
+}
+
+impl ChangeListener for Deaf {
+    fn on_change(&self, _: Change) -> Result<(), ListenerError> {
         Ok(())
     }
 }
@@ -81,12 +101,12 @@ fn two_nodes_see_each_other() {
 fn a_listener_that_fails_is_counted_and_told_the_next_event() {
     let node = node("none", "boss");
     let (sender, told) = mpsc::channel();
-    let listener = Arc::new(Flaky(Mutex::new(Some(sender)), Mutex::default()));
-    let subscription = node.on_event(listener.clone()).unwrap();
+    let listener = Arc::new(Flaky(sender, AtomicBool::default()));
+    let subscription = node.on_change(Query::default(), listener).unwrap();
     node.wait_for(1, PATIENCE).unwrap();
     node.set_host("first".into(), PATIENCE).unwrap();
     node.set_host("second".into(), PATIENCE).unwrap();
-    told.recv_timeout(std::time::Duration::from_secs(60)).unwrap();
+    told.recv_timeout(Duration::from_secs(60)).unwrap();
     assert_eq!((subscription.failed(), subscription.dropped()), (1, 0));
     subscription.cancel();
     node.close(PATIENCE).unwrap();
@@ -103,7 +123,6 @@ fn every_call_of_a_closed_node_gives_closed() {
     while events.next(PATIENCE).unwrap().is_some() {}
     while changes.next(PATIENCE).unwrap().is_some() {}
     let id = node.id();
-    let listener = Arc::new(Flaky(Mutex::default(), Mutex::default()));
     for kind in [
         kind(node.addrs()),
         kind(node.info()),
@@ -119,7 +138,8 @@ fn every_call_of_a_closed_node_gives_closed() {
         kind(node.set_host("h".into(), None)),
         kind(node.set_ttl(10.0, None)),
         kind(node.events()),
-        kind(node.on_event(listener)),
+        kind(node.on_event(Arc::new(Deaf))),
+        kind(node.on_change(Query::default(), Arc::new(Deaf))),
         kind(node.subscribe(Query::default())),
         kind(node.find_peers(FindOptions::default())),
     ] {

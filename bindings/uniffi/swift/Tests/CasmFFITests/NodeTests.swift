@@ -3,19 +3,18 @@ import XCTest
 
 internal import CasmFFI
 
-/// Counts, and fails when it is told to.
-private final class Flaky: EventListener, @unchecked Sendable {
+/// Fails at its first call.
+private final class Flaky: ChangeListener, @unchecked Sendable {
     private let lock = NSLock()
-    private var updates = 0
+    private var calls = 0
     let second = DispatchSemaphore(value: 0)
 
     struct Refused: Error {}
 
-    func onEvent(event: Event) throws {
-        guard case .peerUpdated = event else { return }
+    func onChange(change: Change) throws {
         let nth = lock.withLock {
-            updates += 1
-            return updates
+            calls += 1
+            return calls
         }
         if nth == 1 { throw Refused() }
         second.signal()
@@ -62,7 +61,7 @@ final class NodeTests: XCTestCase {
     func testAListenerThatThrowsIsCountedAndToldTheNextEvent() throws {
         let node = try WrappedNode().node
         let listener = Flaky()
-        let subscription = try node.onEvent(listener: listener)
+        let subscription = try node.onChange(query: Query(), listener: listener)
         _ = try node.waitFor(n: 1, timeout: patience)
         try node.setHost(host: "first", timeout: patience)
         try node.setHost(host: "second", timeout: patience)

@@ -93,14 +93,14 @@ class NodeTest {
     fun `a listener that throws is counted and told the next event`() {
         val node = start()
         val calls = AtomicInteger()
-        val told = LinkedBlockingQueue<Event>()
+        val told = LinkedBlockingQueue<Change>()
         val subscription =
-            node.onEvent(
-                object : EventListener {
-                    override fun onEvent(event: Event) {
-                        if (event !is Event.PeerUpdated) return
+            node.onChange(
+                Query(),
+                object : ChangeListener {
+                    override fun onChange(change: Change) {
                         if (calls.getAndIncrement() == 0) error("an exception that is to be counted")
-                        told.put(event)
+                        told.put(change)
                     }
                 },
             )
@@ -117,15 +117,15 @@ class NodeTest {
     fun `a node closes from inside its listener`() {
         val node = start()
         val done = LinkedBlockingQueue<Boolean>()
-        node.onEvent(
-            object : EventListener {
-                override fun onEvent(event: Event) {
+        node.onChange(
+            Query(),
+            object : ChangeListener {
+                override fun onChange(change: Change) {
                     node.leave(PATIENCE)
                     done.put(node.closed())
                 }
             },
         )
-        node.setHost("another", PATIENCE)
         assertTrue(done.next())
     }
 
@@ -134,8 +134,7 @@ class NodeTest {
         val node = start()
         val events = node.events()
         val changes = node.subscribe()
-        val peers = node.findPeers(FindOptions(limit = 1u, timeout = 1.0))
-        assertNull(peers.next(PATIENCE))
+        node.findPeers(FindOptions(limit = 1u, timeout = 1.0)).use { assertNull(it.next(PATIENCE)) }
         assertTrue(changes.next(PATIENCE) is Change)
         assertFailsWith<CasmException.Timeout> { while (true) events.next(0.05) }
         node.leave(PATIENCE)
