@@ -145,3 +145,13 @@ fn a_closed_node_gives_closed_and_its_streams_end() {
         assert_eq!(error.unwrap().kind(), ErrorKind::Closed);
     }
 }
+
+#[test]
+fn a_search_that_is_still_held_keeps_no_stream_of_a_closed_node_waiting() {
+    let node = node();
+    let events = node.events().unwrap();
+    let search = node.find_peers(None, None, None).unwrap();
+    wait(node.close()).unwrap();
+    while !wait(events.next_batch()).unwrap().is_empty() {}
+    assert!(wait(search.next_batch()).unwrap().is_empty());
+}

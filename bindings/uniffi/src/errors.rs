@@ -28,11 +28,10 @@ macro_rules! kinds {
             }
         }
 
-        impl CasmError {
-            /// The name of the kind, and the message.
-            pub(crate) fn parts(&self) -> (&'static str, &str) {
+        impl fmt::Display for CasmError {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 match self {
-                    $(Self::$kind(message) => (stringify!($kind), message),)+
+                    $(Self::$kind(message) => f.write_str(message),)+
                 }
             }
         }
@@ -70,12 +69,6 @@ kinds! {
     Internal,
 }
 
-impl fmt::Display for CasmError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.parts().1)
-    }
-}
-
 impl std::error::Error for CasmError {}
 
 /// The message, with what led to the error: that has no place of its own in
@@ -85,26 +78,5 @@ fn full_message(error: &Error) -> String {
     match std::error::Error::source(error).map(ToString::to_string) {
         Some(cause) if !message.contains(&cause) => format!("{message}: {cause}"),
         _ => message.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_kind_of_core_has_its_variant() {
-        for kind in ErrorKind::ALL {
-            let error = CasmError::from(Error::new(kind, "what, and what to do"));
-            assert_eq!(error.parts(), (kind.name(), "what, and what to do"));
-        }
-    }
-
-    #[test]
-    fn a_cause_is_told_once() {
-        let error = Error::new(ErrorKind::Io, "no key").with_source("no file");
-        assert_eq!(CasmError::from(error).to_string(), "no key: no file");
-        let error = Error::new(ErrorKind::Io, "no file: make one").with_source("no file");
-        assert_eq!(CasmError::from(error).to_string(), "no file: make one");
     }
 }

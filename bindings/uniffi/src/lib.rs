@@ -23,8 +23,6 @@ mod node;
 mod query;
 mod remote;
 mod stream;
-#[cfg(test)]
-mod tests;
 mod view;
 
 pub use config::{Config, FindOptions, Limits};

@@ -1,5 +1,7 @@
 //! A snapshot of the cluster.
 
+#![expect(clippy::len_without_is_empty, reason = "a package makes that of `len`")]
+
 use crate::{
     call::{count, guard},
     errors::Result,

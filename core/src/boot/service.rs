@@ -188,11 +188,14 @@ impl Boot {
             };
             search.filter(not_own).boxed()
         });
-        let events = self.0.events.clone();
+        // Weak: who still holds a search of a closed node must not keep its
+        // event streams from ending.
+        let service = Arc::downgrade(&self.0);
         race(others.collect(), &options)
             .inspect(move |found| {
-                if let Ok(Found { source, peer }) = found {
-                    events.emit(Event::PeersFound { source: source.clone(), peer: peer.clone() });
+                if let (Ok(Found { source, peer }), Some(service)) = (found, service.upgrade()) {
+                    let (source, peer) = (source.clone(), peer.clone());
+                    service.events.emit(Event::PeersFound { source, peer });
                 }
             })
             .boxed()

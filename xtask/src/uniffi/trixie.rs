@@ -36,7 +36,7 @@ mount --bind "$package" "$root/casm"
 swift=/usr/libexec/swift/lib/swift
 export HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin
 export LD_LIBRARY_PATH=$swift/linux:$swift/host
-exec chroot "$root" sh -c 'cd /casm && exec swift test --disable-sandbox'
+exec chroot "$root" sh -c 'cd /casm && exec swift test --disable-sandbox --disable-swift-testing'
 "#;
 
 /// Runs the tests of a Swift package.

@@ -1,9 +1,10 @@
 //! The exported calls over real nodes, which listen on the loopback interface
 //! only.
 
-use crate::{
+use casm_bindings::{Error, ErrorKind};
+use casm_uniffi::{
     CasmError, Change, ChangeListener, Config, Event, EventListener, FindOptions, ListenerError,
-    Node, Query, errors::Result,
+    Node, Query,
 };
 use std::{
     sync::{
@@ -30,8 +31,10 @@ fn matching(text: &str) -> Query {
     Query { matching: Some(text.into()), ..Query::default() }
 }
 
-fn kind<T>(result: Result<T>) -> &'static str {
-    result.err().expect("an error").parts().0
+/// The name of the error's variant.
+fn kind<T>(result: Result<T, CasmError>) -> String {
+    let error = format!("{:?}", result.err().expect("an error"));
+    error.split('(').next().unwrap().to_owned()
 }
 
 /// Sends on what it is told, having failed at the first call.
@@ -180,4 +183,21 @@ fn what_cannot_be_is_refused_with_its_kind_and_value() {
         assert_eq!(kind, expected);
     }
     node.close(PATIENCE).unwrap();
+}
+
+#[test]
+fn every_error_kind_of_core_has_its_variant() {
+    for expected in ErrorKind::ALL {
+        let error = CasmError::from(Error::new(expected, "what, and what to do"));
+        assert_eq!(error.to_string(), "what, and what to do");
+        assert_eq!(kind::<()>(Err(error)), expected.name());
+    }
+}
+
+#[test]
+fn the_cause_of_an_error_is_told_once() {
+    let error = Error::new(ErrorKind::Io, "no key").with_source("no file");
+    assert_eq!(CasmError::from(error).to_string(), "no key: no file");
+    let error = Error::new(ErrorKind::Io, "no file: make one").with_source("no file");
+    assert_eq!(CasmError::from(error).to_string(), "no file: make one");
 }
