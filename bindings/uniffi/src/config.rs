@@ -1,8 +1,8 @@
 //! What a node and a search are told.
 
 use crate::key::Key;
-use casm_bindings::{LimitOptions, Options, duration};
-use std::{collections::HashMap, path::PathBuf, sync::Arc};
+use casm_bindings::{LimitOptions, Options, Result, RpcLimitOptions, duration};
+use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 
 /// The configuration of a node. Everything can be left out: then nodes of one
 /// machine, or one local network, find each other.
@@ -68,6 +68,41 @@ pub struct Limits {
     /// connections are refused.
     #[uniffi(default)]
     pub memory: Option<f64>,
+    /// What capabilities may cost.
+    #[uniffi(default)]
+    pub rpc: Option<RpcLimits>,
+}
+
+/// Limits on what RPC may cost. What is left out has its default.
+#[derive(Clone, Copy, Default, uniffi::Record)]
+pub struct RpcLimits {
+    /// Bytes of one message that is received.
+    #[uniffi(default)]
+    pub message_bytes: Option<u32>,
+    /// Bytes of the calls that a stream has brought and that are not answered.
+    #[uniffi(default)]
+    pub held_bytes: Option<u32>,
+    /// Bytes that wait to be written on a stream.
+    #[uniffi(default)]
+    pub queued_bytes: Option<u32>,
+    /// Calls that a stream has brought and that are not finished.
+    #[uniffi(default)]
+    pub calls: Option<u32>,
+    /// Capabilities that a stream exports, and that it imports.
+    #[uniffi(default)]
+    pub capabilities: Option<u32>,
+    /// Streams that one peer may have open.
+    #[uniffi(default)]
+    pub streams_per_peer: Option<u32>,
+    /// Streams that all peers together may have open.
+    #[uniffi(default)]
+    pub streams: Option<u32>,
+    /// Seconds for which a stream may be idle.
+    #[uniffi(default)]
+    pub idle: Option<f64>,
+    /// Seconds for which the peer may take none of the bytes that wait for it.
+    #[uniffi(default)]
+    pub stall: Option<f64>,
 }
 
 /// Which peers to look for, and for how long.
@@ -85,9 +120,7 @@ pub struct FindOptions {
 }
 
 impl Config {
-    pub(crate) fn build(self) -> casm_bindings::Result<Options> {
-        let seconds = |field, given: Option<f64>| given.map(|s| duration(field, s)).transpose();
-        let limits = self.limits.unwrap_or_default();
+    pub(crate) fn build(self) -> Result<Options> {
         Ok(Options {
             namespace: self.namespace,
             listen: self.listen,
@@ -99,14 +132,42 @@ impl Config {
             observer: self.observer,
             data: self.data.map(PathBuf::from),
             pex_tick: seconds("pex_tick", self.pex_tick)?,
-            limits: LimitOptions {
-                connections: limits.connections,
-                connections_per_peer: limits.connections_per_peer,
-                pending: limits.pending,
-                memory: limits.memory,
-            },
+            limits: self.limits.unwrap_or_default().build()?,
             key: self.key.map(|key| key.0.clone()),
             key_file: None,
         })
     }
+}
+
+impl Limits {
+    fn build(self) -> Result<LimitOptions> {
+        Ok(LimitOptions {
+            connections: self.connections,
+            connections_per_peer: self.connections_per_peer,
+            pending: self.pending,
+            memory: self.memory,
+            rpc: self.rpc.unwrap_or_default().build()?,
+        })
+    }
+}
+
+impl RpcLimits {
+    fn build(self) -> Result<RpcLimitOptions> {
+        let number = |given: Option<u32>| given.map(|given| given as usize);
+        Ok(RpcLimitOptions {
+            message_bytes: number(self.message_bytes),
+            held_bytes: number(self.held_bytes),
+            queued_bytes: number(self.queued_bytes),
+            calls: number(self.calls),
+            capabilities: number(self.capabilities),
+            streams_per_peer: number(self.streams_per_peer),
+            streams: number(self.streams),
+            idle: seconds("limits.rpc.idle", self.idle)?,
+            stall: seconds("limits.rpc.stall", self.stall)?,
+        })
+    }
+}
+
+fn seconds(field: &str, given: Option<f64>) -> Result<Option<Duration>> {
+    given.map(|given| duration(field, given)).transpose()
 }

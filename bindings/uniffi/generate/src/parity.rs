@@ -32,6 +32,7 @@ pub fn differences(table: &str, exported: &ComponentInterface) -> Result<Vec<Str
         ("Record", table.all("record")?, fields(exported, "Record")?),
         ("Config", table.some("options", &["node"])?, fields(exported, "Config")?),
         ("Limits", table.some("options", &["limits"])?, fields(exported, "Limits")?),
+        ("RpcLimits", table.some("options", &["rpc_limits"])?, fields(exported, "RpcLimits")?),
         ("Query", table.some("options", &["query"])?, fields(exported, "Query")?),
         ("FindOptions", table.some("options", &["find_peers"])?, fields(exported, "FindOptions")?),
         ("CasmError", table.all("errors")?, variants(exported, "CasmError")?),
