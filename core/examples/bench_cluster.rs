@@ -1,9 +1,10 @@
 //! Nodes in one process, over loopback TCP, each connected to a few random
-//! earlier ones: how soon every view is full, and what it costs to keep it so.
+//! earlier ones (or all to the same few hubs, with peer exchange): how soon every
+//! view is full, and what it costs to keep it so.
 //! `cargo xtask bench cluster` runs this, beside what others made.
 
 use anyhow::{Context, Result, bail, ensure};
-use casm::{Config, Event, Node, boot::BootAddr};
+use casm::{Config, Event, Node, boot::BootAddr, pex};
 use clap::Parser;
 use futures::future::try_join_all;
 use rand::{SeedableRng, seq::index};
@@ -25,6 +26,10 @@ struct Args {
     /// Earlier nodes that each node connects to.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
     degree: u32,
+    /// Connect each node to so many first ones, the same for all, instead of to
+    /// random earlier ones; they exchange peers as nodes do by default.
+    #[arg(long, conflicts_with = "degree", value_parser = clap::value_parser!(u32).range(1..))]
+    hubs: Option<u32>,
     /// The nodes' TTL.
     #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
     ttl: Duration,
@@ -52,15 +57,15 @@ async fn main() -> Result<()> {
     let empty = resident_bytes()?;
     let mut nodes = Vec::new();
     for _ in 0..args.nodes {
-        nodes.push(start(args.ttl).await?);
+        nodes.push(start(&args).await?);
     }
     let counts = Arc::new(Counts::default());
     for node in &nodes {
         tokio::spawn(count(node.clone(), counts.clone()));
     }
 
-    let began = Instant::now();
-    connect(&nodes, args.degree as usize, args.seed).await?;
+    let (began, cpu) = (Instant::now(), cpu_seconds()?);
+    connect(&nodes, &args).await?;
     let connect_s = began.elapsed().as_secs_f64();
     while !nodes.iter().all(|node| node.view().len() == nodes.len()) {
         if began.elapsed() > args.full_within {
@@ -68,7 +73,7 @@ async fn main() -> Result<()> {
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let full_view_s = began.elapsed().as_secs_f64();
+    let (full_view_s, full_view_cpu_s) = (began.elapsed().as_secs_f64(), cpu_seconds()? - cpu);
 
     let (from, cpu) = (Instant::now(), cpu_seconds()?);
     let (left, heard) = (counts.left.load(Ordering::Relaxed), heartbeats(&nodes)?);
@@ -79,37 +84,48 @@ async fn main() -> Result<()> {
         samples += 1;
     }
     let seconds = from.elapsed().as_secs_f64();
-    let result = serde_json::json!({
-        "bench": "cluster", "impl": "casm", "nodes": args.nodes, "degree": args.degree,
+    let mut result = serde_json::json!({
+        "bench": "cluster", "impl": "casm", "nodes": args.nodes,
         "ttl_ms": u64::try_from(args.ttl.as_millis())?, "seconds": seconds, "seed": args.seed,
         "connect_s": connect_s,
         "full_view_s": full_view_s,
+        "full_view_cpu_s": full_view_cpu_s,
         "cpu_cores": (cpu_seconds()? - cpu) / seconds,
         "rss_bytes_per_node": (resident_bytes()? - empty) / i64::from(args.nodes),
         "missing_per_view": sum / f64::from(samples),
         "false_drops": counts.left.load(Ordering::Relaxed) - left,
         "heartbeats_per_s": (heartbeats(&nodes)? - heard) / seconds,
     });
+    match args.hubs {
+        None => result["degree"] = args.degree.into(),
+        Some(hubs) => {
+            result["hubs"] = hubs.into();
+            result["full_view_ttls"] = (full_view_s / args.ttl.as_secs_f64()).into();
+        }
+    }
     ensure!(counts.lost.load(Ordering::Relaxed) == 0, "events were lost: false_drops is not true");
     println!("{result}");
     Ok(())
 }
 
-async fn start(ttl: Duration) -> Result<Node> {
+async fn start(args: &Args) -> Result<Node> {
     let mut config = Config::default();
     config.listen = vec!["/ip4/127.0.0.1/tcp/0".parse()?];
     config.boot = vec![BootAddr::None];
-    config.pex = None;
-    config.ttl = ttl;
+    config.pex = args.hubs.map(|_| pex::Config::default());
+    config.ttl = args.ttl;
     Ok(Node::start(config).await?)
 }
 
-/// Connects each node to `degree` random earlier ones, all of its own at once,
-/// as a node does with the peers that discovery finds.
-async fn connect(nodes: &[Node], degree: usize, seed: u64) -> Result<()> {
-    let mut random = ChaCha8Rng::seed_from_u64(seed);
+/// Connects each node to random earlier ones or to the hubs, all of its own at
+/// once, as a node does with the peers that discovery finds.
+async fn connect(nodes: &[Node], args: &Args) -> Result<()> {
+    let mut random = ChaCha8Rng::seed_from_u64(args.seed);
     for (i, node) in nodes.iter().enumerate().skip(1) {
-        let earlier = index::sample(&mut random, i, degree.min(i));
+        let earlier = match args.hubs {
+            None => index::sample(&mut random, i, (args.degree as usize).min(i)).into_vec(),
+            Some(hubs) => (0..(hubs as usize).min(i)).collect(),
+        };
         let dials = earlier.into_iter().map(async |j| node.connect(&nodes[j].info()).await);
         try_join_all(dials).await.with_context(|| format!("node {i}"))?;
     }

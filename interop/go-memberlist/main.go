@@ -39,11 +39,13 @@ type report struct {
 	Bench           string  `json:"bench"`
 	Impl            string  `json:"impl"`
 	Nodes           int     `json:"nodes"`
-	Degree          int     `json:"degree"`
+	Degree          int     `json:"degree,omitempty"`
+	Hubs            int     `json:"hubs,omitempty"`
 	Seconds         float64 `json:"seconds"`
 	Seed            int64   `json:"seed"`
 	ConnectS        float64 `json:"connect_s"`
 	FullViewS       float64 `json:"full_view_s"`
+	FullViewCPUS    float64 `json:"full_view_cpu_s"`
 	CPUCores        float64 `json:"cpu_cores"`
 	RSSBytesPerNode int64   `json:"rss_bytes_per_node"`
 	MissingPerView  float64 `json:"missing_per_view"`
@@ -55,15 +57,16 @@ type report struct {
 func main() {
 	nodes := flag.Int("nodes", 100, "nodes in this process")
 	degree := flag.Int("degree", 4, "earlier nodes that each node joins")
+	hubs := flag.Int("hubs", 0, "join so many first nodes, the same for all, instead of random earlier ones")
 	seconds := flag.Float64("seconds", 20, "how long the full cluster is measured")
 	fullWithin := flag.Duration("full-within", 2*time.Minute, "give up when views are not full by then")
 	seed := flag.Int64("seed", 1, "seed of the choice of earlier nodes")
 	flag.Parse()
-	if *nodes < 1 || *degree < 1 || *seconds <= 0 {
+	if *nodes < 1 || *degree < 1 || *hubs < 0 || *seconds <= 0 {
 		fmt.Fprintln(os.Stderr, "nodes, degree and seconds must be positive")
 		os.Exit(2)
 	}
-	result, err := measure(*nodes, *degree, *seconds, *fullWithin, *seed)
+	result, err := measure(*nodes, *degree, *hubs, *seconds, *fullWithin, *seed)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "memberlist:", err)
 		os.Exit(1)
@@ -73,7 +76,7 @@ func main() {
 	}
 }
 
-func measure(n, degree int, seconds float64, fullWithin time.Duration, seed int64) (*report, error) {
+func measure(n, degree, hubs int, seconds float64, fullWithin time.Duration, seed int64) (*report, error) {
 	empty, err := residentBytes()
 	if err != nil {
 		return nil, err
@@ -90,7 +93,7 @@ func measure(n, degree int, seconds float64, fullWithin time.Duration, seed int6
 	}
 
 	random := rand.New(rand.NewSource(seed))
-	began := time.Now()
+	began, startedWith := time.Now(), cpuSeconds()
 	for i, node := range cluster {
 		if i == 0 {
 			continue
@@ -98,6 +101,12 @@ func measure(n, degree int, seconds float64, fullWithin time.Duration, seed int6
 		// All of its own at once, as CASM's nodes do.
 		var group sync.WaitGroup
 		chosen := random.Perm(i)[:min(degree, i)]
+		if hubs > 0 {
+			chosen = make([]int, min(hubs, i))
+			for k := range chosen {
+				chosen[k] = k
+			}
+		}
 		errs := make([]error, len(chosen))
 		for k, j := range chosen {
 			group.Add(1)
@@ -118,7 +127,10 @@ func measure(n, degree int, seconds float64, fullWithin time.Duration, seed int6
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	full := time.Since(began)
+	full, fullCPU := time.Since(began), cpuSeconds()-startedWith
+	if hubs > 0 {
+		degree = 0
+	}
 
 	count.leaves.Store(0)
 	count.probes.Store(0)
@@ -137,9 +149,9 @@ func measure(n, degree int, seconds float64, fullWithin time.Duration, seed int6
 		return nil, err
 	}
 	return &report{
-		Bench: "cluster", Impl: "hashicorp/memberlist", Nodes: n, Degree: degree,
+		Bench: "cluster", Impl: "hashicorp/memberlist", Nodes: n, Degree: degree, Hubs: hubs,
 		Seconds: elapsed, Seed: seed,
-		ConnectS: connected.Seconds(), FullViewS: full.Seconds(), CPUCores: used / elapsed,
+		ConnectS: connected.Seconds(), FullViewS: full.Seconds(), FullViewCPUS: fullCPU, CPUCores: used / elapsed,
 		RSSBytesPerNode: (resident - empty) / int64(n), MissingPerView: sum / float64(samples),
 		FalseDrops: count.leaves.Load(), HeartbeatsPerS: float64(count.probes.Load()) / elapsed,
 	}, nil

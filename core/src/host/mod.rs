@@ -2,11 +2,13 @@
 //!
 //! `swarm` builds the transports and behaviours, `task` runs them, `instances`
 //! recognises restarted peers, `mesh` says how gossipsub keeps its mesh, `renew`
-//! tells gossipsub of restarted peers, `topics` joins gossipsub to the seam of
-//! `pubsub`, `streams` opens and accepts streams, `addrs` keeps the list of
-//! addresses and the signed record of it.
+//! tells gossipsub of restarted peers, `boxed` and `tls` save memory per
+//! connection and per node, `topics` joins gossipsub to the seam of `pubsub`,
+//! `streams` opens and accepts streams, `addrs` keeps the list of addresses and
+//! the signed record of it.
 
 mod addrs;
+mod boxed;
 mod instances;
 pub mod mesh;
 mod renew;
@@ -15,6 +17,7 @@ mod swarm;
 mod task;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod topics;
 
 use crate::{

@@ -1,7 +1,8 @@
 //! Transports and behaviours.
 
 use super::{
-    Limits, instances, mesh, renew::Renewing, streams, streams::Streams, topics::KeepSigned,
+    Limits, boxed::Boxing, instances, mesh, renew::Renewing, streams, streams::Streams, tls,
+    topics::KeepSigned,
 };
 use crate::{Error, ErrorKind, Result, metrics::Metrics};
 use futures::StreamExt;
@@ -14,7 +15,7 @@ use libp2p::{
     multiaddr::Protocol,
     noise, ping,
     swarm::{NetworkBehaviour, SwarmEvent},
-    tcp, tls, yamux,
+    tcp, yamux,
 };
 use std::{convert::Infallible, net::IpAddr, time::Duration};
 
@@ -29,10 +30,12 @@ const MAX_MESSAGE: usize = 1 << 20;
 /// When gossipsub first looks after its mesh and offers what it has, as in Go.
 /// (Until then, a peer that is in nobody's mesh gets nothing.)
 const FIRST_GOSSIP: Duration = Duration::from_millis(100);
-/// For how long a message is known again. It is offered for three seconds and
-/// kept for five; an older copy comes from who replays it, and is stale to the
-/// topic's service.
-const KNOWN_AGAIN: Duration = Duration::from_secs(15);
+/// For how many gossip heartbeats, a second each, a message is kept: it is
+/// offered at three of them, and may be asked for until the next one.
+const KEPT: usize = 4;
+/// For how long a message is known again. An older copy comes late by a detour,
+/// or from who replays it; it is stale to the topic's service.
+const KNOWN_AGAIN: Duration = Duration::from_secs(6);
 /// Messages that may wait for one connection: a slow peer loses the rest.
 const CONNECTION_QUEUE: usize = 2048;
 
@@ -49,26 +52,28 @@ pub(super) struct Behaviour {
     pub(super) gossipsub: Renewing,
 }
 
+pub(super) type HostSwarm = Swarm<Boxing<Behaviour>>;
+
 /// A swarm that doesn't listen yet.
 pub(super) fn build(
     key: &Keypair,
     limits: &Limits,
     streams: &Streams,
     metrics: &Metrics,
-) -> Result<Swarm<Behaviour>> {
+) -> Result<HostSwarm> {
     let behaviour = behaviour(key, limits, streams, metrics)?;
     let (resolver, options) = resolver();
     let swarm = SwarmBuilder::with_existing_identity(key.clone())
         .with_tokio()
         .with_tcp(
             tcp::Config::new().nodelay(true),
-            (noise::Config::new, tls::Config::new),
+            (noise::Config::new, tls::Lazy::new),
             yamux::Config::default,
         )
         .map_err(|e| Error::new(ErrorKind::Internal, format!("encryption: {e}")))?
         .with_quic()
         .with_dns_config(resolver, options)
-        .with_behaviour(|_| behaviour)
+        .with_behaviour(|_| Boxing(behaviour))
         .unwrap_or_else(|never: Infallible| match never {})
         .with_swarm_config(|config| config.with_idle_connection_timeout(NEVER_IDLE))
         .build();
@@ -125,6 +130,7 @@ fn gossipsub(key: &Keypair, metrics: &Metrics) -> Result<Gossipsub> {
         .connection_handler_queue_len(CONNECTION_QUEUE)
         .flood_publish(false)
         .heartbeat_initial_delay(FIRST_GOSSIP)
+        .history_length(KEPT)
         .duplicate_cache_time(KNOWN_AGAIN)
         .mesh_n(mesh::DEGREE)
         .mesh_n_low(mesh::LOW)
@@ -142,7 +148,7 @@ fn gossipsub(key: &Keypair, metrics: &Metrics) -> Result<Gossipsub> {
 
 /// Listens at every address, and waits until each has a socket (an unspecified
 /// one may have several).
-pub(super) async fn listen(swarm: &mut Swarm<Behaviour>, addrs: &[Multiaddr]) -> Result<()> {
+pub(super) async fn listen(swarm: &mut HostSwarm, addrs: &[Multiaddr]) -> Result<()> {
     let mut waiting = std::collections::HashMap::new();
     for addr in addrs {
         ensure_free(addr).map_err(|e| bind_error(addr, &e))?;

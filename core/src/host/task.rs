@@ -4,7 +4,7 @@ use super::{
     Command, Connected,
     addrs::AddressBook,
     instances::Instances,
-    swarm::{Behaviour, BehaviourEvent},
+    swarm::{BehaviourEvent, HostSwarm},
     topics::Topics,
 };
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
 };
 use futures::StreamExt;
 use libp2p::{
-    Multiaddr, PeerId, Swarm, identify, ping,
+    Multiaddr, PeerId, identify, ping,
     swarm::{
         ConnectionId, DialError, SwarmEvent,
         dial_opts::{DialOpts, PeerCondition},
@@ -36,7 +36,7 @@ enum Waiting {
 }
 
 pub(super) struct Task {
-    swarm: Swarm<Behaviour>,
+    swarm: HostSwarm,
     commands: mpsc::Receiver<Command>,
     topics: Topics,
     dials: HashMap<ConnectionId, Waiting>,
@@ -49,19 +49,29 @@ pub(super) struct Task {
 
 impl Task {
     pub(super) fn new(
-        swarm: Swarm<Behaviour>,
+        swarm: HostSwarm,
         commands: mpsc::Receiver<Command>,
         book: AddressBook,
         connected: Connected,
         events: EventBus,
         metrics: Metrics,
-    ) -> Self {
+    ) -> Box<Self> {
         let topics = Topics::new(metrics.clone());
         let (dials, instances) = (HashMap::new(), Instances::default());
-        Self { swarm, commands, topics, dials, instances, book, connected, events, metrics }
+        Box::new(Self {
+            swarm,
+            commands,
+            topics,
+            dials,
+            instances,
+            book,
+            connected,
+            events,
+            metrics,
+        })
     }
 
-    pub(super) async fn run(mut self, scope: &Scope) {
+    pub(super) async fn run(mut self: Box<Self>, scope: &Scope) {
         self.book.announce();
         loop {
             tokio::select! {
@@ -85,7 +95,7 @@ impl Task {
 
     /// Sends what is queued (a last heartbeat above all), and closes the
     /// connections, so that peers notice at once.
-    async fn finish(mut self) {
+    async fn finish(mut self: Box<Self>) {
         self.commands.close();
         if self.swarm.network_info().num_peers() == 0 {
             return;

@@ -49,6 +49,45 @@ async fn records_begin_where_the_last_run_ended() {
     assert!(scope.close(Duration::from_secs(5)).await);
 }
 
+/// As a peer does that speaks no noise, or prefers TLS.
+#[tokio::test]
+async fn who_wants_tls_gets_it() {
+    let host = ed25519(TCP).await;
+    let mut peer = libp2p::SwarmBuilder::with_new_identity()
+        .with_tokio()
+        .with_tcp(Default::default(), libp2p::tls::Config::new, libp2p::yamux::Config::default)
+        .unwrap()
+        .with_behaviour(|_| libp2p_stream::Behaviour::new())
+        .unwrap()
+        .build();
+    let id = *peer.local_peer_id();
+    peer.listen_on(TCP.parse().unwrap()).unwrap();
+    let addr = loop {
+        if let libp2p::swarm::SwarmEvent::NewListenAddr { address, .. } =
+            peer.select_next_some().await
+        {
+            break address;
+        }
+    };
+    let PeerInfo { id: ours, addrs } = host.info();
+    peer.dial(addrs[0].clone()).unwrap();
+    loop {
+        match peer.select_next_some().await {
+            libp2p::swarm::SwarmEvent::ConnectionEstablished { peer_id, .. } => {
+                break assert_eq!(peer_id, ours);
+            }
+            libp2p::swarm::SwarmEvent::OutgoingConnectionError { error, .. } => panic!("{error}"),
+            _ => {}
+        }
+    }
+    peer.disconnect_peer_id(ours).unwrap();
+    let running = tokio::spawn(async move { while peer.next().await.is_some() {} });
+    // And the other way round.
+    assert_eq!(host.host.connect_addr(addr).await.unwrap(), id);
+    running.abort();
+    host.close().await;
+}
+
 #[tokio::test]
 async fn a_stream_carries_bytes_over_tcp_and_quic() {
     for listen in [TCP, QUIC] {

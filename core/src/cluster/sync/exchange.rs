@@ -20,16 +20,17 @@ use std::{
 /// Heartbeats that one side hands over in an exchange, and their bytes.
 pub(super) const MAX_HANDED: usize = 4096;
 const MAX_BYTES: usize = 4 << 20;
-/// Heartbeats that are verified in one go, and bytes written in one.
-const BATCH: usize = 64;
-const CHUNK: usize = 32 << 10;
+/// Heartbeats that are verified in one go, and bytes written in one. (The buffers
+/// of a connection keep the size of the longest write.)
+const BATCH: usize = 16;
+const CHUNK: usize = 4 << 10;
 
 /// What became of an exchange.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Done {
     /// Heartbeats that were handed over, as far as they were news.
     pub(super) received: usize,
-    /// Those of peers that were not known.
+    /// Those of peers that were not known, the other node left aside.
     pub(super) joined: usize,
     /// Heartbeats that were sent.
     pub(super) sent: usize,
@@ -58,10 +59,11 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    /// Opens an exchange about the peers from `first` on. Gives where the next
-    /// one is to begin.
+    /// Opens an exchange with a node about the peers from `first` on. Gives where
+    /// the next one is to begin.
     pub(super) async fn open(
         &self,
+        other: PeerId,
         stream: impl AsyncRead + AsyncWrite + Unpin,
         first: ShortId,
     ) -> Result<(Done, ShortId), SyncError> {
@@ -77,8 +79,8 @@ impl Exchange {
             .filter(|peer| wanted.contains(&Digest::id(peer)))
             .collect();
         let (received, sent) = futures::future::try_join(
-            self.receive(&mut reader),
-            self.send(&mut writer, &view, &wanted),
+            self.receive(other, &mut reader),
+            self.send(&mut writer, &view, wanted),
         )
         .await?;
         Ok((received.with(sent), digest.next()))
@@ -87,6 +89,7 @@ impl Exchange {
     /// Takes part in an exchange that another node has opened.
     pub(super) async fn accept(
         &self,
+        other: PeerId,
         stream: impl AsyncRead + AsyncWrite + Unpin,
     ) -> Result<Done, SyncError> {
         let (mut reader, mut writer) = stream.split();
@@ -97,8 +100,8 @@ impl Exchange {
         wire::write_frame(&mut writer, &wire::encode_ids(&older)).await?;
         // It knows what it wants of us only by its own view: so do we of it.
         let (received, sent) = futures::future::try_join(
-            self.receive(&mut reader),
-            self.send(&mut writer, &view, &newer),
+            self.receive(other, &mut reader),
+            self.send(&mut writer, &view, newer),
         )
         .await?;
         Ok(received.with(sent))
@@ -109,8 +112,12 @@ impl Exchange {
         &self,
         writer: &mut (impl AsyncWrite + Unpin),
         view: &View,
-        peers: &[PeerId],
+        mut peers: Vec<PeerId>,
     ) -> Result<Done, SyncError> {
+        // From anywhere: who exchanges with several nodes at once gets different
+        // heartbeats first from each, and verifies few of them more than once.
+        let from = rand::random_range(0..peers.len().max(1));
+        peers.rotate_left(from);
         let now = self.cluster.elapsed();
         let (mut sent, mut bytes, mut chunk, mut more) = (0, 0, Vec::new(), false);
         for signed in peers.iter().filter_map(|peer| view.signed_of(peer)) {
@@ -134,7 +141,11 @@ impl Exchange {
     }
 
     /// Takes the heartbeats that the other node sends.
-    async fn receive(&self, reader: &mut (impl AsyncRead + Unpin)) -> Result<Done, SyncError> {
+    async fn receive(
+        &self,
+        other: PeerId,
+        reader: &mut (impl AsyncRead + Unpin),
+    ) -> Result<Done, SyncError> {
         let (mut done, mut count, mut bytes) = (Done::default(), 0, 0);
         let mut batch = Vec::new();
         loop {
@@ -152,7 +163,7 @@ impl Exchange {
                 Item::End { more } => Some(more),
             };
             if end.is_some() || batch.len() == BATCH {
-                done = done.with(self.take(std::mem::take(&mut batch)).await?);
+                done = done.with(self.take(other, std::mem::take(&mut batch)).await?);
             }
             if let Some(more) = end {
                 return Ok(Done { more, ..done });
@@ -162,15 +173,18 @@ impl Exchange {
 
     /// Verifies heartbeats and puts them in the table. One whose signature is
     /// wrong ends the exchange: an honest node has none.
-    async fn take(&self, batch: Vec<(Duration, Vec<u8>)>) -> Result<Done, SyncError> {
-        let view = self.cluster.view();
+    async fn take(
+        &self,
+        other: PeerId,
+        batch: Vec<(Duration, Vec<u8>)>,
+    ) -> Result<Done, SyncError> {
         let mut handed: HashMap<PeerId, Handed> = HashMap::new();
         for (age, signed) in batch {
             let message = SignedMessage::decode(&signed).map_err(|_| SyncError::Forged)?;
             // What is no news is not worth a verification.
             let source = PeerId::from_bytes(&message.from).map_err(|_| SyncError::Forged)?;
             let seq = message.seqno.first_chunk().map_or(0, |seq| u64::from_be_bytes(*seq));
-            let known = view.get(&source).is_some_and(|record| record.seq() >= seq)
+            let known = self.cluster.view().get(&source).is_some_and(|record| record.seq() >= seq)
                 || handed.get(&source).is_some_and(|other| other.seq >= seq);
             if known || message.data.len() > Heartbeat::MAX_LEN {
                 continue;
@@ -186,12 +200,14 @@ impl Exchange {
         if handed.is_empty() {
             return Ok(Done::default());
         }
-        let handed = handed.into_values().collect();
+        let handed: Vec<_> = handed.into_values().collect();
+        let strangers: Vec<_> = handed.iter().map(|handed| handed.source != other).collect();
         let outcomes = self.cluster.insert_verified(handed).await.map_err(|_| SyncError::Closed)?;
-        let taken = || outcomes.iter().flatten();
+        let joined = |outcome: &&Result<Outcome, _>| matches!(outcome, Ok(Outcome::Joined));
+        let of_strangers = outcomes.iter().zip(strangers).filter(|(_, stranger)| *stranger);
         Ok(Done {
-            received: taken().filter(|outcome| outcome.is_accepted()).count(),
-            joined: taken().filter(|outcome| **outcome == Outcome::Joined).count(),
+            received: outcomes.iter().flatten().filter(|outcome| outcome.is_accepted()).count(),
+            joined: of_strangers.map(|(outcome, _)| outcome).filter(joined).count(),
             ..Done::default()
         })
     }

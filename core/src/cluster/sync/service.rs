@@ -33,8 +33,8 @@ use tokio::{
 /// uniform between a half and one and a half of its mean.
 pub const PAUSE: Duration = Duration::from_secs(20);
 /// The first pause. The next ones double up to the longest; an exchange that
-/// brought an unknown peer shows that gossip leaves something out, and begins
-/// again (Trickle, RFC 6206).
+/// brought an unknown peer (other than the one it was with) shows that gossip
+/// leaves something out, and begins again (Trickle, RFC 6206).
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// How many exchanges a peer may open in a row, as many as a large table takes,
 /// and how long it is until it may open another one.
@@ -139,7 +139,7 @@ impl Sync {
                 if let Err(reason) = sync.admit(peer) {
                     return sync.count(reason);
                 }
-                sync.settle(peer, sync.0.exchange.accept(stream)).await;
+                sync.settle(peer, sync.0.exchange.accept(peer, stream)).await;
                 sync.with(peer, |known| known.busy = false);
             }
         });
@@ -195,7 +195,8 @@ impl Sync {
                 peers.retain(|peer| known.get(peer).is_none_or(|peer| peer.speaks));
             }
             if let Some(peer) = peers.choose(&mut rng) {
-                self.exchange_with(*peer).await;
+                // Not part of this task: it waits nearly all the time.
+                Box::pin(self.exchange_with(*peer)).await;
             }
         }
     }
@@ -220,7 +221,7 @@ impl Sync {
             };
             self.with(peer, |known| known.last = Some(Instant::now()));
             let exchange = async {
-                let (done, next) = self.0.exchange.open(stream, first).await?;
+                let (done, next) = self.0.exchange.open(peer, stream, first).await?;
                 self.with(peer, |known| known.next = next);
                 Ok(done)
             };

@@ -93,6 +93,7 @@ fn a_large_table_is_compared_in_parts_that_leave_nothing_out() {
 
 /// A cluster service whose topic nobody hears.
 struct Member {
+    id: PeerId,
     exchange: Exchange,
     scope: Scope,
     _topic: (mpsc::Receiver<crate::pubsub::TopicCommand>, mpsc::Sender<crate::pubsub::TopicEvent>),
@@ -102,11 +103,13 @@ fn member() -> Member {
     let (scope, namespace) = (Scope::default(), Namespace::default());
     let (commands, from) = mpsc::channel(16);
     let (to, received) = mpsc::channel(16);
-    let config = config(PeerId::random());
+    let id = PeerId::random();
+    let config = config(id);
     let topic = Topic::new(commands, received);
     let cluster =
         Cluster::start(config, topic, EventBus::default(), Metrics::default(), &scope).unwrap();
     Member {
+        id,
         exchange: Exchange { cluster, namespace, keys: Arc::default() },
         scope,
         _topic: (from, to),
@@ -149,7 +152,7 @@ async fn learn(cluster: &Cluster, keys: &[Keypair], seq: u64) {
 async fn exchange(a: &Member, b: &Member) -> (Done, Done) {
     let (x, y) = tokio::io::duplex(1024);
     let (opened, accepted) =
-        tokio::join!(a.exchange.open(x.compat(), 0), b.exchange.accept(y.compat()));
+        tokio::join!(a.exchange.open(b.id, x.compat(), 0), b.exchange.accept(a.id, y.compat()));
     (opened.unwrap().0, accepted.unwrap())
 }
 
@@ -177,6 +180,17 @@ async fn each_side_gets_what_it_lacks_and_what_it_has_older() {
 }
 
 #[tokio::test]
+async fn that_the_other_node_was_unknown_is_no_sign_of_what_gossip_leaves_out() {
+    let all = keys(2);
+    let (a, mut b) = (member(), member());
+    b.id = all[0].public().to_peer_id();
+    learn(&b.exchange.cluster, &all, unix_nanos()).await;
+    let (opened, accepted) = exchange(&a, &b).await;
+    assert_eq!(opened, Done { received: 2, joined: 1, ..Done::default() });
+    assert_eq!(accepted, Done { sent: 2, ..Done::default() });
+}
+
+#[tokio::test]
 async fn what_was_handed_over_expires_as_if_it_had_come_at_first_hand() {
     let (a, b, c) = (member(), member(), member());
     let key = &keys(1)[0];
@@ -196,7 +210,7 @@ async fn what_was_handed_over_expires_as_if_it_had_come_at_first_hand() {
 async fn opened_with(bytes: &[u8]) -> (SyncError, usize) {
     let member = member();
     let (mut partner, stream) = tokio::io::duplex(64 << 20);
-    let accepted = member.exchange.accept(stream.compat());
+    let accepted = member.exchange.accept(PeerId::random(), stream.compat());
     tokio::io::AsyncWriteExt::write_all(&mut partner, bytes).await.unwrap();
     tokio::io::AsyncWriteExt::shutdown(&mut partner).await.unwrap();
     let error = accepted.await.unwrap_err();
