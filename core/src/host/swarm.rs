@@ -33,9 +33,10 @@ const FIRST_GOSSIP: Duration = Duration::from_millis(100);
 /// For how many gossip heartbeats, a second each, a message is kept: it is
 /// offered at three of them, and may be asked for until the next one.
 const KEPT: usize = 4;
-/// For how long a message is known again. An older copy comes late by a detour,
-/// or from who replays it; it is stale to the topic's service.
-const KNOWN_AGAIN: Duration = Duration::from_secs(6);
+/// For how long a message is known again: longer than a busy node lags behind,
+/// or it would ask for what it had. An older copy comes from who replays it, and
+/// is stale to the topic's service.
+const KNOWN_AGAIN: Duration = Duration::from_secs(15);
 /// Messages that may wait for one connection: a slow peer loses the rest.
 const CONNECTION_QUEUE: usize = 2048;
 
