@@ -73,6 +73,8 @@ fn environment() -> Result<PathBuf> {
 
 /// From where this machine gets its own Debian packages.
 fn mirror() -> Result<String> {
+    // Whose they are stands in the lists.
+    shell::run(Command::new("apt-get").args(["update", "-qq"]))?;
     let sources = shell::output(Command::new("apt-get").args([
         "indextargets",
         "--format",
@@ -84,9 +86,7 @@ fn mirror() -> Result<String> {
         ["Debian", codename, mirror] if !codename.contains('-') => Some(mirror.to_owned()),
         _ => None,
     });
-    mirror.context(
-        "no source of Debian's packages is known here: run `apt-get update`, or install Swift 6",
-    )
+    mirror.context("no source of Debian's packages is known here: install Swift 6")
 }
 
 /// A shell script in namespaces of its own.
