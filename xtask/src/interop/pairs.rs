@@ -7,9 +7,13 @@ use super::{
     report::Report,
     stack::{Stack, Start, Transport},
 };
+use crate::shell;
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
-use std::time::{Duration, Instant};
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
 const SECTION: &str = "Transports, identify, ping, gossipsub and heartbeats, by pairs";
 const MUXERS: &str = "Muxers";
@@ -36,6 +40,10 @@ pub fn check(report: &mut Report, programs: &Programs, stacks: &[Stack]) {
                 }
             }
         }
+    }
+    if stacks.contains(&Stack::Js) && stacks.contains(&Stack::Py) {
+        let name = "js: libp2p's extension of a TLS certificate";
+        report.check(SECTION, name, reproduction);
     }
     // Over QUIC there is nothing to choose.
     for (dialer, listener) in [(Stack::Go, Stack::Rust), (Stack::Rust, Stack::Go)] {
@@ -71,8 +79,19 @@ fn defect(dialer: Stack, listener: Stack, transport: Transport) -> Option<&'stat
     (js_and_py && transport == Transport::TcpTls).then_some(
         "@libp2p/tls 3.1.10 takes the first extension of a certificate for libp2p's (\
          `verifyPeerCertificate` reads `extensions[0]`); py-libp2p's certificates have two others \
-         before it, which the TLS specification of libp2p allows",
+         before it, which the TLS specification of libp2p allows; reproduced alone by \
+         `interop/js/test/tls.test.js`",
     )
+}
+
+/// The defect above, without a network and without py-libp2p.
+fn reproduction() -> Result<String> {
+    let mut command = Command::new("node");
+    command.current_dir(shell::workspace().join("interop/js"));
+    let output =
+        shell::output(command.args(["--test", "--test-reporter=tap", "test/tls.test.js"]))?;
+    ensure!(output.contains("# pass 2\n"), "the defect is gone, or its test has not run: {output}");
+    Ok("accepted as the first extension, refused as the second".into())
 }
 
 fn pair(
