@@ -98,11 +98,16 @@ __all__ = [
     "forward_logs",
 ]
 
+# As `typing` has it, which takes long to import.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from . import aio
+else:
 
-def __getattr__(name: str) -> object:
-    # asyncio takes long to import, and not every program needs it.
-    if name == "aio":
-        import importlib
+    def __getattr__(name: str) -> object:
+        # asyncio takes long to import, and not every program needs it.
+        if name == "aio":
+            import importlib
 
-        return importlib.import_module("casm.aio")
-    raise AttributeError(f"module 'casm' has no attribute {name!r}")
+            return importlib.import_module("casm.aio")
+        raise AttributeError(f"module 'casm' has no attribute {name!r}")

@@ -31,7 +31,7 @@ class Config:
 
 @final
 class PeerInfo:
-    __match_args__: ClassVar[tuple[str, str]]
+    __match_args__: ClassVar[tuple[Literal["id"], Literal["addrs"]]]
     def __new__(cls, id: str, addrs: Sequence[str] = []) -> PeerInfo: ...
     @property
     def id(self) -> str: ...
@@ -134,7 +134,7 @@ class Event:
 
 @final
 class Listening(Event):
-    __match_args__: ClassVar[tuple[str, str]]
+    __match_args__: ClassVar[tuple[Literal["peer"], Literal["addrs"]]]
     @property
     def peer(self) -> str: ...
     @property
@@ -142,19 +142,19 @@ class Listening(Event):
 
 @final
 class PeerJoined(Event):
-    __match_args__: ClassVar[tuple[str]]
+    __match_args__: ClassVar[tuple[Literal["record"]]]
     @property
     def record(self) -> Record: ...
 
 @final
 class PeerUpdated(Event):
-    __match_args__: ClassVar[tuple[str]]
+    __match_args__: ClassVar[tuple[Literal["record"]]]
     @property
     def record(self) -> Record: ...
 
 @final
 class PeerLeft(Event):
-    __match_args__: ClassVar[tuple[str, str]]
+    __match_args__: ClassVar[tuple[Literal["peer"], Literal["reason"]]]
     @property
     def peer(self) -> str: ...
     @property
@@ -162,7 +162,7 @@ class PeerLeft(Event):
 
 @final
 class PeersFound(Event):
-    __match_args__: ClassVar[tuple[str, str]]
+    __match_args__: ClassVar[tuple[Literal["source"], Literal["peer"]]]
     @property
     def source(self) -> str: ...
     @property
@@ -170,31 +170,31 @@ class PeersFound(Event):
 
 @final
 class ViewChanged(Event):
-    __match_args__: ClassVar[tuple[str]]
+    __match_args__: ClassVar[tuple[Literal["peers"]]]
     @property
     def peers(self) -> list[str]: ...
 
 @final
 class Connected(Event):
-    __match_args__: ClassVar[tuple[str]]
+    __match_args__: ClassVar[tuple[Literal["peer"]]]
     @property
     def peer(self) -> str: ...
 
 @final
 class Disconnected(Event):
-    __match_args__: ClassVar[tuple[str]]
+    __match_args__: ClassVar[tuple[Literal["peer"]]]
     @property
     def peer(self) -> str: ...
 
 @final
 class Dropped(Event):
-    __match_args__: ClassVar[tuple[str]]
+    __match_args__: ClassVar[tuple[Literal["count"]]]
     @property
     def count(self) -> int: ...
 
 @final
 class Found:
-    __match_args__: ClassVar[tuple[str, str]]
+    __match_args__: ClassVar[tuple[Literal["source"], Literal["peer"]]]
     @property
     def source(self) -> str: ...
     @property
@@ -202,7 +202,7 @@ class Found:
 
 @final
 class Change:
-    __match_args__: ClassVar[tuple[str, str, str]]
+    __match_args__: ClassVar[tuple[Literal["kind"], Literal["record"], Literal["count"]]]
     @property
     def kind(self) -> Literal["current", "joined", "updated", "left", "dropped"]: ...
     @property

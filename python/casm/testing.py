@@ -8,7 +8,7 @@ that tests neither disturb each other nor anyone else.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -27,7 +27,7 @@ def options(**given: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def cluster(n: int, *, timeout: float = 60, **given: Any) -> Iterator[list[Node]]:
+def cluster(n: int, *, timeout: float = 60, **given: Any) -> Generator[list[Node], None, None]:
     """A cluster of ``n`` nodes that see each other, closed at the end.
 
     Args:

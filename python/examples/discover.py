@@ -18,6 +18,8 @@ def main() -> None:
                     print(f"+ {record.peer} on {record.host}", flush=True)
                 case casm.PeerLeft(peer, reason):
                     print(f"- {peer} ({reason})", flush=True)
+                case _:
+                    pass
 
 
 if __name__ == "__main__":

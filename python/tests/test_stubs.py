@@ -41,6 +41,15 @@ def test_the_stub_of_a_class_names_its_members(name):
     assert real == members(CLASSES[name]).keys() - COMMON - bases
 
 
+def test_the_stub_of_a_class_names_what_a_match_takes_apart():
+    matched = [cls for cls in CLASSES if "__match_args__" in members(CLASSES[cls])]
+    assert len(matched) >= 12
+    for name in matched:
+        literals = ast.walk(members(CLASSES[name])["__match_args__"])
+        said = [item.value for item in literals if isinstance(item, ast.Constant)]
+        assert tuple(said) == getattr(_casm, name).__match_args__, name
+
+
 def signatures():
     for name, function in FUNCTIONS.items():
         yield name, getattr(_casm, name), function
