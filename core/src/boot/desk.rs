@@ -134,7 +134,7 @@ impl Desk {
             Err(Reason::Refusal(refusal, _)) => refusal.label(),
         };
         self.metrics.boot_received.get_or_create(&verdict(label)).inc();
-        tracing::trace!(%source, len = bytes.len(), verdict = label, "boot datagram");
+        tracing::debug!(%source, len = bytes.len(), verdict = label, "boot datagram");
         if self.tap.is_heard() {
             let packet = match &judged {
                 Ok((packet, _)) => Some(packet.clone()),

@@ -4,8 +4,10 @@
 //! - `python`, `node`: the packages
 //! - `platform`: the platforms of the npm packages
 //! - `native`: how the native module in them is built, and what it must not hold
+//! - `linker`: how it is linked on Linux
 //! - `quickstart`: two programs of a package find each other
 
+mod linker;
 mod native;
 mod node;
 mod platform;

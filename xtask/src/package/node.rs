@@ -2,7 +2,7 @@
 //! platform one that holds the native module. npm installs that of its platform.
 
 use super::{
-    Build, fresh, native,
+    Build, fresh, linker, native,
     native::Libc,
     platform::{PACKAGE, PLATFORMS, Platform, host},
     quickstart, tools,
@@ -32,7 +32,7 @@ const PACKAGES: &str = "npm";
 const MODULE: &str = "casm.node";
 
 /// The most bytes of the native module.
-const MODULE_MOST: u64 = 10 << 20;
+const MODULE_MOST: u64 = 10_000_000;
 
 /// What lies beside the code in every package.
 const PAPERS: [&str; 2] = ["LICENSE-MIT", "LICENSE-APACHE"];
@@ -84,7 +84,8 @@ fn build(platform: &Platform, profile: &str) -> Result<PathBuf> {
     let mut cargo = shell::cargo();
     let target = platform.target;
     if let Some(libc) = platform.libc() {
-        let (_, path) = tools()?;
+        let (python, path) = tools()?;
+        linker::sort(&mut cargo, &python, target)?;
         cargo.env("PATH", path).arg("zigbuild").arg("--target");
         match libc {
             Libc::Glibc => {
