@@ -17,7 +17,7 @@ console.log(JSON.stringify({ bench: 'events', language: 'node', name: values.pee
 
 async function casm() {
   const require = createRequire(import.meta.url)
-  const { benchEvents, benchView } = require(require.resolve('casm-p2p').replace('index.js', 'node.js'))
+  const { benchEvents, benchView } = require('casm-p2p').Node[Symbol.for('casm-p2p.internal')]
   const { cluster } = require('casm-p2p/testing')
   const [node] = await cluster(1, { meta: { role: 'worker' } })
   node.ref()

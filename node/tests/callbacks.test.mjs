@@ -6,7 +6,7 @@ import { forwardLogs, Node } from 'casm-p2p'
 import { cluster, options } from 'casm-p2p/testing'
 import { internal, patience, until } from './helpers.mjs'
 
-const { benchEvents } = await internal('node.js')
+const { benchEvents } = internal
 
 test('on gives what the event holds, and event gives the whole', async () => {
   const [a] = await cluster(1, { ttl: 3_600_000 })

@@ -6,7 +6,7 @@ import { CasmError, ERROR_CODES, forwardLogs, Key, Node } from 'casm-p2p'
 import { cluster, options } from 'casm-p2p/testing'
 import { internal, patience } from './helpers.mjs'
 
-const { ofFault, translate } = await internal('errors.js')
+const { ofFault, translate } = internal
 
 for (const code of ERROR_CODES) {
   test(`every error kind is a CasmError with its code: ${code}`, () => {

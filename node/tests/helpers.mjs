@@ -5,6 +5,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { Node } from 'casm-p2p'
 
 /** Nothing may hang for longer than this, on however busy a machine. */
 export const PATIENCE = 60_000
@@ -18,7 +19,7 @@ export const patience = () => ({ signal: AbortSignal.timeout(PATIENCE) })
 const PRELUDE = `
 const { Node, Key, CasmError, forwardLogs } = require('casm-p2p')
 const { options, cluster } = require('casm-p2p/testing')
-const { benchEvents } = require(require.resolve('casm-p2p').replace('index.js', 'node.js'));
+const { benchEvents } = Node[Symbol.for('casm-p2p.internal')];
 `
 
 /** Runs a program in a Node.js of its own, to its end. */
@@ -34,12 +35,8 @@ export async function run(program, { async = true, args = [] } = {}) {
   return { code, signal, out, err }
 }
 
-/** The module in which what is internal is found, too. */
-export async function internal(name) {
-  const { createRequire } = await import('node:module')
-  const require = createRequire(import.meta.url)
-  return require(join(dirname(require.resolve('casm-p2p')), name))
-}
+/** What only tests reach. */
+export const internal = Node[Symbol.for('casm-p2p.internal')]
 
 /** Waits until something holds. */
 export async function until(holds) {

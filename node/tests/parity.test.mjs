@@ -38,7 +38,7 @@ test('the table is read whole', () => {
 })
 
 test('every option', async () => {
-  const { OPTION_NAMES } = await internal('options.js')
+  const { OPTION_NAMES } = internal
   assert.deepEqual([...OPTION_NAMES.node].sort(), names('options', 'node'))
   assert.deepEqual([...OPTION_NAMES.limits].sort(), names('options', 'limits'))
   assert.deepEqual([...OPTION_NAMES.rpc_limits].sort(), names('options', 'rpc_limits'))
@@ -86,11 +86,15 @@ test('every call of the module', () => {
   assert.deepEqual(names('module').filter(name => !(name in casm)), [])
 })
 
-test('every event', async () => {
-  const { EVENT_NAMES } = await internal('record.js')
+test('every event', () => {
+  const { EVENT_NAMES } = internal
   // PeerJoined is peer:joined; Listening is listening.
   const name = event => event.replace(/(?<=[a-z])[A-Z]/, letter => `:${letter}`).toLowerCase()
   assert.deepEqual(EVENT_NAMES, TABLE.events.names.map(name))
+})
+
+test('the kinds of items are those of the native module', () => {
+  assert.deepEqual(internal.KINDS, internal.native().kinds())
 })
 
 test('every kind of change', () => {

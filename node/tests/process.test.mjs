@@ -3,6 +3,10 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import { cluster } from 'casm-p2p/testing'
 import { patience, run, TESTS } from './helpers.mjs'
@@ -31,6 +35,46 @@ test('require starts no thread, and installs nothing', { skip: !linux && 'counts
   child.stdout.on('data', data => (out += data))
   await once(child, 'close')
   assert.match(out, /^true/)
+})
+
+test('require leaves the native module for the first call', { skip: !linux && 'looks in /proc' }, async () => {
+  const out = await ends(`
+    const mapped = () => require('node:fs').readFileSync('/proc/self/maps', 'utf8').includes('casm.node')
+    console.log(mapped(), Key.generate().peer.length > 0, mapped())`)
+  assert.equal(out, 'false true true\n')
+})
+
+/** The package in a folder of its own, with this as its native module. */
+function packageWith(context, module) {
+  const folder = mkdtempSync(join(tmpdir(), 'casm-'))
+  context.after(() => rmSync(folder, { recursive: true }))
+  const dist = dirname(createRequire(import.meta.url).resolve('casm-p2p'))
+  cpSync(dist, join(folder, 'dist'), { recursive: true })
+  if (module !== undefined) writeFileSync(join(folder, 'casm.node'), module)
+  return JSON.stringify(join(folder, 'dist'))
+}
+
+const REMEDY = /no native module works on \S+ \S+ \(.*\)\. Install again without --no-optional/
+
+test('a package without its native module says so at once', async context => {
+  const dist = packageWith(context)
+  const error = await ends(`try { require(${dist}) } catch (error) { console.log(error.message) }`)
+  assert.match(error, REMEDY)
+  assert.match(error, new RegExp(`casm-p2p-${process.platform}-${process.arch}\\S*: not there`))
+  // Node.js 20 reports what CommonJS throws in an import, caught or not.
+  const imported = await run(`await import(${dist} + '/index.mjs').catch(error => console.log(error.message))`)
+  assert.equal(imported.out, error)
+})
+
+test('a native module that cannot be loaded says so at the first call', async context => {
+  const dist = packageWith(context, 'no module')
+  const error = await ends(`
+    const { Key, Node } = require(${dist})
+    try { Key.generate() } catch (error) { console.log(error.message) }
+    await Node.start().catch(error => console.log(error.message))`)
+  const [first, second] = error.trim().split('\n')
+  assert.match(first, REMEDY)
+  assert.equal(second, first)
 })
 
 const NEVER_CLOSED = `
@@ -145,7 +189,7 @@ const WORKER = `
   const body = \`
     const { parentPort } = require('node:worker_threads')
     const { Node } = require(\${JSON.stringify(path)})
-    const { benchEvents } = require(\${JSON.stringify(path.replace('index.js', 'node.js'))})
+    const { benchEvents } = Node[Symbol.for('casm-p2p.internal')]
     const { options } = require(\${JSON.stringify(path.replace('index.js', 'testing.js'))})
     Node.start(options()).then(async node => {
       await node.waitFor(1)

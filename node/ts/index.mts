@@ -1,5 +1,4 @@
-// The one implementation is that for `require`: with two, an error of one would
-// not be an instance of the other's class.
+// The types of an `import`; run.mts is what runs.
 export {
   CasmError,
   ERROR_CODES,

@@ -11,7 +11,11 @@
  * ```
  */
 
+import { ofFault, translate } from './errors.js'
 import { native } from './native.js'
+import { benchEvents, benchView, Node } from './node.js'
+import { OPTION_NAMES } from './options.js'
+import { EVENT_NAMES, KINDS } from './record.js'
 
 export { CasmError, ERROR_CODES, type ErrorCode } from './errors.js'
 export { Key } from './key.js'
@@ -22,6 +26,8 @@ export type { Index, Query } from './query.js'
 export { Record, type Change, type Event, type EventName, type Events, type Found, type PeerInfo } from './record.js'
 export { Stream, Subscription, type Wait } from './stream.js'
 export { RemoteView, View } from './view.js'
+export { version } from './native.js'
 
-/** The version of this package. */
-export const version: string = native.version()
+// What only tests and measurements reach: all of this is one file when it is built.
+const internal = { benchEvents, benchView, EVENT_NAMES, KINDS, native, ofFault, OPTION_NAMES, translate }
+Object.defineProperty(Node, Symbol.for('casm-p2p.internal'), { value: internal })

@@ -14,13 +14,13 @@ export class Key {
 
   /** Makes a fresh key. */
   static generate(): Key {
-    return new Key(guard(() => native.NativeKey.generate()))
+    return new Key(guard(() => native().NativeKey.generate()))
   }
 
   /** Reads a key file. */
   static load(path: string): Key {
     string('path', path)
-    return new Key(guard(() => native.NativeKey.load(path)))
+    return new Key(guard(() => native().NativeKey.load(path)))
   }
 
   /** Writes a new key file that only its owner may read. A file that exists is not overwritten. */

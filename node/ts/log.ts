@@ -32,7 +32,7 @@ export function forwardLogs(level: string, sink: (record: LogRecord) => void = p
     }
   })
   try {
-    guard(() => native.forwardLogs(open(), id, level))
+    guard(() => native().forwardLogs(open(), id, level))
   } catch (error) {
     unlisten(id)
     throw error

@@ -1,5 +1,13 @@
 /** The native module: what it has, and where it is found. */
 
+import { existsSync } from 'node:fs'
+
+/** The build puts it in: to read it from a file would be slower. */
+declare const PACKAGE_VERSION: string
+
+/** The version of this package. */
+export const version: string = PACKAGE_VERSION
+
 export interface Fault {
   code: string
   message: string
@@ -132,7 +140,7 @@ export interface NativeNode {
   onChange(id: number, query: QuerySpec): NativeSubscription
 }
 
-interface Native {
+export interface Native {
   version(): string
   kinds(): string[]
   Port: new (deliver: (works: Work[]) => void) => Port
@@ -158,21 +166,51 @@ function candidates(): string[] {
   return ['../casm.node', ...packages]
 }
 
-function load(): Native {
-  const tried: string[] = []
-  for (const candidate of candidates()) {
-    try {
-      return require(candidate) as Native
-    } catch (error) {
-      const missing = (error as NodeJS.ErrnoException).code === 'MODULE_NOT_FOUND'
-      tried.push(`${candidate}: ${missing ? 'not there' : (error as Error).message}`)
-    }
+/** Whether a candidate is where npm puts it. */
+function inPlace(candidate: string): boolean {
+  return existsSync(`${__dirname}/${candidate.startsWith('.') ? candidate : `../../${candidate}/casm.node`}`)
+}
+
+/** Whether Node.js finds a candidate, which takes ten times as long. */
+function found(candidate: string): boolean {
+  try {
+    require.resolve(candidate)
+    return true
+  } catch {
+    return false
   }
-  throw new Error(
+}
+
+function missing(tried: string[]): Error {
+  return new Error(
     `casm-p2p: no native module works on ${process.platform} ${process.arch} ` +
       `(${tried.join('; ')}). Install again without --no-optional or --omit=optional, ` +
       'on the platform on which the program is to run.',
   )
 }
 
-export const native = load()
+function load(): Native {
+  const tried: string[] = []
+  for (const candidate of candidates()) {
+    try {
+      const module = require(candidate) as Native
+      if (module.version() === version) return module
+      tried.push(`${candidate}: it has version ${module.version()}, and this package ${version}`)
+    } catch (error) {
+      const absent = (error as NodeJS.ErrnoException).code === 'MODULE_NOT_FOUND'
+      tried.push(`${candidate}: ${absent ? 'not there' : (error as Error).message}`)
+    }
+  }
+  throw missing(tried)
+}
+
+let loaded: Native | undefined
+
+/** The native module. The first call loads it, which takes longer than all else here. */
+export function native(): Native {
+  return (loaded ??= load())
+}
+
+// A package that was installed without it says so at once.
+const all = candidates()
+if (!all.some(inPlace) && !all.some(found)) throw missing(all.map(candidate => `${candidate}: not there`))

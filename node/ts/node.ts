@@ -68,7 +68,7 @@ export class Node {
   static async start(options: Options = {}, wait?: Wait): Promise<Node> {
     const { options: checked, key } = build(options)
     const holder = new Holder()
-    const start = (id: number) => native.NativeNode.start(open(), id, checked, key)
+    const start = (id: number) => native().NativeNode.start(open(), id, checked, key)
     return call('starting a node', holder, start, work => new Node(work.node!, holder), signal(wait))
   }
 
@@ -323,10 +323,10 @@ function attempt(id: number, start: (id: number) => NativeSubscription): NativeS
 /** @internal For measuring: a listener that is called so many times with an event. */
 export function benchEvents(node: Node, count: number, listener: (event: Event) => unknown): NativeSubscription {
   const id = listen(work => visit(work.items!, (kind, held) => listener(event(kind, held))))
-  return guard(() => native.benchEvents(nodes.get(node)!, id, count))
+  return guard(() => native().benchEvents(nodes.get(node)!, id, count))
 }
 
 /** @internal For measuring: a view of so many records. */
 export function benchView(records: number): View {
-  return new View(guard(() => native.benchView(records)))
+  return new View(guard(() => native().benchView(records)))
 }

@@ -13,7 +13,7 @@ let last = 0
 /** The way into this thread, which the first call makes. */
 export function open(): Port {
   if (!port) {
-    const opened = new native.Port(deliver)
+    const opened = new (native().Port)(deliver)
     process.once('exit', () => opened.close(AT_EXIT))
     port = opened
   }

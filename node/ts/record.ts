@@ -1,6 +1,6 @@
 /** What a peer says of itself, and what happens to a node. */
 
-import { native, type Items, type Other, type Records } from './native.js'
+import type { Items, Other, Records } from './native.js'
 
 /** What a peer last said of itself. */
 export class Record {
@@ -130,7 +130,25 @@ export function visit(items: Items, each: (kind: number, payload: unknown) => vo
   }
 }
 
-const KINDS = native.kinds()
+/** @internal The names of the kinds of items, as in the native module: an item's kind is a place in this list. */
+export const KINDS = [
+  'listening',
+  'peer:joined',
+  'peer:updated',
+  'peer:left',
+  'peers:found',
+  'view:changed',
+  'connected',
+  'disconnected',
+  'dropped',
+  'current',
+  'joined',
+  'updated',
+  'left',
+  'changes:dropped',
+  'found',
+  'record',
+]
 
 const WITH_RECORD = new Set(['peer:joined', 'peer:updated', 'current', 'joined', 'updated', 'left', 'record'])
 const HOLDS_RECORD = KINDS.map(kind => WITH_RECORD.has(kind))

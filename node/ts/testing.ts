@@ -4,8 +4,8 @@
  */
 
 import { randomUUID } from 'node:crypto'
-import { Node } from './node.js'
-import type { Options } from './options.js'
+// The built package has one file for all but this.
+import { Node, type Options } from './index.js'
 
 /**
  * The options of a node that listens on the loopback interface only, looks for

@@ -119,9 +119,21 @@ pub fn manifest() -> Result<Value> {
     Ok(serde_json::from_slice(&fs::read(shell::workspace().join("node/package.json"))?)?)
 }
 
-/// Compiles the TypeScript layer into this folder.
+/// Compiles the TypeScript layer into this folder: one file for `require`, since
+/// each that Node.js has to find takes as long as all that is in it.
 pub fn compile(dist: &Path) -> Result<()> {
-    shell::run(tsc()?.arg("-p").arg(shell::workspace().join("node")).arg("--outDir").arg(dist))
+    let node = shell::workspace().join("node");
+    shell::run(tsc()?.arg("-p").arg(&node).arg("--outDir").arg(dist))?;
+    let bundle = |args: &[&str]| {
+        let mut esbuild = Command::new("node");
+        esbuild.arg(node.join("node_modules/esbuild/bin/esbuild")).current_dir(&node);
+        esbuild.args(["--platform=node", "--target=node20", "--log-level=warning"]).args(args);
+        shell::run(esbuild.arg(format!("--outdir={}", dist.display())))
+    };
+    let version = format!("--define:PACKAGE_VERSION={}", manifest()?["version"]);
+    let cjs = ["--bundle", "--format=cjs", "--external:./index.js", &version];
+    bundle(&[&["ts/index.ts", "ts/testing.ts", "ts/whole.ts"], &cjs[..]].concat())?;
+    bundle(&["index=ts/run.mts", "ts/testing.mts", "--format=esm", "--out-extension:.js=.mjs"])
 }
 
 /// npm, which on Windows is a script.
@@ -134,7 +146,8 @@ pub fn npm() -> Result<Command> {
     Ok(Command::new(npm))
 }
 
-/// The TypeScript compiler, installed if it is not there.
+/// The TypeScript compiler; what the package is built with is installed if it is
+/// not there.
 fn tsc() -> Result<Command> {
     let node = shell::workspace().join("node");
     let lock = fs::read_to_string(node.join("package-lock.json"))?;
