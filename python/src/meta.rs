@@ -2,8 +2,9 @@
 
 use casm_bindings::Record;
 use pyo3::{prelude::*, types::PyDict};
+use rustc_hash::FxHasher;
 use std::{
-    hash::{DefaultHasher, Hash, Hasher},
+    hash::{Hash, Hasher},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -63,8 +64,9 @@ fn make<'py>(py: Python<'py>, record: &Record) -> PyResult<Bound<'py, PyDict>> {
     Ok(dict)
 }
 
+/// A quick one: who sends fields that meet in a slot has no dicts kept.
 fn hash(record: &Record) -> u64 {
-    let mut hasher = DefaultHasher::new();
+    let mut hasher = FxHasher::default();
     record.fields().for_each(|field| field.hash(&mut hasher));
     hasher.finish()
 }

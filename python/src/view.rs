@@ -11,6 +11,7 @@ use pyo3::{
 };
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
+    hint::black_box,
     sync::{Mutex, PoisonError},
     vec::IntoIter,
 };
@@ -129,7 +130,7 @@ impl View {
     ) -> PyResult<Records> {
         let query = self::query(query, limit, reverse)?;
         let records: Vec<_> = self.view.refs(&query).cloned().collect();
-        Ok(Records { left: Mutex::new(records.into_iter()) })
+        Ok(Records { left: Mutex::new(Left { records: records.into_iter(), near: 0 }) })
     }
 
     /// The first record that a query finds, or None.
@@ -157,7 +158,38 @@ impl View {
 /// An iterator of records.
 #[pyclass(frozen, module = "casm")]
 pub(crate) struct Records {
-    left: Mutex<IntoIter<casm_bindings::Record>>,
+    left: Mutex<Left>,
+}
+
+struct Left {
+    records: IntoIter<casm_bindings::Record>,
+    /// So many of them are in the processor's cache.
+    near: usize,
+}
+
+/// Records that are fetched into the processor's cache together.
+const TOGETHER: usize = 32;
+
+impl Left {
+    /// Each record lies somewhere else in memory, and its text somewhere else
+    /// again. Those that come next are looked at in short loops, in which the
+    /// processor waits for many of them at once; in that of the program, it would
+    /// wait for each.
+    fn next(&mut self) -> Option<casm_bindings::Record> {
+        if self.near == 0 {
+            let next = self.records.as_slice().iter().take(TOGETHER);
+            self.near = next.len();
+            next.clone().for_each(|record| {
+                black_box(record.server());
+            });
+            next.for_each(|record| {
+                let first = |text: &str| text.as_bytes().first().copied();
+                black_box((first(record.peer_text()), record.fields().next().and_then(first)));
+            });
+        }
+        self.near = self.near.saturating_sub(1);
+        self.records.next()
+    }
 }
 
 #[pymethods]
@@ -171,6 +203,6 @@ impl Records {
     }
 
     fn __length_hint__(&self) -> usize {
-        self.left.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.left.lock().unwrap_or_else(PoisonError::into_inner).records.len()
     }
 }
