@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import * as casm from 'casm-p2p'
@@ -84,6 +85,14 @@ for (const [group, cls] of Object.entries({
 
 test('every call of the module', () => {
   assert.deepEqual(names('module').filter(name => !(name in casm)), [])
+})
+
+test('import and require give the same, and the types of an import name it', () => {
+  const required = createRequire(import.meta.url)('casm-p2p')
+  assert.deepEqual(Object.keys(casm).sort(), Object.keys(required).sort())
+  for (const name of Object.keys(required)) assert.equal(casm[name], required[name])
+  const [, typed] = readFileSync(join(SOURCE, 'node/ts/index.mts'), 'utf8').match(/^export \{([^}]*)\}/m)
+  assert.deepEqual(typed.match(/\w+/g).sort(), Object.keys(casm).sort())
 })
 
 test('every event', () => {

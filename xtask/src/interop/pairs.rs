@@ -6,14 +6,11 @@ use super::{
     peer::{PATIENCE, Peer, text},
     report::Report,
     stack::{Stack, Start, Transport},
+    vectors::js_tests,
 };
-use crate::shell;
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
-use std::{
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 const SECTION: &str = "Transports, identify, ping, gossipsub and heartbeats, by pairs";
 const MUXERS: &str = "Muxers";
@@ -86,11 +83,7 @@ fn defect(dialer: Stack, listener: Stack, transport: Transport) -> Option<&'stat
 
 /// The defect above, without a network and without py-libp2p.
 fn reproduction() -> Result<String> {
-    let mut command = Command::new("node");
-    command.current_dir(shell::workspace().join("interop/js"));
-    let output =
-        shell::output(command.args(["--test", "--test-reporter=tap", "test/tls.test.js"]))?;
-    ensure!(output.contains("# pass 2\n"), "the defect is gone, or its test has not run: {output}");
+    js_tests(2, &["test/tls.test.js"]).context("the defect is gone, or its test has not run")?;
     Ok("accepted as the first extension, refused as the second".into())
 }
 

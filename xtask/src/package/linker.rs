@@ -2,7 +2,7 @@
 //! compresses well. A twentieth of a package is saved by that.
 
 use crate::shell;
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use std::{fs, path::Path, process::Command};
 
 /// zig's linker can do it, but zig has no option for it. zig tells, however, how
@@ -26,6 +26,12 @@ exec '{python}' -m ziglang ld.lld $link --bp-compression-sort=both
 /// Has a build through zig link so. `python` is the interpreter that has zig.
 pub fn sort(build: &mut Command, python: &Path, target: &str) -> Result<()> {
     let file = shell::target().join("package").join(format!("link-{target}.sh"));
+    ensure!(
+        !file.to_string_lossy().contains(|c: char| c.is_whitespace() || "'*?[".contains(c)),
+        "{} has a space, a quote or a wildcard in its path, with which zig's linker cannot be \
+         called again: build in another folder, or set CARGO_TARGET_DIR",
+        file.display()
+    );
     if let Some(folder) = file.parent() {
         fs::create_dir_all(folder)?;
     }
