@@ -2,6 +2,8 @@
 
 import assert from 'node:assert/strict'
 import { mock, test } from 'node:test'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { forwardLogs, Node } from 'casm-p2p'
 import { cluster, options } from 'casm-p2p/testing'
 import { internal, patience, until } from './helpers.mjs'
@@ -45,6 +47,20 @@ test('off and cancel end the calls, and so does a close', async () => {
   await Promise.all([node.close(), other.close()])
   assert.deepEqual([...new Set(calls)], ['kept'])
   assert.ok(kept.cancelled)
+})
+
+test('a subscription that nobody holds goes on until it is cancelled or the node closes', async () => {
+  const [node, other] = await cluster(2)
+  let [events, changes] = [0, 0]
+  node.on('event', () => events++)
+  node.watch(undefined, () => changes++)
+  // --expose-gc is no option of the test runner in every version.
+  setFlagsFromString('--expose-gc')
+  runInNewContext('gc')()
+  ;[events, changes] = [0, 0]
+  await other.setHost('other')
+  await until(() => events > 0 && changes > 0)
+  await Promise.all([node.close(), other.close()])
 })
 
 test('a listener may cancel itself in the middle of a batch', async () => {

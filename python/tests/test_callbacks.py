@@ -1,5 +1,6 @@
 """Callbacks: on one thread, with no lock held, whatever they do."""
 
+import gc
 import logging
 import queue
 import threading
@@ -166,6 +167,15 @@ def test_a_cancelled_subscription_calls_nothing_more(node):
     with node.on_event(calls.append) as subscription:
         assert not subscription.cancelled
     assert subscription.cancelled
+
+
+def test_a_subscription_that_nobody_holds_goes_on_until_it_is_cancelled_or_the_node_closes(node):
+    calls = []
+    node.on_event(calls.append)
+    gc.collect()
+    with casm.Node(**casm.testing.options(namespace=node.namespace)) as other:
+        other.connect(node.info(), timeout=PATIENCE)
+        wait_until(lambda: any(isinstance(event, casm.PeerJoined) for event in calls))
 
 
 def test_the_oldest_events_are_dropped_when_a_callback_is_too_slow_and_counted(node):

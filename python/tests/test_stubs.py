@@ -2,7 +2,9 @@
 
 import ast
 import inspect
+import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -100,12 +102,27 @@ def test_everything_public_has_a_docstring():
                     assert member.__doc__, (cls, name)
 
 
-def test_mypy_strict_passes_on_the_package_and_the_examples():
-    examples = Path(__file__).parents[1] / "examples"
+EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
+
+
+def passes(*command):
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", PACKAGE, *sorted(examples.glob("*.py"))],
-        capture_output=True,
-        text=True,
-        cwd=PACKAGE.parent,
+        [sys.executable, "-m", *command], capture_output=True, text=True, cwd=PACKAGE.parent
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_mypy_strict_passes_on_the_package_and_the_examples():
+    passes("mypy", "--strict", PACKAGE, *EXAMPLES)
+
+
+def test_pyright_strict_passes_on_the_examples(tmp_path):
+    # Only what lies beside its settings is looked at.
+    for example in EXAMPLES:
+        shutil.copy(example, tmp_path)
+    settings = {"typeCheckingMode": "strict", "extraPaths": [str(PACKAGE.parent)]}
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
+    python = ("--pythonpath", sys.executable, "--pythonversion", "3.10")
+    report = passes("pyright", "--outputjson", *python, "--project", tmp_path)
+    assert json.loads(report)["summary"]["filesAnalyzed"] == len(EXAMPLES)

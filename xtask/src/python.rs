@@ -10,7 +10,7 @@ use std::{
 };
 
 /// What the tests need from PyPI.
-const TEST: [&str; 2] = ["pytest==9.*", "mypy==2.*"];
+const TEST: [&str; 3] = ["pytest==9.*", "mypy==2.*", "pyright==1.1.*"];
 
 /// Runs the tests of the package, with the native module of the dev profile.
 ///

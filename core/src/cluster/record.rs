@@ -112,6 +112,7 @@ impl Record {
     }
 
     /// The peer's id in base58.
+    #[inline]
     pub fn peer_text(&self) -> &str {
         let body = &*self.body;
         &body.text[..body.peer_end.into()]
@@ -141,6 +142,7 @@ impl Record {
     }
 
     /// The name of the peer's host, as it says; at most 255 bytes.
+    #[inline]
     pub fn host(&self) -> &str {
         let body = &*self.body;
         &body.text[(body.peer_end + SERVER_LEN).into()..body.host_end.into()]
@@ -187,6 +189,7 @@ impl Record {
 }
 
 impl Body {
+    #[inline]
     fn field(&self, nth: usize) -> &str {
         let start = nth.checked_sub(1).map_or(self.host_end, |before| self.meta[before].end);
         &self.text[start.into()..self.meta[nth].end.into()]

@@ -25,7 +25,7 @@ pub struct Args {
 const WHEELS: &str = "wheels";
 
 /// The most bytes of a wheel: a figure that users see before anything else.
-const WHEEL_MOST: u64 = 4 << 20;
+const WHEEL_MOST: u64 = 4_000_000;
 
 /// The wheel that was packaged last.
 pub fn wheel_built() -> Result<PathBuf> {
