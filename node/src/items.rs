@@ -1,6 +1,6 @@
 //! What streams, on its way to JavaScript: a batch at a time.
 
-use crate::view::Records;
+use crate::records::Records;
 use casm_bindings::{Change, Event, Found, PeerId, PeerInfo, Record};
 use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;

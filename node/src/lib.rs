@@ -4,7 +4,8 @@
 //! - `port`: the way into a JavaScript thread
 //! - `call`, `errors`: how a call waits, and what it throws
 //! - `node`, `options`, `key`: the node and what it is told
-//! - `view`, `remote`, `query`, `items`: what a node knows, and what happens to it
+//! - `view`, `records`, `remote`, `query`, `items`: what a node knows, and what
+//!   happens to it
 //! - `stream`: the same to pull, and to be called with
 //! - `log`, `bench`: log records; synthetic data for measurements
 
@@ -22,6 +23,7 @@ mod node;
 mod options;
 mod port;
 mod query;
+mod records;
 mod remote;
 mod stream;
 mod view;

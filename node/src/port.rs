@@ -6,12 +6,8 @@
 //! knows whom that number is for.
 
 use crate::{
-    errors::Fault,
-    items::Items,
-    log::LogLine,
-    node::Node,
-    remote::RemoteView,
-    view::{Records, View},
+    errors::Fault, items::Items, log::LogLine, node::Node, records::Records, remote::RemoteView,
+    view::View,
 };
 use casm_bindings::{Dispatcher, Job, close_all};
 use napi::{

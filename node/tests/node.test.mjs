@@ -8,7 +8,7 @@ import { test } from 'node:test'
 import { inspect } from 'node:util'
 import { Key, Node } from 'casm-p2p'
 import { cluster, options } from 'casm-p2p/testing'
-import { patience } from './helpers.mjs'
+import { internal, patience } from './helpers.mjs'
 
 test('two nodes see each other, and each other\'s meta', async () => {
   const given = options({ meta: { role: 'a', zone: 'z' }, host: 'here' })
@@ -165,4 +165,36 @@ test('await using closes the node', async () => {
   assert.equal(typeof node[Symbol.asyncDispose], 'function')
   await node[Symbol.asyncDispose]()
   assert.ok(node.closed)
+})
+
+test('every record of a long view is read as it was said, in any order', async () => {
+  const hosts = ['', 'a', 'größer', '𝄞 and more', 'x'.repeat(255)]
+  const metas = [{}, { role: 'worker' }, { rolew: 'orker' }, { 'ключ': '値𝄞=', empty: '' }, { ['__proto__']: 'a key' }]
+  const nodes = await Promise.all(
+    hosts.map((host, n) => Node.start(options({ namespace: 'long', host: host || undefined, meta: metas[n] }))),
+  )
+  await Promise.all(nodes.slice(1).map(node => node.connect(nodes[0].info(), patience())))
+  const view = await nodes[0].waitFor(nodes.length, patience())
+  for (const [n, node] of nodes.entries()) {
+    const { host, meta, peer } = view.get(node.id)
+    assert.deepEqual([peer, meta, Object.keys(meta)], [node.id, metas[n], Object.keys(metas[n]).sort()])
+    if (hosts[n]) assert.equal(host, hosts[n])
+  }
+  await Promise.all(nodes.map(node => node.close()))
+
+  // More than are fetched together; those of one view, read one by one.
+  const many = internal.benchView(1000)
+  const records = [...many.iter()]
+  const alone = record => many.get(record.peer)
+  for (const n of [999, 0, 128, 127, 129, 500, 255, 256]) {
+    const [record, single] = [records[n], alone(records[n])]
+    assert.deepEqual([record.peer, record.host, record.meta], [single.peer, single.host, single.meta])
+    assert.equal(record.meta, record.meta)
+    assert.notEqual(record.meta, single.meta)
+  }
+  assert.equal(new Set(records.map(record => record.peer)).size, 1000)
+  // What is written into one is in no other.
+  const [first, second] = records.filter(record => record.meta.role === 'worker')
+  first.meta.role = 'other'
+  assert.equal(second.meta.role, 'worker')
 })

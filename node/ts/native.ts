@@ -30,12 +30,16 @@ export interface Other {
 
 export interface Records {
   readonly length: number
-  peer(n: number): string | null
   server(n: number): bigint | null
   seq(n: number): bigint | null
   ttl(n: number): number | null
-  host(n: number): string | null
-  meta(n: number): string[] | null
+  text(from: number, count: number): Text
+}
+
+/** The text of some records; see the native module for what `spans` tells. */
+export interface Text {
+  text: string
+  spans: Uint32Array
 }
 
 export interface Items {

@@ -1,49 +1,48 @@
 /** What a peer says of itself, and what happens to a node. */
 
-import type { Items, Other, Records } from './native.js'
+import { Batch, type Meta } from './batch.js'
+import type { Items, Other } from './native.js'
 
 /** What a peer last said of itself. */
 export class Record {
-  readonly #records: Records
+  readonly #batch: Batch
   readonly #n: number
-  #peer: string | undefined
-  #host: string | undefined
-  #meta: { readonly [key: string]: string } | undefined
+  #meta: Meta | undefined
 
   /** @internal */
-  constructor(records: Records, n: number) {
-    this.#records = records
+  constructor(batch: Batch, n: number) {
+    this.#batch = batch
     this.#n = n
   }
 
   /** The peer's id. */
   get peer(): string {
-    return (this.#peer ??= this.#records.peer(this.#n)!)
+    return this.#batch.peer(this.#n)
   }
 
   /** The number of the peer's instance. */
   get server(): bigint {
-    return this.#records.server(this.#n)!
+    return this.#batch.records.server(this.#n)!
   }
 
   /** The sequence number: the higher one counts. */
   get seq(): bigint {
-    return this.#records.seq(this.#n)!
+    return this.#batch.records.seq(this.#n)!
   }
 
   /** Milliseconds for which the record is kept without a newer one. */
   get ttl(): number {
-    return this.#records.ttl(this.#n)!
+    return this.#batch.records.ttl(this.#n)!
   }
 
   /** The name of the peer's host, as it says. */
   get host(): string {
-    return (this.#host ??= this.#records.host(this.#n)!)
+    return this.#batch.host(this.#n)
   }
 
   /** What the peer says of itself. */
   get meta(): { readonly [key: string]: string } {
-    return (this.#meta ??= pairs(this.#records.meta(this.#n)!))
+    return (this.#meta ??= this.#batch.meta(this.#n))
   }
 
   /** The record as on the command line: numbers that JSON has no room for are strings. */
@@ -57,13 +56,6 @@ export class Record {
     const { peer, server, seq, ttl, host, meta } = this
     return `Record ${inspect({ peer, server, seq, ttl, host, meta })}`
   }
-}
-
-/** An object of these keys and values; `__proto__` is a key like any other. */
-function pairs(flat: string[]): { [key: string]: string } {
-  const entries: [string, string][] = []
-  for (let n = 0; n + 1 < flat.length; n += 2) entries.push([flat[n]!, flat[n + 1]!])
-  return Object.fromEntries(entries)
 }
 
 /** A peer, and the addresses at which it can be reached. */
@@ -121,12 +113,13 @@ export type Change =
 
 /** @internal Calls `each` with the number of each item's kind, and what it holds. */
 export function visit(items: Items, each: (kind: number, payload: unknown) => void): void {
-  const { kinds, records, others } = items
+  const { kinds, others } = items
+  const batch = new Batch(items.records)
   let record = 0
   let other = 0
   for (let n = 0; n < kinds.length; n++) {
     const kind = kinds[n]!
-    each(kind, HOLDS_RECORD[kind] ? new Record(records, record++) : payload(kind, others[other++]!))
+    each(kind, HOLDS_RECORD[kind] ? new Record(batch, record++) : payload(kind, others[other++]!))
   }
 }
 

@@ -1,5 +1,6 @@
 /** Who is there: a snapshot of the cluster, or the view of another node. */
 
+import { Batch } from './batch.js'
 import { signal, string } from './check.js'
 import { guard } from './errors.js'
 import type { NativeRemoteView, NativeView, Pending, Records, Work } from './native.js'
@@ -9,7 +10,7 @@ import { itself, Record } from './record.js'
 import { Stream, type Wait } from './stream.js'
 
 function first(records: Records | null | undefined): Record | undefined {
-  return records ? new Record(records, 0) : undefined
+  return records ? new Record(new Batch(records), 0) : undefined
 }
 
 /** A snapshot of the cluster: it stays as it was. */
@@ -58,7 +59,8 @@ export class View implements Iterable<Record> {
 
 function* each(records: Records): IterableIterator<Record> {
   const { length } = records
-  for (let n = 0; n < length; n++) yield new Record(records, n)
+  const batch = new Batch(records)
+  for (let n = 0; n < length; n++) yield new Record(batch, n)
 }
 
 /**

@@ -71,7 +71,7 @@ pub fn package(args: &Args) -> Result<()> {
     let tarballs = [pack(&own, &out)?, pack(&everywhere, &out)?];
 
     let module = own.join(MODULE);
-    native::size(&module, profile, MODULE_MOST)?;
+    native::size(&module, &args.build, MODULE_MOST)?;
     native::inspect(&module, platform.libc())?;
     if platform.target == here {
         try_out(platform, &tarballs)?;

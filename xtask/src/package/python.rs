@@ -61,7 +61,7 @@ pub fn package(args: &Args) -> Result<()> {
     if profile == "dist" {
         squeeze(&python, &wheel)?;
     }
-    native::size(&wheel, profile, WHEEL_MOST)?;
+    native::size(&wheel, &args.build, WHEEL_MOST)?;
     inspect(&python, &wheel, args)?;
     if target.is_none() {
         try_out(&wheel)?;
