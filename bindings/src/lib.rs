@@ -9,6 +9,7 @@
 //! - `source`, `stream`, `subscription`: what streams, pulled or pushed
 //! - `node`, `remote`, `options`, `query`: the node and the views of others,
 //!   from plain values
+//! - `reading`: what makes reading many records quick
 //! - `exit`: where threads stay when the program ends
 //! - `bench`: synthetic data for measurements
 //! - `log`: log records, handed to the language's own logging
@@ -23,6 +24,7 @@ mod log;
 mod node;
 mod options;
 mod query;
+mod reading;
 mod remote;
 mod runtime;
 mod source;
@@ -42,6 +44,7 @@ pub use log::{LogLevel, LogRecord, forward_logs};
 pub use node::{Node, at_exit, close_all};
 pub use options::{LimitOptions, Options, RpcLimitOptions, duration, generate_key, peer_id};
 pub use query::QuerySpec;
+pub use reading::{TOGETHER, bring_near, hash_fields};
 pub use remote::{Records, RemoteView};
 pub use source::{Changes, Events, Peers, Source, Synthetic};
 pub use stream::Stream;

@@ -1,9 +1,8 @@
 //! Records, of which JavaScript reads what it wants to know.
 
-use casm_bindings::Record;
+use casm_bindings::{Record, TOGETHER, bring_near, hash_fields};
 use napi::bindgen_prelude::{BigInt, Uint32Array};
 use napi_derive::napi;
-use std::collections::HashMap;
 
 /// Records. A number past the end reads as nothing.
 #[napi]
@@ -78,6 +77,10 @@ pub struct Text {
 /// How many numbers there are for each record.
 const HEAD: usize = 4;
 
+/// Of so many that differ in what they say of themselves it is known where they
+/// are told of.
+const SLOTS: usize = 64;
+
 /// Text that grows by parts.
 #[derive(Default)]
 struct Parts {
@@ -88,25 +91,35 @@ struct Parts {
 
 impl Parts {
     /// Appends the records' text, and gives the spans. What several say of
-    /// themselves alike is there once.
+    /// themselves alike is told of once, mostly.
     fn put(&mut self, records: &[Record]) -> Vec<u32> {
         let mut spans = vec![0; records.len() * HEAD];
-        let mut told: HashMap<Vec<&str>, u32> = HashMap::new();
+        let mut told: [Option<(&Record, u32)>; SLOTS] = [None; SLOTS];
         for (n, record) in records.iter().enumerate() {
+            if n % TOGETHER == 0 {
+                bring_near(&records[n..records.len().min(n + TOGETHER)]);
+            }
+            let slot = &mut told[(hash_fields(record) % SLOTS as u64) as usize];
+            let alike = slot.filter(|(other, _)| other.fields().eq(record.fields()));
             let head = [self.end, self.push(record.peer_text()), self.push(record.host())];
+            let meta = alike.map_or_else(|| self.meta(record, &mut spans), |(_, meta)| meta);
+            *slot = Some((record, meta));
             spans[n * HEAD..][..head.len()].copy_from_slice(&head);
-            let meta = *told.entry(record.fields().collect()).or_insert_with(|| {
-                let at = spans.len();
-                spans.extend([0, self.end]);
-                for (key, value) in record.meta().iter() {
-                    spans[at] += 1;
-                    spans.extend([self.push(key), self.push(value)]);
-                }
-                number(at)
-            });
             spans[n * HEAD + head.len()] = meta;
         }
         spans
+    }
+
+    /// Appends what a peer says of itself, and gives where in the spans that is
+    /// told of.
+    fn meta(&mut self, record: &Record, spans: &mut Vec<u32>) -> u32 {
+        let at = spans.len();
+        spans.extend([0, self.end]);
+        for (key, value) in record.meta().iter() {
+            spans[at] += 1;
+            spans.extend([self.push(key), self.push(value)]);
+        }
+        number(at)
     }
 
     /// Appends a part, and gives where it ends.

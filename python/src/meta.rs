@@ -1,12 +1,8 @@
 //! What a peer says of itself, as a dict.
 
-use casm_bindings::Record;
+use casm_bindings::{Record, hash_fields};
 use pyo3::{prelude::*, types::PyDict};
-use rustc_hash::FxHasher;
-use std::{
-    hash::{Hash, Hasher},
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Dicts that are kept. Many nodes of a cluster say the same of themselves, and
 /// to copy a dict takes a quarter of the time of making one.
@@ -35,7 +31,7 @@ pub(crate) fn dict<'py>(py: Python<'py>, record: &Record) -> PyResult<Bound<'py,
     if record.fields().len() > MOST_FIELDS {
         return make(py, record);
     }
-    let hash = hash(record);
+    let hash = hash_fields(record);
     let (kept, again) = {
         let mut slots = slots();
         let slot = slot(&mut slots, hash);
@@ -62,13 +58,6 @@ fn make<'py>(py: Python<'py>, record: &Record) -> PyResult<Bound<'py, PyDict>> {
         dict.set_item(key, value)?;
     }
     Ok(dict)
-}
-
-/// A quick one: who sends fields that meet in a slot has no dicts kept.
-fn hash(record: &Record) -> u64 {
-    let mut hasher = FxHasher::default();
-    record.fields().for_each(|field| field.hash(&mut hasher));
-    hasher.finish()
 }
 
 fn slots() -> MutexGuard<'static, [Slot; SLOTS]> {

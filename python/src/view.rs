@@ -5,13 +5,13 @@ use crate::{
     meta,
     query::{QueryArg, query},
 };
+use casm_bindings::{TOGETHER, bring_near};
 use pyo3::{
     prelude::*,
     types::{PyDict, PyString},
 };
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
-    hint::black_box,
     sync::{Mutex, PoisonError},
     vec::IntoIter,
 };
@@ -167,25 +167,13 @@ struct Left {
     near: usize,
 }
 
-/// Records that are fetched into the processor's cache together.
-const TOGETHER: usize = 32;
-
 impl Left {
-    /// Each record lies somewhere else in memory, and its text somewhere else
-    /// again. Those that come next are looked at in short loops, in which the
-    /// processor waits for many of them at once; in that of the program, it would
-    /// wait for each.
     fn next(&mut self) -> Option<casm_bindings::Record> {
         if self.near == 0 {
-            let next = self.records.as_slice().iter().take(TOGETHER);
+            let left = self.records.as_slice();
+            let next = &left[..left.len().min(TOGETHER)];
+            bring_near(next);
             self.near = next.len();
-            next.clone().for_each(|record| {
-                black_box(record.server());
-            });
-            next.for_each(|record| {
-                let first = |text: &str| text.as_bytes().first().copied();
-                black_box((first(record.peer_text()), record.fields().next().and_then(first)));
-            });
         }
         self.near = self.near.saturating_sub(1);
         self.records.next()
