@@ -1,6 +1,6 @@
 //! Futures as blocking calls, and as calls with a callback.
 
-use crate::{Dispatcher, Error, ErrorKind, Result, exit, runtime};
+use crate::{Dispatcher, Error, ErrorKind, Result, runtime};
 use futures::FutureExt;
 use std::{
     any::Any,
@@ -41,7 +41,6 @@ pub fn block<T, E: From<Error>>(
                 result = &mut future => return result.map_err(E::from),
                 () = tokio::time::sleep(pause) => {}
             }
-            exit::stay_if_ending();
             check()?;
             if deadline.is_some_and(|at| at <= Instant::now()) {
                 return Err(timed_out(what, timeout).into());
@@ -49,7 +48,6 @@ pub fn block<T, E: From<Error>>(
         }
     };
     let result = catch_unwind(AssertUnwindSafe(|| runtime.block_on(waiting)));
-    exit::stay_if_ending();
     result.unwrap_or_else(|panic| Err(panicked(what, &*panic).into()))
 }
 

@@ -1,6 +1,5 @@
 //! The thread on which a node's callbacks run.
 
-use crate::exit;
 use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -67,9 +66,7 @@ impl Driver {
     /// again is through with the last one.
     pub fn next_job(&self) -> Option<Job> {
         self.status.busy.store(false, Ordering::SeqCst);
-        let job = self.jobs.recv();
-        exit::stay_if_ending();
-        let job = job.ok()?;
+        let job = self.jobs.recv().ok()?;
         // Busy first: whoever stops looks at it afterwards.
         self.status.busy.store(true, Ordering::SeqCst);
         if self.status.stopped.load(Ordering::SeqCst) {

@@ -40,6 +40,7 @@ pub use casm::{
     identity::{load_key, save_key},
 };
 pub use dispatcher::{Dispatcher, Driver, Job};
+pub use exit::{Reentry, reenter};
 pub use log::{LogLevel, LogRecord, forward_logs};
 pub use node::{Node, at_exit, close_all};
 pub use options::{LimitOptions, Options, RpcLimitOptions, duration, generate_key, peer_id};

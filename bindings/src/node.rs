@@ -345,7 +345,7 @@ impl Drop for Inner {
 /// once, themselves with a goodbye to the cluster, if that is done in time.
 /// For a language's own exit hook.
 pub fn at_exit(timeout: Duration) {
-    exit::begin();
+    exit::begin(timeout);
     let nodes: Vec<_> = lock(&runtime::process().nodes.0).drain(..).collect();
     let nodes: Vec<_> = nodes.iter().filter_map(Weak::upgrade).map(Node).collect();
     close_all(&nodes, timeout);

@@ -2,7 +2,7 @@
 
 use crate::{Error, ErrorKind, Result, log::LogQueue, node::Registry};
 use once_cell::{race::OnceBox, sync::OnceCell};
-use std::{num::NonZero, thread};
+use std::{num::NonZero, sync::atomic::AtomicUsize, thread};
 use tokio::runtime::{Builder, Handle, Runtime};
 
 /// Threads of the runtime: a node is seldom busy, and a host process has other
@@ -18,6 +18,8 @@ pub(crate) struct Process {
     runtime: OnceCell<Runtime>,
     pub(crate) nodes: Registry,
     pub(crate) log: OnceCell<LogQueue>,
+    /// Threads on their way back into the language.
+    pub(crate) reentries: AtomicUsize,
     child: OnceBox<Process>,
 }
 

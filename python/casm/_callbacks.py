@@ -44,7 +44,16 @@ def failed(callback: object, error: BaseException) -> None:
     try:
         logging.getLogger("casm").error("the callback %r failed", callback, exc_info=error)
     except BaseException:
-        # A handler of theirs failed; the thread goes on.
-        import traceback
+        # A handler of theirs failed.
+        _print_error()
 
+
+def _print_error() -> None:
+    import traceback
+
+    try:
         traceback.print_exc()
+    except BaseException:
+        # A program without a terminal may have closed standard error, to which
+        # logging writes too. There is nobody to tell; the thread goes on.
+        pass

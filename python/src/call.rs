@@ -5,7 +5,7 @@ use crate::{
     driver,
     errors::{Failure, OrRaise, raise},
 };
-use casm_bindings::{Dispatcher, Result, duration};
+use casm_bindings::{Dispatcher, Result, duration, reenter};
 use pyo3::prelude::*;
 use std::{future::Future, time::Duration};
 
@@ -23,11 +23,22 @@ pub(crate) fn block<T: Send>(
     timeout: Option<f64>,
 ) -> PyResult<T> {
     let timeout = seconds("timeout", timeout)?;
-    let check = || match Python::try_attach(|py| py.check_signals()) {
-        Some(checked) => checked.map_err(Failure::Python),
-        None => Ok(()),
+    let check = || {
+        let _reentry = reenter();
+        match Python::try_attach(|py| py.check_signals()) {
+            Some(checked) => checked.map_err(Failure::Python),
+            None => Ok(()),
+        }
     };
-    Ok(py.detach(|| casm_bindings::block(what, future, timeout, check))?)
+    Ok(detach(py, || casm_bindings::block(what, future, timeout, check))?)
+}
+
+/// Runs something without the interpreter lock.
+pub(crate) fn detach<T: Send>(py: Python<'_>, call: impl FnOnce() -> T + Send) -> T {
+    let (result, reentry) = py.detach(|| (call(), reenter()));
+    // This thread has the lock again.
+    drop(reentry);
+    result
 }
 
 /// An optional time span in seconds.

@@ -5,6 +5,7 @@
 //! is there while a callback runs: the thread asks for work, and does it in
 //! Python.
 
+use casm_bindings::reenter;
 use pyo3::{prelude::*, types::PyList};
 use std::{
     cell::RefCell,
@@ -36,9 +37,12 @@ impl Driver {
     /// Waits for work; None when there will be no more.
     fn next<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyList>>> {
         loop {
-            let job = py.detach(|| {
+            // Until the work is handed over: what is made or dropped meanwhile may
+            // run some Python, in which the thread could be ended.
+            let (job, _reentry) = py.detach(|| {
                 // Held by the one thread that drives.
-                self.0.lock().unwrap_or_else(PoisonError::into_inner).next_job()
+                let job = self.0.lock().unwrap_or_else(PoisonError::into_inner).next_job();
+                (job, reenter())
             });
             let Some(job) = job else { return Ok(None) };
             // A job that panics leaves no work, and the next is done.

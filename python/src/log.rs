@@ -1,6 +1,6 @@
 //! Log records, handed to Python's logging.
 
-use crate::{driver, errors::OrRaise, node::close_at_exit};
+use crate::{call::detach, driver, errors::OrRaise, node::close_at_exit};
 use casm_bindings::{Dispatcher, LogLevel, LogRecord};
 use pyo3::prelude::*;
 use std::sync::{Arc, mpsc};
@@ -38,7 +38,7 @@ pub(crate) fn forward_logs(py: Python<'_>, level: &str, emit: Py<PyAny>) -> PyRe
         // No more than two batches are under way.
         let _ = handed_over.recv();
     };
-    py.detach(|| casm_bindings::forward_logs(level, sink)).or_raise()
+    detach(py, || casm_bindings::forward_logs(level, sink)).or_raise()
 }
 
 /// The level in Python's logging.

@@ -1,7 +1,7 @@
 //! The node.
 
 use crate::{
-    call::{Pending, block, guard, seconds, spawn},
+    call::{Pending, block, detach, guard, seconds, spawn},
     config::{Config, KeyOrFile, Limits, Peer, PeerInfo, Strings},
     driver,
     errors::OrRaise,
@@ -42,7 +42,7 @@ pub(crate) fn close_at_exit(py: Python<'_>) -> PyResult<()> {
     static REGISTERED: PyOnceLock<()> = PyOnceLock::new();
     REGISTERED.get_or_try_init(py, || {
         let close = PyCFunction::new_closure(py, None, None, |args, _| {
-            args.py().detach(|| casm_bindings::at_exit(AT_EXIT));
+            detach(args.py(), || casm_bindings::at_exit(AT_EXIT));
         })?;
         py.import("atexit")?.call_method1("register", (close,)).map(drop)
     })?;

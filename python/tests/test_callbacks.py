@@ -97,6 +97,29 @@ def test_delivery_goes_on_when_the_log_handler_fails_too(node, capfd):
     assert "a handler that fails" in capfd.readouterr().err
 
 
+def test_delivery_goes_on_when_standard_error_is_closed(python):
+    """As that of a daemon may be: to it logging writes when nobody has set it up."""
+    done = python("""
+sys.stderr.close()
+node = casm.Node(**options())
+done = threading.Event()
+calls = 0
+
+def fails(event):
+    global calls
+    calls += 1
+    if calls == 10:
+        done.set()
+    raise ValueError("a callback that fails")
+
+subscription = casm._casm.bench_events(node, 10, fails)
+assert done.wait(60)
+node.close()
+print(subscription.failed)
+""")
+    assert (done.returncode, done.stdout.strip()) == (0, "10"), done
+
+
 def test_close_works_from_inside_a_callback(node):
     outcome = queue.Queue()
 

@@ -91,6 +91,12 @@ asyncio.run(main())
     assert (done.returncode, done.stderr) == (0, "")
 
 
+# Python warns of every fork of a program with threads.
+UNWARNED = """
+import warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+"""
+
 FORK = """
 node = casm.Node(**options())
 node.on_event(lambda event: None)
@@ -127,12 +133,12 @@ node.close()
 
 @pytest.mark.parametrize("leave", ["os._exit(0)", "sys.exit(0)"])
 def test_a_forked_child_raises_or_starts_anew_and_never_hangs(python, leave):
-    done = python(FORK.replace("EXIT", leave))
+    done = python(UNWARNED + FORK.replace("EXIT", leave))
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_forked_children_have_keys_of_their_own(python):
-    done = python("""
+    done = python(UNWARNED + """
 casm.Key.generate()
 casm.Node(**options()).close()
 ids = []

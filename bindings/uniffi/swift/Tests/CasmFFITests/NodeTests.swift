@@ -21,6 +21,20 @@ private final class Flaky: ChangeListener, @unchecked Sendable {
     }
 }
 
+/// Fails at every call.
+private final class Logs: LogListener, Sendable {
+    let told = DispatchSemaphore(value: 0)
+
+    struct Refused: Error {}
+
+    func onLogs(records: [LogRecord]) throws {
+        for record in records where record.target.hasPrefix("casm") && !record.message.isEmpty {
+            told.signal()
+        }
+        throw Refused()
+    }
+}
+
 final class NodeTests: XCTestCase {
     func testStartEventQueryErrorClose() async throws {
         let first = try WrappedNode(meta: ["role": "boss"])
@@ -86,5 +100,16 @@ final class NodeTests: XCTestCase {
             guard case CasmError.Config = error else { return XCTFail("\(error)") }
         }
         try node.close(timeout: patience)
+    }
+
+    func testLogRecordsAreForwardedAlsoAfterAListenerThatThrows() throws {
+        let logs = Logs()
+        try forwardLogs(level: .debug, listener: logs)
+        // Each node is told of in records of its own.
+        for _ in 0..<2 {
+            try WrappedNode().node.close(timeout: patience)
+            XCTAssertEqual(logs.told.wait(timeout: .now() + patience), .success)
+        }
+        try forwardLogs(level: .off, listener: logs)
     }
 }

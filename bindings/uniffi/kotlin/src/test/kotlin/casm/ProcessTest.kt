@@ -1,0 +1,89 @@
+package casm
+
+import casm.ffi.Config
+import casm.ffi.Event
+import casm.ffi.EventListener
+import casm.ffi.LogLevel
+import casm.ffi.LogListener
+import casm.ffi.LogRecord
+import casm.ffi.Node
+import casm.ffi.forwardLogs
+import java.nio.file.Path
+import java.util.concurrent.LinkedBlockingQueue
+import java.util.concurrent.TimeUnit
+import kotlin.concurrent.thread
+import kotlin.test.assertEquals
+import kotlin.test.assertNotNull
+import kotlin.test.assertTrue
+import org.junit.jupiter.api.Test
+
+/** Seconds that anything may take. */
+private const val PATIENCE = 60L
+
+private fun start(listen: String = "/ip4/127.0.0.1/tcp/0") =
+    Node.start(Config(listen = listOf(listen), boot = listOf("none")), PATIENCE.toDouble())
+
+/** A program that closes nothing: calls wait, and a listener is being told. */
+object NeverClosed {
+    @JvmStatic
+    fun main(args: Array<String>) {
+        val node = start()
+        val told = LinkedBlockingQueue<Event>()
+        node.onEvent(
+            object : EventListener {
+                override fun onEvent(event: Event) = told.put(event)
+            },
+        )
+        thread(isDaemon = true) { node.waitFor(9u) }
+        val events = node.events()
+        thread(isDaemon = true) { while (events.next() != null) continue }
+        node.setHost("told", PATIENCE.toDouble())
+        checkNotNull(told.poll(PATIENCE, TimeUnit.SECONDS)) { "nothing is told" }
+        println("at its end")
+    }
+}
+
+class ProcessTest {
+    @Test
+    fun `exit without close never hangs or aborts`() {
+        val java = Path.of(System.getProperty("java.home"), "bin", "java").toString()
+        val classes = System.getProperty("surefire.test.class.path") ?: System.getProperty("java.class.path")
+        val library = System.getProperty("jna.library.path")
+        repeat(10) {
+            val program =
+                ProcessBuilder(java, "-Djna.library.path=$library", "-cp", classes, NeverClosed::class.java.name)
+                    .redirectErrorStream(true)
+                    .start()
+            try {
+                val said = program.inputStream.bufferedReader().readText()
+                assertTrue(program.waitFor(PATIENCE, TimeUnit.SECONDS), "it hangs: $said")
+                assertEquals(0, program.exitValue(), said)
+                assertTrue("at its end" in said, said)
+            } finally {
+                program.destroyForcibly()
+            }
+        }
+    }
+
+    @Test
+    fun `log records are forwarded, also after a listener that throws`() {
+        val told = LinkedBlockingQueue<LogRecord>()
+        forwardLogs(
+            LogLevel.DEBUG,
+            object : LogListener {
+                override fun onLogs(records: List<LogRecord>) {
+                    records.forEach(told::put)
+                    error("an exception that is to be survived")
+                }
+            },
+        )
+        // Each node is told of in records of its own.
+        repeat(2) {
+            start().leave(PATIENCE.toDouble())
+            val records = generateSequence { told.poll(PATIENCE, TimeUnit.SECONDS) }
+            val record = assertNotNull(records.find { it.target.startsWith("casm") }, "nothing is told")
+            assertTrue(record.message.isNotEmpty(), "$record")
+        }
+        forwardLogs(LogLevel.OFF, object : LogListener { override fun onLogs(records: List<LogRecord>) = Unit })
+    }
+}
