@@ -336,19 +336,37 @@ impl Drop for Inner {
             std::mem::forget(open);
             return;
         }
-        let _runtime = runtime::handle().map(|handle| handle.enter());
+        let Ok(runtime) = runtime::handle() else { return };
+        if let Some(open) = &open {
+            runtime::process().leaving.spawn_on(open.node.ended(), runtime);
+        }
+        let _runtime = runtime.enter();
         drop(open);
     }
 }
 
 /// Ends the nodes of this process that are still open: their callbacks at
-/// once, themselves with a goodbye to the cluster, if that is done in time.
+/// once, themselves with a goodbye to the cluster, if that is done in time. Waits
+/// for the goodbyes of those that were dropped, too.
 /// For a language's own exit hook.
 pub fn at_exit(timeout: Duration) {
     exit::begin(timeout);
     let nodes: Vec<_> = lock(&runtime::process().nodes.0).drain(..).collect();
     let nodes: Vec<_> = nodes.iter().filter_map(Weak::upgrade).map(Node).collect();
     close_all(&nodes, timeout);
+
+    let leaving = &runtime::process().leaving;
+    leaving.close();
+    if !leaving.is_empty() {
+        let left = async {
+            leaving.wait().await;
+            Ok(())
+        };
+        let never = || Ok::<(), Error>(());
+        if let Err(error) = crate::block("leaving at exit", left, Some(timeout), never) {
+            tracing::debug!(%error, "not every dropped node said goodbye");
+        }
+    }
 }
 
 /// The same for some nodes of a program that may go on: one of its threads,

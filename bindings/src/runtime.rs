@@ -4,6 +4,7 @@ use crate::{Error, ErrorKind, Result, log::LogQueue, node::Registry};
 use once_cell::{race::OnceBox, sync::OnceCell};
 use std::{num::NonZero, sync::atomic::AtomicUsize, thread};
 use tokio::runtime::{Builder, Handle, Runtime};
+use tokio_util::task::TaskTracker;
 
 /// Threads of the runtime: a node is seldom busy, and a host process has other
 /// things to do with its cores.
@@ -17,6 +18,8 @@ pub(crate) struct Process {
     pid: u32,
     runtime: OnceCell<Runtime>,
     pub(crate) nodes: Registry,
+    /// Nodes that were dropped, and are leaving by themselves.
+    pub(crate) leaving: TaskTracker,
     pub(crate) log: OnceCell<LogQueue>,
     /// Threads on their way back into the language.
     pub(crate) reentries: AtomicUsize,

@@ -71,6 +71,13 @@ impl Scope {
         self.running.with(|running| running.values().map(|at| at.to_string()).collect())
     }
 
+    /// Waits until the scope has been told to end, and every task has ended.
+    pub(crate) async fn ended(&self) {
+        self.token.cancelled().await;
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
     /// Tells every task to end and waits for that, `grace` at most. False if
     /// some task was still running then.
     pub(crate) async fn close(&self, grace: Duration) -> bool {

@@ -2,7 +2,8 @@
 //! leave, and leave nothing behind.
 
 use casm::{Config, ErrorKind, Event, Keypair, LeaveReason, Node, NodeBuilder, cluster::Query};
-use std::{future::Future, time::Duration};
+use futures::FutureExt;
+use std::{future::Future, pin::pin, time::Duration};
 
 /// What every wait in these tests is bounded by; none is expected to come near.
 async fn soon<T>(what: impl Future<Output = T>) -> T {
@@ -104,6 +105,20 @@ async fn closing_twice_is_harmless_and_calls_after_it_say_closed() {
     assert_eq!(soon(node.connect(&info)).await.unwrap_err().kind(), ErrorKind::Closed);
     drop(node);
     soon(async { while events.next().await.is_ok() {} }).await;
+}
+
+#[tokio::test]
+async fn the_end_of_a_node_is_waited_for_whether_it_was_closed_or_dropped() {
+    for close in [true, false] {
+        let node = builder("none").start().await.unwrap();
+        let mut ended = pin!(node.ended());
+        assert!(ended.as_mut().now_or_never().is_none());
+        if close {
+            node.close().await.unwrap();
+        }
+        drop(node);
+        soon(ended).await;
+    }
 }
 
 #[tokio::test]

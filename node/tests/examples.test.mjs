@@ -26,7 +26,10 @@ before(async () => {
   if (skip) return
   const made = 'ip link set lo up && echo ready && exec sleep 3600'
   holder = spawn('unshare', ['--net', 'sh', '-c', made])
-  await once(holder.stdout, 'data')
+  const ended = once(holder, 'close').then(() => {
+    throw new Error('no network was made: is `ip` there?')
+  })
+  await Promise.race([once(holder.stdout, 'data'), ended])
 })
 
 /** Nobody hears those of the test before. */

@@ -11,11 +11,14 @@ use crate::{
     view::View,
 };
 use casm_bindings::{Dispatcher, Driver, duration};
-use pyo3::{prelude::*, sync::PyOnceLock, types::PyCFunction};
+use pyo3::{prelude::*, types::PyCFunction};
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -39,13 +42,17 @@ const AT_EXIT: Duration = Duration::from_millis(300);
 
 /// Closes what is open before Python shuts down.
 pub(crate) fn close_at_exit(py: Python<'_>) -> PyResult<()> {
-    static REGISTERED: PyOnceLock<()> = PyOnceLock::new();
-    REGISTERED.get_or_try_init(py, || {
-        let close = PyCFunction::new_closure(py, None, None, |args, _| {
-            detach(args.py(), || casm_bindings::at_exit(AT_EXIT));
-        })?;
-        py.import("atexit")?.call_method1("register", (close,)).map(drop)
+    /// The process in which that is arranged; a forked child is another.
+    static ARRANGED: AtomicU32 = AtomicU32::new(0);
+    let process = std::process::id();
+    if ARRANGED.load(Ordering::SeqCst) == process {
+        return Ok(());
+    }
+    let close = PyCFunction::new_closure(py, None, None, |args, _| {
+        detach(args.py(), || casm_bindings::at_exit(AT_EXIT));
     })?;
+    py.import("casm._exit")?.call_method1("register", (close,))?;
+    ARRANGED.store(process, Ordering::SeqCst);
     Ok(())
 }
 

@@ -64,6 +64,59 @@ node.wait_for(2)
         assert event.reason == "left"
 
 
+WORKER = """
+import multiprocessing, multiprocessing.util, sys, threading
+import casm
+
+def work(namespace, addrs, threads):
+    node = casm.Node(namespace, listen="/ip4/127.0.0.1/tcp/0", boot="none")
+    node.on_event(lambda event: None)
+    node.connect(addrs, timeout=60)
+    node.wait_for(2, timeout=60)
+    threading.Thread(target=node.events().next, daemon=True).start()
+    if threads:
+        over = threading.Event()
+        # After all that ends with the worker's function.
+        multiprocessing.util.Finalize(None, over.set, exitpriority=-200)
+        threading.Thread(target=goes_on, args=(node, over)).start()
+
+def goes_on(node, over):
+    assert over.wait(60)
+    node.set_host("goes on")
+    node.close()
+
+if __name__ == "__main__":
+    how, threads, namespace, *addrs = sys.argv[1:]
+    # A forked worker has of its parent what is arranged for a program's end.
+    key = casm.Key.generate()
+    process = multiprocessing.get_context(how).Process(
+        target=work, args=(namespace, addrs, threads == "threads")
+    )
+    process.start()
+    process.join()
+    sys.exit(process.exitcode)
+"""
+
+
+@pytest.mark.parametrize("threads", ["threads", "no threads"])
+@pytest.mark.parametrize("how", ["fork", "forkserver", "spawn"])
+def test_exit_of_a_worker_of_multiprocessing_says_goodbye(tmp_path, how, threads):
+    import casm
+    import casm.testing
+
+    file = tmp_path / "worker.py"
+    file.write_text(WORKER)
+    with casm.testing.cluster(1, ttl=3600) as (node,), node.events() as events:
+        arguments = [how, threads, node.namespace, *node.addrs()]
+        subprocess.run([sys.executable, file, *arguments], check=True, timeout=PATIENCE)
+        hosts = []
+        while not isinstance(event := events.next(timeout=PATIENCE), casm.PeerLeft):
+            if isinstance(event, casm.PeerUpdated):
+                hosts.append(event.record.host)
+        assert event.reason == "left"
+        assert ("goes on" in hosts) == (threads == "threads")
+
+
 def test_exit_inside_a_callback_that_never_returns(python):
     done = python("""
 node = casm.Node(**options())

@@ -339,6 +339,14 @@ impl Node {
             format!("the node did not close within 5 s; left behind: {}", left.join(", "));
         Err(Error::new(crate::ErrorKind::Timeout, message))
     }
+
+    /// Waits until the node has left the cluster and nothing of it is running,
+    /// whether it was closed or its last clone was dropped. What is given back
+    /// keeps the node from neither.
+    pub fn ended(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        let scope = self.0.running.0.clone();
+        async move { scope.ended().await }
+    }
 }
 
 impl fmt::Debug for Node {
