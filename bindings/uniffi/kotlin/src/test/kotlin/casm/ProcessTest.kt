@@ -1,12 +1,13 @@
 package casm
 
+import casm.ffi.Change
+import casm.ffi.ChangeListener
 import casm.ffi.Config
-import casm.ffi.Event
-import casm.ffi.EventListener
 import casm.ffi.LogLevel
 import casm.ffi.LogListener
 import casm.ffi.LogRecord
 import casm.ffi.Node
+import casm.ffi.Query
 import casm.ffi.forwardLogs
 import java.nio.file.Path
 import java.util.concurrent.LinkedBlockingQueue
@@ -28,16 +29,16 @@ object NeverClosed {
     @JvmStatic
     fun main(args: Array<String>) {
         val node = start()
-        val told = LinkedBlockingQueue<Event>()
-        node.onEvent(
-            object : EventListener {
-                override fun onEvent(event: Event) = told.put(event)
+        val told = LinkedBlockingQueue<Change>()
+        node.onChange(
+            Query(),
+            object : ChangeListener {
+                override fun onChange(change: Change) = told.put(change)
             },
         )
         thread(isDaemon = true) { node.waitFor(9u) }
         val events = node.events()
         thread(isDaemon = true) { while (events.next() != null) continue }
-        node.setHost("told", PATIENCE.toDouble())
         checkNotNull(told.poll(PATIENCE, TimeUnit.SECONDS)) { "nothing is told" }
         println("at its end")
     }
@@ -77,12 +78,19 @@ class ProcessTest {
                 }
             },
         )
-        // Each node is told of in records of its own.
         repeat(2) {
-            start().leave(PATIENCE.toDouble())
+            val node = start()
+            // What it throws is logged.
+            node.onChange(
+                Query(),
+                object : ChangeListener {
+                    override fun onChange(change: Change) = error("an exception that is to be logged")
+                },
+            )
             val records = generateSequence { told.poll(PATIENCE, TimeUnit.SECONDS) }
             val record = assertNotNull(records.find { it.target.startsWith("casm") }, "nothing is told")
-            assertTrue(record.message.isNotEmpty(), "$record")
+            assertTrue("that is to be logged" in record.message, "$record")
+            node.leave(PATIENCE.toDouble())
         }
         forwardLogs(LogLevel.OFF, object : LogListener { override fun onLogs(records: List<LogRecord>) = Unit })
     }
