@@ -7,7 +7,7 @@ export interface Meta {
   readonly [key: string]: string
 }
 
-/** So many records' text is fetched together. */
+/** So many records' text is fetched together. A string of it that is kept keeps all of it: some 20 KB. */
 const TOGETHER = 128
 
 /** How many numbers of a text's spans are about each record. */

@@ -65,7 +65,7 @@ node.wait_for(2)
 
 
 WORKER = """
-import multiprocessing, multiprocessing.util, sys, threading
+import multiprocessing, sys, threading, time
 import casm
 
 def work(namespace, addrs, threads):
@@ -75,15 +75,20 @@ def work(namespace, addrs, threads):
     node.wait_for(2, timeout=60)
     threading.Thread(target=node.events().next, daemon=True).start()
     if threads:
-        over = threading.Event()
-        # After all that ends with the worker's function.
-        multiprocessing.util.Finalize(None, over.set, exitpriority=-200)
-        threading.Thread(target=goes_on, args=(node, over)).start()
+        threading.Thread(target=goes_on, args=(node,)).start()
 
-def goes_on(node, over):
-    assert over.wait(60)
+def goes_on(node):
+    while works():
+        time.sleep(0.01)
     node.set_host("goes on")
     node.close()
+
+def works():
+    # Whether the worker's function has not returned yet.
+    frame = sys._current_frames()[threading.main_thread().ident]
+    while frame is not None and frame.f_code is not work.__code__:
+        frame = frame.f_back
+    return frame is not None
 
 if __name__ == "__main__":
     how, threads, namespace, *addrs = sys.argv[1:]
