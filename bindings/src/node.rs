@@ -12,11 +12,12 @@ use casm::{
     Namespace,
     boot::{Discovery, FindOptions},
 };
+use futures::FutureExt;
 use std::{
     collections::BTreeMap,
     future::Future,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -351,6 +352,7 @@ impl Drop for Inner {
 /// For a language's own exit hook.
 pub fn at_exit(timeout: Duration) {
     exit::begin(timeout);
+    let begun = Instant::now();
     let nodes: Vec<_> = lock(&runtime::process().nodes.0).drain(..).collect();
     let nodes: Vec<_> = nodes.iter().filter_map(Weak::upgrade).map(Node).collect();
     close_all(&nodes, timeout);
@@ -358,14 +360,20 @@ pub fn at_exit(timeout: Duration) {
     let leaving = &runtime::process().leaving;
     leaving.close();
     if !leaving.is_empty() {
-        let left = async {
-            leaving.wait().await;
-            Ok(())
-        };
-        let never = || Ok::<(), Error>(());
-        if let Err(error) = crate::block("leaving at exit", left, Some(timeout), never) {
-            tracing::debug!(%error, "not every dropped node said goodbye");
-        }
+        // They have been at it while the others were closed.
+        wait_at_end(leaving.wait(), timeout.saturating_sub(begun.elapsed()));
+    }
+}
+
+/// Waits for goodbyes, for so long at most.
+fn wait_at_end(goodbyes: impl Future<Output = ()>, timeout: Duration) {
+    let said = async {
+        goodbyes.await;
+        Ok(())
+    };
+    let never = || Ok::<(), Error>(());
+    if let Err(error) = crate::block("closing at exit", said, Some(timeout), never) {
+        tracing::debug!(%error, "not every node said goodbye");
     }
 }
 
@@ -380,11 +388,7 @@ pub fn close_all(nodes: &[Node], timeout: Duration) {
         open.dispatcher.stop();
     }
     let closing = futures::future::join_all(nodes.iter().map(Node::close));
-    let closing = async { Ok(closing.await) };
-    let never = || Ok::<(), Error>(());
-    if let Err(error) = crate::block("closing at exit", closing, Some(timeout), never) {
-        tracing::debug!(%error, "not every node said goodbye");
-    }
+    wait_at_end(closing.map(drop), timeout);
     for open in &open {
         open.dispatcher.wait_idle(timeout);
     }

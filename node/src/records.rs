@@ -44,8 +44,7 @@ impl Records {
     }
 
     /// The text of up to `count` records, from this one on: one call for all,
-    /// since each into this module takes as long as cutting ten strings out of
-    /// one.
+    /// since each into this module takes longer than to cut a string out of one.
     #[napi]
     pub fn text(&self, from: u32, count: u32) -> Text {
         let (from, count) = (from as usize, count as usize);

@@ -49,7 +49,7 @@ test('off and cancel end the calls, and so does a close', async () => {
   assert.ok(kept.cancelled)
 })
 
-test('a subscription that nobody holds goes on until it is cancelled or the node closes', async () => {
+test('a subscription that nobody holds goes on', async () => {
   const [node, other] = await cluster(2)
   let [events, changes] = [0, 0]
   node.on('event', () => events++)

@@ -192,7 +192,7 @@ def test_a_cancelled_subscription_calls_nothing_more(node):
     assert subscription.cancelled
 
 
-def test_a_subscription_that_nobody_holds_goes_on_until_it_is_cancelled_or_the_node_closes(node):
+def test_a_subscription_that_nobody_holds_goes_on(node):
     calls = []
     node.on_event(calls.append)
     gc.collect()

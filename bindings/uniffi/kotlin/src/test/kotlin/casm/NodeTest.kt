@@ -22,10 +22,10 @@ import kotlin.test.assertTrue
 import org.junit.jupiter.api.Test
 
 /** Seconds that anything may take. */
-private const val PATIENCE = 60.0
+internal const val PATIENCE = 60.0
 
 /** A node that listens on the loopback interface only. */
-private fun start(boot: String = "none", meta: Map<String, String> = mapOf()) =
+internal fun start(boot: String = "none", meta: Map<String, String> = mapOf()) =
     Node.start(
         Config(listen = listOf("/ip4/127.0.0.1/tcp/0"), boot = listOf(boot), meta = meta),
         PATIENCE,

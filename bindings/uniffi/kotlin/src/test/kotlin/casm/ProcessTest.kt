@@ -2,13 +2,12 @@ package casm
 
 import casm.ffi.Change
 import casm.ffi.ChangeListener
-import casm.ffi.Config
 import casm.ffi.LogLevel
 import casm.ffi.LogListener
 import casm.ffi.LogRecord
-import casm.ffi.Node
 import casm.ffi.Query
 import casm.ffi.forwardLogs
+import java.io.File
 import java.nio.file.Path
 import java.util.concurrent.LinkedBlockingQueue
 import java.util.concurrent.TimeUnit
@@ -17,12 +16,6 @@ import kotlin.test.assertEquals
 import kotlin.test.assertNotNull
 import kotlin.test.assertTrue
 import org.junit.jupiter.api.Test
-
-/** Seconds that anything may take. */
-private const val PATIENCE = 60L
-
-private fun start(listen: String = "/ip4/127.0.0.1/tcp/0") =
-    Node.start(Config(listen = listOf(listen), boot = listOf("none")), PATIENCE.toDouble())
 
 /** A program that closes nothing: calls wait, and a listener is being told. */
 object NeverClosed {
@@ -39,7 +32,7 @@ object NeverClosed {
         thread(isDaemon = true) { node.waitFor(9u) }
         val events = node.events()
         thread(isDaemon = true) { while (events.next() != null) continue }
-        checkNotNull(told.poll(PATIENCE, TimeUnit.SECONDS)) { "nothing is told" }
+        checkNotNull(told.poll(PATIENCE.toLong(), TimeUnit.SECONDS)) { "nothing is told" }
         println("at its end")
     }
 }
@@ -50,14 +43,18 @@ class ProcessTest {
         val java = Path.of(System.getProperty("java.home"), "bin", "java").toString()
         val classes = System.getProperty("surefire.test.class.path") ?: System.getProperty("java.class.path")
         val library = System.getProperty("jna.library.path")
+        // To a file: to read what it prints would wait for its end.
+        val output = File.createTempFile("casm", ".txt").apply { deleteOnExit() }
         repeat(10) {
             val program =
                 ProcessBuilder(java, "-Djna.library.path=$library", "-cp", classes, NeverClosed::class.java.name)
                     .redirectErrorStream(true)
+                    .redirectOutput(output)
                     .start()
             try {
-                val said = program.inputStream.bufferedReader().readText()
-                assertTrue(program.waitFor(PATIENCE, TimeUnit.SECONDS), "it hangs: $said")
+                val ended = program.waitFor(PATIENCE.toLong(), TimeUnit.SECONDS)
+                val said = output.readText()
+                assertTrue(ended, "it hangs: $said")
                 assertEquals(0, program.exitValue(), said)
                 assertTrue("at its end" in said, said)
             } finally {
@@ -87,10 +84,10 @@ class ProcessTest {
                     override fun onChange(change: Change) = error("an exception that is to be logged")
                 },
             )
-            val records = generateSequence { told.poll(PATIENCE, TimeUnit.SECONDS) }
+            val records = generateSequence { told.poll(PATIENCE.toLong(), TimeUnit.SECONDS) }
             val record = assertNotNull(records.find { it.target.startsWith("casm") }, "nothing is told")
             assertTrue("that is to be logged" in record.message, "$record")
-            node.leave(PATIENCE.toDouble())
+            node.leave(PATIENCE)
         }
         forwardLogs(LogLevel.OFF, object : LogListener { override fun onLogs(records: List<LogRecord>) = Unit })
     }
