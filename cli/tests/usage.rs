@@ -145,15 +145,7 @@ fn the_doctor_looks_at_a_machine_with_loopback_alone() {
 #[test]
 #[cfg(target_os = "linux")]
 fn the_doctor_tells_what_cannot_work() {
-    let command = "ip link set lo down; exec \"$0\" doctor --json";
-    let mut args: Vec<_> = common::isolated(&[]).get_args().map(ToOwned::to_owned).collect();
-    let at = args.iter().position(|arg| arg == "-c").unwrap();
-    args.truncate(at + 1);
-    let output = std::process::Command::new("unshare")
-        .args(args)
-        .args([command, common::CASM])
-        .output()
-        .unwrap();
+    let output = common::isolated_after("true", &["doctor", "--json"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
     let lines = json_lines(&output);
     let failed =

@@ -132,18 +132,6 @@ impl Limits {
     }
 }
 
-/// Where a node listens that was told nothing: every interface that there is.
-/// IPv6 is left out where the machine has none.
-pub(crate) fn default_listen() -> Vec<Multiaddr> {
-    let v6 = std::net::UdpSocket::bind("[::]:0").is_ok();
-    let v4 = ["/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1"];
-    let v6 = v6.then_some(["/ip6/::/tcp/0", "/ip6/::/udp/0/quic-v1"]);
-    v4.into_iter()
-        .chain(v6.into_iter().flatten())
-        .map(|addr| addr.parse().expect("a valid address"))
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -148,3 +148,65 @@ impl From<std::io::Error> for Error {
         Self::new(ErrorKind::Io, error.to_string()).with_source(error)
     }
 }
+
+/// What an error and its causes say, each thing once, for the end of a message.
+/// Some wrappers say nothing themselves, and some systems have no text for some
+/// of their errors: then it is the error's number, if it has one.
+pub(crate) fn reason(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = String::new();
+    let mut number = None;
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let said = error.to_string();
+        let said = said.trim();
+        if text.is_empty() {
+            text.push_str(said);
+        } else if !text.contains(said) {
+            text.push_str(": ");
+            text.push_str(said);
+        }
+        let io = error.downcast_ref::<std::io::Error>();
+        number = number.or(io.and_then(std::io::Error::raw_os_error));
+        next = error.source();
+    }
+    match number {
+        Some(number) if text.is_empty() => format!("os error {number}"),
+        None if text.is_empty() => format!("{error:?}"),
+        _ => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use libp2p::core::transport::TransportError;
+    use std::io;
+
+    /// Says nothing, like libp2p's transports of their causes.
+    #[derive(Debug)]
+    struct Silent(Option<io::Error>);
+
+    impl fmt::Display for Silent {
+        fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+            Ok(())
+        }
+    }
+
+    impl std::error::Error for Silent {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            self.0.as_ref().map(|error| error as _)
+        }
+    }
+
+    #[test]
+    fn a_reason_is_never_empty() {
+        let taken = || io::Error::from_raw_os_error(98);
+        let said = taken().to_string();
+        assert_eq!(reason(&taken()), said);
+        assert_eq!(reason(&TransportError::Other(taken())), said);
+        assert_eq!(reason(&TransportError::Other(io::Error::other(Silent(Some(taken()))))), said);
+        assert_eq!(reason(&Silent(None)), "Silent(None)");
+        let twice = io::Error::other(Error::new(ErrorKind::Io, "disk full"));
+        assert_eq!(reason(&twice), "disk full");
+    }
+}

@@ -17,6 +17,8 @@ pub mod event;
 pub mod fuzzing;
 mod host;
 pub mod identity;
+#[doc(hidden)]
+pub mod iface;
 pub mod metrics;
 pub mod namespace;
 mod node;

@@ -27,13 +27,19 @@ pub fn casm(args: &[&str]) -> Command {
 
 /// The same in a network of its own, which has loopback alone.
 pub fn isolated(args: &[&str]) -> Command {
+    isolated_after("ip link set lo up", args)
+}
+
+/// The same in a network of its own, after some commands there, before which
+/// there is nothing, not even loopback.
+pub fn isolated_after(commands: &str, args: &[&str]) -> Command {
     let mut command = Command::new("unshare");
     // Who is not root becomes so in a user namespace.
     if !std::fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0)
     {
         command.arg("--map-root-user");
     }
-    command.args(["--net", "sh", "-c", "ip link set lo up && exec \"$@\"", "sh", CASM]);
+    command.args(["--net", "sh", "-c", &format!("{commands} && exec \"$@\""), "sh", CASM]);
     clean(command, args)
 }
 
@@ -50,6 +56,11 @@ fn clean(mut command: Command, args: &[&str]) -> Command {
 /// Runs the program to its end.
 pub fn finish(args: &[&str]) -> Output {
     casm(args).stdin(Stdio::null()).output().expect("the program starts")
+}
+
+/// Runs it to its end in a network of its own, after some commands there.
+pub fn finish_isolated(commands: &str, args: &[&str]) -> Output {
+    isolated_after(commands, args).stdin(Stdio::null()).output().expect("the program starts")
 }
 
 /// The lines of JSON that it printed, each as the contract says.

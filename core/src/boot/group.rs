@@ -4,14 +4,13 @@
 use super::{
     PeerSink,
     desk::{Asked, Desk, Outcome},
-    iface::Iface,
     limit::Limit,
     packet::{Body, MAX_LEN, Packet},
     responder::Medium,
     socket,
     survey::{Replies, Schedule},
 };
-use crate::{Error, ErrorKind, Namespace, PeerInfo, Result, scope::Scope};
+use crate::{Error, ErrorKind, Namespace, PeerInfo, Result, iface::Iface, scope::Scope};
 use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},

@@ -5,11 +5,11 @@
 //! crawl), [`survey`] (when to ask and to answer a multicast group),
 //! [`responder`] and [`limit`] (what is answered).
 //!
-//! Around them: `socket`, `iface` and `desk` (sockets, interfaces, and what all
-//! sockets share), `serve` (ports that answer), `group` (multicast), `crawl`,
-//! `fixed` (static peers and names), [`race`] and [`router`] (several
-//! discoveries as one), `tap` (what passes), and `start` and `service`, which
-//! put them together as [`Boot`].
+//! Around them: `socket` and `desk` (sockets, and what all of them share),
+//! `serve` (ports that answer), `group` (multicast), `crawl`, `fixed` (static
+//! peers and names), [`race`] and [`router`] (several discoveries as one), `tap`
+//! (what passes), and `start` and `service`, which put them together as
+//! [`Boot`].
 
 pub mod addr;
 mod crawl;
@@ -17,7 +17,6 @@ mod desk;
 mod finding;
 mod fixed;
 mod group;
-mod iface;
 pub mod limit;
 pub mod packet;
 mod packing;

@@ -2,11 +2,10 @@
 
 use super::{
     desk::{Asked, Desk, Outcome},
-    iface::Iface,
     responder::Medium,
     socket,
 };
-use crate::Result;
+use crate::{Result, iface::Iface};
 use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},

@@ -1,8 +1,8 @@
 //! UDP sockets: unicast ports, taken exclusively, and multicast groups, which
 //! any number of nodes on a machine share.
 
-use super::{iface::Iface, packet::MAX_LEN};
-use crate::{Error, ErrorKind};
+use super::packet::MAX_LEN;
+use crate::{Error, ErrorKind, iface::Iface};
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockAddr, Socket, Type};
 use std::{
     io,

@@ -7,11 +7,13 @@ use super::{
     crawl::Targets,
     desk::Desk,
     group::Groups,
-    iface::{self, Iface},
     serve::{serve, serve_everywhere, serve_first},
     socket,
 };
-use crate::{Error, ErrorKind, Multiaddr, PeerId, Result};
+use crate::{
+    Error, ErrorKind, Multiaddr, PeerId, Result,
+    iface::{self, Iface},
+};
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},

@@ -6,8 +6,8 @@ use crate::{
     record::{SignedRecord, unix_nanos},
 };
 use libp2p::{Multiaddr, Swarm, identity::Keypair, multiaddr::Protocol, swarm::NetworkBehaviour};
-use std::sync::Arc;
-use tokio::sync::watch;
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::watch, time::Instant};
 
 /// Keeps the list of addresses and the record in step with the swarm.
 pub(super) struct AddressBook {
@@ -15,7 +15,13 @@ pub(super) struct AddressBook {
     addrs: watch::Sender<Arc<[Multiaddr]>>,
     record: watch::Sender<SignedRecord>,
     events: EventBus,
+    /// When to look again, if something has changed.
+    due: Option<Instant>,
 }
+
+/// Changes that come within this time of each other are one: an interface that
+/// comes up may have hundreds of addresses, and libp2p tells of each alone.
+const MOMENT: Duration = Duration::from_millis(100);
 
 type Watches = (AddressBook, watch::Receiver<Arc<[Multiaddr]>>, watch::Receiver<SignedRecord>);
 
@@ -30,12 +36,28 @@ impl AddressBook {
         let record = SignedRecord::sign(&key, &now, unix_nanos().max(least_seq))?;
         let (record, record_watch) = watch::channel(record);
         let (addrs, addrs_watch) = watch::channel(Arc::from(now));
-        Ok((Self { key, addrs, record, events }, addrs_watch, record_watch))
+        let book = Self { key, addrs, record, events, due: None };
+        Ok((book, addrs_watch, record_watch))
+    }
+
+    /// Notes that the swarm's addresses may have changed: they are
+    /// [due](Self::due) in a moment.
+    pub(super) fn changed(&mut self) {
+        self.due.get_or_insert_with(|| Instant::now() + MOMENT);
+    }
+
+    /// Waits until it is time for a [refresh](Self::refresh).
+    pub(super) async fn due(&self) {
+        match self.due {
+            Some(due) => tokio::time::sleep_until(due).await,
+            None => std::future::pending().await,
+        }
     }
 
     /// Looks at the swarm's addresses again, and signs a new record if they
     /// have changed.
     pub(super) fn refresh<B: NetworkBehaviour>(&mut self, swarm: &Swarm<B>) {
+        self.due = None;
         let now = current(swarm);
         if now[..] == self.addrs.borrow()[..] {
             return;

@@ -1,7 +1,7 @@
 //! The libp2p host: one task owns the swarm; everyone else holds a [`Host`].
 //!
-//! `swarm` builds the transports and behaviours, `task` runs them, `instances`
-//! recognises restarted peers, `mesh` says how gossipsub keeps its mesh, `renew`
+//! `swarm` builds the transports and behaviours, `listen` has it listen, `task`
+//! runs it, `instances` recognises restarted peers, `mesh` says how gossipsub keeps its mesh, `renew`
 //! tells gossipsub of restarted peers, `boxed` and `tls` save memory per
 //! connection and per node, `topics` joins gossipsub to the seam of `pubsub`,
 //! `streams` opens and accepts streams, `addrs` keeps the list of addresses and
@@ -10,6 +10,7 @@
 mod addrs;
 mod boxed;
 mod instances;
+mod listen;
 pub mod mesh;
 mod renew;
 mod streams;
@@ -85,12 +86,15 @@ enum Command {
 }
 
 impl Host {
-    /// Starts a host that listens at these addresses; unspecified ones expand
-    /// to those of every interface, and follow it as interfaces come and go.
+    /// Starts a host that listens at these addresses, or everywhere if there
+    /// are none; unspecified ones expand to those of every interface, and follow
+    /// it as interfaces come and go.
     /// The sequence numbers of its records begin at `least_seq` or higher.
     ///
     /// # Errors
-    /// `Bind` if a socket cannot be bound, with the address in the message.
+    /// `Bind` if a socket cannot be bound, with the address in the message;
+    /// `Address` if it is of a kind that is not supported; `Timeout` if the
+    /// system doesn't tell where the sockets can be reached.
     pub(crate) async fn start(
         key: Keypair,
         listen: &[Multiaddr],
@@ -103,7 +107,7 @@ impl Host {
         let id = key.public().to_peer_id();
         let streams = Streams::new(metrics);
         let mut swarm = swarm::build(&key, limits, &streams, metrics)?;
-        swarm::listen(&mut swarm, listen).await?;
+        let missed = listen::listen(&mut swarm, listen).await?;
 
         let (commands, command_receiver) = mpsc::channel(COMMANDS);
         metrics.watch_queue("swarm", waiting(&commands));
@@ -119,7 +123,7 @@ impl Host {
             metrics.clone(),
         );
         let ending = scope.clone();
-        scope.spawn_graceful(async move { task.run(&ending).await });
+        scope.spawn_graceful(async move { task.run(&ending, missed).await });
         Ok(Self { id, commands, streams, connected, addrs, record })
     }
 

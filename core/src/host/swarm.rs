@@ -5,19 +5,16 @@ use super::{
     topics::KeepSigned,
 };
 use crate::{Error, ErrorKind, Result, metrics::Metrics};
-use futures::StreamExt;
 use libp2p::{
-    Multiaddr, Swarm, SwarmBuilder, connection_limits, dns,
+    Swarm, SwarmBuilder, connection_limits, dns,
     gossipsub::{self, MessageAuthenticity, MessageId, ValidationMode},
     identify,
     identity::Keypair,
-    memory_connection_limits,
-    multiaddr::Protocol,
-    noise, ping,
-    swarm::{NetworkBehaviour, SwarmEvent},
+    memory_connection_limits, noise, ping,
+    swarm::NetworkBehaviour,
     tcp, yamux,
 };
-use std::{convert::Infallible, net::IpAddr, time::Duration};
+use std::{convert::Infallible, time::Duration};
 
 /// A connection is kept until one side closes it: which ones are worth keeping
 /// is for the connection keeper to say, not for a timer.
@@ -145,63 +142,4 @@ fn gossipsub(key: &Keypair, metrics: &Metrics) -> Result<Gossipsub> {
     let transform = KeepSigned { metrics: metrics.clone() };
     Gossipsub::new_with_transform(MessageAuthenticity::Signed(key.clone()), config, transform)
         .map_err(|e| Error::new(ErrorKind::Internal, format!("gossipsub: {e}")))
-}
-
-/// Listens at every address, and waits until each has a socket (an unspecified
-/// one may have several).
-pub(super) async fn listen(swarm: &mut HostSwarm, addrs: &[Multiaddr]) -> Result<()> {
-    let mut waiting = std::collections::HashMap::new();
-    for addr in addrs {
-        ensure_free(addr).map_err(|e| bind_error(addr, &e))?;
-        let id = swarm.listen_on(addr.clone()).map_err(|e| bind_error(addr, &e))?;
-        waiting.insert(id, addr);
-    }
-    while !waiting.is_empty() {
-        match swarm.select_next_some().await {
-            SwarmEvent::NewListenAddr { listener_id, .. } => {
-                waiting.remove(&listener_id);
-            }
-            SwarmEvent::ListenerClosed { listener_id, reason: Err(e), .. } => {
-                if let Some(addr) = waiting.remove(&listener_id) {
-                    return Err(bind_error(addr, &e));
-                }
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// libp2p shares a TCP port (`SO_REUSEPORT`) with whoever has it already, which
-/// would split the connections among two programs. So a fixed port is first
-/// bound without sharing.
-fn ensure_free(addr: &Multiaddr) -> std::io::Result<()> {
-    let mut parts = addr.iter();
-    let ip: IpAddr = match parts.next() {
-        Some(Protocol::Ip4(ip)) => ip.into(),
-        Some(Protocol::Ip6(ip)) => ip.into(),
-        _ => return Ok(()),
-    };
-    match parts.next() {
-        Some(Protocol::Tcp(port)) if port != 0 => std::net::TcpListener::bind((ip, port)).map(drop),
-        _ => Ok(()),
-    }
-}
-
-fn bind_error(addr: &Multiaddr, error: &dyn std::error::Error) -> Error {
-    let supported = addr.iter().any(|p| matches!(p, Protocol::Tcp(_) | Protocol::QuicV1));
-    if !supported {
-        return Error::new(
-            ErrorKind::Address,
-            format!(
-                "cannot listen at {addr}: write an address such as /ip4/0.0.0.0/tcp/0 or /ip4/0.0.0.0/udp/0/quic-v1"
-            ),
-        );
-    }
-    Error::new(
-        ErrorKind::Bind,
-        format!(
-            "cannot listen at {addr}: {error}; choose a free port (0 takes any) and an address of this machine"
-        ),
-    )
 }

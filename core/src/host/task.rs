@@ -4,11 +4,13 @@ use super::{
     Command, Connected,
     addrs::AddressBook,
     instances::Instances,
+    listen::Missed,
     swarm::{BehaviourEvent, HostSwarm},
     topics::Topics,
 };
 use crate::{
     Error, ErrorKind, PeerInfo, Result,
+    error::reason,
     event::{Event, EventBus},
     metrics::Metrics,
     scope::Scope,
@@ -71,8 +73,10 @@ impl Task {
         })
     }
 
-    pub(super) async fn run(mut self: Box<Self>, scope: &Scope) {
+    /// Runs until the scope ends. `missed` is what happened before.
+    pub(super) async fn run(mut self: Box<Self>, scope: &Scope, missed: Missed) {
         self.book.announce();
+        missed.into_iter().for_each(|event| self.on_swarm(event));
         loop {
             tokio::select! {
                 () = scope.cancelled() => break,
@@ -86,6 +90,7 @@ impl Task {
         let topics = &mut self.topics;
         tokio::select! {
             event = self.swarm.select_next_some() => self.on_swarm(event),
+            () = self.book.due() => self.book.refresh(&self.swarm),
             Some(command) = self.commands.recv() => self.on_command(command),
             (topic, command) = poll_fn(|cx| topics.poll_command(cx)) => {
                 self.topics.on_command(&mut self.swarm.behaviour_mut().gossipsub, topic, command);
@@ -179,7 +184,7 @@ impl Task {
             | SwarmEvent::ExpiredListenAddr { .. }
             | SwarmEvent::ListenerClosed { .. }
             | SwarmEvent::ExternalAddrConfirmed { .. }
-            | SwarmEvent::ExternalAddrExpired { .. } => self.book.refresh(&self.swarm),
+            | SwarmEvent::ExternalAddrExpired { .. } => self.book.changed(),
             SwarmEvent::ConnectionEstablished {
                 peer_id, connection_id, num_established, ..
             } => {
@@ -203,13 +208,13 @@ impl Task {
                     // Only where the new instance listens.
                     let options = DialOpts::peer_id(peer_id).addresses(addrs).build();
                     if let Err(error) = self.swarm.dial(options) {
-                        tracing::debug!(peer = %peer_id, %error, "a restarted peer is not dialled");
+                        tracing::debug!(peer = %peer_id, error = reason(&error), "a restarted peer is not dialled");
                     }
                 }
             }
             SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
                 let whom = peer_id.map_or_else(|| "the address".into(), |peer| peer.to_string());
-                tracing::debug!(peer = %whom, %error, "a dial failed");
+                tracing::debug!(peer = %whom, error = reason(&error), "a dial failed");
                 match self.dials.remove(&connection_id) {
                     Some(Waiting::Peer(reply)) => drop(reply.send(Err(unreachable(&whom, &error)))),
                     Some(Waiting::Addr(reply)) => drop(reply.send(Err(unreachable(&whom, &error)))),
@@ -217,7 +222,7 @@ impl Task {
                 }
             }
             SwarmEvent::IncomingConnectionError { error, .. } => {
-                tracing::debug!(%error, "an incoming connection failed");
+                tracing::debug!(error = reason(&error), "an incoming connection failed");
             }
             SwarmEvent::ListenerError { error, .. } => {
                 tracing::warn!(%error, "a listener reported an error");
@@ -263,5 +268,11 @@ impl Task {
 }
 
 fn unreachable(whom: &str, error: &DialError) -> Error {
-    Error::new(ErrorKind::Unreachable, format!("{whom} cannot be reached: {error}"))
+    if let DialError::Transport(tried) = error {
+        let tried: Vec<String> =
+            tried.iter().map(|(addr, error)| format!("{addr}: {}", reason(error))).collect();
+        let message = format!("{whom} cannot be reached: {}", tried.join("; "));
+        return Error::new(ErrorKind::Unreachable, message);
+    }
+    Error::new(ErrorKind::Unreachable, format!("{whom} cannot be reached: {}", reason(error)))
 }

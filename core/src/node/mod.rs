@@ -9,10 +9,9 @@ mod join;
 pub use builder::NodeBuilder;
 
 use crate::{
-    Config, Error, Events, Keypair, Multiaddr, Namespace, PeerId, PeerInfo, Result,
+    Config, Error, ErrorKind, Events, Keypair, Multiaddr, Namespace, PeerId, PeerInfo, Result,
     boot::{Boot, BootConfig, FindOptions, Finding},
     cluster::{Cluster, ClusterConfig, LiveQuery, Query, RemoteView, View, serve_view, start_sync},
-    config::default_listen,
     event::EventBus,
     host::Host,
     metrics::Metrics,
@@ -27,6 +26,9 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 /// How long closing may take before what still runs is left behind.
 const CLOSE: Duration = Duration::from_secs(5);
+
+/// How long a start waits for one thing, such as a disk that doesn't answer.
+const START: Duration = Duration::from_secs(20);
 
 /// A member of a cluster, or an observer of one.
 ///
@@ -71,22 +73,21 @@ impl Node {
     /// # Errors
     /// `Config` or `Address` if the configuration is not acceptable, with the
     /// field, the value and what is accepted; `Bind` if a socket cannot be
-    /// bound.
+    /// bound; `Io` or `Busy` if its data cannot be used; `Timeout` if the system
+    /// doesn't let it have something within seconds.
     pub async fn start(config: Config) -> Result<Self> {
         config.check()?;
         let key = config.key.clone().unwrap_or_else(Keypair::generate_ed25519);
-        let listen =
-            if config.listen.is_empty() { default_listen() } else { config.listen.clone() };
         let metrics = Metrics::default();
         let events = EventBus::new(&metrics);
         let running = Running(Scope::default());
         let scope = &running.0;
 
         let data = config.data.clone().filter(|_| !config.observer);
-        let (store, least_seq) = pex::Store::start(data).await?;
+        let (store, least_seq) = in_time("its data", pex::Store::start(data)).await?;
         let host = Host::start(
             key.clone(),
-            &listen,
+            &config.listen,
             &config.limits,
             &metrics,
             events.clone(),
@@ -94,7 +95,8 @@ impl Node {
             least_seq,
         )
         .await?;
-        scope.spawn(store.clone().keep_seq(host.record()).await?);
+        let keep_seq = store.clone().keep_seq(host.record());
+        scope.spawn(in_time("its data", keep_seq).await?);
         let topic = host.join(config.namespace.as_str()).await?;
         let cluster = ClusterConfig {
             namespace: config.namespace.clone(),
@@ -337,7 +339,7 @@ impl Node {
         let left = self.0.running.0.running();
         let message =
             format!("the node did not close within 5 s; left behind: {}", left.join(", "));
-        Err(Error::new(crate::ErrorKind::Timeout, message))
+        Err(Error::new(ErrorKind::Timeout, message))
     }
 
     /// Waits until the node has left the cluster and nothing of it is running,
@@ -356,6 +358,16 @@ impl fmt::Debug for Node {
             .field("namespace", self.namespace())
             .finish_non_exhaustive()
     }
+}
+
+/// Waits for what the system gives quickly, or never: no start waits for ever.
+async fn in_time<T>(what: &str, wait: impl Future<Output = Result<T>>) -> Result<T> {
+    let limit = tokio::time::timeout(START, wait);
+    limit.await.unwrap_or_else(|_| {
+        let message =
+            format!("the node cannot start: it has waited {} s for {what}", START.as_secs());
+        Err(Error::new(ErrorKind::Timeout, message))
+    })
 }
 
 /// Signs heartbeats, for those who get them from another node than this.

@@ -38,6 +38,31 @@ impl Netns {
         ip(&format!("-n {} {args}", self.0));
     }
 
+    /// Runs many `ip ARGS` in the namespace, as fast as can be.
+    pub fn ip_batch(&self, lines: impl IntoIterator<Item = String>) {
+        let lines = lines.into_iter().collect::<Vec<_>>().join("\n");
+        self.feed(&["ip", "-batch", "-"], &lines);
+    }
+
+    /// Sets a kernel variable of the namespace.
+    pub fn set(&self, variable: &str, value: u32) {
+        let path = format!("/proc/sys/{}", variable.replace('.', "/"));
+        self.feed(&["tee", &path], &value.to_string());
+    }
+
+    /// Runs a program in the namespace, which reads this and must succeed.
+    fn feed(&self, program: &[&str], input: &str) {
+        let mut child = Command::new("ip")
+            .args(["netns", "exec", &self.0])
+            .args(program)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("the program ip");
+        child.stdin.take().expect("piped").write_all(input.as_bytes()).expect("it reads");
+        assert!(child.wait().expect("it ends").success(), "{program:?}: {input}");
+    }
+
     /// Runs the ignored test `role` of this binary in the namespace.
     pub fn run(&self, role: &str, args: &str) -> Host {
         let exe = std::env::current_exe().expect("this binary");
@@ -87,13 +112,7 @@ impl Netns {
             }
             None => "delete table ip cut".into(),
         };
-        let mut nft = Command::new("ip")
-            .args(["netns", "exec", &self.0, "nft", "-f", "-"])
-            .stdin(Stdio::piped())
-            .spawn()
-            .expect("the program ip");
-        nft.stdin.take().expect("piped").write_all(rules.as_bytes()).expect("nft reads");
-        assert!(nft.wait().expect("it ends").success(), "nft (package nftables): {rules}");
+        self.feed(&["nft", "-f", "-"], &rules);
     }
 
     /// What `ip netns exec` puts in the place of files of /etc.
