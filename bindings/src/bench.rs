@@ -45,6 +45,7 @@ pub fn bench_view(records: u32) -> Result<View> {
             ttl: Some(Duration::from_secs(10)),
             host: format!("host-{n}"),
             meta: vec!["role=worker".into(), format!("zone=z{}", n % 16)],
+            sent_at: None,
         };
         let arrival = Arrival { peer, seq: unix_nanos, beat: &beat, signed: &[], via: Via::Gossip };
         let outcome = table.insert(now, arrival);

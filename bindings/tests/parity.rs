@@ -7,7 +7,7 @@ const EVENTS: &str = include_str!("../../core/src/event.rs");
 const CONFIG: &str = include_str!("../../core/src/config.rs");
 const RPC_LIMITS: &str = include_str!("../../core/src/rpc/limits.rs");
 const OPTIONS: &str = include_str!("../src/options.rs");
-const CHANGES: &str = include_str!("../../core/src/cluster/live.rs");
+const CHANGES: &str = include_str!("../../core/src/cluster/live/mod.rs");
 
 /// The strings of one array of the table.
 fn strings<'a>(section: &str, key: &str) -> Vec<&'a str> {

@@ -16,6 +16,7 @@ fn main() {
         meta: ["role=worker", "zone=eu-1", "rack=17", "version=1.2.3", "address=10.0.0.1:8822"]
             .map(Into::into)
             .to_vec(),
+        sent_at: None,
     };
     let bytes = beat.encode();
     assert_eq!(Heartbeat::decode(&bytes).as_ref(), Ok(&beat));

@@ -188,5 +188,6 @@ fn beat(i: usize) -> Heartbeat {
             format!("version=1.{}.{}", i % 7, i % 100),
             format!("address=10.{}.{}.{}", i >> 16, (i >> 8) & 255, i & 255),
         ],
+        sent_at: None,
     }
 }

@@ -73,6 +73,7 @@ fn beat(key: &Keypair) -> Vec<u8> {
         ttl: Some(Duration::from_secs(10)),
         host: "node-0000001.example".into(),
         meta: meta.map(Into::into).to_vec(),
+        sent_at: None,
     };
     beat.encode()
 }

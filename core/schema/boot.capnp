@@ -28,4 +28,8 @@ struct Packet {
       # Binary multiaddrs at which the peer listens.
     }
   }
+
+  nonce @6 :UInt64;
+  # Of a request or survey: a random number; its answers carry the same one.
+  # 0: none. (Ours; Go's nodes read past it.)
 }

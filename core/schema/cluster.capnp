@@ -15,6 +15,14 @@ struct Heartbeat {
 
   meta   @3 :List(Text);
   # `key=value`; the first `=` divides.
+
+  # From here on fields of ours, which Go's nodes read past.
+
+  addrs  @4 :List(Data);
+  # Binary multiaddrs, without `/p2p`, at which the sender is reached.
+
+  sentAt @5 :UInt64;
+  # Milliseconds since 1970 by the sender's clock; 0: not said.
 }
 
 interface View {
@@ -60,6 +68,9 @@ interface View {
     server    @1 :UInt64;
     seq       @2 :UInt64;
     heartbeat @3 :Heartbeat;
+    signed    @4 :Data;
+    # The pubsub message as the peer signed it, which proves the record; empty
+    # if it is not at hand. (Ours.)
   }
 
   struct MaybeRecord {

@@ -11,6 +11,7 @@ use crate::{
     schema::boot_capnp::packet,
     vectors::{KEY_TYPES, bytes, compare, hex, key, list, number, peer, text, texts},
 };
+use capnp::{message::ReaderSegments as _, serialize_packed};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
@@ -18,7 +19,8 @@ use std::time::Duration;
 
 const ABOUT: &str = "Boot datagrams. hex: the datagram; payload: the packed message inside; \
                      padding: how many bytes that nothing refers to stand at its end; unknown: how \
-                     many addresses of unknown kinds the message has beside addrs.";
+                     many addresses of unknown kinds the message has beside addrs; go: whether Go's \
+                     encoding gives the payload.";
 const DOMAIN: &str = "casm-boot-record";
 const PAYLOAD_TYPE: [u8; 2] = [0x1f, 0x00];
 
@@ -40,6 +42,7 @@ fn vector(name: &str, key_name: &str, packet: &Packet, padding: usize, datagram:
         "peer": packet.peer.to_base58(),
         "namespace": packet.namespace.as_str(),
         "padding": padding,
+        "go": false,
         "payload": hex(packet.payload(padding)),
         "hex": hex(datagram),
     });
@@ -81,7 +84,30 @@ fn packets() -> Vec<Value> {
         vectors.push(vector(name, "ed25519-2", &packet, 0, &bare));
     }
     vectors.push(unknown_address());
+    for body in [Body::Survey { distance: 20 }, Body::Response { addrs: addrs() }] {
+        vectors.push(as_go(&packet("ed25519-1", "casm/a.b", body)));
+    }
     vectors
+}
+
+/// What Go's nodes write: a struct without the nonce, which is ours.
+fn as_go(packet: &Packet) -> Value {
+    let payload = packet.payload(0);
+    let message = serialize_packed::read_message(&payload[..], Default::default()).unwrap();
+    let segments = message.into_segments();
+    let (words, _) = segments.get_segment(0).unwrap().as_chunks::<8>();
+    let mut words = words.to_vec();
+    // A struct of one word and three pointers. They are relative, and stay as
+    // they are.
+    words[0] = (1_u64 << 32 | 3 << 48).to_le_bytes();
+    words.remove(2);
+    let payload = pack(&capnp::OutputSegments::SingleSegment([words.as_flattened()]));
+    let datagram = sealed(&payload);
+    let mut vector = vector("", "ed25519-1", packet, 0, &datagram);
+    vector["name"] = format!("a {} as Go's nodes write it", packet.body.name()).into();
+    vector["payload"] = hex(payload).into();
+    vector["go"] = true.into();
+    vector
 }
 
 /// A response with an address of a kind that nobody knows before a good one.

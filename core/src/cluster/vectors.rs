@@ -2,10 +2,11 @@
 
 use super::{
     Heartbeat,
-    heartbeat_tests::{packed, raw},
+    heartbeat::tests::{packed, raw},
     server_of,
 };
 use crate::{
+    Multiaddr,
     pubsub::{Verdict, keys::Keys, signed::SignedMessage},
     schema::cluster_capnp::heartbeat,
     vectors::{KEY_TYPES, KEYS, bytes, compare, hex, key, list, number, peer, text, texts},
@@ -18,8 +19,10 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 const ABOUT: &str = "Heartbeats. hex: the data of a pubsub message; sent_ttl_ms: the number in it; \
-                     ttl_ms: for how long the record is to be kept, null for a goodbye; canonical: \
-                     whether encoding what it means gives these bytes. messages: \
+                     ttl_ms: for how long the record is to be kept, null for a goodbye; sent_at_ms: \
+                     when it was sent, since 1970, null if it doesn't say; canonical: whether \
+                     encoding what it means gives these bytes; go: whether Go's encoding does. \
+                     messages: \
                      signed pubsub messages; id: the message id. refused: reason, and the verdict \
                      given to gossipsub.";
 
@@ -29,6 +32,7 @@ fn beat(ttl_ms: Option<u64>, host: &str, meta: &[&str]) -> Heartbeat {
         ttl: ttl_ms.map(Duration::from_millis),
         host: host.into(),
         meta: meta.iter().map(|&field| field.into()).collect(),
+        sent_at: None,
     }
 }
 
@@ -56,7 +60,9 @@ fn vector(name: &str, sent_ttl_ms: u32, data: &[u8]) -> Value {
         "server": format!("{:016x}", beat.server),
         "host": beat.host,
         "meta": beat.meta,
+        "sent_at_ms": beat.sent_at.map(|at| u64::try_from(at.as_millis()).unwrap()),
         "canonical": beat.encode() == data,
+        "go": words(data)[0] == GO_ROOT,
         "hex": hex(data),
     })
 }
@@ -64,12 +70,20 @@ fn vector(name: &str, sent_ttl_ms: u32, data: &[u8]) -> Value {
 fn heartbeats() -> Vec<Value> {
     let meta = ["role=worker", "zone=a=b", "empty="];
     let sent = |beat: Heartbeat| beat.encode();
+    let sent_at = Some(Duration::from_millis(1_732_550_400_123));
     [
         ("usual", 10_000, sent(beat(Some(10_000), "node-1.example", &meta))),
         ("nothing to say", 10_000, sent(beat(Some(10_000), "", &[]))),
         ("not only ASCII", 2_500, sent(beat(Some(2_500), "höst", &["städte=東京"]))),
         ("a key twice", 10_000, sent(beat(Some(10_000), "h", &["k=1", "k=2", "=v"]))),
         ("a goodbye", 1, sent(beat(None, "h", &[]))),
+        (
+            "it says when it was sent",
+            10_000,
+            sent(Heartbeat { sent_at, ..beat(Some(10_000), "h", &meta) }),
+        ),
+        ("addresses", 10_000, with_addresses()),
+        ("as Go's nodes write it", 10_000, as_go(&beat(Some(10_000), "node-1.example", &meta))),
         ("no TTL given", 0, raw(0, b"h", &[])),
         ("a TTL below the range", 20, raw(20, b"h", &[])),
         ("a TTL above the range", u32::MAX, raw(u32::MAX, b"h", &[])),
@@ -79,14 +93,50 @@ fn heartbeats() -> Vec<Value> {
     .into()
 }
 
-/// A heartbeat of the host `h` and the field `a=b`, with one word changed: 3 is
-/// the pointer to the host, 4 the one to the fields.
-fn changed(at: usize, to: u64) -> Vec<u8> {
-    let good = raw(10_000, b"h", &[b"a=b"]);
-    let message = serialize_packed::read_message(&good[..], message::ReaderOptions::new()).unwrap();
+/// A heartbeat with addresses, one of a kind that nobody knows among them.
+fn with_addresses() -> Vec<u8> {
+    let mut message = message::Builder::new_default();
+    let mut root = message.init_root::<heartbeat::Builder<'_>>();
+    root.set_ttl(10_000);
+    root.set_host("h");
+    let mut addrs = root.init_addrs(2);
+    let known: Multiaddr = "/ip4/10.0.0.1/tcp/4001".parse().unwrap();
+    addrs.set(0, &[0xe4, 0x0f, 0x01, b'x']); // code 2020
+    addrs.set(1, known.as_ref());
+    let mut bytes = Vec::new();
+    serialize_packed::write_message(&mut bytes, &message).unwrap();
+    bytes
+}
+
+/// The pointer to a struct of two words and two pointers, as the schema of Go's
+/// nodes has it.
+const GO_ROOT: u64 = 2 << 32 | 2 << 48;
+
+/// What Go's nodes write: a struct without the fields that are ours.
+fn as_go(beat: &Heartbeat) -> Vec<u8> {
+    let mut words = words(&beat.encode());
+    // The pointers are relative: those to host and meta, at 4 and 5, come one
+    // word nearer to what they point to.
+    words[4] -= 1 << 2;
+    words[5] -= 1 << 2;
+    words.remove(6);
+    words.remove(3);
+    words[0] = GO_ROOT;
+    packed(&words)
+}
+
+/// The words of a message of one segment.
+fn words(data: &[u8]) -> Vec<u64> {
+    let message = serialize_packed::read_message(data, message::ReaderOptions::new()).unwrap();
     let segments = message.into_segments();
     let (words, _) = segments.get_segment(0).unwrap().as_chunks();
-    let mut words: Vec<_> = words.iter().map(|word| u64::from_le_bytes(*word)).collect();
+    words.iter().map(|word| u64::from_le_bytes(*word)).collect()
+}
+
+/// A heartbeat of the host `h` and the field `a=b`, with one word changed: 4 is
+/// the pointer to the host, 5 the one to the fields.
+fn changed(at: usize, to: u64) -> Vec<u8> {
+    let mut words = words(&raw(10_000, b"h", &[b"a=b"]));
     words[at] = to;
     packed(&words)
 }
@@ -99,9 +149,9 @@ fn refused() -> Vec<Value> {
     [
         ("no bytes", vec![]),
         ("not Cap'n Proto", b"not Cap'n Proto at all".to_vec()),
-        ("a host beyond the end", changed(3, list(1000, 2, 5))),
-        ("meta that is a text", changed(4, list(0, 2, 8))),
-        ("a host that is a capability", changed(3, 3)),
+        ("a host beyond the end", changed(4, list(1000, 2, 5))),
+        ("meta that is a text", changed(5, list(0, 2, 8))),
+        ("a host that is a capability", changed(4, 3)),
         ("a host that is too long", raw(10_000, long.as_bytes(), &[])),
         ("too many fields", raw(10_000, b"h", &many)),
         ("fields that are too long", raw(10_000, b"h", &[much.as_bytes()])),
@@ -198,6 +248,8 @@ fn vectors_of_heartbeats() {
         assert_eq!((beat.ttl, beat.host.as_str()), (ttl, text(vector, "host")));
         assert_eq!(format!("{:016x}", beat.server), text(vector, "server"));
         assert_eq!(beat.meta, texts(vector, "meta"));
+        let sent_at = vector["sent_at_ms"].as_u64().map(Duration::from_millis);
+        assert_eq!(beat.sent_at, sent_at);
         assert_eq!(beat.encode() == bytes(vector, "hex"), vector["canonical"] == true);
     }
     for vector in list(&file, "refused") {

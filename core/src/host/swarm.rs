@@ -24,6 +24,11 @@ const PING_INTERVAL: Duration = Duration::from_secs(10);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// As Go's pubsub.
 const MAX_MESSAGE: usize = 1 << 20;
+/// Ids of messages that are offered or asked for at a time: with 48 bytes each
+/// they stay below the 16 KiB that rust-libp2p takes if it is told nothing.
+const MAX_IDS: usize = 300;
+/// What others may offer, in bytes: Go's 5,000 ids, and room.
+const MAX_CONTROL: usize = 512 << 10;
 /// When gossipsub first looks after its mesh and offers what it has, as in Go.
 /// (Until then, a peer that is in nobody's mesh gets nothing.)
 const FIRST_GOSSIP: Duration = Duration::from_millis(100);
@@ -125,6 +130,8 @@ fn gossipsub(key: &Keypair, metrics: &Metrics) -> Result<Gossipsub> {
             MessageId(id)
         })
         .max_transmit_size(MAX_MESSAGE)
+        .max_control_message_size(MAX_CONTROL)
+        .max_control_messages_sent(MAX_IDS)
         .connection_handler_queue_len(CONNECTION_QUEUE)
         .flood_publish(false)
         .heartbeat_initial_delay(FIRST_GOSSIP)

@@ -88,6 +88,66 @@ async fn who_wants_tls_gets_it() {
     host.close().await;
 }
 
+/// As Go's nodes do in a large cluster. (What rust-libp2p takes if it is told
+/// nothing, 16 KiB, are the ids of some 340 heartbeats: offers above that ended
+/// gossip between two nodes for good.)
+#[tokio::test]
+async fn offers_of_five_thousand_messages_break_no_gossip() {
+    use crate::pubsub::signed::SignedMessage;
+    /// A field of a protobuf message.
+    fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+        let mut len = unsigned_varint::encode::usize_buffer();
+        let len = unsigned_varint::encode::usize(bytes.len(), &mut len);
+        [&[number << 3 | 2], len, bytes].concat()
+    }
+    let host = ed25519(TCP).await;
+    let mut topic = host.host.join("casm").await.unwrap();
+    let (key, streams) = (Keypair::generate_ed25519(), libp2p_stream::Behaviour::new());
+    let mut control = streams.new_control();
+    let mut peer = libp2p::SwarmBuilder::with_existing_identity(key.clone())
+        .with_tokio()
+        .with_tcp(Default::default(), libp2p::noise::Config::new, libp2p::yamux::Config::default)
+        .unwrap()
+        .with_behaviour(|_| streams)
+        .unwrap()
+        .build();
+    let PeerInfo { id, addrs } = host.info();
+    peer.dial(addrs[0].clone()).unwrap();
+    while !peer.is_connected(&id) {
+        peer.next().await;
+    }
+    let protocol = StreamProtocol::new("/meshsub/1.1.0");
+    let mut theirs = control.accept(protocol.clone()).unwrap();
+    let running = tokio::spawn(async move {
+        let reading = theirs.next().then(async |stream| {
+            futures::io::copy(stream.unwrap().1, &mut futures::io::sink()).await
+        });
+        futures::join!(peer.for_each(async |_| ()), reading)
+    });
+    let mut stream = control.open_stream(id, protocol).await.unwrap();
+    let subscription = field(1, &[&[1 << 3, 1][..], &field(2, b"casm")].concat());
+    let ids = (0_u64..5000).flat_map(|n| {
+        let message_id = [&id.to_bytes()[..], &n.to_be_bytes()].concat();
+        field(2, &message_id)
+    });
+    let offer = [field(1, b"casm"), ids.collect()].concat();
+    let offer = field(3, &field(1, &offer));
+    let seq = crate::record::unix_nanos();
+    let message = SignedMessage::sign(&key, "casm", seq, b"beat").unwrap().encode();
+    for rpc in [subscription].into_iter().chain(vec![offer; 8]).chain([field(2, &message)]) {
+        // What frames a field is what frames a message, the number left out.
+        stream.write_all(&field(0, &rpc)[1..]).await.unwrap();
+        stream.flush().await.unwrap();
+    }
+    loop {
+        if let TopicEvent::Received(received) = topic.next().await.unwrap() {
+            break assert_eq!((received.seq, &received.data[..]), (seq, &b"beat"[..]));
+        }
+    }
+    running.abort();
+    host.close().await;
+}
+
 #[tokio::test]
 async fn a_stream_carries_bytes_over_tcp_and_quic() {
     for listen in [TCP, QUIC] {

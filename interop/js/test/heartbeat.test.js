@@ -55,7 +55,7 @@ test('the vectors of the specification are read and written', () => {
     const data = Buffer.from(row.hex, 'hex')
     assert.deepEqual(decodeHeartbeat(data), want, row.name)
     // One message can be packed in several ways.
-    if (row.canonical) assert.deepEqual(unpack(encodeHeartbeat(want)), unpack(data), row.name)
+    if (row.go) assert.deepEqual(unpack(encodeHeartbeat(want)), unpack(data), row.name)
   }
   for (const row of file.refused.filter((row) => row.verdict === 'reject')) {
     assert.throws(() => decodeHeartbeat(Buffer.from(row.hex, 'hex')), Error, row.name)

@@ -49,6 +49,7 @@ impl Member {
             ttl: Some(ttl),
             host: format!("host-{nth}"),
             meta: vec!["role=worker".into()],
+            sent_at: None,
         };
         let table = Table::new(id, Limits::default(), detector, rng.random());
         let signed = beat.encode();

@@ -1,7 +1,7 @@
 //! What a node has, in few bytes: for each peer a short id and the sequence
 //! number of its heartbeat.
 
-use crate::cluster::view::View;
+use crate::cluster::snapshot::View;
 use libp2p::PeerId;
 use std::collections::HashMap;
 

@@ -34,6 +34,7 @@ fn beat(host: &str) -> Heartbeat {
         ttl: Some(Duration::from_secs(60)),
         host: host.into(),
         meta: vec!["role=worker".into()],
+        sent_at: None,
     }
 }
 

@@ -4,8 +4,8 @@ use super::{NAME, position::Position, wire};
 use crate::{
     Error, ErrorKind, Result,
     cluster::{
-        query::{Field, Index, Query, Select},
-        record::Record,
+        query::{Index, Query, Select},
+        record::{Field, Record},
     },
     rpc::{Encoding, Remote, Vat},
     schema::cluster_capnp::view,

@@ -1,8 +1,8 @@
 //! Where a record stands in the order of a query, and how to go on from there.
 
 use crate::cluster::{
-    query::{Field, Index, Query, Select},
-    record::Record,
+    query::{Index, Query, Select},
+    record::{Field, Record},
 };
 
 /// Where a record stands in the order of a query: the key under which it is

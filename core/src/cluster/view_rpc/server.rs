@@ -3,7 +3,7 @@
 use super::{NAME, position::Position, wire};
 use crate::{
     Result,
-    cluster::{query::Query, record::Record, view::View},
+    cluster::{query::Query, record::Record, snapshot::View},
     rpc::{Export, Vat},
     schema::cluster_capnp::view,
 };

@@ -75,6 +75,7 @@ fn record(key: &str) -> Record {
         ttl: Some(Duration::from_secs(10)),
         host: "node-1.example".into(),
         meta: vec!["role=worker".into(), "zone=a=b".into()],
+        sent_at: None,
     };
     Record::new(peer(key), 0x18ea_8940_15c0_b7d2, Duration::from_secs(10), &beat)
 }

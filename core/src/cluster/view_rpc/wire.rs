@@ -2,8 +2,8 @@
 
 use crate::{
     cluster::{
-        Heartbeat, HeartbeatError, Record,
-        query::{Field, Index, Query, Select},
+        Field, Heartbeat, HeartbeatError, Record,
+        query::{Index, Query, Select},
     },
     schema::cluster_capnp::view,
 };

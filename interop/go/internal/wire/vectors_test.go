@@ -95,6 +95,7 @@ func TestVectorsOfBootPackets(t *testing.T) {
 			Name, Key, Kind, Peer, Namespace string
 			Distance                         uint8
 			Padding, Unknown                 int
+			Go                               bool
 			Addrs                            []string
 			Payload, Hex                     data
 		}
@@ -108,7 +109,7 @@ func TestVectorsOfBootPackets(t *testing.T) {
 		equal(t, row.Name+" namespace", packet.Namespace, row.Namespace)
 		equal(t, row.Name+" distance", packet.Distance, row.Distance)
 		equal(t, row.Name+" addresses", fmt.Sprint(packet.Addrs), fmt.Sprint(row.Addrs))
-		if row.Padding > 0 || row.Unknown > 0 {
+		if !row.Go {
 			continue
 		}
 		payload, err := packet.MarshalRecord()
@@ -242,7 +243,7 @@ func TestVectorsOfHeartbeats(t *testing.T) {
 			Name, Server, Host string
 			Meta               []string
 			TTL                int64 `json:"sent_ttl_ms"`
-			Canonical          bool
+			Go                 bool
 			Hex                data
 		}
 		Refused []struct {
@@ -267,7 +268,7 @@ func TestVectorsOfHeartbeats(t *testing.T) {
 		equal(t, row.Name+" host", h.Host, row.Host)
 		equal(t, row.Name+" meta", fmt.Sprint(h.Meta), fmt.Sprint(row.Meta))
 		// An empty text is a null pointer here.
-		if row.Canonical && row.Host != "" {
+		if row.Go && row.Host != "" {
 			encoded, err := EncodeHeartbeat(h)
 			check(t, err)
 			equal(t, row.Name+" encoded", hex.EncodeToString(encoded), hex.EncodeToString(row.Hex))

@@ -63,6 +63,7 @@ fn record(said: &Value) -> Record {
         ttl: Some(Duration::from_millis(said["ttl_ms"].as_u64().unwrap())),
         host: text("host").into(),
         meta: said["meta"].as_array().unwrap().iter().map(|m| m.as_str().unwrap().into()).collect(),
+        sent_at: None,
     };
     let peer = text("peer").parse().unwrap();
     Record::new(peer, text("seq").parse().unwrap(), beat.ttl.unwrap(), &beat)

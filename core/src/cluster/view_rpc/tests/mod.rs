@@ -26,6 +26,7 @@ fn insert(table: &mut Table, peer: PeerId, seq: u64, server: u64, host: &str, me
         ttl: Some(Duration::from_secs(10)),
         host: host.into(),
         meta: meta.to_vec(),
+        sent_at: None,
     };
     let arrival = Arrival { peer, seq, beat: &beat, signed: &[], via: Via::Gossip };
     let outcome = table.insert(Now { elapsed: Duration::ZERO, unix_nanos: u64::MAX / 2 }, arrival);

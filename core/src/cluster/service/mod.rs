@@ -1,12 +1,21 @@
 //! The cluster service: what it needs, and the handle to its task.
+//!
+//! - `task`: joins the table to a pubsub topic
+//! - `pace`: how often it says that the node lives
+
+mod pace;
+mod task;
+#[cfg(test)]
+mod tests;
+
+pub use pace::Pace;
 
 use super::{
-    arrival::{Limits, Outcome},
     heartbeat::{Heartbeat, HeartbeatError},
-    hub::{Hub, LiveQuery},
+    live::{Hub, LiveQuery},
     query::Query,
-    task::Task,
-    view::View,
+    snapshot::View,
+    table::{Limits, Outcome},
 };
 use crate::{
     Namespace, Result,
@@ -18,6 +27,7 @@ use crate::{
 };
 use libp2p::PeerId;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use task::Task;
 use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,

@@ -1,7 +1,7 @@
 //! Random operations on a table, its views and live queries, against naive
 //! models of them. Every failure names the seed of its run.
 
-use super::{
+use crate::cluster::{
     Arrival, Change, Detector, Difference, Field, Heartbeat, Index, Limits, Live, Now, Outcome,
     Query, Record, Select, Table, Via, View,
 };
@@ -39,6 +39,7 @@ fn random_beat(rng: &mut Rng) -> Heartbeat {
         ttl: (!rng.random_bool(0.1)).then(|| Duration::from_secs(rng.random_range(1..8))),
         host: (*TEXTS.choose(rng).unwrap()).into(),
         meta,
+        sent_at: None,
     }
 }
 
@@ -217,6 +218,7 @@ impl Model {
                 ttl: Some(record.ttl()),
                 host: record.host().into(),
                 meta: record.fields().map(Into::into).collect(),
+                sent_at: None,
             };
             assert_eq!(said(&beat), said(&known.beat), "seed {seed}");
             assert_eq!(view.get(&known.peer).as_ref(), Some(record), "seed {seed}");

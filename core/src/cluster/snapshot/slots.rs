@@ -6,7 +6,7 @@
 //! purposes (`imbl`) takes several times as many instructions, so that a
 //! processor has more of the loads under way at once.
 
-use super::record::Record;
+use crate::cluster::record::Record;
 use std::{array, sync::Arc};
 
 /// Places in a node, as a power of two.
@@ -15,7 +15,7 @@ const WIDTH: usize = 1 << BITS;
 
 /// Records by slot, in a persistent structure: a clone is a snapshot.
 #[derive(Clone, Default)]
-pub(super) struct Slots(Arc<Vec<Arc<Middle>>>);
+pub(in crate::cluster) struct Slots(Arc<Vec<Arc<Middle>>>);
 
 #[derive(Clone)]
 struct Middle([Option<Arc<Leaf>>; WIDTH]);
@@ -42,14 +42,14 @@ fn path(slot: u32) -> [usize; 3] {
 }
 
 impl Slots {
-    pub(super) fn get(&self, slot: u32) -> Option<&Record> {
+    pub(in crate::cluster) fn get(&self, slot: u32) -> Option<&Record> {
         let [root, middle, leaf] = path(slot);
         self.0.get(root)?.0[middle].as_ref()?.0[leaf].as_ref()
     }
 
     /// Fills a slot, or empties it. The first one beyond the end may be filled
     /// too.
-    pub(super) fn set(&mut self, slot: u32, record: Option<Record>) {
+    pub(in crate::cluster) fn set(&mut self, slot: u32, record: Option<Record>) {
         let [root, middle, leaf] = path(slot);
         let nodes = Arc::make_mut(&mut self.0);
         if root == nodes.len() {
@@ -69,7 +69,8 @@ mod tests {
 
     #[test]
     fn a_snapshot_stays_as_it_was() {
-        let beat = Heartbeat { server: 1, ttl: None, host: "here".into(), meta: vec![] };
+        let beat =
+            Heartbeat { server: 1, ttl: None, host: "here".into(), meta: vec![], sent_at: None };
         let peer = PeerId::random();
         let record = |seq| Record::new(peer, seq, Duration::from_secs(10), &beat);
         let seqs = |slots: &Slots| -> Vec<_> {

@@ -1,40 +1,13 @@
-//! What to look for in a view.
+//! What to look for in a view. `range`: the keys of an index that it covers.
 
-use super::{
-    node::Edge,
-    record::{Record, server_text},
-};
+mod range;
+
+pub(in crate::cluster) use range::{High, KeyRange};
+
+use super::record::{Field, Record, server_text};
 use crate::{Error, ErrorKind, Result};
 use libp2p::PeerId;
 use std::{fmt, str::FromStr};
-
-/// A field of records by which they can be found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Field {
-    /// The peer id, in base58.
-    Peer,
-    /// The server number, in 16 lower-case hexadecimal digits.
-    Server,
-    /// The host.
-    Host,
-    /// A meta field, `key=value`.
-    Meta,
-}
-
-impl Field {
-    /// Every field.
-    pub const ALL: [Self; 4] = [Self::Peer, Self::Server, Self::Host, Self::Meta];
-
-    /// The field's name, as on the command line.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Peer => "peer",
-            Self::Server => "server",
-            Self::Host => "host",
-            Self::Meta => "meta",
-        }
-    }
-}
 
 /// A field and a value in it (or the beginning of one, for prefixes). As text:
 /// `host:abc`, `meta:role=worker`.
@@ -213,7 +186,7 @@ impl Query {
     }
 
     /// The range of keys that the query covers; `None` if it can find nothing.
-    pub(super) fn range(&self) -> Option<KeyRange<'_>> {
+    pub(in crate::cluster) fn range(&self) -> Option<KeyRange<'_>> {
         self.check().ok()?;
         let mut range = match &self.select {
             Select::All => {
@@ -239,64 +212,5 @@ impl Query {
             range.end_at(to.key.as_bytes(), self.reverse);
         }
         (!range.is_empty()).then_some(range)
-    }
-}
-
-/// A range of one index's keys.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct KeyRange<'q> {
-    pub(super) field: Field,
-    /// The lowest key that belongs to it.
-    pub(super) low: &'q [u8],
-    high: High<'q>,
-}
-
-/// The upper end of a range.
-#[derive(Clone, Copy, Debug)]
-enum High<'q> {
-    None,
-    Included(&'q [u8]),
-    /// The last key that begins like this.
-    Prefix(&'q [u8]),
-}
-
-impl<'q> KeyRange<'q> {
-    /// What lies just after all keys of the range.
-    pub(super) fn high_edge(&self) -> Edge<'q> {
-        match self.high {
-            High::None => Edge::End,
-            High::Included(high) => Edge::After(high),
-            High::Prefix(prefix) => Edge::AfterPrefix(prefix),
-        }
-    }
-
-    pub(super) fn contains(&self, key: &[u8]) -> bool {
-        key >= self.low
-            && match self.high {
-                High::None => true,
-                High::Included(high) => key <= high,
-                High::Prefix(prefix) => key <= prefix || key.starts_with(prefix),
-            }
-    }
-
-    /// Whether at most one key can be in the range.
-    pub(super) fn is_single(&self) -> bool {
-        matches!(self.high, High::Included(high) if high == self.low)
-    }
-
-    fn end_at(&mut self, key: &'q [u8], reverse: bool) {
-        if reverse {
-            self.low = self.low.max(key);
-        } else if self.contains(key) || matches!(self.high, High::None) || key < self.low {
-            self.high = High::Included(key);
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        match self.high {
-            High::None => false,
-            High::Included(high) => high < self.low,
-            High::Prefix(prefix) => prefix < self.low && !self.low.starts_with(prefix),
-        }
     }
 }

@@ -1,19 +1,34 @@
 //! The records of all peers: what enters, what is refused, what expires. Pure:
 //! the time is an argument.
+//!
+//! - `arrival`: its input and output
+//! - `deadlines`: what expires next; `detector`: when to give up on a peer
+//! - `newcomers`: who makes room
+//! - `remembered`: who is not to be resurrected
+
+mod arrival;
+mod deadlines;
+mod detector;
+#[cfg(test)]
+mod flood_tests;
+#[cfg(test)]
+mod model_tests;
+mod newcomers;
+mod remembered;
+
+pub use arrival::{Arrival, Difference, Limits, Now, Outcome, Via};
+pub use detector::Detector;
 
 use super::{
-    arrival::{Arrival, Difference, Limits, Now, Outcome, Via},
-    deadlines::Deadlines,
-    detector::Detector,
     heartbeat::Heartbeat,
-    newcomers::Newcomers,
-    query::Field,
-    record::Record,
-    remembered::Remembered,
-    view::{Proof, Snapshot, View},
+    record::{Field, Record},
+    snapshot::{Proof, Snapshot, View},
 };
 use crate::LeaveReason;
+use deadlines::Deadlines;
 use libp2p::PeerId;
+use newcomers::Newcomers;
+use remembered::Remembered;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 /// What the table knows of a record beside what readers see.

@@ -2,6 +2,9 @@
 //!
 //! Every field is decoded and checked here, before anything else sees it.
 
+#[cfg(test)]
+pub(in crate::cluster) mod tests;
+
 use crate::{Error, Result, pubsub::Verdict, schema::cluster_capnp::heartbeat};
 use capnp::{ErrorKind, message, serialize_packed, text};
 use std::{collections::BTreeMap, time::Duration};
@@ -18,6 +21,9 @@ pub struct Heartbeat {
     pub host: String,
     /// Meta fields, `key=value` each.
     pub meta: Vec<String>,
+    /// When it was sent, since 1970 by the sender's clock, in whole
+    /// milliseconds; `None` if it does not say (Go's nodes don't).
+    pub sent_at: Option<Duration>,
 }
 
 /// Why the bytes are not a heartbeat that is taken.
@@ -125,6 +131,9 @@ impl Heartbeat {
         );
         root.set_server(self.server);
         root.set_host(self.host.as_str());
+        root.set_sent_at(
+            self.sent_at.map_or(0, |at| u64::try_from(at.as_millis()).unwrap_or(u64::MAX)),
+        );
         let mut meta = root.init_meta(u32::try_from(self.meta.len()).unwrap_or(u32::MAX));
         for (i, field) in (0..).zip(&self.meta) {
             meta.set(i, field.as_str());
@@ -154,7 +163,7 @@ impl Heartbeat {
     ///
     /// # Errors
     /// As of [`decode`](Self::decode).
-    pub(super) fn read(root: heartbeat::Reader<'_>) -> Result<Self, HeartbeatError> {
+    pub(in crate::cluster) fn read(root: heartbeat::Reader<'_>) -> Result<Self, HeartbeatError> {
         let ttl = match root.get_ttl() {
             0 => Some(Self::DEFAULT_TTL),
             Self::LEAVE_MS => None,
@@ -181,7 +190,11 @@ impl Heartbeat {
             }
             meta.push(field);
         }
-        Ok(Self { server: root.get_server(), ttl, host, meta })
+        let sent_at = match root.get_sent_at() {
+            0 => None,
+            ms => Some(Duration::from_millis(ms)),
+        };
+        Ok(Self { server: root.get_server(), ttl, host, meta, sent_at })
     }
 
     /// Checks a TTL that this node is to send.

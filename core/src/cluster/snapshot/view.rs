@@ -2,10 +2,12 @@
 
 use super::{
     index::{Cursor, Ordered},
-    node::Keys,
-    query::{Field, Query},
-    record::Record,
     slots::Slots,
+    tree::Keys,
+};
+use crate::cluster::{
+    query::{Index, Query},
+    record::{Field, Record},
 };
 use imbl::Vector;
 use libp2p::PeerId;
@@ -14,25 +16,25 @@ use std::{fmt, sync::Arc, time::Duration};
 /// An immutable snapshot of the cluster view: it stays as it was, whatever the
 /// cluster does. Clones are cheap.
 #[derive(Clone)]
-pub struct View(pub(super) Arc<Snapshot>);
+pub struct View(pub(in crate::cluster) Arc<Snapshot>);
 
 /// All records and their indexes, in persistent structures.
 #[derive(Clone)]
-pub(super) struct Snapshot {
-    pub(super) len: usize,
-    pub(super) slots: Slots,
-    pub(super) proofs: Vector<Proof>,
-    pub(super) indexes: [Ordered; Field::ALL.len()],
+pub(in crate::cluster) struct Snapshot {
+    pub(in crate::cluster) len: usize,
+    pub(in crate::cluster) slots: Slots,
+    pub(in crate::cluster) proofs: Vector<Proof>,
+    pub(in crate::cluster) indexes: [Ordered; Field::ALL.len()],
 }
 
 /// What proves the record in a slot.
 #[derive(Clone, Default)]
-pub(super) struct Proof {
+pub(in crate::cluster) struct Proof {
     /// The message as its peer signed it; empty if it is not kept.
-    pub(super) signed: Arc<[u8]>,
-    pub(super) received: Duration,
+    pub(in crate::cluster) signed: Arc<[u8]>,
+    pub(in crate::cluster) received: Duration,
     /// For how long others had had it then.
-    pub(super) age: Duration,
+    pub(in crate::cluster) age: Duration,
 }
 
 /// A record in a form that another node can verify.
@@ -69,7 +71,7 @@ impl Snapshot {
 
     /// A peer's record and its slot.
     fn find(&self, peer: &PeerId) -> Option<(u32, &Record)> {
-        let query = Query::matching(super::Index::peer(peer));
+        let query = Query::matching(Index::peer(peer));
         self.index(Field::Peer).first(query.range()?, &self.slots)
     }
 

@@ -1,6 +1,10 @@
-//! One peer's entry in the cluster view.
+//! One peer's entry in the cluster view. `field`: by what it is found.
 
-use super::{heartbeat::Heartbeat, query::Field};
+mod field;
+
+pub use field::Field;
+
+use super::heartbeat::Heartbeat;
 use libp2p::PeerId;
 use smallvec::SmallVec;
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
@@ -49,7 +53,7 @@ const SERVER_LEN: u16 = 16;
 impl Record {
     /// A record from a checked heartbeat: its lengths are within the limits of
     /// [`Heartbeat`], and each meta field has a `=`.
-    pub(super) fn new(peer: PeerId, seq: u64, ttl: Duration, beat: &Heartbeat) -> Self {
+    pub(in crate::cluster) fn new(peer: PeerId, seq: u64, ttl: Duration, beat: &Heartbeat) -> Self {
         let mut meta: Vec<&str> = Vec::with_capacity(beat.meta.len());
         for field in &beat.meta {
             if !meta.contains(&field.as_str()) {
@@ -83,13 +87,13 @@ impl Record {
     }
 
     /// The record that follows this one when the peer says the same again.
-    pub(super) fn renewed(&self, seq: u64, ttl: Duration) -> Self {
+    pub(in crate::cluster) fn renewed(&self, seq: u64, ttl: Duration) -> Self {
         Self { seq, ttl_ms: millis(ttl), body: self.body.clone() }
     }
 
     /// Whether the heartbeat says of host, meta and server what this record
     /// does.
-    pub(super) fn says(&self, beat: &Heartbeat) -> bool {
+    pub(in crate::cluster) fn says(&self, beat: &Heartbeat) -> bool {
         self.server() == beat.server
             && self.host() == beat.host
             && (self.fields().eq(beat.meta.iter().map(String::as_str))
@@ -97,12 +101,12 @@ impl Record {
     }
 
     /// Whether every index has the same keys for both.
-    pub(super) fn same_keys(&self, other: &Self) -> bool {
+    pub(in crate::cluster) fn same_keys(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.body, &other.body) || self.body == other.body
     }
 
     /// Whether both say the same of server, host, meta and TTL.
-    pub(super) fn says_same(&self, other: &Self) -> bool {
+    pub(in crate::cluster) fn says_same(&self, other: &Self) -> bool {
         self.ttl_ms == other.ttl_ms && self.same_keys(other)
     }
 
@@ -162,7 +166,7 @@ impl Record {
     }
 
     /// How many keys the record has in the index of this field.
-    pub(super) fn keys(&self, field: Field) -> u16 {
+    pub(in crate::cluster) fn keys(&self, field: Field) -> u16 {
         match field {
             Field::Meta => short(self.body.meta.len()),
             _ => 1,
@@ -170,7 +174,7 @@ impl Record {
     }
 
     /// The key number `nth` in the index of this field.
-    pub(super) fn key(&self, field: Field, nth: u16) -> &str {
+    pub(in crate::cluster) fn key(&self, field: Field, nth: u16) -> &str {
         match field {
             Field::Peer => self.peer_text(),
             Field::Server => self.server_text(),
@@ -180,7 +184,7 @@ impl Record {
     }
 
     /// Bytes of memory that the record takes, indexes left out.
-    pub(super) fn weight(&self) -> usize {
+    pub(in crate::cluster) fn weight(&self) -> usize {
         let body = &*self.body;
         let spans = if body.meta.spilled() { size_of_val(&*body.meta) } else { 0 };
         // The counts of a reference-counted allocation are 16 bytes.
@@ -276,7 +280,7 @@ pub fn server_of(peer: &PeerId) -> u64 {
 }
 
 /// A server number as the index has it.
-pub(super) fn server_text(server: u64) -> String {
+pub(in crate::cluster) fn server_text(server: u64) -> String {
     format!("{server:016x}")
 }
 
@@ -304,6 +308,7 @@ mod tests {
             ttl: Some(Duration::from_secs(10)),
             host: "h".into(),
             meta: meta.iter().map(|&m| m.into()).collect(),
+            sent_at: None,
         };
         Record::new(PeerId::random(), 1, Duration::from_secs(10), &beat)
     }

@@ -1,17 +1,14 @@
 //! The task behind the service: it alone changes the table.
 
-use super::{
-    arrival::{Arrival, Difference, Now, Outcome, Via},
-    detector::Detector,
-    heartbeat::{Heartbeat, HeartbeatError},
-    hub::Hub,
-    pace::Pace,
-    record::server_of,
-    service::{ClusterConfig, Command, Sign},
-    table::Table,
-};
+use super::{ClusterConfig, Command, Pace, Sign};
 use crate::{
     ErrorKind, Event, Namespace, Result,
+    cluster::{
+        heartbeat::{Heartbeat, HeartbeatError},
+        live::Hub,
+        record::server_of,
+        table::{Arrival, Detector, Difference, Now, Outcome, Table, Via},
+    },
     event::EventBus,
     metrics::{Metrics, verdict},
     pubsub::{Received, Topic, TopicEvent, Verdict},
@@ -76,6 +73,7 @@ impl Task {
             ttl: Some(config.ttl),
             host: config.host,
             meta: fields(&config.meta),
+            sent_at: None,
         };
         if !config.observer {
             table.insert_own(now(epoch), 0, &beat, &[]);
@@ -231,9 +229,15 @@ impl Task {
         let _ = reply.send(());
     }
 
+    /// What this node says of itself, sent now.
+    fn encode_beat(&mut self) -> Vec<u8> {
+        self.beat.sent_at = Some(Duration::from_millis(unix_nanos() / 1_000_000));
+        self.beat.encode()
+    }
+
     /// Publishes the own heartbeat, and keeps the own record in step with it.
     async fn send_heartbeat(&mut self) {
-        let data = self.beat.encode();
+        let data = self.encode_beat();
         let published = self.topic.publish(data.clone()).await;
         self.unpublished = published.is_err();
         let signed = match published {
@@ -256,7 +260,8 @@ impl Task {
     async fn leave(&mut self) {
         if self.seq != 0 {
             self.beat.ttl = None;
-            let goodbye = self.topic.publish(self.beat.encode());
+            let data = self.encode_beat();
+            let goodbye = self.topic.publish(data);
             match tokio::time::timeout(Self::LEAVE_TIME, goodbye).await {
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => tracing::debug!(%error, "left without a goodbye"),

@@ -1,13 +1,9 @@
 //! Where the service leaves its view, and readers and live queries find it.
 
-use super::{
-    arrival::Difference,
-    live::{Change, Live},
-    query::Query,
-    view::View,
-};
+use super::{Change, Live};
 use crate::{
     Error, Result,
+    cluster::{query::Query, snapshot::View, table::Difference},
     metrics::{ByLabel, Metrics},
 };
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -16,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 /// The latest view, and the live queries on it. One writer, many readers.
 #[derive(Debug)]
-pub(super) struct Hub {
+pub(in crate::cluster) struct Hub {
     view: watch::Sender<View>,
     live: Mutex<Vec<Weak<Subscriber>>>,
     closed: CancellationToken,
@@ -30,7 +26,7 @@ struct Subscriber {
 }
 
 impl Hub {
-    pub(super) fn new(view: View, metrics: &Metrics) -> Self {
+    pub(in crate::cluster) fn new(view: View, metrics: &Metrics) -> Self {
         Self {
             view: watch::Sender::new(view),
             live: Mutex::default(),
@@ -40,12 +36,12 @@ impl Hub {
     }
 
     /// The latest view.
-    pub(super) fn view(&self) -> View {
+    pub(in crate::cluster) fn view(&self) -> View {
         self.view.borrow().clone()
     }
 
     /// Puts a new view in place, and tells the live queries what led to it.
-    pub(super) fn publish(&self, view: View, differences: &[Difference]) {
+    pub(in crate::cluster) fn publish(&self, view: View, differences: &[Difference]) {
         // The lock makes one step of both for whoever subscribes meanwhile.
         let mut live = lock(&self.live);
         self.view.send_replace(view.clone());
@@ -64,18 +60,18 @@ impl Hub {
     }
 
     /// How many changes wait to be taken from all live queries.
-    pub(super) fn waiting(&self) -> usize {
+    pub(in crate::cluster) fn waiting(&self) -> usize {
         let live = lock(&self.live);
         live.iter().filter_map(Weak::upgrade).map(|one| lock(&one.live).waiting()).sum()
     }
 
     /// Ends all that waits.
-    pub(super) fn close(&self) {
+    pub(in crate::cluster) fn close(&self) {
         self.closed.cancel();
     }
 
     /// Waits until the view has so many records.
-    pub(super) async fn wait_for(&self, n: usize) -> Result<View> {
+    pub(in crate::cluster) async fn wait_for(&self, n: usize) -> Result<View> {
         let mut views = self.view.subscribe();
         tokio::select! {
             biased;
@@ -87,7 +83,7 @@ impl Hub {
         }
     }
 
-    pub(super) fn subscribe(self: &Arc<Self>, query: Query) -> LiveQuery {
+    pub(in crate::cluster) fn subscribe(self: &Arc<Self>, query: Query) -> LiveQuery {
         let mut live = lock(&self.live);
         let view = self.view();
         let subscriber = Arc::new(Subscriber {

@@ -2,22 +2,24 @@
 //! in the records. A clone is a snapshot that later changes leave alone.
 
 use super::{
-    node::{Edge, Id, Keys, Node},
-    query::{Field, KeyRange},
-    record::Record,
     slots::Slots,
+    tree::{Edge, Id, Keys, Node},
+};
+use crate::cluster::{
+    query::{High, KeyRange},
+    record::{Field, Record},
 };
 use std::sync::Arc;
 
 /// The keys of one field, in the order of the keys and then of the peers.
 #[derive(Clone)]
-pub(super) struct Ordered {
+pub(in crate::cluster) struct Ordered {
     field: Field,
     root: Arc<Node>,
 }
 
 impl Ordered {
-    pub(super) fn new(field: Field) -> Self {
+    pub(in crate::cluster) fn new(field: Field) -> Self {
         Self { field, root: Arc::default() }
     }
 
@@ -26,7 +28,7 @@ impl Ordered {
     }
 
     /// Puts in all keys of the record in a slot.
-    pub(super) fn insert(&mut self, slot: u32, slots: &Slots) {
+    pub(in crate::cluster) fn insert(&mut self, slot: u32, slots: &Slots) {
         let keys = self.keys(slots);
         let Some(record) = slots.get(slot) else { return };
         for nth in 0..record.keys(self.field) {
@@ -40,7 +42,7 @@ impl Ordered {
     }
 
     /// Takes out all keys of the record in a slot, which must still be there.
-    pub(super) fn remove(&mut self, slot: u32, slots: &Slots) {
+    pub(in crate::cluster) fn remove(&mut self, slot: u32, slots: &Slots) {
         let keys = self.keys(slots);
         let Some(record) = slots.get(slot) else { return };
         for nth in 0..record.keys(self.field) {
@@ -53,10 +55,15 @@ impl Ordered {
     }
 
     /// The entries of a range, from its lower end or from its upper one.
-    pub(super) fn range(&self, range: KeyRange<'_>, reverse: bool, slots: &Slots) -> Cursor<'_> {
+    pub(in crate::cluster) fn range(
+        &self,
+        range: KeyRange<'_>,
+        reverse: bool,
+        slots: &Slots,
+    ) -> Cursor<'_> {
         let keys = self.keys(slots);
         let mut start = Cursor::new(reverse);
-        let (low, high) = (Edge::Before(range.low), range.high_edge());
+        let (low, high) = (Edge::Before(range.low), high_edge(&range));
         let (start_edge, end_edge) = if reverse { (high, low) } else { (low, high) };
         let from = start.seek(&self.root, start_edge, keys);
         let to = rank(&self.root, end_edge, keys);
@@ -65,7 +72,7 @@ impl Ordered {
     }
 
     /// The first record of a range from its lower end, and its slot.
-    pub(super) fn first<'a>(
+    pub(in crate::cluster) fn first<'a>(
         &self,
         range: KeyRange<'_>,
         slots: &'a Slots,
@@ -81,6 +88,15 @@ impl Ordered {
 }
 
 /// How many entries of a tree are before an edge.
+/// What lies just after all keys of the range.
+fn high_edge<'q>(range: &KeyRange<'q>) -> Edge<'q> {
+    match range.high {
+        High::None => Edge::End,
+        High::Included(high) => Edge::After(high),
+        High::Prefix(prefix) => Edge::AfterPrefix(prefix),
+    }
+}
+
 fn rank(root: &Node, edge: Edge<'_>, keys: Keys<'_>) -> usize {
     if let Edge::End = edge {
         return root.count() as usize;
@@ -93,7 +109,7 @@ fn rank(root: &Node, edge: Edge<'_>, keys: Keys<'_>) -> usize {
 const HEIGHT: usize = 12;
 
 /// Goes over entries.
-pub(super) struct Cursor<'a> {
+pub(in crate::cluster) struct Cursor<'a> {
     /// From the root to a leaf: a node, and which of its children is next in
     /// the path; in the leaf, the entry before which the cursor stands.
     path: [Option<(&'a Node, usize)>; HEIGHT],
@@ -108,7 +124,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// How many entries are left.
-    pub(super) fn left(&self) -> usize {
+    pub(in crate::cluster) fn left(&self) -> usize {
         self.left
     }
 

@@ -7,11 +7,12 @@
 //! 2011, sections 3.3 and 3.4). A node has no pointers to records, so that it
 //! is copied with the ease of plain bytes when a snapshot holds the old one.
 
-use super::{query::Field, slots::Slots};
+use super::slots::Slots;
+use crate::cluster::record::Field;
 use std::{cmp::Ordering, sync::Arc};
 
 /// Entries that a node has at most; few in tests, for trees of several levels.
-pub(super) const WIDTH: usize = if cfg!(test) { 8 } else { 64 };
+pub(in crate::cluster) const WIDTH: usize = if cfg!(test) { 8 } else { 64 };
 /// A node with fewer entries is joined to one beside it if both fit in one.
 const NARROW: usize = WIDTH / 4;
 /// The longest shared beginning that is kept.
@@ -19,20 +20,20 @@ const MAX_SKIP: usize = 23;
 
 /// A key of a record: the record's slot, and which of its keys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Id {
-    pub(super) slot: u32,
-    pub(super) nth: u16,
+pub(in crate::cluster) struct Id {
+    pub(in crate::cluster) slot: u32,
+    pub(in crate::cluster) nth: u16,
 }
 
 /// Where the keys are.
 #[derive(Clone, Copy)]
-pub(super) struct Keys<'a> {
-    pub(super) slots: &'a Slots,
-    pub(super) field: Field,
+pub(in crate::cluster) struct Keys<'a> {
+    pub(in crate::cluster) slots: &'a Slots,
+    pub(in crate::cluster) field: Field,
 }
 
 impl<'a> Keys<'a> {
-    pub(super) fn key(self, id: Id) -> &'a [u8] {
+    pub(in crate::cluster) fn key(self, id: Id) -> &'a [u8] {
         self.slots.get(id.slot).map_or(&[], |record| record.key(self.field, id.nth).as_bytes())
     }
 
@@ -43,7 +44,7 @@ impl<'a> Keys<'a> {
 
 /// A place between the entries.
 #[derive(Clone, Copy)]
-pub(super) enum Edge<'k> {
+pub(in crate::cluster) enum Edge<'k> {
     /// Before all entries with this key or a higher one.
     Before(&'k [u8]),
     /// After all entries with this key or a lower one.
@@ -83,20 +84,20 @@ impl<'k> Edge<'k> {
 /// A leaf, or, if it has children, an inner node: each entry is then the first
 /// of the child's.
 #[derive(Clone)]
-pub(super) struct Node {
+pub(in crate::cluster) struct Node {
     len: u8,
     skip: u8,
     prefix: [u8; MAX_SKIP],
     heads: [u64; WIDTH],
     ids: [Id; WIDTH],
-    pub(super) children: Vec<Child>,
+    pub(in crate::cluster) children: Vec<Child>,
 }
 
 #[derive(Clone)]
-pub(super) struct Child {
-    pub(super) node: Arc<Node>,
+pub(in crate::cluster) struct Child {
+    pub(in crate::cluster) node: Arc<Node>,
     /// Entries in all leaves below.
-    pub(super) count: u32,
+    pub(in crate::cluster) count: u32,
 }
 
 impl Default for Node {
@@ -113,20 +114,20 @@ impl Default for Node {
 }
 
 impl Node {
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::cluster) fn len(&self) -> usize {
         self.len.into()
     }
 
-    pub(super) fn ids(&self) -> &[Id] {
+    pub(in crate::cluster) fn ids(&self) -> &[Id] {
         &self.ids[..self.len()]
     }
 
-    pub(super) fn is_leaf(&self) -> bool {
+    pub(in crate::cluster) fn is_leaf(&self) -> bool {
         self.children.is_empty()
     }
 
     /// Entries in all leaves below, or in this one.
-    pub(super) fn count(&self) -> u32 {
+    pub(in crate::cluster) fn count(&self) -> u32 {
         if self.is_leaf() {
             self.len.into()
         } else {
@@ -135,7 +136,7 @@ impl Node {
     }
 
     /// The parent of two nodes, in their order.
-    pub(super) fn above(nodes: [Arc<Self>; 2], keys: Keys<'_>) -> Self {
+    pub(in crate::cluster) fn above(nodes: [Arc<Self>; 2], keys: Keys<'_>) -> Self {
         let mut parent = Self { len: 2, ..Self::default() };
         for (id, node) in parent.ids.iter_mut().zip(&nodes) {
             *id = node.ids[0];
@@ -147,7 +148,7 @@ impl Node {
     }
 
     /// How many entries are on the lower side of an edge.
-    pub(super) fn rank(&self, edge: Edge<'_>, keys: Keys<'_>) -> usize {
+    pub(in crate::cluster) fn rank(&self, edge: Edge<'_>, keys: Keys<'_>) -> usize {
         if let Edge::End = edge {
             return self.len();
         }
@@ -191,12 +192,17 @@ impl Node {
     }
 
     /// Which child an edge is in, given its rank here.
-    pub(super) fn child_of(rank: usize) -> usize {
+    pub(in crate::cluster) fn child_of(rank: usize) -> usize {
         rank.saturating_sub(1)
     }
 
     /// Puts an entry in. If the node was full, gives back its upper half.
-    pub(super) fn insert(&mut self, id: Id, key: &[u8], keys: Keys<'_>) -> Option<Self> {
+    pub(in crate::cluster) fn insert(
+        &mut self,
+        id: Id,
+        key: &[u8],
+        keys: Keys<'_>,
+    ) -> Option<Self> {
         let rank = self.rank(Edge::At(key, id), keys);
         if self.is_leaf() {
             return self.put(rank, id, None, keys);
@@ -216,7 +222,7 @@ impl Node {
     }
 
     /// Takes an entry out, if it is there.
-    pub(super) fn remove(&mut self, id: Id, key: &[u8], keys: Keys<'_>) {
+    pub(in crate::cluster) fn remove(&mut self, id: Id, key: &[u8], keys: Keys<'_>) {
         let rank = self.rank(Edge::At(key, id), keys);
         if self.is_leaf() {
             if self.ids().get(rank) == Some(&id) {

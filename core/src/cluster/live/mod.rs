@@ -1,7 +1,13 @@
 //! Queries that go on: what they find now, then what changes. Pure: the views
-//! and their differences are arguments.
+//! and their differences are arguments. `hub`: where they and other readers
+//! find the latest view.
 
-use super::{arrival::Difference, query::Query, record::Record, view::View};
+mod hub;
+
+pub(in crate::cluster) use hub::Hub;
+pub use hub::LiveQuery;
+
+use super::{query::Query, record::Record, snapshot::View, table::Difference};
 use libp2p::PeerId;
 use std::collections::{HashMap, VecDeque};
 

@@ -1,6 +1,6 @@
 //! Heartbeats as they should be, as they may be, and as they must not be.
 
-use super::heartbeat::{Heartbeat, HeartbeatError};
+use super::{Heartbeat, HeartbeatError};
 use crate::{pubsub::Verdict, schema::cluster_capnp::heartbeat};
 use capnp::{message, serialize_packed, text};
 use proptest::prelude::*;
@@ -12,11 +12,12 @@ fn beat(meta: &[&str]) -> Heartbeat {
         ttl: Some(Duration::from_secs(10)),
         host: "node-1.example".into(),
         meta: meta.iter().map(|&m| m.into()).collect(),
+        sent_at: None,
     }
 }
 
 /// A heartbeat with raw bytes in its texts.
-pub(super) fn raw(ttl: u32, host: &[u8], meta: &[&[u8]]) -> Vec<u8> {
+pub(in crate::cluster) fn raw(ttl: u32, host: &[u8], meta: &[&[u8]]) -> Vec<u8> {
     let mut message = message::Builder::new_default();
     let mut root = message.init_root::<heartbeat::Builder<'_>>();
     root.set_ttl(ttl);
@@ -31,7 +32,7 @@ pub(super) fn raw(ttl: u32, host: &[u8], meta: &[&[u8]]) -> Vec<u8> {
 }
 
 /// A message of one segment, packed.
-pub(super) fn packed(words: &[u64]) -> Vec<u8> {
+pub(in crate::cluster) fn packed(words: &[u64]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let table = (words.len() as u64) << 32;
     for word in std::iter::once(&table).chain(words) {
@@ -185,8 +186,10 @@ proptest! {
         ttl in proptest::option::of(1000_u64..86_400_000),
         host in ".{0,60}",
         meta in proptest::collection::vec("[a-c]{0,3}=.{0,10}", 0..10),
+        sent_at in proptest::option::of(1_u64..),
     ) {
-        let beat = Heartbeat { server, ttl: ttl.map(Duration::from_millis), host, meta };
+        let [ttl, sent_at] = [ttl, sent_at].map(|ms| ms.map(Duration::from_millis));
+        let beat = Heartbeat { server, ttl, host, meta, sent_at };
         prop_assert_eq!(Heartbeat::decode(&beat.encode()), Ok(beat));
     }
 

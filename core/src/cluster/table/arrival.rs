@@ -1,7 +1,9 @@
 //! What comes to the table, what may be in it, and what becomes of it.
 
-use super::{heartbeat::Heartbeat, record::Record};
-use crate::LeaveReason;
+use crate::{
+    LeaveReason,
+    cluster::{heartbeat::Heartbeat, record::Record},
+};
 use libp2p::PeerId;
 use std::time::Duration;
 

@@ -1,7 +1,8 @@
 //! A table under a flood of identities: its bounds hold, and whoever is
 //! established stays.
 
-use super::{Arrival, Detector, Heartbeat, Limits, Now, Outcome, Query, Table, Via};
+use super::{Arrival, Detector, Heartbeat, Limits, Now, Outcome, Table, Via};
+use crate::cluster::Query;
 use libp2p::PeerId;
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ impl Fixture {
     fn beat(&mut self, peer: PeerId, meta: usize) -> Outcome {
         let ttl = Some(Duration::from_secs(30));
         let meta = vec![format!("k={}", "v".repeat(meta))];
-        let beat = Heartbeat { server: 1, ttl, host: "h".into(), meta };
+        let beat = Heartbeat { server: 1, ttl, host: "h".into(), meta, sent_at: None };
         self.seq += 1;
         let now = Now { elapsed: self.now, unix_nanos: UNIX };
         self.table.expire(self.now);
@@ -138,7 +139,7 @@ fn a_restart_with_the_same_key_replaces_the_record_whatever_its_server_number() 
     let now = Now { elapsed: f.now, unix_nanos: UNIX };
     for (server, seq) in [(9, UNIX), (1, UNIX + 5), (9, UNIX + 1), (12, UNIX + 6)] {
         let ttl = Some(Duration::from_secs(30));
-        let beat = Heartbeat { server, ttl, host: String::new(), meta: vec![] };
+        let beat = Heartbeat { server, ttl, host: String::new(), meta: vec![], sent_at: None };
         let arrival = Arrival { peer, seq, beat: &beat, signed: b"", via: Via::Gossip };
         f.table.insert(now, arrival);
     }

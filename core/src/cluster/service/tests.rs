@@ -1,12 +1,12 @@
 //! The service over a topic that the tests hold the other end of, on virtual
 //! time.
 
-use super::{
-    Change, Cluster, ClusterConfig, Handed, Heartbeat, HeartbeatError, Index, Limits, Outcome,
-    Query, server_of,
-};
 use crate::{
     Error, ErrorKind, Event, LeaveReason, Namespace,
+    cluster::{
+        Change, Cluster, ClusterConfig, Handed, Heartbeat, HeartbeatError, Index, Limits, Outcome,
+        Query, server_of,
+    },
     event::{EventBus, Events},
     metrics::Metrics,
     pubsub::{Received, Ticket, Topic, TopicCommand, TopicEvent, Verdict},
@@ -99,7 +99,7 @@ impl Fixture {
 
 fn beat(ttl: u64, host: &str) -> Heartbeat {
     let ttl = Some(Duration::from_secs(ttl));
-    Heartbeat { server: 1, ttl, host: host.into(), meta: vec!["k=v".into()] }
+    Heartbeat { server: 1, ttl, host: host.into(), meta: vec!["k=v".into()], sent_at: None }
 }
 
 #[tokio::test(start_paused = true)]
