@@ -200,6 +200,24 @@ fn hosts_find_each_other_by_auto() {
 }
 
 #[test]
+fn auto_joins_every_family_that_an_interface_has() {
+    if netns::available() {
+        let lan = Lan::new(3, 24);
+        let [both, v6, v4] = &lan.hosts[..] else { panic!() };
+        v6.ip("-4 addr flush dev eth0");
+        v4.set("net.ipv6.conf.eth0.disable_ipv6", 1);
+        let start = |i: usize, host: &Netns, others: usize| {
+            host.run("node", &format!("{} auto {others}", addr(i)))
+        };
+        let nodes = [start(1, both, 2), start(2, v6, 1), start(3, v4, 1)];
+        let found = |i: usize| nodes[i].expect("all", PATIENCE);
+        assert!(found(0).ends_with(&format!("{} {}", addr(2), addr(3))));
+        assert!(found(1).ends_with(&addr(1)));
+        assert!(found(2).ends_with(&addr(1)));
+    }
+}
+
+#[test]
 fn auto_finds_the_others_where_loopback_has_no_multicast() {
     if netns::available() {
         let host = Netns::new();

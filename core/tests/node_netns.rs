@@ -137,6 +137,21 @@ fn eight_hosts_with_a_gradual_survey_fill_every_view() {
 }
 
 #[test]
+fn hosts_of_one_family_and_of_both_are_one_cluster() {
+    if !netns::available() {
+        return;
+    }
+    let lan = Lan::new(4, 24);
+    lan.hosts[1].ip("-4 addr flush dev eth0");
+    lan.hosts[2].ip("-4 addr flush dev eth0");
+    lan.hosts[3].set("net.ipv6.conf.eth0.disable_ipv6", 1);
+    let members = start(&lan.hosts, "auto", 4);
+    for (host, _) in &members {
+        host.expect("full", SLOW);
+    }
+}
+
+#[test]
 fn a_leave_a_kill_and_a_restart_are_seen() {
     if !netns::available() {
         return;

@@ -30,8 +30,8 @@ pub const MAX_BLOCK: u64 = 1 << 32;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum BootAddr {
-    /// `auto`: a multicast survey on every interface that can, raced with a
-    /// crawl of the loopback ports 8822 to 8853.
+    /// `auto`: a multicast survey on every interface that can, in each address
+    /// family that it has, raced with a crawl of the loopback ports 8822 to 8853.
     Auto,
     /// `none`: no discovery.
     None,

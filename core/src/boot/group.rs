@@ -29,11 +29,29 @@ pub(crate) struct Group {
     scope: Scope,
     socket: UdpSocket,
     to: SocketAddr,
-    /// An address of the interface: who is near it is near the group.
-    local: IpAddr,
+    place: Place,
     found: broadcast::Sender<Packet>,
     asking: Mutex<HashMap<Namespace, usize>>,
     limit: Limit,
+}
+
+/// Where a group is joined. While this stays, the group does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Place {
+    group: SocketAddr,
+    interface: (String, u32),
+    /// An address of the interface: who is near it is near the group.
+    local: IpAddr,
+}
+
+impl Place {
+    /// Where the group is on an interface, if that has an address of its family.
+    fn of(group: SocketAddr, iface: &Iface) -> Option<Self> {
+        // A link-local address is near everything and tells nothing.
+        let addrs = iface.addrs().chain(iface.all());
+        let mut addrs = addrs.filter(|ip| ip.is_ipv4() == group.is_ipv4());
+        Some(Self { group, interface: (iface.name.clone(), iface.index), local: addrs.next()? })
+    }
 }
 
 const PER_SECOND: NonZeroU32 = NonZeroU32::new(16).expect("not 0");
@@ -44,19 +62,11 @@ impl Group {
     const QUEUE: usize = 256;
 
     /// Joins a group, and starts to answer there.
-    pub(crate) fn join(
-        desk: &Arc<Desk>,
-        group: SocketAddr,
-        iface: &Iface,
-    ) -> std::io::Result<Arc<Self>> {
-        let local = match group.ip() {
-            IpAddr::V4(_) => iface.v4.first().copied().map(IpAddr::V4),
-            IpAddr::V6(_) => iface.v6.first().copied().map(IpAddr::V6),
-        };
+    fn join(desk: &Arc<Desk>, place: Place, iface: &Iface) -> std::io::Result<Arc<Self>> {
         let joined = Arc::new(Self {
-            socket: socket::join(group, iface)?,
-            to: socket::destination(group, iface),
-            local: local.ok_or(std::io::ErrorKind::AddrNotAvailable)?,
+            socket: socket::join(place.group, iface)?,
+            to: socket::destination(place.group, iface),
+            place,
             scope: desk.scope.child(),
             desk: Arc::clone(desk),
             found: broadcast::Sender::new(Self::QUEUE),
@@ -119,7 +129,7 @@ impl Group {
 
     /// Sends one response, to whoever may want it.
     pub(crate) async fn emit_response(&self, namespace: &Namespace) -> bool {
-        match self.desk.answer(namespace, self.local, MAX_LEN) {
+        match self.desk.answer(namespace, self.place.local, MAX_LEN) {
             Some(bytes) => self.send(&bytes, "response").await,
             None => false,
         }
@@ -186,7 +196,7 @@ async fn run(group: Arc<Group>) {
             }
             () = wait => {
                 for reply in replies.due(Instant::now()) {
-                    if let Some(bytes) = group.desk.answer(&reply.namespace, group.local, reply.budget) {
+                    if let Some(bytes) = group.desk.answer(&reply.namespace, group.place.local, reply.budget) {
                         group.send(&bytes, "response").await;
                     }
                 }
@@ -202,11 +212,11 @@ pub(crate) struct Groups(watch::Receiver<Vec<Arc<Group>>>);
 
 impl Groups {
     /// Joins these groups on the named interface, or on every one that can
-    /// multicast: the first group of each interface that has an address of the
-    /// group's family.
+    /// multicast: each group where there is an address of its family, so that
+    /// hosts of one family and of both find each other.
     ///
     /// # Errors
-    /// [`ErrorKind::Bind`] if the named interface cannot join.
+    /// [`ErrorKind::Bind`] if the named interface can join none.
     pub(crate) fn join(
         desk: &Arc<Desk>,
         groups: Vec<SocketAddr>,
@@ -214,33 +224,36 @@ impl Groups {
         mut ifaces: watch::Receiver<Arc<[Iface]>>,
     ) -> Result<Self> {
         let (joined, receiver) = watch::channel(Vec::new());
-        let mut members: Vec<(Iface, Arc<Group>)> = Vec::new();
+        let mut members: Vec<Arc<Group>> = Vec::new();
         let mut update = {
             let (desk, interface) = (Arc::clone(desk), interface.clone());
             move |ifaces: &[Iface]| {
-                let meant = |iface: &Iface| match &interface {
+                let meant = |iface: &&Iface| match &interface {
                     Some(name) => iface.name == *name,
                     None => iface.multicast,
                 };
-                members.retain(|(iface, group)| {
-                    let stays = ifaces.contains(iface);
+                let places =
+                    |iface| groups.iter().filter_map(move |group| Place::of(*group, iface));
+                let now: Vec<(Place, &Iface)> = ifaces
+                    .iter()
+                    .filter(meant)
+                    .flat_map(|iface| places(iface).map(move |place| (place, iface)))
+                    .collect();
+                members.retain(|group| {
+                    let stays = now.iter().any(|(place, _)| *place == group.place);
                     if !stays {
                         group.scope.cancel();
                     }
                     stays
                 });
                 let mut failed = None;
-                for iface in ifaces.iter().filter(|iface| meant(iface)) {
-                    if members.iter().any(|(member, _)| member == iface) {
+                for (place, iface) in now {
+                    if members.iter().any(|member| member.place == place) {
                         continue;
                     }
-                    let group = groups.iter().find(|group| match group.ip() {
-                        IpAddr::V4(_) => !iface.v4.is_empty(),
-                        IpAddr::V6(_) => !iface.v6.is_empty(),
-                    });
-                    let Some(group) = group else { continue };
-                    match Group::join(&desk, *group, iface) {
-                        Ok(group) => members.push((iface.clone(), group)),
+                    let group = place.group;
+                    match Group::join(&desk, place, iface) {
+                        Ok(group) => members.push(group),
                         Err(error) => {
                             failed = Some(socket::bind_error(
                                 format_args!("the group {group} on {}", iface.name),
@@ -249,7 +262,7 @@ impl Groups {
                         }
                     }
                 }
-                joined.send_replace(members.iter().map(|(_, group)| Arc::clone(group)).collect());
+                joined.send_replace(members.clone());
                 failed
             }
         };
