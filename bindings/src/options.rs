@@ -7,6 +7,9 @@ use std::{collections::BTreeMap, fmt::Display, path::PathBuf, str::FromStr, time
 
 /// The variable that says where to look for peers, when the program does not.
 const BOOT: &str = "CASM_BOOT";
+/// The variable that says where others reach the node, which who starts the
+/// program knows rather than who wrote it.
+const ANNOUNCE: &str = "CASM_ANNOUNCE";
 
 /// What a node can be told before it starts. What is left out has core's
 /// default.
@@ -21,6 +24,11 @@ pub struct Options {
     pub boot: Option<Vec<String>>,
     /// Where to answer those who look, beside what `boot` implies.
     pub serve: Vec<String>,
+    /// Where others reach this node behind a port mapping. If there are none, the
+    /// variable `CASM_ANNOUNCE` (divided by commas) says it.
+    pub announce: Vec<String>,
+    /// Whether nothing but `announce` is told.
+    pub announce_only: bool,
     /// The name of this host.
     pub host: Option<String>,
     /// What others may know and query of this node.
@@ -110,7 +118,12 @@ impl Options {
         for addr in self.listen {
             builder = builder.listen(addr);
         }
-        if let Some(boot) = self.boot.or_else(boot_of_environment) {
+        let announce = Some(self.announce).filter(|given| !given.is_empty());
+        for addr in announce.or_else(|| list_of_environment(ANNOUNCE)).unwrap_or_default() {
+            builder = builder.announce(addr);
+        }
+        builder = builder.announce_only(self.announce_only);
+        if let Some(boot) = self.boot.or_else(|| list_of_environment(BOOT)) {
             builder = builder.boot(boot);
         }
         if let Some(host) = self.host {
@@ -141,8 +154,8 @@ impl Options {
     }
 }
 
-fn boot_of_environment() -> Option<Vec<String>> {
-    let text = std::env::var(BOOT).ok()?;
+fn list_of_environment(name: &str) -> Option<Vec<String>> {
+    let text = std::env::var(name).ok()?;
     let addrs: Vec<_> = text.split(',').map(str::trim).filter(|s| !s.is_empty()).collect();
     (!addrs.is_empty()).then(|| addrs.into_iter().map(Into::into).collect())
 }

@@ -67,7 +67,20 @@ fn every_option_of_the_facade_is_in_the_table() {
         }};
     }
     let names = names!(
-        namespace, listen, boot, serve, host, meta, ttl, observer, data, pex_tick, limits, key,
+        namespace,
+        listen,
+        boot,
+        serve,
+        announce,
+        announce_only,
+        host,
+        meta,
+        ttl,
+        observer,
+        data,
+        pex_tick,
+        limits,
+        key,
         key_file
     );
     let options = strings("options", "node");

@@ -46,7 +46,9 @@ fn boot(node: &NodeArgs) -> Result<Boot> {
     let mut boot = BootConfig::default();
     boot.boot = config.boot;
     boot.serve = config.serve;
-    Boot::standalone(boot, key, watch::channel(config.listen.into()).1)
+    boot.announce = config.announce;
+    let told = if config.announce_only { Vec::new() } else { config.listen };
+    Boot::standalone(boot, key, watch::channel(told.into()).1)
 }
 
 async fn find(args: &FindArgs) -> Result<(), Failure> {

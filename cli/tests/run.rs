@@ -109,6 +109,25 @@ fn options_can_come_from_the_environment() {
 }
 
 #[test]
+fn what_is_announced_is_told_alone_or_beside_what_is_found() {
+    let mapped = "/dns/node.example.org/tcp/4001";
+    let mut beside = Running::node("none", &["--announce", mapped]);
+    let told = beside.wait_for_event("listening");
+    assert_eq!(told["addrs"].as_array().unwrap().len(), 2, "{told}");
+    for only in ["1", "true"] {
+        let mut command = casm(&["run", "--json", "--boot", "none", "--ns", "test"]);
+        command
+            .env("CASM_LISTEN", "/ip4/127.0.0.1/tcp/0")
+            .env("CASM_ANNOUNCE", format!("{mapped},/ip4/203.0.113.7/udp/4001/quic-v1"))
+            .env("CASM_ANNOUNCE_ONLY", only);
+        let mut alone = Running::start(command);
+        let (id, first) = alone.listening();
+        assert_eq!(first, format!("{mapped}/p2p/{id}"));
+        assert_eq!(alone.seen()[0]["addrs"].as_array().unwrap().len(), 2);
+    }
+}
+
+#[test]
 fn text_that_is_not_for_a_terminal_has_no_colour() {
     let mut child = casm(&["run", "--ns", "test", "--boot", "none"]);
     let mut child = child

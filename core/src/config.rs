@@ -3,6 +3,8 @@
 use crate::{Error, Keypair, Multiaddr, Namespace, Result, boot::BootAddr, pex, rpc};
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
+pub use crate::announce::MAX_ANNOUNCED;
+
 /// The configuration of a node. [`Config::default`] needs no change to work:
 /// nodes of one machine or one local network find each other.
 #[derive(Clone, Debug)]
@@ -17,6 +19,14 @@ pub struct Config {
     pub boot: Vec<BootAddr>,
     /// Where to answer those who look for peers, beside what `boot` implies.
     pub serve: Vec<BootAddr>,
+    /// Where others reach this node although it cannot see that itself: behind
+    /// a port mapping (Docker, Kubernetes, the NAT of a cloud). Such as
+    /// `/ip4/203.0.113.7/tcp/4001` or `/dns/node.example.org/udp/4001/quic-v1`;
+    /// at most [`MAX_ANNOUNCED`]. They are told to all, before the addresses
+    /// that the node finds. Default: none.
+    pub announce: Vec<Multiaddr>,
+    /// Whether nothing but `announce` is told. Default false.
+    pub announce_only: bool,
     /// The name of this host, for others to read. Default: the machine's.
     pub host: String,
     /// What others may know and query of this node. Default: nothing.
@@ -50,6 +60,8 @@ impl Default for Config {
             listen: Vec::new(),
             boot: vec![BootAddr::Auto],
             serve: Vec::new(),
+            announce: Vec::new(),
+            announce_only: false,
             host: gethostname::gethostname().to_string_lossy().into_owned(),
             meta: BTreeMap::new(),
             ttl: Duration::from_secs(10),

@@ -162,6 +162,15 @@ test('peers are found, and a node is advertised, in another namespace', async ()
   await Promise.all([a.close(), b.close()])
 })
 
+test('what is announced is told beside what is found, or alone', async () => {
+  const mapped = '/ip4/203.0.113.7/tcp/4001'
+  const beside = await Node.start(options({ announce: mapped }))
+  assert.deepEqual([beside.info().addrs[0], beside.info().addrs.length], [mapped, 2])
+  const alone = await Node.start(options({ announce: [mapped], announceOnly: true }))
+  assert.deepEqual(alone.addrs(), [`${mapped}/p2p/${alone.id}`])
+  await Promise.all([beside.close(), alone.close()])
+})
+
 test('await using closes the node', async () => {
   const node = await Node.start(options())
   assert.equal(typeof node[Symbol.asyncDispose], 'function')

@@ -21,6 +21,14 @@ export interface Options {
   boot?: string | readonly string[]
   /** Where to answer those who look, beside what `boot` implies. */
   serve?: string | readonly string[]
+  /**
+   * Where others reach this node behind a port mapping, such as
+   * `/ip4/203.0.113.7/tcp/4001`: told to all, before the addresses that the
+   * node finds. Default: the environment variable `CASM_ANNOUNCE`, or none.
+   */
+  announce?: string | readonly string[]
+  /** Whether nothing but `announce` is told. */
+  announceOnly?: boolean
   /** The name of this host, for others to read. Default: the machine's. */
   host?: string
   /** What others may know and query of this node. */
@@ -103,6 +111,8 @@ const OPTIONS = {
   listen: strings,
   boot: strings,
   serve: strings,
+  announce: strings,
+  announceOnly: boolean,
   host: string,
   meta: fields,
   ttl: ms,

@@ -100,6 +100,11 @@ fn not_accepted(field: &str, name: &str, known: &str) -> PyErr {
 ///         ``/ip4/10.0.0.0/udp/8822/cidr/24``. Default: the environment
 ///         variable ``CASM_BOOT``, or ``auto``.
 ///     serve: Where to answer those who look, beside what ``boot`` implies.
+///     announce: Where others reach this node behind a port mapping, such as
+///         ``/ip4/203.0.113.7/tcp/4001``: told to all, before the addresses
+///         that the node finds. Default: the environment variable
+///         ``CASM_ANNOUNCE``, or none.
+///     announce_only: Whether nothing but ``announce`` is told.
 ///     host: The name of this host, for others to read. Default: the
 ///         machine's.
 ///     meta: What others may know and query of this node.
@@ -129,13 +134,15 @@ pub(crate) struct Config {
 #[pymethods]
 impl Config {
     #[new]
-    #[pyo3(signature = (namespace=None, *, listen=None, boot=None, serve=None, host=None, meta=None, ttl=None, observer=false, data=None, pex_tick=None, limits=None, key=None))]
+    #[pyo3(signature = (namespace=None, *, listen=None, boot=None, serve=None, announce=None, announce_only=false, host=None, meta=None, ttl=None, observer=false, data=None, pex_tick=None, limits=None, key=None))]
     #[expect(clippy::too_many_arguments, reason = "these are Python's keyword arguments")]
     pub(crate) fn new(
         namespace: Option<String>,
         listen: Option<Strings>,
         boot: Option<Strings>,
         serve: Option<Strings>,
+        announce: Option<Strings>,
+        announce_only: bool,
         host: Option<String>,
         meta: Option<BTreeMap<String, String>>,
         ttl: Option<f64>,
@@ -156,6 +163,8 @@ impl Config {
             listen: list(listen),
             boot: boot.map(Strings::into_vec),
             serve: list(serve),
+            announce: list(announce),
+            announce_only,
             host,
             meta: meta.unwrap_or_default(),
             ttl: seconds("ttl", ttl)?,

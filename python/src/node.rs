@@ -71,7 +71,7 @@ pub(crate) fn start(py: Python<'_>, config: &Config, done: Py<PyAny>) -> PyResul
 #[pymethods]
 impl Node {
     #[new]
-    #[pyo3(signature = (namespace=None, *, listen=None, boot=None, serve=None, host=None, meta=None, ttl=None, observer=false, data=None, pex_tick=None, limits=None, key=None))]
+    #[pyo3(signature = (namespace=None, *, listen=None, boot=None, serve=None, announce=None, announce_only=false, host=None, meta=None, ttl=None, observer=false, data=None, pex_tick=None, limits=None, key=None))]
     #[expect(clippy::too_many_arguments, reason = "these are Python's keyword arguments")]
     fn new(
         py: Python<'_>,
@@ -79,6 +79,8 @@ impl Node {
         listen: Option<Strings>,
         boot: Option<Strings>,
         serve: Option<Strings>,
+        announce: Option<Strings>,
+        announce_only: bool,
         host: Option<String>,
         meta: Option<BTreeMap<String, String>>,
         ttl: Option<f64>,
@@ -89,7 +91,20 @@ impl Node {
         key: Option<KeyOrFile>,
     ) -> PyResult<Self> {
         let config = Config::new(
-            namespace, listen, boot, serve, host, meta, ttl, observer, data, pex_tick, limits, key,
+            namespace,
+            listen,
+            boot,
+            serve,
+            announce,
+            announce_only,
+            host,
+            meta,
+            ttl,
+            observer,
+            data,
+            pex_tick,
+            limits,
+            key,
         )?;
         Self::start(py, &config)
     }

@@ -233,6 +233,20 @@ def test_casm_boot_says_where_to_look_if_the_program_does_not(monkeypatch, unuse
         casm.Node(**config)
 
 
+def test_what_is_announced_is_told_beside_what_is_found_or_alone(monkeypatch):
+    mapped = "/ip4/203.0.113.7/tcp/4001"
+    with casm.Node(**casm.testing.options(announce=mapped)) as node:
+        assert (node.info().addrs[0], len(node.info().addrs)) == (mapped, 2)
+    with casm.Node(**casm.testing.options(announce=[mapped], announce_only=True)) as node:
+        assert node.addrs() == [f"{mapped}/p2p/{node.id}"]
+    other = "/dns/node.example.org/udp/4001/quic-v1"
+    monkeypatch.setenv("CASM_ANNOUNCE", f"{other},{mapped}")
+    with casm.Node(**casm.testing.options(announce_only=True)) as node:
+        assert node.info().addrs == [other, mapped]
+    with casm.Node(**casm.testing.options(announce=mapped, announce_only=True)) as node:
+        assert node.info().addrs == [mapped]
+
+
 def test_metrics_are_openmetrics_text(node):
     text = node.metrics()
     assert "casm_cluster_peers" in text and text.endswith("# EOF\n")

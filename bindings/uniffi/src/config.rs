@@ -23,6 +23,14 @@ pub struct Config {
     /// Where to answer those who look, beside what `boot` implies.
     #[uniffi(default)]
     pub serve: Vec<String>,
+    /// Where others reach this node behind a port mapping, such as
+    /// `/ip4/203.0.113.7/tcp/4001`: told to all, before the addresses that the
+    /// node finds. If there are none, the variable `CASM_ANNOUNCE` says it.
+    #[uniffi(default)]
+    pub announce: Vec<String>,
+    /// Whether nothing but `announce` is told.
+    #[uniffi(default)]
+    pub announce_only: bool,
     /// The name of this host, for others to read; the machine's if it is left
     /// out.
     #[uniffi(default)]
@@ -126,6 +134,8 @@ impl Config {
             listen: self.listen,
             boot: self.boot,
             serve: self.serve,
+            announce: self.announce,
+            announce_only: self.announce_only,
             host: self.host,
             meta: self.meta.into_iter().collect(),
             ttl: seconds("ttl", self.ttl)?,

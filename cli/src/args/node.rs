@@ -2,7 +2,7 @@
 
 use super::parse::{self, PexTick};
 use casm::{Config, Error, Multiaddr, Namespace, Result, boot::BootAddr, identity, pex};
-use clap::Args;
+use clap::{Args, builder::FalseyValueParser};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 /// The variable that holds meta fields. Not read by clap, which would divide
@@ -32,6 +32,13 @@ pub struct NodeArgs {
     /// Answer here too (repeatable)
     #[arg(long, value_name = "ADDR", env = "CASM_SERVE", value_delimiter = ',')]
     pub serve: Vec<BootAddr>,
+    /// Tell others of this address too, at which they reach the node behind a
+    /// port mapping (repeatable)
+    #[arg(long, value_name = "MADDR", env = "CASM_ANNOUNCE", value_delimiter = ',', value_parser = parse::announce)]
+    pub announce: Vec<Multiaddr>,
+    /// Tell others of no address but those announced
+    #[arg(long, env = "CASM_ANNOUNCE_ONLY", value_parser = FalseyValueParser::new())]
+    pub announce_only: bool,
     /// Describe the node with a field (repeatable) [env: CASM_META, divided by
     /// commas]
     #[arg(long, value_name = "K=V", value_parser = parse::meta)]
@@ -68,6 +75,8 @@ impl NodeArgs {
         config.listen.clone_from(&self.listen);
         config.boot.clone_from(&self.boot);
         config.serve.clone_from(&self.serve);
+        config.announce.clone_from(&self.announce);
+        config.announce_only = self.announce_only;
         if let Some(host) = &self.host {
             config.host.clone_from(host);
         }

@@ -68,6 +68,13 @@ pub fn listen(text: &str) -> Result<Multiaddr, String> {
     })
 }
 
+/// An address at which others reach the node.
+pub fn announce(text: &str) -> Result<Multiaddr, String> {
+    text.parse().map_err(|e| {
+        format!("{e}; write one such as /ip4/203.0.113.7/tcp/4001 or /dns/NAME/udp/4001/quic-v1")
+    })
+}
+
 /// The address of a peer.
 pub fn peer(text: &str) -> Result<Multiaddr, String> {
     let hint = "write one such as /ip4/10.0.0.1/tcp/4001/p2p/PEER";
@@ -99,6 +106,7 @@ mod tests {
             (meta("role").unwrap_err(), "role=worker"),
             (meta("=x").unwrap_err(), "role=worker"),
             (listen("10.0.0.1:80").unwrap_err(), "/ip4/0.0.0.0/tcp/4001"),
+            (announce("203.0.113.7:4001").unwrap_err(), "/ip4/203.0.113.7/tcp/4001"),
             (peer("10.0.0.1:80").unwrap_err(), "/p2p/PEER"),
             (count("0").unwrap_err(), "1 or more"),
         ] {

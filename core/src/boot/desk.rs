@@ -31,6 +31,8 @@ pub(crate) struct Desk {
     pub(crate) scope: Scope,
     pub(crate) metrics: Metrics,
     addrs: watch::Receiver<Arc<[Multiaddr]>>,
+    /// Those that are told to all who ask.
+    announced: Vec<Multiaddr>,
     responder: Mutex<Responder>,
     answers: Mutex<Answers>,
     tap: Bus<Tapped>,
@@ -77,6 +79,7 @@ impl Desk {
     pub(crate) fn new(
         key: Keypair,
         addrs: watch::Receiver<Arc<[Multiaddr]>>,
+        announced: Vec<Multiaddr>,
         metrics: Metrics,
         scope: Scope,
     ) -> Self {
@@ -92,6 +95,7 @@ impl Desk {
             scope,
             metrics,
             addrs,
+            announced,
         }
     }
 
@@ -196,7 +200,7 @@ impl Desk {
         budget: usize,
     ) -> Option<Vec<u8>> {
         let addrs = Arc::clone(&self.addrs.borrow());
-        let useful = useful_first(&addrs, asker);
+        let useful = useful_first(&addrs, &self.announced, asker);
         // Few budgets, so that few answers are signed.
         let question = (namespace.clone(), useful, budget / 32 * 32);
         {
@@ -218,25 +222,29 @@ impl Desk {
     }
 }
 
-/// The addresses that can be of use to who asks from `asker`, those of its own
-/// network first.
-fn useful_first(addrs: &[Multiaddr], asker: IpAddr) -> Vec<Multiaddr> {
+/// The addresses that can be of use to who asks from `asker`: those of its own
+/// network, then those that are announced, then the others.
+fn useful_first(addrs: &[Multiaddr], announced: &[Multiaddr], asker: IpAddr) -> Vec<Multiaddr> {
     let asker = asker.to_canonical();
     let rank = |addr: &Multiaddr| {
         let ip = match addr.iter().next() {
             Some(Protocol::Ip4(ip)) => IpAddr::V4(ip),
             Some(Protocol::Ip6(ip)) => IpAddr::V6(ip),
-            _ => return Some(2),
+            _ => return Some(3),
         };
         match () {
             () if ip.is_unspecified() => None,
             () if ip.is_loopback() => asker.is_loopback().then_some(0),
             () if prefix(ip) == prefix(asker) => Some(0),
-            () if ip.is_ipv4() == asker.is_ipv4() => Some(1),
-            () => Some(2),
+            () if ip.is_ipv4() == asker.is_ipv4() => Some(2),
+            () => Some(3),
         }
     };
-    let mut ranked: Vec<_> = addrs.iter().filter_map(|addr| Some((rank(addr)?, addr))).collect();
+    let announced_rank = |addr: &Multiaddr| rank(addr).map_or(1, |rank| rank.min(1));
+    let found = addrs.iter().filter(|addr| !announced.contains(addr));
+    let found = found.filter_map(|addr| Some((rank(addr)?, addr)));
+    let announced = announced.iter().map(|addr| (announced_rank(addr), addr));
+    let mut ranked: Vec<_> = announced.chain(found).collect();
     ranked.sort_by_key(|(rank, _)| *rank);
     ranked.into_iter().map(|(_, addr)| addr.clone()).collect()
 }
@@ -258,7 +266,7 @@ mod tests {
             "/ip4/10.0.0.1/tcp/1",
             "/ip4/0.0.0.0/tcp/1",
         ]);
-        let to = |ip: &str| useful_first(&all, ip.parse().unwrap());
+        let to = |ip: &str| useful_first(&all, &[], ip.parse().unwrap());
         let lan = ["/ip4/10.0.0.1/tcp/1", "/ip4/192.168.1.1/tcp/1", "/ip6/fd00::1/tcp/1"];
         assert_eq!(to("10.0.0.7"), addrs(&lan));
         assert_eq!(to("127.0.0.1")[0], all[0]);
@@ -266,11 +274,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_announced_is_told_to_all_after_what_is_on_their_own_network() {
+        let all = addrs(&["/ip4/127.0.0.1/tcp/9", "/ip4/172.17.0.2/tcp/1", "/ip4/10.0.0.1/tcp/1"]);
+        let announced =
+            addrs(&["/dns/a.example.org/tcp/1", "/ip6/fd00::1/tcp/1", "/ip4/127.0.0.1/tcp/9"]);
+        let to = |ip: &str| useful_first(&all, &announced, ip.parse().unwrap());
+        let local = addrs(&["/ip4/10.0.0.1/tcp/1", "/ip4/172.17.0.2/tcp/1"]);
+        assert_eq!(to("8.8.8.8"), [&announced[..], &[all[1].clone(), all[2].clone()]].concat());
+        assert_eq!(to("10.0.0.7"), [&local[..1], &announced, &local[1..]].concat());
+    }
+
+    #[test]
     fn changed_addresses_invalidate_signed_answers() {
         let key = Keypair::ed25519_from_bytes([1; 32]).unwrap();
         let list = |port| Arc::from(addrs(&[&format!("/ip4/10.0.0.1/tcp/{port}")]));
         let (change, watch) = watch::channel(list(1));
-        let desk = Desk::new(key, watch, Metrics::default(), Scope::default());
+        let desk = Desk::new(key, watch, vec![], Metrics::default(), Scope::default());
         let ns = Namespace::default();
         let answer = || {
             let bytes = desk.answer(&ns, "10.0.0.2".parse().unwrap(), 1000).unwrap();

@@ -8,6 +8,7 @@
 use super::packing::pack;
 use crate::{
     Error, ErrorKind, Multiaddr, Namespace, PeerId, Result,
+    announce::MAX_ANNOUNCED,
     record::{self, RecordError},
     schema::boot_capnp::packet,
 };
@@ -323,20 +324,24 @@ impl Packet {
     ) -> Result<Option<Vec<u8>>> {
         let budget = budget.min(MAX_LEN);
         let peer = key.public().to_peer_id();
-        let mut addrs = addrs[..addrs.len().min(MAX_ADDRS)].to_vec();
         let mut overhead = 0;
-        while !addrs.is_empty() {
-            let body = Body::Response { addrs: addrs.clone() };
-            let packet = Self { peer, namespace: namespace.clone(), body };
-            let payload = packet.payload(0).len();
-            if payload + overhead <= budget {
-                let sealed = packet.seal(key, 0)?;
-                if sealed.len() <= budget {
-                    return Ok(Some(sealed));
+        // A long name that alone is too much must not keep out what comes next.
+        for skipped in 0..=MAX_ANNOUNCED.min(addrs.len()) {
+            let mut addrs = addrs[skipped..].to_vec();
+            addrs.truncate(MAX_ADDRS);
+            while !addrs.is_empty() {
+                let body = Body::Response { addrs: addrs.clone() };
+                let packet = Self { peer, namespace: namespace.clone(), body };
+                let payload = packet.payload(0).len();
+                if payload + overhead <= budget {
+                    let sealed = packet.seal(key, 0)?;
+                    if sealed.len() <= budget {
+                        return Ok(Some(sealed));
+                    }
+                    overhead = sealed.len() - payload;
                 }
-                overhead = sealed.len() - payload;
+                addrs.pop();
             }
-            addrs.pop();
         }
         Ok(None)
     }

@@ -45,6 +45,13 @@ fn an_answer_takes_as_many_addresses_as_fit_from_the_first() {
     assert_eq!(addrs, all);
     assert_eq!(Packet::answer(&key, &ns, &all, question - 20).unwrap(), None);
     assert_eq!(Packet::answer(&key, &ns, &[], 2000).unwrap(), None);
+
+    // What doesn't fit alone doesn't keep out the rest.
+    let mut long: Vec<Multiaddr> = vec![format!("/dns/{}/tcp/1", "x".repeat(250)).parse().unwrap()];
+    long.extend(all);
+    let small = Packet::answer(&key, &ns, &long, question + MAX_GROWTH).unwrap().unwrap();
+    let Body::Response { addrs } = Packet::decode(&small).unwrap().body else { panic!() };
+    assert_eq!(addrs[..], long[1..=addrs.len()]);
 }
 
 #[test]

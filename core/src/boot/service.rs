@@ -10,8 +10,8 @@ use super::{
     start::{Source, Starting, Way},
 };
 use crate::{
-    Error, ErrorKind, Event, Multiaddr, Namespace, Result, event::EventBus, metrics::Metrics,
-    scope::Scope,
+    Error, ErrorKind, Event, Multiaddr, Namespace, Result, announce::Announced, event::EventBus,
+    metrics::Metrics, scope::Scope,
 };
 use futures::{FutureExt, StreamExt, future::BoxFuture};
 use libp2p::identity::Keypair;
@@ -33,6 +33,9 @@ pub struct BootConfig {
     pub boot: Vec<BootAddr>,
     /// Where else it answers: what cannot be served is an error here.
     pub serve: Vec<BootAddr>,
+    /// Addresses of the node that are told to all who ask, whatever the network
+    /// they ask from; see [`Config::announce`](crate::Config::announce).
+    pub announce: Vec<Multiaddr>,
     /// Requests that a crawl sends per second; the loopback interface is
     /// crawled at 1000 at least.
     pub crawl_rate: NonZeroU32,
@@ -43,6 +46,7 @@ impl Default for BootConfig {
         Self {
             boot: vec![BootAddr::Auto],
             serve: Vec::new(),
+            announce: Vec::new(),
             crawl_rate: NonZeroU32::new(32).expect("not 0"),
         }
     }
@@ -83,8 +87,8 @@ impl Boot {
     /// `/p2p/<id>`, the most useful first.
     ///
     /// # Errors
-    /// `Config` if an address cannot be used in its place, `Bind` if one that
-    /// was asked for cannot be served.
+    /// `Config` if an address cannot be used in its place, `Address` if one
+    /// cannot be announced, `Bind` if one that was asked for cannot be served.
     pub(crate) fn start(
         config: BootConfig,
         key: Keypair,
@@ -94,7 +98,9 @@ impl Boot {
         events: EventBus,
     ) -> Result<Self> {
         BootAddr::check_list(&config.boot)?;
-        let desk = Arc::new(Desk::new(key, addrs, metrics, scope.child()));
+        let announced = Announced::new(&config.announce, false, key.public().to_peer_id())?;
+        let desk = Desk::new(key, addrs, announced.addrs, metrics, scope.child());
+        let desk = Arc::new(desk);
         let mut starting = Starting::new(Arc::clone(&desk))?;
         let mut sources = Vec::new();
         for addr in &config.boot {
@@ -133,7 +139,7 @@ impl Boot {
     ///
     /// # Errors
     /// [`ErrorKind::Config`] if an address cannot be used in its place,
-    /// [`ErrorKind::Bind`] if one that was asked for cannot be served.
+    /// [`ErrorKind::Address`] if one cannot be announced, [`ErrorKind::Bind`] if one that was asked for cannot be served.
     pub fn standalone(
         config: BootConfig,
         key: Keypair,

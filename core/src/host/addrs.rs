@@ -2,6 +2,7 @@
 
 use crate::{
     Result,
+    announce::Announced,
     event::{Event, EventBus},
     record::{SignedRecord, unix_nanos},
 };
@@ -14,6 +15,7 @@ pub(super) struct AddressBook {
     key: Keypair,
     addrs: watch::Sender<Arc<[Multiaddr]>>,
     record: watch::Sender<SignedRecord>,
+    announced: Announced,
     events: EventBus,
     /// When to look again, if something has changed.
     due: Option<Instant>,
@@ -29,14 +31,15 @@ impl AddressBook {
     pub(super) fn new<B: NetworkBehaviour>(
         key: Keypair,
         swarm: &Swarm<B>,
+        announced: Announced,
         events: EventBus,
         least_seq: u64,
     ) -> Result<Watches> {
-        let now = current(swarm);
+        let now = current(swarm, &announced);
         let record = SignedRecord::sign(&key, &now, unix_nanos().max(least_seq))?;
         let (record, record_watch) = watch::channel(record);
         let (addrs, addrs_watch) = watch::channel(Arc::from(now));
-        let book = Self { key, addrs, record, events, due: None };
+        let book = Self { key, addrs, record, announced, events, due: None };
         Ok((book, addrs_watch, record_watch))
     }
 
@@ -58,7 +61,7 @@ impl AddressBook {
     /// have changed.
     pub(super) fn refresh<B: NetworkBehaviour>(&mut self, swarm: &Swarm<B>) {
         self.due = None;
-        let now = current(swarm);
+        let now = current(swarm, &self.announced);
         if now[..] == self.addrs.borrow()[..] {
             return;
         }
@@ -81,15 +84,15 @@ impl AddressBook {
     }
 }
 
-/// The swarm's addresses, the most useful first: those that were confirmed from
-/// outside, then those of the network, then loopback.
-fn current<B: NetworkBehaviour>(swarm: &Swarm<B>) -> Vec<Multiaddr> {
-    let mut addrs: Vec<Multiaddr> =
-        swarm.external_addresses().chain(swarm.listeners()).cloned().collect();
-    addrs.sort_by_cached_key(rank);
-    addrs.dedup();
-    addrs.retain(|addr| rank(addr).0 < UNUSABLE);
-    addrs
+/// The node's addresses, the most useful first: those that are announced, then
+/// those of the network, then loopback.
+fn current<B: NetworkBehaviour>(swarm: &Swarm<B>, announced: &Announced) -> Vec<Multiaddr> {
+    let found = swarm.external_addresses().chain(swarm.listeners()).filter(|_| !announced.only);
+    let mut found: Vec<Multiaddr> = found.cloned().collect();
+    found.sort_by_cached_key(rank);
+    found.dedup();
+    found.retain(|addr| rank(addr).0 < UNUSABLE && !announced.addrs.contains(addr));
+    announced.addrs.iter().cloned().chain(found).collect()
 }
 
 const UNUSABLE: u8 = 4;

@@ -23,6 +23,7 @@ mod topics;
 
 use crate::{
     Error, PeerInfo, Result,
+    announce::Announced,
     ask::ask,
     config::Limits,
     event::EventBus,
@@ -66,6 +67,18 @@ impl Connected {
     }
 }
 
+/// Where a host listens, and what else others are told.
+pub(crate) struct Addresses<'a> {
+    pub(crate) listen: &'a [Multiaddr],
+    pub(crate) announced: Announced,
+}
+
+impl<'a, T: AsRef<[Multiaddr]> + ?Sized> From<&'a T> for Addresses<'a> {
+    fn from(listen: &'a T) -> Self {
+        Self { listen: listen.as_ref(), announced: Announced::default() }
+    }
+}
+
 enum Command {
     Dial {
         info: PeerInfo,
@@ -88,16 +101,16 @@ enum Command {
 impl Host {
     /// Starts a host that listens at these addresses, or everywhere if there
     /// are none; unspecified ones expand to those of every interface, and follow
-    /// it as interfaces come and go.
-    /// The sequence numbers of its records begin at `least_seq` or higher.
+    /// it as interfaces come and go. Others are told of these and of those
+    /// announced. The sequence numbers of its records begin at `least_seq` or higher.
     ///
     /// # Errors
     /// `Bind` if a socket cannot be bound, with the address in the message;
     /// `Address` if it is of a kind that is not supported; `Timeout` if the
     /// system doesn't tell where the sockets can be reached.
-    pub(crate) async fn start(
+    pub(crate) async fn start<'a>(
         key: Keypair,
-        listen: &[Multiaddr],
+        addrs: impl Into<Addresses<'a>>,
         limits: &Limits,
         metrics: &Metrics,
         events: EventBus,
@@ -105,15 +118,16 @@ impl Host {
         least_seq: u64,
     ) -> Result<Self> {
         let id = key.public().to_peer_id();
+        let addrs = addrs.into();
         let streams = Streams::new(metrics);
-        let mut swarm = swarm::build(&key, limits, &streams, metrics)?;
-        let missed = listen::listen(&mut swarm, listen).await?;
+        let mut swarm = swarm::build(&key, limits, &addrs.announced, &streams, metrics)?;
+        let missed = listen::listen(&mut swarm, addrs.listen).await?;
 
         let (commands, command_receiver) = mpsc::channel(COMMANDS);
         metrics.watch_queue("swarm", waiting(&commands));
         let connected = Connected::default();
         let (book, addrs, record) =
-            addrs::AddressBook::new(key, &swarm, events.clone(), least_seq)?;
+            addrs::AddressBook::new(key, &swarm, addrs.announced, events.clone(), least_seq)?;
         let task = task::Task::new(
             swarm,
             command_receiver,

@@ -4,7 +4,7 @@ use super::{
     Limits, boxed::Boxing, instances, mesh, renew::Renewing, streams, streams::Streams, tls,
     topics::KeepSigned,
 };
-use crate::{Error, ErrorKind, Result, metrics::Metrics};
+use crate::{Error, ErrorKind, Result, announce::Announced, metrics::Metrics};
 use libp2p::{
     Swarm, SwarmBuilder, connection_limits, dns,
     gossipsub::{self, MessageAuthenticity, MessageId, ValidationMode},
@@ -61,12 +61,13 @@ pub(super) type HostSwarm = Swarm<Boxing<Behaviour>>;
 pub(super) fn build(
     key: &Keypair,
     limits: &Limits,
+    announced: &Announced,
     streams: &Streams,
     metrics: &Metrics,
 ) -> Result<HostSwarm> {
-    let behaviour = behaviour(key, limits, streams, metrics)?;
+    let behaviour = behaviour(key, limits, announced, streams, metrics)?;
     let (resolver, options) = resolver();
-    let swarm = SwarmBuilder::with_existing_identity(key.clone())
+    let mut swarm = SwarmBuilder::with_existing_identity(key.clone())
         .with_tokio()
         .with_tcp(
             tcp::Config::new().nodelay(true),
@@ -80,6 +81,8 @@ pub(super) fn build(
         .unwrap_or_else(|never: Infallible| match never {})
         .with_swarm_config(|config| config.with_idle_connection_timeout(NEVER_IDLE))
         .build();
+    // Identify tells of these.
+    announced.addrs.iter().for_each(|addr| swarm.add_external_address(addr.clone()));
     Ok(swarm)
 }
 
@@ -95,6 +98,7 @@ fn resolver() -> (dns::ResolverConfig, dns::ResolverOpts) {
 fn behaviour(
     key: &Keypair,
     limits: &Limits,
+    announced: &Announced,
     streams: &Streams,
     metrics: &Metrics,
 ) -> Result<Behaviour> {
@@ -105,7 +109,8 @@ fn behaviour(
         .with_max_established_per_peer(Some(limits.connections_per_peer));
     let identify = identify::Config::new("casm/0.0.0".into(), key.public())
         .with_agent_version(instances::agent_version())
-        .with_push_listen_addr_updates(true);
+        .with_push_listen_addr_updates(true)
+        .with_hide_listen_addrs(announced.only);
     Ok(Behaviour {
         limits: connection_limits::Behaviour::new(connections),
         memory: memory_connection_limits::Behaviour::with_max_percentage(limits.memory),

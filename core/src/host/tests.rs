@@ -13,11 +13,15 @@ struct TestHost {
 }
 
 async fn start(key: Keypair, listen: &str) -> TestHost {
+    start_announcing(key, listen, Announced::default()).await
+}
+
+async fn start_announcing(key: Keypair, listen: &str, announced: Announced) -> TestHost {
     let (scope, events) = (Scope::default(), EventBus::default());
     let (listen, metrics) = ([listen.parse().unwrap()], Metrics::default());
-    let host = Host::start(key, &listen, &Limits::default(), &metrics, events.clone(), &scope, 0)
-        .await
-        .unwrap();
+    let (limits, addrs) = (Limits::default(), Addresses { listen: &listen, announced });
+    let host = Host::start(key, addrs, &limits, &metrics, events.clone(), &scope, 0);
+    let host = host.await.unwrap();
     TestHost { host, scope, events, metrics }
 }
 
@@ -146,6 +150,53 @@ async fn offers_of_five_thousand_messages_break_no_gossip() {
     }
     running.abort();
     host.close().await;
+}
+
+#[tokio::test]
+async fn what_is_announced_is_in_the_record_and_told_by_identify() {
+    use libp2p::{identify, swarm::SwarmEvent};
+    let mapped: Multiaddr = "/ip4/203.0.113.7/tcp/4001".parse().unwrap();
+    for only in [false, true] {
+        let mut peer = libp2p::SwarmBuilder::with_new_identity()
+            .with_tokio()
+            .with_tcp(
+                Default::default(),
+                libp2p::noise::Config::new,
+                libp2p::yamux::Config::default,
+            )
+            .unwrap()
+            .with_behaviour(|key| {
+                identify::Behaviour::new(identify::Config::new("test".into(), key.public()))
+            })
+            .unwrap()
+            .build();
+        peer.listen_on(TCP.parse().unwrap()).unwrap();
+        let SwarmEvent::NewListenAddr { address, .. } = peer.select_next_some().await else {
+            panic!("it listens")
+        };
+        let key = Keypair::generate_ed25519();
+        let announced =
+            Announced::new(std::slice::from_ref(&mapped), only, key.public().to_peer_id()).unwrap();
+        let host = start_announcing(key, TCP, announced).await;
+        let record = host.info().addrs;
+        assert_eq!((&record[0], record.len()), (&mapped, if only { 1 } else { 2 }));
+        assert_eq!(host.host.addrs().borrow()[..], record[..]);
+        let connected = host.host.connect_addr(address);
+        let identified = async {
+            loop {
+                if let SwarmEvent::Behaviour(identify::Event::Received { info, .. }) =
+                    peer.select_next_some().await
+                {
+                    return info.listen_addrs;
+                }
+            }
+        };
+        let (connected, mut told) = tokio::join!(connected, identified);
+        connected.unwrap();
+        told.sort_by_key(|addr| *addr != mapped);
+        assert_eq!(told, record);
+        host.close().await;
+    }
 }
 
 #[tokio::test]

@@ -33,7 +33,29 @@ impl NodeBuilder {
     /// any free one). Default: TCP and QUIC on every interface.
     pub fn listen(self, addr: impl AsRef<str>) -> Self {
         self.with(|config| {
-            config.listen.push(multiaddr(addr.as_ref())?);
+            let addr = multiaddr("listen", addr.as_ref(), "/ip4/0.0.0.0/tcp/0")?;
+            config.listen.push(addr);
+            Ok(())
+        })
+    }
+
+    /// Adds an address at which others reach this node although it cannot see
+    /// that itself, behind a port mapping: `/ip4/203.0.113.7/tcp/4001`. See
+    /// [`Config::announce`].
+    pub fn announce(self, addr: impl AsRef<str>) -> Self {
+        self.with(|config| {
+            let addr = multiaddr("announce", addr.as_ref(), "/ip4/203.0.113.7/tcp/4001")?;
+            config.announce.push(addr);
+            Ok(())
+        })
+    }
+
+    /// Whether nothing is told but the addresses of
+    /// [`announce`](Self::announce). Default false: those that the node finds
+    /// are told too.
+    pub fn announce_only(self, only: bool) -> Self {
+        self.with(|config| {
+            config.announce_only = only;
             Ok(())
         })
     }
@@ -172,11 +194,10 @@ impl NodeBuilder {
     }
 }
 
-fn multiaddr(addr: &str) -> Result<Multiaddr> {
+fn multiaddr(field: &str, addr: &str, such_as: &str) -> Result<Multiaddr> {
     addr.parse().map_err(|e| {
-        let message = format!(
-            "listen: {addr:?} is not a multiaddr ({e}): write one such as /ip4/0.0.0.0/tcp/0"
-        );
+        let message =
+            format!("{field}: {addr:?} is not a multiaddr ({e}): write one such as {such_as}");
         Error::new(ErrorKind::Address, message)
     })
 }

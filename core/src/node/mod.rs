@@ -10,10 +10,11 @@ pub use builder::NodeBuilder;
 
 use crate::{
     Config, Error, ErrorKind, Events, Keypair, Multiaddr, Namespace, PeerId, PeerInfo, Result,
+    announce::Announced,
     boot::{Boot, BootConfig, FindOptions, Finding},
     cluster::{Cluster, ClusterConfig, LiveQuery, Query, RemoteView, View, serve_view, start_sync},
     event::EventBus,
-    host::Host,
+    host::{Addresses, Host},
     metrics::Metrics,
     pex::{self, Pex},
     pubsub::signed::SignedMessage,
@@ -78,6 +79,8 @@ impl Node {
     pub async fn start(config: Config) -> Result<Self> {
         config.check()?;
         let key = config.key.clone().unwrap_or_else(Keypair::generate_ed25519);
+        let id = key.public().to_peer_id();
+        let announced = Announced::new(&config.announce, config.announce_only, id)?;
         let metrics = Metrics::default();
         let events = EventBus::new(&metrics);
         let running = Running(Scope::default());
@@ -87,7 +90,7 @@ impl Node {
         let (store, least_seq) = in_time("its data", pex::Store::start(data)).await?;
         let host = Host::start(
             key.clone(),
-            &config.listen,
+            Addresses { listen: &config.listen, announced: announced.clone() },
             &config.limits,
             &metrics,
             events.clone(),
@@ -129,6 +132,7 @@ impl Node {
         let mut boot = BootConfig::default();
         boot.boot.clone_from(&config.boot);
         boot.serve.clone_from(&config.serve);
+        boot.announce = announced.addrs;
         let boot =
             Boot::start(boot, key, host.addrs(), metrics.clone(), scope.clone(), events.clone())?;
         if !config.observer {

@@ -115,6 +115,35 @@ impl Netns {
         self.feed(&["nft", "-f", "-"], &rules);
     }
 
+    /// A host behind this one, 172.17.0.2, to which this one maps ports of its
+    /// own `eth0`, as Docker's `-p` does: what comes from there to a port goes
+    /// to the same port behind.
+    pub fn container(&self, tcp: &str, udp: &str) -> Self {
+        let inner = Self::new();
+        self.ip(&format!("link add docker0 type veth peer name eth0 netns {}", inner.0));
+        self.ip("addr add 172.17.0.1/24 dev docker0");
+        self.ip("link set docker0 up");
+        inner.ip("addr add 172.17.0.2/24 dev eth0");
+        inner.ip("link set eth0 up");
+        inner.ip("route add default via 172.17.0.1");
+        self.set("net.ipv4.ip_forward", 1);
+        let rules = format!(
+            "table ip mapped {{
+                chain pre {{
+                    type nat hook prerouting priority -100;
+                    iifname eth0 tcp dport {{ {tcp} }} dnat to 172.17.0.2;
+                    iifname eth0 udp dport {{ {udp} }} dnat to 172.17.0.2;
+                }}
+                chain post {{
+                    type nat hook postrouting priority 100;
+                    oifname eth0 masquerade;
+                }}
+            }}"
+        );
+        self.feed(&["nft", "-f", "-"], &rules);
+        inner
+    }
+
     /// What `ip netns exec` puts in the place of files of /etc.
     fn etc(&self) -> PathBuf {
         Path::new("/etc/netns").join(&self.0)
