@@ -40,6 +40,8 @@ pub struct Metrics {
     pub(crate) cluster_peers: Gauge,
     /// Connected peers.
     pub(crate) connections: Gauge,
+    /// Connections that were given up because a ping failed, by reason.
+    pub(crate) connections_given_up: ByLabel,
     queues: Queues,
 }
 
@@ -56,6 +58,7 @@ impl Default for Metrics {
             dropped: Family::default(),
             cluster_peers: Gauge::default(),
             connections: Gauge::default(),
+            connections_given_up: Family::default(),
             queues: Queues::default(),
         };
         for (name, help, family) in [
@@ -70,6 +73,11 @@ impl Default for Metrics {
             ("pex_rounds", "Rounds of peer exchange, by outcome", &metrics.pex_rounds),
             ("pex_records", "Records received in peer exchange, by verdict", &metrics.pex_records),
             ("dropped", "Events lost to a slow consumer, by queue", &metrics.dropped),
+            (
+                "connections_given_up",
+                "Connections given up because a ping failed, by reason",
+                &metrics.connections_given_up,
+            ),
         ] {
             metrics.register(name, help, family.clone());
         }

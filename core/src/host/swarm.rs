@@ -1,7 +1,13 @@
 //! Transports and behaviours.
 
 use super::{
-    Limits, boxed::Boxing, instances, mesh, renew::Renewing, streams, streams::Streams, tls,
+    Limits,
+    boxed::Boxing,
+    closing, instances, mesh,
+    ping::{self, RoundTrips},
+    renew::Renewing,
+    streams::{self, Streams},
+    tls,
     topics::KeepSigned,
 };
 use crate::{Error, ErrorKind, Result, announce::Announced, metrics::Metrics};
@@ -10,7 +16,7 @@ use libp2p::{
     gossipsub::{self, MessageAuthenticity, MessageId, ValidationMode},
     identify,
     identity::Keypair,
-    memory_connection_limits, noise, ping,
+    memory_connection_limits, noise,
     swarm::NetworkBehaviour,
     tcp, yamux,
 };
@@ -19,9 +25,6 @@ use std::{convert::Infallible, time::Duration};
 /// A connection is kept until one side closes it: which ones are worth keeping
 /// is for the connection keeper to say, not for a timer.
 const NEVER_IDLE: Duration = Duration::from_secs(365 * 24 * 3600);
-/// A dead peer is noticed after one interval and one timeout.
-const PING_INTERVAL: Duration = Duration::from_secs(10);
-const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// As Go's pubsub.
 const MAX_MESSAGE: usize = 1 << 20;
 /// Ids of messages that are offered or asked for at a time: with 48 bytes each
@@ -48,7 +51,7 @@ pub(super) type Gossipsub = gossipsub::Behaviour<KeepSigned>;
 pub(super) struct Behaviour {
     limits: connection_limits::Behaviour,
     memory: memory_connection_limits::Behaviour,
-    ping: ping::Behaviour,
+    pub(super) ping: ping::Behaviour,
     identify: identify::Behaviour,
     streams: streams::Behaviour,
     /// The last, so that none can refuse a connection of which it was told.
@@ -63,16 +66,17 @@ pub(super) fn build(
     limits: &Limits,
     announced: &Announced,
     streams: &Streams,
+    round_trips: &RoundTrips,
     metrics: &Metrics,
 ) -> Result<HostSwarm> {
-    let behaviour = behaviour(key, limits, announced, streams, metrics)?;
+    let behaviour = behaviour(key, limits, announced, streams, round_trips, metrics)?;
     let (resolver, options) = resolver();
     let mut swarm = SwarmBuilder::with_existing_identity(key.clone())
         .with_tokio()
         .with_tcp(
             tcp::Config::new().nodelay(true),
             (noise::Config::new, tls::Lazy::new),
-            yamux::Config::default,
+            || closing::Soon(yamux::Config::default()),
         )
         .map_err(|e| Error::new(ErrorKind::Internal, format!("encryption: {e}")))?
         .with_quic()
@@ -100,6 +104,7 @@ fn behaviour(
     limits: &Limits,
     announced: &Announced,
     streams: &Streams,
+    round_trips: &RoundTrips,
     metrics: &Metrics,
 ) -> Result<Behaviour> {
     let connections = connection_limits::ConnectionLimits::default()
@@ -114,9 +119,7 @@ fn behaviour(
     Ok(Behaviour {
         limits: connection_limits::Behaviour::new(connections),
         memory: memory_connection_limits::Behaviour::with_max_percentage(limits.memory),
-        ping: ping::Behaviour::new(
-            ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PING_TIMEOUT),
-        ),
+        ping: ping::Behaviour::new(round_trips.clone()),
         identify: identify::Behaviour::new(identify),
         streams: streams.behaviour(),
         gossipsub: Renewing::new(gossipsub(key, metrics)?, metrics.clone()),

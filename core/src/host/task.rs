@@ -5,6 +5,7 @@ use super::{
     addrs::AddressBook,
     instances::Instances,
     listen::Missed,
+    ping,
     swarm::{BehaviourEvent, HostSwarm},
     topics::Topics,
 };
@@ -17,7 +18,7 @@ use crate::{
 };
 use futures::StreamExt;
 use libp2p::{
-    Multiaddr, PeerId, identify, ping,
+    Multiaddr, PeerId, identify,
     swarm::{
         ConnectionId, DialError, SwarmEvent,
         dial_opts::{DialOpts, PeerCondition},
@@ -180,9 +181,12 @@ impl Task {
     fn on_swarm(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
             SwarmEvent::Behaviour(event) => self.on_behaviour(event),
-            SwarmEvent::NewListenAddr { .. }
-            | SwarmEvent::ExpiredListenAddr { .. }
-            | SwarmEvent::ListenerClosed { .. }
+            // Connections over an address that is gone look alive for long.
+            SwarmEvent::NewListenAddr { .. } | SwarmEvent::ExpiredListenAddr { .. } => {
+                self.swarm.behaviour_mut().ping.check();
+                self.book.changed();
+            }
+            SwarmEvent::ListenerClosed { .. }
             | SwarmEvent::ExternalAddrConfirmed { .. }
             | SwarmEvent::ExternalAddrExpired { .. } => self.book.changed(),
             SwarmEvent::ConnectionEstablished {
@@ -236,12 +240,9 @@ impl Task {
             BehaviourEvent::Gossipsub(event) => {
                 self.topics.on_event(&mut self.swarm.behaviour_mut().gossipsub, event);
             }
-            // A peer that doesn't answer is gone, whatever TCP thinks.
-            BehaviourEvent::Ping(ping::Event { peer, connection, result: Err(error) })
-                if !matches!(error, ping::Failure::Unsupported) =>
-            {
-                tracing::debug!(%peer, %error, "no answer to a ping: closing the connection");
-                self.swarm.close_connection(connection);
+            BehaviourEvent::Ping(ping::Failed { peer, why }) => {
+                tracing::debug!(%peer, "{why}: closing the connection");
+                self.metrics.connections_given_up.get_or_create(&[("reason", why.name())]).inc();
             }
             BehaviourEvent::Identify(identify::Event::Received {
                 connection_id,

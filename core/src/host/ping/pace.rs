@@ -1,0 +1,206 @@
+//! When a connection is pinged, and when it is given up: a state machine that is
+//! told the time.
+
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// From an answer to the next ping.
+pub(super) const INTERVAL: Duration = Duration::from_secs(10);
+/// How long an answer may take. A dead link is noticed after one interval and
+/// this at the latest.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// How long an answer may take when there is reason to doubt the link: enough
+/// for TCP to send four times again.
+pub(super) const PATIENCE_IN_DOUBT: Duration = Duration::from_secs(5);
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Send a ping: on the stream of the last one, or else on a new one.
+    Ping,
+    /// Nothing before this time, unless something happens.
+    Wait(Instant),
+    /// Give the connection up: no answer has come in time.
+    GiveUp,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    /// The next ping is due at this time.
+    Resting { due: Instant },
+    /// A ping is under way, and its answer has to come before this time.
+    Asking { deadline: Instant, again: bool },
+    /// Given up.
+    Over,
+}
+
+/// The pace of the pings on one connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    state: State,
+    /// The next ping has to be answered sooner.
+    doubt: bool,
+}
+
+impl Pace {
+    /// The pace on a new connection: the first ping is due.
+    pub(super) fn new(now: Instant) -> Self {
+        Self { state: State::Resting { due: now }, doubt: false }
+    }
+
+    /// What is to be done now.
+    pub(super) fn step(&mut self, now: Instant) -> Step {
+        match self.state {
+            State::Resting { due } if now >= due => {
+                let patience = if self.doubt { PATIENCE_IN_DOUBT } else { PATIENCE };
+                self.doubt = false;
+                self.state = State::Asking { deadline: now + patience, again: false };
+                Step::Ping
+            }
+            State::Resting { due } => Step::Wait(due),
+            State::Asking { deadline, .. } if now >= deadline => {
+                self.state = State::Over;
+                Step::GiveUp
+            }
+            State::Asking { deadline, .. } => Step::Wait(deadline),
+            State::Over => Step::Wait(now + INTERVAL),
+        }
+    }
+
+    /// The peer has answered, if only that it doesn't speak ping.
+    pub(super) fn answered(&mut self, now: Instant) {
+        if matches!(self.state, State::Asking { .. }) {
+            self.state = State::Resting { due: now + INTERVAL };
+        }
+    }
+
+    /// The stream broke before the answer came. Peers close streams that were
+    /// silent for long, so that this says nothing about the link. True if a new
+    /// stream is to be tried for the same ping, which still has to be answered in
+    /// the same time. Who breaks that one too is not dead, and is asked again
+    /// after an interval.
+    pub(super) fn broken(&mut self, now: Instant) -> bool {
+        match &mut self.state {
+            State::Asking { again, .. } if !*again => {
+                *again = true;
+                true
+            }
+            _ => {
+                self.answered(now);
+                false
+            }
+        }
+    }
+
+    /// There is reason to doubt the link: a ping is due now, or the one that is
+    /// under way has to be answered sooner.
+    pub(super) fn doubt(&mut self, now: Instant) {
+        match &mut self.state {
+            State::Resting { due } => {
+                *due = now.min(*due);
+                self.doubt = true;
+            }
+            State::Asking { deadline, .. } => *deadline = (now + PATIENCE_IN_DOUBT).min(*deadline),
+            State::Over => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TICK: Duration = Duration::from_millis(100);
+
+    /// Lets time pass until there is something to do.
+    fn next(pace: &mut Pace, now: &mut Instant) -> Step {
+        loop {
+            match pace.step(*now) {
+                Step::Wait(until) => {
+                    assert!(until > *now, "a wait for what is past");
+                    *now += TICK.min(until - *now);
+                }
+                step => return step,
+            }
+        }
+    }
+
+    /// A connection whose first ping is under way.
+    fn asking() -> (Pace, Instant) {
+        let now = Instant::now();
+        let mut pace = Pace::new(now);
+        assert_eq!(pace.step(now), Step::Ping);
+        (pace, now)
+    }
+
+    #[test]
+    fn a_link_that_dies_is_given_up_after_an_interval_and_the_patience() {
+        let (mut pace, begun) = asking();
+        pace.answered(begun);
+        // It dies just now.
+        let mut now = begun;
+        assert_eq!(next(&mut pace, &mut now), Step::Ping);
+        assert_eq!(now - begun, INTERVAL);
+        assert_eq!(next(&mut pace, &mut now), Step::GiveUp, "the first failure counts");
+        assert_eq!(now - begun, INTERVAL + PATIENCE);
+        assert!(matches!(pace.step(now), Step::Wait(_)), "it is given up once");
+    }
+
+    #[test]
+    fn a_peer_that_answers_slowly_is_kept() {
+        let (mut pace, mut now) = asking();
+        for _ in 0..100 {
+            now += PATIENCE - TICK;
+            assert!(matches!(pace.step(now), Step::Wait(_)));
+            pace.answered(now);
+            assert_eq!(next(&mut pace, &mut now), Step::Ping);
+        }
+    }
+
+    #[test]
+    fn a_stream_that_breaks_is_tried_again_once_and_proves_nothing() {
+        let (mut pace, begun) = asking();
+        assert!(pace.broken(begun), "it may have been closed for its age");
+        assert!(!pace.broken(begun), "the peer does not want it");
+        let mut now = begun;
+        assert_eq!(next(&mut pace, &mut now), Step::Ping);
+        assert_eq!(now - begun, INTERVAL);
+        assert!(pace.broken(now));
+        // Who breaks streams gains no time by it.
+        let mut later = now + PATIENCE - TICK;
+        assert_eq!(next(&mut pace, &mut later), Step::GiveUp);
+        assert_eq!(later - now, PATIENCE);
+    }
+
+    #[test]
+    fn in_doubt_a_connection_is_asked_at_once_and_given_up_sooner() {
+        let (mut pace, begun) = asking();
+        pace.answered(begun);
+        let doubted = begun + Duration::from_secs(2);
+        pace.doubt(doubted);
+        assert_eq!(pace.step(doubted), Step::Ping);
+        let mut now = doubted;
+        assert_eq!(next(&mut pace, &mut now), Step::GiveUp);
+        assert_eq!(now - doubted, PATIENCE_IN_DOUBT);
+
+        // While a ping is under way, its deadline comes nearer, and only nearer.
+        let (mut pace, begun) = asking();
+        for after in [1, 3, 4] {
+            pace.doubt(begun + Duration::from_secs(after));
+        }
+        let mut now = begun;
+        assert_eq!(next(&mut pace, &mut now), Step::GiveUp);
+        assert_eq!(now - begun, Duration::from_secs(1) + PATIENCE_IN_DOUBT);
+
+        // Once it has answered, the usual patience applies again.
+        let (mut pace, mut now) = asking();
+        pace.answered(now);
+        pace.doubt(now);
+        assert_eq!(pace.step(now), Step::Ping);
+        pace.answered(now);
+        assert_eq!(next(&mut pace, &mut now), Step::Ping);
+        let begun = now;
+        assert_eq!(next(&mut pace, &mut now), Step::GiveUp);
+        assert_eq!(now - begun, PATIENCE);
+    }
+}
