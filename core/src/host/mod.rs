@@ -36,15 +36,15 @@ use crate::{
     record::SignedRecord,
     scope::Scope,
 };
-use libp2p::{Multiaddr, PeerId, Stream, StreamProtocol, gossipsub::IdentTopic, identity::Keypair};
+use libp2p::{Multiaddr, PeerId, StreamProtocol, gossipsub::IdentTopic, identity::Keypair};
 use ping::RoundTrips;
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex},
     time::Duration,
 };
-pub(crate) use streams::Incoming;
 use streams::Streams;
+pub(crate) use streams::{Incoming, Stream};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Commands that may wait for the swarm's task.

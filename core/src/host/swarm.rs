@@ -73,11 +73,9 @@ pub(super) fn build(
     let (resolver, options) = resolver();
     let mut swarm = SwarmBuilder::with_existing_identity(key.clone())
         .with_tokio()
-        .with_tcp(
-            tcp::Config::new().nodelay(true),
-            (noise::Config::new, tls::Lazy::new),
-            || closing::Soon(yamux::Config::default()),
-        )
+        .with_tcp(tcp::Config::new().nodelay(true), (noise::Config::new, tls::Lazy::new), || {
+            closing::Soon(yamux::Config::default())
+        })
         .map_err(|e| Error::new(ErrorKind::Internal, format!("encryption: {e}")))?
         .with_quic()
         .with_dns_config(resolver, options)

@@ -331,6 +331,77 @@ async fn a_closing_host_is_seen_to_go() {
     a.close().await;
 }
 
+/// Passes on what a host and its peers say to each other, until it is stalled:
+/// from then on it is a dead link.
+async fn link(to: &PeerInfo) -> (PeerInfo, tokio::sync::watch::Sender<bool>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let target = to.addrs[0].iter().find_map(|part| match part {
+        libp2p::multiaddr::Protocol::Tcp(port) => Some(port),
+        _ => None,
+    });
+    let (stall, stalled) = tokio::sync::watch::channel(false);
+    tokio::spawn(async move {
+        let (mut a, _) = listener.accept().await.unwrap();
+        let mut b = tokio::net::TcpStream::connect(("127.0.0.1", target.unwrap())).await.unwrap();
+        let mut until = stalled.clone();
+        tokio::select! {
+            _ = tokio::io::copy_bidirectional(&mut a, &mut b) => {}
+            _ = until.wait_for(|stalled| *stalled) => {}
+        }
+        // Both sockets stay open, and nobody reads from them.
+        let mut dropped = stalled;
+        while dropped.changed().await.is_ok() {}
+    });
+    let addr = format!("/ip4/127.0.0.1/tcp/{port}").parse().unwrap();
+    (PeerInfo { id: to.id, addrs: vec![addr] }, stall)
+}
+
+#[tokio::test]
+async fn a_dead_link_holds_up_no_disconnection_though_much_waits_for_it() {
+    let (a, b) = (ed25519(TCP).await, ed25519(TCP).await);
+    let protocol = StreamProtocol::new("/test/link");
+    let mut incoming = b.host.accept(protocol.clone()).unwrap();
+    let (over, stall) = link(&b.info()).await;
+    let mut events = a.events.subscribe();
+    a.host.connect(&over).await.unwrap();
+    while a.host.round_trip(&over.id).is_none() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let mut out = Vec::new();
+    for _ in 0..16 {
+        out.push(a.host.open_stream(over.id, protocol.clone()).await.unwrap());
+        incoming.next().await.unwrap();
+    }
+    stall.send_replace(true);
+    // More than the sockets on the way have room for.
+    let sent = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let writing = out.into_iter().map(|mut stream| {
+        let sent = sent.clone();
+        tokio::spawn(async move {
+            while stream.write_all(&[0; 16 << 10]).await.is_ok() {
+                sent.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            }
+        })
+    });
+    let writing: Vec<_> = writing.collect();
+    let (mut before, mut now) = (usize::MAX, 0);
+    while before != now {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        (before, now) = (now, sent.load(std::sync::atomic::Ordering::Relaxed));
+    }
+    a.host.disconnect(over.id).await;
+    let gone =
+        async { while events.next().await.unwrap() != (Event::Disconnected { peer: over.id }) {} };
+    tokio::time::timeout(Duration::from_secs(20), gone).await.expect("disconnected");
+    assert_eq!(a.host.round_trip(&over.id), None);
+    for task in writing {
+        task.await.unwrap();
+    }
+    a.close().await;
+    b.close().await;
+}
+
 #[tokio::test]
 async fn an_address_that_cannot_be_used_is_named() {
     let taken = ed25519(TCP).await;
@@ -371,4 +442,36 @@ async fn connecting_tells_why_it_failed() {
     assert_eq!(a.host.connect_addr(addr).await.unwrap(), b.host.id());
     a.close().await;
     b.close().await;
+}
+
+/// Whoever ends the connection.
+#[tokio::test]
+async fn streams_end_with_their_connection() {
+    for listen in [TCP, QUIC] {
+        for by_a in [true, false] {
+            let (a, b) = (ed25519(listen).await, ed25519(listen).await);
+            let protocol = StreamProtocol::new("/test/end");
+            let mut incoming = b.host.accept(protocol.clone()).unwrap();
+            a.host.connect(&b.info()).await.unwrap();
+            let mut reading = a.host.open_stream(b.host.id(), protocol.clone()).await.unwrap();
+            let mut writing = a.host.open_stream(b.host.id(), protocol).await.unwrap();
+            let _theirs = [incoming.next().await.unwrap(), incoming.next().await.unwrap()];
+            let read = tokio::spawn(async move { reading.read(&mut [0; 8]).await });
+            // Nobody takes it: sooner or later there is no room.
+            let write =
+                tokio::spawn(async move { while writing.write_all(&[0; 4096]).await.is_ok() {} });
+            if by_a {
+                a.host.disconnect(b.host.id()).await;
+            } else {
+                b.host.disconnect(a.host.id()).await;
+            }
+            let ended = async { (read.await.unwrap(), write.await.unwrap()) };
+            let (read, ()) = tokio::time::timeout(Duration::from_secs(20), ended)
+                .await
+                .expect("they end with the connection");
+            assert!(matches!(read, Err(_) | Ok(0)), "{listen}, by a: {by_a}: {read:?}");
+            a.close().await;
+            b.close().await;
+        }
+    }
 }

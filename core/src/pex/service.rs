@@ -194,7 +194,7 @@ impl Shared {
     pub(super) async fn exchange(
         &self,
         role: Role,
-        stream: libp2p::Stream,
+        stream: crate::host::Stream,
         peer: PeerId,
         commands: &mpsc::Sender<Command>,
     ) -> Result<Told, RoundError> {

@@ -241,7 +241,7 @@ impl Task {
     }
 
     /// Somebody wants to exchange records with us.
-    fn on_call(&mut self, peer: PeerId, stream: libp2p::Stream) {
+    fn on_call(&mut self, peer: PeerId, stream: crate::host::Stream) {
         let now = Instant::now();
         let gap = CALLS.min(self.shared.env.config.tick / 4);
         // How far ahead of its pace a peer is: a few rounds in a row may be.

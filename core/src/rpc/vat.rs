@@ -11,10 +11,15 @@ use super::{
     name,
     thread::{Local, Thread},
 };
-use crate::{Error, ErrorKind, Namespace, Result, host::Host, metrics::Metrics, scope::Scope};
+use crate::{
+    Error, ErrorKind, Namespace, Result,
+    host::{Host, Stream},
+    metrics::Metrics,
+    scope::Scope,
+};
 use capnp::capability::{Client, FromClientHook};
 use futures::{FutureExt, StreamExt, stream::select_all};
-use libp2p::{PeerId, Stream};
+use libp2p::PeerId;
 use std::{
     fmt,
     future::Future,

@@ -9,12 +9,12 @@ use super::{
 use crate::{
     ErrorKind, Event, Events, Namespace, Result,
     cluster::Cluster,
-    host::Host,
+    host::{Host, Stream},
     metrics::{ByLabel, Metrics},
     scope::Scope,
 };
 use futures::StreamExt;
-use libp2p::{PeerId, Stream, StreamProtocol};
+use libp2p::{PeerId, StreamProtocol};
 use prometheus_client::metrics::counter::Counter;
 use rand::{RngExt, SeedableRng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;

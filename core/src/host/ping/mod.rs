@@ -69,7 +69,9 @@ pub(in crate::host) struct Failed {
 
 /// The latest round-trip times of the connected peers. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub(in crate::host) struct RoundTrips(Arc<Mutex<HashMap<PeerId, BTreeMap<ConnectionId, Duration>>>>);
+pub(in crate::host) struct RoundTrips(
+    Arc<Mutex<HashMap<PeerId, BTreeMap<ConnectionId, Duration>>>>,
+);
 
 impl RoundTrips {
     /// The latest one of a peer: of several connections, of the best. `None`

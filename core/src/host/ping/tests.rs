@@ -57,9 +57,7 @@ where
         }
     };
     let id = *peer.local_peer_id();
-    tokio::spawn(async move {
-        while peer.next().await.is_some() {}
-    });
+    tokio::spawn(async move { while peer.next().await.is_some() {} });
     let round_trips = RoundTrips::default();
     let mut ours = swarm(Behaviour::new(round_trips.clone()));
     ours.dial(addr).unwrap();
@@ -108,7 +106,9 @@ impl Ours {
             let mut told = None;
             loop {
                 match self.swarm.select_next_some().await {
-                    SwarmEvent::Behaviour(failed) => told = Some((failed.why, self.since.elapsed())),
+                    SwarmEvent::Behaviour(failed) => {
+                        told = Some((failed.why, self.since.elapsed()))
+                    }
                     SwarmEvent::ConnectionClosed { .. } => return told.expect("closed by itself"),
                     _ => {}
                 }

@@ -1,6 +1,6 @@
 //! The streams of one connection.
 
-use super::{Open, Refusal, Reply, Streams};
+use super::{Open, Refusal, Reply, Streams, ending::Ending};
 use libp2p::{
     InboundUpgrade, PeerId, Stream, StreamProtocol,
     core::{UpgradeInfo, upgrade::ReadyUpgrade},
@@ -23,11 +23,12 @@ pub(in crate::host) struct Handler {
     peer: PeerId,
     opens: mpsc::Receiver<Open>,
     streams: Streams,
+    ending: Ending,
 }
 
 impl Handler {
     pub(super) fn new(peer: PeerId, opens: mpsc::Receiver<Open>, streams: Streams) -> Self {
-        Self { peer, opens, streams }
+        Self { peer, opens, streams, ending: Ending::default() }
     }
 }
 
@@ -77,13 +78,13 @@ impl ConnectionHandler for Handler {
             ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound {
                 protocol: (stream, protocol),
                 info: (),
-            }) => self.streams.came_in(self.peer, protocol, stream),
+            }) => self.streams.came_in(self.peer, protocol, self.ending.stream(stream)),
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {
                 protocol: stream,
                 info: reply,
             }) => {
                 // Who gave up waiting drops the stream.
-                let _ = reply.send(Ok(stream));
+                let _ = reply.send(Ok(self.ending.stream(stream)));
             }
             ConnectionEvent::DialUpgradeError(DialUpgradeError { info: reply, error }) => {
                 let refusal = match error {

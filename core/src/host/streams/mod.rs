@@ -1,17 +1,20 @@
 //! Streams for CASM's own protocols, opened and accepted by name.
 //!
-//! `handler` is the part in each connection. Streams that come in wait in a
+//! `handler` is the part in each connection, with which its streams end
+//! (`ending`). Streams that come in wait in a
 //! queue for each protocol; those that find it full are closed and counted, so
 //! that a burst costs a bounded amount of memory and is seen. Streams that go
 //! out wait for each other only until they are asked for: a peer that doesn't
 //! answer for one holds up no other.
 
+mod ending;
 mod handler;
 
 use crate::{Error, ErrorKind, Result, metrics::Metrics};
+pub(crate) use ending::Stream;
 use handler::Handler;
 use libp2p::{
-    Multiaddr, PeerId, Stream, StreamProtocol,
+    Multiaddr, PeerId, StreamProtocol,
     core::{Endpoint, transport::PortUse},
     swarm::{
         ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,

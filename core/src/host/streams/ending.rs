@@ -1,0 +1,110 @@
+//! Streams that end with their connection.
+//!
+//! yamux forgets to wake who waits for a stream of a connection that this side
+//! closes: it would wait for ever.
+
+use futures::task::AtomicWaker;
+use libp2p::futures::{AsyncRead, AsyncWrite};
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+/// With fewer streams there is no look for those that have ended.
+const FEW: usize = 16;
+
+/// The streams of a connection, which end when this is dropped.
+#[derive(Debug, Default)]
+pub(super) struct Ending {
+    streams: Vec<Weak<End>>,
+    /// At so many, those that have ended are forgotten.
+    look: usize,
+}
+
+/// What a stream is told by its connection.
+#[derive(Debug, Default)]
+struct End {
+    ended: AtomicBool,
+    reader: AtomicWaker,
+    writer: AtomicWaker,
+}
+
+impl Ending {
+    /// This stream, with the end of the connection as its own.
+    pub(super) fn stream(&mut self, inner: libp2p::Stream) -> Stream {
+        if self.streams.len() >= self.look.max(FEW) {
+            self.streams.retain(|end| end.strong_count() > 0);
+            self.look = 2 * self.streams.len();
+        }
+        let end = Arc::new(End::default());
+        self.streams.push(Arc::downgrade(&end));
+        Stream { inner, end }
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        for end in self.streams.iter().filter_map(Weak::upgrade) {
+            end.ended.store(true, Ordering::Release);
+            end.reader.wake();
+            end.writer.wake();
+        }
+    }
+}
+
+/// A stream to a peer. It ends with the connection.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    inner: libp2p::Stream,
+    end: Arc<End>,
+}
+
+impl Stream {
+    fn poll<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        waker: impl FnOnce(&End) -> &AtomicWaker,
+        poll: impl FnOnce(Pin<&mut libp2p::Stream>, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        waker(&self.end).register(cx.waker());
+        let result = poll(Pin::new(&mut self.inner), cx);
+        if result.is_pending() && self.end.ended.load(Ordering::Acquire) {
+            let ended = io::Error::new(io::ErrorKind::NotConnected, "the connection has ended");
+            return Poll::Ready(Err(ended));
+        }
+        result
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll(cx, |end| &end.reader, |inner, cx| inner.poll_read(cx, bytes))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll(cx, |end| &end.writer, |inner, cx| inner.poll_write(cx, bytes))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll(cx, |end| &end.writer, |inner, cx| inner.poll_flush(cx))
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll(cx, |end| &end.writer, |inner, cx| inner.poll_close(cx))
+    }
+}
