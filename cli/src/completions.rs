@@ -8,5 +8,5 @@ use clap_complete::Shell;
 pub fn completions(shell: Shell) -> Result<(), Failure> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "casm", &mut script);
-    Output::new(false).write(&script)
+    Output::new(false).write(script)
 }

@@ -16,7 +16,7 @@ use child::{QUEUE, Running, Told};
 use futures::future::join_all;
 use screen::Screen;
 use serde::Serialize;
-use std::{io, time::Duration};
+use std::time::Duration;
 use tokio::{
     sync::mpsc,
     time::{Instant, MissedTickBehavior, interval, sleep_until},
@@ -37,7 +37,7 @@ struct Numbered<'a> {
 /// Starts the nodes, shows how they find each other, and sums up.
 pub async fn demo(args: &DemoArgs, log: &LogArgs) -> Result<(), Failure> {
     let output = Output::new(args.output.json);
-    let mut interrupt = Interrupt::listen()?;
+    let mut interrupt = Interrupt::listen().await?;
     let (told, mut tell) = mpsc::channel(QUEUE);
     // Random, so that a demo neither joins another one nor a real cluster.
     let namespace = format!("demo-{}", &casm::PeerId::random().to_base58()[38..]);
@@ -58,6 +58,7 @@ pub async fn demo(args: &DemoArgs, log: &LogArgs) -> Result<(), Failure> {
         tokio::select! {
             () = &mut end => break,
             () = interrupt.wait() => break,
+            failure = output.failure() => return Err(failure),
             Some((number, at, told)) = tell.recv() => match told {
                 Told::Line(line) => {
                     tracker.take(number, &line, at);
@@ -75,6 +76,8 @@ pub async fn demo(args: &DemoArgs, log: &LogArgs) -> Result<(), Failure> {
         }
     }
     show.frame(&tracker, start.elapsed())?;
+    // Nobody reads what they print any more: it must not hold them up.
+    drop(tell);
     nodes.iter_mut().for_each(Running::ask_to_leave);
     join_all(nodes.into_iter().map(Running::wait)).await;
     output.line(&tracker.summary())?;
@@ -126,8 +129,12 @@ impl Show {
 
     fn frame(&mut self, tracker: &Tracker, elapsed: Duration) -> Result<(), Failure> {
         match &mut self.screen {
+            // The next one shows what this would.
+            Some(_) if self.output.is_behind() => Ok(()),
             Some(screen) => {
-                screen.draw(tracker, elapsed, &mut io::stdout().lock()).map_err(Failure::output)
+                let mut frame = Vec::new();
+                screen.draw(tracker, elapsed, &mut frame).map_err(Failure::output)?;
+                self.output.write(frame)
             }
             None => Ok(()),
         }

@@ -2,14 +2,14 @@
 //! started: only its boot service.
 
 use crate::{
-    args::{DiscoverCommand, EmitArgs, FindArgs, ListenArgs, NodeArgs, PacketKind},
+    args::{DiscoverCommand, EmitArgs, FindArgs, PacketKind},
     failure::Failure,
     interrupt::Interrupt,
     json::{Line, PacketLine},
-    output::Output,
+    output::{self, Output},
 };
 use casm::{
-    Keypair, Result,
+    Config, Keypair, Result,
     boot::{Boot, BootConfig, Emit, FindOptions, Progress, Tap, Tapped, packet::Body},
 };
 use futures::StreamExt;
@@ -25,23 +25,31 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Does what the subcommand asks for.
 pub async fn discover(command: &DiscoverCommand) -> Result<(), Failure> {
-    let mut interrupt = Interrupt::listen()?;
+    let (node, output) = match command {
+        DiscoverCommand::Find(args) => (&args.node, args.output),
+        DiscoverCommand::Listen(args) => (&args.node, args.output),
+        DiscoverCommand::Emit(args) => (&args.node, args.output),
+    };
+    let config = node.config()?;
+    let output = Output::new(output.json);
+    let mut interrupt = Interrupt::listen().await?;
     let work = async {
+        let boot = boot(config)?;
         match command {
-            DiscoverCommand::Find(args) => find(args).await,
-            DiscoverCommand::Listen(args) => listen(args).await,
-            DiscoverCommand::Emit(args) => emit(args).await,
+            DiscoverCommand::Find(args) => find(args, boot, output).await,
+            DiscoverCommand::Listen(_) => show_packets(&mut boot.tap(), output).await,
+            DiscoverCommand::Emit(args) => emit(args, boot, output).await,
         }
     };
     tokio::select! {
         result = work => result,
+        failure = output.failure() => Err(failure),
         () = interrupt.wait() => Ok(()),
     }
 }
 
-/// The boot service of the node that the options describe.
-fn boot(node: &NodeArgs) -> Result<Boot> {
-    let config = node.config()?;
+/// The boot service of a node that is configured so.
+fn boot(config: Config) -> Result<Boot> {
     let key = config.key.unwrap_or_else(Keypair::generate_ed25519);
     let mut boot = BootConfig::default();
     boot.boot = config.boot;
@@ -51,9 +59,7 @@ fn boot(node: &NodeArgs) -> Result<Boot> {
     Boot::standalone(boot, key, watch::channel(told.into()).1)
 }
 
-async fn find(args: &FindArgs) -> Result<(), Failure> {
-    let output = Output::new(args.output.json);
-    let boot = boot(&args.node)?;
+async fn find(args: &FindArgs, boot: Boot, output: Output) -> Result<(), Failure> {
     let (told, mut progress) = watch::channel(Progress::default());
     let options = FindOptions::default().timeout(args.timeout).progress(told);
     let options = match args.limit {
@@ -79,11 +85,11 @@ async fn find(args: &FindArgs) -> Result<(), Failure> {
     bar.finish_and_clear();
     boot.close().await;
     if count == 0 {
-        eprintln!(
-            "casm: no peer of the namespace `{}` was found: is a node running? Search elsewhere \
-             with --boot, longer with --timeout, or see `casm doctor`",
+        output::remark(&format!(
+            "no peer of the namespace `{}` was found: is a node running? Search elsewhere with \
+             --boot, longer with --timeout, or see `casm doctor`",
             args.node.namespace
-        );
+        ));
         return Err(Failure::Told);
     }
     Ok(())
@@ -106,15 +112,7 @@ fn show(bar: &ProgressBar, progress: &Progress) {
     ));
 }
 
-async fn listen(args: &ListenArgs) -> Result<(), Failure> {
-    let output = Output::new(args.output.json);
-    let boot = boot(&args.node)?;
-    show_packets(&mut boot.tap(), output).await
-}
-
-async fn emit(args: &EmitArgs) -> Result<(), Failure> {
-    let output = Output::new(args.output.json);
-    let boot = boot(&args.node)?;
+async fn emit(args: &EmitArgs, boot: Boot, output: Output) -> Result<(), Failure> {
     let mut tap = boot.tap();
     let what = match args.kind {
         PacketKind::Request => Emit::Request,

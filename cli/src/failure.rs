@@ -1,6 +1,6 @@
 //! How a command ends when it is not done.
 
-use casm::{Error, ErrorKind};
+use casm::{Error, ErrorKind, logs::clean};
 use std::{error::Error as _, io, process::ExitCode};
 
 /// Why a command ended without being done.
@@ -44,13 +44,15 @@ impl From<Error> for Failure {
     }
 }
 
-/// The message with its causes, as far as they add something.
+/// The message with its causes, as far as they add something, and harmless to a
+/// terminal.
 pub fn explain(error: &Error) -> String {
     let mut text = error.message().to_owned();
     let mut cause = error.source();
     while let Some(error) = cause {
         let reason = error.to_string();
-        if !text.contains(&reason) {
+        let reason = clean(&reason);
+        if !text.contains(&*reason) {
             text = format!("{text}: {reason}");
         }
         cause = error.source();
@@ -70,5 +72,7 @@ mod tests {
         let error =
             Error::new(ErrorKind::Bind, "cannot listen").with_source(io::Error::other("in use"));
         assert_eq!(explain(&error), "cannot listen: in use");
+        let error = Error::new(ErrorKind::Io, "no").with_source(io::Error::other("\u{1b}[2J"));
+        assert_eq!(explain(&error), "no: \\u{1b}[2J");
     }
 }

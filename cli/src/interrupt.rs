@@ -1,7 +1,23 @@
 //! Signals that ask the program to end.
 
 use casm::{Error, ErrorKind, Result};
-use tokio::sync::watch;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
+use tokio::{
+    runtime,
+    sync::{oneshot, watch},
+    time::sleep,
+};
+
+/// How long the program may take to end when it is asked to, goodbyes
+/// included. Then it is ended.
+const END: Duration = Duration::from_secs(15);
+
+/// Whether the program was asked to end.
+static ASKED: AtomicBool = AtomicBool::new(false);
 
 /// Tells when the program is asked to end. Clones wait for the same signal.
 #[derive(Clone)]
@@ -9,18 +25,40 @@ pub struct Interrupt(watch::Receiver<bool>);
 
 impl Interrupt {
     /// Takes over SIGINT, SIGTERM and SIGHUP, or Ctrl-C where there are no
-    /// signals. The second one ends the program at once: a clean end that
-    /// hangs must not hold the user up.
-    pub fn listen() -> Result<Self> {
+    /// signals: until then they end the program at once, so that whoever takes
+    /// them over looks at the interrupt in all that may take time. The second
+    /// signal ends the program at once, as does the first if it has no effect in
+    /// 15 s: a clean end that hangs must not hold the user up.
+    pub async fn listen() -> Result<Self> {
+        let cannot = |e: std::io::Error| {
+            Error::new(ErrorKind::Io, format!("cannot listen to signals: {e}")).with_source(e)
+        };
         let (sender, receiver) = watch::channel(false);
-        let mut signals = Signals::new()
-            .map_err(|e| Error::new(ErrorKind::Io, "cannot listen to signals").with_source(e))?;
-        tokio::spawn(async move {
+        // Signals are heard whatever hinders the other threads.
+        let runtime = runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(cannot)?;
+        let (ready, listens) = oneshot::channel();
+        let work = async move {
+            let mut signals = match Signals::new() {
+                Ok(signals) => signals,
+                Err(error) => return drop(ready.send(Err(error))),
+            };
+            let _ = ready.send(Ok(()));
             signals.next().await;
+            ASKED.store(true, Ordering::Relaxed);
             let _ = sender.send(true);
-            signals.next().await;
+            tokio::select! {
+                () = signals.next() => (),
+                () = sleep(END) => (),
+            }
             std::process::exit(130);
-        });
+        };
+        let thread = thread::Builder::new().name("casm-signals".into());
+        thread.spawn(move || runtime.block_on(work)).map_err(cannot)?;
+        match listens.await {
+            Ok(listens) => listens.map_err(cannot)?,
+            Err(_) => return Err(Error::new(ErrorKind::Internal, "nobody listens to signals")),
+        }
         Ok(Self(receiver))
     }
 
@@ -30,6 +68,16 @@ impl Interrupt {
             std::future::pending::<()>().await;
         }
     }
+}
+
+/// Says that the program was asked to end, by other means than a signal.
+pub fn end() {
+    ASKED.store(true, Ordering::Relaxed);
+}
+
+/// Whether the program was asked to end, and was to do so in its own way.
+pub fn asked() -> bool {
+    ASKED.load(Ordering::Relaxed)
 }
 
 #[cfg(unix)]
@@ -57,17 +105,15 @@ impl Signals {
 }
 
 #[cfg(not(unix))]
-struct Signals;
+struct Signals(tokio::signal::windows::CtrlC);
 
 #[cfg(not(unix))]
 impl Signals {
     fn new() -> std::io::Result<Self> {
-        Ok(Self)
+        tokio::signal::windows::ctrl_c().map(Self)
     }
 
     async fn next(&mut self) {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
+        self.0.recv().await;
     }
 }

@@ -1,7 +1,12 @@
 //! `casm ls`: who is there, once.
 
 use crate::{
-    args::LsArgs, failure::Failure, interrupt::Interrupt, json::Line, output::Output, run::leave,
+    args::LsArgs,
+    failure::Failure,
+    interrupt::Interrupt,
+    json::Line,
+    output::{self, Output},
+    run::leave,
     telemetry,
 };
 use casm::{Error, ErrorKind, Multiaddr, Node, Query, Record, Result, boot::BootAddr};
@@ -14,13 +19,16 @@ use tokio::time::{sleep, timeout};
 pub async fn ls(args: &LsArgs) -> Result<(), Failure> {
     let output = Output::new(args.output.json);
     let query = args.query.query()?;
-    let mut interrupt = Interrupt::listen()?;
     let mut config = args.node.observer()?;
     if args.peer.is_some() {
         // One peer is asked, and no other is to be found.
         config.boot = vec![BootAddr::None];
     }
-    let node = Node::start(config).await?;
+    let mut interrupt = Interrupt::listen().await?;
+    let node = tokio::select! {
+        node = Node::start(config) => node?,
+        () = interrupt.wait() => return Err(interrupted().into()),
+    };
     if let Some(addr) = args.node.metrics {
         telemetry::serve(&node, addr).await?;
     }
@@ -32,20 +40,24 @@ pub async fn ls(args: &LsArgs) -> Result<(), Failure> {
     };
     let records = tokio::select! {
         records = look => records,
-        () = interrupt.wait() => Err(Error::new(ErrorKind::Cancelled, "interrupted")),
+        () = interrupt.wait() => Err(interrupted()),
     };
     let alone = args.peer.is_none() && node.view().is_empty();
     leave(&node).await;
     output.line(&Line::view(&records?))?;
     if alone && !output.is_json() {
-        eprintln!(
-            "casm: nobody was seen in {}: is a node running in the namespace `{}`? Wait longer \
-             with --wait, name a peer with --boot, or see `casm doctor`",
+        output::remark(&format!(
+            "nobody was seen in {}: is a node running in the namespace `{}`? Wait longer with \
+             --wait, name a peer with --boot, or see `casm doctor`",
             humantime::format_duration(args.wait),
             args.node.namespace
-        );
+        ));
     }
     Ok(())
+}
+
+fn interrupted() -> Error {
+    Error::new(ErrorKind::Cancelled, "interrupted")
 }
 
 /// Looks for peers for a while. What of the view is asked for then.

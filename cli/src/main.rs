@@ -11,6 +11,7 @@ mod json;
 mod key;
 mod log;
 mod ls;
+mod outlet;
 mod output;
 mod run;
 mod telemetry;
@@ -26,7 +27,7 @@ use std::{process::ExitCode, time::Duration};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    log::start(&cli.log, matches!(cli.command, Command::Watch(_)));
+    let limit = log::start(&cli.log, matches!(cli.command, Command::Watch(_)));
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -34,21 +35,23 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let result = runtime.block_on(execute(&cli));
-    runtime.shutdown_timeout(Duration::from_secs(1));
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            if let Failure::Error(error) = &failure {
-                eprintln!("casm: {}", explain(error));
-                if cli.json() {
-                    // Nothing is left to do if even this can't be written.
-                    let _ = Output::new(true).line(&Line::error(error));
-                }
-            }
-            failure.exit_code()
+    let result = runtime.block_on(async {
+        tokio::select! {
+            result = execute(&cli) => result,
+            () = limit.tell() => Ok(()),
+        }
+    });
+    limit.tell_rest();
+    if let Err(Failure::Error(error)) = &result {
+        output::remark(&explain(error));
+        if cli.json() {
+            // Nothing is left to do if even this can't be written.
+            let _ = Output::new(true).line(&Line::error(error));
         }
     }
+    output::drain();
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result.map_or_else(|failure| failure.exit_code(), |()| ExitCode::SUCCESS)
 }
 
 async fn execute(cli: &Cli) -> Result<(), Failure> {

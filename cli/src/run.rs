@@ -1,10 +1,15 @@
 //! `casm run`: one node, until interrupted.
 
 use crate::{
-    args::RunArgs, failure::Failure, interrupt::Interrupt, json::Line, output::Output, telemetry,
+    args::RunArgs,
+    failure::Failure,
+    interrupt::{self, Interrupt},
+    json::Line,
+    output::Output,
+    telemetry,
 };
 use casm::{Event, Node, Query};
-use std::{collections::HashMap, io::Read, time::Duration};
+use std::{collections::HashMap, io::Read, pin::pin, time::Duration};
 use tokio::{
     sync::oneshot,
     time::{MissedTickBehavior, interval, timeout},
@@ -16,11 +21,13 @@ const GOODBYE: Duration = Duration::from_secs(5);
 /// Runs a node until interrupted, which is a clean leave.
 pub async fn run(args: &RunArgs) -> Result<(), Failure> {
     let output = Output::new(args.output.json);
-    let mut interrupt = Interrupt::listen()?;
     let config = args.node.config()?;
+    let mut interrupt = Interrupt::listen().await?;
+    let mut stdin = pin!(stdin_ends(args.until_stdin_ends));
     let node = tokio::select! {
         node = Node::start(config) => node?,
         () = interrupt.wait() => return Ok(()),
+        () = &mut stdin => return Ok(()),
     };
     let result = async {
         if let Some(addr) = args.node.metrics {
@@ -28,8 +35,9 @@ pub async fn run(args: &RunArgs) -> Result<(), Failure> {
         }
         tokio::select! {
             result = report(&node, args.view, output) => result,
+            failure = output.failure() => Err(failure),
             () = interrupt.wait() => Ok(()),
-            () = stdin_ends(args.until_stdin_ends) => Ok(()),
+            () = &mut stdin => Ok(()),
         }
     }
     .await;
@@ -92,4 +100,5 @@ async fn stdin_ends(asked: bool) {
         let _ = ended.send(());
     });
     let _ = end.await;
+    interrupt::end();
 }

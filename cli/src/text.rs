@@ -1,6 +1,8 @@
 //! Lines for people.
 
 use crate::json::{Line, PacketLine, RecordLine};
+pub use casm::logs::clean;
+use casm::logs::is_harmful;
 use crossterm::style::{Color, Stylize};
 use std::{borrow::Cow, fmt::Write};
 
@@ -10,13 +12,14 @@ pub fn of(line: &Line, colour: bool) -> String {
         Line::Listening { peer, addrs } => {
             let mut text = format!("{} {peer}", word("listening", Color::Cyan, colour));
             for addr in addrs {
-                let _ = write!(text, "\n           {addr}");
+                let _ = write!(text, "\n           {}", clean(addr));
             }
             text
         }
         Line::PeersFound { source, peer, addrs } => {
             let word = word("found", Color::Cyan, colour);
-            format!("{word} {peer} at {}, from {}", addrs.join(" "), clean(source))
+            let addrs = addrs.iter().map(|addr| clean(addr)).collect::<Vec<_>>().join(" ");
+            format!("{word} {peer} at {addrs}, from {}", clean(source))
         }
         Line::PeerJoined { record } => {
             format!("{} {}", word("joined", Color::Green, colour), described(record))
@@ -65,7 +68,8 @@ pub fn of(line: &Line, colour: bool) -> String {
                 "warn" => Color::Yellow,
                 _ => Color::Red,
             };
-            let mut text = format!("{} {}: {}", word(status, tone, colour), name, clean(message));
+            let mut text =
+                format!("{} {}: {}", word(status, tone, colour), clean(name), clean(message));
             if let Some(advice) = advice {
                 let _ = write!(text, "\n           {}", clean(advice));
             }
@@ -120,24 +124,25 @@ fn of_packet(packet: &PacketLine, colour: bool) -> String {
     }
     let _ = write!(text, ", {}", packet.verdict);
     for addr in &packet.addrs {
-        let _ = write!(text, "\n           {addr}");
+        let _ = write!(text, "\n           {}", clean(addr));
     }
     text
 }
 
-/// Text from the network, made harmless to a terminal: control characters and
-/// those that change the direction of writing are escaped.
-pub fn clean(text: &str) -> Cow<'_, str> {
-    let harmful = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    if !text.contains(harmful) {
-        return text.into();
+/// JSON that cannot steer a terminal, and says the same.
+pub fn clean_json(json: &str) -> Cow<'_, str> {
+    if !json.contains(is_harmful) {
+        return json.into();
     }
-    let mut clean = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
-        if harmful(c) { clean.extend(c.escape_unicode()) } else { clean.push(c) }
+    let mut clean = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        if !is_harmful(c) {
+            clean.push(c);
+            continue;
+        }
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            let _ = write!(clean, "\\u{unit:04x}");
+        }
     }
     clean.into()
 }
@@ -187,6 +192,40 @@ mod tests {
         let Line::PeerJoined { record } = line else { unreachable!() };
         let table = of(&Line::View { n: 1, records: vec![record] }, false);
         assert!(!table.contains('\u{1b}'), "{table}");
+    }
+
+    #[test]
+    fn no_line_shows_an_address_or_a_message_that_steers_the_terminal() {
+        let text = "/dns/h\u{1b}]0;owned\u{7}\u{9b}2J\u{202e}\u{2028}\u{61c}\u{200b}/tcp/1";
+        let addrs = || vec![text.to_owned()];
+        let packet = PacketLine { addrs: addrs(), ns: Some(text.into()), ..PacketLine::default() };
+        for line in [
+            Line::Listening { peer: "p".into(), addrs: addrs() },
+            Line::PeersFound { source: text.into(), peer: "p".into(), addrs: addrs() },
+            Line::Packet(packet),
+            Line::Error { kind: "Io".into(), message: text.into() },
+            Line::Check {
+                name: text.into(),
+                status: "warn".into(),
+                message: text.into(),
+                advice: Some(text.into()),
+            },
+        ] {
+            let shown = of(&line, false);
+            let harmful = |c| c != '\n' && is_harmful(c);
+            assert!(!shown.contains(harmful) && shown.contains("owned"), "{shown:?}");
+            let json = serde_json::to_string(&line).unwrap();
+            let shown = clean_json(&json);
+            assert!(!shown.contains(is_harmful), "{shown:?}");
+            assert_eq!(serde_json::from_str::<Line>(&shown).unwrap(), line, "it says the same");
+        }
+    }
+
+    #[test]
+    fn what_is_beyond_the_first_plane_of_unicode_is_two_units_of_json() {
+        let json = clean_json("\"a\u{e0041}\"");
+        assert_eq!(json, r#""a\udb40\udc41""#);
+        assert_eq!(serde_json::from_str::<String>(&json).unwrap(), "a\u{e0041}");
     }
 
     #[test]

@@ -2,14 +2,16 @@
 
 mod app;
 mod draw;
+mod screen;
 
 use crate::{
-    args::WatchArgs, failure::Failure, interrupt::Interrupt, json::Line, run::leave, telemetry,
+    args::WatchArgs, failure::Failure, interrupt::Interrupt, json::Line, output::Output,
+    run::leave, telemetry,
 };
 use app::App;
 use casm::{Error, ErrorKind, Node, cluster::Query};
 use crossterm::event::{self, Event, KeyEventKind};
-use ratatui::DefaultTerminal;
+use screen::Screen;
 use std::{
     io::{self, IsTerminal},
     time::{Duration, Instant},
@@ -29,18 +31,24 @@ pub async fn watch(args: &WatchArgs) -> Result<(), Failure> {
         return Err(Error::new(ErrorKind::Config, message).into());
     }
     let query = args.query.query()?;
-    let mut interrupt = Interrupt::listen()?;
-    let node = Node::start(args.node.observer()?).await?;
+    let config = args.node.observer()?;
+    let mut interrupt = Interrupt::listen().await?;
+    let node = tokio::select! {
+        node = Node::start(config) => node?,
+        () = interrupt.wait() => return Ok(()),
+    };
     let result = async {
         if let Some(addr) = args.node.metrics {
             telemetry::serve(&node, addr).await?;
         }
-        let mut terminal = ratatui::try_init().map_err(Failure::output)?;
+        let output = Output::new(false);
+        let mut screen = Screen::open(output)?;
         let shown = tokio::select! {
-            result = show(&node, &query, &mut terminal) => result,
+            result = show(&node, &query, &mut screen) => result,
+            failure = output.failure() => Err(failure),
             () = interrupt.wait() => Ok(()),
         };
-        ratatui::restore();
+        screen.close();
         shown
     }
     .await;
@@ -48,7 +56,7 @@ pub async fn watch(args: &WatchArgs) -> Result<(), Failure> {
     result
 }
 
-async fn show(node: &Node, query: &Query, terminal: &mut DefaultTerminal) -> Result<(), Failure> {
+async fn show(node: &Node, query: &Query, screen: &mut Screen) -> Result<(), Failure> {
     let mut app = App::new(node.namespace().as_str());
     let mut events = node.events();
     let mut inputs = inputs();
@@ -75,7 +83,7 @@ async fn show(node: &Node, query: &Query, terminal: &mut DefaultTerminal) -> Res
         }
         let records = node.view().iter(query.clone()).map(|r| (&r).into()).collect();
         app.see(records, Instant::now());
-        terminal.draw(|frame| draw::draw(frame, &mut app)).map_err(Failure::output)?;
+        screen.draw(|frame| draw::draw(frame, &mut app))?;
     }
 }
 

@@ -3,34 +3,9 @@
 
 mod common;
 
-use common::{Running, eventually, isolated};
+use common::{Running, children, eventually, isolated, runs};
 use serde_json::Value;
-use std::{fs, process::Stdio};
-
-/// The processes that this one started and that still run.
-fn children(pid: u32) -> Vec<u32> {
-    let parent = |stat: &str| {
-        // The name before it is in parentheses, and may hold spaces.
-        stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse::<u32>().ok()
-    };
-    fs::read_dir("/proc")
-        .unwrap()
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
-        .filter(|child| {
-            let stat = fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
-            parent(&stat) == Some(pid)
-        })
-        .collect()
-}
-
-/// Whether a process runs; one that ended and waits to be reaped doesn't.
-fn runs(pid: u32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/stat"))
-        .ok()
-        .and_then(|stat| stat.rsplit_once(')').map(|(_, rest)| !rest.trim_start().starts_with('Z')))
-        .unwrap_or(false)
-}
+use std::process::Stdio;
 
 fn listens(line: &Value) -> bool {
     line["event"] == "listening"

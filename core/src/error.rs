@@ -1,7 +1,8 @@
 //! The one error type of the public API, and its kinds, which are the same in
 //! every language.
 
-use std::{fmt, sync::Arc};
+use crate::logs::clean;
+use std::{borrow::Cow, fmt, sync::Arc};
 
 /// A result whose error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -96,9 +97,16 @@ pub struct Error {
 }
 
 impl Error {
-    /// An error of this kind.
+    /// An error of this kind. A message may quote what others sent, an address
+    /// say, and is shown on terminals and in logs: what could steer a terminal,
+    /// or cannot be seen, is written as its number, such as `\u{1b}`.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into().into(), source: None }
+        let message = message.into();
+        let message = match clean(&message) {
+            Cow::Borrowed(_) => message,
+            Cow::Owned(clean) => clean,
+        };
+        Self { kind, message: message.into(), source: None }
     }
 
     /// The same error, with its cause.
@@ -208,5 +216,12 @@ mod tests {
         assert_eq!(reason(&Silent(None)), "Silent(None)");
         let twice = io::Error::other(Error::new(ErrorKind::Io, "disk full"));
         assert_eq!(reason(&twice), "disk full");
+    }
+
+    #[test]
+    fn a_message_cannot_steer_the_terminal_that_shows_it() {
+        let addr: libp2p::Multiaddr = "/dns/a\u{1b}[2J\u{202e}b/tcp/1".parse().unwrap();
+        let error = Error::new(ErrorKind::Unreachable, format!("{addr} does not answer"));
+        assert_eq!(error.to_string(), "/dns/a\\u{1b}[2J\\u{202e}b/tcp/1 does not answer");
     }
 }

@@ -20,6 +20,8 @@ mod host;
 pub mod identity;
 #[doc(hidden)]
 pub mod iface;
+#[doc(hidden)]
+pub mod logs;
 pub mod metrics;
 pub mod namespace;
 mod node;

@@ -4,6 +4,8 @@
 
 pub mod contract;
 pub mod http;
+#[cfg(unix)]
+pub mod stuck;
 
 use serde_json::Value;
 use std::{
@@ -198,6 +200,11 @@ impl Running {
         assert!(status.success());
     }
 
+    /// Whether the program has ended.
+    pub fn is_over(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Waits until the program ends.
     pub fn end(&mut self) -> ExitStatus {
         let end = Instant::now() + PATIENCE;
@@ -230,4 +237,29 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(Instant::now() < end, "not in time: {what}");
         thread::sleep(Duration::from_millis(50));
     }
+}
+
+/// The processes that this one started and that still run.
+pub fn children(pid: u32) -> Vec<u32> {
+    let parent = |stat: &str| {
+        // The name before it is in parentheses, and may hold spaces.
+        stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse::<u32>().ok()
+    };
+    std::fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
+        .filter(|child| {
+            let stat = std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+            parent(&stat) == Some(pid)
+        })
+        .collect()
+}
+
+/// Whether a process runs; one that ended and waits to be reaped doesn't.
+pub fn runs(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .ok()
+        .and_then(|stat| stat.rsplit_once(')').map(|(_, rest)| !rest.trim_start().starts_with('Z')))
+        .unwrap_or(false)
 }
