@@ -30,6 +30,5 @@ struct Packet {
   }
 
   nonce @6 :UInt64;
-  # Of a request or survey: a random number; its answers carry the same one.
-  # 0: none. (Ours; Go's nodes read past it.)
+  # Of a survey: a random number; its answers carry the same one. 0: none. (Ours; Go's nodes read past it.)
 }

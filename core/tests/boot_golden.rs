@@ -59,6 +59,7 @@ fn golden_packets() -> Vec<(String, Vec<u8>, Packet)> {
             let packet = Packet {
                 peer: text("peer").unwrap().parse().unwrap(),
                 namespace: Namespace::new(text("namespace").unwrap()).unwrap(),
+                nonce: 0,
                 body,
             };
             let file = text("file").unwrap().to_owned();
@@ -132,6 +133,7 @@ fn own(kind: &str) -> [(String, Packet, Vec<u8>); 3] {
     let packet = |body| Packet {
         peer: key.public().to_peer_id(),
         namespace: Namespace::new("casm/a.b").unwrap(),
+        nonce: 0,
         body,
     };
     [Body::Request, Body::Survey { distance: 20 }, Body::Response { addrs }].map(|body| {
@@ -155,7 +157,7 @@ fn a_key_of_any_type_answers_our_request_whole() {
         let [(_, request, question), _, (_, response, _)] = own(asker);
         let Body::Response { addrs } = response.body else { panic!() };
         let budget = question.len() + MAX_GROWTH;
-        let answer = Packet::answer(&key(answerer), &request.namespace, &addrs, budget).unwrap();
+        let answer = Packet::answer(&key(answerer), &request.namespace, 0, &addrs, budget).unwrap();
         let decoded = Packet::decode(&answer.expect("room for an address")).unwrap();
         assert_eq!(decoded.body, Body::Response { addrs }, "{asker} asks {answerer}");
     }

@@ -4,11 +4,13 @@
 //! The model: every datagram reaches every other node after a delay of its own,
 //! uniform between 0.1 ms and 2 ms (a switched LAN and the wake-up of a
 //! process), or, with `--loss`, not at all. Nodes are told apart by the 32 bits
-//! that a survey's distance is computed from.
+//! that a survey's distance is computed from, and each has an address. Hostile
+//! members answer each survey at once, from addresses of their own and with its
+//! nonce, so that the others keep silent; their answers count as nothing found.
 
 use casm::{
     Namespace, PeerId,
-    boot::survey::{Replies, Schedule},
+    boot::survey::{Replies, Reply, Schedule},
 };
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -17,6 +19,7 @@ use serde::Serialize;
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashSet},
+    net::{IpAddr, Ipv4Addr},
     time::{Duration, Instant},
 };
 
@@ -38,6 +41,16 @@ pub struct Args {
     /// Ask everyone at once, as Go's plain survey does.
     #[arg(long)]
     pub plain: bool,
+    /// Ask without a nonce, as Go does.
+    #[arg(long)]
+    pub no_nonce: bool,
+    /// Members that each node knows of [default: all].
+    #[arg(long)]
+    pub view: Option<usize>,
+    /// Addresses beside the nodes from which somebody answers for peers that
+    /// don't exist.
+    #[arg(long, default_value_t = 0)]
+    pub hostile: usize,
     /// The random source; equal seeds give equal results.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -54,6 +67,9 @@ pub struct Report {
     runs: u64,
     loss: f64,
     plain: bool,
+    no_nonce: bool,
+    view: usize,
+    hostile: usize,
     seed: u64,
     /// Until the first peer is found.
     first_peer_p50_ms: f64,
@@ -61,7 +77,8 @@ pub struct Report {
     /// Until `limit` peers are found.
     enough_p50_ms: f64,
     enough_p99_ms: f64,
-    /// Datagrams sent for one survey, by all: the mean and the most.
+    /// Datagrams sent for one survey, by all but hostile ones: the mean and the
+    /// most.
     packets: f64,
     packets_max: u64,
     /// Runs in which too few were found within ten virtual minutes.
@@ -112,6 +129,9 @@ pub fn simulate(args: &Args) -> anyhow::Result<Report> {
         runs: args.runs,
         loss: args.loss,
         plain: args.plain,
+        no_nonce: args.no_nonce,
+        view: args.view.unwrap_or(args.nodes),
+        hostile: args.hostile,
         seed: args.seed,
         first_peer_p50_ms: percentile(&first, 50),
         p99_ms: percentile(&first, 99),
@@ -143,10 +163,10 @@ const SURVEYOR: usize = 0;
 enum Event {
     /// The surveyor sends its next survey.
     Step,
-    /// A survey of this distance arrives.
-    Survey(u8),
-    /// A response of this node arrives.
-    Response(usize),
+    /// A survey of this distance and with this nonce arrives.
+    Survey(u8, u64),
+    /// A response of this node, to this nonce, arrives.
+    Response(usize, u64),
     /// An answer may be due.
     Due,
 }
@@ -163,7 +183,6 @@ struct Group<'a> {
 }
 
 struct Node {
-    id: PeerId,
     position: u32,
     replies: Replies,
 }
@@ -197,11 +216,21 @@ impl<'a> Group<'a> {
             match event {
                 Event::Step => {
                     let step = schedule.next(&mut self.rng);
-                    self.send(SURVEYOR, now, Event::Survey(step.distance));
+                    let nonce =
+                        if self.args.no_nonce { 0 } else { self.rng.random_range(1..=u64::MAX) };
+                    self.send(SURVEYOR, now, Event::Survey(step.distance, nonce));
+                    for hostile in 0..self.args.hostile {
+                        self.send(
+                            self.args.nodes + hostile,
+                            now,
+                            Event::Response(self.args.nodes + hostile, nonce),
+                        );
+                    }
                     self.push(now + step.wait, SURVEYOR, Event::Step);
                 }
-                Event::Survey(distance) => self.surveyed(node, distance, now),
-                Event::Response(of) if node == SURVEYOR => {
+                Event::Survey(distance, nonce) => self.surveyed(node, distance, nonce, now),
+                Event::Response(of, _) if of >= self.args.nodes && node == SURVEYOR => {}
+                Event::Response(of, _) if node == SURVEYOR => {
                     first = first.or(Some(elapsed));
                     found.insert(of);
                     if found.len() == self.args.limit {
@@ -209,9 +238,8 @@ impl<'a> Group<'a> {
                         return Outcome { first, enough: Some(elapsed), packets };
                     }
                 }
-                Event::Response(of) => {
-                    let peer = self.nodes[of].id;
-                    self.nodes[node].replies.heard(&self.namespace, peer);
+                Event::Response(of, nonce) => {
+                    self.nodes[node].replies.heard(&self.namespace, nonce, address(of));
                 }
                 Event::Due => self.answer(node, now),
             }
@@ -219,22 +247,27 @@ impl<'a> Group<'a> {
         Outcome { first, enough: None, packets: self.packets }
     }
 
-    fn surveyed(&mut self, node: usize, distance: u8, now: Instant) {
+    fn surveyed(&mut self, node: usize, distance: u8, nonce: u64, now: Instant) {
         let asker = self.nodes[SURVEYOR].position;
         let asked = &mut self.nodes[node];
         if (asker ^ asked.position).checked_shr(distance.into()).unwrap_or(0) != 0 {
             return;
         }
-        const BUDGET: usize = 1000;
-        asked.replies.asked(&self.namespace, BUDGET, now, &mut self.rng);
+        let question = Reply { namespace: self.namespace.clone(), nonce, budget: 1000 };
+        asked.replies.asked(
+            question,
+            self.args.view.unwrap_or(self.args.nodes),
+            now,
+            &mut self.rng,
+        );
         if let Some(due) = asked.replies.next_due() {
             self.push(due, node, Event::Due);
         }
     }
 
     fn answer(&mut self, node: usize, now: Instant) {
-        for _ in self.nodes[node].replies.due(now) {
-            self.send(node, now, Event::Response(node));
+        for reply in self.nodes[node].replies.due(now) {
+            self.send(node, now, Event::Response(node, reply.nonce));
         }
     }
 
@@ -246,20 +279,19 @@ impl<'a> Group<'a> {
         while let Some(Reverse((at, _, node, event))) = self.queue.pop() {
             match event {
                 _ if at > until => break,
-                Event::Survey(distance) => self.surveyed(node, distance, at),
+                Event::Survey(distance, nonce) => self.surveyed(node, distance, nonce, at),
                 Event::Due => self.answer(node, at),
-                Event::Response(of) if node != SURVEYOR => {
-                    let peer = self.nodes[of].id;
-                    self.nodes[node].replies.heard(&self.namespace, peer);
+                Event::Response(of, nonce) if node != SURVEYOR => {
+                    self.nodes[node].replies.heard(&self.namespace, nonce, address(of));
                 }
-                Event::Response(_) | Event::Step => {}
+                Event::Response(..) | Event::Step => {}
             }
         }
         self.packets - before
     }
 
     fn send(&mut self, from: usize, now: Instant, event: Event) {
-        self.packets += 1;
+        self.packets += u64::from(from < self.args.nodes);
         for to in (0..self.nodes.len()).filter(|to| *to != from) {
             if self.args.loss > 0.0 && self.rng.random_bool(self.args.loss) {
                 continue;
@@ -268,7 +300,7 @@ impl<'a> Group<'a> {
             // A response is of no interest to who has no answer of its own to
             // hold back.
             let idle = to != SURVEYOR && !self.nodes[to].replies.is_pending(&self.namespace);
-            if matches!(event, Event::Response(_)) && idle {
+            if matches!(event, Event::Response(..)) && idle {
                 continue;
             }
             self.push(now + delay, to, event);
@@ -287,8 +319,13 @@ impl Node {
         rng.fill_bytes(&mut digest);
         // A SHA-256 multihash, as the ids of ECDSA and RSA keys are.
         let id = PeerId::from_bytes(&[&[0x12, 32][..], &digest].concat()).expect("a multihash");
-        Self { id, position: casm::boot::packet::position(&id), replies: Replies::default() }
+        Self { position: casm::boot::packet::position(&id), replies: Replies::default() }
     }
+}
+
+/// The address of a node.
+fn address(node: usize) -> IpAddr {
+    Ipv4Addr::from_bits(0x0a00_0000 + node as u32).into()
 }
 
 #[cfg(test)]
@@ -296,7 +333,18 @@ mod tests {
     use super::*;
 
     fn args(nodes: usize) -> Args {
-        Args { nodes, limit: 1, runs: 40, loss: 0.0, plain: false, seed: 5, json: true }
+        Args {
+            nodes,
+            limit: 1,
+            runs: 40,
+            loss: 0.0,
+            plain: false,
+            no_nonce: false,
+            view: None,
+            hostile: 0,
+            seed: 5,
+            json: true,
+        }
     }
 
     #[test]
@@ -322,5 +370,22 @@ mod tests {
     fn a_survey_of_everyone_is_not_answered_by_everyone() {
         let report = simulate(&Args { plain: true, runs: 4, ..args(2000) }).unwrap();
         assert!(report.packets_max < 100, "{report:?}");
+    }
+
+    #[test]
+    fn hostile_members_keep_nobody_from_being_found() {
+        for nodes in [4, 100, 1000] {
+            let report = simulate(&Args { hostile: 16, ..args(nodes) }).unwrap();
+            assert_eq!(report.unfinished, 0, "{report:?}");
+            assert!(report.p99_ms < 10_000.0 && report.packets_max < 100, "{report:?}");
+        }
+    }
+
+    #[test]
+    fn what_go_asks_storms_in_no_second() {
+        // All answer, since their answers could be old ones, but in their time.
+        let report = simulate(&Args { no_nonce: true, plain: true, ..args(1000) }).unwrap();
+        assert_eq!(report.unfinished, 0, "{report:?}");
+        assert!(report.p99_ms < 1000.0 && report.packets_max < 100, "{report:?}");
     }
 }

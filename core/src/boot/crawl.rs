@@ -2,11 +2,12 @@
 
 use super::{
     PeerSink,
-    desk::{Asked, Desk, Outcome},
+    desk::{Desk, Outcome},
     packet::Body,
     permute::Permutation,
-    responder::Medium,
+    responder::{Asked, Medium},
     socket,
+    turns::Turns,
 };
 use crate::{Namespace, PeerInfo, Result};
 use rand::RngExt;
@@ -142,7 +143,7 @@ pub(crate) async fn crawl(
     let Some(first) = targets.get(0) else { return };
     let prepared = socket::asking(first.ip())
         .map_err(|error| socket::bind_error("a port to ask from", error))
-        .and_then(|socket| Ok((socket, desk.sign(&namespace, Body::Request)?)));
+        .and_then(|socket| Ok((socket, desk.sign(&namespace, 0, Body::Request)?)));
     let (socket, request) = match prepared {
         Ok(prepared) => prepared,
         Err(error) => return sink.error(error).await,
@@ -169,14 +170,16 @@ impl Crawl {
         let mut order = Permutation::new(total, &mut rand::rng());
         let mut pause = FIRST_PAUSE;
         let mut next = Instant::now();
+        let mut found: Turns<SocketAddr, PeerInfo> = Turns::default();
         loop {
             tokio::select! {
                 () = sink.closed() => return,
+                () = sink.found_first(&found) => drop(found.pop()),
                 (len, source) = socket::receive(&self.socket, &mut buffer) => {
                     if let Some(peer) = self.answer(&buffer[..len], source) {
                         answers += 1;
                         sink.progress(round, sent, total, answers);
-                        sink.found(peer).await;
+                        found.push(source, peer, &mut rand::rng());
                     }
                 }
                 () = tokio::time::sleep_until(next) => {
@@ -241,7 +244,7 @@ pub(crate) async fn ask_once(
         targets: targets.clone(),
         namespace: namespace.clone(),
         socket: socket::asking(first.ip())?,
-        request: desk.sign(namespace, Body::Request)?,
+        request: desk.sign(namespace, 0, Body::Request)?,
     };
     let order = Permutation::new(targets.len(), &mut rand::rng());
     let mut sent = 0;

@@ -5,7 +5,8 @@ use super::{
     cache,
     limit::prefix,
     packet::{Body, Packet, PacketError, Unverified},
-    responder::{Medium, Refusal, Responder},
+    responder::{Asked, Medium, Refusal, Responder},
+    survey::Reply,
     tap::Tapped,
 };
 use crate::{
@@ -24,12 +25,17 @@ use std::{
 };
 use tokio::sync::watch;
 
+/// Says how many members of the cluster this node knows, itself included; 0 if
+/// it knows of none.
+pub(crate) type ViewSize = Arc<dyn Fn() -> usize + Send + Sync>;
+
 /// What is shared.
 pub(crate) struct Desk {
     pub(crate) key: Keypair,
     pub(crate) own: PeerId,
     pub(crate) scope: Scope,
     pub(crate) metrics: Metrics,
+    pub(crate) view: ViewSize,
     addrs: watch::Receiver<Arc<[Multiaddr]>>,
     /// Those that are told to all who ask.
     announced: Vec<Multiaddr>,
@@ -41,23 +47,12 @@ pub(crate) struct Desk {
 /// What is to be done about a received datagram.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// A question: answer it with at most `budget` bytes.
-    Answer { namespace: Namespace, budget: usize },
+    /// A question: answer it so.
+    Answer(Reply),
     /// A response that was wanted.
     Found(Packet),
     /// Nothing: it was counted.
     Nothing,
-}
-
-/// Whether a response is wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Asked {
-    /// This node asked.
-    Yes,
-    /// Another did, and it spares this node an answer.
-    Overheard,
-    /// Nobody did.
-    No,
 }
 
 enum Reason {
@@ -80,6 +75,7 @@ impl Desk {
         key: Keypair,
         addrs: watch::Receiver<Arc<[Multiaddr]>>,
         announced: Vec<Multiaddr>,
+        view: ViewSize,
         metrics: Metrics,
         scope: Scope,
     ) -> Self {
@@ -94,6 +90,7 @@ impl Desk {
             own,
             scope,
             metrics,
+            view,
             addrs,
             announced,
         }
@@ -113,11 +110,13 @@ impl Desk {
     }
 
     /// A packet of this node, signed.
-    pub(crate) fn sign(&self, namespace: &Namespace, body: Body) -> Result<Vec<u8>> {
-        Packet { peer: self.own, namespace: namespace.clone(), body }.encode(&self.key)
+    pub(crate) fn sign(&self, namespace: &Namespace, nonce: u64, body: Body) -> Result<Vec<u8>> {
+        Packet { peer: self.own, namespace: namespace.clone(), nonce, body }.encode(&self.key)
     }
 
-    /// Judges a datagram, and counts it by what becomes of it.
+    /// Judges a datagram, and counts it by what becomes of it. `asked` is told
+    /// what every well-formed one claims, and says of a response whether it is
+    /// wanted.
     pub(crate) fn receive(
         &self,
         bytes: &[u8],
@@ -149,7 +148,14 @@ impl Desk {
             self.tap.send(Tapped { source, medium, len, packet, verdict: label });
         }
         match judged {
-            Ok((packet, Some(budget))) => Outcome::Answer { namespace: packet.namespace, budget },
+            Ok((packet, Some(budget))) => {
+                let Packet { namespace, nonce, body, .. } = packet;
+                // Answers to requests come from an address that was asked to a
+                // port of the asker's own: they need no nonce, and so can be
+                // signed once for many.
+                let nonce = if body == Body::Request { 0 } else { nonce };
+                Outcome::Answer(Reply { namespace, nonce, budget })
+            }
             Ok((packet, None)) => Outcome::Found(packet),
             Err(_) => Outcome::Nothing,
         }
@@ -166,12 +172,15 @@ impl Desk {
         let now = Instant::now();
         let unverified = Unverified::parse(bytes).map_err(Reason::Packet)?;
         let claim = unverified.claim();
-        let asked = matches!(claim.body, Body::Response { .. }) && asked(claim) != Asked::No;
+        let asked = asked(claim);
         let (screened, may_verify) = {
-            let responder = self.responder();
+            let mut responder = self.responder();
             let screened = responder.screen(claim, source, medium, asked, now);
             let wanted = screened.is_ok() || self.tap.is_heard();
-            (screened, if wanted { responder.may_verify(now) } else { Ok(()) })
+            // Only what is awaited has a share in what is kept for that.
+            let asked = if screened.is_ok() { asked } else { Asked::No };
+            let mut allowed = || responder.may_verify(source.ip(), asked, now);
+            (screened, if wanted { allowed() } else { Ok(()) })
         };
         if let Err(refusal) = screened {
             // Who listens wants to see what this node has no use for.
@@ -191,18 +200,22 @@ impl Desk {
         }
     }
 
-    /// A signed answer of at most `budget` bytes, with the addresses that are
-    /// most useful to `asker` first. `None` if there is nothing useful to say.
-    pub(crate) fn answer(
-        &self,
-        namespace: &Namespace,
-        asker: IpAddr,
-        budget: usize,
-    ) -> Option<Vec<u8>> {
+    /// A signed answer, with the addresses that are most useful to `asker`
+    /// first. `None` if there is nothing useful to say.
+    pub(crate) fn answer(&self, reply: &Reply, asker: IpAddr) -> Option<Vec<u8>> {
         let addrs = Arc::clone(&self.addrs.borrow());
         let useful = useful_first(&addrs, &self.announced, asker);
+        let sign = |addrs: &[Multiaddr], budget| {
+            Packet::answer(&self.key, &reply.namespace, reply.nonce, addrs, budget)
+                .inspect_err(|error| tracing::warn!(%error, "signing a boot answer"))
+                .ok()
+        };
+        if reply.nonce != 0 {
+            // No other question is answered so.
+            return sign(&useful, reply.budget)?;
+        }
         // Few budgets, so that few answers are signed.
-        let question = (namespace.clone(), useful, budget / 32 * 32);
+        let question = (reply.namespace.clone(), useful, reply.budget / 32 * 32);
         {
             let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
             if answers.addrs[..] != addrs[..] {
@@ -213,9 +226,7 @@ impl Desk {
                 return signed.clone();
             }
         }
-        let signed = Packet::answer(&self.key, namespace, &question.1, question.2)
-            .inspect_err(|error| tracing::warn!(%error, "signing a boot answer"))
-            .ok()?;
+        let signed = sign(&question.1, question.2)?;
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         answers.signed.put(question, signed.clone());
         signed
@@ -289,19 +300,25 @@ mod tests {
         let key = Keypair::ed25519_from_bytes([1; 32]).unwrap();
         let list = |port| Arc::from(addrs(&[&format!("/ip4/10.0.0.1/tcp/{port}")]));
         let (change, watch) = watch::channel(list(1));
-        let desk = Desk::new(key, watch, vec![], Metrics::default(), Scope::default());
+        let (scope, metrics) = (Scope::default(), Metrics::default());
+        let desk = Desk::new(key, watch, vec![], Arc::new(|| 0), metrics, scope);
         let ns = Namespace::default();
-        let answer = || {
-            let bytes = desk.answer(&ns, "10.0.0.2".parse().unwrap(), 1000).unwrap();
-            match Packet::decode(&bytes).unwrap().body {
+        let echo = |nonce| {
+            let reply = Reply { namespace: ns.clone(), nonce, budget: 1000 };
+            let bytes = desk.answer(&reply, "10.0.0.2".parse().unwrap()).unwrap();
+            let packet = Packet::decode(&bytes).unwrap();
+            assert_eq!(packet.nonce, nonce);
+            match packet.body {
                 Body::Response { addrs } => addrs,
                 other => panic!("{other:?}"),
             }
         };
+        let answer = || echo(0);
         assert_eq!(answer()[..], list(1)[..]);
         assert_eq!(desk.answers.lock().unwrap().signed.len(), 1);
         change.send(list(2)).unwrap();
         assert_eq!(answer()[..], list(2)[..]);
+        assert_eq!(echo(5)[..], list(2)[..]);
         assert_eq!(desk.answers.lock().unwrap().signed.len(), 1);
     }
 }

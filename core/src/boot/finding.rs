@@ -1,5 +1,6 @@
 //! What a search is told, and what it gives.
 
+use super::turns::Turns;
 use crate::{Error, PeerInfo, Result, scope::Scope};
 use futures::{StreamExt, stream::BoxStream};
 use std::{future::Future, sync::Arc, time::Duration};
@@ -86,6 +87,15 @@ impl PeerSink {
         let _ = self.found.send(Ok(Found { source: self.source.to_string(), peer })).await;
     }
 
+    /// Gives the peer whose turn it is; waits for ever if there is none. If this
+    /// is dropped before it is done, nothing was given.
+    pub(super) async fn found_first<K: PartialEq>(&self, peers: &Turns<K, PeerInfo>) {
+        match peers.first() {
+            Some(peer) => self.found(peer.clone()).await,
+            None => std::future::pending().await,
+        }
+    }
+
     pub(crate) async fn error(&self, error: Error) {
         let _ = self.found.send(Err(error)).await;
     }
@@ -113,7 +123,8 @@ pub(crate) fn spawn<F>(
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    const QUEUE: usize = 64;
+    // Short: what waits here waits its turn no more.
+    const QUEUE: usize = 4;
     let (found, mut results) = mpsc::channel(QUEUE);
     let progress = options.progress.clone();
     let sink = PeerSink { source: source.into(), found: found.clone(), progress };

@@ -3,19 +3,20 @@
 
 use super::{
     PeerSink,
-    desk::{Asked, Desk, Outcome},
+    desk::{Desk, Outcome},
     limit::Limit,
     packet::{Body, MAX_LEN, Packet},
-    responder::Medium,
+    responder::{Asked, Medium},
     socket,
-    survey::{Replies, Schedule},
+    survey::{Nonces, Replies, Reply, Schedule},
+    turns::Turns,
 };
 use crate::{Error, ErrorKind, Namespace, PeerInfo, Result, iface::Iface, scope::Scope};
 use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
     num::NonZeroU32,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 use tokio::{
@@ -30,9 +31,20 @@ pub(crate) struct Group {
     socket: UdpSocket,
     to: SocketAddr,
     place: Place,
-    found: broadcast::Sender<Packet>,
-    asking: Mutex<HashMap<Namespace, usize>>,
-    limit: Limit,
+    /// Answers, and where they came from.
+    found: broadcast::Sender<(IpAddr, Packet)>,
+    asking: Mutex<Asking>,
+    /// On questions and on answers, apart: whoever asks without end must not
+    /// keep this node from asking.
+    limits: [Limit; 2],
+}
+
+/// What is asked in a group.
+#[derive(Default)]
+struct Asking {
+    /// How many surveys of this node are under way.
+    surveys: HashMap<Namespace, usize>,
+    nonces: Nonces,
 }
 
 /// Where a group is joined. While this stays, the group does.
@@ -71,15 +83,15 @@ impl Group {
             desk: Arc::clone(desk),
             found: broadcast::Sender::new(Self::QUEUE),
             asking: Mutex::default(),
-            limit: Limit::new(PER_SECOND, BURST, Instant::now()),
+            limits: [(); 2].map(|()| Limit::new(PER_SECOND, BURST, Instant::now())),
         });
         joined.scope.spawn(run(Arc::clone(&joined)));
         Ok(joined)
     }
 
-    /// Sends to the group, unless too much was sent lately.
-    pub(crate) async fn send(&self, bytes: &[u8], kind: &'static str) -> bool {
-        if !self.limit.allow(Instant::now()) {
+    /// Sends to the group, unless too much of the kind was sent lately.
+    async fn send(&self, bytes: &[u8], kind: &'static str) -> bool {
+        if !self.limits[usize::from(kind == "response")].allow(Instant::now()) {
             tracing::debug!(to = %self.to, kind, "too much is sent to a boot group");
             return false;
         }
@@ -92,8 +104,9 @@ impl Group {
 
     /// Surveys the group until the sink is closed.
     pub(crate) async fn survey(&self, namespace: Namespace, gradual: bool, sink: PeerSink) {
-        let _asking = self.ask(&namespace);
+        let _survey = self.begin(&namespace);
         let mut answers = self.found.subscribe();
+        let mut found: Turns<IpAddr, PeerInfo> = Turns::default();
         let mut schedule = if gradual { Schedule::gradual() } else { Schedule::plain() };
         loop {
             let step = schedule.next(&mut rand::rng());
@@ -107,11 +120,13 @@ impl Group {
                     () = sink.closed() => return,
                     () = self.scope.cancelled() => return,
                     () = &mut deadline => break,
+                    () = sink.found_first(&found) => drop(found.pop()),
                     answer = answers.recv() => match answer {
-                        Ok(Packet { peer, namespace: of, body: Body::Response { addrs } })
+                        Ok((source, Packet { peer, namespace: of, body: Body::Response { addrs }, .. }))
                             if of == namespace && !addrs.is_empty() =>
                         {
-                            sink.found(PeerInfo { id: peer, addrs }).await;
+                            let peer = PeerInfo { id: peer, addrs };
+                            found.push(source, peer, &mut rand::rng());
                         }
                         Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
                         Err(broadcast::error::RecvError::Closed) => return,
@@ -123,42 +138,68 @@ impl Group {
 
     /// Sends one survey.
     pub(crate) async fn emit_survey(&self, namespace: &Namespace, distance: u8) -> Result<bool> {
-        let bytes = self.desk.sign(namespace, Body::Survey { distance })?;
+        let nonce = rand::random_range(1..=u64::MAX);
+        let bytes = self.desk.sign(namespace, nonce, Body::Survey { distance })?;
+        self.asking().nonces.asked(nonce, true, Instant::now());
         Ok(self.send(&bytes, "survey").await)
     }
 
     /// Sends one response, to whoever may want it.
     pub(crate) async fn emit_response(&self, namespace: &Namespace) -> bool {
-        match self.desk.answer(namespace, self.place.local, MAX_LEN) {
+        let reply = Reply { namespace: namespace.clone(), nonce: 0, budget: MAX_LEN };
+        match self.desk.answer(&reply, self.place.local) {
             Some(bytes) => self.send(&bytes, "response").await,
             None => false,
         }
     }
 
-    fn ask(&self, namespace: &Namespace) -> Asking<'_> {
-        let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
-        *asking.entry(namespace.clone()).or_default() += 1;
-        Asking { group: self, namespace: namespace.clone() }
+    fn asking(&self) -> MutexGuard<'_, Asking> {
+        self.asking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is_asking(&self, namespace: &Namespace) -> bool {
-        self.asking.lock().unwrap_or_else(PoisonError::into_inner).contains_key(namespace)
+    fn begin(&self, namespace: &Namespace) -> Survey<'_> {
+        *self.asking().surveys.entry(namespace.clone()).or_default() += 1;
+        Survey { group: self, namespace: namespace.clone() }
+    }
+
+    /// Whether a response from there is wanted; what is asked is noted.
+    fn wants(&self, packet: &Packet, source: IpAddr, replies: &Replies) -> Asked {
+        let Packet { namespace, nonce, .. } = packet;
+        let (now, mut asking) = (Instant::now(), self.asking());
+        let surveyed = asking.surveys.contains_key(namespace);
+        match packet.body {
+            Body::Response { .. } if !surveyed => match replies.counts(namespace, *nonce, source) {
+                true => Asked::Overheard,
+                false => Asked::No,
+            },
+            // One answer serves all who ask at the same time. Those of Go
+            // have no nonce.
+            Body::Response { .. } if *nonce == 0 || asking.nonces.is_fresh(*nonce, now) => {
+                Asked::Yes
+            }
+            Body::Response { .. } => Asked::Stale,
+            Body::Survey { .. } if surveyed && *nonce != 0 && packet.peer != self.desk.own => {
+                asking.nonces.asked(*nonce, false, now);
+                Asked::No
+            }
+            _ => Asked::No,
+        }
     }
 }
 
 /// A survey that is under way.
-struct Asking<'a> {
+struct Survey<'a> {
     group: &'a Group,
     namespace: Namespace,
 }
 
-impl Drop for Asking<'_> {
+impl Drop for Survey<'_> {
     fn drop(&mut self) {
-        let mut asking = self.group.asking.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = asking.get_mut(&self.namespace) {
+        let surveys = &mut self.group.asking().surveys;
+        if let Some(count) = surveys.get_mut(&self.namespace) {
             *count -= 1;
             if *count == 0 {
-                asking.remove(&self.namespace);
+                surveys.remove(&self.namespace);
             }
         }
     }
@@ -177,26 +218,23 @@ async fn run(group: Arc<Group>) {
         };
         tokio::select! {
             (len, source) = socket::receive(&group.socket, &mut buffer) => {
-                let asked = |packet: &Packet| match &packet.namespace {
-                    ns if group.is_asking(ns) => Asked::Yes,
-                    ns if replies.is_pending(ns) => Asked::Overheard,
-                    _ => Asked::No,
-                };
+                let asked = |packet: &Packet| group.wants(packet, source.ip(), &replies);
                 match group.desk.receive(&buffer[..len], source, Medium::Group, asked) {
-                    Outcome::Answer { namespace, budget } => {
-                        replies.asked(&namespace, budget, Instant::now(), &mut rand::rng());
+                    Outcome::Answer(question) => {
+                        let view = (group.desk.view)();
+                        replies.asked(question, view, Instant::now(), &mut rand::rng());
                     }
                     Outcome::Found(packet) => {
-                        replies.heard(&packet.namespace, packet.peer);
+                        replies.heard(&packet.namespace, packet.nonce, source.ip());
                         // Nobody listening is no error.
-                        let _ = group.found.send(packet);
+                        let _ = group.found.send((source.ip(), packet));
                     }
                     Outcome::Nothing => {}
                 }
             }
             () = wait => {
                 for reply in replies.due(Instant::now()) {
-                    if let Some(bytes) = group.desk.answer(&reply.namespace, group.place.local, reply.budget) {
+                    if let Some(bytes) = group.desk.answer(&reply, group.place.local) {
                         group.send(&bytes, "response").await;
                     }
                 }

@@ -103,6 +103,42 @@ impl SourceLimits {
     }
 }
 
+/// What may be spent on checking signatures: by source first, so that none can
+/// spend what is there for all.
+#[derive(Debug)]
+pub struct Checks {
+    by_source: SourceLimits,
+    all: Limit,
+}
+
+impl Checks {
+    /// So many checks per second from each host, and so many from all, `burst`
+    /// at once.
+    pub fn new(per_host: NonZeroU32, all: NonZeroU32, burst: NonZeroU32, now: Instant) -> Self {
+        Self { by_source: SourceLimits::new(per_host), all: Limit::new(all, burst, now) }
+    }
+
+    /// Counts a check of what came from this source, if it may be made now.
+    ///
+    /// # Errors
+    /// Whose limit forbids it.
+    pub fn allow(&mut self, source: IpAddr, now: Instant) -> Result<(), Exceeded> {
+        if !self.by_source.allow(source, now) {
+            return Err(Exceeded::Source);
+        }
+        if self.all.allow(now) { Ok(()) } else { Err(Exceeded::All) }
+    }
+}
+
+/// Whose limit is exceeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exceeded {
+    /// That of the source, or of its network.
+    Source,
+    /// That of all sources together.
+    All,
+}
+
 /// An IPv4 address, or the /64 of an IPv6 one, all of which one host can have.
 fn host(source: IpAddr) -> IpAddr {
     match source {
@@ -150,6 +186,20 @@ mod tests {
         assert_eq!(network, 32 - 8);
         assert_eq!(allowed(&mut limits, "10.0.1.1", now), 4);
         assert_eq!(allowed(&mut limits, "10.0.0.1", now + Duration::from_secs(1)), 2);
+    }
+
+    #[test]
+    fn one_source_cannot_spend_the_checks_of_all() {
+        let now = Instant::now();
+        let mut checks = Checks::new(n(10), n(1000), n(1000), now);
+        let mut allow = |ip: &str| checks.allow(ip.parse().unwrap(), now);
+        let refused: Vec<_> = (0..5000).filter_map(|_| allow("10.0.0.1").err()).collect();
+        assert_eq!(refused, vec![Exceeded::Source; 5000 - 20]);
+        assert_eq!(allow("10.0.0.2"), Ok(()));
+        // A flood from everywhere is bounded too.
+        let many =
+            (0..5000u32).filter_map(|i| allow(&format!("11.{}.{}.1", i / 250, i % 250)).err());
+        assert_eq!(many.filter(|e| *e == Exceeded::All).count(), 5000 - (1000 - 21));
     }
 
     #[test]

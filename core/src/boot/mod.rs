@@ -3,7 +3,8 @@
 //! Pure parts, which take times and random sources as arguments: [`addr`] (boot
 //! addresses), [`packet`] (the signed datagrams), [`permute`] (the order of a
 //! crawl), [`survey`] (when to ask and to answer a multicast group),
-//! [`responder`] and [`limit`] (what is answered).
+//! [`responder`] and [`limit`] (what is answered), `turns` (in what order answers
+//! are taken).
 //!
 //! Around them: `socket` and `desk` (sockets, and what all of them share),
 //! `serve` (ports that answer), `group` (multicast), `crawl`, `fixed` (static
@@ -30,6 +31,7 @@ mod socket;
 mod start;
 pub mod survey;
 mod tap;
+mod turns;
 #[cfg(test)]
 mod vectors;
 

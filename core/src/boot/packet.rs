@@ -46,6 +46,9 @@ pub struct Packet {
     pub peer: PeerId,
     /// The namespace that is asked for, or answered for.
     pub namespace: Namespace,
+    /// Of a survey, a number that its answers echo; 0 if there is none, as in
+    /// what Go's CASM sends.
+    pub nonce: u64,
     /// What it says.
     pub body: Body,
 }
@@ -231,7 +234,7 @@ fn decode_payload(mut payload: &[u8]) -> Result<Packet, PacketError> {
             (peer(response.get_peer())?, Body::Response { addrs })
         }
     };
-    Ok(Packet { peer, namespace, body })
+    Ok(Packet { peer, namespace, nonce: root.get_nonce(), body })
 }
 
 impl Packet {
@@ -248,6 +251,7 @@ impl Packet {
         let mut message = Builder::new(HeapAllocator::new().first_segment_words(MAX_WORDS as u32));
         let mut root: packet::Builder<'_> = message.init_root();
         root.set_namespace(self.namespace.as_str());
+        root.set_nonce(self.nonce);
         let id = self.peer.to_bytes();
         match &self.body {
             Body::Request => root.init_request().set_from(text::Reader(&id)),
@@ -311,14 +315,16 @@ impl Packet {
         }
     }
 
-    /// Signs an answer of at most `budget` bytes, with as many of the addresses
-    /// as fit, from the first. `None` if not one fits.
+    /// Signs an answer of at most `budget` bytes to a question with this nonce,
+    /// with as many of the addresses as fit, from the first. `None` if not one
+    /// fits.
     ///
     /// # Errors
     /// [`ErrorKind::Internal`] if the key cannot sign.
     pub fn answer(
         key: &Keypair,
         namespace: &Namespace,
+        nonce: u64,
         addrs: &[Multiaddr],
         budget: usize,
     ) -> Result<Option<Vec<u8>>> {
@@ -331,7 +337,7 @@ impl Packet {
             addrs.truncate(MAX_ADDRS);
             while !addrs.is_empty() {
                 let body = Body::Response { addrs: addrs.clone() };
-                let packet = Self { peer, namespace: namespace.clone(), body };
+                let packet = Self { peer, namespace: namespace.clone(), nonce, body };
                 let payload = packet.payload(0).len();
                 if payload + overhead <= budget {
                     let sealed = packet.seal(key, 0)?;

@@ -6,7 +6,7 @@ pub(crate) fn key(seed: u8) -> Keypair {
 }
 
 fn packet(key: &Keypair, body: Body) -> Packet {
-    Packet { peer: key.public().to_peer_id(), namespace: Namespace::default(), body }
+    Packet { peer: key.public().to_peer_id(), namespace: Namespace::default(), nonce: 0, body }
 }
 
 fn addrs(n: u16) -> Vec<Multiaddr> {
@@ -20,8 +20,8 @@ fn sealed(key: &Keypair, payload: Vec<u8>) -> Vec<u8> {
 #[test]
 fn questions_are_padded_inside_the_signed_payload() {
     let key = key(1);
-    for body in [Body::Request, Body::Survey { distance: 7 }] {
-        let packet = packet(&key, body);
+    for (nonce, body) in [(0, Body::Request), (u64::MAX, Body::Survey { distance: 7 })] {
+        let packet = Packet { nonce, ..packet(&key, body) };
         let bytes = packet.encode(&key).unwrap();
         assert!((600..1232).contains(&bytes.len()), "{}", bytes.len());
         assert_eq!(Packet::decode(&bytes).unwrap(), packet);
@@ -34,22 +34,22 @@ fn an_answer_takes_as_many_addresses_as_fit_from_the_first() {
     let all = addrs(40);
     let ns = Namespace::default();
     let question = packet(&key, Body::Request).seal(&key, 0).unwrap().len();
-    let small = Packet::answer(&key, &ns, &all, question + MAX_GROWTH).unwrap().unwrap();
+    let small = Packet::answer(&key, &ns, 0, &all, question + MAX_GROWTH).unwrap().unwrap();
     assert!(small.len() <= question + MAX_GROWTH);
     let Body::Response { addrs } = Packet::decode(&small).unwrap().body else { panic!() };
     assert!(addrs.len() >= 2 && addrs[..] == all[..addrs.len()], "{addrs:?}");
 
     let padded = packet(&key, Body::Request).encode(&key).unwrap().len();
-    let large = Packet::answer(&key, &ns, &all, padded + MAX_GROWTH).unwrap().unwrap();
+    let large = Packet::answer(&key, &ns, 0, &all, padded + MAX_GROWTH).unwrap().unwrap();
     let Body::Response { addrs } = Packet::decode(&large).unwrap().body else { panic!() };
     assert_eq!(addrs, all);
-    assert_eq!(Packet::answer(&key, &ns, &all, question - 20).unwrap(), None);
-    assert_eq!(Packet::answer(&key, &ns, &[], 2000).unwrap(), None);
+    assert_eq!(Packet::answer(&key, &ns, 0, &all, question - 20).unwrap(), None);
+    assert_eq!(Packet::answer(&key, &ns, 0, &[], 2000).unwrap(), None);
 
     // What doesn't fit alone doesn't keep out the rest.
     let mut long: Vec<Multiaddr> = vec![format!("/dns/{}/tcp/1", "x".repeat(250)).parse().unwrap()];
     long.extend(all);
-    let small = Packet::answer(&key, &ns, &long, question + MAX_GROWTH).unwrap().unwrap();
+    let small = Packet::answer(&key, &ns, 0, &long, question + MAX_GROWTH).unwrap().unwrap();
     let Body::Response { addrs } = Packet::decode(&small).unwrap().body else { panic!() };
     assert_eq!(addrs[..], long[1..=addrs.len()]);
 }
@@ -132,18 +132,20 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_packet_comes_back_as_it_was_sent(seed: u8, name in "[a-z]{1,20}(/[a-z.]{3,9})?", body in body()) {
+    fn a_packet_comes_back_as_it_was_sent(
+        seed: u8, name in "[a-z]{1,20}(/[a-z.]{3,9})?", nonce: u64, body in body(),
+    ) {
         let key = key(seed);
         let Ok(namespace) = Namespace::new(name) else { return Ok(()) };
-        let packet = Packet { peer: key.public().to_peer_id(), namespace, body };
+        let packet = Packet { peer: key.public().to_peer_id(), namespace, nonce, body };
         let bytes = packet.encode(&key).unwrap();
         prop_assert!(bytes.len() <= MAX_LEN);
         prop_assert_eq!(Packet::decode(&bytes).unwrap(), packet);
     }
 
     #[test]
-    fn an_answer_keeps_to_its_budget(n in 0u16..64, budget in 0usize..2500) {
-        let answer = Packet::answer(&key(1), &Namespace::default(), &addrs(n), budget).unwrap();
+    fn an_answer_keeps_to_its_budget(n in 0u16..64, nonce: u64, budget in 0usize..2500) {
+        let answer = Packet::answer(&key(1), &Namespace::default(), nonce, &addrs(n), budget).unwrap();
         prop_assert!(answer.is_none_or(|bytes| bytes.len() <= budget.min(MAX_LEN)));
     }
 

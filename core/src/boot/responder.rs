@@ -3,7 +3,7 @@
 
 use super::{
     cache,
-    limit::{Limit, SourceLimits},
+    limit::{Checks, Exceeded, Limit, SourceLimits},
     packet::{Body, MAX_GROWTH, Packet, in_range},
 };
 use crate::{Namespace, PeerId};
@@ -26,6 +26,19 @@ pub enum Medium {
     Group,
 }
 
+/// Whether a response is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// This node asked.
+    Yes,
+    /// Another did, and it spares this node an answer.
+    Overheard,
+    /// Somebody did, but not lately: it answers an old question.
+    Stale,
+    /// Nobody did, or it is of no use.
+    No,
+}
+
 /// Why a well-formed datagram is not answered or used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -46,6 +59,9 @@ pub enum Refusal {
     Rate,
     /// It answers nothing that was asked.
     Unasked,
+    /// It answers a question that was not asked lately: somebody plays it
+    /// again.
+    Stale,
     /// Its source cannot be answered.
     Source,
     /// Not one address fits an answer that is hardly longer than the question.
@@ -64,6 +80,7 @@ impl Refusal {
             Self::SourceRate => "source-rate",
             Self::Rate => "rate",
             Self::Unasked => "unasked",
+            Self::Stale => "stale",
             Self::Source => "bad-source",
             Self::NoRoom => "no-room",
         }
@@ -78,14 +95,20 @@ pub struct Responder {
     seen: LruCache<Question, Instant>,
     by_source: SourceLimits,
     answers: Limit,
-    signatures: Limit,
+    /// Signatures of what this node asked for, which no flood of anything else
+    /// can use up.
+    awaited: Checks,
+    /// All other signatures.
+    unasked: Checks,
 }
 
 /// What makes two questions the same. Packets carry no time, so a replay
 /// can't be told from a repetition: both are limited.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Question {
-    source: IpAddr,
+    /// With its port: Go's nodes sign the same bytes each time, and ask from a
+    /// new port when they start again.
+    source: SocketAddr,
     peer: PeerId,
     namespace: Namespace,
     distance: Option<u8>,
@@ -112,8 +135,9 @@ impl Responder {
             seen: cache(Self::MAX_SEEN),
             by_source: SourceLimits::new(n(32)),
             answers: Limit::new(n(1000), n(1000), now),
-            // Half a core at most, on a slow machine.
-            signatures: Limit::new(n(5000), n(2000), now),
+            // 5000 a second: half a core at most, on a slow machine.
+            awaited: Checks::new(n(64), n(1000), n(1000), now),
+            unasked: Checks::new(n(256), n(4000), n(2000), now),
         }
     }
 
@@ -137,7 +161,7 @@ impl Responder {
     }
 
     /// What can be said of a datagram without its signature: whether it is
-    /// worth checking. `asked` tells whether an answer to this is awaited.
+    /// worth checking. `asked` tells whether a response is wanted.
     ///
     /// # Errors
     /// The reason why it is refused.
@@ -146,15 +170,20 @@ impl Responder {
         claim: &Packet,
         source: SocketAddr,
         medium: Medium,
-        asked: bool,
+        asked: Asked,
         now: Instant,
     ) -> Result<(), Refusal> {
         if claim.peer == self.own {
             return Err(Refusal::Own);
         }
         match (&claim.body, medium) {
-            (Body::Response { .. }, _) if !asked => return Err(Refusal::Unasked),
-            (Body::Response { .. }, _) => return Ok(()),
+            (Body::Response { .. }, _) => {
+                return match asked {
+                    Asked::Yes | Asked::Overheard => Ok(()),
+                    Asked::Stale => Err(Refusal::Stale),
+                    Asked::No => Err(Refusal::Unasked),
+                };
+            }
             (Body::Request, Medium::Served) | (Body::Survey { .. }, Medium::Group) => {}
             _ => return Err(Refusal::Medium),
         }
@@ -176,12 +205,21 @@ impl Responder {
         Ok(())
     }
 
-    /// Whether one more signature may be checked now.
+    /// Whether one more signature of what came from there may be checked now.
     ///
     /// # Errors
-    /// [`Refusal::Rate`].
-    pub fn may_verify(&self, now: Instant) -> Result<(), Refusal> {
-        if self.signatures.allow(now) { Ok(()) } else { Err(Refusal::Rate) }
+    /// [`Refusal::SourceRate`] or [`Refusal::Rate`].
+    pub fn may_verify(
+        &mut self,
+        source: IpAddr,
+        asked: Asked,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        let checks = if asked == Asked::Yes { &mut self.awaited } else { &mut self.unasked };
+        checks.allow(source, now).map_err(|exceeded| match exceeded {
+            Exceeded::Source => Refusal::SourceRate,
+            Exceeded::All => Refusal::Rate,
+        })
     }
 
     /// Counts a verified question that passed [`screen`](Self::screen), and
@@ -213,12 +251,7 @@ impl Question {
             Body::Survey { distance } => Some(distance),
             _ => None,
         };
-        Self {
-            source: source.ip(),
-            peer: packet.peer,
-            namespace: packet.namespace.clone(),
-            distance,
-        }
+        Self { source, peer: packet.peer, namespace: packet.namespace.clone(), distance }
     }
 }
 
@@ -244,11 +277,12 @@ mod tests {
         }
 
         fn packet(&self, body: Body) -> Packet {
-            Packet { peer: PeerId::random(), namespace: self.namespace.clone(), body }
+            let namespace = self.namespace.clone();
+            Packet { peer: PeerId::random(), namespace, nonce: 0, body }
         }
 
         fn screen(&self, packet: &Packet, medium: Medium) -> Result<(), Refusal> {
-            self.responder.screen(packet, SOURCE.parse().unwrap(), medium, false, self.now)
+            self.responder.screen(packet, SOURCE.parse().unwrap(), medium, Asked::No, self.now)
         }
     }
 
@@ -278,9 +312,19 @@ mod tests {
         let nobody = case.packet(Body::Survey { distance: 0 });
         assert_eq!(case.screen(&nobody, Medium::Group), Err(Refusal::Distance));
         let response = case.packet(Body::Response { addrs: vec![] });
-        assert_eq!(case.screen(&response, Medium::Asking), Err(Refusal::Unasked));
+        for (asked, screened) in [
+            (Asked::Yes, Ok(())),
+            (Asked::Overheard, Ok(())),
+            (Asked::Stale, Err(Refusal::Stale)),
+            (Asked::No, Err(Refusal::Unasked)),
+        ] {
+            let source = SOURCE.parse().unwrap();
+            let result = case.responder.screen(&response, source, Medium::Asking, asked, case.now);
+            assert_eq!(result, screened);
+        }
         let source = "10.0.0.1:0".parse().unwrap();
-        let from_port_0 = case.responder.screen(&request, source, Medium::Served, false, case.now);
+        let from_port_0 =
+            case.responder.screen(&request, source, Medium::Served, Asked::No, case.now);
         assert_eq!(from_port_0, Err(Refusal::Source));
     }
 
@@ -290,9 +334,14 @@ mod tests {
         let request = case.packet(Body::Request);
         case.responder.admit(&request, SOURCE.parse().unwrap(), 200, case.now).unwrap();
         assert_eq!(case.screen(&request, Medium::Served), Err(Refusal::Repeat));
-        let other = "10.0.0.2:1000".parse().unwrap();
-        let elsewhere = case.responder.screen(&request, other, Medium::Served, false, case.now);
-        assert_eq!(elsewhere, Ok(()), "a replay must not shut the asker out");
+        // Neither must a replay shut the asker out, nor one crawl the next of
+        // the same node, which may ask with the same bytes.
+        for other in ["10.0.0.2:1000", "10.0.0.1:1001"] {
+            let other = other.parse().unwrap();
+            let screened =
+                case.responder.screen(&request, other, Medium::Served, Asked::No, case.now);
+            assert_eq!(screened, Ok(()), "{other}");
+        }
         case.now += Responder::REPEAT;
         assert_eq!(case.screen(&request, Medium::Served), Ok(()));
     }
@@ -310,6 +359,21 @@ mod tests {
         let other = "10.0.0.2:1000".parse().unwrap();
         let request = case.packet(Body::Request);
         assert!(case.responder.admit(&request, other, 200, case.now).is_ok());
+    }
+
+    #[test]
+    fn no_flood_of_questions_keeps_answers_from_being_checked() {
+        let mut case = Case::new();
+        let ip = |i: u32| IpAddr::V4((0x0a00_0000 + i).into());
+        let check = |case: &mut Case, i, asked| case.responder.may_verify(ip(i), asked, case.now);
+        let refused = (0..100_000).filter_map(|i| check(&mut case, i % 8, Asked::No).err());
+        assert!(refused.last().is_some());
+        // The flood may have come from addresses of those who answer.
+        assert_eq!(check(&mut case, 1, Asked::Yes), Ok(()));
+        // Nor does one who answers without end keep others from it.
+        let refused = (0..1000).filter_map(|_| check(&mut case, 1, Asked::Yes).err());
+        assert_eq!(refused.last(), Some(Refusal::SourceRate));
+        assert_eq!(check(&mut case, 2, Asked::Yes), Ok(()));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Ports at which requests are answered.
 
 use super::{
-    desk::{Asked, Desk, Outcome},
-    responder::Medium,
+    desk::{Desk, Outcome},
+    responder::{Asked, Medium},
     socket,
 };
 use crate::{Result, iface::Iface};
@@ -24,8 +24,8 @@ async fn answer(desk: Arc<Desk>, socket: UdpSocket) {
     loop {
         let (len, source) = socket::receive(&socket, &mut buffer).await;
         let outcome = desk.receive(&buffer[..len], source, Medium::Served, |_| Asked::No);
-        if let Outcome::Answer { namespace, budget } = outcome
-            && let Some(bytes) = desk.answer(&namespace, source.ip(), budget)
+        if let Outcome::Answer(reply) = outcome
+            && let Some(bytes) = desk.answer(&reply, source.ip())
             && socket::send(&socket, &bytes, source).await
         {
             desk.sent("response");

@@ -3,7 +3,7 @@
 use super::{
     BootAddr, Discovery, FindOptions, Finding, Found, Tap,
     crawl::{ask_once, crawl},
-    desk::Desk,
+    desk::{Desk, ViewSize},
     finding, fixed,
     race::race,
     responder::Responder,
@@ -84,7 +84,8 @@ impl Boot {
     /// Starts the service: binds what is served and joins what is surveyed.
     ///
     /// `addrs` are the addresses at which the node can be reached now, without
-    /// `/p2p/<id>`, the most useful first.
+    /// `/p2p/<id>`, the most useful first. `view` says how many members of the
+    /// cluster the node knows.
     ///
     /// # Errors
     /// `Config` if an address cannot be used in its place, `Address` if one
@@ -93,13 +94,14 @@ impl Boot {
         config: BootConfig,
         key: Keypair,
         addrs: watch::Receiver<Arc<[Multiaddr]>>,
+        view: ViewSize,
         metrics: Metrics,
         scope: Scope,
         events: EventBus,
     ) -> Result<Self> {
         BootAddr::check_list(&config.boot)?;
         let announced = Announced::new(&config.announce, false, key.public().to_peer_id())?;
-        let desk = Desk::new(key, addrs, announced.addrs, metrics, scope.child());
+        let desk = Desk::new(key, addrs, announced.addrs, view, metrics, scope.child());
         let desk = Arc::new(desk);
         let mut starting = Starting::new(Arc::clone(&desk))?;
         let mut sources = Vec::new();
@@ -146,7 +148,7 @@ impl Boot {
         addrs: watch::Receiver<Arc<[Multiaddr]>>,
     ) -> Result<Self> {
         let (metrics, scope) = (Metrics::default(), Scope::default());
-        Self::start(config, key, addrs, metrics, scope, EventBus::default())
+        Self::start(config, key, addrs, Arc::new(|| 0), metrics, scope, EventBus::default())
     }
 
     /// Uses another discovery beside the boot addresses.

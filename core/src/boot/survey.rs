@@ -9,10 +9,11 @@
 //! the group (J. Nonnenmacher, E. Biersack, "Scalable feedback for large
 //! groups", IEEE/ACM ToN 1999; RFC 5401, section 3.2.1).
 
-use crate::{Namespace, PeerId};
+use crate::Namespace;
 use rand::{Rng, RngExt};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
@@ -71,26 +72,41 @@ impl Schedule {
     }
 }
 
-/// An answer that is due.
+/// A question to which an answer may be due: what is answered for, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
     /// What is answered for.
     pub namespace: Namespace,
+    /// The question's nonce, for the answer to echo; 0 if it had none.
+    pub nonce: u64,
     /// How many bytes the answer may have.
     pub budget: usize,
 }
 
 /// The answers to surveys that wait for their time, in one group.
+///
+/// Enough answers of others make one's own unnecessary, but whoever is in the
+/// group can make such answers up. So an answer counts only if it echoes the
+/// nonce of a question that waits here, which a recorded one can't, and once
+/// for each source address; and each time a few of the group, chosen at random
+/// by themselves, answer whatever they hear.
 #[derive(Debug, Default)]
 pub struct Replies {
-    pending: HashMap<Namespace, Pending>,
+    /// By namespace, and whether the question had a nonce: answers to one that
+    /// had none cannot be told from old ones, and silence nobody.
+    pending: HashMap<(Namespace, bool), Pending>,
 }
 
 #[derive(Debug)]
 struct Pending {
     due: Instant,
     budget: usize,
-    heard: Vec<PeerId>,
+    /// Those of all questions that this answer serves, at most [`Replies::MERGED`].
+    nonces: Vec<u64>,
+    /// Whether this node answers whatever it hears.
+    resolute: bool,
+    /// Who answered, at most [`Replies::ENOUGH`].
+    heard: Vec<IpAddr>,
 }
 
 impl Replies {
@@ -98,41 +114,62 @@ impl Replies {
     pub const SPREAD: Duration = Duration::from_millis(100);
     /// How many answers of others make one's own unnecessary.
     pub const ENOUGH: usize = 8;
+    /// How many of a group answer whatever they hear, on average.
+    pub const RESOLUTE: f64 = 4.0;
+    /// For each member of the group, how much longer the answers to a question
+    /// without a nonce are spread, since nobody is silenced: 200 a second come
+    /// of all.
+    const ALL: Duration = Duration::from_millis(5);
+    /// The longest time over which they are spread.
+    const MAX_SPREAD: Duration = Duration::from_secs(5);
+    /// The most questions whose nonces are remembered for one answer.
+    const MERGED: usize = 16;
     /// The size of group for which the spread is chosen. In smaller ones
     /// answers come a little late, in larger ones there are a few too many.
     const GROUP: f64 = 10_000.0;
 
-    /// A survey asks for this namespace: answers in a while, with at most
-    /// `budget` bytes.
-    pub fn asked(
-        &mut self,
-        namespace: &Namespace,
-        budget: usize,
-        now: Instant,
-        rng: &mut impl Rng,
-    ) {
+    /// A survey asks: it is answered in a while. `view` is how many members of
+    /// the group this node knows, or 0.
+    pub fn asked(&mut self, question: Reply, view: usize, now: Instant, rng: &mut impl Rng) {
+        let Reply { namespace, nonce, budget } = question;
         // One answer serves all who ask meanwhile.
-        let pending = self.pending.entry(namespace.clone()).or_insert_with(|| Pending {
-            due: now + backoff(rng.random()),
+        let pending = self.pending.entry((namespace, nonce != 0)).or_insert_with(|| Pending {
+            due: now + delay(nonce, view, rng.random()),
             budget,
+            nonces: Vec::new(),
+            resolute: rng.random_bool((Self::RESOLUTE / view.max(1) as f64).min(1.0)),
             heard: Vec::new(),
         });
         pending.budget = pending.budget.max(budget);
+        if pending.nonces.len() < Self::MERGED && !pending.nonces.contains(&nonce) {
+            pending.nonces.push(nonce);
+        }
+    }
+
+    /// Whether an answer with this nonce, from this address, would count as one
+    /// that makes an own answer unnecessary.
+    pub fn counts(&self, namespace: &Namespace, nonce: u64, source: IpAddr) -> bool {
+        let pending = self.pending.get(&(namespace.clone(), true));
+        pending.is_some_and(|pending| {
+            !pending.resolute && pending.nonces.contains(&nonce) && !pending.heard.contains(&source)
+        })
     }
 
     /// A peer answered for this namespace. True if a pending answer became
     /// unnecessary with that.
-    pub fn heard(&mut self, namespace: &Namespace, peer: PeerId) -> bool {
-        let Some(pending) = self.pending.get_mut(namespace) else { return false };
-        if !pending.heard.contains(&peer) {
-            pending.heard.push(peer);
+    pub fn heard(&mut self, namespace: &Namespace, nonce: u64, source: IpAddr) -> bool {
+        if !self.counts(namespace, nonce, source) {
+            return false;
         }
-        pending.heard.len() >= Self::ENOUGH && self.pending.remove(namespace).is_some()
+        let key = (namespace.clone(), true);
+        let Some(pending) = self.pending.get_mut(&key) else { return false };
+        pending.heard.push(source);
+        pending.heard.len() >= Self::ENOUGH && self.pending.remove(&key).is_some()
     }
 
     /// Whether an answer for this namespace waits for its time.
     pub fn is_pending(&self, namespace: &Namespace) -> bool {
-        self.pending.contains_key(namespace)
+        [true, false].iter().any(|nonce| self.pending.contains_key(&(namespace.clone(), *nonce)))
     }
 
     /// When the next answer is due.
@@ -144,9 +181,52 @@ impl Replies {
     pub fn due(&mut self, now: Instant) -> Vec<Reply> {
         self.pending
             .extract_if(|_, pending| pending.due <= now)
-            .map(|(namespace, pending)| Reply { namespace, budget: pending.budget })
+            .map(|((namespace, _), pending)| Reply {
+                namespace,
+                nonce: pending.nonces.first().copied().unwrap_or(0),
+                budget: pending.budget,
+            })
             .collect()
     }
+}
+
+/// The nonces of what was asked in a group lately: an answer that echoes
+/// another one is an old one that somebody plays again.
+#[derive(Debug, Default)]
+pub struct Nonces {
+    own: VecDeque<(u64, Instant)>,
+    others: VecDeque<(u64, Instant)>,
+}
+
+impl Nonces {
+    /// How long answers to a question are expected: its own node and those that
+    /// answer may be held up.
+    pub const FRESH: Duration = Duration::from_secs(5);
+    const MOST: usize = 256;
+
+    /// This node asks with this nonce, or heard another ask.
+    pub fn asked(&mut self, nonce: u64, own: bool, now: Instant) {
+        // Apart, so that whoever asks without end can't have the own forgotten.
+        let nonces = if own { &mut self.own } else { &mut self.others };
+        if nonces.len() == Self::MOST {
+            nonces.pop_front();
+        }
+        nonces.push_back((nonce, now));
+    }
+
+    /// Whether this was asked lately.
+    pub fn is_fresh(&self, nonce: u64, now: Instant) -> bool {
+        let fresh = |(asked, then): &(u64, Instant)| {
+            *asked == nonce && now.saturating_duration_since(*then) < Self::FRESH
+        };
+        self.own.iter().chain(&self.others).any(fresh)
+    }
+}
+
+/// How long an answer waits, for a uniform number in 0 to 1.
+fn delay(nonce: u64, view: usize, uniform: f64) -> Duration {
+    let all = (Replies::ALL * view.try_into().unwrap_or(u32::MAX)).min(Replies::MAX_SPREAD);
+    if nonce == 0 && all > Replies::SPREAD { all.mul_f64(uniform) } else { backoff(uniform) }
 }
 
 /// A truncated exponential time in 0 to [`Replies::SPREAD`], from a uniform
@@ -162,6 +242,7 @@ mod tests {
     use super::*;
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
+    use std::net::Ipv4Addr;
 
     #[test]
     fn a_gradual_survey_reaches_everyone_on_its_third_tick() {
@@ -176,24 +257,97 @@ mod tests {
         assert!(steps[11].wait > steps[4].wait);
     }
 
+    fn question(nonce: u64, budget: usize) -> Reply {
+        Reply { namespace: Namespace::default(), nonce, budget }
+    }
+
+    /// An address for each number.
+    fn source(n: usize) -> IpAddr {
+        Ipv4Addr::from_bits(0x0a00_0000 + n as u32).into()
+    }
+
+    /// A group so large that nobody is resolute, but for one in a million.
+    const LARGE: usize = 4_000_000;
+
     #[test]
     fn answers_are_spread_and_silenced_by_enough_others() {
         let rng = &mut ChaCha8Rng::seed_from_u64(2);
         let (now, ns) = (Instant::now(), Namespace::default());
         let mut replies = Replies::default();
-        replies.asked(&ns, 100, now, rng);
-        replies.asked(&ns, 200, now, rng);
+        replies.asked(question(7, 100), LARGE, now, rng);
+        replies.asked(question(8, 200), LARGE, now, rng);
         let due = replies.next_due().unwrap();
         assert!(due > now && due <= now + Replies::SPREAD);
-        assert_eq!(replies.due(due), [Reply { namespace: ns.clone(), budget: 200 }]);
+        assert_eq!(replies.due(due), [question(7, 200)]);
         assert_eq!(replies.next_due(), None);
 
-        replies.asked(&ns, 100, now, rng);
-        let peer = PeerId::random();
-        assert!((0..Replies::ENOUGH * 2).all(|_| !replies.heard(&ns, peer)));
-        let others = (1..Replies::ENOUGH).map(|_| PeerId::random());
-        let silenced = others.filter(|other| replies.heard(&ns, *other)).count();
-        assert_eq!((silenced, replies.next_due()), (1, None));
+        replies.asked(question(7, 100), LARGE, now, rng);
+        replies.asked(question(8, 100), LARGE, now, rng);
+        let silenced: Vec<usize> = (0..Replies::ENOUGH * 2)
+            .filter(|i| replies.heard(&ns, 7 + *i as u64 % 2, source(*i)))
+            .collect();
+        assert_eq!((silenced, replies.next_due()), (vec![Replies::ENOUGH - 1], None));
+    }
+
+    #[test]
+    fn answers_that_could_be_old_or_of_one_host_silence_nobody() {
+        let rng = &mut ChaCha8Rng::seed_from_u64(4);
+        let (now, ns) = (Instant::now(), Namespace::default());
+        let mut replies = Replies::default();
+        replies.asked(question(7, 100), LARGE, now, rng);
+        let silences = |replies: &mut Replies, nonce: u64, sources: usize| {
+            (0..1000).any(|i| replies.heard(&ns, nonce, source(i % sources)))
+        };
+        assert!(!silences(&mut replies, 7, Replies::ENOUGH - 1), "of too few addresses");
+        assert!(!silences(&mut replies, 6, 1000), "to another question");
+        assert!(!silences(&mut replies, 0, 1000), "without a nonce, as Go's");
+        assert!(replies.counts(&ns, 7, source(1000)) && !replies.counts(&ns, 7, source(0)));
+        let due = replies.next_due().unwrap();
+        assert_eq!(replies.due(due).len(), 1);
+        // Nor are those silenced that answer to Go.
+        replies.asked(question(0, 100), LARGE, now, rng);
+        assert!(!silences(&mut replies, 0, 1000));
+        assert!(replies.is_pending(&ns));
+    }
+
+    #[test]
+    fn a_few_of_each_group_answer_whatever_they_hear() {
+        let rng = &mut ChaCha8Rng::seed_from_u64(5);
+        let (now, ns) = (Instant::now(), Namespace::default());
+        for (view, least, most) in [(0, 1000, 1000), (4, 1000, 1000), (1000, 1, 10)] {
+            let answers = (0..1000).filter(|_| {
+                let mut replies = Replies::default();
+                replies.asked(question(7, 100), view, now, rng);
+                (0..100).for_each(|i| _ = replies.heard(&ns, 7, source(i)));
+                replies.is_pending(&ns)
+            });
+            let answers = answers.count();
+            assert!((least..=most).contains(&answers), "{answers} with a view of {view}");
+        }
+    }
+
+    #[test]
+    fn what_silences_nobody_is_answered_over_a_longer_time_by_larger_groups() {
+        let rng = &mut ChaCha8Rng::seed_from_u64(6);
+        for (view, most) in [(0, 100), (20, 100), (200, 1000), (1_000_000, 5000)] {
+            let times: Vec<Duration> = (0..1000).map(|_| delay(0, view, rng.random())).collect();
+            let longest = *times.iter().max().unwrap();
+            let most = Duration::from_millis(most);
+            assert!(longest <= most && longest > most * 8 / 10, "{longest:?} of {most:?}");
+            assert!(delay(1, view, rng.random()) <= Replies::SPREAD);
+        }
+    }
+
+    #[test]
+    fn nonces_are_fresh_for_a_while_and_the_own_are_not_pushed_out() {
+        let now = Instant::now();
+        let mut nonces = Nonces::default();
+        nonces.asked(1, true, now);
+        (2..1000).for_each(|nonce| nonces.asked(nonce, false, now));
+        let fresh = |at| (0..1000).filter(|nonce| nonces.is_fresh(*nonce, at)).collect::<Vec<_>>();
+        assert_eq!(fresh(now)[..2], [1, 1000 - Nonces::MOST as u64]);
+        assert_eq!(fresh(now).len(), 1 + Nonces::MOST);
+        assert!(fresh(now + Nonces::FRESH).is_empty());
     }
 
     #[test]

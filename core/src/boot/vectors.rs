@@ -31,7 +31,7 @@ fn addrs() -> Vec<Multiaddr> {
 }
 
 fn packet(key_name: &str, namespace: &str, body: Body) -> Packet {
-    Packet { peer: peer(key_name), namespace: Namespace::new(namespace).unwrap(), body }
+    Packet { peer: peer(key_name), namespace: Namespace::new(namespace).unwrap(), nonce: 0, body }
 }
 
 fn vector(name: &str, key_name: &str, packet: &Packet, padding: usize, datagram: &[u8]) -> Value {
@@ -41,6 +41,7 @@ fn vector(name: &str, key_name: &str, packet: &Packet, padding: usize, datagram:
         "kind": packet.body.name(),
         "peer": packet.peer.to_base58(),
         "namespace": packet.namespace.as_str(),
+        "nonce": packet.nonce.to_string(),
         "padding": padding,
         "go": false,
         "payload": hex(packet.payload(padding)),
@@ -82,6 +83,19 @@ fn packets() -> Vec<Value> {
         let packet = packet("ed25519-2", namespace, body);
         let bare = packet.seal(&key("ed25519-2"), 0).unwrap();
         vectors.push(vector(name, "ed25519-2", &packet, 0, &bare));
+    }
+    for (name, nonce, body) in [
+        ("a survey with a nonce", 0x0102_0304_0506_0708, Body::Survey { distance: 255 }),
+        ("its answer", 0x0102_0304_0506_0708, Body::Response { addrs: addrs() }),
+        ("the largest nonce", u64::MAX, Body::Survey { distance: 22 }),
+    ] {
+        let packet = Packet { nonce, ..packet("ed25519-2", "casm", body) };
+        let bare = packet.seal(&key("ed25519-2"), 0).unwrap();
+        vectors.push(vector(name, "ed25519-2", &packet, 0, &bare));
+        let sent = packet.encode(&key("ed25519-2")).unwrap();
+        if sent != bare {
+            vectors.push(vector(&format!("{name}, padded"), "ed25519-2", &packet, 512, &sent));
+        }
     }
     vectors.push(unknown_address());
     for body in [Body::Survey { distance: 20 }, Body::Response { addrs: addrs() }] {
@@ -181,7 +195,7 @@ fn answers() -> Vec<Value> {
     [230usize, 300, 800, MAX_LEN]
         .map(|budget| {
             let ns = Namespace::default();
-            let answer = Packet::answer(&key, &ns, &all, budget).unwrap().unwrap();
+            let answer = Packet::answer(&key, &ns, 0, &all, budget).unwrap().unwrap();
             let Body::Response { addrs } = Packet::decode(&answer).unwrap().body else { panic!() };
             json!({"offered": 40, "budget": budget, "addrs": addrs.len(), "hex": hex(answer)})
         })
@@ -204,6 +218,7 @@ fn vectors_of_datagrams() {
         assert_eq!(packet.peer.to_base58(), text(vector, "peer"));
         assert_eq!(packet.peer, peer(text(vector, "key")));
         assert_eq!(packet.namespace.as_str(), text(vector, "namespace"));
+        assert_eq!(packet.nonce, number(vector, "nonce"));
         match packet.body {
             Body::Request => {}
             Body::Survey { distance } => assert_eq!(vector["distance"], distance),
@@ -260,6 +275,7 @@ fn vectors_of_distances() {
         "gradual_distances": gradual,
         "answer_delays": delays,
         "enough_answers": Replies::ENOUGH,
+        "resolute": Replies::RESOLUTE,
     });
     let file = compare("distance.json", &made);
     let id = |of: &Value, field: &str| text(of, field).parse::<PeerId>().unwrap();

@@ -1,140 +1,218 @@
-//! Finds the first peers through discovery, and looks again when they are
-//! lost.
+//! Finds the first peers through discovery, looks again when they are lost, and
+//! now and then for others of the same name that formed a cluster apart.
 
+use super::pace::{Goal, Pace, Standing, jitter};
 use crate::{
-    Event, Events, Namespace, Result,
-    boot::{Boot, FindOptions},
+    Event, Events, Namespace, PeerId, PeerInfo, Result,
+    boot::{Boot, FindOptions, Finding},
+    cluster::Cluster,
     host::Host,
 };
-use futures::StreamExt;
+use futures::{StreamExt, stream::FuturesUnordered};
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-/// Connections with which a node is content.
-const WANTED: usize = 8;
-/// How long one search goes on.
-const SEARCH: Duration = Duration::from_secs(30);
-/// Pauses between searches of a node that has no peer, growing.
-const ALONE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
-/// The pause of a node that has peers, but fewer than it wants: there may be no
-/// more of them.
-const FEW: Duration = Duration::from_secs(60);
 /// Pauses before a peer that was found and did not answer is tried again: a
-/// search tells of it once, and it may be about to listen. Few, because whoever
-/// answers for peers that don't exist must not hold up a search for long.
+/// search tells of it once, and it may be about to listen.
 const RETRIES: [Duration; 3] =
     [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
+/// How long a peer that was found is tried.
+const PATIENCE: Duration = Duration::from_secs(8);
+/// After this time a peer counts as one that may not answer, and another is
+/// tried beside it.
+const SLOW: Duration = Duration::from_millis(500);
+/// The most peers that are tried at a time. Many, because whoever answers for
+/// peers that don't exist must not hold up a search for long.
+const TRIES: usize = 32;
 /// The pause of a node that has just lost its last peer.
 const AGAIN: Duration = Duration::from_millis(50);
 
+/// What a node that joins needs of its services.
+trait Around {
+    fn standing(&self) -> Standing;
+    fn is_connected(&self, peer: &PeerId) -> bool;
+    /// Whether the peer is in the view.
+    fn knows(&self, peer: &PeerId) -> bool;
+    fn find(&self, time: Duration) -> Finding;
+    fn connect(&self, peer: &PeerInfo) -> impl Future<Output = Result<()>>;
+}
+
+/// The services of a node.
+pub(super) struct Services {
+    pub(super) host: Host,
+    pub(super) boot: Boot,
+    pub(super) cluster: Cluster,
+    pub(super) namespace: Namespace,
+}
+
+impl Around for Services {
+    fn standing(&self) -> Standing {
+        let view = self.cluster.view().len();
+        Standing { connected: self.host.connected().len(), view }
+    }
+
+    fn is_connected(&self, peer: &PeerId) -> bool {
+        self.host.is_connected(peer)
+    }
+
+    fn knows(&self, peer: &PeerId) -> bool {
+        self.cluster.view().get(peer).is_some()
+    }
+
+    fn find(&self, time: Duration) -> Finding {
+        self.boot.find_peers(&self.namespace, FindOptions::default().timeout(time))
+    }
+
+    async fn connect(&self, peer: &PeerInfo) -> Result<()> {
+        self.host.connect(peer).await
+    }
+}
+
+/// How a search or a pause ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// As it should.
+    Over,
+    /// The last peer was lost meanwhile.
+    Alone,
+    /// The node is closed.
+    Closed,
+}
+
 /// Runs as long as the node.
-pub(super) async fn run(host: Host, boot: Boot, namespace: Namespace, mut events: Events) {
-    let mut pause = ALONE.0;
+pub(super) async fn run(services: Services, events: Events) {
+    join(&services, events).await;
+}
+
+async fn join(around: &impl Around, mut events: Events) {
+    let mut pace = Pace::new(Instant::now(), &mut rand::rng());
     loop {
-        // A search that goes on tells of a peer once: when the last one is lost
-        // meanwhile, it must start afresh.
-        let lost = tokio::select! {
-            () = search(&host, &boot, &namespace) => false,
-            lost = wait(None, &mut events, &host) => {
-                if !lost {
-                    return;
-                }
-                true
+        match search(around, &mut events).await {
+            End::Over => {}
+            // A search that goes on tells of a peer once: it must start afresh.
+            End::Alone => {
+                sleep(jittered(AGAIN)).await;
+                continue;
             }
-        };
-        if lost {
-            tokio::time::sleep(AGAIN.mul_f64(jitter())).await;
-            continue;
+            End::Closed => return,
         }
-        let connected = host.connected().len();
-        let until = if connected == 0 {
-            pause = (pause * 2).min(ALONE.1);
-            Some(pause)
-        } else {
-            pause = ALONE.0;
-            (connected < WANTED).then_some(FEW)
-        };
-        if !wait(until, &mut events, &host).await {
+        pace.searched(around.standing(), Instant::now(), &mut rand::rng());
+        if rest(around, &mut pace, &mut events).await == End::Closed {
             return;
         }
     }
 }
 
 /// One search, over when there are peers enough.
-async fn search(host: &Host, boot: &Boot, namespace: &Namespace) {
-    let options = FindOptions::default().limit(WANTED).timeout(SEARCH);
-    let found = boot.find_peers(namespace, options);
-    found
-        .for_each_concurrent(WANTED, async |found| match found {
-            Ok(found) if found.peer.id != host.id() => {
-                if let Err(error) = reach(|| host.connect(&found.peer)).await {
-                    tracing::debug!(peer = %found.peer.id, %error, "a peer was found and does not answer");
-                }
-            }
-            Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "a boot address does not work"),
-        })
-        .await;
-}
-
-/// Tries, and tries again a few times.
-async fn reach<F: Future<Output = Result<()>>>(mut connect: impl FnMut() -> F) -> Result<()> {
-    for pause in RETRIES {
-        match connect().await {
-            Ok(()) => return Ok(()),
-            Err(error) => tracing::debug!(%error, "a peer that was found is tried again"),
-        }
-        tokio::time::sleep(pause.mul_f64(jitter())).await;
-    }
-    connect().await
-}
-
-/// Waits for the time to look again: after a jittered pause, or at once when
-/// the last peer is lost. False when the node is closed.
-async fn wait(pause: Option<Duration>, events: &mut Events, host: &Host) -> bool {
-    let deadline = pause.map(|pause| Instant::now() + pause.mul_f64(jitter()));
+async fn search(around: &impl Around, events: &mut Events) -> End {
+    let goal = Goal::of(around.standing());
+    let mut found = Some(around.find(goal.time()));
+    let (mut tried, mut made) = (FuturesUnordered::new(), 0);
+    // When those that are being tried were begun.
+    let mut begun: Vec<Instant> = Vec::new();
+    let mut had_peers = false;
     loop {
-        let slept = async {
-            match deadline {
-                Some(deadline) => tokio::time::sleep_until(deadline).await,
-                None => std::future::pending().await,
+        let connected = around.standing().connected;
+        had_peers |= connected > 0 || made > 0;
+        let missing = goal.missing(connected, made);
+        if missing == 0 || (found.is_none() && tried.is_empty()) {
+            return End::Over;
+        }
+        let hopeful = begun.iter().filter(|begun| begun.elapsed() < SLOW).count();
+        let more = hopeful < missing && begun.len() < TRIES;
+        let next = async {
+            match &mut found {
+                Some(found) if more => found.next().await,
+                _ => std::future::pending().await,
             }
         };
         tokio::select! {
-            () = slept => return true,
+            next = next => match next {
+                Some(Ok(peer)) => {
+                    let id = &peer.peer.id;
+                    let strange = goal == Goal::Peers || !around.knows(id);
+                    if strange && !around.is_connected(id) {
+                        let now = Instant::now();
+                        begun.push(now);
+                        tried.push(async move { (now, reach(around, peer.peer).await) });
+                    }
+                }
+                Some(Err(error)) => tracing::warn!(%error, "a boot address does not work"),
+                None => found = None,
+            },
+            Some((at, reached)) = tried.next() => {
+                made += usize::from(reached);
+                if let Some(i) = begun.iter().position(|begun| *begun == at) {
+                    begun.swap_remove(i);
+                }
+            }
+            // One that is tried may have become slow.
+            () = sleep(SLOW / 2), if hopeful > 0 && !more => {}
             event = events.next() => match event {
-                Ok(Event::Disconnected { .. } | Event::Dropped { .. }) if host.connected().is_empty() => return true,
+                Ok(Event::Disconnected { .. } | Event::Dropped { .. })
+                    if had_peers && around.standing().connected == 0 => return End::Alone,
                 Ok(_) => {}
-                Err(_) => return false,
+                Err(_) => return End::Closed,
             },
         }
     }
 }
 
-/// Nodes that start or lose a peer together must not search in step.
-fn jitter() -> f64 {
-    0.5 + rand::random::<f64>()
+/// Tries a peer, and tries it again a few times. Whether it is connected now.
+async fn reach(around: &impl Around, peer: PeerInfo) -> bool {
+    let tries = retry(|| around.connect(&peer));
+    match timeout(PATIENCE, tries).await {
+        Ok(Ok(())) => return true,
+        Ok(Err(error)) => {
+            tracing::debug!(peer = %peer.id, %error, "a peer was found and does not answer");
+        }
+        Err(_) => tracing::debug!(peer = %peer.id, "a peer was found and does not answer in time"),
+    }
+    false
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{Error, ErrorKind};
-    use std::cell::Cell;
+async fn retry<F: Future<Output = Result<()>>>(mut connect: impl FnMut() -> F) -> Result<()> {
+    for pause in RETRIES {
+        match connect().await {
+            Ok(()) => return Ok(()),
+            Err(error) => tracing::debug!(%error, "a peer that was found is tried again"),
+        }
+        sleep(jittered(pause)).await;
+    }
+    connect().await
+}
 
-    #[tokio::test(start_paused = true)]
-    async fn a_peer_that_does_not_answer_is_tried_a_few_times() {
-        for (fails, reached) in [(0, true), (1, true), (3, true), (4, false), (100, false)] {
-            let tried = Cell::new(0);
-            let result = reach(async || {
-                tried.set(tried.get() + 1);
-                if tried.get() > fails {
-                    return Ok(());
+fn jittered(pause: Duration) -> Duration {
+    pause.mul_f64(jitter(&mut rand::rng()))
+}
+
+/// Waits for the time to look again.
+async fn rest(around: &impl Around, pace: &mut Pace, events: &mut Events) -> End {
+    loop {
+        let due = pace.due(around.standing());
+        if due <= Instant::now() {
+            return End::Over;
+        }
+        let changed = async {
+            loop {
+                match events.next().await {
+                    Ok(Event::Disconnected { .. } | Event::Dropped { .. }) => return true,
+                    Ok(_) => {}
+                    Err(_) => return false,
                 }
-                Err(Error::new(ErrorKind::Unreachable, "not yet"))
-            });
-            assert_eq!(result.await.is_ok(), reached, "{fails}");
-            assert_eq!(tried.get(), fails.min(RETRIES.len()) + 1);
+            }
+        };
+        tokio::select! {
+            // The view may have grown since: what is due is asked again.
+            () = sleep_until(due) => {}
+            open = changed => match open {
+                true => pace.lost(Instant::now()),
+                false => return End::Closed,
+            },
         }
     }
 }
+
+#[cfg(test)]
+#[path = "join_tests.rs"]
+mod tests;

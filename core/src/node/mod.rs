@@ -1,10 +1,11 @@
 //! The node: the one place that knows the host and every service.
 //!
 //! `builder` configures one from plain strings; `join` finds the first peers
-//! and comes back when they are lost.
+//! and comes back when they are lost, when `pace` says so.
 
 mod builder;
 mod join;
+mod pace;
 
 pub use builder::NodeBuilder;
 
@@ -133,8 +134,16 @@ impl Node {
         boot.boot.clone_from(&config.boot);
         boot.serve.clone_from(&config.serve);
         boot.announce = announced.addrs;
-        let boot =
-            Boot::start(boot, key, host.addrs(), metrics.clone(), scope.clone(), events.clone())?;
+        let known = cluster.clone();
+        let boot = Boot::start(
+            boot,
+            key,
+            host.addrs(),
+            Arc::new(move || known.view().len()),
+            metrics.clone(),
+            scope.clone(),
+            events.clone(),
+        )?;
         if !config.observer {
             boot.advertise(&config.namespace);
         }
@@ -157,12 +166,13 @@ impl Node {
             }
             None => None,
         };
-        scope.spawn(join::run(
-            host.clone(),
-            boot.clone(),
-            config.namespace.clone(),
-            events.subscribe(),
-        ));
+        let services = join::Services {
+            host: host.clone(),
+            boot: boot.clone(),
+            cluster: cluster.clone(),
+            namespace: config.namespace.clone(),
+        };
+        scope.spawn(join::run(services, events.subscribe()));
         let inner =
             Inner { config, host, boot, pex, cluster, events, metrics, vat, _view: view, running };
         Ok(Self(Arc::new(inner)))

@@ -83,6 +83,64 @@ pub fn check(report: &mut Report, programs: &Programs) {
             scene.abuse(&kind)
         });
     }
+    report.check(SECTION, "boot-answers to a group, while two nodes look for each other", || {
+        found_among_answers(programs)
+    });
+}
+
+/// Two nodes find each other in a group in which a third answers without end.
+fn found_among_answers(programs: &Programs) -> Result<String> {
+    const GROUP: &str = "/ip4/228.8.8.8/udp/8822/multicast/eth0/survey";
+    let lan = Lan::new(3)?;
+    let attacker = Start::new(Stack::Go, 2, NS).option("--degree=0").option("--observer");
+    let mut attacker = attacker.start(programs, &lan)?;
+    let addr = attacker.addrs.first().context("no address")?.clone();
+    let abuse = json!({
+        "cmd": "abuse", "kind": "boot-answers", "times": 1_000_000, "addr": addr,
+        "boot": "228.8.8.8:8822", "timeout": "30s",
+    });
+    std::thread::scope(|scope| {
+        let abuse = scope.spawn(move || attacker.command(abuse));
+        let start = |host| {
+            let metrics = format!("--metrics={}:{METRICS_PORT}", address(host));
+            let node = Start::new(Stack::Rust, host, NS).boot(GROUP).option(metrics);
+            node.start(programs, &lan)
+        };
+        let begin = Instant::now();
+        let (one, two) = (start(0)?, start(1)?);
+        one.sees(&two, PATIENCE)?;
+        two.sees(&one, PATIENCE)?;
+        let found = begin.elapsed();
+        ensure!(!abuse.is_finished(), "the abuse is over too soon");
+        let received = "casm_boot_received_total{";
+        let refused = |text: &str| -> Vec<String> {
+            let lines = text.lines().filter(|line| line.starts_with(received));
+            lines.filter(|line| is_refusal(line)).map(ToOwned::to_owned).collect()
+        };
+        let refused = refused(&metrics_text(&lan, 1)?);
+        for verdict in ["bad-signature", "source-rate"] {
+            ensure!(refused.iter().any(|l| l.contains(verdict)), "no {verdict} in {refused:?}");
+        }
+        let done = abuse.join().map_err(|_| anyhow::anyhow!("the abuse panicked"))??;
+        Ok(format!(
+            "both seen after {:.1} s; {} answers; {}",
+            found.as_secs_f32(),
+            done["done"],
+            refused.join(", ")
+        ))
+    })
+}
+
+/// The metrics of the node on a host.
+fn metrics_text(lan: &Lan, host: usize) -> Result<String> {
+    let request = format!(
+        "exec 3<>/dev/tcp/{}/{METRICS_PORT}; \
+         printf 'GET /metrics HTTP/1.1\\r\\nHost: node\\r\\nConnection: close\\r\\n\\r\\n' >&3; \
+         cat <&3",
+        address(host)
+    );
+    let mut command = lan.host(host).command("bash");
+    shell::output(command.args(["-c", &request]))
 }
 
 struct Scene {
@@ -197,7 +255,7 @@ impl Scene {
     fn streams_end(&self) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let text = self.metrics_text()?;
+            let text = metrics_text(&self.lan, 0)?;
             let open = text.lines().find_map(|line| line.strip_prefix("casm_rpc_streams "));
             match open.context("no gauge of RPC streams")?.trim() {
                 "0" => return Ok(()),
@@ -209,23 +267,12 @@ impl Scene {
 
     /// The node's labelled counters.
     fn metrics(&self) -> Result<BTreeMap<String, f64>> {
-        let text = self.metrics_text()?;
+        let text = metrics_text(&self.lan, 0)?;
         let counter = |line: &str| {
             let (name, value) = line.trim().rsplit_once(' ')?;
             name.contains("_total{").then(|| Some((name.to_owned(), value.parse().ok()?)))?
         };
         Ok(text.lines().filter_map(counter).collect())
-    }
-
-    fn metrics_text(&self) -> Result<String> {
-        let request = format!(
-            "exec 3<>/dev/tcp/{}/{METRICS_PORT}; \
-             printf 'GET /metrics HTTP/1.1\\r\\nHost: node\\r\\nConnection: close\\r\\n\\r\\n' >&3; \
-             cat <&3",
-            address(0)
-        );
-        let mut command = self.lan.host(0).command("bash");
-        shell::output(command.args(["-c", &request]))
     }
 }
 

@@ -48,6 +48,7 @@ var abuses = map[string]func(context.Context, Params) (int, error){
 	"lz4-bomb":           lz4Bomb,
 	"boot-identities":    bootIdentities,
 	"boot-garbage":       bootGarbage,
+	"boot-answers":       bootAnswers,
 }
 
 // Run does one kind of abuse.

@@ -6,7 +6,10 @@ import (
 	"net"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+	"golang.org/x/net/ipv4"
 
 	"github.com/wetware/casm/interop/go/internal/wire"
 )
@@ -37,16 +40,67 @@ func datagrams(ctx context.Context, p Params, next func(i int) ([]byte, error)) 
 	return p.Times, nil
 }
 
-func freshRequest(ns string) ([]byte, error) {
+// freshIdentity is one that nobody knows.
+func freshIdentity() (crypto.PrivKey, peer.ID, error) {
 	key, err := freshKey()
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	id, err := peer.IDFromPrivateKey(key)
+	return key, id, err
+}
+
+func freshRequest(ns string) ([]byte, error) {
+	key, id, err := freshIdentity()
 	if err != nil {
 		return nil, err
 	}
 	return wire.SealPacket(key, &wire.Packet{Kind: wire.Request, Peer: id, Namespace: ns})
+}
+
+// bootAnswers answers in a multicast group, asked or not, in the name of peers
+// that don't exist; half of the signatures are wrong.
+func bootAnswers(ctx context.Context, p Params) (int, error) {
+	group, err := net.ResolveUDPAddr("udp4", p.Boot)
+	if err != nil {
+		return 0, err
+	}
+	iface, err := net.InterfaceByName("eth0")
+	if err != nil {
+		return 0, err
+	}
+	conn, err := net.ListenPacket("udp4", ":0")
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close()
+	if err := ipv4.NewPacketConn(conn).SetMulticastInterface(iface); err != nil {
+		return 0, err
+	}
+	for i := range p.Times {
+		key, id, err := freshIdentity()
+		if err != nil {
+			return i, err
+		}
+		// Nobody has the address.
+		addr := ma.StringCast("/ip4/10.77.0.250/tcp/4001")
+		data, err := wire.SealPacket(key, &wire.Packet{
+			Kind: wire.Response, Peer: id, Namespace: p.Namespace, Addrs: []ma.Multiaddr{addr},
+		})
+		if err != nil {
+			return i, err
+		}
+		if i%2 == 1 {
+			data[len(data)-1] ^= 1
+		}
+		_, _ = conn.WriteTo(data, group)
+		select {
+		case <-ctx.Done():
+			return i, nil
+		case <-time.After(time.Millisecond):
+		}
+	}
+	return p.Times, nil
 }
 
 // bootIdentities asks in the name of many peers that don't exist.

@@ -1,0 +1,187 @@
+use super::{super::pace::WANTED, *};
+use crate::{Error, ErrorKind, boot::Found, event::EventBus};
+use futures::stream;
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeSet,
+};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// A network of which the node hears what `answers` says, in each search.
+#[derive(Default)]
+struct Network {
+    answers: RefCell<Vec<PeerId>>,
+    live: RefCell<BTreeSet<PeerId>>,
+    connected: RefCell<BTreeSet<PeerId>>,
+    known: RefCell<BTreeSet<PeerId>>,
+    dialled: RefCell<Vec<PeerId>>,
+    searches: RefCell<Vec<Instant>>,
+}
+
+impl Network {
+    fn lose(&self, events: &EventBus) {
+        let peer = self.connected.borrow_mut().pop_first().unwrap();
+        events.emit(Event::Disconnected { peer });
+    }
+
+    /// Runs the node until it has so many connections. How long that took.
+    async fn run_until(&self, events: &EventBus, connected: usize) -> Duration {
+        let begun = Instant::now();
+        let there = async {
+            while self.connected.borrow().len() < connected {
+                sleep(Duration::from_millis(100)).await;
+            }
+        };
+        tokio::select! {
+            () = join(self, events.subscribe()) => panic!("it ended"),
+            () = there => {}
+            () = sleep(HOUR) => panic!("{} connections", self.connected.borrow().len()),
+        }
+        begun.elapsed()
+    }
+}
+
+impl Around for Network {
+    fn standing(&self) -> Standing {
+        let view = 1 + self.known.borrow().len();
+        Standing { connected: self.connected.borrow().len(), view }
+    }
+
+    fn is_connected(&self, peer: &PeerId) -> bool {
+        self.connected.borrow().contains(peer)
+    }
+
+    fn knows(&self, peer: &PeerId) -> bool {
+        self.known.borrow().contains(peer)
+    }
+
+    fn find(&self, time: Duration) -> Finding {
+        self.searches.borrow_mut().push(Instant::now());
+        let found =
+            self.answers.borrow().clone().into_iter().map(|id| {
+                Ok(Found { source: "test".into(), peer: PeerInfo { id, addrs: vec![] } })
+            });
+        stream::iter(found).chain(stream::pending()).take_until(sleep(time)).boxed()
+    }
+
+    /// Those that don't live never answer.
+    async fn connect(&self, peer: &PeerInfo) -> Result<()> {
+        self.dialled.borrow_mut().push(peer.id);
+        if !self.live.borrow().contains(&peer.id) {
+            std::future::pending::<()>().await;
+        }
+        sleep(Duration::from_millis(20)).await;
+        self.connected.borrow_mut().insert(peer.id);
+        self.known.borrow_mut().insert(peer.id);
+        Ok(())
+    }
+}
+
+fn peers(n: usize) -> BTreeSet<PeerId> {
+    (0..n).map(|_| PeerId::random()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_does_not_answer_is_tried_a_few_times() {
+    for (fails, reached) in [(0, true), (1, true), (3, true), (4, false), (100, false)] {
+        let tried = Cell::new(0);
+        let result = retry(async || {
+            tried.set(tried.get() + 1);
+            if tried.get() > fails {
+                return Ok(());
+            }
+            Err(Error::new(ErrorKind::Unreachable, "not yet"))
+        });
+        assert_eq!(result.await.is_ok(), reached, "{fails}");
+        assert_eq!(tried.get(), fails.min(RETRIES.len()) + 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_for_peers_that_are_gone_do_not_end_a_search() {
+    let (network, live) = (Network::default(), peers(WANTED));
+    *network.answers.borrow_mut() = peers(2 * TRIES).into_iter().chain(live.clone()).collect();
+    *network.live.borrow_mut() = live;
+    let took = network.run_until(&EventBus::default(), WANTED).await;
+    assert!(took < Goal::Peers.time(), "{took:?}");
+    assert_eq!(network.searches.borrow().len(), 1, "in the first search");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_search_that_many_answer_makes_no_more_connections_than_are_wanted() {
+    let (network, live) = (Network::default(), peers(1000));
+    *network.answers.borrow_mut() = live.iter().copied().collect();
+    *network.live.borrow_mut() = live;
+    network.run_until(&EventBus::default(), WANTED).await;
+    assert_eq!(network.dialled.borrow().len(), WANTED);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_content_node_finds_another_cluster_and_leaves_its_own_members_alone() {
+    let network = Network::default();
+    let own = peers(20);
+    *network.known.borrow_mut() = own.clone();
+    *network.live.borrow_mut() = own.clone();
+    *network.answers.borrow_mut() = own.iter().copied().collect();
+    *network.connected.borrow_mut() = own.into_iter().take(WANTED).collect();
+    let events = EventBus::default();
+    tokio::select! {
+        () = join(&network, events.subscribe()) => panic!("it ended"),
+        () = sleep(HOUR) => {}
+    }
+    assert!(network.dialled.borrow().is_empty());
+    let searches = network.searches.borrow().len();
+    assert!((18..40).contains(&searches), "{searches} in an hour, with a view of 21");
+
+    let others = peers(5);
+    network.live.borrow_mut().extend(&others);
+    network.answers.borrow_mut().extend(&others);
+    network.run_until(&events, WANTED + 1).await;
+    assert!(network.dialled.borrow().iter().all(|peer| others.contains(peer)));
+    assert!(network.dialled.borrow().len() <= 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_was_content_notices_that_it_is_no_longer() {
+    let network = Network::default();
+    let live = peers(10_000);
+    *network.known.borrow_mut() = live.clone();
+    *network.live.borrow_mut() = live.clone();
+    *network.answers.borrow_mut() = live.iter().copied().take(100).collect();
+    *network.connected.borrow_mut() = live.into_iter().take(WANTED).collect();
+    let events = EventBus::default();
+    let decays = async {
+        // The first search of a start is over.
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!(network.searches.borrow().len(), 1, "a large view is searched rarely");
+        for _ in 1..WANTED {
+            network.lose(&events);
+            sleep(Duration::from_millis(10)).await;
+        }
+        let lost = Instant::now();
+        while network.connected.borrow().len() < WANTED {
+            sleep(Duration::from_millis(100)).await;
+        }
+        lost.elapsed()
+    };
+    tokio::select! {
+        () = join(&network, events.subscribe()) => panic!("it ended"),
+        took = decays => assert!(took < Duration::from_secs(20), "{took:?}"),
+    }
+    // Without the last one: at once.
+    let begun = network.searches.borrow().len();
+    let all_lost = async {
+        sleep(Duration::from_secs(60)).await;
+        let before = network.searches.borrow().len();
+        while !network.connected.borrow().is_empty() {
+            network.lose(&events);
+        }
+        sleep(Duration::from_millis(100)).await;
+        network.searches.borrow().len() - before
+    };
+    tokio::select! {
+        () = join(&network, events.subscribe()) => panic!("it ended"),
+        searches = all_lost => assert_eq!(searches, 1, "after {begun} before"),
+    }
+}

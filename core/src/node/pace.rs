@@ -1,0 +1,199 @@
+//! When a node looks for peers, and when it has found enough. Pure.
+
+use rand::{Rng, RngExt};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Connections with which a node is content.
+pub(super) const WANTED: usize = 8;
+/// Peers that it did not know of, with which a content node ends a search: they
+/// join their cluster to its own.
+const STRANGERS: usize = 2;
+/// Pauses between searches of a node that has no peer, growing.
+const ALONE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
+/// The pause of a node that has peers, but fewer than it wants: there may be no
+/// more of them.
+const FEW: Duration = Duration::from_secs(60);
+/// The pause of one that has lost some, and knows of others.
+const LOST: Duration = Duration::from_secs(10);
+/// The longest pause of a node that has peers enough.
+const CONTENT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What a node has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Standing {
+    /// Connected peers.
+    pub(super) connected: usize,
+    /// Members of its cluster that it knows, itself included.
+    pub(super) view: usize,
+}
+
+/// What a search is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Goal {
+    /// Connections, to whomever.
+    Peers,
+    /// Connections to peers that are not in the view: of a cluster of the same
+    /// name that formed apart.
+    Strangers,
+}
+
+impl Goal {
+    pub(super) fn of(standing: Standing) -> Self {
+        if standing.connected < WANTED { Self::Peers } else { Self::Strangers }
+    }
+
+    /// How long a search goes on.
+    pub(super) fn time(self) -> Duration {
+        match self {
+            Self::Peers => Duration::from_secs(30),
+            Self::Strangers => Duration::from_secs(10),
+        }
+    }
+
+    /// How many connections are missing, if this node has so many and made
+    /// `made` in this search. Answers don't count: anybody can give them.
+    pub(super) fn missing(self, connected: usize, made: usize) -> usize {
+        match self {
+            Self::Peers => WANTED.saturating_sub(connected),
+            Self::Strangers => STRANGERS.saturating_sub(made),
+        }
+    }
+}
+
+/// When the next search is due.
+#[derive(Debug)]
+pub(super) struct Pace {
+    /// The end of the last search.
+    searched: Instant,
+    /// When a connection was lost first since then.
+    lost: Option<Instant>,
+    alone: Duration,
+    /// Nodes that start or lose a peer together must not search in step.
+    jitter: f64,
+}
+
+impl Pace {
+    pub(super) fn new(now: Instant, rng: &mut impl Rng) -> Self {
+        Self { searched: now, lost: None, alone: ALONE.0, jitter: jitter(rng) }
+    }
+
+    /// A search has ended.
+    pub(super) fn searched(&mut self, standing: Standing, now: Instant, rng: &mut impl Rng) {
+        self.alone = match standing.connected {
+            0 => (self.alone * 2).min(ALONE.1),
+            _ => ALONE.0,
+        };
+        (self.searched, self.lost, self.jitter) = (now, None, jitter(rng));
+    }
+
+    /// A connection was lost.
+    pub(super) fn lost(&mut self, now: Instant) {
+        self.lost.get_or_insert(now);
+    }
+
+    /// When to search next, as things stand.
+    pub(super) fn due(&self, standing: Standing) -> Instant {
+        let Standing { connected, view } = standing;
+        let after = |pause: Duration| self.searched + pause.mul_f64(self.jitter);
+        match (connected, self.lost) {
+            (0, Some(lost)) => lost,
+            (0, None) => after(self.alone),
+            (1..WANTED, Some(lost)) if view > connected + 1 => {
+                after(FEW).min(lost + LOST.mul_f64(self.jitter))
+            }
+            (1..WANTED, _) => after(FEW),
+            // All nodes of a cluster together search once in 7 s, whatever its
+            // size; of two clusters, the smaller finds the larger.
+            _ => {
+                let size = (view / WANTED).max(1).try_into().unwrap_or(u32::MAX);
+                after(FEW.checked_mul(size).unwrap_or(CONTENT).min(CONTENT))
+            }
+        }
+    }
+}
+
+/// Uniform between a half and one and a half.
+pub(super) fn jitter(rng: &mut impl Rng) -> f64 {
+    rng.random_range(0.5..1.5)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    fn standing(connected: usize, view: usize) -> Standing {
+        Standing { connected, view }
+    }
+
+    /// The shortest and the longest pause until the next search, in seconds.
+    fn pauses(connected: usize, view: usize, lost: Option<u64>) -> (u64, u64) {
+        let (rng, now) = (&mut ChaCha8Rng::seed_from_u64(1), Instant::now());
+        let pauses = (0..1000).map(|_| {
+            let mut pace = Pace::new(now, rng);
+            pace.searched(standing(connected, view), now, rng);
+            if let Some(after) = lost {
+                pace.lost(now + Duration::from_secs(after));
+            }
+            (pace.due(standing(connected, view)) - now).as_secs()
+        });
+        let pauses: Vec<u64> = pauses.collect();
+        (*pauses.iter().min().unwrap(), *pauses.iter().max().unwrap())
+    }
+
+    #[test]
+    fn a_node_searches_for_ever_and_rarer_the_larger_its_view() {
+        assert_eq!(pauses(8, 9, None), (30, 89));
+        let (least, most) = pauses(500, 1000, None);
+        assert!(least >= 30 * 125 && most < 90 * 125 && most > 80 * 125, "{least} to {most}");
+        let day = CONTENT.as_secs();
+        let (least, most) = pauses(500, 131_072, None);
+        assert!(least >= day / 2 && most < day * 3 / 2 && most > day, "{least} to {most}");
+        assert_eq!(pauses(8, usize::MAX, None), (least, most));
+        assert_eq!(pauses(3, 4, None), (30, 89));
+    }
+
+    #[test]
+    fn a_node_that_loses_peers_searches_soon_if_it_knows_of_others() {
+        // The last one: at once.
+        assert_eq!(pauses(0, 9, Some(3)), (3, 3));
+        assert_eq!(pauses(1, 9, Some(3)), (8, 17));
+        // No later than without a loss.
+        assert_eq!(pauses(1, 9, Some(1000)), (30, 89));
+        // There is nobody else, or there are enough left.
+        assert_eq!(pauses(1, 2, Some(3)), (30, 89));
+        assert_eq!(pauses(8, 10, Some(3)), (30, 89));
+        // It was content, and the loss is long ago: a search is due.
+        let (rng, now) = (&mut ChaCha8Rng::seed_from_u64(2), Instant::now());
+        let mut pace = Pace::new(now, rng);
+        pace.searched(standing(8, 1000), now, rng);
+        (0..7).for_each(|i| pace.lost(now + Duration::from_secs(100 + i)));
+        let due = pace.due(standing(1, 1000)) - now;
+        assert!(due < Duration::from_secs(116), "{due:?}");
+    }
+
+    #[test]
+    fn a_node_without_peers_searches_with_growing_pauses() {
+        let (rng, now) = (&mut ChaCha8Rng::seed_from_u64(3), Instant::now());
+        let mut pace = Pace::new(now, rng);
+        let mut pause = |pace: &mut Pace, connected| {
+            pace.searched(standing(connected, 1), now, rng);
+            pace.due(standing(0, 1)) - now
+        };
+        let pauses: Vec<Duration> = (0..20).map(|_| pause(&mut pace, 0)).collect();
+        assert!(pauses[0] < Duration::from_millis(1500), "{pauses:?}");
+        assert!(pauses[19] > Duration::from_secs(7) && pauses[19] < ALONE.1 * 3 / 2, "{pauses:?}");
+        assert!(pause(&mut pace, 1) < Duration::from_secs(1));
+    }
+
+    #[test]
+    fn connections_end_a_search_and_not_answers() {
+        assert_eq!(Goal::of(standing(7, 8)), Goal::Peers);
+        assert_eq!(Goal::of(standing(8, 9)), Goal::Strangers);
+        assert_eq!((Goal::Peers.missing(0, 0), Goal::Peers.missing(5, 99)), (8, 3));
+        assert_eq!(Goal::Peers.missing(9, 0), 0);
+        assert_eq!((Goal::Strangers.missing(99, 0), Goal::Strangers.missing(99, 2)), (2, 0));
+    }
+}
