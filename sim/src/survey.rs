@@ -169,7 +169,12 @@ enum Event {
     Response(usize, u64),
     /// An answer may be due.
     Due,
+    /// Hostile members answer to this nonce.
+    Forge(u64),
 }
+
+/// The longest delay of a datagram: by then a survey has reached everyone.
+const SLOWEST: Duration = Duration::from_millis(2);
 
 struct Group<'a> {
     args: &'a Args,
@@ -219,13 +224,7 @@ impl<'a> Group<'a> {
                     let nonce =
                         if self.args.no_nonce { 0 } else { self.rng.random_range(1..=u64::MAX) };
                     self.send(SURVEYOR, now, Event::Survey(step.distance, nonce));
-                    for hostile in 0..self.args.hostile {
-                        self.send(
-                            self.args.nodes + hostile,
-                            now,
-                            Event::Response(self.args.nodes + hostile, nonce),
-                        );
-                    }
+                    self.push(now + SLOWEST, SURVEYOR, Event::Forge(nonce));
                     self.push(now + step.wait, SURVEYOR, Event::Step);
                 }
                 Event::Survey(distance, nonce) => self.surveyed(node, distance, nonce, now),
@@ -242,6 +241,7 @@ impl<'a> Group<'a> {
                     self.nodes[node].replies.heard(&self.namespace, nonce, address(of));
                 }
                 Event::Due => self.answer(node, now),
+                Event::Forge(nonce) => self.forge(nonce, now),
             }
         }
         Outcome { first, enough: None, packets: self.packets }
@@ -271,6 +271,12 @@ impl<'a> Group<'a> {
         }
     }
 
+    fn forge(&mut self, nonce: u64, now: Instant) {
+        for hostile in self.args.nodes..self.args.nodes + self.args.hostile {
+            self.send(hostile, now, Event::Response(hostile, nonce));
+        }
+    }
+
     /// Answers that are sent although the surveyor has enough: the others
     /// don't know that.
     fn answers_under_way(&mut self, now: Instant) -> u64 {
@@ -281,6 +287,7 @@ impl<'a> Group<'a> {
                 _ if at > until => break,
                 Event::Survey(distance, nonce) => self.surveyed(node, distance, nonce, at),
                 Event::Due => self.answer(node, at),
+                Event::Forge(nonce) => self.forge(nonce, at),
                 Event::Response(of, nonce) if node != SURVEYOR => {
                     self.nodes[node].replies.heard(&self.namespace, nonce, address(of));
                 }
@@ -296,7 +303,7 @@ impl<'a> Group<'a> {
             if self.args.loss > 0.0 && self.rng.random_bool(self.args.loss) {
                 continue;
             }
-            let delay = Duration::from_micros(self.rng.random_range(100..2000));
+            let delay = self.rng.random_range(Duration::from_micros(100)..SLOWEST);
             // A response is of no interest to who has no answer of its own to
             // hold back.
             let idle = to != SURVEYOR && !self.nodes[to].replies.is_pending(&self.namespace);
