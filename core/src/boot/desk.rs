@@ -57,7 +57,7 @@ pub(crate) enum Outcome {
 
 enum Reason {
     Packet(PacketError),
-    Refusal(Refusal, Option<Packet>),
+    Refusal(Refusal, Option<Box<Packet>>),
 }
 
 /// Signed answers, valid for the addresses from which they were made.
@@ -141,7 +141,7 @@ impl Desk {
         if self.tap.is_heard() {
             let packet = match &judged {
                 Ok((packet, _)) => Some(packet.clone()),
-                Err(Reason::Refusal(_, packet)) => packet.clone(),
+                Err(Reason::Refusal(_, packet)) => packet.as_deref().cloned(),
                 Err(Reason::Packet(_)) => None,
             };
             let len = bytes.len();
@@ -185,7 +185,7 @@ impl Desk {
         if let Err(refusal) = screened {
             // Who listens wants to see what this node has no use for.
             let shown = self.tap.is_heard() && may_verify.is_ok();
-            let packet = if shown { unverified.verify().ok() } else { None };
+            let packet = if shown { unverified.verify().ok().map(Box::new) } else { None };
             return Err(Reason::Refusal(refusal, packet));
         }
         may_verify.map_err(|refusal| Reason::Refusal(refusal, None))?;
@@ -196,7 +196,7 @@ impl Desk {
         }
         match self.responder().admit(&packet, source, bytes.len(), now) {
             Ok(budget) => Ok((packet, Some(budget))),
-            Err(refusal) => Err(Reason::Refusal(refusal, Some(packet))),
+            Err(refusal) => Err(Reason::Refusal(refusal, Some(Box::new(packet)))),
         }
     }
 
