@@ -153,25 +153,36 @@ impl Shared {
         origin: Origin,
     ) {
         let (this, namespace, commands) = (self.clone(), namespace.clone(), commands.clone());
-        self.env.scope.spawn(async move {
-            // Never closed.
-            let Ok(_permit) = this.started.acquire().await else { return };
-            let result = this.round(&namespace, &commands, &peer).await;
-            this.count("started", &result);
-            let learned = match result {
-                Ok(told) => Command::Merge { origin, told },
-                Err(error) => {
-                    tracing::debug!(peer = %peer.id, %namespace, %error, "a round failed");
-                    let gone = matches!(
-                        error,
-                        RoundError::Unreachable | RoundError::Unsupported | RoundError::Timeout
-                    );
-                    if gone { Command::Failed(peer.id) } else { Command::Over(peer.id) }
-                }
-            };
-            // Closed with the node.
-            let _ = commands.send(learned).await;
-        });
+        self.env
+            .scope
+            .spawn(async move { this.go_round(&namespace, &commands, peer, origin).await });
+    }
+
+    /// A whole round with a peer.
+    pub(super) async fn go_round(
+        &self,
+        namespace: &Namespace,
+        commands: &mpsc::Sender<Command>,
+        peer: PeerInfo,
+        origin: Origin,
+    ) {
+        // Never closed.
+        let Ok(_permit) = self.started.acquire().await else { return };
+        let result = self.round(namespace, commands, &peer).await;
+        self.count("started", &result);
+        let learned = match result {
+            Ok(told) => Command::Merge { origin, told },
+            Err(error) => {
+                tracing::debug!(peer = %peer.id, %namespace, %error, "a round failed");
+                let gone = matches!(
+                    error,
+                    RoundError::Unreachable | RoundError::Unsupported | RoundError::Timeout
+                );
+                if gone { Command::Failed(peer.id) } else { Command::Over(peer.id) }
+            }
+        };
+        // Closed with the node.
+        let _ = commands.send(learned).await;
     }
 
     async fn round(

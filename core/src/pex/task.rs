@@ -9,8 +9,8 @@ use super::{
     view::{Gossip, Origin, View},
 };
 use crate::{
-    Event, Events, Namespace, PeerId, PeerInfo, Result, boot::FindOptions, host::Incoming,
-    metrics::verdict, record::SignedRecord,
+    Event, Events, Namespace, PeerId, PeerInfo, Result, ask::ask, boot::FindOptions,
+    host::Incoming, metrics::verdict, record::SignedRecord,
 };
 use futures::StreamExt;
 use rand::{RngExt, SeedableRng, seq::IndexedRandom};
@@ -37,6 +37,8 @@ const CALLS: Duration = Duration::from_secs(10);
 const BURST: u32 = 3;
 /// Peers whose last call is remembered.
 const MAX_CALLERS: usize = 4096;
+/// Peers that discovery has found and that are asked at the same time.
+const FOUND: usize = 8;
 /// A view that holds fewer asks whoever connects.
 const FEW: usize = 8;
 
@@ -172,17 +174,24 @@ impl Task {
         }
         let (shared, namespace, sender) =
             (self.shared.clone(), self.namespace.clone(), self.sender.clone());
-        let options = FindOptions::default().limit(4).timeout(self.pause);
+        let options = FindOptions::default().timeout(self.pause);
         let own = shared.env.host.id();
-        let mut found = (shared.env.find)(&self.namespace, options);
+        let found = (shared.env.find)(&self.namespace, options);
         self.shared.env.scope.spawn(async move {
-            while let Some(found) = found.next().await {
-                if let Ok(found) = found
-                    && found.peer.id != own
-                {
-                    shared.start_round(&namespace, &sender, found.peer, Origin::Boot);
-                }
-            }
+            // Answers alone end no search: they may be for peers that are gone.
+            let nobody = |_: &_| {
+                let known = ask(&sender, |reply| Command::Peers { reply });
+                async { known.await.is_ok_and(|known| known.is_empty()) }
+            };
+            let others = found.filter_map(|found| {
+                std::future::ready(found.ok().filter(|found| found.peer.id != own))
+            });
+            others
+                .take_while(nobody)
+                .for_each_concurrent(FOUND, async |found| {
+                    shared.go_round(&namespace, &sender, found.peer, Origin::Boot).await;
+                })
+                .await;
         });
     }
 
