@@ -3,6 +3,7 @@
 
 mod abuse;
 mod build;
+mod migration;
 mod mixed;
 pub mod net;
 mod pairs;
@@ -43,6 +44,7 @@ pub fn run(args: &Args) -> Result<()> {
     let mut report = Report::new(args.only.clone(), programs.scratch.clone());
     vectors::check(&mut report, &programs, !args.subset);
     protocols::check(&mut report, &programs);
+    migration::check(&mut report, &programs);
     let stacks = if args.subset { &Stack::ALL[..2] } else { &Stack::ALL[..] };
     pairs::check(&mut report, &programs, stacks);
     let networks: &[_] = if args.subset { &[mixed::FOUR] } else { &[mixed::EIGHT, mixed::TWELVE] };

@@ -19,7 +19,7 @@ use std::{
 
 const NS: &str = "interop";
 const SECTION: &str = "Abuse by a Go peer with a correct stack, against a Rust node";
-const METRICS_PORT: u16 = 9100;
+pub(super) const METRICS_PORT: u16 = 9100;
 /// How much the node's peak memory may grow over one kind of abuse, and how high
 /// it may be after all of them.
 const GROWTH_KIB: u64 = 32 * 1024;
@@ -132,7 +132,7 @@ fn found_among_answers(programs: &Programs) -> Result<String> {
 }
 
 /// The metrics of the node on a host.
-fn metrics_text(lan: &Lan, host: usize) -> Result<String> {
+pub(super) fn metrics_text(lan: &Lan, host: usize) -> Result<String> {
     let request = format!(
         "exec 3<>/dev/tcp/{}/{METRICS_PORT}; \
          printf 'GET /metrics HTTP/1.1\\r\\nHost: node\\r\\nConnection: close\\r\\n\\r\\n' >&3; \

@@ -150,13 +150,51 @@ impl Heartbeat {
     /// # Errors
     /// The first reason found why it is not taken.
     pub fn decode(bytes: &[u8]) -> Result<Self, HeartbeatError> {
+        Self::read(Self::open(bytes)?.get_root()?)
+    }
+
+    fn open(
+        bytes: &[u8],
+    ) -> Result<message::Reader<capnp::serialize::OwnedSegments>, HeartbeatError> {
         if bytes.len() > Self::MAX_LEN {
             return Err(HeartbeatError::TooLarge);
         }
         let mut options = message::ReaderOptions::new();
         options.traversal_limit_in_words(Some(Self::MAX_UNPACKED / 8)).nesting_limit(Self::NESTING);
-        let message = serialize_packed::read_message(bytes, options)?;
-        Self::read(message.get_root()?)
+        Ok(serialize_packed::read_message(bytes, options)?)
+    }
+
+    /// Says what of a message that was refused is over which limit.
+    pub(in crate::cluster) fn excess(bytes: &[u8], error: HeartbeatError) -> String {
+        type Measure = fn(heartbeat::Reader<'_>) -> capnp::Result<usize>;
+        let measure = |measure: Measure| {
+            let message = Self::open(bytes).ok()?;
+            measure(message.get_root().ok()?).ok()
+        };
+        let (found, most) = match error {
+            HeartbeatError::HostTooLong => (
+                measure(|root| Ok(root.get_host()?.len())).map(|n| format!("a host of {n} bytes")),
+                Self::MAX_HOST,
+            ),
+            HeartbeatError::MetaTooMany => (
+                measure(|root| Ok(root.get_meta()?.len() as usize))
+                    .map(|n| format!("{n} meta fields")),
+                Self::MAX_META,
+            ),
+            HeartbeatError::MetaTooLong => (
+                measure(|root| root.get_meta()?.iter().map(|field| Ok(field?.len())).sum())
+                    .map(|n| format!("meta fields of {n} bytes")),
+                Self::MAX_META_LEN,
+            ),
+            HeartbeatError::TooLarge if bytes.len() > Self::MAX_LEN => {
+                (Some(format!("{} bytes", bytes.len())), Self::MAX_LEN)
+            }
+            _ => (None, 0),
+        };
+        match found {
+            Some(found) => format!("{found}, where {most} are the most"),
+            None => error.to_string(),
+        }
     }
 
     /// Takes a heartbeat out of a message that bounds what may be read of it.

@@ -2,7 +2,9 @@
 //!
 //! - `task`: joins the table to a pubsub topic
 //! - `pace`: how often it says that the node lives
+//! - `complaints`: whose heartbeats are over a limit
 
+mod complaints;
 mod pace;
 mod task;
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The task behind the service: it alone changes the table.
 
-use super::{ClusterConfig, Command, Pace, Sign};
+use super::{ClusterConfig, Command, Pace, Sign, complaints::Complaints};
 use crate::{
     ErrorKind, Event, Namespace, Result,
     cluster::{
@@ -36,6 +36,7 @@ pub(super) struct Task {
     metrics: Metrics,
     hub: Arc<Hub>,
     table: Table,
+    complaints: Complaints,
     rng: ChaCha8Rng,
     epoch: Instant,
     /// What this node says of itself.
@@ -89,6 +90,7 @@ impl Task {
             topic,
             events,
             hub: Arc::new(Hub::new(view, &metrics)),
+            complaints: Complaints::new(&metrics),
             metrics,
             table,
             rng,
@@ -189,9 +191,32 @@ impl Task {
                  back, and that no other node uses the same key"
             ),
             Ok(outcome) if outcome.is_accepted() => {}
-            _ => tracing::debug!(namespace = %self.namespace, %peer, seq, label, "not taken"),
+            _ => self.complain(peer, seq, taken, data),
         }
         taken
+    }
+
+    /// Says why a heartbeat was not taken: aloud if it is over a limit, once.
+    fn complain(
+        &mut self,
+        peer: PeerId,
+        seq: u64,
+        taken: Result<Outcome, HeartbeatError>,
+        data: &[u8],
+    ) {
+        let namespace = &self.namespace;
+        let refused = |error| self.complaints.refused(peer, error, data, self.epoch.elapsed());
+        if let Some(excess) = taken.err().and_then(refused) {
+            tracing::warn!(
+                %namespace,
+                %peer,
+                excess,
+                "a peer's heartbeats are not taken, and not passed on: it should say less of itself"
+            );
+            return;
+        }
+        let label = taken.map_or_else(HeartbeatError::label, Outcome::label);
+        tracing::debug!(%namespace, %peer, seq, label, "not taken");
     }
 
     async fn on_command(&mut self, command: Command) {

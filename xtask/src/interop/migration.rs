@@ -1,0 +1,71 @@
+//! What those meet who come from Go's CASM (docs/migration.md).
+
+use super::{
+    abuse::{METRICS_PORT, metrics_text},
+    build::Programs,
+    net::{Lan, address},
+    peer::{PATIENCE, Peer},
+    report::Report,
+    stack::{Stack, Start},
+};
+use anyhow::{Context, Result, ensure};
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+const NS: &str = "interop/migration";
+
+/// Checks it.
+pub fn check(report: &mut Report, programs: &Programs) {
+    report.check("Coming from Go", "300 meta fields of go, behind rust: told once", || {
+        over_a_limit(programs)
+    });
+}
+
+/// Two Go peers that know each other through a Rust node only; one says more of
+/// itself than is taken.
+fn over_a_limit(programs: &Programs) -> Result<String> {
+    let lan = Lan::new(3)?;
+    let go = |host| {
+        let go = Start::new(Stack::Go, host, NS).ttl("3s").pex_tick("1h").option("--degree=0");
+        go.start(programs, &lan)
+    };
+    let (mut loud, other) = (go(1)?, go(2)?);
+    let mut rust = Start::new(Stack::Rust, 0, NS)
+        .ttl("3s")
+        .pex_tick("1h")
+        .option(format!("--metrics={}:{METRICS_PORT}", address(0)));
+    for go in [&loud, &other] {
+        rust = rust.boot(go.addrs.first().context("no address")?);
+    }
+    let rust = rust.start(programs, &lan)?;
+    rust.sees(&loud, PATIENCE)?;
+    other.sees(&loud, PATIENCE)?;
+
+    let fields = (0..300).map(|i| format!("k{i}=v")).collect::<Vec<_>>();
+    let marks = (rust.mark(), other.mark());
+    loud.command(json!({"cmd": "update", "meta": fields}))?;
+    let begin = Instant::now();
+    let gone = |peer: &Peer, mark| {
+        peer.wait_since(mark, "the other's end", PATIENCE, |e| {
+            e["event"] == "peer-left" && e["peer"] == loud.id
+        })
+    };
+    gone(&rust, marks.0)?;
+    gone(&other, marks.1)?;
+    let gone = begin.elapsed();
+    let metrics = metrics_text(&lan, 0)?;
+    let counted = "casm_heartbeats_refused_peers_total{reason=\"meta-too-many\"} 1\n";
+    ensure!(metrics.contains(counted), "no `{counted}` in {metrics}");
+    let log = std::fs::read_to_string(programs.scratch.join("rust-0.log"))?;
+    let told = log.matches("300 meta fields, where 64 are the most").count();
+    ensure!(told == 1, "told {told} times in {log}");
+
+    loud.command(json!({"cmd": "update", "meta": ["few=1"]}))?;
+    let back = Duration::from_secs(10);
+    rust.sees(&loud, back)?;
+    other.sees(&loud, back)?;
+    Ok(format!(
+        "gone from both views after {:.1} s, and back when it says less",
+        gone.as_secs_f32()
+    ))
+}
