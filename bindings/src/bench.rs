@@ -47,7 +47,14 @@ pub fn bench_view(records: u32) -> Result<View> {
             meta: vec!["role=worker".into(), format!("zone=z{}", n % 16)],
             sent_at: None,
         };
-        let arrival = Arrival { peer, seq: unix_nanos, beat: &beat, signed: &[], via: Via::Gossip };
+        let arrival = Arrival {
+            peer,
+            seq: unix_nanos,
+            from: peer,
+            beat: &beat,
+            signed: &[],
+            via: Via::Gossip,
+        };
         let outcome = table.insert(now, arrival);
         if !matches!(outcome, Outcome::Joined) {
             let message = format!("record {n} of {records} is refused: {outcome:?}");

@@ -23,7 +23,8 @@ fn main() {
     let signed = vec![7; SIGNED_LEN];
     let arrive = |table: &mut Table, i: usize, seq: u64| {
         let (peer, beat) = &arrivals[i];
-        let arrival = Arrival { peer: *peer, seq, beat, signed: &signed, via: Via::Gossip };
+        let arrival =
+            Arrival { peer: *peer, seq, from: *peer, beat, signed: &signed, via: Via::Gossip };
         let now = Now { elapsed: Duration::from_nanos(seq - UNIX), unix_nanos: UNIX };
         assert!(table.insert(now, arrival).is_accepted());
     };

@@ -45,7 +45,8 @@ fn main() {
         let (peer, seq, data) = verifier.verify(bytes).expect("it is well signed");
         let beat = Heartbeat::decode(&data).expect("it is well formed");
         let now = Now { elapsed: began.elapsed(), unix_nanos: UNIX };
-        let arrival = Arrival { peer, seq, beat: &beat, signed: bytes, via: Via::Gossip };
+        let arrival =
+            Arrival { peer, seq, from: peer, beat: &beat, signed: bytes, via: Via::Gossip };
         assert!(table.insert(now, arrival).is_accepted());
         table.take_differences();
         // As the service does: a view for the readers.

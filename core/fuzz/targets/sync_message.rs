@@ -44,7 +44,8 @@ fn view_of_some() -> View {
     for seed in 1..9 {
         let key = Keypair::ed25519_from_bytes([seed; 32]).expect("any 32 bytes are a key");
         let (peer, seq) = (key.public().to_peer_id(), seed.into());
-        let arrival = Arrival { peer, seq, beat: &beat, signed: b"x", via: Via::Gossip };
+        let arrival =
+            Arrival { peer, seq, from: peer, beat: &beat, signed: b"x", via: Via::Gossip };
         assert!(table.insert(now, arrival).is_accepted());
     }
     table.view()

@@ -79,8 +79,8 @@ impl Member {
     }
 
     /// Takes a heartbeat of another node.
-    pub fn take(&mut self, now: Duration, of: &Self, seq: u64, via: Via) -> Outcome {
-        let arrival = Arrival { peer: of.id, seq, beat: &of.beat, signed: &of.signed, via };
+    pub fn take(&mut self, now: Duration, of: &Self, seq: u64, from: PeerId, via: Via) -> Outcome {
+        let arrival = Arrival { peer: of.id, seq, from, beat: &of.beat, signed: &of.signed, via };
         let outcome = self.table.insert(clock(now), arrival);
         // Only what expires is of interest.
         self.table.take_differences();

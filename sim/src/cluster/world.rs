@@ -253,7 +253,7 @@ impl World {
         if !self.members[node].up || !self.messages.see(id, node, now) {
             return;
         }
-        if self.take(now, node, source, seq, Via::Gossip) {
+        if self.take(now, node, (source, seq), from, Via::Gossip) {
             match way {
                 Way::Mesh => self.outcome.by.mesh += 1,
                 Way::Gossip => self.outcome.by.gossip += 1,
@@ -263,13 +263,21 @@ impl World {
     }
 
     /// Puts a heartbeat in a table. True if it was taken.
-    fn take(&mut self, now: Duration, node: usize, of: usize, seq: u64, via: Via) -> bool {
+    fn take(
+        &mut self,
+        now: Duration,
+        node: usize,
+        (of, seq): (usize, u64),
+        from: usize,
+        via: Via,
+    ) -> bool {
         if node == of || self.is_lost_at(node, of, seq) {
             return false;
         }
+        let from = self.members[from].id;
         let [member, source] =
             self.members.get_disjoint_mut([node, of]).expect("two different nodes");
-        let taken = member.take(now, source, seq, via).is_accepted();
+        let taken = member.take(now, source, seq, from, via).is_accepted();
         self.wake(node);
         taken
     }
@@ -335,11 +343,12 @@ impl World {
             return;
         }
         let handed = self.members[opens].exchange(&self.members[accepts], now);
-        for (to, handed) in [accepts, opens].into_iter().zip(handed) {
+        let ways = [(opens, accepts), (accepts, opens)];
+        for ((from, to), handed) in ways.into_iter().zip(handed) {
             for one in handed {
                 let of = self.places[&one.peer];
-                let taken =
-                    !self.is_lost() && self.take(now, to, of, one.seq, Via::Exchange(one.age));
+                let via = Via::Exchange(one.age);
+                let taken = !self.is_lost() && self.take(now, to, (of, one.seq), from, via);
                 self.outcome.by.exchange += u64::from(taken);
             }
         }

@@ -71,7 +71,7 @@ pub(super) enum Command {
     SetHost(String, oneshot::Sender<()>),
     SetMeta(BTreeMap<String, String>, oneshot::Sender<()>),
     SetTtl(Duration, oneshot::Sender<()>),
-    Insert(Vec<Handed>, oneshot::Sender<Vec<Result<Outcome, HeartbeatError>>>),
+    Insert(PeerId, Vec<Handed>, oneshot::Sender<Vec<Result<Outcome, HeartbeatError>>>),
 }
 
 /// The cluster service of one namespace. Clones share it.
@@ -154,16 +154,17 @@ impl Cluster {
         self.ask(|reply| Command::SetTtl(ttl, reply)).await
     }
 
-    /// Takes heartbeats that another node handed over, whose signatures were
+    /// Takes heartbeats that the node `from` handed over, whose signatures were
     /// verified; says of each what became of it.
     ///
     /// # Errors
     /// [`ErrorKind::Closed`](crate::ErrorKind::Closed).
     pub(crate) async fn insert_verified(
         &self,
+        from: PeerId,
         handed: Vec<Handed>,
     ) -> Result<Vec<Result<Outcome, HeartbeatError>>> {
-        self.ask(|reply| Command::Insert(handed, reply)).await
+        self.ask(|reply| Command::Insert(from, handed, reply)).await
     }
 
     /// The time on the clock of the view's records

@@ -158,8 +158,9 @@ impl Task {
     }
 
     async fn on_message(&mut self, received: Received) {
-        let Received { source, seq, data, signed, ticket } = received;
-        let verdict = match self.take(source, seq, &data, &signed, Via::Gossip) {
+        let Received { source: peer, seq, data, signed, ticket } = received;
+        let arrival = (peer, seq, &signed[..]);
+        let verdict = match self.take(arrival, &data, ticket.from, Via::Gossip) {
             Ok(outcome) if outcome.is_accepted() => Verdict::Accept,
             Ok(_) => Verdict::Ignore,
             Err(error) => error.verdict(),
@@ -170,14 +171,13 @@ impl Task {
     /// Decodes a heartbeat, puts it in the table, and counts what became of it.
     fn take(
         &mut self,
-        peer: PeerId,
-        seq: u64,
+        (peer, seq, signed): (PeerId, u64, &[u8]),
         data: &[u8],
-        signed: &[u8],
+        from: PeerId,
         via: Via,
     ) -> Result<Outcome, HeartbeatError> {
         let taken = Heartbeat::decode(data).map(|beat| {
-            let arrival = Arrival { peer, seq, beat: &beat, signed, via };
+            let arrival = Arrival { peer, seq, from, beat: &beat, signed, via };
             self.table.insert(now(self.epoch), arrival)
         });
         let label = taken.map_or_else(HeartbeatError::label, Outcome::label);
@@ -221,10 +221,13 @@ impl Task {
 
     async fn on_command(&mut self, command: Command) {
         match command {
-            Command::Insert(handed, reply) => {
+            Command::Insert(from, handed, reply) => {
                 let outcomes = handed
                     .iter()
-                    .map(|h| self.take(h.source, h.seq, &h.data, &h.signed, Via::Exchange(h.age)))
+                    .map(|h| {
+                        let arrival = (h.source, h.seq, &h.signed[..]);
+                        self.take(arrival, &h.data, from, Via::Exchange(h.age))
+                    })
                     .collect();
                 self.publish_view();
                 // Who asked may have gone meanwhile; so below.

@@ -74,7 +74,17 @@ impl Fixture {
     }
 
     async fn receive(&mut self, source: PeerId, seq: u64, data: Vec<u8>) -> Verdict {
-        let ticket = Ticket { id: MessageId::new(&seq.to_be_bytes()), from: source };
+        self.receive_from(source, source, seq, data).await
+    }
+
+    async fn receive_from(
+        &mut self,
+        from: PeerId,
+        source: PeerId,
+        seq: u64,
+        data: Vec<u8>,
+    ) -> Verdict {
+        let ticket = Ticket { id: MessageId::new(&seq.to_be_bytes()), from };
         let signed = data.clone();
         let received = Received { source, seq, data, signed, ticket };
         self.to.send(TopicEvent::Received(received)).await.unwrap();
@@ -111,7 +121,7 @@ async fn the_own_record_is_there_at_once_and_signed_when_it_is_out() {
     let sent = f.published().await;
     assert_eq!((sent.host.as_str(), sent.ttl), ("here", Some(Duration::from_secs(10))));
     // The answer to a command comes after the view was renewed.
-    f.cluster.insert_verified(vec![]).await.unwrap();
+    f.cluster.insert_verified(f.own, vec![]).await.unwrap();
     let view = f.cluster.view();
     let signed = view.signed_of(&f.own).unwrap();
     assert_eq!(signed.seq, f.next_seq);
@@ -224,6 +234,34 @@ async fn every_message_gets_a_verdict_and_is_counted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_captured_long_ago_brings_no_peer_back() {
+    let mut f = Fixture::start(true, true);
+    let (peer, relay, now) = (PeerId::random(), PeerId::random(), unix_nanos());
+    let said_before = |secs| {
+        let sent_at = Some(Duration::from_nanos(now) - Duration::from_secs(secs));
+        Heartbeat { sent_at, ..beat(8, "there") }.encode()
+    };
+    // With 10 s of patience, and ten minutes by which clocks may differ.
+    let (old, recent) = (said_before(620), said_before(600));
+    assert_eq!(f.receive_from(relay, peer, now, old.clone()).await, Verdict::Ignore);
+    let (signed, age) = (b"signed".to_vec(), Duration::ZERO);
+    let handed = Handed { source: peer, seq: now, data: old.clone(), signed, age };
+    let outcomes = f.cluster.insert_verified(relay, vec![handed.clone()]).await.unwrap();
+    assert_eq!((outcomes, f.count("ghost")), (vec![Ok(Outcome::Ghost)], 2));
+    assert!(f.cluster.view().is_empty());
+    // Who says it itself is there, whatever its clock shows.
+    let outcomes = f.cluster.insert_verified(peer, vec![handed]).await.unwrap();
+    assert_eq!(outcomes, [Ok(Outcome::Joined)]);
+    let other = PeerId::random();
+    assert_eq!(f.receive(other, now, old.clone()).await, Verdict::Accept);
+    // Of a peer that is known, numbers alone decide.
+    assert_eq!(f.receive_from(relay, other, now + 1, old).await, Verdict::Accept);
+    assert_eq!(f.receive_from(relay, PeerId::random(), now, recent).await, Verdict::Accept);
+    let silent = beat(8, "there").encode();
+    assert_eq!(f.receive_from(relay, PeerId::random(), now, silent).await, Verdict::Accept);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_an_exchange_brought_is_relayed_once_when_gossip_brings_it() {
     let mut f = Fixture::start(true, true);
     let (peer, seq, data) = (PeerId::random(), unix_nanos(), beat(10, "h").encode());
@@ -235,7 +273,8 @@ async fn what_an_exchange_brought_is_relayed_once_when_gossip_brings_it() {
         age: Duration::from_secs(age),
     };
     let bad = Handed { data: vec![0xff], ..handed(seq, 0) };
-    let outcomes = f.cluster.insert_verified(vec![handed(seq, 13), bad, handed(seq, 4)]).await;
+    let all = vec![handed(seq, 13), bad, handed(seq, 4)];
+    let outcomes = f.cluster.insert_verified(PeerId::random(), all).await;
     let expected = [Ok(Outcome::Late), Err(HeartbeatError::Malformed), Ok(Outcome::Joined)];
     assert_eq!(outcomes.unwrap(), expected);
     assert_eq!(f.cluster.view().signed_of(&peer).unwrap().message, b"signed");

@@ -202,7 +202,8 @@ impl Exchange {
         }
         let handed: Vec<_> = handed.into_values().collect();
         let strangers: Vec<_> = handed.iter().map(|handed| handed.source != other).collect();
-        let outcomes = self.cluster.insert_verified(handed).await.map_err(|_| SyncError::Closed)?;
+        let outcomes =
+            self.cluster.insert_verified(other, handed).await.map_err(|_| SyncError::Closed)?;
         let joined = |outcome: &&Result<Outcome, _>| matches!(outcome, Ok(Outcome::Joined));
         let of_strangers = outcomes.iter().zip(strangers).filter(|(_, stranger)| *stranger);
         Ok(Done {

@@ -43,7 +43,8 @@ pub(super) fn view(peers: &[(PeerId, u64)]) -> View {
     let mut table = Table::new(PeerId::random(), Limits::default(), Detector::default(), 1);
     let now = Now { elapsed: Duration::ZERO, unix_nanos: u64::MAX / 2 };
     for &(peer, seq) in peers {
-        let arrival = Arrival { peer, seq, beat: &beat("h"), signed: b"x", via: Via::Gossip };
+        let arrival =
+            Arrival { peer, seq, from: peer, beat: &beat("h"), signed: b"x", via: Via::Gossip };
         assert!(table.insert(now, arrival).is_accepted());
     }
     table.view()
@@ -145,7 +146,7 @@ async fn learn(cluster: &Cluster, keys: &[Keypair], seq: u64) {
         let (source, data) = (message.source, message.data);
         crate::cluster::Handed { source, seq, data, signed, age: Duration::ZERO }
     });
-    for outcome in cluster.insert_verified(handed.collect()).await.unwrap() {
+    for outcome in cluster.insert_verified(PeerId::random(), handed.collect()).await.unwrap() {
         assert!(outcome.unwrap().is_accepted());
     }
 }

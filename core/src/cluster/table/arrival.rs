@@ -58,12 +58,21 @@ pub struct Arrival<'a> {
     pub peer: PeerId,
     /// Its sequence number.
     pub seq: u64,
+    /// The node that it came from: its source, or who relays or hands it over.
+    pub from: PeerId,
     /// What it says.
     pub beat: &'a Heartbeat,
     /// The signed message that it came in; kept if it is not too long.
     pub signed: &'a [u8],
     /// How it came.
     pub via: Via,
+}
+
+impl Arrival<'_> {
+    /// Whether it came over its source's own connection.
+    pub(super) fn is_direct(&self) -> bool {
+        self.from == self.peer
+    }
 }
 
 /// What became of a heartbeat.
@@ -89,6 +98,9 @@ pub enum Outcome {
     Future,
     /// Its time was over before it came.
     Late,
+    /// Sent so long ago that the peer must be gone, and handed here by another
+    /// one: what was captured does not bring a peer back.
+    Ghost,
     /// The table has no room for it.
     Full,
     /// The node's own, come back.
@@ -108,6 +120,7 @@ impl Outcome {
             Self::Replayed => "replayed",
             Self::Future => "future",
             Self::Late => "late",
+            Self::Ghost => "ghost",
             Self::Full => "full",
             Self::Own => "own",
             Self::OwnAhead => "own-ahead",

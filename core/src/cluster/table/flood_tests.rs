@@ -32,7 +32,7 @@ impl Fixture {
         let now = Now { elapsed: self.now, unix_nanos: UNIX };
         self.table.expire(self.now);
         let (seq, signed, via) = (self.seq, &[1; 300][..], Via::Gossip);
-        self.table.insert(now, Arrival { peer, seq, beat: &beat, signed, via })
+        self.table.insert(now, Arrival { peer, seq, from: peer, beat: &beat, signed, via })
     }
 
     /// Lets peers become established.
@@ -140,7 +140,7 @@ fn a_restart_with_the_same_key_replaces_the_record_whatever_its_server_number() 
     for (server, seq) in [(9, UNIX), (1, UNIX + 5), (9, UNIX + 1), (12, UNIX + 6)] {
         let ttl = Some(Duration::from_secs(30));
         let beat = Heartbeat { server, ttl, host: String::new(), meta: vec![], sent_at: None };
-        let arrival = Arrival { peer, seq, beat: &beat, signed: b"", via: Via::Gossip };
+        let arrival = Arrival { peer, seq, from: peer, beat: &beat, signed: b"", via: Via::Gossip };
         f.table.insert(now, arrival);
     }
     let record = f.table.view().get(&peer).unwrap();

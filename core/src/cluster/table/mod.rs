@@ -61,6 +61,9 @@ impl Table {
     /// How far a sequence number, in nanoseconds since 1970, may be ahead of
     /// the clock.
     pub const MAX_AHEAD: Duration = Duration::from_secs(10 * 60);
+    /// How long ago, beyond the patience with its TTL, a heartbeat may have been
+    /// sent that introduces a peer by way of another: as far as clocks may differ.
+    pub const MAX_BEHIND: Duration = Self::MAX_AHEAD;
     /// The longest signed message that is kept beside its record, in bytes.
     pub const MAX_SIGNED: usize = 8 << 10;
     /// Memory that a key takes in an index, in bytes.
@@ -127,7 +130,7 @@ impl Table {
         }
         match self.slots.get(&peer) {
             Some(slot) => self.renew(now.elapsed, *slot, arrival),
-            None => self.admit(now.elapsed, arrival),
+            None => self.admit(now, arrival),
         }
     }
 
@@ -188,7 +191,8 @@ impl Table {
     }
 
     /// A heartbeat of a peer that is not in the table.
-    fn admit(&mut self, now: Duration, arrival: Arrival<'_>) -> Outcome {
+    fn admit(&mut self, now: Now, arrival: Arrival<'_>) -> Outcome {
+        let Now { elapsed: now, unix_nanos } = now;
         let departed = self.remembered.get(&arrival.peer, now);
         if departed.is_some_and(|departed| arrival.seq <= departed.seq) {
             return Outcome::Replayed;
@@ -198,6 +202,12 @@ impl Table {
             self.remembered.put(arrival.peer, arrival.seq, established, now);
             return Outcome::Left;
         };
+        let latest = Self::MAX_BEHIND.saturating_add(self.detector.patience(ttl));
+        let is_old =
+            |sent: Duration| Duration::from_nanos(unix_nanos).saturating_sub(sent) > latest;
+        if !arrival.is_direct() && arrival.beat.sent_at.is_some_and(is_old) {
+            return Outcome::Ghost;
+        }
         let Some(deadline) = self.deadline(now, ttl, arrival.via) else { return Outcome::Late };
         let signed = kept(arrival.signed);
         let record = Record::new(arrival.peer, arrival.seq, ttl, arrival.beat);

@@ -39,7 +39,10 @@ fn random_beat(rng: &mut Rng) -> Heartbeat {
         ttl: (!rng.random_bool(0.1)).then(|| Duration::from_secs(rng.random_range(1..8))),
         host: (*TEXTS.choose(rng).unwrap()).into(),
         meta,
-        sent_at: None,
+        // About when one is too old to introduce its peer.
+        sent_at: rng.random_bool(0.5).then(|| {
+            Duration::from_nanos(UNIX) - Duration::from_millis(rng.random_range(595_000..615_000))
+        }),
     }
 }
 
@@ -156,10 +159,7 @@ impl Model {
     fn insert(
         &mut self,
         now: Duration,
-        peer: PeerId,
-        seq: u64,
-        beat: &Heartbeat,
-        via: Via,
+        Step { peer, seq, from, ref beat, via, .. }: Step,
     ) -> Outcome {
         if seq > UNIX + 600_000_000_000 {
             return Outcome::Future;
@@ -183,6 +183,13 @@ impl Model {
             self.leave(now, peer, seq);
             return Outcome::Left;
         };
+        if let (Some(sent), Some(ttl)) = (beat.sent_at, beat.ttl)
+            && !self.records.contains_key(&key)
+            && from != peer
+            && Duration::from_nanos(UNIX) - sent > Duration::from_secs(600) + ttl * 5 / 4
+        {
+            return Outcome::Ghost;
+        }
         if until <= now {
             return Outcome::Late;
         }
@@ -244,6 +251,7 @@ struct Step {
     now: Now,
     peer: PeerId,
     seq: u64,
+    from: PeerId,
     beat: Heartbeat,
     via: Via,
 }
@@ -260,6 +268,7 @@ impl Step {
             now: Now { elapsed: *now, unix_nanos: UNIX },
             peer: *peers.choose(rng).unwrap(),
             seq: UNIX - 20 + rng.random_range(0..40) + if far { 600_000_000_000 } else { 0 },
+            from: *peers.choose(rng).unwrap(),
             beat: random_beat(rng),
             via: match rng.random_range(0..3) {
                 0 => Via::Exchange(Duration::from_millis(rng.random_range(0..4000))),
@@ -270,8 +279,8 @@ impl Step {
 
     fn apply(&self, table: &mut Table) -> Outcome {
         table.expire(self.now.elapsed);
-        let Self { now, peer, seq, ref beat, via } = *self;
-        table.insert(now, Arrival { peer, seq, beat, signed: b"signed", via })
+        let Self { now, peer, seq, from, ref beat, via } = *self;
+        table.insert(now, Arrival { peer, seq, from, beat, signed: b"signed", via })
     }
 }
 
@@ -286,7 +295,7 @@ fn a_table_does_what_its_rules_say_and_queries_find_what_is_there() {
             let step = Step::random(&mut rng, &peers, &mut now);
             model.expire(now);
             let outcome = step.apply(&mut table);
-            let expected = model.insert(now, step.peer, step.seq, &step.beat, step.via);
+            let expected = model.insert(now, step);
             assert_eq!(outcome, expected, "seed {seed}");
             let view = table.view();
             model.check(&view, seed);

@@ -28,7 +28,7 @@ fn insert(table: &mut Table, peer: PeerId, seq: u64, server: u64, host: &str, me
         meta: meta.to_vec(),
         sent_at: None,
     };
-    let arrival = Arrival { peer, seq, beat: &beat, signed: &[], via: Via::Gossip };
+    let arrival = Arrival { peer, seq, from: peer, beat: &beat, signed: &[], via: Via::Gossip };
     let outcome = table.insert(Now { elapsed: Duration::ZERO, unix_nanos: u64::MAX / 2 }, arrival);
     assert!(outcome.is_accepted(), "{outcome:?}");
 }
