@@ -102,7 +102,7 @@ async fn hand_over(member: &Node, keys: &[Keypair]) -> Result<()> {
     let running = tokio::spawn(async move { while swarm.next().await.is_some() {} });
 
     let seq = u64::try_from(SystemTime::UNIX_EPOCH.elapsed()?.as_nanos())?;
-    let protocol = format!("/casm/1.0.0/{}/sync", member.namespace());
+    let protocol = format!("/casm/1.0.0/{}/sync/2", member.namespace());
     let mut stream = control.open_stream(id, StreamProtocol::try_from_owned(protocol)?).await?;
     let mut digest: Vec<u8> = [0, u64::MAX].iter().flat_map(|n: &u64| n.to_be_bytes()).collect();
     for key in keys {
@@ -110,10 +110,14 @@ async fn hand_over(member: &Node, keys: &[Keypair]) -> Result<()> {
         digest.extend(key.public().to_peer_id().to_bytes().last_chunk::<8>().context("short")?);
         digest.extend(seq.to_be_bytes());
     }
-    write_frame(&mut stream, &digest).await?;
+    // A header may be empty.
+    write_frame(&mut stream, HEADER, &[]).await?;
+    write_frame(&mut stream, DIGEST, &digest).await?;
     // What the member wants, which is all, and then what it has itself.
-    ensure!(read_frame(&mut stream).await?.len() == 8 * keys.len(), "it does not want them all");
-    while read_frame(&mut stream).await?.len() > 1 {}
+    read_frame(&mut stream, HEADER).await?;
+    let wanted = read_frame(&mut stream, WANTED).await?.context("an end")?;
+    ensure!(wanted.len() == 8 * keys.len(), "it does not want them all");
+    while read_frame(&mut stream, HEARTBEAT).await?.is_some() {}
     for key in keys {
         let beat = Heartbeat {
             server: server_of(&key.public().to_peer_id()),
@@ -125,24 +129,35 @@ async fn hand_over(member: &Node, keys: &[Keypair]) -> Result<()> {
         let message = sign_message(key, member.namespace().as_str(), seq, &beat.encode())
             .context("the key signs")?;
         // For how long this has been known, in milliseconds: no time at all.
-        write_frame(&mut stream, &[&[0; 4], &message[..]].concat()).await?;
+        write_frame(&mut stream, HEARTBEAT, &[&[0; 4], &message[..]].concat()).await?;
     }
-    write_frame(&mut stream, &[]).await?;
+    write_frame(&mut stream, END, &[0]).await?;
     stream.close().await?;
     full(member, keys.len() + 1).await?;
     running.abort();
     Ok(())
 }
 
-async fn write_frame(stream: &mut libp2p::Stream, bytes: &[u8]) -> Result<()> {
-    stream.write_all(&u32::try_from(bytes.len())?.to_be_bytes()).await?;
+/// The kinds of frames.
+const HEADER: u8 = 0;
+const DIGEST: u8 = 1;
+const WANTED: u8 = 2;
+const HEARTBEAT: u8 = 3;
+const END: u8 = 4;
+
+async fn write_frame(stream: &mut libp2p::Stream, kind: u8, bytes: &[u8]) -> Result<()> {
+    stream.write_all(&u32::try_from(1 + bytes.len())?.to_be_bytes()).await?;
+    stream.write_all(&[kind]).await?;
     Ok(stream.write_all(bytes).await?)
 }
 
-async fn read_frame(stream: &mut libp2p::Stream) -> Result<Vec<u8>> {
+/// Reads a frame of this kind; nothing if it is an end.
+async fn read_frame(stream: &mut libp2p::Stream, kind: u8) -> Result<Option<Vec<u8>>> {
     let mut len = [0; 4];
     stream.read_exact(&mut len).await?;
     let mut bytes = vec![0; u32::from_be_bytes(len) as usize];
     stream.read_exact(&mut bytes).await?;
-    Ok(bytes)
+    let read = bytes.first().copied().context("a frame without a kind")?;
+    ensure!(read == kind || read == END, "a frame of kind {read} instead of {kind}");
+    Ok((read == kind).then(|| bytes.split_off(1)))
 }

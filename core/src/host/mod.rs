@@ -4,7 +4,7 @@
 //! runs it, `instances` recognises restarted peers, `mesh` says how gossipsub
 //! keeps its mesh, `renew` tells gossipsub of restarted peers, `ping` notices
 //! dead links and takes round-trip times, `closing` lets no dead link hold up the
-//! end of a connection, `boxed` and `tls` save memory per connection and per
+//! end of a connection, `leaving` has a closing host say all, `boxed` and `tls` save memory per connection and per
 //! node, `topics` joins gossipsub to the seam of `pubsub`, `streams` opens and
 //! accepts streams, `addrs` keeps the list of addresses and the signed record of
 //! it.
@@ -13,6 +13,7 @@ mod addrs;
 mod boxed;
 mod closing;
 mod instances;
+mod leaving;
 mod listen;
 pub mod mesh;
 mod ping;
@@ -36,6 +37,7 @@ use crate::{
     record::SignedRecord,
     scope::Scope,
 };
+pub(crate) use leaving::Leaving;
 use libp2p::{Multiaddr, PeerId, StreamProtocol, gossipsub::IdentTopic, identity::Keypair};
 use ping::RoundTrips;
 use std::{
@@ -59,6 +61,7 @@ pub(crate) struct Host {
     commands: mpsc::Sender<Command>,
     streams: Streams,
     connected: Connected,
+    leaving: Leaving,
     round_trips: RoundTrips,
     addrs: watch::Receiver<Arc<[Multiaddr]>>,
     record: watch::Receiver<SignedRecord>,
@@ -134,7 +137,7 @@ impl Host {
 
         let (commands, command_receiver) = mpsc::channel(COMMANDS);
         metrics.watch_queue("swarm", waiting(&commands));
-        let connected = Connected::default();
+        let (connected, leaving) = (Connected::default(), Leaving::default());
         let (book, addrs, record) =
             addrs::AddressBook::new(key, &swarm, addrs.announced, events.clone(), least_seq)?;
         let task = task::Task::new(
@@ -142,12 +145,13 @@ impl Host {
             command_receiver,
             book,
             connected.clone(),
+            leaving.clone(),
             events,
             metrics.clone(),
         );
         let ending = scope.clone();
         scope.spawn_graceful(async move { task.run(&ending, missed).await });
-        Ok(Self { id, commands, streams, connected, round_trips, addrs, record })
+        Ok(Self { id, commands, streams, connected, leaving, round_trips, addrs, record })
     }
 
     pub(crate) fn id(&self) -> PeerId {
@@ -172,6 +176,11 @@ impl Host {
 
     pub(crate) fn is_connected(&self, peer: &PeerId) -> bool {
         self.connected.with(|peers| peers.contains(peer))
+    }
+
+    /// The last moments of the host.
+    pub(crate) fn leaving(&self) -> &Leaving {
+        &self.leaving
     }
 
     /// How long a connected peer took to answer the last ping, at most 10 s ago

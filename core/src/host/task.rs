@@ -4,6 +4,7 @@ use super::{
     Command, Connected,
     addrs::AddressBook,
     instances::Instances,
+    leaving::Leaving,
     listen::Missed,
     ping,
     swarm::{BehaviourEvent, HostSwarm},
@@ -26,10 +27,9 @@ use libp2p::{
 };
 use std::{collections::HashMap, future::poll_fn, time::Duration};
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::DropGuard;
 
-/// How long a closing host goes on sending what is queued, and how long it
-/// waits for its connections to close after that.
-const FLUSH: Duration = Duration::from_millis(200);
+/// How long a closing host waits for its connections to close.
 const DISCONNECT: Duration = Duration::from_millis(300);
 
 /// Who waits for a dial.
@@ -46,6 +46,7 @@ pub(super) struct Task {
     instances: Instances,
     book: AddressBook,
     connected: Connected,
+    leaving: Leaving,
     events: EventBus,
     metrics: Metrics,
 }
@@ -56,6 +57,7 @@ impl Task {
         commands: mpsc::Receiver<Command>,
         book: AddressBook,
         connected: Connected,
+        leaving: Leaving,
         events: EventBus,
         metrics: Metrics,
     ) -> Box<Self> {
@@ -69,6 +71,7 @@ impl Task {
             instances,
             book,
             connected,
+            leaving,
             events,
             metrics,
         })
@@ -76,6 +79,7 @@ impl Task {
 
     /// Runs until the scope ends. `missed` is what happened before.
     pub(super) async fn run(mut self: Box<Self>, scope: &Scope, missed: Missed) {
+        let over = self.leaving.ends();
         self.book.announce();
         missed.into_iter().for_each(|event| self.on_swarm(event));
         loop {
@@ -84,7 +88,7 @@ impl Task {
                 () = self.step() => {}
             }
         }
-        self.finish().await;
+        self.finish(over).await;
     }
 
     async fn step(&mut self) {
@@ -99,19 +103,19 @@ impl Task {
         }
     }
 
-    /// Sends what is queued (a last heartbeat above all), and closes the
-    /// connections, so that peers notice at once.
-    async fn finish(mut self: Box<Self>) {
+    /// Sends what is queued and what services have still to say (goodbyes above
+    /// all), and closes the connections, so that peers notice at once.
+    async fn finish(mut self: Box<Self>, over: DropGuard) {
         self.commands.close();
         if self.swarm.network_info().num_peers() == 0 {
             return;
         }
-        let _ = tokio::time::timeout(FLUSH, async {
-            loop {
-                self.step().await;
-            }
-        })
-        .await;
+        let leaving = self.leaving.clone();
+        tokio::select! {
+            () = leaving.all_said() => {}
+            () = async { loop { self.step().await } } => {}
+        }
+        drop(over);
         let peers: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
         for peer in peers {
             let _ = self.swarm.disconnect_peer_id(peer);

@@ -111,6 +111,7 @@ impl Node {
             observer: config.observer,
             limits: Default::default(),
             sign: sign(key.clone(), &config.namespace),
+            over: host.leaving().over(),
         };
         let cluster = Cluster::start(cluster, topic, events.clone(), metrics.clone(), scope)?;
         start_sync(

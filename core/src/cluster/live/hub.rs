@@ -10,10 +10,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+/// What a cluster service tells of goodbyes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::cluster) struct Said {
+    /// The turn of the last one in the view.
+    pub(in crate::cluster) last: u64,
+    /// Whether the node itself has left.
+    pub(in crate::cluster) left: bool,
+}
+
 /// The latest view, and the live queries on it. One writer, many readers.
 #[derive(Debug)]
 pub(in crate::cluster) struct Hub {
     view: watch::Sender<View>,
+    said: watch::Sender<Said>,
     live: Mutex<Vec<Weak<Subscriber>>>,
     closed: CancellationToken,
     dropped: ByLabel,
@@ -29,6 +39,7 @@ impl Hub {
     pub(in crate::cluster) fn new(view: View, metrics: &Metrics) -> Self {
         Self {
             view: watch::Sender::new(view),
+            said: watch::Sender::default(),
             live: Mutex::default(),
             closed: CancellationToken::new(),
             dropped: metrics.dropped.clone(),
@@ -45,6 +56,8 @@ impl Hub {
         // The lock makes one step of both for whoever subscribes meanwhile.
         let mut live = lock(&self.live);
         self.view.send_replace(view.clone());
+        let last = view.goodbyes().last();
+        self.said.send_if_modified(|said| std::mem::replace(&mut said.last, last) != last);
         if differences.is_empty() {
             return;
         }
@@ -65,8 +78,14 @@ impl Hub {
         live.iter().filter_map(Weak::upgrade).map(|one| lock(&one.live).waiting()).sum()
     }
 
-    /// Ends all that waits.
+    /// Tells of goodbyes in the view, as they come.
+    pub(in crate::cluster) fn said(&self) -> watch::Receiver<Said> {
+        self.said.subscribe()
+    }
+
+    /// Ends all that waits: the node has left.
     pub(in crate::cluster) fn close(&self) {
+        self.said.send_modify(|said| said.left = true);
         self.closed.cancel();
     }
 

@@ -4,8 +4,8 @@
 
 mod hub;
 
-pub(in crate::cluster) use hub::Hub;
 pub use hub::LiveQuery;
+pub(in crate::cluster) use hub::{Hub, Said};
 
 use super::{query::Query, record::Record, snapshot::View, table::Difference};
 use libp2p::PeerId;

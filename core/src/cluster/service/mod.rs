@@ -14,7 +14,7 @@ pub use pace::Pace;
 
 use super::{
     heartbeat::{Heartbeat, HeartbeatError},
-    live::{Hub, LiveQuery},
+    live::{Hub, LiveQuery, Said},
     query::Query,
     snapshot::View,
     table::{Limits, Outcome},
@@ -31,9 +31,10 @@ use libp2p::PeerId;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use task::Task;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     time::Instant,
 };
+use tokio_util::sync::CancellationToken;
 
 /// Signs a pubsub message of this node with a sequence number, in its protobuf
 /// encoding.
@@ -51,6 +52,9 @@ pub(crate) struct ClusterConfig {
     pub(crate) observer: bool,
     pub(crate) limits: Limits,
     pub(crate) sign: Sign,
+    /// Until when a node that has left hands on what others say: cancelled when
+    /// nothing more can be sent.
+    pub(crate) over: CancellationToken,
 }
 
 /// A signed heartbeat that another node handed over, verified.
@@ -165,6 +169,11 @@ impl Cluster {
         handed: Vec<Handed>,
     ) -> Result<Vec<Result<Outcome, HeartbeatError>>> {
         self.ask(|reply| Command::Insert(from, handed, reply)).await
+    }
+
+    /// Tells of goodbyes in the view, as they come.
+    pub(in crate::cluster) fn said(&self) -> watch::Receiver<Said> {
+        self.hub.said()
     }
 
     /// The time on the clock of the view's records

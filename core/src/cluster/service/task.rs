@@ -24,6 +24,7 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
 };
+use tokio_util::sync::CancellationToken;
 
 /// Joins the table to a pubsub topic, and leaves the view in the hub.
 pub(super) struct Task {
@@ -49,6 +50,10 @@ pub(super) struct Task {
     next_beat: Instant,
     /// Until when no record expires.
     held_until: Instant,
+    /// Whether this node has left: it says nothing more of itself.
+    left: bool,
+    /// Until when it hands on what others say then.
+    over: CancellationToken,
 }
 
 impl Task {
@@ -56,8 +61,8 @@ impl Task {
     const BATCH: usize = 256;
     /// A node that does something so much later than it meant to was held up.
     const HELD_UP: Duration = Duration::from_secs(1);
-    /// How long saying goodbye may take.
-    const LEAVE_TIME: Duration = Duration::from_secs(1);
+    /// How long gossip may take to accept a goodbye.
+    const LEAVE_TIME: Duration = Duration::from_millis(300);
 
     /// A task of a checked configuration. Its view has the own record at once.
     pub(super) fn new(
@@ -101,6 +106,8 @@ impl Task {
             unpublished: true,
             next_beat: epoch,
             held_until: epoch,
+            left: false,
+            over: config.over,
         }
     }
 
@@ -112,18 +119,19 @@ impl Task {
         loop {
             let expiry = self.table.next_deadline();
             let expiry = expiry.map(|deadline| (self.epoch + deadline).max(self.held_until));
-            let next_beat = self.next_beat;
+            let (next_beat, left, over) = (self.next_beat, self.left, self.over.clone());
             tokio::select! {
-                () = scope.cancelled() => break self.leave().await,
+                () = scope.cancelled(), if !left => self.leave().await,
+                () = over.cancelled(), if left => break,
                 event = self.topic.next() => match event {
                     Some(event) => self.on_event(event).await,
                     None => break,
                 },
                 Some(command) = commands.recv() => self.on_command(command).await,
-                () = tokio::time::sleep_until(next_beat), if !self.observer => {
+                () = tokio::time::sleep_until(next_beat), if !self.observer && !left => {
                     self.send_heartbeat().await;
                 }
-                () = tokio::time::sleep_until(expiry.unwrap_or(self.epoch)), if expiry.is_some() => {}
+                () = tokio::time::sleep_until(expiry.unwrap_or(self.epoch)), if expiry.is_some() && !left => {}
             }
             // A node that was held up itself (a machine that slept, a process
             // that was stopped) must not take the others for gone: what has
@@ -139,7 +147,7 @@ impl Task {
                     _ => break,
                 }
             }
-            if now >= self.held_until {
+            if now >= self.held_until && !left {
                 self.table.expire(now - self.epoch);
             }
             self.publish_view();
@@ -150,7 +158,7 @@ impl Task {
     async fn on_event(&mut self, event: TopicEvent) {
         match event {
             TopicEvent::Received(received) => self.on_message(received).await,
-            TopicEvent::Subscribed if self.unpublished && !self.observer => {
+            TopicEvent::Subscribed if self.unpublished && !self.observer && !self.left => {
                 self.send_heartbeat().await;
             }
             TopicEvent::Subscribed => {}
@@ -221,6 +229,8 @@ impl Task {
 
     async fn on_command(&mut self, command: Command) {
         match command {
+            // Its reply is dropped: the node is closed.
+            Command::SetHost(..) | Command::SetMeta(..) | Command::SetTtl(..) if self.left => {}
             Command::Insert(from, handed, reply) => {
                 let outcomes = handed
                     .iter()
@@ -284,18 +294,25 @@ impl Task {
         self.next_beat = Instant::now() + Pace.pause(self.ttl, &mut self.rng);
     }
 
-    /// Says goodbye, if anybody knows this node.
+    /// Says goodbye, if anybody knows this node: by gossip, and in the view for
+    /// those to whom it is pushed.
     async fn leave(&mut self) {
+        self.left = true;
         if self.seq != 0 {
             self.beat.ttl = None;
             let data = self.encode_beat();
-            let goodbye = self.topic.publish(data);
-            match tokio::time::timeout(Self::LEAVE_TIME, goodbye).await {
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => tracing::debug!(%error, "left without a goodbye"),
-                Err(_) => tracing::debug!("left without a goodbye: the host is busy"),
-            }
+            let goodbye = self.topic.publish(data.clone());
+            let said = tokio::time::timeout(Self::LEAVE_TIME, goodbye).await;
+            // Gossip counts up from the last number.
+            let seq = said.ok().and_then(Result::ok).unwrap_or_else(|| {
+                tracing::debug!("gossip did not take the goodbye");
+                self.seq.saturating_add(1)
+            });
+            let signed = (self.sign)(seq, &data);
+            self.table.leave(self.epoch.elapsed(), seq, &self.beat, &signed);
+            self.publish_view();
         }
+        self.hub.close();
     }
 
     /// Renews what readers see, then tells who listens.

@@ -19,6 +19,7 @@ use tokio::{
     sync::mpsc,
     time::{Instant, timeout},
 };
+use tokio_util::sync::CancellationToken;
 
 /// A service, and the host's end of its topic.
 struct Fixture {
@@ -31,6 +32,13 @@ struct Fixture {
     commands: mpsc::Receiver<TopicCommand>,
     next_seq: u64,
     subscribed: bool,
+}
+
+/// Nothing is handed on by one that leaves.
+fn over() -> CancellationToken {
+    let over = CancellationToken::new();
+    over.cancel();
+    over
 }
 
 impl Fixture {
@@ -48,6 +56,7 @@ impl Fixture {
             observer,
             limits: Limits::default(),
             sign: Arc::new(|seq, data| [b"signed", &seq.to_be_bytes()[..], data].concat()),
+            over: over(),
         };
         let events = bus.subscribe();
         let topic = Topic::new(commands, received);

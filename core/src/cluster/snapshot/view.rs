@@ -1,6 +1,7 @@
 //! Snapshots of the table, and what can be asked of them.
 
 use super::{
+    goodbyes::{Goodbye, Goodbyes},
     index::{Cursor, Ordered},
     slots::Slots,
     tree::Keys,
@@ -25,6 +26,7 @@ pub(in crate::cluster) struct Snapshot {
     pub(in crate::cluster) slots: Slots,
     pub(in crate::cluster) proofs: Vector<Proof>,
     pub(in crate::cluster) indexes: [Ordered; Field::ALL.len()],
+    pub(in crate::cluster) goodbyes: Goodbyes,
 }
 
 /// What proves the record in a slot.
@@ -59,6 +61,7 @@ impl Default for Snapshot {
             slots: Slots::default(),
             proofs: Vector::new(),
             indexes: Field::ALL.map(Ordered::new),
+            goodbyes: Goodbyes::default(),
         }
     }
 }
@@ -155,6 +158,40 @@ impl View {
     pub fn signed_of(&self, peer: &PeerId) -> Option<Signed<'_>> {
         let (slot, record) = self.0.find(peer)?;
         self.0.signed(slot, record)
+    }
+
+    /// Of whom the view knows what number: its records, and the goodbyes that
+    /// are kept. No peer is there twice.
+    pub(in crate::cluster) fn known(&self) -> impl Iterator<Item = (PeerId, u64)> {
+        let goodbyes = &self.0.goodbyes;
+        let slots = (0..).take(self.0.proofs.len());
+        let records = slots.filter_map(|slot| self.0.slots.get(slot));
+        let said = records.filter(|r| r.seq() > 0 && goodbyes.of(&r.peer()).is_none());
+        let left = goodbyes.after(0).map(|(_, goodbye)| (goodbye.peer, goodbye.seq));
+        said.map(|record| (record.peer(), record.seq())).chain(left)
+    }
+
+    /// The number of what was last heard from a peer, as far as that is known.
+    pub(in crate::cluster) fn last_seq(&self, peer: &PeerId) -> Option<u64> {
+        let goodbye = self.0.goodbyes.of(peer).map(|goodbye| goodbye.seq);
+        goodbye.or_else(|| self.0.find(peer).map(|(_, record)| record.seq()))
+    }
+
+    /// The signed message of one peer, be it a goodbye, if it is kept.
+    pub(in crate::cluster) fn proof_of(&self, peer: &PeerId) -> Option<Signed<'_>> {
+        self.0.goodbyes.of(peer).map(Signed::from).or_else(|| self.signed_of(peer))
+    }
+
+    /// The goodbyes that are kept.
+    pub(in crate::cluster) fn goodbyes(&self) -> &Goodbyes {
+        &self.0.goodbyes
+    }
+}
+
+impl<'a> From<&'a Goodbye> for Signed<'a> {
+    fn from(goodbye: &'a Goodbye) -> Self {
+        let Goodbye { peer, seq, received, age, .. } = *goodbye;
+        Self { peer, seq, received, age, message: &goodbye.signed }
     }
 }
 

@@ -1,9 +1,10 @@
 //! What a node has, in few bytes: for each peer a short id and the sequence
 //! number of its heartbeat.
 
+use super::heard::Heard;
 use crate::cluster::snapshot::View;
 use libp2p::PeerId;
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 /// Peers in a digest. A larger table is compared in parts.
 pub(super) const MAX_ENTRIES: usize = 4096;
@@ -40,9 +41,17 @@ impl Digest {
 
     /// What the view has from `first` on, as far as a digest goes.
     pub fn of(view: &View, first: ShortId) -> Self {
-        let query = crate::cluster::Query::all();
-        let all = view.refs(&query).filter(|record| record.seq() > 0);
-        let mut entries: Vec<_> = all.map(|r| (Self::id(&r.peer()), r.seq())).collect();
+        Self::with(view, std::iter::empty(), first)
+    }
+
+    /// The same with numbers that are known beside the view.
+    pub(super) fn with(
+        view: &View,
+        heard: impl Iterator<Item = (ShortId, u64)>,
+        first: ShortId,
+    ) -> Self {
+        let known = view.known().map(|(peer, seq)| (Self::id(&peer), seq));
+        let mut entries: Vec<_> = known.chain(heard).collect();
         if entries.len() <= MAX_ENTRIES {
             return Self { first: 0, last: ShortId::MAX, entries };
         }
@@ -71,19 +80,31 @@ impl Digest {
             *known = (*known).max(*seq);
         }
         let mut difference = DigestDifference::default();
-        let query = crate::cluster::Query::all();
-        for record in view.refs(&query).filter(|record| record.seq() > 0) {
-            let id = Self::id(&record.peer());
+        for (peer, seq) in view.known() {
+            let id = Self::id(&peer);
             if !(self.first..=self.last).contains(&id) {
                 continue;
             }
             match theirs.remove(&id) {
-                Some(seq) if seq == record.seq() => (),
-                Some(seq) if seq > record.seq() => difference.older.push(id),
-                _ => difference.newer.push(record.peer()),
+                Some(theirs) if theirs == seq => (),
+                Some(theirs) if theirs > seq => difference.older.push(id),
+                _ => difference.newer.push(peer),
             }
         }
         difference.older.extend(theirs.into_keys());
+        difference
+    }
+
+    /// The same, without what would be no news.
+    pub(super) fn compare_with(
+        &self,
+        view: &View,
+        heard: &Heard,
+        now: Duration,
+    ) -> DigestDifference {
+        let mut difference = self.compare(view);
+        let theirs: HashMap<_, _> = self.entries.iter().copied().collect();
+        difference.older.retain(|id| heard.get(id, now) < theirs.get(id).copied());
         difference
     }
 }

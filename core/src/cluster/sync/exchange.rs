@@ -2,18 +2,20 @@
 
 use super::{
     digest::{Digest, DigestDifference, ShortId},
-    wire::{self, Item, SyncError},
+    heard::Heard,
+    wire::{self, Frame, Header, SyncError},
 };
 use crate::{
     Namespace,
     cluster::{Cluster, Handed, Outcome, View, heartbeat::Heartbeat},
     pubsub::{keys::Keys, signed::SignedMessage},
+    record::unix_nanos,
 };
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use libp2p::PeerId;
 use std::{
     collections::{HashMap, HashSet},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -40,7 +42,7 @@ pub(super) struct Done {
 
 impl Done {
     /// What became of both directions.
-    fn with(self, other: Self) -> Self {
+    pub(super) fn with(self, other: Self) -> Self {
         Self {
             received: self.received + other.received,
             joined: self.joined + other.joined,
@@ -50,15 +52,29 @@ impl Done {
     }
 }
 
+/// What a partner has opened an exchange for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To compare what both have.
+    Compare,
+    /// To tell what it has just heard.
+    Push,
+}
+
 /// What both sides of an exchange need.
 #[derive(Clone)]
 pub(super) struct Exchange {
     pub(super) cluster: Cluster,
     pub(super) namespace: Namespace,
     pub(super) keys: Arc<Keys>,
+    heard: Arc<Mutex<Heard>>,
 }
 
 impl Exchange {
+    pub(super) fn new(cluster: Cluster, namespace: Namespace) -> Self {
+        Self { cluster, namespace, keys: Arc::default(), heard: Arc::default() }
+    }
+
     /// Opens an exchange with a node about the peers from `first` on. Gives where
     /// the next one is to begin.
     pub(super) async fn open(
@@ -68,43 +84,85 @@ impl Exchange {
         first: ShortId,
     ) -> Result<(Done, ShortId), SyncError> {
         let (mut reader, mut writer) = stream.split();
-        let digest = Digest::of(&self.cluster.view(), first);
-        wire::write_frame(&mut writer, &wire::encode_digest(&digest)).await?;
-        let wanted = wire::decode_ids(&wire::read_list(&mut reader).await?)?;
+        let heard = self.heard().all(self.cluster.elapsed());
+        let digest = Digest::with(&self.cluster.view(), heard.into_iter(), first);
+        let next = digest.next();
+        wire::write(&mut writer, &[header(), Frame::Digest(digest)]).await?;
+        self.greeted(&mut reader).await?;
+        let Frame::Wanted(wanted) = wire::read(&mut reader).await? else {
+            return Err(SyncError::Unexpected);
+        };
         let wanted: HashSet<_> = wanted.into_iter().collect();
         let view = self.cluster.view();
-        let wanted: Vec<_> = view
-            .signed()
-            .map(|signed| signed.peer)
-            .filter(|peer| wanted.contains(&Digest::id(peer)))
-            .collect();
+        let known = view.known().map(|(peer, _)| peer);
+        let wanted = known.filter(|peer| wanted.contains(&Digest::id(peer))).collect();
         let (received, sent) = futures::future::try_join(
-            self.receive(other, &mut reader),
+            self.receive(other, &mut reader, None),
             self.send(&mut writer, &view, wanted),
         )
         .await?;
-        Ok((received.with(sent), digest.next()))
+        Ok((received.with(sent), next))
     }
 
-    /// Takes part in an exchange that another node has opened.
+    /// Tells a node of goodbyes, and waits until it has taken them.
+    pub(super) async fn push(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin,
+        view: &View,
+        of: Vec<PeerId>,
+    ) -> Result<Done, SyncError> {
+        let (mut reader, mut writer) = stream.split();
+        wire::write(&mut writer, &[header()]).await?;
+        let sent = self.send(&mut writer, view, of).await?;
+        self.greeted(&mut reader).await?;
+        match wire::read(&mut reader).await? {
+            Frame::End { .. } => Ok(sent),
+            _ => Err(SyncError::Unexpected),
+        }
+    }
+
+    /// Takes part in an exchange that another node has opened, if `admit` lets
+    /// it.
     pub(super) async fn accept(
         &self,
         other: PeerId,
         stream: impl AsyncRead + AsyncWrite + Unpin,
+        admit: impl FnOnce(Purpose) -> Result<(), SyncError>,
     ) -> Result<Done, SyncError> {
         let (mut reader, mut writer) = stream.split();
-        let digest = wire::decode_digest(&wire::read_list(&mut reader).await?)?;
+        self.greeted(&mut reader).await?;
+        let digest = match wire::read(&mut reader).await? {
+            Frame::Digest(digest) => digest,
+            first @ (Frame::Handed(..) | Frame::End { .. }) => {
+                admit(Purpose::Push)?;
+                let done = self.receive(other, &mut reader, Some(first)).await?;
+                wire::write(&mut writer, &[header(), Frame::End { more: false }]).await?;
+                writer.close().await?;
+                return Ok(done);
+            }
+            _ => return Err(SyncError::Unexpected),
+        };
+        admit(Purpose::Compare)?;
         let view = self.cluster.view();
-        let DigestDifference { newer, mut older } = digest.compare(&view);
+        let DigestDifference { newer, mut older } =
+            digest.compare_with(&view, &self.heard(), self.cluster.elapsed());
         older.truncate(MAX_HANDED);
-        wire::write_frame(&mut writer, &wire::encode_ids(&older)).await?;
+        wire::write(&mut writer, &[header(), Frame::Wanted(older)]).await?;
         // It knows what it wants of us only by its own view: so do we of it.
         let (received, sent) = futures::future::try_join(
-            self.receive(other, &mut reader),
+            self.receive(other, &mut reader, None),
             self.send(&mut writer, &view, newer),
         )
         .await?;
         Ok(received.with(sent))
+    }
+
+    /// Reads what the other side says of itself.
+    async fn greeted(&self, reader: &mut (impl AsyncRead + Unpin)) -> Result<(), SyncError> {
+        match wire::read(reader).await? {
+            Frame::Header(_) => Ok(()),
+            _ => Err(SyncError::Unexpected),
+        }
     }
 
     /// Sends the signed heartbeats of these peers, as far as an exchange goes.
@@ -120,7 +178,7 @@ impl Exchange {
         peers.rotate_left(from);
         let now = self.cluster.elapsed();
         let (mut sent, mut bytes, mut chunk, mut more) = (0, 0, Vec::new(), false);
-        for signed in peers.iter().filter_map(|peer| view.signed_of(peer)) {
+        for signed in peers.iter().filter_map(|peer| view.proof_of(peer)) {
             bytes += signed.message.len();
             if sent == MAX_HANDED || bytes > MAX_BYTES {
                 more = true;
@@ -134,24 +192,29 @@ impl Exchange {
                 chunk.clear();
             }
         }
-        wire::push_end(more, &mut chunk);
+        Frame::End { more }.push(&mut chunk);
         writer.write_all(&chunk).await?;
         writer.close().await?;
         Ok(Done { sent, more, ..Done::default() })
     }
 
-    /// Takes the heartbeats that the other node sends.
+    /// Takes the heartbeats that the other node sends; the first frame may have
+    /// been read already.
     async fn receive(
         &self,
         other: PeerId,
         reader: &mut (impl AsyncRead + Unpin),
+        mut first: Option<Frame>,
     ) -> Result<Done, SyncError> {
         let (mut done, mut count, mut bytes) = (Done::default(), 0, 0);
         let mut batch = Vec::new();
         loop {
-            let item = wire::read_item(reader).await?;
-            let end = match item {
-                Item::Handed(age, message) => {
+            let frame = match first.take() {
+                Some(frame) => frame,
+                None => wire::read(reader).await?,
+            };
+            let end = match frame {
+                Frame::Handed(age, message) => {
                     count += 1;
                     bytes += message.len();
                     if count > MAX_HANDED || bytes > MAX_BYTES {
@@ -160,7 +223,8 @@ impl Exchange {
                     batch.push((age, message));
                     None
                 }
-                Item::End { more } => Some(more),
+                Frame::End { more } => Some(more),
+                _ => return Err(SyncError::Unexpected),
             };
             if end.is_some() || batch.len() == BATCH {
                 done = done.with(self.take(other, std::mem::take(&mut batch)).await?);
@@ -184,7 +248,9 @@ impl Exchange {
             // What is no news is not worth a verification.
             let source = PeerId::from_bytes(&message.from).map_err(|_| SyncError::Forged)?;
             let seq = message.seqno.first_chunk().map_or(0, |seq| u64::from_be_bytes(*seq));
-            let known = self.cluster.view().get(&source).is_some_and(|record| record.seq() >= seq)
+            let now = self.cluster.elapsed();
+            let known = self.cluster.view().last_seq(&source).is_some_and(|last| last >= seq)
+                || self.heard().get(&Digest::id(&source), now).is_some_and(|last| last >= seq)
                 || handed.get(&source).is_some_and(|other| other.seq >= seq);
             if known || message.data.len() > Heartbeat::MAX_LEN {
                 continue;
@@ -201,15 +267,29 @@ impl Exchange {
             return Ok(Done::default());
         }
         let handed: Vec<_> = handed.into_values().collect();
-        let strangers: Vec<_> = handed.iter().map(|handed| handed.source != other).collect();
+        let said: Vec<_> = handed.iter().map(|handed| (handed.source, handed.seq)).collect();
         let outcomes =
             self.cluster.insert_verified(other, handed).await.map_err(|_| SyncError::Closed)?;
-        let joined = |outcome: &&Result<Outcome, _>| matches!(outcome, Ok(Outcome::Joined));
-        let of_strangers = outcomes.iter().zip(strangers).filter(|(_, stranger)| *stranger);
-        Ok(Done {
-            received: outcomes.iter().flatten().filter(|outcome| outcome.is_accepted()).count(),
-            joined: of_strangers.map(|(outcome, _)| outcome).filter(joined).count(),
-            ..Done::default()
-        })
+        let (view, now) = (self.cluster.view(), self.cluster.elapsed());
+        let mut joined = 0;
+        for ((source, seq), outcome) in said.into_iter().zip(&outcomes) {
+            joined += usize::from(*outcome == Ok(Outcome::Joined) && source != other);
+            // What is over, and not kept, isn't wanted again.
+            let over = matches!(outcome, Ok(Outcome::Left | Outcome::Replayed));
+            if over && view.last_seq(&source).is_none() {
+                self.heard().note(Digest::id(&source), seq, now);
+            }
+        }
+        let received = outcomes.iter().flatten().filter(|outcome| outcome.is_accepted()).count();
+        Ok(Done { received, joined, ..Done::default() })
     }
+
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What this node says of itself.
+fn header() -> Frame {
+    Frame::Header(Header { time: Some(unix_nanos() / 1_000_000) })
 }

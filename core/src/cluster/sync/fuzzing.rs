@@ -1,54 +1,25 @@
 //! Entrances for fuzzing, to what is not public.
 
-use super::{
-    digest::Digest,
-    wire::{self, Item, SyncError},
-};
+use super::wire::{self, SyncError};
+pub use super::wire::{Frame, Header};
 use futures::FutureExt;
-use std::time::Duration;
 
-/// Reads bytes as the frame of a digest. Gives the digest, and its frame as
-/// this node would write it.
-///
-/// # Errors
-/// The label of what is wrong with them.
-pub fn digest(bytes: &[u8]) -> Result<(Digest, Vec<u8>), &'static str> {
-    let list = at_once(wire::read_list(&mut &*bytes))?;
-    let digest = wire::decode_digest(&list).map_err(|error| error.label())?;
-    let mut frame = Vec::new();
-    at_once(wire::write_frame(&mut frame, &wire::encode_digest(&digest)))?;
-    Ok((digest, frame))
-}
+/// A frame, its bytes as this node would write it, and how many it was read
+/// from.
+pub type Read = (Frame, Vec<u8>, usize);
 
-/// Reads bytes as the frame of a list of ids. Gives the ids, and their frame as
-/// this node would write it.
-///
-/// # Errors
-/// The label of what is wrong with them.
-pub fn ids(bytes: &[u8]) -> Result<(Vec<u64>, Vec<u8>), &'static str> {
-    let list = at_once(wire::read_list(&mut &*bytes))?;
-    let ids = wire::decode_ids(&list).map_err(|error| error.label())?;
-    let mut frame = Vec::new();
-    at_once(wire::write_frame(&mut frame, &wire::encode_ids(&ids)))?;
-    Ok((ids, frame))
-}
-
-/// A heartbeat as it is handed over: for how long the other node has had it,
-/// and the signed message.
-pub type Handed = (Duration, Vec<u8>);
-
-/// Reads bytes as the frames of heartbeats. Gives the heartbeats, their frames
-/// as this node would write them, and what ended it.
-pub fn handed(mut bytes: &[u8]) -> (Vec<Handed>, Vec<u8>, &'static str) {
-    let (mut all, mut frames) = (Vec::new(), Vec::new());
+/// Reads bytes as frames. Gives the frames, and what ended it.
+pub fn frames(mut bytes: &[u8]) -> (Vec<Read>, &'static str) {
+    let mut all = Vec::new();
     loop {
-        match at_once(wire::read_item(&mut bytes)) {
-            Ok(Item::Handed(age, message)) => {
-                wire::push_handed(age, &message, &mut frames);
-                all.push((age, message));
+        let before = bytes.len();
+        match at_once(wire::read(&mut bytes)) {
+            Ok(frame) => {
+                let mut written = Vec::new();
+                frame.push(&mut written);
+                all.push((frame, written, before - bytes.len()));
             }
-            Ok(Item::End { more }) => return (all, frames, if more { "more" } else { "end" }),
-            Err(label) => return (all, frames, label),
+            Err(label) => return (all, label),
         }
     }
 }
@@ -61,21 +32,42 @@ fn at_once<T>(io: impl Future<Output = Result<T, SyncError>>) -> Result<T, &'sta
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::Digest;
+    use std::time::Duration;
 
     #[test]
     fn what_is_written_is_read() {
-        let digest_of = Digest { first: 3, last: 9, entries: vec![(4, 7), (8, 1)] };
-        let mut frame = Vec::new();
-        at_once(wire::write_frame(&mut frame, &wire::encode_digest(&digest_of))).unwrap();
-        assert_eq!(digest(&frame), Ok((digest_of, frame.clone())));
-        assert_eq!(ids(&frame).unwrap().0, [3, 9, 4, 7, 8, 1]);
-        assert_eq!(digest(&frame[..frame.len() - 1]), Err("io"));
-        let mut frames = Vec::new();
-        wire::push_handed(Duration::from_millis(7), b"signed", &mut frames);
-        let without_end = frames.clone();
-        wire::push_end(true, &mut frames);
-        let all = vec![(Duration::from_millis(7), b"signed".to_vec())];
-        assert_eq!(handed(&frames), (all.clone(), without_end.clone(), "more"));
-        assert_eq!(handed(&without_end), (all, without_end.clone(), "io"));
+        let digest = Digest { first: 3, last: 9, entries: vec![(4, 7), (8, 1)] };
+        let all = [
+            Frame::Header(Header { time: Some(7) }),
+            Frame::Header(Header::default()),
+            Frame::Digest(digest),
+            Frame::Wanted(vec![3, 9]),
+            Frame::Handed(Duration::from_millis(7), b"signed".to_vec()),
+            Frame::End { more: true },
+            Frame::End { more: false },
+        ];
+        let mut bytes = Vec::new();
+        all.iter().for_each(|frame| frame.push(&mut bytes));
+        let (read, end) = frames(&bytes);
+        assert_eq!(
+            (read.iter().map(|(frame, ..)| frame.clone()).collect::<Vec<_>>(), end),
+            (all.to_vec(), "io")
+        );
+        assert_eq!(
+            read.iter().map(|(_, written, _)| &written[..]).collect::<Vec<_>>().concat(),
+            bytes
+        );
+        assert_eq!(frames(&bytes[..bytes.len() - 1]).0.len(), all.len() - 1);
+    }
+
+    #[test]
+    fn a_header_may_say_what_is_not_known() {
+        let fields = [&[0, 9, 0, 2, 7, 7][..], &[0, 1, 0, 8], &5_u64.to_be_bytes(), &[1, 1, 0, 0]];
+        let mut bytes = vec![0, 0, 0, 23, 0];
+        fields.iter().for_each(|field| bytes.extend_from_slice(field));
+        let (read, _) = frames(&bytes);
+        assert_eq!(read[0].0, Frame::Header(Header { time: Some(5) }));
+        assert_eq!(read[0].2, bytes.len());
     }
 }

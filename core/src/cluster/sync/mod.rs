@@ -5,16 +5,22 @@
 //!
 //! - `digest`: what a node has, in few bytes, and how two of them differ (pure)
 //! - `wire`: the frames of an exchange (pure)
+//! - `heard`: goodbyes that nobody is asked for again (pure)
 //! - `exchange`: one exchange, on any stream
 //! - `service`: whom to exchange with, and when
+//! - `goodbyes`: hands on at once who has left
 //!
-//! Spoken as `/casm/1.0.0/<namespace>/sync`, which Go's nodes don't know. What
+//! Spoken as `/casm/1.0.0/<namespace>/sync/2`, which Go's nodes don't know. What
 //! is handed over is the pubsub message as its source signed it: it is verified,
 //! and enters the table, as if it had come by gossip.
 
 mod digest;
 mod exchange;
 pub mod fuzzing;
+#[cfg(test)]
+mod goodbye_tests;
+mod goodbyes;
+mod heard;
 mod service;
 #[cfg(test)]
 mod tests;

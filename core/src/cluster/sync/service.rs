@@ -3,11 +3,11 @@
 
 use super::{
     digest::ShortId,
-    exchange::{Done, Exchange},
+    exchange::{Done, Exchange, Purpose},
     wire::SyncError,
 };
 use crate::{
-    ErrorKind, Event, Events, Namespace, Result,
+    Error, ErrorKind, Event, Events, Namespace, Result,
     cluster::Cluster,
     host::{Host, Stream},
     metrics::{ByLabel, Metrics},
@@ -40,6 +40,10 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// and how long it is until it may open another one.
 const BURST: u32 = 64;
 const REFILL: Duration = Duration::from_secs(3);
+/// How often in a row a peer may tell of goodbyes, and how long it is until it
+/// may once more.
+const PUSHES: u32 = 256;
+const NEXT_PUSH: Duration = Duration::from_millis(100);
 /// Which end opens the exchange of a new connection is settled by the ids: the
 /// other end does if it has not happened until then.
 const OTHERS_TURN: Duration = Duration::from_secs(2);
@@ -51,7 +55,7 @@ const ACCEPTED: usize = 16;
 
 /// Anti-entropy of one node.
 #[derive(Clone)]
-struct Sync(Arc<Inner>);
+pub(super) struct Sync(Arc<Inner>);
 
 struct Inner {
     host: Host,
@@ -68,29 +72,42 @@ struct Inner {
 
 /// What is known of a connected peer.
 #[derive(Clone, Copy)]
-struct Peer {
+pub(super) struct Peer {
     /// When an exchange with it began last.
     last: Option<Instant>,
     /// Whether it knows the protocol, as far as is known.
-    speaks: bool,
+    pub(super) speaks: bool,
     /// Whether it takes part in an exchange that it opened.
     busy: bool,
     /// How many exchanges it may open, as of `refilled`.
     budget: u32,
     refilled: Instant,
+    /// How often it may tell of goodbyes, as of `heard`.
+    pushes: u32,
+    heard: Instant,
     /// Where the next exchange begins.
     next: ShortId,
+    /// The turn up to which it has been told of goodbyes, or met when all were
+    /// in the digest; and whether it is being told.
+    pub(super) told: u64,
+    pub(super) telling: bool,
 }
 
-impl Default for Peer {
-    fn default() -> Self {
+impl Peer {
+    /// One that has just been met.
+    fn met(told: u64) -> Self {
+        let now = Instant::now();
         Self {
             last: None,
             speaks: true,
             busy: false,
             budget: BURST,
-            refilled: Instant::now(),
+            refilled: now,
+            pushes: PUSHES,
+            heard: now,
             next: 0,
+            told,
+            telling: false,
         }
     }
 }
@@ -107,12 +124,13 @@ pub(crate) fn start(
     metrics: &Metrics,
     scope: &Scope,
 ) -> Result<()> {
-    let protocol = namespace.own_protocol("sync");
+    let protocol = namespace.own_protocol("sync/2");
     let incoming = host.accept(protocol.clone())?;
     let (outcomes, records) = (ByLabel::default(), Counter::default());
     metrics.register("sync_exchanges", "Exchanges of heartbeats, by outcome", outcomes.clone());
     metrics.register("sync_records", "Heartbeats that exchanges brought", records.clone());
-    let exchange = Exchange { cluster, namespace: namespace.clone(), keys: Arc::default() };
+    let exchange = Exchange::new(cluster, namespace.clone());
+    let over = host.leaving().over();
     let sync = Sync(Arc::new(Inner {
         host,
         exchange,
@@ -124,7 +142,10 @@ pub(crate) fn start(
         unsettled: Notify::new(),
         scope: scope.clone(),
     }));
-    scope.spawn(sync.clone().serve(incoming));
+    // Who leaves hands on what others say who leave.
+    let serve = sync.clone().serve(incoming);
+    scope.spawn_graceful(async move { over.run_until_cancelled(serve).await.unwrap_or(()) });
+    scope.spawn_graceful(sync.clone().hand_on());
     scope.spawn(sync.clone().follow(events));
     scope.spawn(sync.now_and_then());
     Ok(())
@@ -136,11 +157,16 @@ impl Sync {
         let each = incoming.for_each_concurrent(ACCEPTED, |(peer, stream)| {
             let sync = self.clone();
             async move {
-                if let Err(reason) = sync.admit(peer) {
-                    return sync.count(reason);
+                let mut busy = false;
+                let admit = |purpose| {
+                    sync.admit(peer, purpose).map_err(SyncError::Refused)?;
+                    busy = purpose == Purpose::Compare;
+                    Ok(())
+                };
+                sync.settle(peer, sync.0.exchange.accept(peer, stream, admit)).await;
+                if busy {
+                    sync.with(peer, |known| known.busy = false);
                 }
-                sync.settle(peer, sync.0.exchange.accept(peer, stream)).await;
-                sync.with(peer, |known| known.busy = false);
             }
         });
         each.await;
@@ -211,13 +237,7 @@ impl Sync {
             }
             let stream = match self.0.host.open_stream(peer, self.0.protocol.clone()).await {
                 Ok(stream) => stream,
-                Err(error) => {
-                    if error.kind() == ErrorKind::Protocol {
-                        self.count("unsupported");
-                        self.with(peer, |known| known.speaks = false);
-                    }
-                    return;
-                }
+                Err(error) => return self.not_opened(peer, &error),
             };
             self.with(peer, |known| known.last = Some(Instant::now()));
             let exchange = async {
@@ -234,28 +254,36 @@ impl Sync {
         }
     }
 
+    /// Notes why no stream could be opened.
+    pub(super) fn not_opened(&self, peer: PeerId, error: &Error) {
+        if error.kind() == ErrorKind::Protocol {
+            self.count("unsupported");
+            self.with(peer, |known| known.speaks = false);
+        }
+    }
+
     /// Lets a peer open an exchange now, or says why it may not.
-    fn admit(&self, peer: PeerId) -> std::result::Result<(), &'static str> {
+    fn admit(&self, peer: PeerId, purpose: Purpose) -> std::result::Result<(), &'static str> {
         let now = Instant::now();
-        self.with(peer, |known| {
-            let earned = (now - known.refilled).div_duration_f64(REFILL) as u32;
+        let of = |budget: &mut u32, since: &mut Instant, most: u32, each: Duration| {
+            let earned = (now - *since).div_duration_f64(each) as u32;
             if earned > 0 {
-                known.budget = known.budget.saturating_add(earned).min(BURST);
-                known.refilled = now;
+                *budget = budget.saturating_add(earned).min(most);
+                *since = now;
+            }
+            *budget = budget.checked_sub(1).ok_or("refused-too-many")?;
+            Ok(())
+        };
+        self.with(peer, |known| {
+            known.speaks = true;
+            if purpose == Purpose::Push {
+                return of(&mut known.pushes, &mut known.heard, PUSHES, NEXT_PUSH);
             }
             if known.busy {
                 return Err("refused-busy");
             }
-            if known.budget == 0 {
-                return Err("refused-too-many");
-            }
-            *known = Peer {
-                last: Some(now),
-                speaks: true,
-                busy: true,
-                budget: known.budget - 1,
-                ..*known
-            };
+            of(&mut known.budget, &mut known.refilled, BURST, REFILL)?;
+            (known.last, known.busy) = (Some(now), true);
             Ok(())
         })
     }
@@ -284,12 +312,25 @@ impl Sync {
         }
     }
 
-    fn count(&self, outcome: &'static str) {
+    pub(super) fn count(&self, outcome: &'static str) {
         self.0.outcomes.get_or_create(&[("outcome", outcome)]).inc();
     }
 
-    fn with<T>(&self, peer: PeerId, f: impl FnOnce(&mut Peer) -> T) -> T {
-        f(self.peers().entry(peer).or_default())
+    pub(super) fn with<T>(&self, peer: PeerId, f: impl FnOnce(&mut Peer) -> T) -> T {
+        let met = || Peer::met(self.0.exchange.cluster.view().goodbyes().last());
+        f(self.peers().entry(peer).or_insert_with(met))
+    }
+
+    pub(super) fn host(&self) -> &Host {
+        &self.0.host
+    }
+
+    pub(super) fn exchange(&self) -> &Exchange {
+        &self.0.exchange
+    }
+
+    pub(super) fn protocol(&self) -> &StreamProtocol {
+        &self.0.protocol
     }
 
     fn peers(&self) -> std::sync::MutexGuard<'_, HashMap<PeerId, Peer>> {

@@ -4,7 +4,7 @@
 use super::{
     digest::{Digest, MAX_ENTRIES},
     exchange::{Done, Exchange, MAX_HANDED},
-    wire::{self, SyncError},
+    wire::{self, Frame, Header, SyncError},
 };
 use crate::{
     Keypair, Namespace, PeerId,
@@ -18,6 +18,7 @@ use crate::{
     record::unix_nanos,
     scope::Scope,
 };
+use futures::FutureExt as _;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::{
@@ -26,9 +27,9 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::sync::mpsc;
-use tokio_util::compat::TokioAsyncReadCompatExt;
+use tokio_util::{compat::TokioAsyncReadCompatExt, sync::CancellationToken};
 
-fn beat(host: &str) -> Heartbeat {
+pub(super) fn beat(host: &str) -> Heartbeat {
     Heartbeat {
         server: 1,
         ttl: Some(Duration::from_secs(60)),
@@ -80,8 +81,10 @@ fn a_large_table_is_compared_in_parts_that_leave_nothing_out() {
     loop {
         let digest = Digest::of(&view, first);
         assert!(digest.entries.len() <= MAX_ENTRIES);
-        let bytes = wire::encode_digest(&digest);
-        assert_eq!(wire::decode_digest(&bytes).unwrap(), digest);
+        let mut bytes = Vec::new();
+        Frame::Digest(digest.clone()).push(&mut bytes);
+        let read = wire::read(&mut &bytes[..]).now_or_never().unwrap().unwrap();
+        assert_eq!(read, Frame::Digest(digest.clone()));
         assert_eq!(digest.compare(&view), Default::default());
         assert!(digest.entries.iter().all(|(id, _)| seen.insert(*id)));
         parts += 1;
@@ -94,31 +97,28 @@ fn a_large_table_is_compared_in_parts_that_leave_nothing_out() {
 }
 
 /// A cluster service whose topic nobody hears.
-struct Member {
-    id: PeerId,
-    exchange: Exchange,
+pub(super) struct Member {
+    pub(super) id: PeerId,
+    pub(super) exchange: Exchange,
     scope: Scope,
     _topic: (mpsc::Receiver<crate::pubsub::TopicCommand>, mpsc::Sender<crate::pubsub::TopicEvent>),
 }
 
-fn member() -> Member {
+pub(super) fn member() -> Member {
     let (scope, namespace) = (Scope::default(), Namespace::default());
     let (commands, from) = mpsc::channel(16);
     let (to, received) = mpsc::channel(16);
     let id = PeerId::random();
-    let config = config(id);
+    let over = CancellationToken::new();
+    over.cancel();
+    let config = config(id, over);
     let topic = Topic::new(commands, received);
     let cluster =
         Cluster::start(config, topic, EventBus::default(), Metrics::default(), &scope).unwrap();
-    Member {
-        id,
-        exchange: Exchange { cluster, namespace, keys: Arc::default() },
-        scope,
-        _topic: (from, to),
-    }
+    Member { id, exchange: Exchange::new(cluster, namespace), scope, _topic: (from, to) }
 }
 
-fn config(own: PeerId) -> ClusterConfig {
+pub(super) fn config(own: PeerId, over: CancellationToken) -> ClusterConfig {
     ClusterConfig {
         namespace: Namespace::default(),
         own,
@@ -128,10 +128,11 @@ fn config(own: PeerId) -> ClusterConfig {
         observer: true,
         limits: Limits::default(),
         sign: Arc::new(|_, _| Vec::new()),
+        over,
     }
 }
 
-fn keys(n: usize) -> Vec<Keypair> {
+pub(super) fn keys(n: usize) -> Vec<Keypair> {
     (0..n).map(|_| Keypair::generate_ed25519()).collect()
 }
 
@@ -139,7 +140,7 @@ fn signed(key: &Keypair, seq: u64, topic: &str) -> Vec<u8> {
     SignedMessage::sign(key, topic, seq, &beat("there").encode()).unwrap().encode()
 }
 
-async fn learn(cluster: &Cluster, keys: &[Keypair], seq: u64) {
+pub(super) async fn learn(cluster: &Cluster, keys: &[Keypair], seq: u64) {
     let handed = keys.iter().map(|key| {
         let signed = signed(key, seq, "casm");
         let message = SignedMessage::decode(&signed).unwrap().verify(&Keys::default()).unwrap();
@@ -151,14 +152,16 @@ async fn learn(cluster: &Cluster, keys: &[Keypair], seq: u64) {
     }
 }
 
-async fn exchange(a: &Member, b: &Member) -> (Done, Done) {
+pub(super) async fn exchange(a: &Member, b: &Member) -> (Done, Done) {
     let (x, y) = tokio::io::duplex(1024);
-    let (opened, accepted) =
-        tokio::join!(a.exchange.open(b.id, x.compat(), 0), b.exchange.accept(a.id, y.compat()));
+    let (opened, accepted) = tokio::join!(
+        a.exchange.open(b.id, x.compat(), 0),
+        b.exchange.accept(a.id, y.compat(), |_| Ok(()))
+    );
     (opened.unwrap().0, accepted.unwrap())
 }
 
-fn seqs(member: &Member) -> BTreeMap<PeerId, u64> {
+pub(super) fn seqs(member: &Member) -> BTreeMap<PeerId, u64> {
     member.exchange.cluster.view().iter(Query::all()).map(|r| (r.peer(), r.seq())).collect()
 }
 
@@ -212,7 +215,7 @@ async fn what_was_handed_over_expires_as_if_it_had_come_at_first_hand() {
 async fn opened_with(bytes: &[u8]) -> (SyncError, usize) {
     let member = member();
     let (mut partner, stream) = tokio::io::duplex(64 << 20);
-    let accepted = member.exchange.accept(PeerId::random(), stream.compat());
+    let accepted = member.exchange.accept(PeerId::random(), stream.compat(), |_| Ok(()));
     tokio::io::AsyncWriteExt::write_all(&mut partner, bytes).await.unwrap();
     tokio::io::AsyncWriteExt::shutdown(&mut partner).await.unwrap();
     let error = accepted.await.unwrap_err();
@@ -222,12 +225,18 @@ async fn opened_with(bytes: &[u8]) -> (SyncError, usize) {
 #[tokio::test]
 async fn a_partner_that_means_harm_gains_nothing() {
     let empty = Digest { first: 0, last: u64::MAX, entries: vec![] };
-    let mut begin = Vec::new();
-    wire::write_frame(&mut begin, &wire::encode_digest(&empty)).await.unwrap();
+    let (mut begin, mut greeting) = (Vec::new(), Vec::new());
+    Frame::Header(Header { time: None }).push(&mut greeting);
+    begin.extend_from_slice(&greeting);
+    Frame::Digest(empty).push(&mut begin);
+    let framed = |kind: u8, bytes: &[u8]| {
+        let len = u32::try_from(1 + bytes.len()).unwrap();
+        [&greeting[..], &len.to_be_bytes(), &[kind], bytes].concat()
+    };
     let after = |messages: &[Vec<u8>]| {
         let mut bytes = begin.clone();
         messages.iter().for_each(|m| wire::push_handed(Duration::ZERO, m, &mut bytes));
-        wire::push_end(false, &mut bytes);
+        Frame::End { more: false }.push(&mut bytes);
         bytes
     };
     let (key, now) = (Keypair::generate_ed25519(), unix_nanos());
@@ -241,9 +250,16 @@ async fn a_partner_that_means_harm_gains_nothing() {
         (after(&[vec![7; 100]]), "forged", 0),
         (after(&many), "too-many", 1),
         (after(&[vec![7; Table::MAX_SIGNED + 1]]), "too-large", 0),
-        (u32::MAX.to_be_bytes().to_vec(), "too-large", 0),
-        ([&7u32.to_be_bytes()[..], &[0; 7]].concat(), "malformed", 0),
-        ([&8u32.to_be_bytes()[..], &[0; 8]].concat(), "malformed", 0),
+        ([&greeting[..], &u32::MAX.to_be_bytes(), &[1]].concat(), "too-large", 0),
+        (framed(1, &[0; 7]), "malformed", 0),
+        (framed(1, &[0; 8]), "malformed", 0),
+        (framed(9, &[]), "malformed", 0),
+        (framed(4, &[2]), "malformed", 0),
+        (vec![0; 4], "malformed", 0),
+        (framed(0, &[]), "unexpected", 0),
+        (framed(2, &[0; 8]), "unexpected", 0),
+        (begin[greeting.len()..].to_vec(), "unexpected", 0),
+        ([&begin[..], &greeting[..]].concat(), "unexpected", 0),
         (begin[..begin.len() - 1].to_vec(), "io", 0),
         (begin.clone(), "io", 0),
     ] {
@@ -281,8 +297,8 @@ async fn node() -> Node {
     let host =
         Host::start(key, &listen, &limits, &metrics, events.clone(), &scope, 0).await.unwrap();
     let topic = host.join("casm").await.unwrap();
-    let cluster =
-        Cluster::start(config(host.id()), topic, events.clone(), metrics.clone(), &scope).unwrap();
+    let config = config(host.id(), host.leaving().over());
+    let cluster = Cluster::start(config, topic, events.clone(), metrics.clone(), &scope).unwrap();
     let namespace = Namespace::default();
     super::start(host.clone(), cluster.clone(), &namespace, events.subscribe(), &metrics, &scope)
         .unwrap();

@@ -1,22 +1,39 @@
 //! The frames of an exchange. Numbers are big-endian; a frame is its length in
-//! four bytes, and so many bytes.
+//! four bytes, and so many bytes, of which the first tells the kind.
 //!
-//! | from | frame |
+//! | kind | frame |
 //! |---|---|
-//! | who opens | the digest: first and last id, then ids and sequence numbers, 8 bytes each |
-//! | who accepts | the ids of which it wants the heartbeats, 8 bytes each |
-//! | who accepts | heartbeats: for how long it has had one, in ms in 4 bytes, then the signed message; an empty frame ends them, a frame of one byte says that there are more |
-//! | who opens | the heartbeats that are wanted, in the same form |
+//! | 0 | header: fields, each its number and its length in two bytes each, and so many bytes; unknown ones are skipped |
+//! | 1 | digest: first and last id, then ids and sequence numbers, 8 bytes each |
+//! | 2 | wanted: ids, 8 bytes each |
+//! | 3 | heartbeat: for how long its sender has had it, in ms in 4 bytes, then the signed message |
+//! | 4 | end of the heartbeats: one byte, 1 if there are more |
+//!
+//! Both sides begin with a header. Who opens then either compares (digest, and
+//! after the wanted ids the heartbeats) or pushes (heartbeats alone).
 
 use super::digest::{Digest, MAX_ENTRIES, ShortId};
 use crate::cluster::Table;
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use std::time::Duration;
 
-/// The longest digest or list of ids, in bytes.
-const MAX_LIST: usize = 16 + 16 * MAX_ENTRIES;
+/// The longest header, in bytes.
+const MAX_HEADER: usize = 1024;
+/// The longest digest and the longest list of ids, in bytes.
+const MAX_DIGEST: usize = 16 + 16 * MAX_ENTRIES;
+const MAX_WANTED: usize = 8 * MAX_ENTRIES;
 /// The longest heartbeat, in bytes.
 const MAX_HANDED: usize = 4 + Table::MAX_SIGNED;
+
+/// The kinds of frames.
+const HEADER: u8 = 0;
+const DIGEST: u8 = 1;
+const WANTED: u8 = 2;
+const HANDED: u8 = 3;
+const END: u8 = 4;
+
+/// The header's fields.
+const TIME: u16 = 1;
 
 /// What went wrong in an exchange.
 #[derive(Debug, thiserror::Error)]
@@ -25,12 +42,16 @@ pub(super) enum SyncError {
     Io(#[from] std::io::Error),
     #[error("a frame of {0} bytes is longer than is accepted there")]
     TooLarge(usize),
-    #[error("a frame is not a list of numbers")]
+    #[error("a frame is not what its kind says, or of a kind that is not known")]
     Malformed,
+    #[error("a frame has no place where it came")]
+    Unexpected,
     #[error("more heartbeats were sent than are accepted")]
     TooMany,
     #[error("a heartbeat's signature is missing, wrong, or for another cluster")]
     Forged,
+    #[error("the partner may not open it: {0}")]
+    Refused(&'static str),
     #[error("the exchange took too long")]
     Timeout,
     #[error("the node is closed")]
@@ -44,43 +65,125 @@ impl SyncError {
             Self::Io(_) => "io",
             Self::TooLarge(_) => "too-large",
             Self::Malformed => "malformed",
+            Self::Unexpected => "unexpected",
             Self::TooMany => "too-many",
             Self::Forged => "forged",
+            Self::Refused(why) => why,
             Self::Timeout => "timeout",
             Self::Closed => "closed",
         }
     }
 }
 
-/// A frame among heartbeats.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Item {
+/// What a side says of itself before all else.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Header {
+    /// The time by its clock, in ms since 1970; `None` if it does not say.
+    pub time: Option<u64>,
+}
+
+/// A frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// Begins a direction.
+    Header(Header),
+    /// What the opener has.
+    Digest(Digest),
+    /// Which heartbeats the acceptor wants.
+    Wanted(Vec<ShortId>),
     /// A signed message, and for how long the other node has had it.
     Handed(Duration, Vec<u8>),
-    /// There are no more; or there are, but not in this exchange.
-    End { more: bool },
+    /// There are no more heartbeats; or there are, but not in this exchange.
+    End {
+        /// Whether there are.
+        more: bool,
+    },
 }
 
-pub(super) fn encode_digest(digest: &Digest) -> Vec<u8> {
-    let entries = digest.entries.iter().flat_map(|(id, seq)| [*id, *seq]);
-    numbers([digest.first, digest.last].into_iter().chain(entries))
+impl Frame {
+    /// Appends the frame.
+    pub(super) fn push(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Header(header) => push(HEADER, &[&fields(header)], out),
+            Self::Digest(digest) => {
+                let entries = digest.entries.iter().flat_map(|(id, seq)| [*id, *seq]);
+                push(
+                    DIGEST,
+                    &[&numbers([digest.first, digest.last].into_iter().chain(entries))],
+                    out,
+                );
+            }
+            Self::Wanted(ids) => push(WANTED, &[&numbers(ids.iter().copied())], out),
+            Self::Handed(age, message) => push_handed(*age, message, out),
+            Self::End { more } => push(END, &[&[u8::from(*more)]], out),
+        }
+    }
+
+    fn decode(kind: u8, bytes: &[u8]) -> Result<Self, SyncError> {
+        Ok(match kind {
+            HEADER => Self::Header(header(bytes)?),
+            DIGEST => {
+                let numbers = split(bytes)?;
+                let ([first, last, rest @ ..], true) = (&numbers[..], numbers.len() % 2 == 0)
+                else {
+                    return Err(SyncError::Malformed);
+                };
+                let entries = rest.as_chunks().0.iter().map(|[id, seq]| (*id, *seq)).collect();
+                Self::Digest(Digest { first: *first, last: *last, entries })
+            }
+            WANTED => Self::Wanted(split(bytes)?),
+            HANDED => {
+                let (age, message) = bytes.split_first_chunk().ok_or(SyncError::Malformed)?;
+                let age = Duration::from_millis(u32::from_be_bytes(*age).into());
+                Self::Handed(age, message.to_vec())
+            }
+            END => match bytes {
+                [more @ (0 | 1)] => Self::End { more: *more == 1 },
+                _ => return Err(SyncError::Malformed),
+            },
+            _ => return Err(SyncError::Malformed),
+        })
+    }
 }
 
-pub(super) fn decode_digest(bytes: &[u8]) -> Result<Digest, SyncError> {
-    let numbers = split(bytes)?;
-    let ([first, last, rest @ ..], true) = (&numbers[..], numbers.len() % 2 == 0) else {
-        return Err(SyncError::Malformed);
-    };
-    let entries = rest.as_chunks().0.iter().map(|[id, seq]| (*id, *seq)).collect();
-    Ok(Digest { first: *first, last: *last, entries })
+/// The longest frame of a kind, in bytes.
+fn longest(kind: u8) -> Result<usize, SyncError> {
+    Ok(match kind {
+        HEADER => MAX_HEADER,
+        DIGEST => MAX_DIGEST,
+        WANTED => MAX_WANTED,
+        HANDED => MAX_HANDED,
+        END => 1,
+        _ => return Err(SyncError::Malformed),
+    })
 }
 
-pub(super) fn encode_ids(ids: &[ShortId]) -> Vec<u8> {
-    numbers(ids.iter().copied())
+fn fields(header: &Header) -> Vec<u8> {
+    let mut out = Vec::new();
+    if let Some(time) = header.time {
+        out.extend(TIME.to_be_bytes());
+        out.extend(8_u16.to_be_bytes());
+        out.extend(time.to_be_bytes());
+    }
+    out
 }
 
-pub(super) fn decode_ids(bytes: &[u8]) -> Result<Vec<ShortId>, SyncError> {
-    split(bytes)
+fn header(mut bytes: &[u8]) -> Result<Header, SyncError> {
+    let mut header = Header::default();
+    while !bytes.is_empty() {
+        let (field, rest) = bytes.split_first_chunk().ok_or(SyncError::Malformed)?;
+        let (len, rest) = rest.split_first_chunk().ok_or(SyncError::Malformed)?;
+        let value;
+        (value, bytes) =
+            rest.split_at_checked(u16::from_be_bytes(*len).into()).ok_or(SyncError::Malformed)?;
+        if u16::from_be_bytes(*field) == TIME {
+            let time = value.try_into().map_err(|_| SyncError::Malformed)?;
+            if header.time.replace(u64::from_be_bytes(time)).is_some() {
+                return Err(SyncError::Malformed);
+            }
+        }
+    }
+    Ok(header)
 }
 
 fn numbers(numbers: impl Iterator<Item = u64>) -> Vec<u8> {
@@ -95,64 +198,42 @@ fn split(bytes: &[u8]) -> Result<Vec<u64>, SyncError> {
     }
 }
 
-fn decode_item(bytes: &[u8]) -> Result<Item, SyncError> {
-    match bytes {
-        [] => Ok(Item::End { more: false }),
-        [_] => Ok(Item::End { more: true }),
-        _ => {
-            let (age, message) = bytes.split_first_chunk().ok_or(SyncError::Malformed)?;
-            let age = Duration::from_millis(u32::from_be_bytes(*age).into());
-            Ok(Item::Handed(age, message.to_vec()))
-        }
-    }
-}
-
 /// Appends a heartbeat's frame.
 pub(super) fn push_handed(age: Duration, message: &[u8], out: &mut Vec<u8>) {
     let age = u32::try_from(age.as_millis()).unwrap_or(u32::MAX);
-    push_frame(&[&age.to_be_bytes(), message], out);
+    push(HANDED, &[&age.to_be_bytes(), message], out);
 }
 
-/// Appends the frame that ends heartbeats.
-pub(super) fn push_end(more: bool, out: &mut Vec<u8>) {
-    push_frame(&[&[0][..usize::from(more)]], out);
-}
-
-fn push_frame(parts: &[&[u8]], out: &mut Vec<u8>) {
-    let len: usize = parts.iter().map(|part| part.len()).sum();
+fn push(kind: u8, parts: &[&[u8]], out: &mut Vec<u8>) {
+    let len: usize = 1 + parts.iter().map(|part| part.len()).sum::<usize>();
     out.extend(u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes());
+    out.push(kind);
     parts.iter().for_each(|part| out.extend_from_slice(part));
 }
 
-/// Writes one frame.
-pub(super) async fn write_frame(
+/// Writes frames in one.
+pub(super) async fn write(
     stream: &mut (impl AsyncWrite + Unpin),
-    bytes: &[u8],
+    frames: &[Frame],
 ) -> Result<(), SyncError> {
-    let mut frame = Vec::with_capacity(4 + bytes.len());
-    push_frame(&[bytes], &mut frame);
-    stream.write_all(&frame).await?;
+    let mut bytes = Vec::new();
+    frames.iter().for_each(|frame| frame.push(&mut bytes));
+    stream.write_all(&bytes).await?;
     Ok(stream.flush().await?)
 }
 
-/// Reads a digest or a list of ids.
-pub(super) async fn read_list(stream: &mut (impl AsyncRead + Unpin)) -> Result<Vec<u8>, SyncError> {
-    read_frame(stream, MAX_LIST).await
-}
-
-/// Reads a heartbeat, or the end of them.
-pub(super) async fn read_item(stream: &mut (impl AsyncRead + Unpin)) -> Result<Item, SyncError> {
-    decode_item(&read_frame(stream, MAX_HANDED).await?)
-}
-
-async fn read_frame(
-    stream: &mut (impl AsyncRead + Unpin),
-    max: usize,
-) -> Result<Vec<u8>, SyncError> {
-    let mut len = [0; 4];
-    stream.read_exact(&mut len).await?;
-    let len = usize::try_from(u32::from_be_bytes(len)).unwrap_or(usize::MAX);
-    if len > max {
+/// Reads a frame.
+pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Frame, SyncError> {
+    let mut head = [0; 5];
+    stream.read_exact(&mut head[..4]).await?;
+    let [len @ .., _] = head;
+    let Some(len) = usize::try_from(u32::from_be_bytes(len)).unwrap_or(usize::MAX).checked_sub(1)
+    else {
+        return Err(SyncError::Malformed);
+    };
+    stream.read_exact(&mut head[4..]).await?;
+    let kind = head[4];
+    if len > longest(kind)? {
         return Err(SyncError::TooLarge(len));
     }
     // Grows with what arrives, not with what is declared.
@@ -161,5 +242,5 @@ async fn read_frame(
     if n < len {
         return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
     }
-    Ok(bytes)
+    Frame::decode(kind, &bytes)
 }

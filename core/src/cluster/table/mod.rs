@@ -22,7 +22,7 @@ pub use detector::Detector;
 use super::{
     heartbeat::Heartbeat,
     record::{Field, Record},
-    snapshot::{Proof, Snapshot, View},
+    snapshot::{Goodbye, Goodbyes, Proof, Snapshot, View},
 };
 use crate::LeaveReason;
 use deadlines::Deadlines;
@@ -100,9 +100,9 @@ impl Table {
         std::mem::take(&mut self.differences)
     }
 
-    /// When the next record expires.
+    /// When the next record expires, or the next goodbye is forgotten.
     pub fn next_deadline(&self) -> Option<Duration> {
-        self.deadlines.next()
+        [self.deadlines.next(), self.root.goodbyes.next_due()].into_iter().flatten().min()
     }
 
     /// Memory in use for records, signed messages and indexes, as estimated.
@@ -150,8 +150,18 @@ impl Table {
         self.store(now.elapsed, slot, record, signed, entry);
     }
 
-    /// Removes the records whose time is over.
+    /// Keeps this node's own goodbye, for others to have.
+    pub fn leave(&mut self, now: Duration, seq: u64, beat: &Heartbeat, signed: &[u8]) {
+        let ttl = self.record(&self.own).map_or(Duration::ZERO, Record::ttl);
+        let (peer, from, via) = (self.own, self.own, Via::Gossip);
+        self.keep_goodbye(now, Arrival { peer, seq, from, beat, signed, via }, ttl);
+    }
+
+    /// Removes the records whose time is over, and forgets such goodbyes.
     pub fn expire(&mut self, now: Duration) {
+        if self.root.goodbyes.next_due().is_some_and(|due| due <= now) {
+            Arc::make_mut(&mut self.root).goodbyes.expire(now);
+        }
         while let Some(slot) = self.deadlines.due(now) {
             self.remove(now, slot, LeaveReason::Expired);
         }
@@ -173,7 +183,9 @@ impl Table {
             return Outcome::Stale;
         }
         let Some(ttl) = arrival.beat.ttl else {
+            let last_ttl = old.ttl();
             self.remove_said(now, slot, arrival.seq, LeaveReason::Left);
+            self.keep_goodbye(now, arrival, last_ttl);
             return Outcome::Left;
         };
         let (since, weight_before) = (entry.since, entry.weight);
@@ -195,11 +207,18 @@ impl Table {
         let Now { elapsed: now, unix_nanos } = now;
         let departed = self.remembered.get(&arrival.peer, now);
         if departed.is_some_and(|departed| arrival.seq <= departed.seq) {
-            return Outcome::Replayed;
+            let first = arrival.via == Via::Gossip
+                && self.root.goodbyes.of(&arrival.peer).is_some_and(|goodbye| !goodbye.by_gossip)
+                && Arc::make_mut(&mut self.root).goodbyes.gossiped(&arrival.peer, arrival.seq);
+            return if first { Outcome::Relayed } else { Outcome::Replayed };
         }
         let established = departed.is_some_and(|departed| departed.established);
         let Some(ttl) = arrival.beat.ttl else {
             self.remembered.put(arrival.peer, arrival.seq, established, now);
+            // Who says it itself may be in others' tables.
+            if arrival.is_direct() || self.root.goodbyes.of(&arrival.peer).is_some() {
+                self.keep_goodbye(now, arrival, Duration::ZERO);
+            }
             return Outcome::Left;
         };
         let latest = Self::MAX_BEHIND.saturating_add(self.detector.patience(ttl));
@@ -216,6 +235,9 @@ impl Table {
             return Outcome::Full;
         }
         self.remembered.forget(&arrival.peer);
+        if self.root.goodbyes.of(&arrival.peer).is_some() {
+            Arc::make_mut(&mut self.root).goodbyes.forget(&arrival.peer);
+        }
         let by_gossip = arrival.via == Via::Gossip;
         let entry = Entry { deadline: Some(deadline), since: now, established, by_gossip, weight };
         self.store(now, None, record, signed, entry)
@@ -329,6 +351,30 @@ impl Table {
                 Outcome::Updated
             }
         }
+    }
+
+    /// Keeps a goodbye for as long as somebody may have the peer's record.
+    fn keep_goodbye(&mut self, now: Duration, said: Arrival<'_>, last_ttl: Duration) {
+        let age = match said.via {
+            Via::Gossip => Duration::ZERO,
+            Via::Exchange(age) => age,
+        };
+        let time = self.detector.patience(last_ttl).max(Goodbyes::LEAST);
+        let signed = kept(said.signed);
+        let Some(left) = time.checked_sub(age).filter(|left| !left.is_zero()) else { return };
+        if signed.is_empty() {
+            return;
+        }
+        Arc::make_mut(&mut self.root).goodbyes.put(Goodbye {
+            peer: said.peer,
+            seq: said.seq,
+            signed: signed.into(),
+            received: now,
+            age,
+            until: now.saturating_add(left),
+            from: said.from,
+            by_gossip: said.via == Via::Gossip,
+        });
     }
 
     fn remove(&mut self, now: Duration, slot: u32, reason: LeaveReason) {

@@ -145,6 +145,13 @@ fn check_query(view: &View, query: &Query, seed: u64) {
 struct Model {
     records: BTreeMap<String, Known>,
     departed: HashMap<PeerId, (u64, Duration)>,
+    goodbyes: HashMap<PeerId, Goodbye>,
+}
+
+struct Goodbye {
+    seq: u64,
+    until: Duration,
+    by_gossip: bool,
 }
 
 struct Known {
@@ -177,9 +184,22 @@ impl Model {
                 return Outcome::Stale;
             }
         } else if self.departed.get(&peer).is_some_and(|d| seq <= d.0 && now < d.1) {
-            return Outcome::Replayed;
+            let kept = self.goodbyes.get_mut(&peer).filter(|kept| kept.seq == seq && by_gossip);
+            return match kept {
+                Some(kept) if !kept.by_gossip => {
+                    kept.by_gossip = true;
+                    Outcome::Relayed
+                }
+                _ => Outcome::Replayed,
+            };
         }
         let Some(until) = until else {
+            let known = self.records.get(&key);
+            if known.is_some() || from == peer || self.goodbyes.contains_key(&peer) {
+                let patience = known.map_or(Duration::ZERO, |k| k.beat.ttl.unwrap() * 5 / 4);
+                let until = now + patience.max(Duration::from_secs(30)) - age;
+                self.goodbyes.insert(peer, Goodbye { seq, until, by_gossip });
+            }
             self.leave(now, peer, seq);
             return Outcome::Left;
         };
@@ -194,6 +214,7 @@ impl Model {
             return Outcome::Late;
         }
         self.departed.remove(&peer);
+        self.goodbyes.remove(&peer);
         let known = Known { peer, seq, beat: beat.clone(), until, by_gossip };
         match self.records.insert(key, known) {
             None => Outcome::Joined,
@@ -213,6 +234,7 @@ impl Model {
         for (peer, seq) in due {
             self.leave(now, peer, seq);
         }
+        self.goodbyes.retain(|_, goodbye| goodbye.until > now);
     }
 
     fn check(&self, view: &View, seed: u64) {
@@ -229,6 +251,16 @@ impl Model {
             };
             assert_eq!(said(&beat), said(&known.beat), "seed {seed}");
             assert_eq!(view.get(&known.peer).as_ref(), Some(record), "seed {seed}");
+        }
+        // What others are told of: every peer once, by its last number.
+        let known: BTreeMap<_, _> = view.known().collect();
+        let records = self.records.values().map(|known| (known.peer, known.seq));
+        let goodbyes = self.goodbyes.iter().map(|(peer, goodbye)| (*peer, goodbye.seq));
+        assert_eq!(known, records.chain(goodbyes).collect(), "seed {seed}");
+        assert_eq!(view.known().count(), known.len(), "seed {seed}");
+        for (peer, seq) in known {
+            assert_eq!(view.last_seq(&peer), Some(seq), "seed {seed}");
+            assert_eq!(view.proof_of(&peer).map(|proof| proof.seq), Some(seq), "seed {seed}");
         }
     }
 }
@@ -299,7 +331,8 @@ fn a_table_does_what_its_rules_say_and_queries_find_what_is_there() {
             assert_eq!(outcome, expected, "seed {seed}");
             let view = table.view();
             model.check(&view, seed);
-            let next = model.records.values().map(|known| known.until).min();
+            let goodbyes = model.goodbyes.values().map(|goodbye| goodbye.until);
+            let next = model.records.values().map(|known| known.until).chain(goodbyes).min();
             assert_eq!(table.next_deadline(), next, "seed {seed}");
             check_query(&view, &random_query(&mut rng, &peers), seed);
             if rng.random_bool(0.05) {
@@ -313,6 +346,7 @@ fn a_table_does_what_its_rules_say_and_queries_find_what_is_there() {
         // Nothing is left over when all have gone.
         table.expire(now + Duration::from_secs(60));
         assert_eq!((table.view().len(), table.bytes()), (0, 0), "seed {seed}");
+        assert_eq!((table.view().known().count(), table.next_deadline()), (0, None));
         for field in Field::ALL {
             let all = Query::from(Index::new(field, ""));
             assert_eq!(table.view().count(&all), 0, "seed {seed}");

@@ -1,0 +1,217 @@
+//! Goodbyes: compared, pushed, and kept for their time.
+
+use super::{
+    exchange::{Done, Purpose},
+    tests::{Member, beat, config, exchange, keys, learn, member, seqs},
+};
+use crate::{
+    Event, Keypair, LeaveReason, Namespace, PeerId,
+    cluster::{Cluster, ClusterConfig, Handed, Heartbeat, Outcome},
+    event::EventBus,
+    host::Host,
+    metrics::Metrics,
+    pubsub::{Topic, TopicCommand, TopicEvent, signed::SignedMessage},
+    record::unix_nanos,
+    scope::Scope,
+};
+use std::{sync::Arc, time::Duration};
+use tokio::sync::mpsc;
+use tokio_util::compat::TokioAsyncReadCompatExt;
+
+/// The signed goodbye of a key's peer.
+fn goodbye(key: &Keypair, seq: u64) -> Vec<u8> {
+    let beat = Heartbeat { ttl: None, ..beat("there") };
+    SignedMessage::sign(key, "casm", seq, &beat.encode()).unwrap().encode()
+}
+
+async fn hear_goodbye(member: &Member, from: PeerId, key: &Keypair, seq: u64) -> Outcome {
+    let signed = goodbye(key, seq);
+    let SignedMessage { data, .. } = SignedMessage::decode(&signed).unwrap();
+    let source = key.public().to_peer_id();
+    let handed = Handed { source, seq, data, signed, age: Duration::ZERO };
+    let outcomes = member.exchange.cluster.insert_verified(from, vec![handed]).await.unwrap();
+    outcomes[0].unwrap()
+}
+
+#[tokio::test]
+async fn who_compares_learns_of_goodbyes_and_brings_back_no_dead() {
+    let (key, now) = (&keys(1)[0], unix_nanos());
+    for opens in [true, false] {
+        let (a, b, newcomer) = (member(), member(), member());
+        for of in [&a, &b] {
+            learn(&of.exchange.cluster, std::slice::from_ref(key), now).await;
+        }
+        assert_eq!(hear_goodbye(&b, PeerId::random(), key, now + 1).await, Outcome::Left);
+        let (from, to) = if opens { (&a, &b) } else { (&b, &a) };
+        let (opened, accepted) = exchange(from, to).await;
+        assert_eq!((opened.with(accepted).received, seqs(&a).len(), seqs(&b).len()), (1, 0, 0));
+        assert_eq!(exchange(&a, &b).await, (Done::default(), Done::default()));
+        // Who didn't know the peer hears of it once, keeps it from nobody, and
+        // takes no older heartbeat of it.
+        let (opened, accepted) = exchange(&newcomer, &a).await;
+        assert_eq!(opened.with(accepted).sent, 1);
+        for other in [&a, &b] {
+            assert_eq!(exchange(&newcomer, other).await, (Done::default(), Done::default()));
+            assert_eq!(exchange(other, &newcomer).await, (Done::default(), Done::default()));
+        }
+        let late = member();
+        learn(&late.exchange.cluster, std::slice::from_ref(key), now).await;
+        let (_, accepted) = exchange(&late, &newcomer).await;
+        assert_eq!((accepted.joined, seqs(&newcomer).len()), (0, 0));
+        exchange(&late, &a).await;
+        assert_eq!(seqs(&late).len(), 0);
+        // A restart is believed.
+        learn(&a.exchange.cluster, std::slice::from_ref(key), now + 2).await;
+        exchange(&a, &newcomer).await;
+        assert_eq!(seqs(&newcomer).len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_goodbye_that_is_pushed_is_taken_before_it_is_acknowledged() {
+    let (key, now) = (&keys(1)[0], unix_nanos());
+    let (a, b) = (member(), member());
+    for of in [&a, &b] {
+        learn(&of.exchange.cluster, std::slice::from_ref(key), now).await;
+    }
+    hear_goodbye(&a, PeerId::random(), key, now + 1).await;
+    let (x, y) = tokio::io::duplex(64);
+    let view = a.exchange.cluster.view();
+    let peers = vec![key.public().to_peer_id()];
+    let accept = b.exchange.accept(a.id, y.compat(), |purpose| {
+        assert_eq!(purpose, Purpose::Push);
+        Ok(())
+    });
+    let push = async {
+        let done = a.exchange.push(x.compat(), &view, peers).await.unwrap();
+        (done.sent, seqs(&b).len())
+    };
+    let (pushed, accepted) = tokio::join!(push, accept);
+    assert_eq!((pushed, accepted.unwrap().received), ((1, 0), 1));
+    let (_, goodbye) = b
+        .exchange
+        .cluster
+        .view()
+        .goodbyes()
+        .after(0)
+        .next()
+        .map(|(turn, goodbye)| (turn, goodbye.clone()))
+        .unwrap();
+    assert_eq!(goodbye.from, a.id);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_goodbye_is_kept_for_as_long_as_somebody_may_have_the_record() {
+    let (key, now) = (&keys(1)[0], unix_nanos());
+    let (a, stranger) = (member(), PeerId::random());
+    let kept = || a.exchange.cluster.view().goodbyes().after(0).count();
+    let elapse = async |secs: u64| {
+        tokio::time::sleep(Duration::from_secs(secs)).await;
+        a.exchange.cluster.insert_verified(stranger, vec![]).await.unwrap();
+    };
+    // Of a peer that was known: 1.25 times its TTL of a minute.
+    learn(&a.exchange.cluster, std::slice::from_ref(key), now).await;
+    hear_goodbye(&a, stranger, key, now + 1).await;
+    elapse(74).await;
+    assert_eq!(kept(), 1);
+    elapse(2).await;
+    assert_eq!(kept(), 0);
+    // Of a stranger, only if it says so itself.
+    let key = &keys(1)[0];
+    assert_eq!(hear_goodbye(&a, stranger, key, now + 1).await, Outcome::Left);
+    assert_eq!(kept(), 0);
+    assert_eq!(hear_goodbye(&a, key.public().to_peer_id(), key, now + 2).await, Outcome::Left);
+    assert_eq!(kept(), 1);
+    elapse(31).await;
+    assert_eq!(kept(), 0);
+}
+
+/// A host with a cluster on a topic that nobody hears, and anti-entropy.
+struct Quiet {
+    host: Host,
+    cluster: Cluster,
+    events: EventBus,
+    metrics: Metrics,
+    scope: Scope,
+    _topic: mpsc::Sender<TopicEvent>,
+}
+
+impl Quiet {
+    async fn start() -> Self {
+        let (scope, metrics, events) = (Scope::default(), Metrics::default(), EventBus::default());
+        let listen = ["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
+        let (key, limits) = (Keypair::generate_ed25519(), crate::config::Limits::default());
+        let host = Host::start(key.clone(), &listen, &limits, &metrics, events.clone(), &scope, 0);
+        let host = host.await.unwrap();
+        let (commands, mut asked) = mpsc::channel(16);
+        let (to, received) = mpsc::channel(16);
+        // What is published is taken, and lost.
+        scope.spawn(async move {
+            while let Some(command) = asked.recv().await {
+                if let TopicCommand::Publish { reply, .. } = command {
+                    let _ = reply.send(Ok(unix_nanos()));
+                }
+            }
+        });
+        let sign =
+            move |seq, data: &[u8]| SignedMessage::sign(&key, "casm", seq, data).unwrap().encode();
+        let config = config(host.id(), host.leaving().over());
+        let config = ClusterConfig { observer: false, sign: Arc::new(sign), ..config };
+        let topic = Topic::new(commands, received);
+        let cluster =
+            Cluster::start(config, topic, events.clone(), metrics.clone(), &scope).unwrap();
+        let namespace = Namespace::default();
+        let follow = events.subscribe();
+        super::start(host.clone(), cluster.clone(), &namespace, follow, &metrics, &scope).unwrap();
+        Self { host, cluster, events, metrics, scope, _topic: to }
+    }
+
+    fn told(&self) -> bool {
+        self.metrics.encode().contains("casm_sync_exchanges_total{outcome=\"told\"}")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_goodbye_is_pushed_from_hop_to_hop_without_gossip() {
+    let (mut line, limit) = (Vec::new(), Duration::from_secs(30));
+    for _ in 0..4 {
+        let next = Quiet::start().await;
+        if let Some(last) = line.last() {
+            let last: &Quiet = last;
+            let info = last.host.record().borrow().info().clone();
+            next.host.connect(&info).await.unwrap();
+        }
+        line.push(next);
+    }
+    for node in &line {
+        tokio::time::timeout(limit, node.cluster.wait_for(4)).await.unwrap().unwrap();
+    }
+    let leaver = line.remove(0);
+    let mut events: Vec<_> = line.iter().map(|node| node.events.subscribe()).collect();
+    assert!(leaver.scope.close(Duration::from_secs(5)).await);
+    assert!(leaver.told());
+    for (hop, events) in events.iter_mut().enumerate() {
+        let left = async {
+            loop {
+                match events.next().await.unwrap() {
+                    Event::PeerLeft { peer, reason } => break (peer, reason),
+                    _ => continue,
+                }
+            }
+        };
+        let left = tokio::time::timeout(limit, left).await.unwrap();
+        assert_eq!(left, (leaver.host.id(), LeaveReason::Left), "hop {hop}");
+    }
+    // Each told the next one, and nobody the one that it came from: the last has
+    // nobody to tell.
+    let all_told = async {
+        while !(line[0].told() && line[1].told()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(limit, all_told).await.unwrap();
+    assert!(!line[2].told());
+    for node in &line {
+        assert!(node.scope.close(Duration::from_secs(5)).await);
+    }
+}
