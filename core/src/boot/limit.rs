@@ -139,10 +139,11 @@ pub enum Exceeded {
     All,
 }
 
-/// An IPv4 address, or the /64 of an IPv6 one, all of which one host can have.
+/// An IPv4 address, or the /64 of an IPv6 one, all of which one host can have;
+/// but every host of a link has the same link-local /64.
 fn host(source: IpAddr) -> IpAddr {
     match source {
-        IpAddr::V6(ip) if !ip.is_loopback() => {
+        IpAddr::V6(ip) if !ip.is_loopback() && !ip.is_unicast_link_local() => {
             Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 64)).into()
         }
         _ => source,
@@ -181,6 +182,8 @@ mod tests {
         assert_eq!(allowed(&mut limits, "10.0.0.2", now), 4, "a neighbour has its own");
         assert_eq!(allowed(&mut limits, "fd00::1", now), 4);
         assert_eq!(allowed(&mut limits, "fd00::2", now), 0, "the same host");
+        assert_eq!(allowed(&mut limits, "fe80::1", now), 4);
+        assert_eq!(allowed(&mut limits, "fe80::2", now), 4, "a neighbour on the link");
         let network: usize =
             (3..99).map(|i| allowed(&mut limits, &format!("10.0.0.{i}"), now)).sum();
         assert_eq!(network, 32 - 8);

@@ -115,7 +115,7 @@ fn found_among_answers(programs: &Programs) -> Result<String> {
         let received = "casm_boot_received_total{";
         let refused = |text: &str| -> Vec<String> {
             let lines = text.lines().filter(|line| line.starts_with(received));
-            lines.filter(|line| is_refusal(line)).map(ToOwned::to_owned).collect()
+            lines.filter(|line| is_refusal(line)).map(|line| format!("`{line}`")).collect()
         };
         let refused = refused(&metrics_text(&lan, 1)?);
         for verdict in ["bad-signature", "source-rate"] {

@@ -8,6 +8,7 @@ use super::{
     report::Report,
     stack::{Stack, Start},
 };
+use crate::shell;
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -19,6 +20,33 @@ pub fn check(report: &mut Report, programs: &Programs) {
     report.check("Coming from Go", "300 meta fields of go, behind rust: told once", || {
         over_a_limit(programs)
     });
+    report.check("Coming from Go", "fields without a key, and twice the same key", || {
+        odd_fields(programs)
+    });
+}
+
+/// What a Rust node would not send, but reads.
+fn odd_fields(programs: &Programs) -> Result<String> {
+    let lan = Lan::new(2)?;
+    let mut go = Start::new(Stack::Go, 1, NS).option("--degree=0").start(programs, &lan)?;
+    let rust = Start::new(Stack::Rust, 0, NS).boot(go.addrs.first().context("no address")?);
+    let rust = rust.start(programs, &lan)?;
+    rust.sees(&go, PATIENCE)?;
+    go.command(json!({"cmd": "update", "meta": ["=nameless", "role=first", "role=second"]}))?;
+    rust.wait("the update", PATIENCE, |e| {
+        let record = &e["record"];
+        e["event"] == "peer-updated"
+            && record["peer"] == go.id
+            && record["meta"] == json!({"": "nameless", "role": "first"})
+    })?;
+    let addr = rust.addrs.first().context("no address")?;
+    for field in ["meta:=nameless", "meta:role=first", "meta:role=second"] {
+        let mut ls = lan.host(0).command(&programs.casm.to_string_lossy());
+        ls.args(["ls", "--json", "--ns", NS, "--boot", "none", "--peer", addr, "--match", field]);
+        let found = shell::output(&mut ls)?;
+        ensure!(found.contains(&go.id), "{field} is not found: {found}");
+    }
+    Ok("found by each of them".into())
 }
 
 /// Two Go peers that know each other through a Rust node only; one says more of
