@@ -26,6 +26,7 @@ pub mod metrics;
 pub mod namespace;
 mod node;
 pub mod pex;
+mod prefix;
 mod pubsub;
 pub mod record;
 pub mod rpc;

@@ -1,7 +1,7 @@
 //! Peer exchange: the random, self-healing overlay.
 //!
 //! `view` is the state and its rules; `codec` and `round` turn it into bytes
-//! and back; `keeper` decides on connections; `store` makes it last; `service`,
+//! and back; `network` says what counts as one network; `keeper` decides on connections; `store` makes it last; `service`,
 //! `task` and `exchange` do the I/O.
 
 mod codec;
@@ -13,6 +13,7 @@ mod exchange;
 #[doc(hidden)]
 pub mod fuzzing;
 mod keeper;
+mod network;
 mod round;
 mod service;
 mod store;

@@ -3,12 +3,14 @@
 use super::{
     codec::Raw,
     error::RoundError,
+    network::networks,
     view::{Gossip, Record},
 };
 use crate::record::{RecordError, SignedRecord};
 use libp2p::PeerId;
 use lru::LruCache;
 use std::{
+    hash::Hash,
     num::NonZeroUsize,
     sync::{Mutex, PoisonError},
 };
@@ -26,6 +28,10 @@ impl Record for SignedRecord {
 
     fn seq(&self) -> u64 {
         SignedRecord::seq(self)
+    }
+
+    fn networks(&self) -> impl Iterator<Item = impl Hash> {
+        networks(&self.info().addrs)
     }
 }
 

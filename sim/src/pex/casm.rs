@@ -4,7 +4,10 @@ use super::policy::{Contacts, Policy};
 use crate::rng::mix;
 use casm::pex::view::{Gossip, Origin, Params, Record, View};
 use rand::Rng;
-use std::hash::{BuildHasher, Hasher};
+use std::{
+    hash::{BuildHasher, Hash, Hasher},
+    marker::PhantomData,
+};
 
 /// A node's number is all there is to know of it.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +22,75 @@ impl Record for Number {
 
     fn seq(&self) -> u64 {
         0
+    }
+}
+
+/// A record of so few bytes.
+pub trait Small: Record<Id = u32> + Send + 'static {
+    /// The record of a node.
+    fn of(id: u32, networks: &Networks) -> Self;
+}
+
+impl Small for Number {
+    fn of(id: u32, _: &Networks) -> Self {
+        Self(id)
+    }
+}
+
+/// A node's number, and the network that it is in.
+#[derive(Clone, Copy, Debug)]
+pub struct Located {
+    id: u32,
+    network: u32,
+}
+
+impl Record for Located {
+    type Id = u32;
+
+    fn id(&self) -> u32 {
+        self.id
+    }
+
+    fn seq(&self) -> u64 {
+        0
+    }
+
+    fn networks(&self) -> impl Iterator<Item = impl Hash> {
+        std::iter::once(self.network)
+    }
+}
+
+impl Small for Located {
+    fn of(id: u32, networks: &Networks) -> Self {
+        Self { id, network: networks.of(id) }
+    }
+}
+
+/// Which node is in which network.
+#[derive(Clone, Copy, Debug)]
+pub struct Networks {
+    honest: u32,
+    hostile: u32,
+    /// The hostile nodes.
+    from: u32,
+    to: u32,
+}
+
+impl Networks {
+    fn new(args: &super::Args) -> Self {
+        let hostile = super::scenario::hostile_ids(args);
+        let (from, to) = (hostile.start as u32, hostile.end as u32);
+        let hostile = args.hostile_networks.unwrap_or(to - from).max(1);
+        Self { honest: args.networks.unwrap_or(u32::MAX).max(1), hostile, from, to }
+    }
+
+    /// Those of the hostile are the last.
+    fn of(&self, id: u32) -> u32 {
+        if (self.from..self.to).contains(&id) {
+            u32::MAX - id % self.hostile
+        } else {
+            id % self.honest
+        }
     }
 }
 
@@ -53,34 +125,43 @@ impl Hasher for Mixer {
     }
 }
 
-/// CASM's rules.
-pub struct Casm(Params);
+/// CASM's rules, for records of this kind.
+pub struct Casm<R> {
+    params: Params,
+    networks: Networks,
+    records: PhantomData<fn() -> R>,
+}
 
-impl Casm {
+impl<R: Small> Casm<R> {
     pub fn new(args: &super::Args) -> Self {
-        Self(Params {
+        let params = Params {
             max_view: args.view,
             rounds: args.rounds,
             probes: args.probes,
             ..Params::default()
-        })
+        };
+        Self { params, networks: Networks::new(args), records: PhantomData }
+    }
+
+    fn record(&self, id: u32) -> R {
+        R::of(id, &self.networks)
     }
 }
 
-impl Policy for Casm {
-    type Node = View<Number, Secret>;
+impl<R: Small> Policy for Casm<R> {
+    type Node = View<R, Secret>;
 
     fn node(&self, id: u32, seed: u64, known: &[u32], rng: &mut impl Rng) -> Self::Node {
-        let mut view = View::new(id, self.0, Secret(mix(seed ^ mix(id.into()))));
-        view.restore(known.iter().map(|&n| Number(n)), [], rng);
+        let mut view = View::new(id, self.params, Secret(mix(seed ^ mix(id.into()))));
+        view.restore(known.iter().map(|&n| self.record(n)), [], rng);
         view
     }
 
     fn tick(&self, node: &mut Self::Node, out: &mut Contacts, rng: &mut impl Rng) {
         let plan = node.tick(rng);
         out.lonely = plan.is_empty();
-        out.rounds.extend(plan.rounds.iter().chain(&plan.retries).map(|n| n.0));
-        out.probes.extend(plan.probes.iter().map(|n| n.0));
+        out.rounds.extend(plan.rounds.iter().chain(&plan.retries).map(Record::id));
+        out.probes.extend(plan.probes.iter().map(Record::id));
     }
 
     fn exchange(
@@ -92,8 +173,8 @@ impl Policy for Casm {
     ) {
         let (pushed, pulled) = (a.tell(rng), b.tell(rng));
         let origin = if boot { Origin::Boot } else { Origin::Pulled };
-        a.merge(origin, Number(callee), pulled, rng);
-        b.merge(Origin::Pushed, Number(caller), pushed, rng);
+        a.merge(origin, self.record(callee), pulled, rng);
+        b.merge(Origin::Pushed, self.record(caller), pushed, rng);
     }
 
     fn failed(&self, node: &mut Self::Node, peer: u32, rng: &mut impl Rng) {
@@ -105,7 +186,7 @@ impl Policy for Casm {
     }
 
     fn told(&self) -> usize {
-        self.0.told()
+        self.params.told()
     }
 
     fn deceive(
@@ -116,12 +197,12 @@ impl Policy for Casm {
         asked: bool,
         rng: &mut impl Rng,
     ) {
-        let told = told.iter().map(|&n| Gossip { record: Number(n), hop: 1 }).collect();
+        let told = told.iter().map(|&n| Gossip { record: self.record(n), hop: 1 }).collect();
         let origin = if asked { Origin::Pulled } else { Origin::Pushed };
-        node.merge(origin, Number(liar), told, rng);
+        node.merge(origin, self.record(liar), told, rng);
     }
 
     fn view(&self, node: &Self::Node, out: &mut Vec<u32>) {
-        out.extend(node.iter().map(|g| g.record.0));
+        out.extend(node.iter().map(|g| g.record.id()));
     }
 }

@@ -57,6 +57,14 @@ pub struct Args {
     /// How many honest nodes each hostile one calls in a cycle; all by default.
     #[arg(long)]
     attack: Option<usize>,
+    /// The networks (address prefixes) in which the honest nodes are, the same
+    /// number in each; one for each node if only --hostile-networks is given.
+    /// Without both, networks don't matter.
+    #[arg(long)]
+    networks: Option<u32>,
+    /// The networks in which the hostile nodes are; one for each by default.
+    #[arg(long)]
+    hostile_networks: Option<u32>,
     /// What nodes know at the start.
     #[arg(long, value_enum, default_value = "random")]
     start: Start,
@@ -88,6 +96,13 @@ pub struct Args {
     /// Print JSON, one object per line.
     #[arg(long)]
     json: bool,
+}
+
+impl Args {
+    /// Whether it matters in which networks the nodes are.
+    fn by_network(&self) -> bool {
+        self.networks.is_some() || self.hostile_networks.is_some()
+    }
 }
 
 /// What nodes know at the start.
@@ -134,7 +149,10 @@ pub fn run(args: &Args) -> Result<()> {
     ensure!(!args.heal || args.partition > 0.0, "--heal: there is no --partition to heal");
     let started = Instant::now();
     match args.policy {
-        Rules::Casm => simulate(args, &casm::Casm::new(args)),
+        Rules::Casm if args.by_network() => {
+            simulate(args, &casm::Casm::<casm::Located>::new(args));
+        }
+        Rules::Casm => simulate(args, &casm::Casm::<casm::Number>::new(args)),
         Rules::Healer => simulate(args, &jelasity::Generic::healer(args.view)),
         Rules::Swapper => simulate(args, &jelasity::Generic::swapper(args.view)),
         Rules::Blind => simulate(args, &jelasity::Generic::blind(args.view)),

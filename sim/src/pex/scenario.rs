@@ -17,13 +17,19 @@ pub struct Scenario {
     cut: usize,
     ends: u32,
     loss: f64,
-    /// The first nodes of a random order are hostile.
+    /// The first nodes of a random order are hostile, or the last of all.
     hostile: Vec<bool>,
     /// The numbers of the hostile nodes.
     pub liars: Vec<u32>,
     /// Honest nodes that each hostile one calls in a cycle.
     pub attack: usize,
     cycle: u32,
+}
+
+/// Which nodes are hostile, where networks matter: the last of the first ones.
+pub fn hostile_ids(args: &Args) -> std::ops::Range<usize> {
+    let count = (args.hostile * args.nodes as f64).round() as usize;
+    args.nodes - count..args.nodes
 }
 
 impl Scenario {
@@ -37,7 +43,11 @@ impl Scenario {
             order.into_iter().take(count).for_each(|n| chosen[n] = true);
             chosen
         };
-        let hostile = pick(args.hostile, 1);
+        let hostile = if args.by_network() {
+            (0..all).map(|id| hostile_ids(args).contains(&id)).collect()
+        } else {
+            pick(args.hostile, 1)
+        };
         let liars = (0..).zip(&hostile).filter(|(_, h)| **h).map(|(n, _)| n).collect();
         Self {
             founders: args.nodes,

@@ -19,7 +19,13 @@ fn args(line: &str) -> Args {
 fn lines(line: &str) -> Vec<Line> {
     let args = args(line);
     let mut lines = Vec::new();
-    run_one(&args, args.seed, &casm::Casm::new(&args), |line| lines.push(line));
+    if args.by_network() {
+        let rules = casm::Casm::<casm::Located>::new(&args);
+        run_one(&args, args.seed, &rules, |line| lines.push(line));
+    } else {
+        let rules = casm::Casm::<casm::Number>::new(&args);
+        run_one(&args, args.seed, &rules, |line| lines.push(line));
+    }
     lines
 }
 
@@ -63,7 +69,7 @@ fn partitions_heal() {
         let line = format!("--nodes 300 --partition 0.5 --at 5 --for {lasts} --cycles 30 --heal");
         let args = args(&line);
         for seed in 1..4 {
-            let healing = heal(&args, seed, &casm::Casm::new(&args));
+            let healing = heal(&args, seed, &casm::Casm::<casm::Number>::new(&args));
             println!("{healing:?}");
             assert!(healing.healed_after.is_some_and(|cycles| cycles <= 2));
         }
@@ -82,6 +88,27 @@ fn the_hostile_are_held_to_their_share() {
         let line = last(&format!("--nodes 300 --hostile {fraction} --cycles 50 {more}"));
         assert!(line.hostile_share < 1.5 * fraction);
         assert!(line.hostile_share > 0.0);
+    }
+}
+
+/// Half of the nodes are one hand's, in a network of their own or in many.
+#[test]
+fn one_network_does_not_buy_a_view() {
+    let half = "--nodes 300 --hostile 0.5 --at 11 --attack 6 --cycles 100";
+    let many = last(&format!("{half} --hostile-networks 150"));
+    let one = last(&format!("{half} --hostile-networks 1"));
+    // Four of 31 places go to callers, whoever they are.
+    assert!(many.hostile_share > 0.45, "with as many networks as others they have their share");
+    assert!(one.hostile_share < 0.3);
+}
+
+#[test]
+fn a_graph_of_nodes_in_networks_is_as_even_as_without() {
+    for networks in [300, 30, 1] {
+        let line = last(&format!("--nodes 300 --cycles 50 --networks {networks}"));
+        assert_eq!((line.components, line.indegree_mean), (1, 31.0));
+        assert!(line.indegree_sd < 5.6, "{networks} networks");
+        assert!(line.clustering < 0.2);
     }
 }
 

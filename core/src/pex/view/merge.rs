@@ -123,7 +123,9 @@ impl<R: Record, H: BuildHasher> View<R, H> {
         self.sampler.train(&heard, key, slot);
         let found = self.places.find(id, slot);
         if let Some(entry) = found.peer.and_then(|at| self.places.get_mut(at)) {
-            newer(&mut entry.gossip, heard);
+            if newer(&mut entry.gossip, heard) {
+                entry.rank = self.sampler.rank(&entry.gossip.record, key, slot);
+            }
         } else {
             self.standby.remove(id);
             self.place(heard, (key, slot), found.holder, direct, rng);
@@ -155,7 +157,7 @@ impl<R: Record, H: BuildHasher> View<R, H> {
             self.pass(gossip.clone(), rng);
         }
         let id = gossip.record.id();
-        let rank = self.sampler.rank(key, slot);
+        let rank = self.sampler.rank(&gossip.record, key, slot);
         let held = holder.and_then(|at| self.places.get(at));
         let wins = held.is_none_or(|held| {
             let other = held.gossip.record.id();

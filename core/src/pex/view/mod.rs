@@ -58,6 +58,14 @@ pub trait Record: Clone {
     /// The record's sequence number: of two records of a peer, the higher one
     /// counts.
     fn seq(&self) -> u64;
+
+    /// The networks in which the peer says that it is. Of the peers of one
+    /// network no more get into a view than of one peer that is alone in its
+    /// own; who names several is taken for a peer of the one that is chosen
+    /// least. None: the peer stands for itself.
+    fn networks(&self) -> impl Iterator<Item = impl Hash> {
+        std::iter::empty::<u64>()
+    }
 }
 
 /// A record, and the number of ticks and merges since its peer was known to
@@ -411,7 +419,7 @@ impl<R: Record, H: BuildHasher> View<R, H> {
 
     /// Gives a slot to the one of its entries that the sampler ranks first.
     fn choose(&mut self, slot: u8) {
-        let rank = |id| self.sampler.rank(self.sampler.key(id), slot);
+        let rank = |record: &R| self.sampler.rank(record, self.sampler.key(record.id()), slot);
         self.places.choose(slot, &self.asked, rank);
     }
 }
@@ -450,11 +458,13 @@ fn draw<'a, T>(items: &'a mut [T], amount: usize, rng: &mut impl Rng) -> &'a mut
 }
 
 /// Of two records of a peer the one with the higher sequence number counts,
-/// then the lower hop.
-fn newer<R: Record>(known: &mut Gossip<R>, heard: Gossip<R>) {
-    if heard.record.seq() > known.record.seq() {
+/// then the lower hop. Says whether the record is another one now.
+fn newer<R: Record>(known: &mut Gossip<R>, heard: Gossip<R>) -> bool {
+    let newer = heard.record.seq() > known.record.seq();
+    if newer {
         *known = heard;
     } else if heard.record.seq() == known.record.seq() {
         known.hop = known.hop.min(heard.hop);
     }
+    newer
 }

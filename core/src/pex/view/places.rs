@@ -114,14 +114,13 @@ impl<R: Record> Places<R> {
 
     /// Gives a slot, whose ranks are new, to the one of its entries that stands
     /// first.
-    pub(super) fn choose(&mut self, slot: u8, asked: &[R::Id], rank: impl Fn(R::Id) -> u32) {
+    pub(super) fn choose(&mut self, slot: u8, asked: &[R::Id], rank: impl Fn(&R) -> u32) {
         self.release(slot);
         let mut best: Option<(u64, usize)> = None;
         for (at, entry) in self.entries.iter_mut().enumerate().skip(self.held) {
             if entry.slot == slot {
-                let id = entry.gossip.record.id();
-                entry.rank = rank(id);
-                let standing = standing(asked, id, entry.rank);
+                entry.rank = rank(&entry.gossip.record);
+                let standing = standing(asked, entry.gossip.record.id(), entry.rank);
                 if best.is_none_or(|(least, _)| standing < least) {
                     best = Some((standing, at));
                 }

@@ -8,6 +8,11 @@
 //! Middleware 2021). That one hash gives all slots is one-permutation hashing
 //! (Li, Owen, Zhang, NIPS 2012): a peer costs one comparison instead of one per
 //! slot, and all slots converge that much faster.
+//!
+//! Who has many ids is heard of in every slot. So what ranks first is a peer's
+//! network, as in Basalt, by a secret hash that is another one for each slot, and
+//! only among the peers of a network the id: a network stands in a slot once,
+//! however many peers it has there.
 
 use super::{Gossip, Record, newer};
 use rand::{Rng, seq::IndexedRandom};
@@ -68,22 +73,31 @@ impl<R: Record, H: BuildHasher> Sampler<R, H> {
     }
 
     /// Where a peer stands in a slot: the least rank holds it.
-    pub(super) fn rank(&self, key: u64, slot: u8) -> u32 {
-        rank_in(key, self.epoch(slot))
+    pub(super) fn rank(&self, record: &R, key: u64, slot: u8) -> u32 {
+        self.rank_at(record, key, slot, self.epoch(slot))
+    }
+
+    fn rank_at(&self, record: &R, key: u64, slot: u8, epoch: u32) -> u32 {
+        let own = rank_in(key, epoch);
+        let networks = record.networks().map(|n| rank_in(self.hasher.hash_one((slot, n)), epoch));
+        // The worst counts: what a peer merely says of itself doesn't help it.
+        match networks.max() {
+            Some(network) => (network & !OWN) | (own & OWN),
+            None => own,
+        }
     }
 
     /// A peer was heard of: it may be the next to hold its slot.
     pub(super) fn train(&mut self, heard: &Gossip<R>, key: u64, slot: u8) {
-        let rank = rank_in(key, self.epoch(slot).wrapping_add(1));
-        match self.next.get_mut(usize::from(slot)) {
-            Some(Some(next)) if rank > next.rank => {}
-            Some(Some(next)) if next.gossip.record.id() == heard.record.id() => {
-                newer(&mut next.gossip, heard.clone());
+        let rank = self.rank_at(&heard.record, key, slot, self.epoch(slot).wrapping_add(1));
+        let Some(place) = self.next.get_mut(usize::from(slot)) else { return };
+        match place {
+            Some(next) if next.gossip.record.id() == heard.record.id() => {
+                let renewed = newer(&mut next.gossip, heard.clone());
+                next.rank = if renewed { rank } else { next.rank };
             }
-            Some(next) if next.as_ref().is_none_or(|n| rank < n.rank) => {
-                *next = Some(Successor { rank, gossip: heard.clone() });
-            }
-            _ => {}
+            Some(next) if rank >= next.rank => {}
+            _ => *place = Some(Successor { rank, gossip: heard.clone() }),
         }
     }
 
@@ -126,6 +140,10 @@ impl<R: Record, H: BuildHasher> Sampler<R, H> {
         self.epoch.wrapping_add(u32::from(u32::from(slot) < self.turn))
     }
 }
+
+/// The part of a rank that an id decides where networks rank first. The rest
+/// tells a million networks from each other.
+const OWN: u32 = (1 << 12) - 1;
 
 /// The key is secret, so that the generator which it seeds needs no other; each
 /// epoch takes the next number of it.

@@ -14,6 +14,10 @@ struct Peer {
     seq: u64,
 }
 
+/// Ids from here on are in networks of so many, where they are not alone.
+const IN_NETWORKS: u32 = 1 << 20;
+const OF_A_NETWORK: u32 = 1 << 10;
+
 impl Record for Peer {
     type Id = u32;
 
@@ -23,6 +27,13 @@ impl Record for Peer {
 
     fn seq(&self) -> u64 {
         self.seq
+    }
+
+    fn networks(&self) -> impl Iterator<Item = impl Hash> {
+        let named = self.seq.clamp(1, 8) as u32;
+        let first = self.id / OF_A_NETWORK;
+        // A higher number names further ones.
+        (0..named).filter(|_| self.id >= IN_NETWORKS).map(move |n| first + n * self.id)
     }
 }
 
@@ -314,6 +325,52 @@ fn the_sampler_prefers_nobody() {
     assert!(chi < 199.0 + 4.0 * (2.0f64 * 199.0).sqrt());
 }
 
+/// Of how many slots a network of many ids has the holder, among 270 peers that
+/// are each alone in theirs: about ten a slot.
+fn held_by_a_network(seed: u64, seq: u64) -> usize {
+    let mut view: Tested = View::new(OWN, Params::default(), Secret(seed));
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    for n in 0..270 {
+        let alone = IN_NETWORKS + (n + 1) * OF_A_NETWORK;
+        view.merge(Origin::Pulled, peer(alone), vec![], &mut rng);
+    }
+    for id in IN_NETWORKS..IN_NETWORKS + OF_A_NETWORK {
+        view.merge(Origin::Pulled, Peer { id, seq }, vec![], &mut rng);
+    }
+    let of_it = |e: &&places::Entry<Peer>| e.gossip.record.id < IN_NETWORKS + OF_A_NETWORK;
+    view.places.iter().take(view.places.held()).filter(of_it).count()
+}
+
+#[test]
+fn a_network_stands_in_a_slot_once_however_many_peers_it_has() {
+    let mean = |seq| (0..40).map(|seed| held_by_a_network(seed, seq)).sum::<usize>() as f64 / 40.0;
+    let (plain, naming_others) = (mean(0), mean(8));
+    println!("{plain} and {naming_others} of 27 slots");
+    // By ids alone it would hold 21.
+    assert!((1.0..5.0).contains(&plain));
+    assert!(naming_others < plain, "whoever says that it is elsewhere too gains nothing");
+}
+
+#[test]
+fn within_a_network_ids_decide() {
+    let mut held = vec![0u32; 200];
+    for seed in 0..400 {
+        let mut view: Tested = View::new(OWN, Params::default(), Secret(seed));
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        for n in 0..200 {
+            view.merge(Origin::Pulled, peer(IN_NETWORKS + n), vec![], &mut rng);
+        }
+        assert_eq!(view.len(), view.params.capacity(), "one network has a view of its own");
+        for entry in view.places.iter().take(view.places.held()) {
+            held[(entry.gossip.record.id - IN_NETWORKS) as usize] += 1;
+        }
+    }
+    let expected = f64::from(held.iter().sum::<u32>()) / 200.0;
+    let chi: f64 = held.iter().map(|&n| (f64::from(n) - expected).powi(2) / expected).sum();
+    println!("seeds 0 to 400: {expected} each, chi-square {chi} of 199 degrees");
+    assert!(chi < 199.0 + 4.0 * (2.0f64 * 199.0).sqrt());
+}
+
 #[test]
 fn who_discovery_named_holds_no_slot_that_another_could() {
     let (mut view, mut rng) = view(8);
@@ -444,11 +501,14 @@ fn after_a_split_the_standby_is_tried_first() {
 
 /// What happens to a view, in any order.
 fn happen(view: &mut Tested, rng: &mut ChaCha8Rng) {
-    let id = rng.random_range(1..120);
+    // Half of them are in networks.
+    let place =
+        |id: u32| if id.is_multiple_of(2) || id == OWN { id } else { IN_NETWORKS + 500 * id };
+    let id = place(rng.random_range(1..120));
     let sender = Peer { id, seq: rng.random_range(0..3) };
     let many = rng.random_range(0..40);
     let told = (0..many).map(|_| Gossip {
-        record: Peer { id: rng.random_range(0..120), seq: rng.random_range(0..3) },
+        record: Peer { id: place(rng.random_range(0..120)), seq: rng.random_range(0..3) },
         hop: if rng.random_bool(0.1) { u32::MAX } else { rng.random_range(0..40) },
     });
     let told: Vec<_> = told.collect();
@@ -485,7 +545,7 @@ fn whatever_happens_the_view_is_sound() {
                 let id = entry.gossip.record.id();
                 let key = view.sampler.key(id);
                 assert_eq!(entry.slot, view.sampler.slot(key));
-                assert_eq!(entry.rank, view.sampler.rank(key, entry.slot));
+                assert_eq!(entry.rank, view.sampler.rank(&entry.gossip.record, key, entry.slot));
                 let found = view.places.find(id, entry.slot);
                 let holds = at < view.places.held();
                 assert_eq!((found.peer, found.holder == Some(at)), (Some(at), holds));
