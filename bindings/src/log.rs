@@ -1,15 +1,17 @@
 //! Log records, handed to the language's own logging.
 
 use crate::{Error, ErrorKind, Result, runtime};
+use casm::logs::{LeftOut, Limit, TARGET, TELL_EVERY, clean};
 use std::{
     fmt::{self, Write as _},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Mutex, OnceLock, PoisonError,
         atomic::{AtomicU8, AtomicU64, Ordering},
-        mpsc::{Receiver, SyncSender, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread,
+    time::Instant,
 };
 use tracing::{
     Event, Level, Metadata, Subscriber,
@@ -82,8 +84,15 @@ pub struct LogRecord {
     pub level: LogLevel,
     /// The part of CASM, such as `casm::boot`.
     pub target: String,
-    /// The message, with its fields.
+    /// The message, with its fields. What could steer a terminal is escaped.
     pub message: String,
+}
+
+impl From<LeftOut> for LogRecord {
+    fn from(left_out: LeftOut) -> Self {
+        let level = LogLevel::of(&left_out.level);
+        Self { level, target: TARGET.into(), message: left_out.to_string() }
+    }
 }
 
 type Sink = Box<dyn Fn(Vec<LogRecord>) + Send>;
@@ -92,6 +101,7 @@ type Sink = Box<dyn Fn(Vec<LogRecord>) + Send>;
 pub(crate) struct LogQueue {
     records: SyncSender<LogRecord>,
     dropped: AtomicU64,
+    limit: &'static Limit,
     sink: &'static Mutex<Option<Sink>>,
 }
 
@@ -102,8 +112,10 @@ const CAPACITY: usize = 1024;
 static LEVEL: AtomicU8 = AtomicU8::new(0);
 
 /// Hands CASM's log records of this level and worse to a sink, on a thread of
-/// their own, in batches; those of other crates from `Warn` on. Calling it again
-/// changes level and sink.
+/// their own, in batches; those of other crates from `Warn` on. Of a kind that
+/// comes again and again, at `Info` or worse, ten are handed over in a minute, and
+/// then their number. A sink that is slow holds nobody up: what finds no room is
+/// dropped, and its number told. Calling it again changes level and sink.
 ///
 /// # Errors
 /// `Busy` if the process has another `tracing` subscriber; `Io` if the thread
@@ -126,15 +138,17 @@ impl LogQueue {
         let (records, receiver) = sync_channel(CAPACITY);
         // One for each process: it lives as long as that.
         let sink: &'static Mutex<Option<Sink>> = Box::leak(Box::default());
-        thread::Builder::new().name("casm-log".into()).spawn(move || deliver(&receiver, sink))?;
-        Ok(Self { records, dropped: AtomicU64::new(0), sink })
+        let limit: &'static Limit = Box::leak(Box::default());
+        let thread = thread::Builder::new().name("casm-log".into());
+        thread.spawn(move || deliver(&receiver, limit, sink))?;
+        Ok(Self { records, dropped: AtomicU64::new(0), limit, sink })
     }
 
     fn push(&self, record: LogRecord) {
         let dropped = self.dropped.swap(0, Ordering::Relaxed);
         if dropped > 0 {
             let message = format!("{dropped} log records were dropped: the sink is too slow");
-            let told = LogRecord { level: LogLevel::Warn, target: "casm::log".into(), message };
+            let told = LogRecord { level: LogLevel::Warn, target: TARGET.into(), message };
             if self.records.try_send(told).is_err() {
                 self.dropped.fetch_add(dropped + 1, Ordering::Relaxed);
                 return;
@@ -146,10 +160,22 @@ impl LogQueue {
     }
 }
 
-fn deliver(records: &Receiver<LogRecord>, sink: &Mutex<Option<Sink>>) {
-    while let Ok(first) = records.recv() {
-        let mut batch = vec![first];
+fn deliver(records: &Receiver<LogRecord>, limit: &Limit, sink: &Mutex<Option<Sink>>) {
+    let mut told = Instant::now();
+    loop {
+        let mut batch = match records.recv_timeout(TELL_EVERY) {
+            Ok(first) => vec![first],
+            Err(RecvTimeoutError::Timeout) => vec![],
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
         batch.extend(records.try_iter().take(255));
+        if told.elapsed() >= TELL_EVERY {
+            told = Instant::now();
+            batch.extend(limit.ended().into_iter().map(LogRecord::from));
+        }
+        if batch.is_empty() {
+            continue;
+        }
         // The lock is this thread's, but for a change of the sink; it is not
         // held while the sink runs.
         let taken = sink.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -189,12 +215,15 @@ impl Subscriber for Forward {
 
     fn event(&self, event: &Event<'_>) {
         let Some(queue) = runtime::process().log.get() else { return };
+        if !queue.limit.admits(event.metadata()) {
+            return;
+        }
         let mut text = Text::default();
         event.record(&mut text);
         queue.push(LogRecord {
             level: LogLevel::of(event.metadata().level()),
             target: event.metadata().target().to_owned(),
-            message: text.message + &text.fields,
+            message: clean(&(text.message + &text.fields)).into_owned(),
         });
     }
 
@@ -231,7 +260,7 @@ mod tests {
     use std::{sync::mpsc, time::Duration};
 
     #[test]
-    fn records_reach_the_sink_and_a_second_set_up_replaces_it() {
+    fn records_reach_the_sink_harmless_in_number_and_text_and_a_second_set_up_replaces_it() {
         let (first, records) = mpsc::channel();
         forward_logs(LogLevel::Info, move |batch| first.send(batch).unwrap()).unwrap();
         tracing::info!(target: "casm::test", answer = 42, "hello");
@@ -244,6 +273,48 @@ mod tests {
         tracing::debug!(target: "casm::test", "now this one");
         let got = records.recv_timeout(Duration::from_secs(30)).unwrap();
         assert_eq!(got[0].message, "now this one");
+
+        // What steers a terminal is escaped.
+        let addr = "/dns/h\u{1b}[2J\u{202e}\u{9b}\n/tcp/1";
+        tracing::warn!(target: "casm::test", %addr, "no answer");
+        let got = records.recv_timeout(Duration::from_secs(30)).unwrap();
+        let message = "no answer addr=/dns/h\\u{1b}[2J\\u{202e}\\u{9b}\\u{a}/tcp/1";
+        assert_eq!(got[0].message, message);
+
+        // A flood, with a sink that takes nothing: whoever logs goes on.
+        let (begun, begins) = mpsc::channel();
+        let (go, goes) = mpsc::channel::<()>();
+        let (third, records) = mpsc::channel();
+        forward_logs(LogLevel::Debug, move |batch| {
+            let _ = begun.send(());
+            let _ = goes.recv();
+            let _ = third.send(batch);
+        })
+        .unwrap();
+        tracing::debug!(target: "casm::test", "the first");
+        begins.recv_timeout(Duration::from_secs(30)).unwrap();
+        for n in 0..3000 {
+            tracing::warn!(target: "libp2p_test", n, "a flood");
+        }
+        for n in 0..3000 {
+            tracing::debug!(target: "casm::test", n, "asked for");
+        }
+        drop(go);
+        let mut got = Vec::new();
+        while !got.iter().any(|record: &LogRecord| record.message == "the last") {
+            got.extend(records.recv_timeout(Duration::from_secs(30)).unwrap());
+            if got.len() >= CAPACITY {
+                tracing::debug!(target: "casm::test", "the last");
+            }
+        }
+        let of = |text: &str| got.iter().filter(|record| record.message.contains(text)).count();
+        assert_eq!((of("the first"), of("a flood")), (1, 10));
+        let dropped = 3000 - of("asked for");
+        assert_eq!(of(&format!("{dropped} log records were dropped")), 1);
+        let limit = runtime::process().log.get().unwrap().limit;
+        let rest: Vec<_> = limit.rest().into_iter().map(LogRecord::from).collect();
+        assert_eq!((rest.len(), rest[0].level), (1, LogLevel::Warn));
+        assert!(rest[0].message.starts_with("2990 more lines of libp2p_test"), "{rest:?}");
     }
 
     #[test]

@@ -5,15 +5,14 @@ use crate::{
     args::{LogArgs, LogFormat},
     output, text,
 };
-use casm::logs::{Repeats, clean};
+use casm::logs::{self, LeftOut, TARGET, TELL_EVERY, clean};
 use std::{
     fmt::{self, Debug},
     io::{self, IsTerminal},
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    sync::Arc,
 };
 use tracing::{
-    Event, Level, Metadata, Subscriber,
+    Event, Level, Subscriber,
     field::{Field, Visit},
 };
 use tracing_subscriber::{
@@ -24,21 +23,9 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-/// Lines of one kind that are logged in a time; the others are counted.
-const MOST: u32 = 10;
-
-/// That time.
-const TIME: Duration = Duration::from_secs(60);
-
-/// How often it is told how many were left out.
-const TELL_EVERY: Duration = Duration::from_secs(10);
-
-/// Whose own lines are not limited.
-const OWN: &str = "casm::log";
-
 /// Starts logging as the options say; not at all over a full-screen display.
 pub fn start(args: &LogArgs, full_screen: bool) -> Limit {
-    let limit = Limit::new();
+    let limit = Limit::default();
     if full_screen && io::stderr().is_terminal() {
         return limit;
     }
@@ -80,70 +67,30 @@ fn directives(args: &LogArgs) -> &'static str {
     }
 }
 
-/// Lets few lines of each kind pass, and tells how many it left out. A kind is a
-/// place in a program; what is logged for developers is not limited.
-#[derive(Clone)]
-pub struct Limit {
-    start: Instant,
-    repeats: Arc<Mutex<Repeats<Place>>>,
-}
-
-/// Where a line is logged.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Place {
-    level: Level,
-    target: String,
-    line: Option<u32>,
-}
+/// Lets few lines of each kind pass, and tells how many it left out.
+#[derive(Clone, Default)]
+pub struct Limit(Arc<logs::Limit>);
 
 impl Limit {
-    fn new() -> Self {
-        Self { start: Instant::now(), repeats: Arc::new(Mutex::new(Repeats::new(MOST, TIME))) }
-    }
-
-    fn admits(&self, metadata: &Metadata<'_>) -> bool {
-        if *metadata.level() > Level::INFO || metadata.target() == OWN {
-            return true;
-        }
-        let place = Place {
-            level: *metadata.level(),
-            target: metadata.target().to_owned(),
-            line: metadata.line(),
-        };
-        let mut repeats = self.repeats.lock().unwrap_or_else(PoisonError::into_inner);
-        repeats.admit(&place, self.start.elapsed())
-    }
-
     /// Tells from time to time what was left out. Never ends.
     pub async fn tell(&self) {
         loop {
             tokio::time::sleep(TELL_EVERY).await;
-            self.tell_of(|repeats, now| repeats.ended(now));
+            self.0.ended().iter().for_each(tell);
         }
     }
 
     /// Tells what was left out, at the end.
     pub fn tell_rest(&self) {
-        self.tell_of(|repeats, _| repeats.rest());
+        self.0.rest().iter().for_each(tell);
     }
+}
 
-    fn tell_of(&self, which: impl Fn(&mut Repeats<Place>, Duration) -> Vec<(Place, u64)>) {
-        let left_out = {
-            let mut repeats = self.repeats.lock().unwrap_or_else(PoisonError::into_inner);
-            which(&mut repeats, self.start.elapsed())
-        };
-        for (Place { level, target, line }, count) in left_out {
-            macro_rules! tell {
-                ($level:ident) => {
-                    tracing::$level!(target: OWN, count, of = %target, line, "more lines like it were left out")
-                };
-            }
-            match level {
-                Level::ERROR => tell!(error),
-                Level::WARN => tell!(warn),
-                _ => tell!(info),
-            }
-        }
+fn tell(left_out: &LeftOut) {
+    match left_out.level {
+        Level::ERROR => tracing::error!(target: TARGET, "{left_out}"),
+        Level::WARN => tracing::warn!(target: TARGET, "{left_out}"),
+        _ => tracing::info!(target: TARGET, "{left_out}"),
     }
 }
 
@@ -151,8 +98,8 @@ impl<S: Subscriber> Layer<S> for Limit {
     fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
         use tracing_log::NormalizeEvent;
         match event.normalized_metadata() {
-            Some(metadata) => self.admits(&metadata),
-            None => self.admits(event.metadata()),
+            Some(metadata) => self.0.admits(&metadata),
+            None => self.0.admits(event.metadata()),
         }
     }
 }
@@ -183,13 +130,13 @@ impl<T: Fn(Vec<u8>) -> io::Result<()>> io::Write for Lines<T> {
 const GAP: &str = "lines were dropped: whoever reads the log is too slow";
 
 fn text_gap(count: u64) -> Vec<u8> {
-    format!("{}  WARN {OWN}: {GAP} count={count}\n", now()).into_bytes()
+    format!("{}  WARN {TARGET}: {GAP} count={count}\n", now()).into_bytes()
 }
 
 fn json_gap(count: u64) -> Vec<u8> {
     let fields = serde_json::json!({ "message": GAP, "count": count });
     let line = serde_json::json!({
-        "timestamp": now().to_string(), "level": "WARN", "fields": fields, "target": OWN
+        "timestamp": now().to_string(), "level": "WARN", "fields": fields, "target": TARGET
     });
     format!("{line}\n").into_bytes()
 }
@@ -240,6 +187,7 @@ impl Visit for CleanVisitor<'_> {
 mod tests {
     use super::*;
     use casm::logs::is_harmful;
+    use std::sync::{Mutex, PoisonError};
 
     static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
@@ -251,7 +199,7 @@ mod tests {
             LINES.lock().unwrap().push(String::from_utf8(line).unwrap());
             Ok(())
         };
-        let limit = Limit::new();
+        let limit = Limit::default();
         let args = LogArgs { verbose: 1, quiet: false, log_format: format };
         let subscriber = subscriber(&args, false, limit.clone(), take);
         tracing::subscriber::with_default(subscriber, || log(&limit));
@@ -289,7 +237,7 @@ mod tests {
         });
         let of = |what: &str| lines.iter().filter(|line| line.contains(what)).count();
         assert_eq!((of("queue is full"), of("another kind")), (10, 1), "{lines:#?}");
-        assert_eq!((of("count=2263 of=libp2p_gossipsub::behaviour"), lines.len()), (1, 12));
+        assert_eq!((of("2263 more lines of libp2p_gossipsub::behaviour"), lines.len()), (1, 12));
     }
 
     #[test]
