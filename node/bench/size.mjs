@@ -12,7 +12,9 @@ import { parseArgs } from 'node:util'
 const { values } = parseArgs({ options: { peer: { type: 'string' } } })
 const name = values.peer ?? 'casm-p2p'
 
-await import(name)
+const module = await import(name)
+// Ours loads its native module at the first call that needs it.
+if (!values.peer) module.Key.generate()
 const loaded = process.report.getReport().sharedObjects.filter(file => file.endsWith('.node'))
 if (loaded.length === 0) throw new Error(`${name} loads no native module`)
 

@@ -252,3 +252,31 @@ def test_logging_set_up_is_idempotent_and_records_arrive(node, caplog):
         with casm.testing.cluster(2):
             wait_until(lambda: any(r.name.startswith("casm.") for r in caplog.records))
     casm.forward_logs("off")
+
+
+def test_a_log_handler_that_is_stuck_holds_up_no_node():
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Stuck(logging.Handler):
+        def emit(self, record):
+            begun.set()
+            go_on.wait(PATIENCE)
+
+    logger, handler = logging.getLogger("casm"), Stuck()
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(1)
+    casm.forward_logs("trace")
+    try:
+        with casm.testing.cluster(2):
+            assert begun.wait(PATIENCE)
+            # More nodes log more than there is room for, find each other, and leave.
+            for _ in range(3):
+                with casm.testing.cluster(3):
+                    pass
+        assert not go_on.is_set()
+    finally:
+        go_on.set()
+        casm.forward_logs("off")
+        logger.removeHandler(handler)
+        logger.setLevel(level)

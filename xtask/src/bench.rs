@@ -1,5 +1,11 @@
 //! Benchmarks: ours, and with `--peers` other people's programs that do the
 //! same, in the same run.
+//!
+//! - `list`: the benchmarks
+//! - `smoke`: all of them, small, to see that they run
+
+mod list;
+mod smoke;
 
 use crate::{node, python, shell};
 use anyhow::{Context, Result, ensure};
@@ -9,7 +15,13 @@ use std::process::{Command, Stdio};
 #[derive(clap::Args)]
 pub struct Args {
     /// Which benchmark.
-    name: String,
+    #[arg(required_unless_present = "smoke")]
+    name: Option<String>,
+    /// Run it, or all if none is named, as small as can be and not optimised:
+    /// to see that it runs. Those of packages need
+    /// them: `cargo xtask package python`, `… node`.
+    #[arg(long)]
+    smoke: bool,
     /// One JSON object per run on stdout, and nothing else.
     #[arg(long)]
     json: bool,
@@ -21,9 +33,12 @@ pub struct Args {
     options: Vec<String>,
 }
 
+/// A benchmark: each side prints the same keys.
 struct Bench {
     name: &'static str,
     sides: &'static [Side],
+    /// Options with which it takes a moment and says nothing.
+    small: &'static [&'static str],
 }
 
 /// A program of ours, and those with which it is compared.
@@ -55,82 +70,21 @@ enum Peer {
     Named(&'static str),
 }
 
-/// Libraries of a language's registry that hold a native module too.
-const PYPI: &[Peer] = &[
-    Peer::Named("eclipse-zenoh"),
-    Peer::Named("iroh"),
-    Peer::Named("opendal"),
-    Peer::Named("tokenizers"),
-];
-const NPM: &[Peer] =
-    &[Peer::Named("@number0/iroh"), Peer::Named("@chainsafe/libp2p-quic"), Peer::Named("zeromq")];
-const ZENOH: &[Peer] = &[Peer::Named("eclipse-zenoh")];
-const ZEROMQ: &[Peer] = &[Peer::Named("zeromq")];
-
-const BENCHES: [Bench; 11] = [
-    Bench {
-        name: "cluster",
-        sides: &[Side {
-            ours: Program::Example("bench_cluster"),
-            peers: &[Peer::Go { module: "interop/go-memberlist", without: &["--ttl"] }],
-        }],
-    },
-    Bench { name: "codec", sides: &[Side { ours: Program::Example("bench_codec"), peers: &[] }] },
-    Bench {
-        name: "events",
-        sides: &[
-            Side { ours: Program::Python("events.py"), peers: ZENOH },
-            Side { ours: Program::Node("events.mjs"), peers: ZEROMQ },
-        ],
-    },
-    Bench {
-        name: "import",
-        sides: &[
-            Side { ours: Program::Python("importing.py"), peers: PYPI },
-            Side { ours: Program::Node("importing.mjs"), peers: NPM },
-        ],
-    },
-    Bench {
-        name: "newcomer",
-        sides: &[Side { ours: Program::Example("bench_newcomer"), peers: &[] }],
-    },
-    Bench { name: "pex", sides: &[Side { ours: Program::Example("bench_pex"), peers: &[] }] },
-    Bench {
-        name: "roundtrip",
-        sides: &[
-            Side { ours: Program::Python("roundtrip.py"), peers: ZENOH },
-            Side { ours: Program::Node("roundtrip.mjs"), peers: ZEROMQ },
-        ],
-    },
-    Bench {
-        name: "size",
-        sides: &[
-            Side { ours: Program::Python("size.py"), peers: PYPI },
-            Side { ours: Program::Node("size.mjs"), peers: NPM },
-        ],
-    },
-    Bench { name: "survey", sides: &[Side { ours: Program::Sim("survey"), peers: &[] }] },
-    Bench {
-        name: "table",
-        sides: &[Side {
-            ours: Program::Example("bench_table"),
-            peers: &[Peer::Go { module: "interop/go-memdb", without: &[] }],
-        }],
-    },
-    Bench { name: "verify", sides: &[Side { ours: Program::Example("bench_verify"), peers: &[] }] },
-];
-
 pub fn run(args: &Args) -> Result<()> {
     // Options of this command may also stand behind the name.
-    let (flags, options): (Vec<_>, Vec<_>) =
-        args.options.iter().cloned().partition(|o| o == "--json" || o == "--peers");
-    let json = args.json || flags.iter().any(|flag| flag == "--json");
-    let peers = args.peers || flags.iter().any(|flag| flag == "--peers");
-
-    let bench = BENCHES.iter().find(|bench| bench.name == args.name).with_context(|| {
-        let names: Vec<_> = BENCHES.iter().map(|bench| bench.name).collect();
-        format!("there is no benchmark {:?}, only {}", args.name, names.join(", "))
-    })?;
+    let (flags, options): (Vec<_>, Vec<_>) = args
+        .options
+        .iter()
+        .cloned()
+        .partition(|o| matches!(&**o, "--json" | "--peers" | "--smoke"));
+    let given = |flag: &str| flags.iter().any(|given| given == flag);
+    let json = args.json || given("--json");
+    let peers = args.peers || given("--peers");
+    let bench = args.name.as_deref().map(named).transpose()?;
+    if args.smoke || given("--smoke") {
+        return smoke::run(bench, peers);
+    }
+    let bench = bench.context("clap asks for a name")?;
     for side in bench.sides {
         let ours = runs(&mut side.ours.command(&options, None)?)?;
         ours.iter().for_each(|run| print(run, json));
@@ -152,6 +106,19 @@ pub fn run(args: &Args) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The benchmark of this name.
+fn named(name: &str) -> Result<&'static Bench> {
+    list::BENCHES.iter().find(|bench| bench.name == name).with_context(|| {
+        let names: Vec<_> = list::BENCHES.iter().map(|bench| bench.name).collect();
+        format!("there is no benchmark {name:?}, only {}", names.join(", "))
+    })
+}
+
+/// Whether there is a benchmark of this name.
+pub fn is_there(name: &str) -> bool {
+    named(name).is_ok()
 }
 
 impl Program {

@@ -2,8 +2,10 @@
 //! hand and in CI.
 
 mod bench;
+mod built;
 mod codegen;
 mod deny;
+mod documented;
 mod fuzz;
 mod interop;
 mod lines;
@@ -33,6 +35,8 @@ enum Command {
     Codegen(codegen::Args),
     /// Check the licenses, bans and sources of the dependencies.
     Deny,
+    /// Check that the commands in the documentation can be given.
+    Documented(documented::Args),
     /// Run the fuzz targets.
     Fuzz(fuzz::Args),
     /// Prove that CASM works with other people's stacks.
@@ -64,10 +68,17 @@ fn run() -> anyhow::Result<()> {
         Command::Bench(args) => bench::run(&args),
         Command::Codegen(args) => codegen::run(&args),
         Command::Deny => deny::run(),
+        Command::Documented(args) => documented::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Interop(args) => interop::run(&args),
         Command::Lines => lines::run(),
         Command::Package(args) => package::run(&args),
         Command::Test(args) => test::run(&args),
     }
+}
+
+/// Whether these words are a command.
+fn parse(words: &[&str]) -> anyhow::Result<()> {
+    Args::try_parse_from(std::iter::once("xtask").chain(words.iter().copied()))?;
+    Ok(())
 }

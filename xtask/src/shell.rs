@@ -81,7 +81,8 @@ pub fn ensure_packages(needed: &[(&str, bool)]) -> Result<()> {
         .args(missing))
 }
 
-fn line(command: &Command) -> String {
+/// A command as one would type it.
+pub fn line(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }

@@ -1,0 +1,92 @@
+//! The benchmarks.
+
+use super::{Bench, Peer, Program, Side};
+
+/// Libraries of a language's registry that hold a native module too.
+const PYPI: &[Peer] = &[
+    Peer::Named("eclipse-zenoh"),
+    Peer::Named("iroh"),
+    Peer::Named("opendal"),
+    Peer::Named("tokenizers"),
+];
+const NPM: &[Peer] =
+    &[Peer::Named("@number0/iroh"), Peer::Named("@chainsafe/libp2p-quic"), Peer::Named("zeromq")];
+const ZENOH: &[Peer] = &[Peer::Named("eclipse-zenoh")];
+const ZEROMQ: &[Peer] = &[Peer::Named("zeromq")];
+
+/// All of them, by name.
+pub const BENCHES: [Bench; 11] = [
+    Bench {
+        name: "cluster",
+        sides: &[Side {
+            ours: Program::Example("bench_cluster"),
+            peers: &[Peer::Go { module: "interop/go-memberlist", without: &["--ttl"] }],
+        }],
+        small: &["--nodes", "4", "--degree", "2", "--ttl", "2s", "--seconds", "1"],
+    },
+    Bench {
+        name: "codec",
+        sides: &[Side { ours: Program::Example("bench_codec"), peers: &[] }],
+        small: &[],
+    },
+    Bench {
+        name: "events",
+        sides: &[
+            Side { ours: Program::Python("events.py"), peers: ZENOH },
+            Side { ours: Program::Node("events.mjs"), peers: ZEROMQ },
+        ],
+        small: &["--count", "1000", "--records", "100"],
+    },
+    Bench {
+        name: "import",
+        sides: &[
+            Side { ours: Program::Python("importing.py"), peers: PYPI },
+            Side { ours: Program::Node("importing.mjs"), peers: NPM },
+        ],
+        small: &["--runs", "2"],
+    },
+    Bench {
+        name: "newcomer",
+        sides: &[Side { ours: Program::Example("bench_newcomer"), peers: &[] }],
+        small: &["--records", "20", "--runs", "1"],
+    },
+    Bench {
+        name: "pex",
+        sides: &[Side { ours: Program::Example("bench_pex"), peers: &[] }],
+        small: &[],
+    },
+    Bench {
+        name: "roundtrip",
+        sides: &[
+            Side { ours: Program::Python("roundtrip.py"), peers: ZENOH },
+            Side { ours: Program::Node("roundtrip.mjs"), peers: ZEROMQ },
+        ],
+        small: &["--count", "20"],
+    },
+    Bench {
+        name: "size",
+        sides: &[
+            Side { ours: Program::Python("size.py"), peers: PYPI },
+            Side { ours: Program::Node("size.mjs"), peers: NPM },
+        ],
+        small: &[],
+    },
+    Bench {
+        name: "survey",
+        sides: &[Side { ours: Program::Sim("survey"), peers: &[] }],
+        small: &["--nodes", "20", "--runs", "2"],
+    },
+    Bench {
+        name: "table",
+        sides: &[Side {
+            ours: Program::Example("bench_table"),
+            peers: &[Peer::Go { module: "interop/go-memdb", without: &[] }],
+        }],
+        small: &["--records", "1000"],
+    },
+    Bench {
+        name: "verify",
+        sides: &[Side { ours: Program::Example("bench_verify"), peers: &[] }],
+        small: &[],
+    },
+];
