@@ -27,6 +27,8 @@ pub enum Line {
     Disconnected { peer: String },
     /// The cluster view, whole.
     View { n: usize, records: Vec<RecordLine> },
+    /// The clock differs from those of peers: how far theirs are ahead.
+    ClockDiffers { offset_ms: i64, peers: Vec<String> },
     /// Events were lost.
     Dropped { count: u64 },
     /// The command failed.
@@ -104,6 +106,9 @@ impl Line {
             Event::ViewChanged { peers } => Self::ViewChanged { peers: strings(peers) },
             Event::Connected { peer } => Self::Connected { peer: peer.to_string() },
             Event::Disconnected { peer } => Self::Disconnected { peer: peer.to_string() },
+            Event::ClockDiffers { offset_ms, peers } => {
+                Self::ClockDiffers { offset_ms: *offset_ms, peers: strings(peers) }
+            }
             Event::Dropped { count } => Self::Dropped { count: *count },
             _ => return None,
         })
@@ -190,6 +195,10 @@ mod tests {
         assert_eq!(
             shown(&Event::Disconnected { peer: id }),
             json!({"event": "disconnected", "peer": peer})
+        );
+        assert_eq!(
+            shown(&Event::ClockDiffers { offset_ms: -660_000, peers: vec![id] }),
+            json!({"event": "clock-differs", "offset_ms": -660_000, "peers": [peer]})
         );
         assert_eq!(shown(&Event::Dropped { count: 3 }), json!({"event": "dropped", "count": 3}));
         assert_eq!(

@@ -40,6 +40,15 @@ pub fn of(line: &Line, colour: bool) -> String {
             format!("{} {peer}", word("discon", Color::DarkGrey, colour))
         }
         Line::View { records, .. } => view(records, colour),
+        Line::ClockDiffers { offset_ms, peers } => {
+            let (by, way) = (duration(offset_ms.unsigned_abs()), *offset_ms > 0);
+            let way = if way { "behind" } else { "ahead of" };
+            let whose = match &peers[..] {
+                [peer] => format!("that of {peer}: one of the two is wrong"),
+                _ => format!("those of {} peers: set it, best by NTP", peers.len()),
+            };
+            format!("{} {by} {way} {whose}", word("clock", Color::Red, colour))
+        }
         Line::Dropped { count } => {
             format!("{} {count} events", word("dropped", Color::Red, colour))
         }

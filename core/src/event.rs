@@ -59,6 +59,18 @@ pub enum Event {
         /// The peer.
         peer: PeerId,
     },
+    /// This node's clock and those of its connected peers differ by more than a
+    /// minute, for half a minute at least. Comes once, and again only after they
+    /// have agreed. Nothing is accepted or refused because of it; but heartbeats
+    /// are refused that are more than ten minutes ahead of a clock.
+    ClockDiffers {
+        /// How far the clocks of the peers are ahead of this node's, in
+        /// milliseconds, as the median; negative if this node's is ahead.
+        offset_ms: i64,
+        /// The peers whose clocks were compared, one of each network. If it is
+        /// one alone, either clock may be wrong.
+        peers: Vec<PeerId>,
+    },
     /// The listener was too slow: the oldest events were dropped.
     Dropped {
         /// How many.

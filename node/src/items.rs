@@ -6,7 +6,7 @@ use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;
 
 /// The names of the kinds of items; an item's kind is a place in this list.
-const KINDS: [&str; 16] = [
+const KINDS: [&str; 17] = [
     "listening",
     "peer:joined",
     "peer:updated",
@@ -15,6 +15,7 @@ const KINDS: [&str; 16] = [
     "view:changed",
     "connected",
     "disconnected",
+    "clock:differs",
     "dropped",
     "current",
     "joined",
@@ -50,6 +51,7 @@ pub struct Other {
     pub source: Option<String>,
     pub peers: Option<Vec<String>>,
     pub count: Option<f64>,
+    pub offset: Option<f64>,
 }
 
 /// A batch that grows.
@@ -111,7 +113,12 @@ impl Item for Event {
             }
             Self::Connected { peer } => batch.other(6, about(&peer)),
             Self::Disconnected { peer } => batch.other(7, about(&peer)),
-            Self::Dropped { count } => batch.other(8, counted(count)),
+            Self::ClockDiffers { offset_ms, peers } => {
+                let peers = Some(peers.iter().map(|peer| peer.to_base58()).collect());
+                let offset = Some(offset_ms as f64);
+                batch.other(8, Other { offset, peers, ..Other::default() });
+            }
+            Self::Dropped { count } => batch.other(9, counted(count)),
             _ => {}
         }
     }
@@ -120,11 +127,11 @@ impl Item for Event {
 impl Item for Change {
     fn put(self, batch: &mut Builder) {
         match self {
-            Self::Current(record) => batch.record(9, record),
-            Self::Joined(record) => batch.record(10, record),
-            Self::Updated(record) => batch.record(11, record),
-            Self::Left(record) => batch.record(12, record),
-            Self::Dropped { count } => batch.other(13, counted(count)),
+            Self::Current(record) => batch.record(10, record),
+            Self::Joined(record) => batch.record(11, record),
+            Self::Updated(record) => batch.record(12, record),
+            Self::Left(record) => batch.record(13, record),
+            Self::Dropped { count } => batch.other(14, counted(count)),
             _ => {}
         }
     }
@@ -132,13 +139,13 @@ impl Item for Change {
 
 impl Item for Found {
     fn put(self, batch: &mut Builder) {
-        batch.other(14, found(self.source, &self.peer));
+        batch.other(15, found(self.source, &self.peer));
     }
 }
 
 impl Item for Record {
     fn put(self, batch: &mut Builder) {
-        batch.record(15, self);
+        batch.record(16, self);
     }
 }
 

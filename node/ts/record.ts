@@ -92,6 +92,12 @@ export interface Events {
   connected: { peer: string }
   /** The last connection to a peer was closed. */
   disconnected: { peer: string }
+  /**
+   * This node's clock and those of its peers differ by more than a minute: by so many
+   * milliseconds theirs are ahead, as the median (negative: this node's is ahead). `peers` are
+   * those that were compared, one of each network; if it is one alone, either may be wrong.
+   */
+  'clock:differs': { offset: number; peers: string[] }
   /** The listener was too slow: the oldest events were dropped. */
   dropped: { count: number }
 }
@@ -133,6 +139,7 @@ export const KINDS = [
   'view:changed',
   'connected',
   'disconnected',
+  'clock:differs',
   'dropped',
   'current',
   'joined',

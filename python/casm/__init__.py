@@ -11,6 +11,7 @@ is there, with no server.
 
 from ._casm import (
     Change,
+    ClockDiffers,
     Config,
     Connected,
     Disconnected,
@@ -61,6 +62,7 @@ __all__ = [
     "CancelledError",
     "CasmError",
     "Change",
+    "ClockDiffers",
     "ClosedError",
     "Config",
     "ConfigError",

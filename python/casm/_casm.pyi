@@ -189,6 +189,14 @@ class Disconnected(Event):
     def peer(self) -> str: ...
 
 @final
+class ClockDiffers(Event):
+    __match_args__: ClassVar[tuple[Literal["offset"], Literal["peers"]]]
+    @property
+    def offset(self) -> float: ...
+    @property
+    def peers(self) -> list[str]: ...
+
+@final
 class Dropped(Event):
     __match_args__: ClassVar[tuple[Literal["count"]]]
     @property

@@ -98,6 +98,15 @@ events! {
         /// The peer's id.
         peer: String
     }
+    /// This node's clock and those of its peers differ by more than a minute.
+    ClockDiffers = "clock-differs" {
+        /// How many seconds the peers' clocks are ahead, as the median; negative
+        /// if this node's is ahead.
+        offset: f64,
+        /// The ids of the peers whose clocks were compared, one of each network.
+        /// If it is one alone, either clock may be wrong.
+        peers: Vec<String>
+    }
     /// The listener was too slow: the oldest events were dropped.
     Dropped = "dropped" {
         /// How many.
@@ -220,6 +229,10 @@ fn event(py: Python<'_>, event: casm_bindings::Event) -> PyResult<Option<Py<PyAn
         }
         E::Connected { peer } => Connected::make(py, peer.to_base58()),
         E::Disconnected { peer } => Disconnected::make(py, peer.to_base58()),
+        E::ClockDiffers { offset_ms, peers } => {
+            let peers = peers.iter().map(|peer| peer.to_base58()).collect();
+            ClockDiffers::make(py, offset_ms as f64 / 1000.0, peers)
+        }
         E::Dropped { count } => Dropped::make(py, count),
         _ => return Ok(None),
     }

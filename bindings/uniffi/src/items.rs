@@ -96,6 +96,15 @@ pub enum Event {
         /// Its id.
         peer: String,
     },
+    /// This node's clock and those of its peers differ by more than a minute.
+    ClockDiffers {
+        /// How many seconds the peers' clocks are ahead, as the median; negative
+        /// if this node's is ahead.
+        offset: f64,
+        /// The ids of the peers whose clocks were compared, one of each network.
+        /// If it is one alone, either clock may be wrong.
+        peers: Vec<String>,
+    },
     /// The listener was too slow: the oldest events were dropped.
     Dropped {
         /// How many.
@@ -196,6 +205,10 @@ impl Item<casm_bindings::Event> for Event {
             }
             Given::Connected { peer } => Self::Connected { peer: peer.to_base58() },
             Given::Disconnected { peer } => Self::Disconnected { peer: peer.to_base58() },
+            Given::ClockDiffers { offset_ms, peers } => Self::ClockDiffers {
+                offset: offset_ms as f64 / 1000.0,
+                peers: peers.iter().map(|peer| peer.to_base58()).collect(),
+            },
             Given::Dropped { count } => Self::Dropped { count },
             _ => return None,
         })

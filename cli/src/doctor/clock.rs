@@ -15,12 +15,15 @@ const LATEST: Duration = Duration::from_secs(4_102_444_800);
 
 const ADVICE: &str = "set the clock, best by NTP: timedatectl set-ntp true";
 
+const ALONE: &str = "set the clock that is wrong, best by NTP: timedatectl set-ntp true";
+
 /// Findings on the clock.
 pub fn check(data: Option<&Path>) -> Vec<Finding> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let mut findings = vec![plausible(now)];
     findings.extend(synchronized(Path::new("/run/systemd/timesync")));
     findings.extend(data.and_then(|dir| sequence(dir, now)));
+    findings.extend(data.and_then(last_run));
     findings
 }
 
@@ -55,12 +58,37 @@ fn sequence(dir: &Path, now: Duration) -> Option<Finding> {
             format!("the clock has passed this node's last one, of {shown}"),
         ));
     };
+    let far = behind > casm::cluster::Table::MAX_AHEAD;
     let behind = humantime::format_duration(Duration::from_secs(behind.as_secs().max(1)));
+    if far {
+        // Who was told such numbers refused them, and remembers nothing of them.
+        let message = format!(
+            "an earlier run's clock was {behind} ahead of this one: others did not believe it then, \
+             and believe this one"
+        );
+        return Some(Finding::ok("sequence", message));
+    }
     let message = format!(
         "the clock is {behind} behind this node's last sequence number, of {shown}: until then \
          others take what it says for old"
     );
     Some(Finding::fail("sequence", message, ADVICE))
+}
+
+/// What the last run of the node that keeps its data here has found.
+fn last_run(dir: &Path) -> Option<Finding> {
+    // What cannot be read is told already.
+    let found = casm::pex::last_clock(dir).ok()??;
+    let by = Duration::from_millis(found.offset_ms.unsigned_abs());
+    let by = humantime::format_duration(Duration::from_secs(by.as_secs()));
+    let at = humantime::format_rfc3339_seconds(found.at);
+    let way = if found.offset_ms > 0 { "behind" } else { "ahead of" };
+    let (whose, advice) = match found.peers {
+        1 => ("that of its peer: one of the two is wrong".into(), ALONE),
+        peers => (format!("those of {peers} peers"), ADVICE),
+    };
+    let message = format!("the node's last run, at {at}, found this clock {by} {way} {whose}");
+    Some(Finding::warn("clock", message, advice))
 }
 
 /// What systemd's time service says, where it runs.
@@ -104,10 +132,15 @@ mod tests {
         node.close().await.unwrap();
         drop(node);
         assert_eq!(sequence(dir.path(), now()).unwrap().status, Status::Ok);
-        let finding = sequence(dir.path(), now() - Duration::from_secs(7200)).unwrap();
+        let finding = sequence(dir.path(), now() - Duration::from_secs(300)).unwrap();
         assert_eq!(finding.status, Status::Fail);
         assert!(finding.message.contains("behind this node's last sequence number"), "{finding:?}");
         assert_eq!(finding.advice.as_deref(), Some(ADVICE));
+        // So far ahead nobody has believed it.
+        let month = Duration::from_secs(30 * 86_400);
+        let finding = sequence(dir.path(), now() - month).unwrap();
+        assert_eq!(finding.status, Status::Ok, "{finding:?}");
+        assert!(last_run(dir.path()).is_none());
     }
 
     #[test]

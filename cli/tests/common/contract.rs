@@ -26,6 +26,7 @@ fn check(value: &Value) -> Result<(), String> {
             }
             &[("n", Value::is_u64), ("records", records_of)]
         }
+        "clock-differs" => &[("offset_ms", Value::is_i64), ("peers", ids)],
         "dropped" => &[("count", Value::is_u64)],
         "error" => &[("kind", Value::is_string), ("message", Value::is_string)],
         "summary" => &[

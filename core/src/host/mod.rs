@@ -33,6 +33,7 @@ use crate::{
     config::Limits,
     event::EventBus,
     metrics::{Metrics, waiting},
+    prefix::Prefix,
     pubsub::{Topic, TopicCommand, TopicEvent},
     record::SignedRecord,
     scope::Scope,
@@ -41,7 +42,7 @@ pub(crate) use leaving::Leaving;
 use libp2p::{Multiaddr, PeerId, StreamProtocol, gossipsub::IdentTopic, identity::Keypair};
 use ping::RoundTrips;
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -67,12 +68,13 @@ pub(crate) struct Host {
     record: watch::Receiver<SignedRecord>,
 }
 
-/// The peers that are connected now, shared by the task and the handles.
+/// The peers that are connected now, each with the address of its first
+/// connection, shared by the task and the handles.
 #[derive(Clone, Default)]
-struct Connected(Arc<Mutex<BTreeSet<PeerId>>>);
+struct Connected(Arc<Mutex<BTreeMap<PeerId, Multiaddr>>>);
 
 impl Connected {
-    fn with<T>(&self, f: impl FnOnce(&mut BTreeSet<PeerId>) -> T) -> T {
+    fn with<T>(&self, f: impl FnOnce(&mut BTreeMap<PeerId, Multiaddr>) -> T) -> T {
         f(&mut self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 }
@@ -171,11 +173,11 @@ impl Host {
 
     /// The peers that are connected now, in the order of their ids.
     pub(crate) fn connected(&self) -> Vec<PeerId> {
-        self.connected.with(|peers| peers.iter().copied().collect())
+        self.connected.with(|peers| peers.keys().copied().collect())
     }
 
     pub(crate) fn is_connected(&self, peer: &PeerId) -> bool {
-        self.connected.with(|peers| peers.contains(peer))
+        self.connected.with(|peers| peers.contains_key(peer))
     }
 
     /// The last moments of the host.
@@ -190,6 +192,11 @@ impl Host {
     #[allow(dead_code, reason = "what is told of a peer comes next")]
     pub(crate) fn round_trip(&self, peer: &PeerId) -> Option<Duration> {
         self.round_trips.of(peer)
+    }
+
+    /// The network that a connected peer is in.
+    pub(crate) fn network(&self, peer: &PeerId) -> Option<Prefix> {
+        self.connected.with(|peers| peers.get(peer).map(Prefix::of))
     }
 
     /// Connects to a peer, unless it is connected already.

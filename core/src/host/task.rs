@@ -194,10 +194,15 @@ impl Task {
             | SwarmEvent::ExternalAddrConfirmed { .. }
             | SwarmEvent::ExternalAddrExpired { .. } => self.book.changed(),
             SwarmEvent::ConnectionEstablished {
-                peer_id, connection_id, num_established, ..
+                peer_id,
+                connection_id,
+                num_established,
+                endpoint,
+                ..
             } => {
                 if num_established.get() == 1 {
-                    self.connected.with(|peers| peers.insert(peer_id));
+                    let addr = endpoint.get_remote_address().clone();
+                    self.connected.with(|peers| peers.insert(peer_id, addr));
                     self.metrics.connections.inc();
                     self.events.emit(Event::Connected { peer: peer_id });
                 }

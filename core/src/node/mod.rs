@@ -101,6 +101,7 @@ impl Node {
         .await?;
         let keep_seq = store.clone().keep_seq(host.record());
         scope.spawn(in_time("its data", keep_seq).await?);
+        scope.spawn(store.clone().keep_clock(events.subscribe()));
         let topic = host.join(config.namespace.as_str()).await?;
         let cluster = ClusterConfig {
             namespace: config.namespace.clone(),
@@ -118,7 +119,7 @@ impl Node {
             host.clone(),
             cluster.clone(),
             &config.namespace,
-            events.subscribe(),
+            events.clone(),
             &metrics,
             scope,
         )?;

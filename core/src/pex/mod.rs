@@ -26,4 +26,4 @@ pub use config::Config;
 pub use error::RoundError;
 pub(crate) use service::{Env, Pex};
 pub(crate) use store::Store;
-pub use store::last_seq;
+pub use store::{ClockFound, last_clock, last_seq};

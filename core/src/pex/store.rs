@@ -7,10 +7,10 @@
 
 mod inspect;
 
-pub use inspect::last_seq;
+pub use inspect::{ClockFound, last_clock, last_seq};
 
 use crate::{
-    Error, ErrorKind, Namespace, Result,
+    Error, ErrorKind, Event, Events, Namespace, Result,
     record::{SignedRecord, unix_nanos},
 };
 use redb::{Database, ReadableDatabase, TableDefinition};
@@ -18,14 +18,19 @@ use std::{
     fmt,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 use tokio::sync::watch;
 
 /// Where the highest sequence number of the node's records is kept.
 const SEQ: &str = "seq";
+/// Where it is kept by how much the clock differed from those of peers, and when.
+const CLOCK: &str = "clock";
 const FILE: &str = "casm.redb";
 /// Memory for what was read, in bytes: all that there is, and more.
 const CACHE: usize = 1 << 20;
+/// How far ahead of the clock a heartbeat may be.
+const BELIEVED: Duration = Duration::from_secs(10 * 60);
 /// By namespace: the records, each with its length and where it belongs.
 const PEERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("peers");
 const VALUES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("values");
@@ -98,7 +103,9 @@ impl Store {
             let store = Self::open(&dir)?;
             let last = store.get(SEQ)?.and_then(|b| Some(u64::from_le_bytes(b.try_into().ok()?)));
             let last = last.unwrap_or(0);
-            if let Some(ahead) = last.checked_sub(unix_nanos()) {
+            // What was further ahead nobody has believed, or remembers.
+            let ahead = last.checked_sub(unix_nanos());
+            if let Some(ahead) = ahead.filter(|ahead| u128::from(*ahead) <= BELIEVED.as_nanos()) {
                 tracing::warn!(
                     seconds = ahead / 1_000_000_000,
                     "the clock is behind this node's last sequence number: who saw its last \
@@ -134,6 +141,28 @@ impl Store {
                 }
             }
         })
+    }
+
+    /// Keeps it when the clock differs from those of peers, for who looks into
+    /// the data later. What an earlier run has kept is over.
+    pub(crate) async fn keep_clock(self, mut events: Events) {
+        if !self.keeps() {
+            return;
+        }
+        let keep = async |found: Vec<u8>| {
+            let store = self.clone();
+            if let Err(error) = on_disk(move || store.set(CLOCK, &found)).await {
+                tracing::warn!(%error, "how the clock differs could not be saved");
+            }
+        };
+        keep(Vec::new()).await;
+        while let Ok(event) = events.next().await {
+            if let Event::ClockDiffers { offset_ms, peers } = event {
+                let peers = u64::try_from(peers.len()).unwrap_or(u64::MAX);
+                let found = [unix_nanos(), offset_ms.cast_unsigned(), peers];
+                keep(found.iter().flat_map(|n| n.to_le_bytes()).collect()).await;
+            }
+        }
     }
 
     /// Replaces the peers of a namespace.

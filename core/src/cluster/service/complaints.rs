@@ -29,7 +29,7 @@ impl Complaints {
         let peers = ByLabel::default();
         metrics.register(
             "heartbeats_refused_peers",
-            "Peers whose heartbeats are over a limit, each once, by reason",
+            "Peers whose heartbeats are over a limit or ahead of the clock, each once, by reason",
             peers.clone(),
         );
         let mut known = LruCache::unbounded();
@@ -47,16 +47,30 @@ impl Complaints {
         elapsed: Duration,
     ) -> Option<String> {
         // What is malformed is not over a limit, but hostile.
-        if error == HeartbeatError::Malformed || self.known.put(peer, ()).is_some() {
+        if error == HeartbeatError::Malformed || !self.is_new(peer, error.label(), elapsed) {
             return None;
         }
-        self.peers.get_or_create(&[("reason", error.label())]).inc();
+        Some(Heartbeat::excess(data, error))
+    }
+
+    /// A heartbeat of this peer was refused since its number is too far ahead of
+    /// the clock. Whether that is to be said, being the first of that peer.
+    pub(super) fn ahead(&mut self, peer: PeerId, elapsed: Duration) -> bool {
+        self.is_new(peer, "future", elapsed)
+    }
+
+    /// Counts a peer, if it is not known. Whether something is to be said of it.
+    fn is_new(&mut self, peer: PeerId, reason: &'static str, elapsed: Duration) -> bool {
+        if self.known.put(peer, ()).is_some() {
+            return false;
+        }
+        self.peers.get_or_create(&[("reason", reason)]).inc();
         let minute = elapsed.as_secs() / 60;
         if minute != self.minute {
             (self.minute, self.said) = (minute, 0);
         }
         self.said += 1;
-        (self.said <= Self::A_MINUTE).then(|| Heartbeat::excess(data, error))
+        self.said <= Self::A_MINUTE
     }
 }
 
@@ -97,6 +111,16 @@ mod tests {
         for line in ["{reason=\"meta-too-many\"} 1\n", "{reason=\"host-too-long\"} 1\n"] {
             assert!(text.contains(&format!("casm_heartbeats_refused_peers_total{line}")), "{text}");
         }
+    }
+
+    #[test]
+    fn whose_clock_is_ahead_is_said_once_of_each_peer() {
+        let metrics = Metrics::default();
+        let mut complaints = Complaints::new(&metrics);
+        let (one, other) = (PeerId::random(), PeerId::random());
+        let said = [one, one, other, one].map(|peer| complaints.ahead(peer, Duration::ZERO));
+        assert_eq!(said, [true, false, true, false]);
+        assert!(metrics.encode().contains("{reason=\"future\"} 2\n"));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::{
     live::{Hub, LiveQuery, Said},
     query::Query,
     snapshot::View,
-    table::{Limits, Outcome},
+    table::{Limits, Now, Outcome},
 };
 use crate::{
     Namespace, Result,
@@ -25,6 +25,7 @@ use crate::{
     event::EventBus,
     metrics::{Metrics, waiting},
     pubsub::Topic,
+    record::unix_nanos,
     scope::Scope,
 };
 use libp2p::PeerId;
@@ -180,6 +181,11 @@ impl Cluster {
     /// ([`Signed::received`](super::Signed::received)).
     pub(crate) fn elapsed(&self) -> Duration {
         self.epoch.elapsed()
+    }
+
+    /// The time on both clocks.
+    pub(in crate::cluster) fn now(&self) -> Now {
+        Now { elapsed: self.elapsed(), unix_nanos: unix_nanos() }
     }
 
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T> {

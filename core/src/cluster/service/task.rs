@@ -213,7 +213,20 @@ impl Task {
         data: &[u8],
     ) {
         let namespace = &self.namespace;
-        let refused = |error| self.complaints.refused(peer, error, data, self.epoch.elapsed());
+        let elapsed = self.epoch.elapsed();
+        if taken == Ok(Outcome::Future) && self.complaints.ahead(peer, elapsed) {
+            let clock = Duration::from_nanos(unix_nanos());
+            let ahead = Duration::from_nanos(seq).saturating_sub(clock).as_secs();
+            tracing::warn!(
+                %namespace,
+                %peer,
+                ahead_s = ahead,
+                "a peer's heartbeats are not taken: they are more than 10 min ahead of this node's \
+                 clock; set the clock that is wrong, that peer's or this one's, best by NTP"
+            );
+            return;
+        }
+        let refused = |error| self.complaints.refused(peer, error, data, elapsed);
         if let Some(excess) = taken.err().and_then(refused) {
             tracing::warn!(
                 %namespace,

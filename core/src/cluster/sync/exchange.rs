@@ -68,11 +68,14 @@ pub(super) struct Exchange {
     pub(super) namespace: Namespace,
     pub(super) keys: Arc<Keys>,
     heard: Arc<Mutex<Heard>>,
+    /// Told what time it is where a partner is, in ms since 1970.
+    pub(super) time_of: Arc<dyn Fn(PeerId, u64) + Send + Sync>,
 }
 
 impl Exchange {
     pub(super) fn new(cluster: Cluster, namespace: Namespace) -> Self {
-        Self { cluster, namespace, keys: Arc::default(), heard: Arc::default() }
+        let time_of = Arc::new(|_, _| ());
+        Self { cluster, namespace, keys: Arc::default(), heard: Arc::default(), time_of }
     }
 
     /// Opens an exchange with a node about the peers from `first` on. Gives where
@@ -88,7 +91,7 @@ impl Exchange {
         let digest = Digest::with(&self.cluster.view(), heard.into_iter(), first);
         let next = digest.next();
         wire::write(&mut writer, &[header(), Frame::Digest(digest)]).await?;
-        self.greeted(&mut reader).await?;
+        self.greeted(other, &mut reader).await?;
         let Frame::Wanted(wanted) = wire::read(&mut reader).await? else {
             return Err(SyncError::Unexpected);
         };
@@ -107,6 +110,7 @@ impl Exchange {
     /// Tells a node of goodbyes, and waits until it has taken them.
     pub(super) async fn push(
         &self,
+        other: PeerId,
         stream: impl AsyncRead + AsyncWrite + Unpin,
         view: &View,
         of: Vec<PeerId>,
@@ -114,7 +118,7 @@ impl Exchange {
         let (mut reader, mut writer) = stream.split();
         wire::write(&mut writer, &[header()]).await?;
         let sent = self.send(&mut writer, view, of).await?;
-        self.greeted(&mut reader).await?;
+        self.greeted(other, &mut reader).await?;
         match wire::read(&mut reader).await? {
             Frame::End { .. } => Ok(sent),
             _ => Err(SyncError::Unexpected),
@@ -130,7 +134,7 @@ impl Exchange {
         admit: impl FnOnce(Purpose) -> Result<(), SyncError>,
     ) -> Result<Done, SyncError> {
         let (mut reader, mut writer) = stream.split();
-        self.greeted(&mut reader).await?;
+        self.greeted(other, &mut reader).await?;
         let digest = match wire::read(&mut reader).await? {
             Frame::Digest(digest) => digest,
             first @ (Frame::Handed(..) | Frame::End { .. }) => {
@@ -158,11 +162,18 @@ impl Exchange {
     }
 
     /// Reads what the other side says of itself.
-    async fn greeted(&self, reader: &mut (impl AsyncRead + Unpin)) -> Result<(), SyncError> {
-        match wire::read(reader).await? {
-            Frame::Header(_) => Ok(()),
-            _ => Err(SyncError::Unexpected),
+    async fn greeted(
+        &self,
+        other: PeerId,
+        reader: &mut (impl AsyncRead + Unpin),
+    ) -> Result<(), SyncError> {
+        let Frame::Header(Header { time }) = wire::read(reader).await? else {
+            return Err(SyncError::Unexpected);
+        };
+        if let Some(time) = time {
+            (self.time_of)(other, time);
         }
+        Ok(())
     }
 
     /// Sends the signed heartbeats of these peers, as far as an exchange goes.

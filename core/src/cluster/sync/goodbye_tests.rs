@@ -83,7 +83,7 @@ async fn a_goodbye_that_is_pushed_is_taken_before_it_is_acknowledged() {
         Ok(())
     });
     let push = async {
-        let done = a.exchange.push(x.compat(), &view, peers).await.unwrap();
+        let done = a.exchange.push(b.id, x.compat(), &view, peers).await.unwrap();
         (done.sent, seqs(&b).len())
     };
     let (pushed, accepted) = tokio::join!(push, accept);
@@ -161,8 +161,8 @@ impl Quiet {
         let cluster =
             Cluster::start(config, topic, events.clone(), metrics.clone(), &scope).unwrap();
         let namespace = Namespace::default();
-        let follow = events.subscribe();
-        super::start(host.clone(), cluster.clone(), &namespace, follow, &metrics, &scope).unwrap();
+        super::start(host.clone(), cluster.clone(), &namespace, events.clone(), &metrics, &scope)
+            .unwrap();
         Self { host, cluster, events, metrics, scope, _topic: to }
     }
 

@@ -90,7 +90,7 @@ impl Sync {
         let News { peer, view, of } = news;
         let told = timeout(LIMIT, async {
             let stream = self.host().open_stream(peer, self.protocol().clone()).await?;
-            Ok(self.exchange().push(stream, &view, of).await)
+            Ok(self.exchange().push(peer, stream, &view, of).await)
         });
         match told.await {
             Ok(Ok(Ok(Done { sent, .. }))) => {

@@ -6,6 +6,7 @@
 //! - `digest`: what a node has, in few bytes, and how two of them differ (pure)
 //! - `wire`: the frames of an exchange (pure)
 //! - `heard`: goodbyes that nobody is asked for again (pure)
+//! - `clocks`: how far this node's clock is from others'
 //! - `exchange`: one exchange, on any stream
 //! - `service`: whom to exchange with, and when
 //! - `goodbyes`: hands on at once who has left
@@ -14,6 +15,7 @@
 //! is handed over is the pubsub message as its source signed it: it is verified,
 //! and enters the table, as if it had come by gossip.
 
+mod clocks;
 mod digest;
 mod exchange;
 pub mod fuzzing;

@@ -2,6 +2,7 @@
 //! with one of them.
 
 use super::{
+    clocks::Teller,
     digest::ShortId,
     exchange::{Done, Exchange, Purpose},
     wire::SyncError,
@@ -9,6 +10,7 @@ use super::{
 use crate::{
     Error, ErrorKind, Event, Events, Namespace, Result,
     cluster::Cluster,
+    event::EventBus,
     host::{Host, Stream},
     metrics::{ByLabel, Metrics},
     scope::Scope,
@@ -21,7 +23,7 @@ use rand_chacha::ChaCha8Rng;
 use std::{
     collections::HashMap,
     future::Future,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::{
@@ -67,6 +69,7 @@ struct Inner {
     opening: Semaphore,
     /// Told when an exchange brought an unknown peer.
     unsettled: Notify,
+    clocks: Arc<Mutex<Teller>>,
     scope: Scope,
 }
 
@@ -120,7 +123,7 @@ pub(crate) fn start(
     host: Host,
     cluster: Cluster,
     namespace: &Namespace,
-    events: Events,
+    events: EventBus,
     metrics: &Metrics,
     scope: &Scope,
 ) -> Result<()> {
@@ -129,7 +132,14 @@ pub(crate) fn start(
     let (outcomes, records) = (ByLabel::default(), Counter::default());
     metrics.register("sync_exchanges", "Exchanges of heartbeats, by outcome", outcomes.clone());
     metrics.register("sync_records", "Heartbeats that exchanges brought", records.clone());
-    let exchange = Exchange::new(cluster, namespace.clone());
+    let clocks = Arc::new(Mutex::new(Teller::new(events.clone(), metrics)));
+    let (said, at, within) = (clocks.clone(), host.clone(), cluster.clone());
+    let mut exchange = Exchange::new(cluster, namespace.clone());
+    exchange.time_of = Arc::new(move |peer, time| {
+        if let Some(network) = at.network(&peer) {
+            lock(&said).said(peer, network, time, within.now());
+        }
+    });
     let over = host.leaving().over();
     let sync = Sync(Arc::new(Inner {
         host,
@@ -140,13 +150,14 @@ pub(crate) fn start(
         records,
         opening: Semaphore::new(OPENED),
         unsettled: Notify::new(),
+        clocks,
         scope: scope.clone(),
     }));
     // Who leaves hands on what others say who leave.
     let serve = sync.clone().serve(incoming);
     scope.spawn_graceful(async move { over.run_until_cancelled(serve).await.unwrap_or(()) });
     scope.spawn_graceful(sync.clone().hand_on());
-    scope.spawn(sync.clone().follow(events));
+    scope.spawn(sync.clone().follow(events.subscribe()));
     scope.spawn(sync.now_and_then());
     Ok(())
 }
@@ -182,6 +193,7 @@ impl Sync {
                 }
                 Event::Disconnected { peer } => {
                     self.peers().remove(&peer);
+                    lock(&self.0.clocks).gone(&peer, self.0.exchange.cluster.now());
                 }
                 _ => (),
             }
@@ -333,7 +345,12 @@ impl Sync {
         &self.0.protocol
     }
 
-    fn peers(&self) -> std::sync::MutexGuard<'_, HashMap<PeerId, Peer>> {
-        self.0.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn peers(&self) -> MutexGuard<'_, HashMap<PeerId, Peer>> {
+        lock(&self.0.peers)
     }
+}
+
+/// What these locks guard is whole at every moment.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -300,8 +300,7 @@ async fn node() -> Node {
     let config = config(host.id(), host.leaving().over());
     let cluster = Cluster::start(config, topic, events.clone(), metrics.clone(), &scope).unwrap();
     let namespace = Namespace::default();
-    super::start(host.clone(), cluster.clone(), &namespace, events.subscribe(), &metrics, &scope)
-        .unwrap();
+    super::start(host.clone(), cluster.clone(), &namespace, events, &metrics, &scope).unwrap();
     Node { host, cluster, metrics, scope }
 }
 

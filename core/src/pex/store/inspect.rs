@@ -1,6 +1,6 @@
 //! A look at a node's data from outside, as `casm doctor` takes it.
 
-use super::{FILE, SEQ, VALUES, broken};
+use super::{CLOCK, FILE, SEQ, VALUES, broken};
 use crate::{Error, ErrorKind, Result};
 use redb::{Database, ReadableDatabase, TableError};
 use std::{
@@ -17,21 +17,54 @@ use std::{
 /// [`ErrorKind::Busy`] if a node has it open; [`ErrorKind::Io`] if the data
 /// cannot be read.
 pub fn last_seq(dir: &Path) -> Result<Option<SystemTime>> {
+    let bytes = value(dir, SEQ)?.and_then(|bytes| bytes.try_into().ok());
+    let nanos = bytes.map(u64::from_le_bytes);
+    Ok(nanos.map(|nanos| UNIX_EPOCH + Duration::from_nanos(nanos)))
+}
+
+/// How the clock of the node with this data directory differed from those of its
+/// peers, as its last run found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClockFound {
+    /// When it was found, by the node's own clock.
+    pub at: SystemTime,
+    /// How far the clocks of the peers were ahead, in ms, as the median; negative
+    /// if the node's own was ahead.
+    pub offset_ms: i64,
+    /// How many peers were compared with, one of each network.
+    pub peers: u64,
+}
+
+/// How the clock differed from those of peers in the last run of the node with
+/// this data directory; `None` if it did not, as far as was found. Nothing is
+/// changed in the directory.
+///
+/// # Errors
+/// As of [`last_seq`].
+pub fn last_clock(dir: &Path) -> Result<Option<ClockFound>> {
+    let bytes = value(dir, CLOCK)?.unwrap_or_default();
+    let ([at, offset, peers], []) = bytes.as_chunks::<8>() else { return Ok(None) };
+    let [at, offset, peers] = [at, offset, peers].map(|bytes| u64::from_le_bytes(*bytes));
+    let (at, offset_ms) = (UNIX_EPOCH + Duration::from_nanos(at), offset.cast_signed());
+    Ok(Some(ClockFound { at, offset_ms, peers }))
+}
+
+fn value(dir: &Path, key: &str) -> Result<Option<Vec<u8>>> {
     let path = dir.join(FILE);
     if !path.exists() {
         return Ok(None);
     }
-    let read = || -> Result<Option<u64>, redb::Error> {
+    let read = || -> Result<Option<Vec<u8>>, redb::Error> {
         let read = Database::builder().open_read_only(&path)?.begin_read()?;
         let values = match read.open_table(VALUES) {
             Err(TableError::TableDoesNotExist(_)) => return Ok(None),
             table => table?,
         };
-        let bytes = values.get(SEQ)?.and_then(|value| value.value().try_into().ok());
-        Ok(bytes.map(u64::from_le_bytes))
+        Ok(values.get(key)?.map(|value| value.value().to_vec()))
     };
     match read() {
-        Ok(nanos) => Ok(nanos.map(|nanos| UNIX_EPOCH + Duration::from_nanos(nanos))),
+        Ok(value) => Ok(value),
         Err(redb::Error::DatabaseAlreadyOpen) => Err(Error::new(
             ErrorKind::Busy,
             format!("data: {} is in use by a node", path.display()),
@@ -57,6 +90,25 @@ mod tests {
         drop(store);
         let expected = UNIX_EPOCH + Duration::from_secs(7);
         assert_eq!(last_seq(dir.path()).unwrap(), Some(expected));
+    }
+
+    #[tokio::test]
+    async fn how_the_clock_differed_is_kept_until_the_next_run() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(last_clock(dir.path()).unwrap(), None);
+        for differs in [true, false] {
+            let bus = crate::event::EventBus::default();
+            let store = Store::open(dir.path()).unwrap();
+            let keep = tokio::spawn(store.keep_clock(bus.subscribe()));
+            if differs {
+                let peers = vec![crate::PeerId::random()];
+                bus.emit(crate::Event::ClockDiffers { offset_ms: -660_000, peers });
+            }
+            drop(bus);
+            keep.await.unwrap();
+            let found = last_clock(dir.path()).unwrap().map(|found| (found.offset_ms, found.peers));
+            assert_eq!(found, differs.then_some((-660_000, 1)));
+        }
     }
 
     #[test]
