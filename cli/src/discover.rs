@@ -74,7 +74,12 @@ async fn find(args: &FindArgs, boot: Boot, output: Output) -> Result<(), Failure
             found = found.next() => match found {
                 Some(Ok(found)) => {
                     count += 1;
-                    bar.suspend(|| output.line(&Line::found(&found.source, &found.peer)))?;
+                    let told = bar.suspend(|| {
+                        let told = output.line(&Line::found(&found.source, &found.peer));
+                        output.settle();
+                        told
+                    });
+                    told?;
                 }
                 Some(Err(error)) => bar.suspend(|| tracing::warn!(%error, "a boot address does not work")),
                 None => break,

@@ -14,7 +14,7 @@ use tokio::{
 
 /// How long the program may take to end when it is asked to, goodbyes
 /// included. Then it is ended.
-const END: Duration = Duration::from_secs(15);
+const END: Duration = Duration::from_secs(10);
 
 /// Whether the program was asked to end.
 static ASKED: AtomicBool = AtomicBool::new(false);
@@ -28,7 +28,7 @@ impl Interrupt {
     /// signals: until then they end the program at once, so that whoever takes
     /// them over looks at the interrupt in all that may take time. The second
     /// signal ends the program at once, as does the first if it has no effect in
-    /// 15 s: a clean end that hangs must not hold the user up.
+    /// 10 s: a clean end that hangs must not hold the user up.
     pub async fn listen() -> Result<Self> {
         let cannot = |e: std::io::Error| {
             Error::new(ErrorKind::Io, format!("cannot listen to signals: {e}")).with_source(e)

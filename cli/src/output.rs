@@ -78,6 +78,16 @@ impl Output {
         }
     }
 
+    /// Waits for a moment until what was printed is there: before something is
+    /// drawn below it.
+    pub fn settle(self) {
+        const MOMENT: Duration = Duration::from_millis(100);
+        let start = Instant::now();
+        if let Some(outlet) = STDOUT.get().filter(|_| self.is_terminal()) {
+            outlet.drain(|| start.elapsed() > MOMENT);
+        }
+    }
+
     fn bytes(self, line: &Line) -> Result<Vec<u8>, Failure> {
         if self.json {
             return json(line);

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{PATIENCE, Running, eventually, isolated, stuck};
+use common::{PATIENCE, Running, eventually, isolated, stuck, takes_over, without_loopback};
 use std::{
     fs,
     os::unix::process::ExitStatusExt,
@@ -13,26 +13,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The program in a network whose loopback is down, where a node is slow to
-/// start.
-fn without_loopback(args: &[&str]) -> Command {
-    let isolated = isolated(&[]);
-    let shell = isolated.get_args().position(|arg| arg == "sh").unwrap();
-    let mut command = Command::new("unshare");
-    command.args(isolated.get_args().take(shell)).arg(common::CASM).args(args);
-    command
-}
-
 /// Whether a process has the program `casm` in it, and not yet what starts it.
 fn is_casm(pid: u32) -> bool {
     fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == Path::new(common::CASM))
-}
-
-/// Whether a process takes SIGINT over. Without that it ends by it.
-fn takes_over(pid: u32) -> bool {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
-    caught.is_some_and(|mask| u64::from_str_radix(mask.trim(), 16).unwrap() & 0b10 != 0)
 }
 
 /// The commands that make a node, or wait for packets.

@@ -4,6 +4,8 @@
 mod common;
 
 use common::{CASM, Running, eventually};
+#[cfg(target_os = "linux")]
+use common::{isolated, takes_over, without_loopback};
 use std::process::Command;
 
 /// A tmux server of its own, ended with the test.
@@ -94,4 +96,40 @@ fn the_view_is_live_filtered_sorted_and_left() {
     assert!(!a.seen().iter().any(|l| l["event"] == "peer-joined"
         && l["record"]["host"] != "alpha"
         && l["record"]["host"] != "beta"));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_signal_ends_it_from_its_first_moment_on_and_gives_the_terminal_back() {
+    let Some(tmux) = Tmux::new() else { return };
+    for (name, network, signal, shown) in [
+        ("starting", without_loopback as fn(&[&str]) -> Command, "INT", None),
+        ("showing", isolated, "TERM", Some("0 peers")),
+    ] {
+        let watch = network(&["watch", "--ns", "test", "--boot", "none"]);
+        let pid = tmux.dir.path().join(name);
+        // What the command runs in the end has the number of the shell.
+        let quoted: Vec<_> = std::iter::once(watch.get_program())
+            .chain(watch.get_args())
+            .map(|word| format!("'{}'", word.to_string_lossy()))
+            .collect();
+        let command = format!(
+            "echo before; sh -c 'echo $$ > {}; exec \"$@\"' sh {}; echo ended with $?; sleep 60",
+            pid.display(),
+            quoted.join(" "),
+        );
+        tmux.run(&["-f", "/dev/null", "new-session", "-d", "-x", "150", "-y", "40", &command]);
+        let number = || std::fs::read_to_string(&pid).ok()?.trim().parse::<u32>().ok();
+        eventually("it takes signals over", || number().is_some_and(takes_over));
+        if let Some(shown) = shown {
+            tmux.shows(shown);
+        }
+        let number = number().unwrap().to_string();
+        let kill = Command::new("kill").args([&format!("-{signal}"), &*number]).status().unwrap();
+        assert!(kill.success());
+        tmux.shows("ended with 0");
+        // The screen is what it was before.
+        tmux.shows("before");
+        tmux.run(&["kill-session"]);
+    }
 }

@@ -45,6 +45,16 @@ pub fn isolated_after(commands: &str, args: &[&str]) -> Command {
     clean(command, args)
 }
 
+/// The program in a network whose loopback is down, where a node is slow to
+/// start.
+pub fn without_loopback(args: &[&str]) -> Command {
+    let isolated = isolated(&[]);
+    let shell = isolated.get_args().position(|arg| arg == "sh").unwrap();
+    let mut command = Command::new("unshare");
+    command.args(isolated.get_args().take(shell)).arg(CASM).args(args);
+    command
+}
+
 fn clean(mut command: Command, args: &[&str]) -> Command {
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("CASM_") {
@@ -262,4 +272,11 @@ pub fn runs(pid: u32) -> bool {
         .ok()
         .and_then(|stat| stat.rsplit_once(')').map(|(_, rest)| !rest.trim_start().starts_with('Z')))
         .unwrap_or(false)
+}
+
+/// Whether a process takes SIGINT over. Without that it ends by it.
+pub fn takes_over(pid: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    caught.is_some_and(|mask| u64::from_str_radix(mask.trim(), 16).unwrap() & 0b10 != 0)
 }
