@@ -97,10 +97,19 @@ impl Config {
 #[non_exhaustive]
 pub struct Limits {
     /// Established connections, both directions together. Default 512.
+    ///
+    /// A quarter of them, 128 at most, is kept for those that this node makes.
+    /// When others have made half of the rest, no /24 or /48 of public addresses
+    /// and no single address of another kind gets more than an eighth of it, and
+    /// when it is full, a newcomer replaces one of those that hold most. Whoever
+    /// finds no place may stay for one exchange of peers, 5 s at most: a twelfth
+    /// of the rest, 32 at most, beyond this number.
     pub connections: u32,
     /// Established connections with one peer. Default 4.
     pub connections_per_peer: u32,
-    /// Connections being set up, in each direction. Default 128.
+    /// Connections being set up, in each direction. Default 128. Of those that
+    /// others make, no network gets more than an eighth when half of them are
+    /// taken.
     pub pending: u32,
     /// Fraction of the machine's memory which this process may use before new
     /// connections are refused, above 0 and up to 1. Default 0.9.

@@ -42,7 +42,7 @@ pub use config::Config;
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, Events, LeaveReason};
 #[doc(hidden)]
-pub use host::mesh;
+pub use host::{mesh, slots};
 pub use libp2p::{Multiaddr, PeerId, identity::Keypair};
 pub use namespace::Namespace;
 pub use node::{Node, NodeBuilder};

@@ -1,6 +1,7 @@
 //! CASM's protocol state machines on virtual time.
 
 mod cluster;
+mod connections;
 mod pex;
 mod rng;
 mod survey;
@@ -18,6 +19,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Cluster(cluster::Args),
+    Connections(connections::Args),
     Pex(Box<pex::Args>),
     Survey(survey::Args),
 }
@@ -25,6 +27,7 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Cluster(args) => cluster::run(&args),
+        Command::Connections(args) => connections::run(&args),
         Command::Pex(args) => pex::run(&args),
         Command::Survey(args) => survey::run(args),
     }

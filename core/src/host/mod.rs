@@ -1,10 +1,11 @@
 //! The libp2p host: one task owns the swarm; everyone else holds a [`Host`].
 //!
 //! `swarm` builds the transports and behaviours, `listen` has it listen, `task`
-//! runs it, `instances` recognises restarted peers, `mesh` says how gossipsub
-//! keeps its mesh, `renew` tells gossipsub of restarted peers, `ping` notices
-//! dead links and takes round-trip times, `closing` lets no dead link hold up the
-//! end of a connection, `leaving` has a closing host say all, `boxed` and `tls` save memory per connection and per
+//! runs it, `instances` recognises restarted peers, `slots` says who may hold a
+//! connection, `mesh` how gossipsub keeps its mesh, `renew` tells gossipsub of
+//! restarted peers, `ping` notices dead links and takes round-trip times,
+//! `closing` lets no dead link hold up the end of a connection, `leaving` has a
+//! closing host say all, `boxed` and `tls` save memory per connection and per
 //! node, `topics` joins gossipsub to the seam of `pubsub`, `streams` opens and
 //! accepts streams, `addrs` keeps the list of addresses and the signed record of
 //! it.
@@ -18,6 +19,7 @@ mod listen;
 pub mod mesh;
 mod ping;
 mod renew;
+pub mod slots;
 mod streams;
 mod swarm;
 mod task;
@@ -64,6 +66,7 @@ pub(crate) struct Host {
     connected: Connected,
     leaving: Leaving,
     round_trips: RoundTrips,
+    room: slots::Room,
     addrs: watch::Receiver<Arc<[Multiaddr]>>,
     record: watch::Receiver<SignedRecord>,
 }
@@ -103,6 +106,9 @@ enum Command {
     Disconnect {
         peer: PeerId,
     },
+    Exchanged {
+        peer: PeerId,
+    },
     Join {
         topic: IdentTopic,
         commands: mpsc::Receiver<TopicCommand>,
@@ -140,6 +146,7 @@ impl Host {
         let (commands, command_receiver) = mpsc::channel(COMMANDS);
         metrics.watch_queue("swarm", waiting(&commands));
         let (connected, leaving) = (Connected::default(), Leaving::default());
+        let room = swarm.behaviour().slots.room();
         let (book, addrs, record) =
             addrs::AddressBook::new(key, &swarm, addrs.announced, events.clone(), least_seq)?;
         let task = task::Task::new(
@@ -153,7 +160,7 @@ impl Host {
         );
         let ending = scope.clone();
         scope.spawn_graceful(async move { task.run(&ending, missed).await });
-        Ok(Self { id, commands, streams, connected, leaving, round_trips, addrs, record })
+        Ok(Self { id, commands, streams, connected, leaving, round_trips, room, addrs, record })
     }
 
     pub(crate) fn id(&self) -> PeerId {
@@ -197,6 +204,18 @@ impl Host {
     /// The network that a connected peer is in.
     pub(crate) fn network(&self, peer: &PeerId) -> Option<Prefix> {
         self.connected.with(|peers| peers.get(peer).map(Prefix::of))
+    }
+
+    /// How many more connections this node can make.
+    pub(crate) fn room(&self) -> usize {
+        self.room.now()
+    }
+
+    /// An exchange of peers with a peer is over: if it is here as a guest, it
+    /// has had what it came for.
+    pub(crate) async fn exchanged(&self, peer: PeerId) {
+        // Closed with the node.
+        let _ = self.commands.send(Command::Exchanged { peer }).await;
     }
 
     /// Connects to a peer, unless it is connected already.

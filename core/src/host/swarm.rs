@@ -6,13 +6,14 @@ use super::{
     closing, instances, mesh,
     ping::{self, RoundTrips},
     renew::Renewing,
+    slots,
     streams::{self, Streams},
     tls,
     topics::KeepSigned,
 };
 use crate::{Error, ErrorKind, Result, announce::Announced, metrics::Metrics};
 use libp2p::{
-    Swarm, SwarmBuilder, connection_limits, dns,
+    Swarm, SwarmBuilder, dns,
     gossipsub::{self, MessageAuthenticity, MessageId, ValidationMode},
     identify,
     identity::Keypair,
@@ -49,8 +50,9 @@ pub(super) type Gossipsub = gossipsub::Behaviour<KeepSigned>;
 
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
-    limits: connection_limits::Behaviour,
     memory: memory_connection_limits::Behaviour,
+    /// After `memory`: nobody is replaced for one who is refused.
+    pub(super) slots: slots::Behaviour,
     pub(super) ping: ping::Behaviour,
     identify: identify::Behaviour,
     streams: streams::Behaviour,
@@ -105,18 +107,14 @@ fn behaviour(
     round_trips: &RoundTrips,
     metrics: &Metrics,
 ) -> Result<Behaviour> {
-    let connections = connection_limits::ConnectionLimits::default()
-        .with_max_pending_incoming(Some(limits.pending))
-        .with_max_pending_outgoing(Some(limits.pending))
-        .with_max_established(Some(limits.connections))
-        .with_max_established_per_peer(Some(limits.connections_per_peer));
+    let sizes = slots::Sizes::new(limits.connections, limits.connections_per_peer, limits.pending);
     let identify = identify::Config::new("casm/0.0.0".into(), key.public())
         .with_agent_version(instances::agent_version())
         .with_push_listen_addr_updates(true)
         .with_hide_listen_addrs(announced.only);
     Ok(Behaviour {
-        limits: connection_limits::Behaviour::new(connections),
         memory: memory_connection_limits::Behaviour::with_max_percentage(limits.memory),
+        slots: slots::Behaviour::new(sizes, round_trips.clone(), metrics),
         ping: ping::Behaviour::new(round_trips.clone()),
         identify: identify::Behaviour::new(identify),
         streams: streams.behaviour(),

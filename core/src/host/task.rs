@@ -15,6 +15,7 @@ use crate::{
     error::reason,
     event::{Event, EventBus},
     metrics::Metrics,
+    pubsub::{TopicCommand, Verdict},
     scope::Scope,
 };
 use futures::StreamExt;
@@ -98,7 +99,11 @@ impl Task {
             () = self.book.due() => self.book.refresh(&self.swarm),
             Some(command) = self.commands.recv() => self.on_command(command),
             (topic, command) = poll_fn(|cx| topics.poll_command(cx)) => {
-                self.topics.on_command(&mut self.swarm.behaviour_mut().gossipsub, topic, command);
+                let behaviour = self.swarm.behaviour_mut();
+                if let Some(TopicCommand::Report { ticket, verdict: Verdict::Accept }) = &command {
+                    behaviour.slots.brought(&ticket.from);
+                }
+                self.topics.on_command(&mut behaviour.gossipsub, topic, command);
             }
         }
     }
@@ -137,6 +142,7 @@ impl Task {
                 // An error means that it is disconnected.
                 let _ = self.swarm.disconnect_peer_id(peer);
             }
+            Command::Exchanged { peer } => self.swarm.behaviour_mut().slots.exchanged(&peer),
             Command::Join { topic, commands, events } => {
                 let gossipsub = &mut self.swarm.behaviour_mut().gossipsub;
                 self.topics.join(gossipsub, topic, commands, events);

@@ -158,7 +158,6 @@ impl Node {
                     host: host.clone(),
                     find: Arc::new(move |ns, options| discovery.find_peers(ns, options)),
                     store,
-                    connections: config.limits.connections as usize,
                     events: events.clone(),
                     metrics: metrics.clone(),
                     scope: scope.clone(),

@@ -15,9 +15,9 @@ use std::{
 /// The pause after a first failed dial, and the longest one.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
 
-/// Times are since the keeper was made.
+/// Keeps the connections of peer exchange. Times are since it was made.
 #[derive(Debug)]
-pub(super) struct Keeper {
+pub struct Keeper {
     low: usize,
     high: usize,
     /// Dials that failed in a row, and when the next may be.
@@ -30,13 +30,16 @@ pub(super) struct Keeper {
 
 /// What to do now.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Work {
-    pub(super) dial: Vec<PeerId>,
-    pub(super) close: Vec<PeerId>,
+pub struct Work {
+    /// Peers to dial.
+    pub dial: Vec<PeerId>,
+    /// Peers whose connections to close.
+    pub close: Vec<PeerId>,
 }
 
 impl Keeper {
-    pub(super) fn new(config: &Config) -> Self {
+    /// A keeper of no connections.
+    pub fn new(config: &Config) -> Self {
         Self {
             low: config.min_connections,
             high: config.max_connections,
@@ -47,7 +50,7 @@ impl Keeper {
     }
 
     /// A connection was made on our initiative.
-    pub(super) fn opened(&mut self, peer: PeerId) {
+    pub fn opened(&mut self, peer: PeerId) {
         self.dialing.remove(&peer);
         self.failed.remove(&peer);
         if !self.opened.contains(&peer) {
@@ -56,20 +59,20 @@ impl Keeper {
     }
 
     /// A peer that was to be dialled is known to live.
-    pub(super) fn reached(&mut self, peer: PeerId) {
+    pub fn reached(&mut self, peer: PeerId) {
         self.dialing.remove(&peer);
     }
 
     /// A connection was lost. Whoever else had one to the same peer lost it now
     /// too: they don't all come back at once.
-    pub(super) fn lost(&mut self, peer: PeerId, now: Duration, rng: &mut impl Rng) {
+    pub fn lost(&mut self, peer: PeerId, now: Duration, rng: &mut impl Rng) {
         let next = now + PAUSE.0.mul_f64(rng.random_range(0.5..1.0));
         self.failed.entry(peer).or_insert((0, next));
     }
 
     /// A dial failed: the peer is left alone for a time that doubles, and is
     /// jittered so that peers which lost the same one don't come back together.
-    pub(super) fn failed(&mut self, peer: PeerId, now: Duration, rng: &mut impl Rng) {
+    pub fn failed(&mut self, peer: PeerId, now: Duration, rng: &mut impl Rng) {
         self.dialing.remove(&peer);
         let (failures, next) = self.failed.entry(peer).or_default();
         *failures = failures.saturating_add(1);
@@ -78,8 +81,8 @@ impl Keeper {
     }
 
     /// What to do, given the peers of the view and all that are connected;
-    /// `room` is how many more connections the limits allow.
-    pub(super) fn work(
+    /// `room` is how many more connections this node may make.
+    pub fn work(
         &mut self,
         view: &[PeerId],
         connected: &BTreeSet<PeerId>,

@@ -12,7 +12,8 @@ mod error;
 mod exchange;
 #[doc(hidden)]
 pub mod fuzzing;
-mod keeper;
+#[doc(hidden)]
+pub mod keeper;
 mod network;
 mod round;
 mod service;

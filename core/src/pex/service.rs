@@ -46,8 +46,6 @@ pub(crate) struct Env {
     pub(crate) host: Host,
     pub(crate) find: Find,
     pub(crate) store: Store,
-    /// Connections that the node may have.
-    pub(crate) connections: usize,
     pub(crate) events: EventBus,
     pub(crate) metrics: Metrics,
     pub(crate) scope: Scope,
@@ -212,7 +210,12 @@ impl Shared {
         let told = ask(commands, |reply| Command::Tell { reply }).await;
         let told = told.map_err(|_| RoundError::Stream)?;
         let own: SignedRecord = self.env.host.record().borrow().clone();
-        exchange(role, stream, peer, &told, &own, &self.verifier, &self.env.config).await
+        let verifier = &self.verifier;
+        let result = exchange(role, stream, peer, &told, &own, verifier, &self.env.config).await;
+        if result.is_ok() {
+            self.env.host.exchanged(peer).await;
+        }
+        result
     }
 
     /// Sees whether a peer can be reached.

@@ -221,6 +221,8 @@ impl Task {
                 for (reason, n) in [("over-limit", changes.over_limit), ("stale", changes.stale)] {
                     records.get_or_create(&verdict(reason)).inc_by(n as u64);
                 }
+                // Who told of them may be full, and about to close.
+                self.keep();
             }
             Command::Over(peer) => drop(self.asking.remove(&peer)),
             Command::Failed(peer) => {
@@ -302,7 +304,7 @@ impl Task {
     fn keep(&mut self) {
         let env = &self.shared.env;
         let connected: BTreeSet<PeerId> = env.host.connected().into_iter().collect();
-        let room = (env.connections / 2).saturating_sub(connected.len());
+        let room = env.host.room();
         let view: Vec<PeerId> = self.view.iter().map(|g| g.record.peer()).collect();
         let now = self.started.elapsed();
         let work = self.keeper.work(&view, &connected, room, now, &mut self.rng);

@@ -98,6 +98,12 @@ impl Networks {
 #[derive(Clone, Copy, Debug)]
 pub struct Secret(u64);
 
+impl Secret {
+    pub fn new(key: u64) -> Self {
+        Self(key)
+    }
+}
+
 impl BuildHasher for Secret {
     type Hasher = Mixer;
 

@@ -15,6 +15,8 @@ mod scenario;
 #[cfg(test)]
 mod tests;
 
+pub use casm::Secret;
+
 use anyhow::{Result, ensure};
 use clap::ValueEnum;
 use engine::Engine;
