@@ -119,9 +119,14 @@ impl Node {
         Ok(self.open()?.node.view())
     }
 
-    /// Waits until the view holds so many records; the own one counts.
-    pub fn wait_for(&self, n: usize) -> impl Future<Output = Result<View>> + Send + use<> {
-        self.run(move |node| async move { node.wait_for(n).await })
+    /// Waits until a query finds so many records in the view; the own one
+    /// counts.
+    pub fn wait_for(
+        &self,
+        query: Query,
+        n: usize,
+    ) -> impl Future<Output = Result<View>> + Send + use<> {
+        self.run(move |node| async move { node.wait_for_query(query, n).await })
     }
 
     /// Changes what others may know of this node, and tells them.
@@ -130,6 +135,26 @@ impl Node {
         meta: BTreeMap<String, String>,
     ) -> impl Future<Output = Result<()>> + Send + use<> {
         self.run(|node| async move { node.set_meta(meta).await })
+    }
+
+    /// Changes some of what others may know of this node, and tells them: each
+    /// key gets the value, or goes if there is none. No other change comes
+    /// between.
+    pub fn update_meta(
+        &self,
+        changes: BTreeMap<String, Option<String>>,
+    ) -> impl Future<Output = Result<()>> + Send + use<> {
+        self.run(|node| async move {
+            let change = |meta: &mut BTreeMap<String, String>| {
+                for (key, value) in changes {
+                    match value {
+                        Some(value) => drop(meta.insert(key, value)),
+                        None => drop(meta.remove(&key)),
+                    }
+                }
+            };
+            node.update_meta(change).await
+        })
     }
 
     /// Changes the host name that others read, and tells them.
@@ -229,8 +254,9 @@ impl Node {
         subscribe(&open.dispatcher, live, CancellationToken::new(), listener)
     }
 
-    /// Looks for peers, where the boot addresses say: of this node's cluster,
-    /// or of another.
+    /// Looks for peers of this node's cluster, or of another: those that peer
+    /// exchange knows (source `pex`, `pex-standby`), then where the boot
+    /// addresses say.
     ///
     /// # Errors
     /// `Closed`; `Config` if the namespace is not acceptable.
@@ -250,7 +276,7 @@ impl Node {
             options = options.timeout(timeout);
         }
         let _runtime = runtime::handle()?.enter();
-        let finding = node.boot().find_peers(&namespace, options);
+        let finding = node.find_peers_of(&namespace, options);
         Ok(Stream::new(Peers::new(finding), self.0.closed.child_token()))
     }
 

@@ -45,8 +45,7 @@ impl Source for Events {
     type Item = Event;
 
     async fn next(&mut self) -> Option<Result<Event>> {
-        // Its only error is that the node is closed.
-        self.0.next().await.ok().map(Ok)
+        self.0.next().await.map(Ok)
     }
 
     fn dropped(item: &Event) -> u64 {
@@ -74,7 +73,7 @@ impl Source for Changes {
         if std::mem::take(&mut self.resync) {
             self.live.resync();
         }
-        let change = self.live.next().await.ok()?;
+        let change = self.live.next().await?;
         self.resync = Self::dropped(&change) > 0;
         Some(Ok(change))
     }

@@ -66,6 +66,36 @@ fn blocking_waits_look_for_signals_at_least_every_100_ms() {
 }
 
 #[test]
+fn what_peer_exchange_knows_is_found_without_discovery() {
+    let (first, second) = (node(), node());
+    let addrs = first.addrs().unwrap();
+    wait(second.connect(addrs)).unwrap();
+    // Neither has a boot address. What is known is told until the peer is.
+    let found = loop {
+        let search = second.find_peers(None, Some(1), Some(Duration::from_millis(200))).unwrap();
+        if let [found] = &wait(search.next_batch()).unwrap()[..] {
+            break found.clone();
+        }
+    };
+    assert_eq!((found.source.as_str(), found.peer.id.to_base58().as_str()), ("pex", first.id()));
+    wait(first.close()).unwrap();
+    wait(second.close()).unwrap();
+}
+
+#[test]
+fn a_change_of_meta_sets_and_removes_and_a_wait_counts_what_a_query_finds() {
+    let node = node();
+    let some = |value: &str| Some(value.to_owned());
+    wait(node.update_meta([("a".into(), some("1")), ("b".into(), some("2"))].into())).unwrap();
+    wait(node.update_meta([("a".into(), None), ("c".into(), some("3"))].into())).unwrap();
+    let query = Query::matching(casm_bindings::Index::meta("c", "3"));
+    let view = wait(node.wait_for(query.clone(), 1)).unwrap();
+    let fields: Vec<_> = view.lookup(&query).unwrap().fields().map(str::to_owned).collect();
+    assert_eq!(fields, ["b=2", "c=3"]);
+    wait(node.close()).unwrap();
+}
+
+#[test]
 fn a_panic_becomes_an_internal_error() {
     let panics = async { panic!("a panic that is to be caught") };
     let error = wait::<()>(panics).unwrap_err();
@@ -95,7 +125,7 @@ fn a_call_in_the_background_can_be_cancelled_and_tells_its_result() {
 #[test]
 fn events_come_on_one_thread_and_a_listener_that_panics_gets_the_next() {
     let node = node();
-    wait(node.wait_for(1)).unwrap();
+    wait(node.wait_for(Query::all(), 1)).unwrap();
     let (listener, seen) = told(|n| assert_ne!(n, 100, "a panic that is to be caught"));
     let subscription = bench_events(&node, 10_000, listener).unwrap();
     let threads: Vec<_> = seen.iter().collect();
@@ -109,7 +139,7 @@ fn events_come_on_one_thread_and_a_listener_that_panics_gets_the_next() {
 #[test]
 fn a_subscription_cancels_when_it_is_dropped_unless_it_is_kept() {
     let node = node();
-    wait(node.wait_for(1)).unwrap();
+    wait(node.wait_for(Query::all(), 1)).unwrap();
     let (listener, seen) = told(|_| {});
     drop(node.on_event(listener).unwrap());
     // The listener goes with the subscription.
@@ -124,11 +154,11 @@ fn a_subscription_cancels_when_it_is_dropped_unless_it_is_kept() {
 #[test]
 fn a_closed_node_gives_closed_and_its_streams_end() {
     let node = node();
-    wait(node.wait_for(1)).unwrap();
+    wait(node.wait_for(Query::all(), 1)).unwrap();
     let events = node.events().unwrap();
     let waiting = {
         let node = node.clone();
-        thread::spawn(move || wait(node.wait_for(100)))
+        thread::spawn(move || wait(node.wait_for(Query::all(), 100)))
     };
     wait(node.close()).unwrap();
     wait(node.close()).unwrap();

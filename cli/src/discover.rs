@@ -10,7 +10,7 @@ use crate::{
 };
 use casm::{
     Config, Keypair, Result,
-    boot::{Boot, BootConfig, Emit, FindOptions, Progress, Tap, Tapped, packet::Body},
+    boot::{Boot, BootConfig, Datagram, Emit, FindOptions, Progress, Tap, Tapped, packet::Body},
 };
 use futures::StreamExt;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -143,14 +143,15 @@ async fn emit(args: &EmitArgs, boot: Boot, output: Output) -> Result<(), Failure
 async fn show_packets(tap: &mut Tap, output: Output) -> Result<(), Failure> {
     while let Some(tapped) = tap.next().await {
         output.line(&match tapped {
-            Ok(tapped) => Line::Packet(line(&tapped)),
-            Err(count) => Line::Dropped { count },
+            Tapped::Datagram(datagram) => Line::Packet(line(&datagram)),
+            Tapped::Dropped { count } => Line::Dropped { count },
+            _ => continue,
         })?;
     }
     Ok(())
 }
 
-fn line(tapped: &Tapped) -> PacketLine {
+fn line(tapped: &Datagram) -> PacketLine {
     let mut line = PacketLine {
         kind: "invalid".into(),
         from: tapped.source.to_string(),
@@ -167,7 +168,7 @@ fn line(tapped: &Tapped) -> PacketLine {
             Body::Response { addrs } => {
                 line.addrs = addrs.iter().map(ToString::to_string).collect()
             }
-            Body::Request => (),
+            _ => (),
         }
     }
     line

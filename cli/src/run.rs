@@ -8,7 +8,7 @@ use crate::{
     output::Output,
     telemetry,
 };
-use casm::{Event, Node, Query};
+use casm::{Error, Event, Node, Query};
 use std::{collections::HashMap, io::Read, pin::pin, time::Duration};
 use tokio::{
     sync::oneshot,
@@ -69,7 +69,7 @@ async fn report(node: &Node, pace: Option<Duration>, output: Output) -> Result<(
     loop {
         tokio::select! {
             event = events.next() => {
-                let event = event?;
+                let event = event.ok_or_else(|| Error::closed("node"))?;
                 let repeated = match &event {
                     Event::PeerJoined { record } => {
                         told.remove(&record.peer()).is_some_and(|known| known == *record)

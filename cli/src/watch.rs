@@ -65,7 +65,8 @@ async fn show(node: &Node, query: &Query, screen: &mut Screen) -> Result<(), Fai
     loop {
         tokio::select! {
             event = events.next() => {
-                if let Some(line) = Line::of(&event?) {
+                let event = event.ok_or_else(|| Error::closed("node"))?;
+                if let Some(line) = Line::of(&event) {
                     app.tell(&line);
                 }
                 // What comes at once is drawn at once.

@@ -141,7 +141,7 @@ struct Counts {
 /// Counts who leaves a node's view: nobody should.
 async fn count(node: Node, counts: Arc<Counts>) {
     let mut events = node.events();
-    while let Ok(event) = events.next().await {
+    while let Some(event) = events.next().await {
         match event {
             Event::PeerLeft { .. } => counts.left.fetch_add(1, Ordering::Relaxed),
             Event::Dropped { count } => counts.lost.fetch_add(count, Ordering::Relaxed),

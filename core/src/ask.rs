@@ -17,6 +17,17 @@ pub(crate) async fn ask<C, T>(
 ) -> Result<T> {
     let (reply, answer) = oneshot::channel();
     task.send(command(reply)).await.map_err(|_| Error::closed("node"))?;
+    answered(task, answer).await
+}
+
+/// Waits for the answer to a command that was sent.
+///
+/// # Errors
+/// As of [`ask`].
+pub(crate) async fn answered<C, T>(
+    task: &mpsc::Sender<C>,
+    answer: oneshot::Receiver<T>,
+) -> Result<T> {
     tokio::select! {
         biased;
         answer = answer => answer.map_err(|_| Error::closed("node")),

@@ -1,10 +1,12 @@
 //! Carries what happens to any number of listeners, each with a bounded queue.
 
+use futures::{Stream, task::AtomicWaker};
 use std::{
     collections::VecDeque,
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    task::{Context, Poll},
 };
-use tokio::sync::Notify;
 
 /// Hands each item to every listener. A listener that lags behind loses the
 /// oldest. Its queue takes the memory of what waits in it, and a bus without
@@ -23,7 +25,7 @@ struct Listeners<T> {
 #[derive(Debug)]
 struct Queue<T> {
     waiting: Mutex<Waiting<T>>,
-    news: Notify,
+    waker: AtomicWaker,
 }
 
 #[derive(Debug)]
@@ -49,7 +51,7 @@ impl<T> Bus<T> {
             }
             waiting.items.push_back(item.clone());
             drop(waiting);
-            queue.news.notify_one();
+            queue.waker.wake();
             true
         });
     }
@@ -73,7 +75,7 @@ impl<T> Bus<T> {
 
     pub(crate) fn listen(&self) -> Listener<T> {
         let waiting = Waiting { items: VecDeque::new(), lost: 0, closed: false };
-        let queue = Arc::new(Queue { waiting: Mutex::new(waiting), news: Notify::new() });
+        let queue = Arc::new(Queue { waiting: Mutex::new(waiting), waker: AtomicWaker::new() });
         let mut queues = lock(&self.0.queues);
         // Also here, since on a quiet bus nothing is sent.
         queues.retain(|queue| queue.strong_count() > 0);
@@ -92,38 +94,34 @@ impl<T> Drop for Listeners<T> {
     fn drop(&mut self) {
         for queue in lock(&self.queues).iter().filter_map(Weak::upgrade) {
             lock(&queue.waiting).closed = true;
-            queue.news.notify_one();
+            queue.waker.wake();
         }
     }
 }
 
-/// Takes what the bus carries, from the moment of listening.
+/// Takes what the bus carries, from the moment of listening: items, and how many
+/// were lost before one. Over after the last one of a bus that is gone.
 #[derive(Debug)]
 pub(crate) struct Listener<T>(Arc<Queue<T>>);
 
-impl<T: Clone> Listener<T> {
-    /// The next item, or how many were lost before it. `None` after the last one
-    /// of a bus that is gone.
-    pub(crate) async fn next(&mut self) -> Option<Result<T, u64>> {
-        loop {
-            {
-                let mut waiting = lock(&self.0.waiting);
-                if waiting.lost > 0 {
-                    return Some(Err(std::mem::take(&mut waiting.lost)));
-                }
-                if let Some(item) = waiting.items.pop_front() {
-                    if waiting.items.is_empty() {
-                        waiting.items.shrink_to(IDLE);
-                    }
-                    drop(waiting);
-                    return Some(Ok(Arc::unwrap_or_clone(item)));
-                }
-                if waiting.closed {
-                    return None;
-                }
-            }
-            self.0.news.notified().await;
+impl<T: Clone> Stream for Listener<T> {
+    type Item = Result<T, u64>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        // Before looking, so that what comes meanwhile wakes.
+        self.0.waker.register(cx.waker());
+        let mut waiting = lock(&self.0.waiting);
+        if waiting.lost > 0 {
+            return Poll::Ready(Some(Err(std::mem::take(&mut waiting.lost))));
         }
+        if let Some(item) = waiting.items.pop_front() {
+            if waiting.items.is_empty() {
+                waiting.items.shrink_to(IDLE);
+            }
+            drop(waiting);
+            return Poll::Ready(Some(Ok(Arc::unwrap_or_clone(item))));
+        }
+        if waiting.closed { Poll::Ready(None) } else { Poll::Pending }
     }
 }
 
@@ -139,7 +137,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use futures::FutureExt as _;
+    use futures::{FutureExt as _, StreamExt as _};
 
     #[tokio::test]
     async fn each_listener_gets_every_item_in_order_and_then_the_end() {

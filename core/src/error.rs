@@ -43,7 +43,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// Every kind, in the order of declaration.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: &[Self] = &[
         Self::Config,
         Self::Address,
         Self::Bind,

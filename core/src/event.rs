@@ -1,12 +1,17 @@
 //! What happens to a node, and the bus that carries it to listeners.
 
 use crate::{
-    Error, PeerInfo, Result,
+    PeerInfo,
     bus::{Bus, Listener},
     cluster::Record,
     metrics::{ByLabel, Metrics},
 };
+use futures::{Stream, StreamExt};
 use libp2p::{Multiaddr, PeerId};
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +85,7 @@ pub enum Event {
 
 /// Why a peer is no longer in the cluster view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum LeaveReason {
     /// It said goodbye.
     Left,
@@ -131,7 +137,9 @@ impl Default for EventBus {
     }
 }
 
-/// The events of a node, from the moment of subscribing.
+/// The events of a node, from the moment of subscribing: a
+/// [`Stream`](futures::Stream) that is over after the last event of a closed
+/// node. Where some were lost it has [`Event::Dropped`].
 #[derive(Debug)]
 pub struct Events {
     events: Listener<Event>,
@@ -139,20 +147,22 @@ pub struct Events {
 }
 
 impl Events {
-    /// The next event; [`Event::Dropped`] if some were lost before it.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed) after the last event of
-    /// a closed node.
-    pub async fn next(&mut self) -> Result<Event> {
-        match self.events.next().await {
-            Some(Ok(event)) => Ok(event),
-            Some(Err(count)) => {
+    /// The next event, as of the stream.
+    pub async fn next(&mut self) -> Option<Event> {
+        StreamExt::next(self).await
+    }
+}
+
+impl Stream for Events {
+    type Item = Event;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        Poll::Ready(ready!(self.events.poll_next_unpin(cx)).map(|event| {
+            event.unwrap_or_else(|count| {
                 self.dropped.get_or_create(&[("queue", "events")]).inc_by(count);
-                Ok(Event::Dropped { count })
-            }
-            None => Err(Error::closed("node")),
-        }
+                Event::Dropped { count }
+            })
+        }))
     }
 }
 
@@ -178,7 +188,7 @@ mod tests {
         assert!(text.contains("casm_dropped_total{queue=\"events\"} 10\n"), "{text}");
         // The metrics keep no closed bus open.
         drop(bus);
-        while let Ok(event) = events.next().await {
+        while let Some(event) = events.next().await {
             assert!(matches!(event, Event::Connected { .. }));
         }
         assert!(metrics.encode().contains("casm_queue_depth{queue=\"events\"} 0\n"));

@@ -35,14 +35,20 @@ mod scope;
 #[cfg(test)]
 mod vectors;
 
+/// Cap'n Proto, in the version whose types stand in [`rpc`].
+pub use capnp;
+/// Cap'n Proto RPC, in the version whose types stand in [`rpc`].
+pub use capnp_rpc;
 pub use cluster::{
-    Change, Field, Index, LiveQuery, Query, Record, RemoteRecords, RemoteView, Select, View,
+    Change, Field, Index, LiveQuery, Meta, Query, Record, RemoteRecords, RemoteView, Select, View,
 };
 pub use config::Config;
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, Events, LeaveReason};
 #[doc(hidden)]
 pub use host::{mesh, slots};
+/// libp2p, in the version whose types stand in this crate's API.
+pub use libp2p;
 pub use libp2p::{Multiaddr, PeerId, identity::Keypair};
 pub use namespace::Namespace;
 pub use node::{Node, NodeBuilder};

@@ -61,7 +61,7 @@ async fn mapped(args: &[String]) {
             say(format!("view {} connected {}", now.0, now.1));
             last = now;
         }
-        let Ok(event) = events.next().await else { return };
+        let Some(event) = events.next().await else { return };
         if let Event::PeerUpdated { record } = event {
             let life = record.meta().get("life").unwrap_or_default().to_owned();
             say(format!("life {life} of {}", record.peer()));

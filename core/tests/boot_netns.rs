@@ -4,7 +4,7 @@ mod netns;
 
 use casm::{
     Keypair, Multiaddr, Namespace,
-    boot::{Boot, BootAddr, BootConfig, Emit, FindOptions},
+    boot::{Boot, BootAddr, BootConfig, Emit, FindOptions, Tapped},
 };
 use futures::StreamExt;
 use hickory_resolver::proto::{
@@ -75,7 +75,7 @@ async fn listen(args: &[String]) {
     let (_addrs, boot) = tool(&args[0]);
     let mut tap = boot.tap();
     netns::say("ready");
-    while let Some(Ok(tapped)) = tap.next().await {
+    while let Some(Tapped::Datagram(tapped)) = tap.next().await {
         netns::say(format_args!("tap {} {:?}", tapped.verdict, tapped.packet.map(|p| p.body)));
     }
 }
@@ -92,7 +92,7 @@ async fn emit(args: &[String]) {
     let (_addrs, boot) = tool(&args[0]);
     let mut tap = boot.tap();
     assert_eq!(boot.emit(&namespace, Emit::Request).await.unwrap(), 1);
-    let answer = tap.next().await.unwrap().unwrap();
+    let Some(Tapped::Datagram(answer)) = tap.next().await else { panic!() };
     netns::say(format_args!("answer {} {:?}", answer.verdict, answer.packet.map(|p| p.body)));
     netns::until_killed().await;
 }

@@ -93,8 +93,9 @@ impl Node {
     }
 
     #[napi]
-    pub fn wait_for(&self, id: u32, n: u32) -> Result<Pending> {
-        spawn("waitFor", &self.port, id, self.node.wait_for(n as usize), |view| Work {
+    pub fn wait_for(&self, id: u32, n: u32, query: QuerySpec) -> Result<Pending> {
+        let call = self.node.wait_for(query.build().or_throw()?, n as usize);
+        spawn("waitFor", &self.port, id, call, |view| Work {
             view: Some(view.into()),
             ..Work::default()
         })
@@ -127,6 +128,16 @@ impl Node {
     pub fn set_meta(&self, id: u32, meta: HashMap<String, String>) -> Result<Pending> {
         let meta = meta.into_iter().collect();
         spawn_unit("setMeta", &self.port, id, self.node.set_meta(meta))
+    }
+
+    #[napi]
+    pub fn update_meta(
+        &self,
+        id: u32,
+        changes: HashMap<String, Option<String>>,
+    ) -> Result<Pending> {
+        let changes = changes.into_iter().collect();
+        spawn_unit("updateMeta", &self.port, id, self.node.update_meta(changes))
     }
 
     #[napi]

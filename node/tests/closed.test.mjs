@@ -21,6 +21,7 @@ const CALLS = {
   connect: node => node.connect({ id: Key.generate().peer, addrs: [] }),
   connected: node => node.connected(),
   setMeta: node => node.setMeta({}),
+  updateMeta: node => node.updateMeta({}),
   setHost: node => node.setHost('h'),
   setTtl: node => node.setTtl(10_000),
   metrics: node => node.metrics(),

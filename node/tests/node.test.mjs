@@ -86,6 +86,16 @@ test('what a node says of itself can be changed', async () => {
   assert.deepEqual(await changes.next(), { done: true, value: undefined })
 })
 
+test('a change of meta sets and removes, and a wait counts what a query finds', async () => {
+  const [node] = await cluster(1)
+  await node.updateMeta({ a: '1', b: '2' })
+  await node.updateMeta({ a: null, c: '3' })
+  const view = await node.waitFor(1, { query: 'meta:c=3', ...patience() })
+  assert.deepEqual({ ...view.get(node.id).meta }, { b: '2', c: '3' })
+  await assert.rejects(node.waitFor(1, { query: { match: 'meta:a=1' }, signal: AbortSignal.timeout(10) }), { code: 'Timeout' })
+  await node.close()
+})
+
 test('the view of another node is asked for', async () => {
   const [a, b] = await cluster(2)
   const view = await a.viewOf(b.id, patience())

@@ -75,6 +75,15 @@ export function fields(field: string, value: unknown): { [key: string]: string }
   return value as { [key: string]: string }
 }
 
+/** An object of strings, or of null for what is to go. */
+export function changedFields(field: string, value: unknown): { [key: string]: string | null } {
+  if (!isObject(value)) throw wrong(field, value, 'an object of strings and nulls')
+  for (const [key, item] of Object.entries(value)) {
+    if (item !== null && typeof item !== 'string') throw wrong(`${field}.${key}`, item, 'a string or null')
+  }
+  return value as { [key: string]: string | null }
+}
+
 type Checks = { [name: string]: (field: string, value: never) => unknown }
 
 /**

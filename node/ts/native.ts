@@ -129,11 +129,12 @@ export interface NativeNode {
   connected(): string[]
   metrics(): string
   metricsSnapshot(): { [name: string]: number }
-  waitFor(id: number, n: number): Pending
+  waitFor(id: number, n: number, query: QuerySpec): Pending
   viewOf(id: number, peer: string): Pending
   connect(id: number, addrs: string[]): Pending
   advertise(id: number, namespace: string, ttl: number): Pending
   setMeta(id: number, meta: { [key: string]: string }): Pending
+  updateMeta(id: number, changes: { [key: string]: string | null }): Pending
   setHost(id: number, host: string): Pending
   setTtl(id: number, ttl: number): Pending
   close(id: number): Pending

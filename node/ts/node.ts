@@ -1,6 +1,6 @@
 /** The node. */
 
-import { callback, fields, ms, properties, signal, string, strings, whole, wrong } from './check.js'
+import { callback, changedFields, fields, ms, properties, signal, string, strings, whole, wrong } from './check.js'
 import { guard } from './errors.js'
 import { native, type NativeNode, type NativeSubscription, type Pending, type Work } from './native.js'
 import { build, type Options } from './options.js'
@@ -30,6 +30,12 @@ export interface FindOptions extends Wait {
   limit?: number
   /** How long to look, in milliseconds. */
   timeout?: number
+}
+
+/** What to wait for, and how long. */
+export interface WaitForOptions extends Wait {
+  /** What the records are to be found by. Default: all count. */
+  query?: Query | string
 }
 
 /** A listener of events, and what it subscribed to. */
@@ -121,10 +127,16 @@ export class Node {
     return guard(() => this.#node.metricsSnapshot())
   }
 
-  /** Waits until the view holds `n` records, the own one among them, and gives it. */
-  async waitFor(n: number, wait?: Wait): Promise<View> {
+  /**
+   * Waits until the view holds `n` records, the own one among them, or `n` that
+   * a query finds, and gives it.
+   */
+  async waitFor(n: number, options: WaitForOptions = {}): Promise<View> {
     whole('n', n)
-    return this.#call('waitFor', id => this.#node.waitFor(id, n), work => new View(work.view!), wait)
+    const { query, ...wait } = options
+    const asked = spec(query)
+    const start = (id: number) => this.#node.waitFor(id, n, asked)
+    return this.#call('waitFor', start, work => new View(work.view!), wait)
   }
 
   /** The view of a connected peer, as it is there. */
@@ -159,6 +171,15 @@ export class Node {
     return this.#call('setMeta', id => this.#node.setMeta(id, checked), () => {}, wait)
   }
 
+  /**
+   * Changes some of what others may know of this node, and tells them: each key
+   * gets the value, or goes if that is `null`. No other change comes between.
+   */
+  async updateMeta(changes: { readonly [key: string]: string | null }, wait?: Wait): Promise<void> {
+    const checked = changedFields('changes', changes)
+    return this.#call('updateMeta', id => this.#node.updateMeta(id, checked), () => {}, wait)
+  }
+
   /** Changes the host name that others read, and tells them. */
   async setHost(host: string, wait?: Wait): Promise<void> {
     string('host', host)
@@ -185,8 +206,8 @@ export class Node {
   }
 
   /**
-   * Looks for peers where the boot addresses say, to iterate over. Ends after
-   * `limit` peers or `timeout` milliseconds; without either, when it is
+   * Looks for peers, to iterate over: those that peer exchange knows, then
+   * where the boot addresses say. Ends after `limit` peers or `timeout` milliseconds; without either, when it is
    * cancelled.
    */
   findPeers(options: FindOptions = {}): Stream<Found> {

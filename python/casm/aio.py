@@ -292,11 +292,11 @@ class Node:
         """The cluster as this node sees it now."""
         return self._node.view()
 
-    async def wait_for(self, n: int) -> View:
-        """Waits until the view holds ``n`` records, the own one among them, and
-        returns it."""
+    async def wait_for(self, n: int, *, query: Query | str | None = None) -> View:
+        """Waits until the view holds ``n`` records, the own one among them, or
+        ``n`` that a query finds, and returns it."""
         node = self._node
-        view: View = await _call(lambda done: node._wait_for(n, done))
+        view: View = await _call(lambda done: node._wait_for(n, query, done))
         return view
 
     async def view_of(self, peer: str) -> RemoteView:
@@ -341,7 +341,8 @@ class Node:
         limit: int | None = None,
         timeout: float | None = None,
     ) -> Stream[Found]:
-        """Looks for peers where the boot addresses say. Ends after ``limit``
+        """Looks for peers: those that peer exchange knows, then where the boot
+        addresses say. Ends after ``limit``
         peers or ``timeout`` seconds; without either, when it is cancelled."""
         return Stream(self._node.find_peers(namespace, limit=limit, timeout=timeout))
 
@@ -367,6 +368,13 @@ class Node:
         """Changes what others may know of this node, and tells them."""
         node = self._node
         await _call(lambda done: node._set_meta(meta, done))
+
+    async def update_meta(self, changes: Mapping[str, str | None]) -> None:
+        """Changes some of what others may know of this node, and tells them:
+        each key gets the value, or goes if that is ``None``. No other change
+        comes between."""
+        node = self._node
+        await _call(lambda done: node._update_meta(changes, done))
 
     async def set_host(self, host: str) -> None:
         """Changes the host name that others read, and tells them."""

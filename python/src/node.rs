@@ -152,18 +152,32 @@ impl Node {
         guard("view", || self.node.view()).map(View::from)
     }
 
-    /// Waits until the view holds ``n`` records, the own one among them, and
-    /// returns it.
+    /// Waits until the view holds ``n`` records, the own one among them, or
+    /// ``n`` that a query finds, and returns it.
     ///
     /// Raises:
     ///     TimeoutError: if that takes longer than ``timeout`` seconds.
-    #[pyo3(signature = (n, timeout=None))]
-    fn wait_for(&self, py: Python<'_>, n: usize, timeout: Option<f64>) -> PyResult<View> {
-        block(py, "wait_for", self.node.wait_for(n), timeout).map(View::from)
+    #[pyo3(signature = (n, timeout=None, *, query=None))]
+    fn wait_for(
+        &self,
+        py: Python<'_>,
+        n: usize,
+        timeout: Option<f64>,
+        query: Option<QueryArg>,
+    ) -> PyResult<View> {
+        let query = self::query(query, None, None)?;
+        block(py, "wait_for", self.node.wait_for(query, n), timeout).map(View::from)
     }
 
-    fn _wait_for(&self, py: Python<'_>, n: usize, done: Py<PyAny>) -> PyResult<Pending> {
-        spawn("wait_for", &self.dispatcher(py)?, self.node.wait_for(n), done, |py, view| {
+    fn _wait_for(
+        &self,
+        py: Python<'_>,
+        n: usize,
+        query: Option<QueryArg>,
+        done: Py<PyAny>,
+    ) -> PyResult<Pending> {
+        let call = self.node.wait_for(self::query(query, None, None)?, n);
+        spawn("wait_for", &self.dispatcher(py)?, call, done, |py, view| {
             Ok(Py::new(py, View::from(view))?.into_any())
         })
     }
@@ -226,8 +240,9 @@ impl Node {
         guard("on_change", || self.node.on_change(query, callback)).map(Subscription::from)
     }
 
-    /// Looks for peers where the boot addresses say, to iterate over: of this
-    /// node's cluster, or of another ``namespace``. Ends after ``limit`` peers
+    /// Looks for peers, to iterate over: of this node's cluster, or of another
+    /// ``namespace``; those that peer exchange knows, then where the boot
+    /// addresses say. Ends after ``limit`` peers
     /// or ``timeout`` seconds; without either, when it is cancelled.
     #[pyo3(signature = (namespace=None, *, limit=None, timeout=None))]
     fn find_peers(
@@ -292,6 +307,26 @@ impl Node {
         done: Py<PyAny>,
     ) -> PyResult<Pending> {
         self.unit(py, "set_meta", self.node.set_meta(meta), done)
+    }
+
+    /// Changes some of what others may know of this node, and tells them: each
+    /// key gets the value, or goes if that is ``None``. No other change comes
+    /// between.
+    fn update_meta(
+        &self,
+        py: Python<'_>,
+        changes: BTreeMap<String, Option<String>>,
+    ) -> PyResult<()> {
+        block(py, "update_meta", self.node.update_meta(changes), None)
+    }
+
+    fn _update_meta(
+        &self,
+        py: Python<'_>,
+        changes: BTreeMap<String, Option<String>>,
+        done: Py<PyAny>,
+    ) -> PyResult<Pending> {
+        self.unit(py, "update_meta", self.node.update_meta(changes), done)
     }
 
     /// Changes the host name that others read, and tells them.

@@ -174,6 +174,7 @@ def test_calls_before_the_start_and_after_close_raise_closed():
         for call in (
             node.wait_for(1),
             node.set_meta({}),
+            node.update_meta({}),
             node.set_host("h"),
             node.set_ttl(10),
             node.connect("/ip4/127.0.0.1/tcp/1"),

@@ -19,6 +19,7 @@ CALLS = {
     "connect": lambda node: node.connect(casm.PeerInfo(casm.Key.generate().peer)),
     "connected": lambda node: node.connected(),
     "set_meta": lambda node: node.set_meta({}),
+    "update_meta": lambda node: node.update_meta({}),
     "set_host": lambda node: node.set_host("h"),
     "set_ttl": lambda node: node.set_ttl(10),
     "metrics": lambda node: node.metrics(),

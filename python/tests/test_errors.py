@@ -148,6 +148,13 @@ BAD_CALLS = {
         "a b",
     ),
     "meta of the wrong type": (lambda n: n.set_meta({"a": 1}), TypeError, ""),
+    "a change of the wrong type": (lambda n: n.update_meta({"a": 1}), TypeError, ""),
+    "a change with a bad key": (lambda n: n.update_meta({"a=b": "c"}), casm.ConfigError, "a=b"),
+    "a wait that never ends": (
+        lambda n: n.wait_for(2, query=casm.Query.all().limit(1)),
+        casm.InvalidError,
+        "limit is 1",
+    ),
     "meta with a bad key": (lambda n: n.set_meta({"a=b": "c"}), casm.ConfigError, "a=b"),
     "too long a host": (lambda n: n.set_host("h" * 1000), casm.ConfigError, "host"),
     "too short a TTL": (lambda n: n.set_ttl(0), casm.ConfigError, "ttl"),

@@ -22,6 +22,15 @@ def test_two_nodes_see_each_others_meta():
             assert b.id in a.wait_for(2, timeout=PATIENCE)
 
 
+def test_a_change_of_meta_sets_and_removes_and_a_wait_counts_what_a_query_finds(node):
+    node.update_meta({"a": "1", "b": "2"})
+    node.update_meta({"a": None, "c": "3"})
+    view = node.wait_for(1, timeout=PATIENCE, query="meta:c=3")
+    assert view.get(node.id).meta == {"b": "2", "c": "3"}
+    with pytest.raises(casm.TimeoutError):
+        node.wait_for(1, timeout=0.01, query="meta:a=1")
+
+
 def test_a_node_connects_to_whoever_answers_at_an_address(node):
     with casm.Node(**casm.testing.options(namespace=node.namespace)) as other:
         (addr,) = node.info().addrs

@@ -196,6 +196,7 @@ impl Item<casm_bindings::Event> for Event {
                 let reason = match reason {
                     casm_bindings::LeaveReason::Left => LeaveReason::Left,
                     casm_bindings::LeaveReason::Expired => LeaveReason::Expired,
+                    _ => return None,
                 };
                 Self::PeerLeft { peer: peer.to_base58(), reason }
             }

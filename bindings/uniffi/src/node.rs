@@ -76,10 +76,12 @@ impl Node {
         guard("metrics_snapshot", || Ok(self.0.metrics_snapshot()?.into_iter().collect()))
     }
 
-    /// Waits until the view holds `n` records, the own one among them.
-    #[uniffi::method(default(timeout))]
-    pub fn wait_for(&self, n: u32, timeout: Option<f64>) -> Result<View> {
-        block("wait_for", self.0.wait_for(n as usize), timeout).map(View::from)
+    /// Waits until the view holds `n` records, the own one among them; or `n`
+    /// that a query finds.
+    #[uniffi::method(default(timeout = None, query = None))]
+    pub fn wait_for(&self, n: u32, timeout: Option<f64>, query: Option<Query>) -> Result<View> {
+        let query = query.unwrap_or_default().build()?;
+        block("wait_for", self.0.wait_for(query, n as usize), timeout).map(View::from)
     }
 
     /// The view of a connected peer, as it is there.
@@ -107,6 +109,18 @@ impl Node {
     #[uniffi::method(default(timeout))]
     pub fn set_meta(&self, meta: HashMap<String, String>, timeout: Option<f64>) -> Result<()> {
         block("set_meta", self.0.set_meta(meta.into_iter().collect()), timeout)
+    }
+
+    /// Changes some of what others may know of this node, and tells them: each
+    /// key gets the value, or goes if there is none. No other change comes
+    /// between.
+    #[uniffi::method(default(timeout))]
+    pub fn update_meta(
+        &self,
+        changes: HashMap<String, Option<String>>,
+        timeout: Option<f64>,
+    ) -> Result<()> {
+        block("update_meta", self.0.update_meta(changes.into_iter().collect()), timeout)
     }
 
     /// Changes the host name that others read, and tells them.

@@ -70,7 +70,7 @@ fn two_nodes_see_each_other() {
     let first = node("none", "boss");
     let second = node(&first.addrs().unwrap()[0], "worker");
     let changes = first.subscribe(matching("meta:role=worker")).unwrap();
-    let view = second.wait_for(2, PATIENCE).unwrap();
+    let view = second.wait_for(2, PATIENCE, None).unwrap();
     assert_eq!(view.len(), 2);
     assert_eq!(view.lookup(matching("meta:role=boss")).unwrap().unwrap().peer, first.id());
     let record = view.get(second.id()).unwrap().unwrap();
@@ -106,7 +106,7 @@ fn a_listener_that_fails_is_counted_and_told_the_next_event() {
     let (sender, told) = mpsc::channel();
     let listener = Arc::new(Flaky(sender, AtomicBool::default()));
     let subscription = node.on_change(Query::default(), listener).unwrap();
-    node.wait_for(1, PATIENCE).unwrap();
+    node.wait_for(1, PATIENCE, None).unwrap();
     node.set_host("first".into(), PATIENCE).unwrap();
     node.set_host("second".into(), PATIENCE).unwrap();
     told.recv_timeout(Duration::from_secs(60)).unwrap();
@@ -133,11 +133,12 @@ fn every_call_of_a_closed_node_gives_closed() {
         kind(node.connected()),
         kind(node.metrics()),
         kind(node.metrics_snapshot()),
-        kind(node.wait_for(1, None)),
+        kind(node.wait_for(1, None, None)),
         kind(node.view_of(id.clone(), None)),
         kind(node.connect(vec![id], None)),
         kind(node.advertise("other".into(), 1.0, None)),
         kind(node.set_meta([].into(), None)),
+        kind(node.update_meta([].into(), None)),
         kind(node.set_host("h".into(), None)),
         kind(node.set_ttl(10.0, None)),
         kind(node.events()),
@@ -171,8 +172,8 @@ fn what_cannot_be_is_refused_with_its_kind_and_value() {
         (kind(view.get("nonsense".into())), "Address"),
         (kind(node.view_of("nonsense".into(), PATIENCE)), "Address"),
         (kind(node.connect(vec!["nonsense".into()], PATIENCE)), "Address"),
-        (kind(node.wait_for(100, Some(0.01))), "Timeout"),
-        (kind(node.wait_for(100, Some(f64::INFINITY))), "Config"),
+        (kind(node.wait_for(100, Some(0.01), None)), "Timeout"),
+        (kind(node.wait_for(100, Some(f64::INFINITY), None)), "Config"),
         (kind(node.set_ttl(-1.0, None)), "Config"),
         (kind(node.advertise("a b".into(), 1.0, PATIENCE)), "Config"),
         (
@@ -187,7 +188,7 @@ fn what_cannot_be_is_refused_with_its_kind_and_value() {
 
 #[test]
 fn every_error_kind_of_core_has_its_variant() {
-    for expected in ErrorKind::ALL {
+    for &expected in ErrorKind::ALL {
         let error = CasmError::from(Error::new(expected, "what, and what to do"));
         assert_eq!(error.to_string(), "what, and what to do");
         assert_eq!(kind::<()>(Err(error)), expected.name());

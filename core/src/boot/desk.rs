@@ -7,7 +7,7 @@ use super::{
     packet::{Body, Packet, PacketError, Unverified},
     responder::{Asked, Medium, Refusal, Responder},
     survey::Reply,
-    tap::Tapped,
+    tap::Datagram,
 };
 use crate::{
     Multiaddr, Namespace, PeerId, Result,
@@ -41,7 +41,7 @@ pub(crate) struct Desk {
     announced: Vec<Multiaddr>,
     responder: Mutex<Responder>,
     answers: Mutex<Answers>,
-    tap: Bus<Tapped>,
+    tap: Bus<Datagram>,
 }
 
 /// What is to be done about a received datagram.
@@ -96,7 +96,7 @@ impl Desk {
         }
     }
 
-    pub(crate) fn tap(&self) -> Listener<Tapped> {
+    pub(crate) fn tap(&self) -> Listener<Datagram> {
         self.tap.listen()
     }
 
@@ -145,7 +145,7 @@ impl Desk {
                 Err(Reason::Packet(_)) => None,
             };
             let len = bytes.len();
-            self.tap.send(Tapped { source, medium, len, packet, verdict: label });
+            self.tap.send(Datagram { source, medium, len, packet, verdict: label });
         }
         match judged {
             Ok((packet, Some(budget))) => {

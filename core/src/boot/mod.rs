@@ -18,17 +18,23 @@ mod desk;
 mod finding;
 mod fixed;
 mod group;
+#[doc(hidden)]
 pub mod limit;
 pub mod packet;
 mod packing;
+#[doc(hidden)]
 pub mod permute;
+#[doc(hidden)]
 pub mod race;
+#[doc(hidden)]
 pub mod responder;
+#[doc(hidden)]
 pub mod router;
 mod serve;
 mod service;
 mod socket;
 mod start;
+#[doc(hidden)]
 pub mod survey;
 mod tap;
 mod turns;
@@ -40,7 +46,7 @@ pub use finding::{FindOptions, Finding, Found, Progress};
 pub use race::Race;
 pub use router::Router;
 pub use service::{Boot, BootConfig, Emit};
-pub use tap::{Tap, Tapped};
+pub use tap::{Datagram, Tap, Tapped};
 
 pub(crate) use finding::PeerSink;
 

@@ -55,6 +55,7 @@ pub struct Packet {
 
 /// What a datagram says.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Body {
     /// Unicast: whoever advertises the namespace answers.
     Request,

@@ -54,6 +54,7 @@ impl Default for BootConfig {
 
 /// What [`Boot::emit`] sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Emit {
     /// A request, to every unicast boot address.
     Request,

@@ -2,12 +2,30 @@
 
 use super::{packet::Packet, responder::Medium};
 use crate::bus::Listener;
-use std::net::SocketAddr;
+use futures::{Stream, StreamExt};
+use std::{
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+/// What a [`Tap`] gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Tapped {
+    /// A datagram.
+    Datagram(Datagram),
+    /// The tap was read too slowly: the oldest datagrams were dropped.
+    Dropped {
+        /// How many.
+        count: u64,
+    },
+}
 
 /// A datagram that was received, and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Tapped {
+pub struct Datagram {
     /// Where it came from.
     pub source: SocketAddr,
     /// How it came.
@@ -21,14 +39,26 @@ pub struct Tapped {
     pub verdict: &'static str,
 }
 
-/// Boot datagrams as they pass, from the moment of asking.
+/// Boot datagrams as they pass, from the moment of asking: a
+/// [`Stream`](futures::Stream) that is over after the service has closed.
 #[derive(Debug)]
-pub struct Tap(pub(super) Listener<Tapped>);
+pub struct Tap(pub(super) Listener<Datagram>);
 
 impl Tap {
-    /// The next datagram, or how many were lost because this was read too
-    /// slowly. `None` after the service has closed.
-    pub async fn next(&mut self) -> Option<Result<Tapped, u64>> {
-        self.0.next().await
+    /// The next datagram, as of the stream.
+    pub async fn next(&mut self) -> Option<Tapped> {
+        StreamExt::next(self).await
+    }
+}
+
+impl Stream for Tap {
+    type Item = Tapped;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Tapped>> {
+        let item = ready!(self.0.poll_next_unpin(cx));
+        Poll::Ready(item.map(|datagram| match datagram {
+            Ok(datagram) => Tapped::Datagram(datagram),
+            Err(count) => Tapped::Dropped { count },
+        }))
     }
 }

@@ -23,17 +23,27 @@ mod table;
 mod vectors;
 mod view_rpc;
 
+#[doc(hidden)]
 pub use heartbeat::{Heartbeat, HeartbeatError};
-pub use live::{Change, Live, LiveQuery};
+#[doc(hidden)]
+pub use live::Live;
+pub use live::{Change, LiveQuery};
 pub use query::{Index, Query, Select};
 pub use record::{Field, Meta, Record, server_of};
+#[doc(hidden)]
 pub use service::Pace;
 pub(crate) use service::{Cluster, ClusterConfig, Handed, Sign};
-pub use snapshot::{Signed, View};
+#[doc(hidden)]
+pub use snapshot::Signed;
+pub use snapshot::View;
 pub(crate) use sync::start as start_sync;
 /// Anti-entropy, for the simulator and for fuzzing.
 #[doc(hidden)]
 pub use sync::{Digest, DigestDifference, PAUSE as SYNC_PAUSE, fuzzing as sync_fuzzing};
-pub use table::{Arrival, Detector, Difference, Limits, Now, Outcome, Table, Via};
+pub use table::Limits;
+/// What decides who is in the view, for the simulator, the fuzzers and the
+/// benchmarks: it may change with any version.
+#[doc(hidden)]
+pub use table::{Arrival, Detector, Difference, Now, Outcome, Table, Via};
 pub(crate) use view_rpc::serve as serve_view;
 pub use view_rpc::{RemoteRecords, RemoteView};

@@ -2,23 +2,51 @@
 
 use super::Node;
 use crate::{
-    Config, Error, ErrorKind, Keypair, Multiaddr, Namespace, Result, boot::BootAddr,
-    config::Limits, identity, pex,
+    Config, Error, ErrorKind, Events, Keypair, Multiaddr, Namespace, Result,
+    boot::{BootAddr, Discovery},
+    config::Limits,
+    event::EventBus,
+    identity,
+    metrics::Metrics,
+    pex,
 };
-use std::{path::Path, time::Duration};
+use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 /// Configures a node, and starts it. What is wrong is told by
 /// [`start`](Self::start), the first thing first.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 #[must_use = "a builder does nothing until it is started"]
 pub struct NodeBuilder {
     config: Result<Config>,
     boot_set: bool,
+    early: Early,
+}
+
+/// What a node is given before it starts, beside its configuration.
+pub(super) struct Early {
+    pub(super) events: EventBus,
+    pub(super) metrics: Metrics,
+    pub(super) discoveries: Vec<Arc<dyn Discovery>>,
+}
+
+impl Early {
+    pub(super) fn new() -> Self {
+        let metrics = Metrics::default();
+        Self { events: EventBus::new(&metrics), metrics, discoveries: Vec::new() }
+    }
+}
+
+impl fmt::Debug for Early {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Early")
+            .field("discoveries", &self.discoveries.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl NodeBuilder {
     pub(super) fn new() -> Self {
-        Self { config: Ok(Config::default()), boot_set: false }
+        Self { config: Ok(Config::default()), boot_set: false, early: Early::new() }
     }
 
     /// The cluster to join. Default `casm`.
@@ -167,6 +195,19 @@ impl NodeBuilder {
         })
     }
 
+    /// The node's events from its first on, such as where it listens, or a peer
+    /// that is found at once. Ends without any if the node is not started.
+    pub fn events(&self) -> Events {
+        self.early.events.subscribe()
+    }
+
+    /// Adds a discovery, which takes part from the first search on. Adds up when
+    /// called again.
+    pub fn discovery(mut self, discovery: impl Discovery) -> Self {
+        self.early.discoveries.push(Arc::new(discovery));
+        self
+    }
+
     /// The configuration so far.
     ///
     /// # Errors
@@ -181,7 +222,7 @@ impl NodeBuilder {
     /// The first thing that was wrong in the configuration, and as
     /// [`Node::start`].
     pub async fn start(self) -> Result<Node> {
-        Node::start(self.config?).await
+        Node::start_with(self.config?, self.early).await
     }
 
     fn with(mut self, set: impl FnOnce(&mut Config) -> Result<()>) -> Self {

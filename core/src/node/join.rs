@@ -149,10 +149,10 @@ async fn search(around: &impl Around, events: &mut Events) -> End {
             // One that is tried may have become slow.
             () = sleep(SLOW / 2), if hopeful > 0 && !more => {}
             event = events.next() => match event {
-                Ok(Event::Disconnected { .. } | Event::Dropped { .. })
+                Some(Event::Disconnected { .. } | Event::Dropped { .. })
                     if had_peers && around.standing().connected == 0 => return End::Alone,
-                Ok(_) => {}
-                Err(_) => return End::Closed,
+                Some(_) => {}
+                None => return End::Closed,
             },
         }
     }
@@ -196,9 +196,9 @@ async fn rest(around: &impl Around, pace: &mut Pace, events: &mut Events) -> End
         let changed = async {
             loop {
                 match events.next().await {
-                    Ok(Event::Disconnected { .. } | Event::Dropped { .. }) => return true,
-                    Ok(_) => {}
-                    Err(_) => return false,
+                    Some(Event::Disconnected { .. } | Event::Dropped { .. }) => return true,
+                    Some(_) => {}
+                    None => return false,
                 }
             }
         };

@@ -23,6 +23,7 @@ use crate::{
     rpc::{Export, Vat},
     scope::Scope,
 };
+use builder::Early;
 use libp2p::multiaddr::Protocol;
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
@@ -78,12 +79,15 @@ impl Node {
     /// bound; `Io` or `Busy` if its data cannot be used; `Timeout` if the system
     /// doesn't let it have something within seconds.
     pub async fn start(config: Config) -> Result<Self> {
+        Self::start_with(config, Early::new()).await
+    }
+
+    async fn start_with(config: Config, early: Early) -> Result<Self> {
+        let Early { events, metrics, discoveries } = early;
         config.check()?;
         let key = config.key.clone().unwrap_or_else(Keypair::generate_ed25519);
         let id = key.public().to_peer_id();
         let announced = Announced::new(&config.announce, config.announce_only, id)?;
-        let metrics = Metrics::default();
-        let events = EventBus::new(&metrics);
         let running = Running(Scope::default());
         let scope = &running.0;
 
@@ -146,6 +150,7 @@ impl Node {
             scope.clone(),
             events.clone(),
         )?;
+        discoveries.into_iter().for_each(|discovery| boot.add(discovery));
         if !config.observer {
             boot.advertise(&config.namespace);
         }
@@ -224,7 +229,16 @@ impl Node {
     /// # Errors
     /// `Closed` if the node closes first.
     pub async fn wait_for(&self, n: usize) -> Result<View> {
-        self.0.cluster.wait_for(n).await
+        self.0.cluster.wait_for(Query::all(), n).await
+    }
+
+    /// The same for the records that a query finds.
+    ///
+    /// # Errors
+    /// `Invalid` if the query's limit is less than `n`, or its ends are of
+    /// different fields; `Closed` if the node closes first.
+    pub async fn wait_for_query(&self, query: Query, n: usize) -> Result<View> {
+        self.0.cluster.wait_for(query, n).await
     }
 
     /// What happens from now on.
@@ -243,6 +257,18 @@ impl Node {
     /// `Config` if a field is not acceptable; `Closed`.
     pub async fn set_meta(&self, meta: BTreeMap<String, String>) -> Result<()> {
         self.0.cluster.set_meta(meta).await
+    }
+
+    /// Changes some of it, and tells them. What is given to `change` is how it
+    /// is now, and no other change comes between.
+    ///
+    /// # Errors
+    /// As of [`set_meta`](Self::set_meta); then nothing is changed.
+    pub async fn update_meta(
+        &self,
+        change: impl FnOnce(&mut BTreeMap<String, String>),
+    ) -> Result<()> {
+        self.0.cluster.update_meta(change).await
     }
 
     /// Changes the host name that others read, and tells them.

@@ -156,7 +156,7 @@ impl Store {
             }
         };
         keep(Vec::new()).await;
-        while let Ok(event) = events.next().await {
+        while let Some(event) = events.next().await {
             if let Event::ClockDiffers { offset_ms, peers } = event {
                 let peers = u64::try_from(peers.len()).unwrap_or(u64::MAX);
                 let found = [unix_nanos(), offset_ms.cast_unsigned(), peers];

@@ -129,7 +129,7 @@ impl Task {
                 }
                 Some(command) = self.commands.recv() => self.on_command(command),
                 Some((peer, stream)) = self.incoming.next() => self.on_call(peer, stream),
-                Ok(event) = self.events.next() => self.on_event(event),
+                Some(event) = self.events.next() => self.on_event(event),
                 _ = care.tick() => {
                     self.keep();
                     self.save().await;

@@ -6,8 +6,13 @@ use crate::{
     cluster::{query::Query, snapshot::View, table::Difference},
     metrics::{ByLabel, Metrics},
 };
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use tokio::sync::{Notify, watch};
+use futures::{Stream, StreamExt, task::AtomicWaker};
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    task::{Context, Poll},
+};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// What a cluster service tells of goodbyes.
@@ -32,7 +37,7 @@ pub(in crate::cluster) struct Hub {
 #[derive(Debug)]
 struct Subscriber {
     live: Mutex<Live>,
-    news: Notify,
+    waker: AtomicWaker,
 }
 
 impl Hub {
@@ -67,7 +72,7 @@ impl Hub {
             if lost > 0 {
                 self.dropped.get_or_create(&[("queue", "live")]).inc_by(lost);
             }
-            subscriber.news.notify_one();
+            subscriber.waker.wake();
             true
         });
     }
@@ -87,14 +92,15 @@ impl Hub {
     pub(in crate::cluster) fn close(&self) {
         self.said.send_modify(|said| said.left = true);
         self.closed.cancel();
+        lock(&self.live).iter().filter_map(Weak::upgrade).for_each(|one| one.waker.wake());
     }
 
-    /// Waits until the view has so many records.
-    pub(in crate::cluster) async fn wait_for(&self, n: usize) -> Result<View> {
+    /// Waits until the query finds so many records in the view.
+    pub(in crate::cluster) async fn wait_for(&self, query: Query, n: usize) -> Result<View> {
         let mut views = self.view.subscribe();
         tokio::select! {
             biased;
-            view = views.wait_for(|view| view.len() >= n) => match view {
+            view = views.wait_for(|view| view.count(&query) >= n) => match view {
                 Ok(view) => Ok(view.clone()),
                 Err(_) => Err(Error::closed("node")),
             },
@@ -107,7 +113,7 @@ impl Hub {
         let view = self.view();
         let subscriber = Arc::new(Subscriber {
             live: Mutex::new(Live::new(query, Live::CAPACITY, &view)),
-            news: Notify::new(),
+            waker: AtomicWaker::new(),
         });
         // Also here, since a view that never changes is never published.
         live.retain(|subscriber| subscriber.strong_count() > 0);
@@ -117,35 +123,36 @@ impl Hub {
 }
 
 /// A query that goes on: first what it finds, then what changes, with nothing
-/// missed and nothing told twice between the two. Dropping it ends it.
+/// missed and nothing told twice between the two. A
+/// [`Stream`](futures::Stream) that is over after the last change of a closed
+/// node. Dropping it ends it.
 #[derive(Debug)]
 pub struct LiveQuery {
     hub: Arc<Hub>,
     subscriber: Arc<Subscriber>,
 }
 
-impl LiveQuery {
-    /// The next change. After [`Change::Dropped`], [`resync`](Self::resync)
-    /// gives the whole picture again.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed) after the last change of
-    /// a closed node.
-    pub async fn next(&mut self) -> Result<Change> {
-        loop {
-            // Before the queue is looked at: what is closed gets no more.
-            let closed = self.hub.closed.is_cancelled();
-            if let Some(change) = lock(&self.subscriber.live).pop() {
-                return Ok(change);
-            }
-            if closed {
-                return Err(Error::closed("node"));
-            }
-            tokio::select! {
-                () = self.subscriber.news.notified() => {}
-                () = self.hub.closed.cancelled() => {}
-            }
+impl Stream for LiveQuery {
+    type Item = Change;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Change>> {
+        // Before looking, so that what comes meanwhile wakes.
+        self.subscriber.waker.register(cx.waker());
+        // Before the queue is looked at: what is closed gets no more.
+        let closed = self.hub.closed.is_cancelled();
+        match lock(&self.subscriber.live).pop() {
+            Some(change) => Poll::Ready(Some(change)),
+            None if closed => Poll::Ready(None),
+            None => Poll::Pending,
         }
+    }
+}
+
+impl LiveQuery {
+    /// The next change, as of the stream. After [`Change::Dropped`],
+    /// [`resync`](Self::resync) gives the whole picture again.
+    pub async fn next(&mut self) -> Option<Change> {
+        StreamExt::next(self).await
     }
 
     /// Begins again with what the query finds now: forgets the changes that

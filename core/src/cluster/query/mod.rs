@@ -74,6 +74,7 @@ impl FromStr for Index {
 
 /// Where a query begins.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Select {
     /// Every record, in the order of the peers.
     #[default]

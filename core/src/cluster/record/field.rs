@@ -2,6 +2,7 @@
 
 /// A field of records by which they can be found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Field {
     /// The peer id, in base58.
     Peer,
@@ -15,7 +16,7 @@ pub enum Field {
 
 impl Field {
     /// Every field.
-    pub const ALL: [Self; 4] = [Self::Peer, Self::Server, Self::Host, Self::Meta];
+    pub(crate) const ALL: [Self; 4] = [Self::Peer, Self::Server, Self::Host, Self::Meta];
 
     /// The field's name, as on the command line.
     pub const fn name(self) -> &'static str {

@@ -20,8 +20,8 @@ use super::{
     table::{Limits, Now, Outcome},
 };
 use crate::{
-    Namespace, Result,
-    ask::ask,
+    Error, ErrorKind, Namespace, Result,
+    ask::{answered, ask},
     event::EventBus,
     metrics::{Metrics, waiting},
     pubsub::Topic,
@@ -29,7 +29,11 @@ use crate::{
     scope::Scope,
 };
 use libp2p::PeerId;
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 use task::Task;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -84,6 +88,8 @@ pub(super) enum Command {
 pub(crate) struct Cluster {
     hub: Arc<Hub>,
     commands: mpsc::Sender<Command>,
+    /// The own meta fields, as they were last told to the task.
+    meta: Arc<Mutex<BTreeMap<String, String>>>,
     epoch: Instant,
 }
 
@@ -105,13 +111,14 @@ impl Cluster {
         let (commands, received) = mpsc::channel(64);
         metrics.watch_queue("cluster", waiting(&commands));
         let epoch = Instant::now();
+        let meta = Arc::new(Mutex::new(config.meta.clone()));
         let task = Task::new(config, topic, events, metrics.clone(), epoch);
         let hub = task.hub();
         let watched = Arc::downgrade(&hub);
         let live = move || watched.upgrade().map(|hub| hub.waiting());
         metrics.watch_queue("live", live);
         scope.spawn_graceful(task.run(received, scope.clone()));
-        Ok(Self { hub, commands, epoch })
+        Ok(Self { hub, commands, meta, epoch })
     }
 
     /// A snapshot of the cluster view.
@@ -119,12 +126,22 @@ impl Cluster {
         self.hub.view()
     }
 
-    /// Waits until the view has so many records; the own one counts.
+    /// Waits until the query finds so many records in the view; the own one
+    /// counts.
     ///
     /// # Errors
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) if it never can,
     /// [`ErrorKind::Closed`](crate::ErrorKind::Closed) if the node closes first.
-    pub(crate) async fn wait_for(&self, n: usize) -> Result<View> {
-        self.hub.wait_for(n).await
+    pub(crate) async fn wait_for(&self, query: Query, n: usize) -> Result<View> {
+        query.check()?;
+        if let Some(limit) = query.limit.filter(|limit| *limit < n) {
+            let message = format!(
+                "query: its limit is {limit}, so that it never finds {n} records: raise the limit, \
+                 or leave it out"
+            );
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
+        self.hub.wait_for(query, n).await
     }
 
     /// Follows a query.
@@ -146,8 +163,29 @@ impl Cluster {
     /// # Errors
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) if they are not acceptable, [`ErrorKind::Closed`](crate::ErrorKind::Closed).
     pub(crate) async fn set_meta(&self, meta: BTreeMap<String, String>) -> Result<()> {
-        Heartbeat::check_meta(&meta)?;
-        self.ask(|reply| Command::SetMeta(meta, reply)).await
+        self.update_meta(|own| *own = meta).await
+    }
+
+    /// The same with what they are now: no other change comes between.
+    ///
+    /// # Errors
+    /// As of [`set_meta`](Self::set_meta); then nothing is changed.
+    pub(crate) async fn update_meta(
+        &self,
+        change: impl FnOnce(&mut BTreeMap<String, String>),
+    ) -> Result<()> {
+        let room = self.commands.reserve().await.map_err(|_| Error::closed("node"))?;
+        let (reply, answer) = oneshot::channel();
+        {
+            // What is kept here is changed and told in one step.
+            let mut own = self.meta.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut meta = own.clone();
+            change(&mut meta);
+            Heartbeat::check_meta(&meta)?;
+            own.clone_from(&meta);
+            room.send(Command::SetMeta(meta, reply));
+        }
+        answered(&self.commands, answer).await
     }
 
     /// Changes the own TTL, and tells the cluster.

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     Event, Keypair, LeaveReason, Namespace, PeerId,
-    cluster::{Cluster, ClusterConfig, Handed, Heartbeat, Outcome},
+    cluster::{Cluster, ClusterConfig, Handed, Heartbeat, Outcome, Query},
     event::EventBus,
     host::Host,
     metrics::Metrics,
@@ -184,7 +184,7 @@ async fn a_goodbye_is_pushed_from_hop_to_hop_without_gossip() {
         line.push(next);
     }
     for node in &line {
-        tokio::time::timeout(limit, node.cluster.wait_for(4)).await.unwrap().unwrap();
+        tokio::time::timeout(limit, node.cluster.wait_for(Query::all(), 4)).await.unwrap().unwrap();
     }
     let leaver = line.remove(0);
     let mut events: Vec<_> = line.iter().map(|node| node.events.subscribe()).collect();

@@ -185,7 +185,7 @@ impl Sync {
 
     /// Exchanges with every peer that connects.
     async fn follow(self, mut events: Events) {
-        while let Ok(event) = events.next().await {
+        while let Some(event) = events.next().await {
             match event {
                 Event::Connected { peer } => {
                     let sync = self.clone();

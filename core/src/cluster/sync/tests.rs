@@ -312,7 +312,8 @@ async fn a_newcomer_gets_five_hundred_records_from_its_first_connection_at_once(
     let info = member.host.record().borrow().info().clone();
     newcomer.host.connect(&info).await.unwrap();
     let connected = begun.elapsed();
-    let view = tokio::time::timeout(Duration::from_secs(30), newcomer.cluster.wait_for(500));
+    let view =
+        tokio::time::timeout(Duration::from_secs(30), newcomer.cluster.wait_for(Query::all(), 500));
     assert_eq!(view.await.unwrap().unwrap().len(), 500);
     println!("connected after {connected:?}, 500 records after {:?}", begun.elapsed());
     // Nothing comes twice, and all comes before the pause after the next exchange

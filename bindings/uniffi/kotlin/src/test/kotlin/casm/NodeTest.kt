@@ -77,6 +77,9 @@ class NodeTest {
         }
         second.setMeta(mapOf("role" to "worker", "load" to "1"), PATIENCE)
         assertEquals("1", (changes.next() as Change.Updated).record.meta["load"])
+        second.updateMeta(mapOf("load" to null, "zone" to "eu"), PATIENCE)
+        assertEquals(setOf("role", "zone"), (changes.next() as Change.Updated).record.meta.keys)
+        assertEquals(1u, second.waitFor(1u, PATIENCE, Query(matching = "meta:zone=eu")).count(Query(matching = "meta:zone=eu")))
         assertTrue(first.metricsSnapshot().isNotEmpty())
 
         // Others see a node leave at once.
