@@ -3,6 +3,7 @@
 use super::{
     digest::{Digest, DigestDifference, ShortId},
     heard::Heard,
+    meter::Meter,
     wire::{self, Frame, Header, SyncError},
 };
 use crate::{
@@ -70,12 +71,15 @@ pub(super) struct Exchange {
     heard: Arc<Mutex<Heard>>,
     /// Told what time it is where a partner is, in ms since 1970.
     pub(super) time_of: Arc<dyn Fn(PeerId, u64) + Send + Sync>,
+    /// Told how many bytes a partner is handed: gives how long to wait before.
+    pub(super) hand: Arc<dyn Fn(PeerId, usize) -> Duration + Send + Sync>,
 }
 
 impl Exchange {
     pub(super) fn new(cluster: Cluster, namespace: Namespace) -> Self {
-        let time_of = Arc::new(|_, _| ());
-        Self { cluster, namespace, keys: Arc::default(), heard: Arc::default(), time_of }
+        let (time_of, hand) = (Arc::new(|_, _| ()), Arc::new(|_, _| Duration::ZERO));
+        let (keys, heard) = (Arc::default(), Arc::default());
+        Self { cluster, namespace, keys, heard, time_of, hand }
     }
 
     /// Opens an exchange with a node about the peers from `first` on. Gives where
@@ -85,6 +89,17 @@ impl Exchange {
         other: PeerId,
         stream: impl AsyncRead + AsyncWrite + Unpin,
         first: ShortId,
+    ) -> Result<(Done, ShortId), SyncError> {
+        let meter = Meter::default();
+        meter.limit(self.compare(other, meter.on(stream), first, &meter)).await
+    }
+
+    async fn compare(
+        &self,
+        other: PeerId,
+        stream: impl AsyncRead + AsyncWrite + Unpin,
+        first: ShortId,
+        meter: &Meter,
     ) -> Result<(Done, ShortId), SyncError> {
         let (mut reader, mut writer) = stream.split();
         let heard = self.heard().all(self.cluster.elapsed());
@@ -101,7 +116,7 @@ impl Exchange {
         let wanted = known.filter(|peer| wanted.contains(&Digest::id(peer))).collect();
         let (received, sent) = futures::future::try_join(
             self.receive(other, &mut reader, None),
-            self.send(&mut writer, &view, wanted),
+            self.send(other, &mut writer, &view, wanted, meter),
         )
         .await?;
         Ok((received.with(sent), next))
@@ -115,9 +130,21 @@ impl Exchange {
         view: &View,
         of: Vec<PeerId>,
     ) -> Result<Done, SyncError> {
+        let meter = Meter::default();
+        meter.limit(self.tell(other, meter.on(stream), view, of, &meter)).await
+    }
+
+    async fn tell(
+        &self,
+        other: PeerId,
+        stream: impl AsyncRead + AsyncWrite + Unpin,
+        view: &View,
+        of: Vec<PeerId>,
+        meter: &Meter,
+    ) -> Result<Done, SyncError> {
         let (mut reader, mut writer) = stream.split();
         wire::write(&mut writer, &[header()]).await?;
-        let sent = self.send(&mut writer, view, of).await?;
+        let sent = self.send(other, &mut writer, view, of, meter).await?;
         self.greeted(other, &mut reader).await?;
         match wire::read(&mut reader).await? {
             Frame::End { .. } => Ok(sent),
@@ -132,6 +159,17 @@ impl Exchange {
         other: PeerId,
         stream: impl AsyncRead + AsyncWrite + Unpin,
         admit: impl FnOnce(Purpose) -> Result<(), SyncError>,
+    ) -> Result<Done, SyncError> {
+        let meter = Meter::default();
+        meter.limit(self.answer(other, meter.on(stream), admit, &meter)).await
+    }
+
+    async fn answer(
+        &self,
+        other: PeerId,
+        stream: impl AsyncRead + AsyncWrite + Unpin,
+        admit: impl FnOnce(Purpose) -> Result<(), SyncError>,
+        meter: &Meter,
     ) -> Result<Done, SyncError> {
         let (mut reader, mut writer) = stream.split();
         self.greeted(other, &mut reader).await?;
@@ -155,7 +193,7 @@ impl Exchange {
         // It knows what it wants of us only by its own view: so do we of it.
         let (received, sent) = futures::future::try_join(
             self.receive(other, &mut reader, None),
-            self.send(&mut writer, &view, newer),
+            self.send(other, &mut writer, &view, newer, meter),
         )
         .await?;
         Ok(received.with(sent))
@@ -179,9 +217,11 @@ impl Exchange {
     /// Sends the signed heartbeats of these peers, as far as an exchange goes.
     async fn send(
         &self,
+        other: PeerId,
         writer: &mut (impl AsyncWrite + Unpin),
         view: &View,
         mut peers: Vec<PeerId>,
+        meter: &Meter,
     ) -> Result<Done, SyncError> {
         // From anywhere: who exchanges with several nodes at once gets different
         // heartbeats first from each, and verifies few of them more than once.
@@ -199,14 +239,25 @@ impl Exchange {
             wire::push_handed(age, signed.message, &mut chunk);
             sent += 1;
             if chunk.len() >= CHUNK {
+                self.wait_for_turn(other, chunk.len(), meter).await;
                 writer.write_all(&chunk).await?;
                 chunk.clear();
             }
         }
         Frame::End { more }.push(&mut chunk);
+        self.wait_for_turn(other, chunk.len(), meter).await;
         writer.write_all(&chunk).await?;
         writer.close().await?;
         Ok(Done { sent, more, ..Done::default() })
+    }
+
+    /// Waits until so many bytes may be handed over.
+    async fn wait_for_turn(&self, other: PeerId, bytes: usize, meter: &Meter) {
+        let wait = (self.hand)(other, bytes);
+        if !wait.is_zero() {
+            meter.excuse(wait);
+            tokio::time::sleep(wait).await;
+        }
     }
 
     /// Takes the heartbeats that the other node sends; the first frame may have

@@ -7,6 +7,8 @@
 //! - `wire`: the frames of an exchange (pure)
 //! - `heard`: goodbyes that nobody is asked for again (pure)
 //! - `clocks`: how far this node's clock is from others'
+//! - `budgets`: how often, and how much; `greetings`: with whom soon (pure)
+//! - `meter`: who is too slow
 //! - `exchange`: one exchange, on any stream
 //! - `service`: whom to exchange with, and when
 //! - `goodbyes`: hands on at once who has left
@@ -15,6 +17,7 @@
 //! is handed over is the pubsub message as its source signed it: it is verified,
 //! and enters the table, as if it had come by gossip.
 
+mod budgets;
 mod clocks;
 mod digest;
 mod exchange;
@@ -22,7 +25,11 @@ pub mod fuzzing;
 #[cfg(test)]
 mod goodbye_tests;
 mod goodbyes;
+mod greetings;
 mod heard;
+#[cfg(test)]
+mod hostile_tests;
+mod meter;
 mod service;
 #[cfg(test)]
 mod tests;

@@ -2,9 +2,11 @@
 //! with one of them.
 
 use super::{
+    budgets::Budgets,
     clocks::Teller,
     digest::ShortId,
     exchange::{Done, Exchange, Purpose},
+    greetings::Greetings,
     wire::SyncError,
 };
 use crate::{
@@ -13,9 +15,10 @@ use crate::{
     event::EventBus,
     host::{Host, Stream},
     metrics::{ByLabel, Metrics},
+    prefix::Prefix,
     scope::Scope,
 };
-use futures::StreamExt;
+use futures::{StreamExt, stream::FuturesUnordered};
 use libp2p::{PeerId, StreamProtocol};
 use prometheus_client::metrics::counter::Counter;
 use rand::{RngExt, SeedableRng, seq::IndexedRandom};
@@ -23,12 +26,13 @@ use rand_chacha::ChaCha8Rng;
 use std::{
     collections::HashMap,
     future::Future,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::{
     sync::{Notify, Semaphore},
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, sleep_until, timeout},
 };
 
 /// The longest mean pause between exchanges with a random peer: a pause is
@@ -38,22 +42,20 @@ pub const PAUSE: Duration = Duration::from_secs(20);
 /// brought an unknown peer (other than the one it was with) shows that gossip
 /// leaves something out, and begins again (Trickle, RFC 6206).
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-/// How many exchanges a peer may open in a row, as many as a large table takes,
-/// and how long it is until it may open another one.
+/// How many exchanges follow each other, as many as a large table takes.
 const BURST: u32 = 64;
-const REFILL: Duration = Duration::from_secs(3);
-/// How often in a row a peer may tell of goodbyes, and how long it is until it
-/// may once more.
-const PUSHES: u32 = 256;
-const NEXT_PUSH: Duration = Duration::from_millis(100);
 /// Which end opens the exchange of a new connection is settled by the ids: the
 /// other end does if it has not happened until then.
 const OTHERS_TURN: Duration = Duration::from_secs(2);
-/// How long an exchange may take.
-const LIMIT: Duration = Duration::from_secs(20);
+/// How long an exchange may take, and those that follow each other with one peer
+/// while others wait.
+const LIMIT: Duration = Duration::from_secs(60);
 /// Exchanges at a time that are opened here, and that others open.
 const OPENED: usize = 4;
 const ACCEPTED: usize = 16;
+/// Streams that wait at a time for being served, and those of one peer.
+const WAITING: usize = 256;
+const WAITING_OF_PEER: u8 = 3;
 
 /// Anti-entropy of one node.
 #[derive(Clone)]
@@ -66,11 +68,12 @@ struct Inner {
     peers: Mutex<HashMap<PeerId, Peer>>,
     outcomes: ByLabel,
     records: Counter,
+    budgets: Arc<Mutex<Budgets>>,
     opening: Semaphore,
+    accepting: Semaphore,
     /// Told when an exchange brought an unknown peer.
     unsettled: Notify,
     clocks: Arc<Mutex<Teller>>,
-    scope: Scope,
 }
 
 /// What is known of a connected peer.
@@ -82,12 +85,8 @@ pub(super) struct Peer {
     pub(super) speaks: bool,
     /// Whether it takes part in an exchange that it opened.
     busy: bool,
-    /// How many exchanges it may open, as of `refilled`.
-    budget: u32,
-    refilled: Instant,
-    /// How often it may tell of goodbyes, as of `heard`.
-    pushes: u32,
-    heard: Instant,
+    /// How many of its streams wait, or are served.
+    waiting: u8,
     /// Where the next exchange begins.
     next: ShortId,
     /// The turn up to which it has been told of goodbyes, or met when all were
@@ -99,19 +98,7 @@ pub(super) struct Peer {
 impl Peer {
     /// One that has just been met.
     fn met(told: u64) -> Self {
-        let now = Instant::now();
-        Self {
-            last: None,
-            speaks: true,
-            busy: false,
-            budget: BURST,
-            refilled: now,
-            pushes: PUSHES,
-            heard: now,
-            next: 0,
-            told,
-            telling: false,
-        }
+        Self { last: None, speaks: true, busy: false, waiting: 0, next: 0, told, telling: false }
     }
 }
 
@@ -140,6 +127,11 @@ pub(crate) fn start(
             lock(&said).said(peer, network, time, within.now());
         }
     });
+    let budgets = Arc::new(Mutex::new(Budgets::default()));
+    let (spent, at, within) = (budgets.clone(), host.clone(), exchange.cluster.clone());
+    exchange.hand = Arc::new(move |peer, bytes| {
+        lock(&spent).hand(peer, counted(&at, &peer), bytes, within.elapsed())
+    });
     let over = host.leaving().over();
     let sync = Sync(Arc::new(Inner {
         host,
@@ -148,10 +140,11 @@ pub(crate) fn start(
         peers: Mutex::default(),
         outcomes,
         records,
+        budgets,
         opening: Semaphore::new(OPENED),
+        accepting: Semaphore::new(ACCEPTED),
         unsettled: Notify::new(),
         clocks,
-        scope: scope.clone(),
     }));
     // Who leaves hands on what others say who leave.
     let serve = sync.clone().serve(incoming);
@@ -165,50 +158,76 @@ pub(crate) fn start(
 impl Sync {
     /// Takes part in the exchanges that others open.
     async fn serve(self, incoming: impl futures::Stream<Item = (PeerId, Stream)>) {
-        let each = incoming.for_each_concurrent(ACCEPTED, |(peer, stream)| {
+        let each = incoming.for_each_concurrent(WAITING, |(peer, stream)| {
             let sync = self.clone();
             async move {
-                let mut busy = false;
-                let admit = |purpose| {
-                    sync.admit(peer, purpose).map_err(SyncError::Refused)?;
-                    busy = purpose == Purpose::Compare;
-                    Ok(())
-                };
-                sync.settle(peer, sync.0.exchange.accept(peer, stream, admit)).await;
-                if busy {
-                    sync.with(peer, |known| known.busy = false);
+                let room = sync.with(peer, |known| {
+                    let room = known.waiting < WAITING_OF_PEER;
+                    known.waiting += u8::from(room);
+                    room
+                });
+                if !room {
+                    return sync.count("refused-waiting");
                 }
+                sync.answer(peer, stream).await;
+                sync.with(peer, |known| known.waiting = known.waiting.saturating_sub(1));
             }
         });
         each.await;
     }
 
-    /// Exchanges with every peer that connects.
-    async fn follow(self, mut events: Events) {
-        while let Some(event) = events.next().await {
-            match event {
-                Event::Connected { peer } => {
-                    let sync = self.clone();
-                    self.0.scope.spawn(async move { sync.greet(peer).await });
-                }
-                Event::Disconnected { peer } => {
-                    self.peers().remove(&peer);
-                    lock(&self.0.clocks).gone(&peer, self.0.exchange.cluster.now());
-                }
-                _ => (),
-            }
+    async fn answer(&self, peer: PeerId, stream: Stream) {
+        let Ok(_turn) = self.0.accepting.acquire().await else { return };
+        let mut busy = false;
+        let admit = |purpose| {
+            self.admit(peer, purpose).map_err(SyncError::Refused)?;
+            busy = purpose == Purpose::Compare;
+            Ok(())
+        };
+        self.settle(peer, self.0.exchange.accept(peer, stream, admit)).await;
+        if busy {
+            self.with(peer, |known| known.busy = false);
         }
     }
 
-    async fn greet(&self, peer: PeerId) {
-        if self.0.host.id() > peer {
-            let met = Instant::now();
-            sleep(OTHERS_TURN).await;
-            if self.with(peer, |known| known.last.is_some_and(|last| last >= met)) {
-                return;
+    /// Exchanges with every peer that connects, and with those that have more to
+    /// hand over.
+    async fn follow(self, mut events: Events) {
+        let (mut greetings, mut running) = (Greetings::default(), FuturesUnordered::new());
+        loop {
+            let now = Instant::now();
+            while running.len() < OPENED
+                && let Some((peer, since)) = greetings.take(now)
+            {
+                // The other end has opened one meanwhile.
+                let met = |known: &mut Peer| known.last.is_some_and(|last| last >= since);
+                if !self.with(peer, met) {
+                    running.push(self.exchange_with(peer));
+                }
+            }
+            let next = greetings.next().filter(|_| running.len() < OPENED);
+            tokio::select! {
+                event = events.next() => match event {
+                    Some(Event::Connected { peer }) => {
+                        let others_turn = self.0.host.id() > peer;
+                        let due = if others_turn { now + OTHERS_TURN } else { now };
+                        greetings.put(peer, due, now);
+                    }
+                    Some(Event::Disconnected { peer }) => {
+                        greetings.remove(&peer);
+                        self.peers().remove(&peer);
+                        lock(&self.0.clocks).gone(&peer, self.0.exchange.cluster.now());
+                    }
+                    Some(_) => {}
+                    None => return,
+                },
+                Some((peer, more)) = running.next() => if more {
+                    let now = Instant::now();
+                    greetings.put(peer, now, now);
+                },
+                () = sleep_until(next.unwrap_or(now)), if next.is_some() => {}
             }
         }
-        self.exchange_with(peer).await;
     }
 
     /// Exchanges with a random peer, at random times.
@@ -234,22 +253,30 @@ impl Sync {
             }
             if let Some(peer) = peers.choose(&mut rng) {
                 // Not part of this task: it waits nearly all the time.
-                Box::pin(self.exchange_with(*peer)).await;
+                let _ = Box::pin(self.exchange_with(*peer)).await;
             }
         }
     }
 
-    /// Opens exchanges with a peer, until there is no more to hand over.
-    async fn exchange_with(&self, peer: PeerId) {
-        let Ok(_turn) = self.0.opening.acquire().await else { return };
+    /// Opens exchanges with a peer, until there is no more to hand over, or it
+    /// has had its turn. Whether there is more.
+    async fn exchange_with(&self, peer: PeerId) -> (PeerId, bool) {
+        let Ok(_turn) = self.0.opening.acquire().await else { return (peer, false) };
+        let begun = Instant::now();
         for _ in 0..BURST {
             let (speaks, first) = self.with(peer, |known| (known.speaks, known.next));
             if !speaks || !self.0.host.is_connected(&peer) {
-                return;
+                return (peer, false);
+            }
+            if begun.elapsed() > LIMIT {
+                return (peer, true);
             }
             let stream = match self.0.host.open_stream(peer, self.0.protocol.clone()).await {
                 Ok(stream) => stream,
-                Err(error) => return self.not_opened(peer, &error),
+                Err(error) => {
+                    self.not_opened(peer, &error);
+                    return (peer, false);
+                }
             };
             self.with(peer, |known| known.last = Some(Instant::now()));
             let exchange = async {
@@ -261,9 +288,10 @@ impl Sync {
                 Some(done) if done.more => (),
                 // The next part of a large table, at once.
                 Some(_) if self.with(peer, |known| known.next) != 0 => (),
-                _ => return,
+                _ => return (peer, false),
             }
         }
+        (peer, false)
     }
 
     /// Notes why no stream could be opened.
@@ -276,26 +304,25 @@ impl Sync {
 
     /// Lets a peer open an exchange now, or says why it may not.
     fn admit(&self, peer: PeerId, purpose: Purpose) -> std::result::Result<(), &'static str> {
-        let now = Instant::now();
-        let of = |budget: &mut u32, since: &mut Instant, most: u32, each: Duration| {
-            let earned = (now - *since).div_duration_f64(each) as u32;
-            if earned > 0 {
-                *budget = budget.saturating_add(earned).min(most);
-                *since = now;
-            }
-            *budget = budget.checked_sub(1).ok_or("refused-too-many")?;
-            Ok(())
-        };
+        let elapsed = self.0.exchange.cluster.elapsed();
+        self.with(peer, |known| known.speaks = true);
+        if purpose == Purpose::Push {
+            let may = lock(&self.0.budgets).pushes(peer, elapsed);
+            return may.then_some(()).ok_or("refused-too-many");
+        }
+        if !lock(&self.0.budgets).opens(peer, elapsed) {
+            return Err("refused-too-many");
+        }
+        let (network, view) = (counted(&self.0.host, &peer), self.0.exchange.cluster.view());
+        let table = view.signed().map(|signed| signed.message.len()).sum();
+        if !lock(&self.0.budgets).may_have(peer, network, table, elapsed) {
+            return Err("refused-too-much");
+        }
         self.with(peer, |known| {
-            known.speaks = true;
-            if purpose == Purpose::Push {
-                return of(&mut known.pushes, &mut known.heard, PUSHES, NEXT_PUSH);
-            }
-            if known.busy {
+            if std::mem::replace(&mut known.busy, true) {
                 return Err("refused-busy");
             }
-            of(&mut known.budget, &mut known.refilled, BURST, REFILL)?;
-            (known.last, known.busy) = (Some(now), true);
+            known.last = Some(Instant::now());
             Ok(())
         })
     }
@@ -348,6 +375,13 @@ impl Sync {
     fn peers(&self) -> MutexGuard<'_, HashMap<PeerId, Peer>> {
         lock(&self.0.peers)
     }
+}
+
+/// The network of a peer, if what it is handed is counted: not this machine,
+/// on which a whole cluster may run.
+fn counted(host: &Host, peer: &PeerId) -> Option<Prefix> {
+    let here = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()].map(IpAddr::into);
+    host.network(peer).filter(|network| !here.contains(network))
 }
 
 /// What these locks guard is whole at every moment.

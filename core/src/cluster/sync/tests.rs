@@ -211,6 +211,22 @@ async fn what_was_handed_over_expires_as_if_it_had_come_at_first_hand() {
     assert_eq!((seqs(&a).len(), seqs(&b).len(), seqs(&c).len()), (0, 0, 0));
 }
 
+#[tokio::test]
+async fn both_sides_hear_what_time_it_is_there() {
+    let (mut a, mut b) = (member(), member());
+    let (heard, said) = std::sync::mpsc::channel();
+    for of in [&mut a, &mut b] {
+        let heard = heard.clone();
+        of.exchange.time_of = Arc::new(move |peer, time| heard.send((peer, time)).unwrap());
+    }
+    let now = || unix_nanos() / 1_000_000;
+    let before = now();
+    exchange(&a, &b).await;
+    let times: BTreeMap<_, _> = std::iter::from_fn(|| said.try_recv().ok()).collect();
+    assert_eq!(times.keys().copied().collect::<BTreeSet<_>>(), BTreeSet::from([a.id, b.id]));
+    assert!(times.values().all(|time| (before..=now()).contains(time)));
+}
+
 /// What becomes of an exchange that a partner opens with these bytes.
 async fn opened_with(bytes: &[u8]) -> (SyncError, usize) {
     let member = member();
@@ -282,14 +298,14 @@ async fn any_bytes_are_survived() {
 }
 
 /// A host with a cluster and anti-entropy on it.
-struct Node {
-    host: Host,
-    cluster: Cluster,
-    metrics: Metrics,
-    scope: Scope,
+pub(super) struct Node {
+    pub(super) host: Host,
+    pub(super) cluster: Cluster,
+    pub(super) metrics: Metrics,
+    pub(super) scope: Scope,
 }
 
-async fn node() -> Node {
+pub(super) async fn node() -> Node {
     let (scope, metrics, events) = (Scope::default(), Metrics::default(), EventBus::default());
     let listen = ["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
     let key = Keypair::generate_ed25519();

@@ -52,6 +52,8 @@ pub(super) enum SyncError {
     Forged,
     #[error("the partner may not open it: {0}")]
     Refused(&'static str),
+    #[error("the partner is too slow")]
+    Slow,
     #[error("the exchange took too long")]
     Timeout,
     #[error("the node is closed")]
@@ -69,6 +71,7 @@ impl SyncError {
             Self::TooMany => "too-many",
             Self::Forged => "forged",
             Self::Refused(why) => why,
+            Self::Slow => "slow",
             Self::Timeout => "timeout",
             Self::Closed => "closed",
         }

@@ -1,0 +1,194 @@
+//! How often peers may open exchanges, and how much they are handed. It is
+//! remembered beyond their connections. Pure: the time is an argument.
+
+use crate::prefix::Prefix;
+use libp2p::PeerId;
+use lru::LruCache;
+use std::{hash::Hash, time::Duration};
+
+/// How many peers and networks are remembered; then the ones of which nothing
+/// was heard longest are forgotten.
+const MAX: usize = 4096;
+/// How many comparisons a peer may open in a row, as many as a large table takes,
+/// and how many in a second on average.
+const OPENS: (f64, f64) = (64.0, 1.0 / 3.0);
+/// How often it may tell of goodbyes.
+const PUSHES: (f64, f64) = (256.0, 10.0);
+/// How many times all that this node has it hands to a peer in a minute, and to
+/// the peers of a network.
+const TABLES: f64 = 2.0;
+const TABLES_OF_NETWORK: f64 = 16.0;
+/// What is taken for a table at least, in bytes.
+const LEAST_TABLE: usize = 64 << 10;
+/// Bytes that this node hands over in a second.
+const RATE: f64 = (4 << 20) as f64;
+
+/// What was spent, less what was earned since.
+#[derive(Clone, Copy, Debug, Default)]
+struct Spent {
+    amount: f64,
+    at: Duration,
+}
+
+impl Spent {
+    /// What is left of a limit, with so much earned in a second.
+    fn left(&mut self, (limit, earned): (f64, f64), now: Duration) -> f64 {
+        let since = now.saturating_sub(self.at).as_secs_f64();
+        *self = Self { amount: (self.amount - since * earned).max(0.0), at: now };
+        limit - self.amount
+    }
+
+    /// Spends one, if there is one.
+    fn one(&mut self, limit: (f64, f64), now: Duration) -> bool {
+        let may = self.left(limit, now) >= 1.0;
+        self.amount += f64::from(u8::from(may));
+        may
+    }
+}
+
+#[derive(Default)]
+struct OfPeer {
+    opens: Spent,
+    pushes: Spent,
+    bytes: Spent,
+}
+
+/// What is left for whom.
+pub(super) struct Budgets {
+    peers: LruCache<PeerId, OfPeer>,
+    networks: LruCache<Prefix, Spent>,
+    /// Until when this node has handed over what it may.
+    until: Duration,
+}
+
+impl Default for Budgets {
+    fn default() -> Self {
+        // With a bound, the memory for all of them would be taken at once.
+        let (peers, networks) = (LruCache::unbounded(), LruCache::unbounded());
+        Self { peers, networks, until: Duration::ZERO }
+    }
+}
+
+impl Budgets {
+    /// Whether a peer may open a comparison now.
+    pub(super) fn opens(&mut self, peer: PeerId, now: Duration) -> bool {
+        of(&mut self.peers, peer).opens.one(OPENS, now)
+    }
+
+    /// Whether a peer may tell of goodbyes now.
+    pub(super) fn pushes(&mut self, peer: PeerId, now: Duration) -> bool {
+        of(&mut self.peers, peer).pushes.one(PUSHES, now)
+    }
+
+    /// Whether a peer may have anything of a table of so many bytes now.
+    pub(super) fn may_have(
+        &mut self,
+        peer: PeerId,
+        network: Option<Prefix>,
+        table: usize,
+        now: Duration,
+    ) -> bool {
+        let table = table.max(LEAST_TABLE) as f64;
+        let limit = |tables: f64| (tables * table, tables * table / 60.0);
+        of(&mut self.peers, peer).bytes.left(limit(TABLES), now) > 0.0
+            && network.is_none_or(|network| {
+                of(&mut self.networks, network).left(limit(TABLES_OF_NETWORK), now) > 0.0
+            })
+    }
+
+    /// Counts bytes that a peer is handed. Gives how long to wait before they
+    /// are sent.
+    pub(super) fn hand(
+        &mut self,
+        peer: PeerId,
+        network: Option<Prefix>,
+        bytes: usize,
+        now: Duration,
+    ) -> Duration {
+        of(&mut self.peers, peer).bytes.amount += bytes as f64;
+        if let Some(network) = network {
+            of(&mut self.networks, network).amount += bytes as f64;
+        }
+        // A second's worth may go at once.
+        let from = self.until.max(now.saturating_sub(Duration::from_secs(1)));
+        self.until = from.saturating_add(Duration::from_secs_f64(bytes as f64 / RATE));
+        self.until.saturating_sub(now)
+    }
+}
+
+fn of<K: Hash + Eq, V: Default>(known: &mut LruCache<K, V>, key: K) -> &mut V {
+    if known.len() >= MAX && !known.contains(&key) {
+        known.pop_lru();
+    }
+    known.get_or_insert_mut(key, V::default)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::IpAddr;
+
+    const TABLE: usize = 1 << 20;
+
+    fn secs(secs: u64) -> Duration {
+        Duration::from_secs(secs)
+    }
+
+    /// How many tables a peer gets now, one after the other.
+    fn tables(budgets: &mut Budgets, peer: PeerId, network: Option<Prefix>, now: u64) -> usize {
+        let take = |budgets: &mut Budgets| {
+            let may = budgets.may_have(peer, network, TABLE, secs(now));
+            if may {
+                budgets.hand(peer, network, TABLE, secs(now));
+            }
+            may
+        };
+        (0..100).take_while(|_| take(budgets)).count()
+    }
+
+    #[test]
+    fn a_peer_has_two_tables_a_minute_and_a_network_sixteen() {
+        let mut budgets = Budgets::default();
+        let network: Prefix = IpAddr::from([8, 8, 8, 8]).into();
+        let peer = PeerId::random();
+        assert_eq!(tables(&mut budgets, peer, None, 0), 2);
+        assert_eq!(tables(&mut budgets, peer, None, 1), 1, "what was earned, begun");
+        assert_eq!(tables(&mut budgets, peer, None, 200), 2);
+        let of_many = |budgets: &mut Budgets, now| -> usize {
+            (0..50).map(|_| tables(budgets, PeerId::random(), Some(network), now)).sum()
+        };
+        assert_eq!(of_many(&mut budgets, 300), 16);
+        assert_eq!(of_many(&mut budgets, 400), 16);
+        // Others are not concerned.
+        let other = IpAddr::from([8, 8, 9, 8]).into();
+        assert_eq!(tables(&mut budgets, PeerId::random(), Some(other), 400), 2);
+    }
+
+    #[test]
+    fn all_that_is_handed_over_is_four_mebibytes_a_second() {
+        let (mut budgets, mut sent) = (Budgets::default(), 0.0);
+        let mut now = secs(10);
+        while now < secs(20) {
+            now += budgets.hand(PeerId::random(), None, 4096, now);
+            sent += 4096.0;
+        }
+        // Ten seconds, and one at once.
+        assert!((sent / RATE - 11.0).abs() < 0.01, "{sent}");
+    }
+
+    #[test]
+    fn streams_are_counted_and_few_peers_are_remembered() {
+        let (mut budgets, peer) = (Budgets::default(), PeerId::random());
+        let opens = |budgets: &mut Budgets, now| {
+            (0..100).filter(|_| budgets.opens(peer, secs(now))).count()
+        };
+        assert_eq!(opens(&mut budgets, 0), 64);
+        assert_eq!(opens(&mut budgets, 1), 0);
+        assert_eq!(opens(&mut budgets, 10), 3);
+        assert_eq!((0..999).filter(|_| budgets.pushes(peer, secs(0))).count(), 256);
+        for _ in 0..2 * MAX {
+            budgets.opens(PeerId::random(), secs(0));
+        }
+        assert_eq!(budgets.peers.len(), MAX);
+    }
+}

@@ -1,0 +1,113 @@
+//! Partners that are slow, or greedy.
+
+use super::{
+    digest::Digest,
+    tests::{keys, learn, member, node, seqs},
+    wire::{self, Frame, Header, SyncError},
+};
+use crate::{Keypair, Namespace, PeerId, host::Host, record::unix_nanos};
+use std::time::Duration;
+use tokio::{io::AsyncWriteExt as _, time::Instant};
+use tokio_util::compat::TokioAsyncReadCompatExt;
+
+fn greeting(frames: &[Frame]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    Frame::Header(Header::default()).push(&mut bytes);
+    frames.iter().for_each(|frame| frame.push(&mut bytes));
+    bytes
+}
+
+fn nothing() -> Frame {
+    Frame::Digest(Digest { first: 0, last: u64::MAX, entries: vec![] })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partner_that_sends_a_byte_a_second_is_given_up() {
+    let member = member();
+    let (mut partner, stream) = tokio::io::duplex(1024);
+    let trickle = async {
+        for byte in greeting(&[nothing()]) {
+            if partner.write_all(&[byte]).await.is_err() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    let begun = Instant::now();
+    let accept = member.exchange.accept(PeerId::random(), stream.compat(), |_| Ok(()));
+    let error = tokio::select! {
+        done = accept => done.unwrap_err(),
+        () = trickle => unreachable!(),
+    };
+    assert!(matches!(error, SyncError::Slow), "{error}");
+    assert_eq!(begun.elapsed().as_secs(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partner_that_reads_nothing_is_given_up() {
+    let member = member();
+    learn(&member.exchange.cluster, &keys(50), unix_nanos()).await;
+    let (mut partner, stream) = tokio::io::duplex(1024);
+    partner.write_all(&greeting(&[nothing(), Frame::End { more: false }])).await.unwrap();
+    let begun = Instant::now();
+    let error = member.exchange.accept(PeerId::random(), stream.compat(), |_| Ok(())).await;
+    assert!(matches!(error, Err(SyncError::Slow)), "{error:?}");
+    assert_eq!(begun.elapsed().as_secs(), 5);
+    assert_eq!(seqs(&member).len(), 50);
+}
+
+/// Asks for all that a node has. Gives the bytes of it, or nothing if refused.
+async fn ask_for_all(host: &Host, peer: PeerId) -> Option<usize> {
+    let protocol = Namespace::default().own_protocol("sync/2");
+    let mut stream = host.open_stream(peer, protocol).await.ok()?;
+    let begin = [Frame::Header(Header::default()), nothing(), Frame::End { more: false }];
+    wire::write(&mut stream, &begin).await.ok()?;
+    let mut bytes = 0;
+    loop {
+        match wire::read(&mut stream).await.ok()? {
+            Frame::Handed(_, message) => bytes += message.len(),
+            Frame::End { .. } => return Some(bytes),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_for_all_again_and_again_has_two_tables_also_over_reconnects() {
+    let victim = node().await;
+    let all = keys(500);
+    learn(&victim.cluster, &all, unix_nanos()).await;
+    let table: usize = victim.cluster.view().signed().map(|signed| signed.message.len()).sum();
+    assert!(table > 64 << 10, "{table}");
+    let scope = crate::scope::Scope::default();
+    let (key, metrics) = (Keypair::generate_ed25519(), crate::metrics::Metrics::default());
+    let listen = ["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
+    let (limits, events) = (crate::config::Limits::default(), crate::event::EventBus::default());
+    let greedy = Host::start(key, &listen, &limits, &metrics, events, &scope, 0).await.unwrap();
+    let info = victim.host.record().borrow().info().clone();
+    let (mut tables, mut refused) = (0, 0);
+    let wait = async {
+        while refused < 20 {
+            if greedy.connect(&info).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                continue;
+            }
+            match ask_for_all(&greedy, info.id).await {
+                Some(bytes) => tables += bytes / table,
+                None => refused += 1,
+            }
+            greedy.disconnect(info.id).await;
+            while greedy.is_connected(&info.id) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), wait).await.unwrap();
+    // Two, and what is earned while this takes.
+    assert!((1..=4).contains(&tables), "{tables} tables");
+    let text = victim.metrics.encode();
+    assert!(text.contains("casm_sync_exchanges_total{outcome=\"refused-too-much\"}"), "{text}");
+    assert!(scope.close(Duration::from_secs(5)).await);
+    assert!(victim.scope.close(Duration::from_secs(5)).await);
+}
