@@ -60,7 +60,8 @@ fn subscriber(
 fn directives(args: &LogArgs) -> &'static str {
     match (args.quiet, args.verbose) {
         (true, _) => "error",
-        (_, 0) => "warn,casm::telemetry=info",
+        // What takes back a warning is told where the warning was.
+        (_, 0) => "warn,casm::telemetry=info,casm::trouble=info",
         (_, 1) => "warn,casm=debug",
         (_, 2) => "info,casm=trace",
         (_, _) => "debug,casm=trace",

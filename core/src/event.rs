@@ -42,7 +42,8 @@ pub enum Event {
         /// Why.
         reason: LeaveReason,
     },
-    /// Discovery found a peer.
+    /// Discovery found a peer. Told once of each peer and boot address, and
+    /// again when its addresses are others.
     PeersFound {
         /// The boot address that led to it.
         source: String,

@@ -32,6 +32,7 @@ pub mod record;
 pub mod rpc;
 mod schema;
 mod scope;
+mod trouble;
 #[cfg(test)]
 mod vectors;
 

@@ -7,6 +7,7 @@ mod queues;
 
 pub(crate) use queues::waiting;
 
+use crate::trouble::Troubles;
 use prometheus_client::{
     encoding::text::encode,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
@@ -43,6 +44,8 @@ pub struct Metrics {
     /// Connections that were given up because a ping failed, by reason.
     pub(crate) connections_given_up: ByLabel,
     queues: Queues,
+    /// What is configured and does not work.
+    pub(crate) troubles: Troubles,
 }
 
 impl Default for Metrics {
@@ -60,6 +63,7 @@ impl Default for Metrics {
             connections: Gauge::default(),
             connections_given_up: Family::default(),
             queues: Queues::default(),
+            troubles: Troubles::default(),
         };
         for (name, help, family) in [
             ("boot_received", "Boot datagrams received, by verdict", &metrics.boot_received),
@@ -87,6 +91,11 @@ impl Default for Metrics {
             metrics.cluster_peers.clone(),
         );
         metrics.register("connections", "Connected peers", metrics.connections.clone());
+        metrics.register(
+            "troubles",
+            "What is configured and does not work now",
+            metrics.troubles.count(),
+        );
         metrics.register(
             "queue_depth",
             "What waits in a queue now, by queue",

@@ -146,7 +146,10 @@ pub(crate) async fn crawl(
         .and_then(|socket| Ok((socket, desk.sign(&namespace, 0, Body::Request)?)));
     let (socket, request) = match prepared {
         Ok(prepared) => prepared,
-        Err(error) => return sink.error(error).await,
+        Err(error) => {
+            sink.fails("unasked", &error);
+            return sink.error(error).await;
+        }
     };
     let crawl =
         Crawl { pace: Pace::new(rate, &targets), desk, targets, namespace, socket, request };
@@ -171,6 +174,7 @@ impl Crawl {
         let mut pause = FIRST_PAUSE;
         let mut next = Instant::now();
         let mut found: Turns<SocketAddr, PeerInfo> = Turns::default();
+        let (mut passed, mut failed) = (false, None);
         loop {
             tokio::select! {
                 () = sink.closed() => return,
@@ -189,8 +193,12 @@ impl Crawl {
                         };
                         sent += 1;
                         // One address that cannot be asked ends nothing.
-                        if socket::send(&self.socket, &self.request, to).await {
-                            self.desk.sent("request");
+                        match socket::try_send(&self.socket, &self.request, to).await {
+                            Ok(()) => {
+                                passed = true;
+                                self.desk.sent("request");
+                            }
+                            Err(error) => failed = Some(error),
                         }
                     }
                     sink.progress(round, sent, total, answers);
@@ -200,10 +208,26 @@ impl Crawl {
                         pause = (pause * 3 / 2).min(MAX_PAUSE);
                         order = Permutation::new(total, &mut rand::rng());
                         (round, sent) = (round + 1, 0);
+                        sink.asked(passed, failed.take(), self.expected());
+                        passed = false;
                     }
                 }
             }
         }
+    }
+
+    /// What is wrong if nobody answers, where somebody should: at an address that
+    /// was named, and that is not this node's.
+    fn expected(&self) -> Option<String> {
+        let Targets::List(list) = &self.targets else { return None };
+        let others = list.iter().filter(|at| !self.desk.serves(at)).count();
+        (others > 0).then(|| {
+            format!(
+                "nobody answers there for the namespace `{}`: is a node running that serves it, \
+                 and does UDP pass?",
+                self.namespace
+            )
+        })
     }
 
     fn answer(&self, bytes: &[u8], source: SocketAddr) -> Option<PeerInfo> {

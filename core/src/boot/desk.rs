@@ -18,6 +18,7 @@ use crate::{
 use libp2p::{identity::Keypair, multiaddr::Protocol};
 use lru::LruCache;
 use std::{
+    collections::HashSet,
     net::{IpAddr, SocketAddr},
     num::NonZeroUsize,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -36,6 +37,8 @@ pub(crate) struct Desk {
     pub(crate) scope: Scope,
     pub(crate) metrics: Metrics,
     pub(crate) view: ViewSize,
+    /// Where this node answers: nobody else can.
+    served: Mutex<HashSet<SocketAddr>>,
     addrs: watch::Receiver<Arc<[Multiaddr]>>,
     /// Those that are told to all who ask.
     announced: Vec<Multiaddr>,
@@ -53,6 +56,18 @@ pub(crate) enum Outcome {
     Found(Packet),
     /// Nothing: it was counted.
     Nothing,
+}
+
+/// This node answers somewhere.
+pub(crate) struct Serving<'a> {
+    desk: &'a Desk,
+    at: SocketAddr,
+}
+
+impl Drop for Serving<'_> {
+    fn drop(&mut self) {
+        self.desk.served.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.at);
+    }
 }
 
 enum Reason {
@@ -83,6 +98,7 @@ impl Desk {
         let signed = cache(Self::MAX_ANSWERS);
         let answers = Answers { addrs: Arc::clone(&addrs.borrow()), signed };
         Self {
+            served: Mutex::default(),
             responder: Mutex::new(Responder::new(own, Instant::now())),
             answers: Mutex::new(answers),
             tap: Bus::new(Self::TAP),
@@ -102,6 +118,17 @@ impl Desk {
 
     pub(crate) fn responder(&self) -> MutexGuard<'_, Responder> {
         self.responder.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes where this node answers, until what is given back is dropped.
+    pub(crate) fn serving(&self, at: SocketAddr) -> Serving<'_> {
+        self.served.lock().unwrap_or_else(PoisonError::into_inner).insert(at);
+        Serving { desk: self, at }
+    }
+
+    /// Whether it is this node that answers there.
+    pub(crate) fn serves(&self, at: &SocketAddr) -> bool {
+        self.served.lock().unwrap_or_else(PoisonError::into_inner).contains(at)
     }
 
     /// Counts a datagram that was sent.

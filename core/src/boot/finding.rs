@@ -1,10 +1,31 @@
 //! What a search is told, and what it gives.
 
-use super::turns::Turns;
-use crate::{Error, PeerInfo, Result, scope::Scope};
+use super::{desk::Desk, turns::Turns};
+use crate::{Error, PeerInfo, Result, trouble::Troubles};
 use futures::{StreamExt, stream::BoxStream};
-use std::{future::Future, sync::Arc, time::Duration};
-use tokio::sync::{mpsc, watch};
+use std::{
+    fmt,
+    future::Future,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
+
+/// What may be wrong with a source: causes of trouble.
+const UNSENT: &str = "unsent";
+const UNANSWERED: &str = "unanswered";
+
+/// A boot address, as users read of it.
+pub(crate) fn subject(source: &str) -> String {
+    format!("the boot address {source}")
+}
 
 /// The peers that a search finds, as it finds them. Dropping it ends the
 /// search.
@@ -79,10 +100,59 @@ pub(crate) struct PeerSink {
     source: Arc<str>,
     found: mpsc::Sender<Result<Found>>,
     progress: Option<watch::Sender<Progress>>,
+    state: Arc<State>,
+}
+
+/// What a search of one source has come to so far.
+struct State {
+    troubles: Troubles,
+    /// The source, as users read of it.
+    subject: String,
+    begun: Instant,
+    /// Whether anything could be sent.
+    sent: AtomicBool,
+    /// Whether anybody was found.
+    heard: AtomicBool,
 }
 
 impl PeerSink {
+    /// After this time in which nobody answers, something is wrong.
+    const SILENCE: Duration = Duration::from_secs(10);
+
+    /// The source doesn't work now.
+    pub(crate) fn fails(&self, cause: &'static str, why: impl fmt::Display) {
+        self.state.troubles.fails(&self.state.subject, cause, why);
+    }
+
+    /// This is no longer what is wrong with the source.
+    pub(crate) fn is_over(&self, cause: &'static str) {
+        self.state.troubles.is_over(&self.state.subject, cause);
+    }
+
+    /// Tells if questions come to nothing: what became of the last ones, and
+    /// whether somebody should answer them.
+    pub(crate) fn asked(&self, sent: bool, error: Option<io::Error>, expected: Option<String>) {
+        let state = &self.state;
+        if sent {
+            state.sent.store(true, Ordering::Relaxed);
+            self.is_over(UNSENT);
+        }
+        if state.heard.load(Ordering::Relaxed) || state.begun.elapsed() < Self::SILENCE {
+            return;
+        }
+        match (state.sent.load(Ordering::Relaxed), error, expected) {
+            (false, Some(error), _) => {
+                self.fails(UNSENT, format_args!("nothing can be sent there: {error}"));
+            }
+            (true, _, Some(why)) => self.fails(UNANSWERED, why),
+            _ => {}
+        }
+    }
+
     pub(crate) async fn found(&self, peer: PeerInfo) {
+        if !self.state.heard.swap(true, Ordering::Relaxed) {
+            self.is_over(UNANSWERED);
+        }
         // Nobody listening ends the search soon enough.
         let _ = self.found.send(Ok(Found { source: self.source.to_string(), peer })).await;
     }
@@ -115,7 +185,7 @@ impl PeerSink {
 
 /// Runs a search as a task of the scope, which ends when the stream is dropped.
 pub(crate) fn spawn<F>(
-    scope: &Scope,
+    desk: &Desk,
     source: &str,
     options: &FindOptions,
     search: impl FnOnce(PeerSink) -> F,
@@ -127,9 +197,16 @@ where
     const QUEUE: usize = 4;
     let (found, mut results) = mpsc::channel(QUEUE);
     let progress = options.progress.clone();
-    let sink = PeerSink { source: source.into(), found: found.clone(), progress };
+    let state = Arc::new(State {
+        troubles: desk.metrics.troubles.clone(),
+        subject: subject(source),
+        begun: Instant::now(),
+        sent: AtomicBool::new(false),
+        heard: AtomicBool::new(false),
+    });
+    let sink = PeerSink { source: source.into(), found: found.clone(), progress, state };
     let search = search(sink);
-    scope.spawn(async move {
+    desk.scope.spawn(async move {
         tokio::select! {
             () = search => {}
             () = found.closed() => {}

@@ -16,6 +16,8 @@ use std::{
     time::Duration,
 };
 
+/// A cause of trouble.
+const UNRESOLVED: &str = "unresolved";
 /// The most addresses that are taken from a name.
 const MAX_ADDRS: usize = 256;
 /// How deep `dnsaddr` records may point to each other.
@@ -51,6 +53,9 @@ async fn resolve(name: &str, family: Family) -> Result<Vec<IpAddr>> {
     let mut ips: Vec<IpAddr> = found.iter().filter(meant).take(MAX_ADDRS).collect();
     ips.sort_unstable();
     ips.dedup();
+    if ips.is_empty() {
+        return Err(unresolved(name, "it has no address of the family asked for"));
+    }
     Ok(ips)
 }
 
@@ -69,6 +74,7 @@ pub(crate) async fn ask_name(
     loop {
         match resolve(&name, family).await {
             Ok(ips) => {
+                sink.is_over(UNRESOLVED);
                 let (v4, v6): (Vec<_>, Vec<_>) = ips.into_iter().partition(IpAddr::is_ipv4);
                 let ask = |ips: Vec<IpAddr>| {
                     let list = ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
@@ -79,6 +85,7 @@ pub(crate) async fn ask_name(
                 tokio::join!(ask(v4), ask(v6), tokio::time::sleep(pause)).2;
             }
             Err(error) => {
+                sink.fails(UNRESOLVED, &error);
                 // Once: a name may come into being later.
                 if !std::mem::replace(&mut reported, true) {
                     sink.error(error).await;
@@ -99,11 +106,15 @@ pub(crate) async fn known(peer: Option<PeerId>, addr: Multiaddr, sink: PeerSink)
     }
     match resolve_dnsaddr(&addr, peer).await {
         Ok(peers) => {
+            sink.is_over(UNRESOLVED);
             for peer in peers {
                 sink.found(peer).await;
             }
         }
-        Err(error) => sink.error(error).await,
+        Err(error) => {
+            sink.fails(UNRESOLVED, &error);
+            sink.error(error).await;
+        }
     }
 }
 

@@ -48,7 +48,7 @@ pub use router::Router;
 pub use service::{Boot, BootConfig, Emit};
 pub use tap::{Datagram, Tap, Tapped};
 
-pub(crate) use finding::PeerSink;
+pub(crate) use finding::{PeerSink, subject};
 
 use crate::{Namespace, Result};
 use futures::future::BoxFuture;

@@ -20,6 +20,7 @@ pub(crate) fn serve(desk: &Arc<Desk>, socket: UdpSocket) {
 }
 
 async fn answer(desk: Arc<Desk>, socket: UdpSocket) {
+    let _serving = socket.local_addr().map(|at| desk.serving(at));
     let mut buffer = socket::buffer();
     loop {
         let (len, source) = socket::receive(&socket, &mut buffer).await;

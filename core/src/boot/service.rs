@@ -1,7 +1,7 @@
 //! The boot service of a node: its boot addresses, put to work.
 
 use super::{
-    BootAddr, Discovery, FindOptions, Finding, Found, Tap,
+    BootAddr, Discovery, FindOptions, Finding, Found, Tap, cache,
     crawl::{ask_once, crawl},
     desk::{Desk, ViewSize},
     finding, fixed,
@@ -10,19 +10,25 @@ use super::{
     start::{Source, Starting, Way},
 };
 use crate::{
-    Error, ErrorKind, Event, Multiaddr, Namespace, Result, announce::Announced, event::EventBus,
-    metrics::Metrics, scope::Scope,
+    Error, ErrorKind, Event, Multiaddr, Namespace, PeerId, PeerInfo, Result, announce::Announced,
+    event::EventBus, metrics::Metrics, scope::Scope,
 };
 use futures::{FutureExt, StreamExt, future::BoxFuture};
 use libp2p::identity::Keypair;
+use lru::LruCache;
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     future::ready,
-    num::NonZeroU32,
+    num::{NonZeroU32, NonZeroUsize},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 use tokio::sync::watch;
+
+/// Peers that are remembered to have been told of.
+const MOST_TOLD: NonZeroUsize = NonZeroUsize::new(4096).expect("not 0");
+/// A discovery that the program added, as users read of it.
+const EXTRA: &str = "a discovery of the program";
 
 /// Where a node looks for peers, and where it answers.
 #[derive(Clone, Debug)]
@@ -78,6 +84,9 @@ struct Service {
     /// The namespaces that are advertised as long as the node lives.
     kept: Mutex<HashSet<Namespace>>,
     extra: Mutex<Vec<Arc<dyn Discovery>>>,
+    /// The peers that were found last, by source: each is told of once, and
+    /// again when its addresses are others.
+    told: Mutex<LruCache<(String, PeerId), Vec<Multiaddr>>>,
     rate: NonZeroU32,
 }
 
@@ -131,6 +140,7 @@ impl Boot {
             sources,
             kept: Mutex::default(),
             extra: Mutex::default(),
+            told: Mutex::new(cache(MOST_TOLD)),
             rate: config.crawl_rate,
         })))
     }
@@ -149,6 +159,8 @@ impl Boot {
         addrs: watch::Receiver<Arc<[Multiaddr]>>,
     ) -> Result<Self> {
         let (metrics, scope) = (Metrics::default(), Scope::default());
+        // Who searches with it is told by the search.
+        metrics.troubles.silence();
         Self::start(config, key, addrs, Arc::new(|| 0), metrics, scope, EventBus::default())
     }
 
@@ -189,7 +201,15 @@ impl Boot {
     pub fn find_peers(&self, namespace: &Namespace, options: FindOptions) -> Finding {
         let mut searches: Vec<Finding> =
             self.0.sources.iter().map(|source| self.search(source, namespace, &options)).collect();
-        searches.extend(self.extra().iter().map(|d| d.find_peers(namespace, options.clone())));
+        let troubles = &self.0.desk.metrics.troubles;
+        searches.extend(self.extra().iter().map(|discovery| {
+            let troubles = troubles.clone();
+            let told = move |found: &Result<Found>| match found {
+                Ok(_) => troubles.works(EXTRA),
+                Err(error) => troubles.fails(EXTRA, "failed", error),
+            };
+            discovery.find_peers(namespace, options.clone()).inspect(told).boxed()
+        }));
         let own = self.0.desk.own;
         let others = searches.into_iter().map(|search| {
             let not_own = move |found: &Result<Found>| {
@@ -203,32 +223,46 @@ impl Boot {
         race(others.collect(), &options)
             .inspect(move |found| {
                 if let (Ok(Found { source, peer }), Some(service)) = (found, service.upgrade()) {
-                    let (source, peer) = (source.clone(), peer.clone());
-                    service.events.emit(Event::PeersFound { source, peer });
+                    service.found(source, peer);
                 }
             })
             .boxed()
     }
 
     fn search(&self, source: &Source, namespace: &Namespace, options: &FindOptions) -> Finding {
-        let (desk, rate, namespace) = (Arc::clone(&self.0.desk), self.0.rate, namespace.clone());
-        let scope = &self.0.desk.scope;
+        let desk = &self.0.desk;
+        let (of_search, rate, namespace) = (Arc::clone(desk), self.0.rate, namespace.clone());
         match &source.way {
-            Way::Crawl(targets) => finding::spawn(scope, &source.name, options, |sink| {
-                crawl(desk, targets.clone(), rate, namespace, sink)
+            Way::Crawl(targets) => finding::spawn(desk, &source.name, options, |sink| {
+                crawl(of_search, targets.clone(), rate, namespace, sink)
             }),
             Way::Survey { groups, gradual } => {
-                finding::spawn(scope, &source.name, options, |sink| {
+                finding::spawn(desk, &source.name, options, |sink| {
                     groups.clone().survey(namespace, *gradual, sink)
                 })
             }
-            Way::Name(name, family, port) => finding::spawn(scope, &source.name, options, |sink| {
-                fixed::ask_name(desk, (name.clone(), *family, *port), rate, namespace, sink)
+            Way::Name(name, family, port) => finding::spawn(desk, &source.name, options, |sink| {
+                fixed::ask_name(of_search, (name.clone(), *family, *port), rate, namespace, sink)
             }),
-            Way::Static(peer, addr) => finding::spawn(scope, &source.name, options, |sink| {
+            Way::Static(peer, addr) => finding::spawn(desk, &source.name, options, |sink| {
                 fixed::known(*peer, addr.clone(), sink)
             }),
         }
+    }
+
+    /// Of each source the peers that it led to lately, the last one first, and
+    /// not many.
+    pub(crate) fn last_found(&self) -> BTreeMap<String, Vec<PeerInfo>> {
+        const EACH: usize = 4;
+        let told = self.0.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut found: BTreeMap<String, Vec<PeerInfo>> = BTreeMap::new();
+        for ((source, id), addrs) in told.iter() {
+            let peers = found.entry(source.clone()).or_default();
+            if peers.len() < EACH {
+                peers.push(PeerInfo { id: *id, addrs: addrs.clone() });
+            }
+        }
+        found
     }
 
     /// Every boot datagram that is received from now on.
@@ -288,6 +322,19 @@ impl Boot {
     pub async fn close(&self) {
         const GRACE: Duration = Duration::from_secs(5);
         self.0.desk.scope.close(GRACE).await;
+    }
+}
+
+impl Service {
+    /// Tells of a peer that was found, unless the same was told before.
+    fn found(&self, source: &str, peer: &PeerInfo) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = told.put((source.to_owned(), peer.id), peer.addrs.clone());
+        drop(told);
+        if before.as_ref() != Some(&peer.addrs) {
+            let (source, peer) = (source.to_owned(), peer.clone());
+            self.events.emit(Event::PeersFound { source, peer });
+        }
     }
 }
 

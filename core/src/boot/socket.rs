@@ -134,11 +134,11 @@ pub(crate) async fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> (usize, So
 
 /// Sends one datagram, if the network takes it. False if not.
 pub(crate) async fn send(socket: &UdpSocket, bytes: &[u8], to: SocketAddr) -> bool {
-    match socket.send_to(bytes, to).await {
-        Ok(_) => true,
-        Err(error) => {
-            tracing::debug!(%error, %to, "sending a boot datagram");
-            false
-        }
-    }
+    try_send(socket, bytes, to).await.is_ok()
+}
+
+/// The same, with the reason if not.
+pub(crate) async fn try_send(socket: &UdpSocket, bytes: &[u8], to: SocketAddr) -> io::Result<()> {
+    let sent = socket.send_to(bytes, to).await;
+    sent.map(drop).inspect_err(|error| tracing::debug!(%error, %to, "sending a boot datagram"))
 }

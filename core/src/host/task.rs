@@ -284,6 +284,11 @@ impl Task {
 }
 
 fn unreachable(whom: &str, error: &DialError) -> Error {
+    if let DialError::WrongPeerId { obtained, address } = error {
+        let message =
+            format!("{whom} cannot be reached: another peer, {obtained}, is at {address}");
+        return Error::new(ErrorKind::Unreachable, message);
+    }
     if let DialError::Transport(tried) = error {
         let tried: Vec<String> =
             tried.iter().map(|(addr, error)| format!("{addr}: {}", reason(error))).collect();

@@ -137,7 +137,7 @@ async fn search(around: &impl Around, events: &mut Events) -> End {
                         tried.push(async move { (now, reach(around, peer.peer).await) });
                     }
                 }
-                Some(Err(error)) => tracing::warn!(%error, "a boot address does not work"),
+                Some(Err(error)) => tracing::debug!(%error, "a boot address does not work"),
                 None => found = None,
             },
             Some((at, reached)) = tried.next() => {

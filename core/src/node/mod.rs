@@ -6,6 +6,7 @@
 mod builder;
 mod join;
 mod pace;
+mod seeds;
 
 pub use builder::NodeBuilder;
 
@@ -172,6 +173,12 @@ impl Node {
             }
             None => None,
         };
+        scope.spawn(seeds::run(
+            host.clone(),
+            boot.clone(),
+            seeds::named(&config.boot, host.id()),
+            metrics.troubles.clone(),
+        ));
         let services = join::Services {
             host: host.clone(),
             boot: boot.clone(),

@@ -1,0 +1,97 @@
+//! Looks after the peers to which the boot addresses lead: if they cannot be
+//! reached, somebody should know, and those that were named are tried as long as
+//! the node lives.
+
+use crate::{
+    Error, ErrorKind, PeerId, PeerInfo, Result,
+    boot::{Boot, BootAddr, subject},
+    host::Host,
+    trouble::Troubles,
+};
+use futures::future::join_all;
+use std::{collections::BTreeMap, time::Duration};
+use tokio::time::{Instant, sleep, timeout};
+
+/// A cause of trouble.
+const UNREACHABLE: &str = "unreachable";
+/// How often is looked: a search has tried what it found by then.
+const LOOK: Duration = Duration::from_secs(10);
+/// How long one attempt may take.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// The longest pause between attempts to reach a peer that was named.
+const MAX_PAUSE: Duration = Duration::from_secs(300);
+
+/// A peer that was named, and when it is tried next.
+pub(super) struct Seed {
+    source: String,
+    peer: PeerInfo,
+    next: Instant,
+    pause: Duration,
+}
+
+/// The peers that the boot addresses name, but for the node itself: a list of
+/// all members serves each of them.
+pub(super) fn named(boot: &[BootAddr], own: PeerId) -> Vec<Seed> {
+    let seed = |addr: &BootAddr| match addr {
+        BootAddr::Static { peer: Some(id), addr: at } if *id != own => Some(Seed {
+            source: addr.to_string(),
+            peer: PeerInfo { id: *id, addrs: vec![at.clone()] },
+            next: Instant::now(),
+            pause: LOOK,
+        }),
+        _ => None,
+    };
+    boot.iter().filter_map(seed).collect()
+}
+
+/// Runs as long as the node.
+pub(super) async fn run(host: Host, boot: Boot, mut seeds: Vec<Seed>, troubles: Troubles) {
+    loop {
+        sleep(LOOK.mul_f64(0.75 + rand::random::<f64>() / 2.0)).await;
+        join_all(seeds.iter_mut().map(|seed| look_after(&host, seed, &troubles))).await;
+        let mut found = boot.last_found();
+        seeds.iter().for_each(|seed| drop(found.remove(&seed.source)));
+        look_at(&host, &found, &troubles).await;
+    }
+}
+
+async fn look_after(host: &Host, seed: &mut Seed, troubles: &Troubles) {
+    if host.is_connected(&seed.peer.id) {
+        seed.pause = LOOK;
+        return troubles.works(&subject(&seed.source));
+    }
+    if Instant::now() < seed.next {
+        return;
+    }
+    match reach(host, &seed.peer).await {
+        Ok(()) => troubles.works(&subject(&seed.source)),
+        Err(error) => {
+            troubles.fails(&subject(&seed.source), UNREACHABLE, error);
+            seed.next = Instant::now() + seed.pause.mul_f64(0.5 + rand::random::<f64>() / 2.0);
+            seed.pause = (seed.pause * 3 / 2).min(MAX_PAUSE);
+        }
+    }
+}
+
+/// Of what else was found, one must be reachable at least while the node has
+/// nobody: its packets pass, and its connections may not.
+async fn look_at(host: &Host, found: &BTreeMap<String, Vec<PeerInfo>>, troubles: &Troubles) {
+    let alone = host.connected().is_empty();
+    for (source, peers) in found {
+        if peers.iter().any(|peer| host.is_connected(&peer.id)) {
+            troubles.works(&subject(source));
+        } else if let (true, Some(peer)) = (alone, peers.first()) {
+            match reach(host, peer).await {
+                Ok(()) => troubles.works(&subject(source)),
+                Err(error) => troubles.fails(&subject(source), UNREACHABLE, error),
+            }
+        }
+    }
+}
+
+async fn reach(host: &Host, peer: &PeerInfo) -> Result<()> {
+    timeout(PATIENCE, host.connect(peer)).await.unwrap_or_else(|_| {
+        let message = format!("{} does not answer within {} s", peer.id, PATIENCE.as_secs());
+        Err(Error::new(ErrorKind::Unreachable, message))
+    })
+}
