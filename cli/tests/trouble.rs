@@ -86,6 +86,28 @@ fn a_node_that_is_the_only_one_at_its_boot_address_is_content() {
 }
 
 #[test]
+fn a_data_directory_that_was_taken_away_is_told_and_filled_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let shown = data.to_str().unwrap();
+    let mut peer = Running::node("none", &["--pex-tick", "1s"]);
+    let (id, addr) = peer.listening();
+    let mut node = Running::node(&addr, &["--pex-tick", "1s", "--data", shown]);
+    node.wait_for("its peer", |l| l["event"] == "view-changed" && l["peers"][0] == *id);
+    std::fs::remove_dir_all(&data).unwrap();
+    std::fs::write(&data, "").unwrap();
+    node.logged(&format!("the data directory {shown} {DOES_NOT}"));
+    std::fs::remove_file(&data).unwrap();
+    node.logged(&format!("the data directory {shown} {WORKS}"));
+    assert_eq!((count(&node, DOES_NOT), count(&node, WORKS)), (1, 1), "{}", node.log());
+    node.signal("KILL");
+    node.end();
+    // It comes back without discovery.
+    let mut again = Running::node("none", &["--pex-tick", "1s", "--data", shown]);
+    again.joined(&id);
+}
+
+#[test]
 #[cfg(target_os = "linux")]
 fn a_name_that_does_not_resolve_is_told_once() {
     let boot = "/dns/casm.invalid/udp/8822";

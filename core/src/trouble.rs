@@ -69,6 +69,12 @@ impl Troubles {
         self.recovered(what, since);
     }
 
+    /// Something is no longer there to work or not.
+    pub(crate) fn forget(&self, what: &str) {
+        self.ledger().works(what, None, Instant::now());
+        self.count_them();
+    }
+
     fn recovered(&self, what: &str, since: Option<Duration>) {
         let Some(since) = since else { return };
         self.count_them();

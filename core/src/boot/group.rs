@@ -7,6 +7,7 @@ use super::{
     limit::Limit,
     packet::{Body, MAX_LEN, Packet},
     responder::{Asked, Medium},
+    serve::RETRY,
     socket,
     survey::{Nonces, Replies, Reply, Schedule},
     turns::Turns,
@@ -320,9 +321,17 @@ impl Groups {
             }));
         }
         desk.scope.spawn(async move {
-            while ifaces.changed().await.is_ok() {
+            let mut failed = failed.is_some();
+            loop {
+                tokio::select! {
+                    changed = ifaces.changed() => if changed.is_err() { return },
+                    // Such as for memberships of which there are enough.
+                    () = tokio::time::sleep(RETRY), if failed => {}
+                }
                 let known = Arc::clone(&ifaces.borrow_and_update());
-                if let Some(error) = update(&known) {
+                let error = update(&known);
+                failed = error.is_some();
+                if let Some(error) = error {
                     tracing::debug!(%error, "a boot group was not joined");
                 }
             }

@@ -7,11 +7,15 @@ use super::{
 };
 use crate::{Result, iface::Iface};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     net::{IpAddr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 use tokio::{net::UdpSocket, sync::watch};
+
+/// When what could not be bound is tried again.
+pub(crate) const RETRY: Duration = Duration::from_secs(5);
 
 /// Answers at one address as long as the service lives.
 pub(crate) fn serve(desk: &Arc<Desk>, socket: UdpSocket) {
@@ -42,6 +46,28 @@ pub(crate) fn serve_first(
     addrs.find(|&at| socket::bind(at).map(|socket| serve(desk, socket)).is_ok())
 }
 
+/// Takes the first of these addresses that becomes free, and answers there.
+/// `what` is told to fail until then, if it is anything.
+pub(crate) fn serve_later(desk: &Arc<Desk>, what: Option<String>, addrs: Vec<SocketAddr>) {
+    let tried = Arc::clone(desk);
+    desk.scope.spawn(async move {
+        let troubles = &tried.metrics.troubles;
+        loop {
+            if let Some(what) = &what {
+                troubles.fails(
+                    what,
+                    "taken",
+                    "not one port is free: nobody can find this node there",
+                );
+            }
+            tokio::time::sleep(RETRY).await;
+            if serve_first(&tried, addrs.iter().copied()).is_some() {
+                return what.iter().for_each(|what| troubles.works(what));
+            }
+        }
+    });
+}
+
 /// Answers at this port on every address of the machine of one family, also on
 /// those that come later. Each address is bound by itself, so that answers come
 /// from the address that was asked, and multicast groups can use the port too.
@@ -58,9 +84,18 @@ pub(crate) fn serve_everywhere(
     let mut bound: HashMap<IpAddr, tokio_util::sync::DropGuard> = HashMap::new();
     let mut update = {
         let desk = Arc::clone(desk);
-        move |ifaces: &[Iface]| {
+        let mut troubled: HashSet<IpAddr> = HashSet::new();
+        move |ifaces: &[Iface], running: bool| {
             let now: Vec<IpAddr> =
                 ifaces.iter().flat_map(Iface::addrs).filter(|ip| ip.is_ipv4() == v4).collect();
+            let subject = |ip| format!("answering boot requests at {}", SocketAddr::new(ip, port));
+            let troubles = &desk.metrics.troubles;
+            troubled.retain(|ip| {
+                now.contains(ip) || {
+                    troubles.forget(&subject(*ip));
+                    false
+                }
+            });
             bound.retain(|ip, _| now.contains(ip));
             let mut failed = None;
             for ip in now {
@@ -77,28 +112,38 @@ pub(crate) fn serve_everywhere(
                             ended.run_until_cancelled_owned(task).await;
                         });
                         bound.insert(ip, token.drop_guard());
+                        troubled.remove(&ip);
+                        troubles.works(&subject(ip));
                     }
-                    Err(error) => failed = Some(socket::bind_error(at, error)),
+                    Err(error) => {
+                        let error = socket::bind_error(at, error);
+                        // Of a start that fails, its error tells.
+                        if running {
+                            troubles.fails(&subject(ip), "unbound", &error);
+                        }
+                        troubled.insert(ip);
+                        failed = Some(error);
+                    }
                 }
             }
-            match failed {
-                Some(error) if bound.is_empty() => Err(error),
-                Some(error) => {
-                    tracing::warn!(%error, "boot requests are not answered at one address");
-                    Ok(())
-                }
-                None => Ok(()),
-            }
+            (failed, !bound.is_empty())
         }
     };
     let known = Arc::clone(&ifaces.borrow_and_update());
-    update(&known)?;
+    let mut failed = match update(&known, false) {
+        (Some(error), false) => return Err(error),
+        (failed, _) => failed.is_some(),
+    };
     desk.scope.spawn(async move {
-        while ifaces.changed().await.is_ok() {
-            let known = Arc::clone(&ifaces.borrow_and_update());
-            if let Err(error) = update(&known) {
-                tracing::warn!(%error, "boot requests are not answered");
+        loop {
+            tokio::select! {
+                changed = ifaces.changed() => if changed.is_err() { return },
+                // A port that was taken may be free, and an address that is new
+                // may be ready.
+                () = tokio::time::sleep(RETRY), if failed => {}
             }
+            let known = Arc::clone(&ifaces.borrow_and_update());
+            failed = update(&known, true).0.is_some();
         }
     });
     Ok(())

@@ -122,6 +122,7 @@ impl Boot {
             // What was not asked for by name is served as far as it can be.
             if let Err(error) = starting.serve(addr) {
                 tracing::info!(%error, boot = %addr, "boot requests are not answered here");
+                starting.serve_later(addr);
             }
         }
         for addr in &config.serve {

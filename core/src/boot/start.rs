@@ -7,7 +7,7 @@ use super::{
     crawl::Targets,
     desk::Desk,
     group::Groups,
-    serve::{serve, serve_everywhere, serve_first},
+    serve::{serve, serve_everywhere, serve_first, serve_later},
     socket,
 };
 use crate::{
@@ -111,8 +111,11 @@ impl Starting {
             BootAddr::None | BootAddr::Static { .. } => {}
             BootAddr::Auto => {
                 self.auto_groups()?;
-                if serve_first(&self.desk, auto_ports()).is_none() {
-                    tracing::info!("every loopback port that `auto` uses is taken");
+                let desk = &self.desk;
+                if serve_first(desk, auto_ports()).is_none() {
+                    let (first, last) = (DEFAULT_PORT, DEFAULT_PORT + AUTO_PORTS - 1);
+                    let what = format!("answering boot requests at 127.0.0.1, {first} to {last},");
+                    serve_later(desk, Some(what), auto_ports().collect());
                 }
             }
             BootAddr::Ports { ip, first, count } => {
@@ -150,6 +153,21 @@ impl Starting {
         }
         self.served.push(name);
         Ok(())
+    }
+
+    /// Answers on this kind of address as soon as that can be had. One that is
+    /// somebody else's is no trouble: it is also where he is looked for.
+    pub(super) fn serve_later(&self, addr: &BootAddr) {
+        match addr {
+            BootAddr::Single(at) => serve_later(&self.desk, None, vec![*at]),
+            BootAddr::Ports { ip, first, count } => {
+                let what = format!("answering boot requests at {addr}");
+                let ours =
+                    self.ifaces.borrow().iter().any(|iface| iface.addrs().any(|own| own == *ip));
+                serve_later(&self.desk, ours.then_some(what), ports(*ip, *first, *count).collect());
+            }
+            _ => {}
+        }
     }
 
     fn auto_groups(&mut self) -> Result<Groups> {

@@ -93,7 +93,8 @@ impl Node {
         let scope = &running.0;
 
         let data = config.data.clone().filter(|_| !config.observer);
-        let (store, least_seq) = in_time("its data", pex::Store::start(data)).await?;
+        let (store, least_seq) =
+            in_time("its data", pex::Store::start(data, metrics.troubles.clone())).await?;
         let host = Host::start(
             key.clone(),
             Addresses { listen: &config.listen, announced: announced.clone() },

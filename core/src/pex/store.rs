@@ -12,16 +12,23 @@ pub use inspect::{ClockFound, last_clock, last_seq};
 use crate::{
     Error, ErrorKind, Event, Events, Namespace, Result,
     record::{SignedRecord, unix_nanos},
+    trouble::Troubles,
 };
 use redb::{Database, ReadableDatabase, TableDefinition};
 use std::{
+    collections::BTreeMap,
     fmt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::sync::watch;
 
+type Table<'a> = TableDefinition<'a, &'static str, &'static [u8]>;
+type Done<T> = Result<T, redb::Error>;
+
+/// When what could not be saved is tried again.
+const RETRY: Duration = Duration::from_secs(10);
 /// Where the highest sequence number of the node's records is kept.
 const SEQ: &str = "seq";
 /// Where it is kept by how much the clock differed from those of peers, and when.
@@ -32,8 +39,8 @@ const CACHE: usize = 1 << 20;
 /// How far ahead of the clock a heartbeat may be.
 const BELIEVED: Duration = Duration::from_secs(10 * 60);
 /// By namespace: the records, each with its length and where it belongs.
-const PEERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("peers");
-const VALUES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("values");
+const PEERS: Table<'_> = TableDefinition::new("peers");
+const VALUES: Table<'_> = TableDefinition::new("values");
 
 /// The peers of one namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,8 +50,71 @@ pub(crate) struct Saved {
 }
 
 /// The store. Clones share it. Its calls block on the disk.
+///
+/// What failed is opened again at the next call: a full disk, or a directory
+/// that was taken away, comes back.
 #[derive(Clone)]
-pub(crate) struct Store(Option<Arc<Database>>);
+pub(crate) struct Store(Option<Arc<Opened>>);
+
+struct Opened {
+    path: PathBuf,
+    troubles: Troubles,
+    /// The store, as users read of it.
+    subject: String,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// None after a failure: nothing is taken after one until it is opened anew.
+    database: Option<Database>,
+    /// The values as they should be, for a file that is begun anew.
+    values: BTreeMap<String, Vec<u8>>,
+}
+
+impl Opened {
+    fn with<T>(&self, what: &str, work: impl FnOnce(&Database) -> Done<T>) -> Result<T> {
+        let mut state = self.state();
+        let result = self.attempt(&mut state, what, work);
+        match &result {
+            Ok(_) => self.troubles.works(&self.subject),
+            Err(error) => {
+                state.database = None;
+                self.troubles.fails(&self.subject, "disk", error);
+            }
+        }
+        result
+    }
+
+    fn attempt<T>(
+        &self,
+        state: &mut State,
+        what: &str,
+        work: impl FnOnce(&Database) -> Done<T>,
+    ) -> Result<T> {
+        if self.is_lost() {
+            state.database = None;
+        }
+        let database = match &mut state.database {
+            Some(database) => database,
+            none => {
+                let database = database(&self.path)?;
+                for (key, value) in &state.values {
+                    put(&database, VALUES, key, value).map_err(|e| broken("a write", e))?;
+                }
+                none.insert(database)
+            }
+        };
+        work(database).map_err(|e| broken(what, e))
+    }
+
+    fn is_lost(&self) -> bool {
+        !self.path.exists()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Store {
     /// A store that keeps nothing.
@@ -57,50 +127,32 @@ impl Store {
         self.0.is_some()
     }
 
+    /// Whether its file is gone: what was saved is to be saved again.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.0.as_ref().is_some_and(|opened| opened.is_lost())
+    }
+
     /// The store of a directory, which is made if need be. A file that cannot
     /// be read is set aside, with a warning, and a new one begun.
     ///
     /// # Errors
     /// `Busy` if another node has it open; `Io` if the directory cannot be
     /// written to.
-    pub(crate) fn open(dir: &Path) -> Result<Self> {
-        std::fs::create_dir_all(dir).map_err(|e| {
-            let message = format!(
-                "data: the directory {} cannot be made ({e}): name one that can be written to",
-                dir.display()
-            );
-            Error::new(ErrorKind::Io, message).with_source(e)
-        })?;
+    pub(crate) fn open(dir: &Path, troubles: Troubles) -> Result<Self> {
         let path = dir.join(FILE);
-        match open(&path) {
-            Ok(store) => Ok(store),
-            Err(redb::Error::DatabaseAlreadyOpen) => Err(Error::new(
-                ErrorKind::Busy,
-                format!(
-                    "data: {} is in use by another node: give each its own directory",
-                    path.display()
-                ),
-            )),
-            Err(error) if is_corrupt(&error) => {
-                let aside = set_aside(&path)?;
-                tracing::warn!(
-                    file = %path.display(), %error, aside = %aside.display(),
-                    "the node's data cannot be read: it is set aside, and a new file begun"
-                );
-                open(&path).map_err(|e| broken(&path.display().to_string(), e))
-            }
-            Err(error) => Err(broken(&path.display().to_string(), error)),
-        }
+        let state = State { database: Some(database(&path)?), values: BTreeMap::new() };
+        let subject = format!("the data directory {}", dir.display());
+        Ok(Self(Some(Arc::new(Opened { path, troubles, subject, state: Mutex::new(state) }))))
     }
 
     /// Opens the store of a directory, if there is one, where that blocks
     /// nobody. Gives also the number that the node's first record must have at
     /// least, so that a clock that was set back since its last run doesn't make
     /// others take the record for old.
-    pub(crate) async fn start(dir: Option<PathBuf>) -> Result<(Self, u64)> {
+    pub(crate) async fn start(dir: Option<PathBuf>, troubles: Troubles) -> Result<(Self, u64)> {
         let Some(dir) = dir else { return Ok((Self::none(), 0)) };
         on_disk(move || {
-            let store = Self::open(&dir)?;
+            let store = Self::open(&dir, troubles)?;
             let last = store.get(SEQ)?.and_then(|b| Some(u64::from_le_bytes(b.try_into().ok()?)));
             let last = last.unwrap_or(0);
             // What was further ahead nobody has believed, or remembers.
@@ -134,11 +186,15 @@ impl Store {
         let first = record.borrow_and_update().seq();
         keep(first).await?;
         Ok(async move {
-            while record.changed().await.is_ok() {
-                let seq = record.borrow_and_update().seq();
-                if let Err(error) = keep(seq).await {
-                    tracing::warn!(%error, "the sequence number could not be saved");
+            let mut kept = true;
+            loop {
+                tokio::select! {
+                    changed = record.changed() => if changed.is_err() { return },
+                    () = tokio::time::sleep(RETRY), if !kept => {}
                 }
+                let seq = record.borrow_and_update().seq();
+                // The store tells if not.
+                kept = keep(seq).await.is_ok();
             }
         })
     }
@@ -179,6 +235,9 @@ impl Store {
 
     /// Keeps a value.
     pub(crate) fn set(&self, key: &str, value: &[u8]) -> Result<()> {
+        if let Some(opened) = &self.0 {
+            opened.state().values.insert(key.into(), value.into());
+        }
         self.write(VALUES, key, value)
     }
 
@@ -187,30 +246,25 @@ impl Store {
         self.read(VALUES, key)
     }
 
-    fn write(
-        &self,
-        table: TableDefinition<'_, &str, &[u8]>,
-        key: &str,
-        value: &[u8],
-    ) -> Result<()> {
-        let Some(database) = &self.0 else { return Ok(()) };
-        let write = || -> Result<(), redb::Error> {
-            let write = database.begin_write()?;
-            write.open_table(table)?.insert(key, value)?;
-            write.commit()?;
-            Ok(())
-        };
-        write().map_err(|e| broken("a write", e))
+    fn write(&self, table: Table<'_>, key: &str, value: &[u8]) -> Result<()> {
+        let Some(opened) = &self.0 else { return Ok(()) };
+        opened.with("a write", |database| put(database, table, key, value))
     }
 
-    fn read(&self, table: TableDefinition<'_, &str, &[u8]>, key: &str) -> Result<Option<Vec<u8>>> {
-        let Some(database) = &self.0 else { return Ok(None) };
-        let read = || -> Result<_, redb::Error> {
+    fn read(&self, table: Table<'_>, key: &str) -> Result<Option<Vec<u8>>> {
+        let Some(opened) = &self.0 else { return Ok(None) };
+        opened.with("a read", |database| {
             let read = database.begin_read()?;
             Ok(read.open_table(table)?.get(key)?.map(|guard| guard.value().to_vec()))
-        };
-        read().map_err(|e| broken("a read", e))
+        })
     }
+}
+
+fn put(database: &Database, table: Table<'_>, key: &str, value: &[u8]) -> Done<()> {
+    let write = database.begin_write()?;
+    write.open_table(table)?.insert(key, value)?;
+    write.commit()?;
+    Ok(())
 }
 
 impl fmt::Debug for Store {
@@ -219,8 +273,38 @@ impl fmt::Debug for Store {
     }
 }
 
+/// The database of a file, in a directory that is made if need be. A file that
+/// cannot be read is set aside, with a warning, and a new one begun.
+fn database(path: &Path) -> Result<Database> {
+    let dir = path.parent().unwrap_or(path);
+    std::fs::create_dir_all(dir).map_err(|e| {
+        let message = format!(
+            "data: the directory {} cannot be made ({e}): name one that can be written to",
+            dir.display()
+        );
+        Error::new(ErrorKind::Io, message).with_source(e)
+    })?;
+    let shown = path.display();
+    match open(path) {
+        Ok(database) => Ok(database),
+        Err(redb::Error::DatabaseAlreadyOpen) => Err(Error::new(
+            ErrorKind::Busy,
+            format!("data: {shown} is in use by another node: give each its own directory"),
+        )),
+        Err(error) if is_corrupt(&error) => {
+            let aside = set_aside(path)?;
+            tracing::warn!(
+                file = %shown, %error, aside = %aside.display(),
+                "the node's data cannot be read: it is set aside, and a new file begun"
+            );
+            open(path).map_err(|e| broken(&shown.to_string(), e))
+        }
+        Err(error) => Err(broken(&shown.to_string(), error)),
+    }
+}
+
 /// Opens a file and reads all of it: what is damaged shows now, not later.
-fn open(path: &Path) -> Result<Store, redb::Error> {
+fn open(path: &Path) -> Done<Database> {
     let database = Database::builder().set_cache_size(CACHE).create(path)?;
     // Tables exist from the start, so that reading never has to ask.
     let write = database.begin_write()?;
@@ -235,7 +319,7 @@ fn open(path: &Path) -> Result<Store, redb::Error> {
         }
     }
     drop(read);
-    Ok(Store(Some(Arc::new(database))))
+    Ok(database)
 }
 
 fn is_corrupt(error: &redb::Error) -> bool {

@@ -31,6 +31,8 @@ use tokio::{
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 /// How often connections are looked after, and what has changed is saved.
 const CARE: Duration = Duration::from_secs(1);
+/// When what could not be saved is tried again.
+const SAVE_AGAIN: Duration = Duration::from_secs(5);
 /// The time in which one peer may start one round, and how many of them it may
 /// start in a row.
 const CALLS: Duration = Duration::from_secs(10);
@@ -80,6 +82,8 @@ pub(super) struct Task {
     /// their records.
     known: BTreeMap<PeerId, u64>,
     unsaved: bool,
+    /// Not before, since it failed.
+    next_save: Instant,
 }
 
 impl Task {
@@ -110,6 +114,7 @@ impl Task {
             called: HashMap::new(),
             known: BTreeMap::new(),
             unsaved: false,
+            next_save: Instant::now(),
             shared,
         })
     }
@@ -342,16 +347,20 @@ impl Task {
     }
 
     async fn save(&mut self) {
-        if !std::mem::take(&mut self.unsaved) || !self.shared.env.store.keeps() {
+        let store = self.shared.env.store.clone();
+        self.unsaved |= store.is_lost();
+        if !store.keeps() || Instant::now() < self.next_save || !std::mem::take(&mut self.unsaved) {
             return;
         }
         let saved = Saved {
             view: self.view.iter().map(|g| g.record.clone()).collect(),
             standby: self.view.standby().iter().cloned().collect(),
         };
-        let (store, namespace) = (self.shared.env.store.clone(), self.namespace.clone());
-        if let Err(error) = on_disk(move || store.save(&namespace, &saved)).await {
-            tracing::warn!(%error, "the peers could not be saved");
+        let namespace = self.namespace.clone();
+        // The store tells if not.
+        if on_disk(move || store.save(&namespace, &saved)).await.is_err() {
+            self.unsaved = true;
+            self.next_save = Instant::now() + SAVE_AGAIN;
         }
     }
 }

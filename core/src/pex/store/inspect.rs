@@ -81,11 +81,11 @@ mod tests {
     fn the_last_number_is_read_and_only_when_no_node_runs() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(last_seq(dir.path()).unwrap(), None);
-        let store = Store::open(dir.path()).unwrap();
+        let store = Store::open(dir.path(), Default::default()).unwrap();
         assert_eq!(last_seq(dir.path()).unwrap_err().kind(), ErrorKind::Busy);
         drop(store);
         assert_eq!(last_seq(dir.path()).unwrap(), None);
-        let store = Store::open(dir.path()).unwrap();
+        let store = Store::open(dir.path(), Default::default()).unwrap();
         store.set(SEQ, &7_000_000_000_u64.to_le_bytes()).unwrap();
         drop(store);
         let expected = UNIX_EPOCH + Duration::from_secs(7);
@@ -98,7 +98,7 @@ mod tests {
         assert_eq!(last_clock(dir.path()).unwrap(), None);
         for differs in [true, false] {
             let bus = crate::event::EventBus::default();
-            let store = Store::open(dir.path()).unwrap();
+            let store = Store::open(dir.path(), Default::default()).unwrap();
             let keep = tokio::spawn(store.keep_clock(bus.subscribe()));
             if differs {
                 let peers = vec![crate::PeerId::random()];
