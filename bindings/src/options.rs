@@ -74,6 +74,8 @@ pub struct RpcLimitOptions {
     pub held_bytes: Option<usize>,
     /// Bytes that wait to be written on a stream.
     pub queued_bytes: Option<usize>,
+    /// Bytes of all streams together.
+    pub total_bytes: Option<usize>,
     /// Calls that a stream has brought and that are not finished.
     pub calls: Option<usize>,
     /// Capabilities that a stream exports, and that it imports.
@@ -86,6 +88,8 @@ pub struct RpcLimitOptions {
     pub idle: Option<Duration>,
     /// For how long the peer may take none of the bytes that wait for it.
     pub stall: Option<Duration>,
+    /// How long a call that a stream has brought may take.
+    pub call: Option<Duration>,
 }
 
 impl LimitOptions {
@@ -98,8 +102,9 @@ impl LimitOptions {
         }
         let mut limits = Limits::default();
         set!(limits, self, connections, connections_per_peer, pending, memory);
-        set!(limits.rpc, self.rpc, message_bytes, held_bytes, queued_bytes, calls, capabilities);
-        set!(limits.rpc, self.rpc, streams_per_peer, streams, idle, stall);
+        set!(limits.rpc, self.rpc, message_bytes, held_bytes, queued_bytes, total_bytes);
+        set!(limits.rpc, self.rpc, calls, capabilities);
+        set!(limits.rpc, self.rpc, streams_per_peer, streams, idle, stall, call);
         limits
     }
 }

@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn a_limit_out_of_range_is_named_with_its_value() {
         type Change = fn(&mut Limits);
-        let bad: [(&str, Change); 9] = [
+        let bad: [(&str, Change); 11] = [
             ("limits.memory", |l| l.memory = f64::NAN),
             ("limits.connections", |l| l.connections = 0),
             ("limits.rpc.message_bytes", |l| l.rpc.message_bytes = 100),
@@ -171,6 +171,8 @@ mod tests {
             ("limits.rpc.streams_per_peer", |l| l.rpc.streams_per_peer = 0),
             ("limits.rpc.idle", |l| l.rpc.idle = Duration::ZERO),
             ("limits.rpc.stall", |l| l.rpc.stall = Duration::ZERO),
+            ("limits.rpc.call", |l| l.rpc.call = Duration::ZERO),
+            ("limits.rpc.total_bytes", |l| l.rpc.total_bytes = 5000),
         ];
         assert!(Config::default().check().is_ok());
         for (field, change) in bad {

@@ -42,12 +42,14 @@ pub struct RpcLimits {
     pub message_bytes: Option<u32>,
     pub held_bytes: Option<u32>,
     pub queued_bytes: Option<u32>,
+    pub total_bytes: Option<u32>,
     pub calls: Option<u32>,
     pub capabilities: Option<u32>,
     pub streams_per_peer: Option<u32>,
     pub streams: Option<u32>,
     pub idle: Option<f64>,
     pub stall: Option<f64>,
+    pub call: Option<f64>,
 }
 
 impl Limits {
@@ -64,12 +66,14 @@ impl Limits {
                 message_bytes: many(rpc.message_bytes),
                 held_bytes: many(rpc.held_bytes),
                 queued_bytes: many(rpc.queued_bytes),
+                total_bytes: many(rpc.total_bytes),
                 calls: many(rpc.calls),
                 capabilities: many(rpc.capabilities),
                 streams_per_peer: many(rpc.streams_per_peer),
                 streams: many(rpc.streams),
                 idle: time("limits.rpc.idle", rpc.idle)?,
                 stall: time("limits.rpc.stall", rpc.stall)?,
+                call: time("limits.rpc.call", rpc.call)?,
             },
         })
     }

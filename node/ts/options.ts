@@ -68,34 +68,40 @@ export interface Limits {
 export interface RpcLimits {
   /** Bytes of one message that is received, 4096 to 67108864: a larger one ends the stream. Default 1048576. */
   messageBytes?: number
-  /** Bytes of the calls that a stream has brought and that are not yet answered, at least `messageBytes`. Default 4194304. */
+  /** Bytes of the calls that a stream has brought and that are not yet answered, at least `messageBytes`. Default 2097152. */
   heldBytes?: number
-  /** Bytes that wait to be written on a stream, from 65536 up: while there are more, nothing is read from it. Default 524288. */
+  /** Bytes that wait to be written on a stream, from 65536 up: while there are more, nothing is read from it. Default 262144. */
   queuedBytes?: number
+  /** Bytes of all streams together, at least `messageBytes`: from half of it on, all have equal shares of the rest. Default 67108864. */
+  totalBytes?: number
   /** Calls that a stream has brought and that are not yet finished, from 1 up. Default 4096. */
   calls?: number
-  /** Capabilities that a stream exports, and that it imports, from 1 up. Default 4096. */
+  /** Capabilities that a stream exports, and that it imports, from 1 up. Default 1024. */
   capabilities?: number
-  /** Streams that one peer may have open, from 1 up. Default 16. */
+  /** Streams that one peer may have open, from 1 up. Default 8. */
   streamsPerPeer?: number
-  /** Streams that all peers together may have open, from 1 up. Default 1024. */
+  /** Streams that all peers together may have open, from 1 up. Default 256. */
   streams?: number
   /** Milliseconds for which a stream may have neither a message nor a call under way, above 0. Default 600000. */
   idle?: number
-  /** Milliseconds for which the peer may take none of the bytes that wait for it, above 0. Default 60000. */
+  /** Milliseconds for which the peer may take none of the bytes that wait for it, or answer none of the streaming calls, above 0. Default 60000. */
   stall?: number
+  /** Milliseconds that a call which a stream has brought may take, above 0. Default 600000. */
+  call?: number
 }
 
 const RPC_LIMITS = {
   messageBytes: whole,
   heldBytes: whole,
   queuedBytes: whole,
+  totalBytes: whole,
   calls: whole,
   capabilities: whole,
   streamsPerPeer: whole,
   streams: whole,
   idle: ms,
   stall: ms,
+  call: ms,
 }
 
 const LIMITS = {

@@ -67,15 +67,17 @@ fn rpc_limits(given: &Bound<'_, PyAny>) -> PyResult<RpcLimitOptions> {
             "message_bytes" => limits.message_bytes = Some(value.extract()?),
             "held_bytes" => limits.held_bytes = Some(value.extract()?),
             "queued_bytes" => limits.queued_bytes = Some(value.extract()?),
+            "total_bytes" => limits.total_bytes = Some(value.extract()?),
             "calls" => limits.calls = Some(value.extract()?),
             "capabilities" => limits.capabilities = Some(value.extract()?),
             "streams_per_peer" => limits.streams_per_peer = Some(value.extract()?),
             "streams" => limits.streams = Some(value.extract()?),
             "idle" => limits.idle = seconds("limits.rpc.idle", Some(value.extract()?))?,
             "stall" => limits.stall = seconds("limits.rpc.stall", Some(value.extract()?))?,
+            "call" => limits.call = seconds("limits.rpc.call", Some(value.extract()?))?,
             name => {
-                let known = "message_bytes, held_bytes, queued_bytes, calls, capabilities, \
-                             streams_per_peer, streams, idle or stall";
+                let known = "message_bytes, held_bytes, queued_bytes, total_bytes, calls, \
+                             capabilities, streams_per_peer, streams, idle, stall or call";
                 return Err(not_accepted("limits.rpc", name, known));
             }
         }

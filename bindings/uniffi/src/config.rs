@@ -93,6 +93,9 @@ pub struct RpcLimits {
     /// Bytes that wait to be written on a stream.
     #[uniffi(default)]
     pub queued_bytes: Option<u32>,
+    /// Bytes of all streams together.
+    #[uniffi(default)]
+    pub total_bytes: Option<u32>,
     /// Calls that a stream has brought and that are not finished.
     #[uniffi(default)]
     pub calls: Option<u32>,
@@ -111,6 +114,9 @@ pub struct RpcLimits {
     /// Seconds for which the peer may take none of the bytes that wait for it.
     #[uniffi(default)]
     pub stall: Option<f64>,
+    /// Seconds that a call which a stream has brought may take.
+    #[uniffi(default)]
+    pub call: Option<f64>,
 }
 
 /// Which peers to look for, and for how long.
@@ -168,12 +174,14 @@ impl RpcLimits {
             message_bytes: number(self.message_bytes),
             held_bytes: number(self.held_bytes),
             queued_bytes: number(self.queued_bytes),
+            total_bytes: number(self.total_bytes),
             calls: number(self.calls),
             capabilities: number(self.capabilities),
             streams_per_peer: number(self.streams_per_peer),
             streams: number(self.streams),
             idle: seconds("limits.rpc.idle", self.idle)?,
             stall: seconds("limits.rpc.stall", self.stall)?,
+            call: seconds("limits.rpc.call", self.call)?,
         })
     }
 }

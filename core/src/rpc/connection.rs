@@ -20,7 +20,7 @@ pub(super) async fn serve(
     local: &Local,
     bootstrap: Client,
 ) {
-    let network = Network::new(stream, encoding, Side::Server, &local.limits, &local.metrics);
+    let network = Network::new(stream, encoding, Side::Server, local);
     let outbound = network.outbound();
     // Its errors are counted where they arise.
     let _ = RpcSystem::new(Box::new(network), Some(bootstrap)).await;
@@ -35,7 +35,7 @@ pub(super) async fn consume<C: FromClientHook + Clone + 'static>(
     local: &Local,
     mut works: mpsc::Receiver<Work<C>>,
 ) {
-    let network = Network::new(stream, encoding, Side::Client, &local.limits, &local.metrics);
+    let network = Network::new(stream, encoding, Side::Client, local);
     let mut system = RpcSystem::new(Box::new(network), None);
     let client: C = system.bootstrap(Side::Server);
     let disconnector = system.get_disconnector();

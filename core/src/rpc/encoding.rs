@@ -151,6 +151,22 @@ impl Decoder {
         }
     }
 
+    /// Whether no message has arrived in part.
+    pub(super) fn is_between(&self) -> bool {
+        self.assembler.is_empty()
+    }
+
+    /// Bytes of memory that are held for what has arrived in part.
+    pub(super) fn held(&self) -> usize {
+        let below = match &self.layers {
+            Layers::Plain(source) => source.held(),
+            Layers::Packed(source) => source.held(),
+            Layers::Lz4(source) => source.held(),
+            Layers::PackedLz4(source) => source.held(),
+        };
+        below + self.assembler.allocated()
+    }
+
     /// The next message, if all of it has arrived. After an error the stream
     /// is of no more use.
     pub(crate) fn next(&mut self) -> Result<Option<Message>, FrameError> {

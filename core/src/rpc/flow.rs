@@ -13,8 +13,12 @@ use std::{
     cell::{Cell, RefCell},
     future::Future,
     rc::Rc,
+    time::Duration,
 };
-use tokio::sync::Notify;
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
 
 /// Unanswered bytes of all streams of one connection.
 const SHARED_WINDOW: usize = 512 << 10;
@@ -51,7 +55,8 @@ impl Flow {
         });
         // Holds what is in flight, which the window bounds.
         let (acks, incoming) = mpsc::unbounded();
-        (Self { outbound, window: window.clone(), acks }, drive(window, incoming))
+        let driver = drive(window.clone(), incoming, outbound.stall());
+        (Self { outbound, window, acks }, driver)
     }
 }
 
@@ -85,21 +90,38 @@ impl Window {
 async fn drive(
     window: Rc<Window>,
     mut incoming: mpsc::UnboundedReceiver<(usize, Promise<(), Error>)>,
+    stall: Duration,
 ) -> Result<(), Error> {
     let mut acks = FuturesUnordered::new();
     let mut open = true;
+    // When nothing was awaited yet, or an answer came.
+    let mut progress = Instant::now();
     while open || !acks.is_empty() {
         tokio::select! {
             ack = incoming.next(), if open => match ack {
-                Some((bytes, ack)) => acks.push(async move { (bytes, ack.await) }),
+                Some((bytes, ack)) => {
+                    if acks.is_empty() {
+                        progress = Instant::now();
+                    }
+                    acks.push(async move { (bytes, ack.await) });
+                }
                 None => open = false,
             },
             Some((bytes, result)) = acks.next(), if !acks.is_empty() => {
+                progress = Instant::now();
                 window.in_flight.set(window.in_flight.get().saturating_sub(bytes));
                 if let Err(error) = result {
                     window.failed.borrow_mut().get_or_insert(error);
                 }
                 window.changed.notify_waiters();
+            }
+            () = sleep_until(progress + stall), if !acks.is_empty() => {
+                let late = Error::overloaded(format!(
+                    "the receiver answered no call of the stream for {stall:?}: it is given up"
+                ));
+                window.failed.borrow_mut().get_or_insert(late);
+                window.changed.notify_waiters();
+                return Ok(());
             }
         }
     }

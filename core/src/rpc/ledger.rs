@@ -7,7 +7,8 @@ use capnp::{Error, Result, struct_list};
 use capnp_rpc::rpc_capnp::{
     cap_descriptor, message, message_target, promised_answer, resolve, return_,
 };
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use tokio::time::Instant;
 
 /// Capabilities in one message, and steps of one path to a capability.
 const MAX_TABLE: u32 = 1024;
@@ -30,6 +31,8 @@ pub(super) enum Admission {
 
 #[derive(Debug, Default)]
 struct Call {
+    /// When it came in.
+    since: Option<Instant>,
     returned: bool,
     finished: bool,
     exports: Vec<u32>,
@@ -41,6 +44,8 @@ pub(super) struct Ledger {
     calls: usize,
     capabilities: usize,
     answers: HashMap<u32, Call>,
+    /// The calls that came in, in that order, and some that are answered.
+    order: VecDeque<(Instant, u32)>,
     questions: HashMap<u32, Call>,
     exports: HashMap<u32, u64>,
     imports: HashMap<u32, u64>,
@@ -52,6 +57,7 @@ impl Ledger {
             calls: limits.calls,
             capabilities: limits.capabilities,
             answers: HashMap::new(),
+            order: VecDeque::new(),
             questions: HashMap::new(),
             exports: HashMap::new(),
             imports: HashMap::new(),
@@ -62,6 +68,37 @@ impl Ledger {
     pub(super) fn under_way(&self) -> usize {
         let open = |calls: &HashMap<u32, Call>| calls.values().filter(|c| !c.returned).count();
         open(&self.answers) + open(&self.questions)
+    }
+
+    /// Calls that came in and are not finished.
+    pub(super) fn calls(&self) -> usize {
+        self.answers.len()
+    }
+
+    /// When the call came in that has waited longest for its answer.
+    pub(super) fn oldest(&mut self) -> Option<Instant> {
+        loop {
+            let &(since, id) = self.order.front()?;
+            let waits = |call: &Call| call.since == Some(since) && !call.returned;
+            if self.answers.get(&id).is_some_and(waits) {
+                return Some(since);
+            }
+            self.order.pop_front();
+        }
+    }
+
+    /// A call has come in.
+    fn begin(&mut self, answer: u32) {
+        let now = Instant::now();
+        // No more than twice as many as wait.
+        if self.order.len() >= 2 * self.calls.max(16) {
+            let Self { order, answers, .. } = self;
+            order.retain(|(since, id)| {
+                answers.get(id).is_some_and(|call| call.since == Some(*since) && !call.returned)
+            });
+        }
+        self.order.push_back((now, answer));
+        self.answers.insert(answer, Call { since: Some(now), ..Call::default() });
     }
 
     /// Takes note of a message that came in. `full` says that there is no room
@@ -79,7 +116,7 @@ impl Ledger {
                 if full {
                     return Ok(Admission::Refuse { answer, release: Vec::new() });
                 }
-                self.answers.insert(answer, Call::default());
+                self.begin(answer);
             }
             Ok(message::Call(call)) => {
                 let call = call?;
@@ -92,7 +129,7 @@ impl Ledger {
                     return Ok(Admission::Refuse { answer, release: caps });
                 }
                 self.import(&caps)?;
-                self.answers.insert(answer, Call::default());
+                self.begin(answer);
             }
             Ok(message::Return(ret)) => {
                 let ret = ret?;

@@ -161,6 +161,10 @@ impl Source for Deframer {
     }
 
     /// A frame may stay open: there are writers that end none.
+    fn held(&self) -> usize {
+        self.input.held() + self.output.capacity()
+    }
+
     fn is_idle(&self) -> bool {
         self.skip == 0 && self.at >= self.output.len() && self.input.is_idle()
     }

@@ -62,7 +62,6 @@ impl Assembler {
     }
 
     /// Bytes that are held for the message begun.
-    #[cfg(test)]
     pub(super) fn allocated(&self) -> usize {
         self.words.capacity() * 8 + self.table.capacity()
     }

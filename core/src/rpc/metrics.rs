@@ -14,6 +14,8 @@ pub(super) struct RpcMetrics {
     pub(super) refused: ByLabel,
     /// Bytes that wait to be written on all streams.
     pub(super) queued: Gauge,
+    /// Bytes that count for the budget of all streams.
+    pub(super) used: Gauge,
 }
 
 impl RpcMetrics {
@@ -30,6 +32,11 @@ impl RpcMetrics {
             "rpc_queued_bytes",
             "Bytes that wait to be written on RPC streams",
             new.queued.clone(),
+        );
+        metrics.register(
+            "rpc_used_bytes",
+            "Bytes of calls, messages and queues of all RPC streams",
+            new.used.clone(),
         );
         new
     }

@@ -1,11 +1,12 @@
 //! Capabilities over streams: Cap'n Proto RPC between nodes.
 //!
 //! From the wire up: `source`, `unpack`, `lz4` and `message` undo the layers of
-//! an encoding, `encoding` puts them together; `outbound`, `ledger` and `flow`
-//! bound what a stream may cost, and `network` gives it to the RPC system as
+//! an encoding, `encoding` puts them together; `outbound`, `ledger`, `flow` and
+//! `budget` bound what a stream and all of them may cost, and `network` gives it to the RPC system as
 //! its network; `connection` runs that on one stream, `thread` on all of them,
 //! and [`Vat`] is what everybody else sees.
 
+mod budget;
 mod connection;
 mod encoding;
 mod error;
@@ -35,5 +36,7 @@ pub use vat::{Export, Remote, Vat};
 
 #[cfg(test)]
 pub(crate) mod tests;
+#[cfg(test)]
+mod tests_budget;
 #[cfg(test)]
 pub(crate) use vat::tests::TestVat;

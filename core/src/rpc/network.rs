@@ -2,13 +2,14 @@
 //! that its peer can make it hold.
 
 use super::{
+    budget::{Account, Part},
     encoding::{Decoder, Encoding},
     flow::Flow,
     ledger::{Admission, Ledger},
-    limits::Limits,
     message::Message,
     metrics::RpcMetrics,
     outbound::Outbound,
+    thread::Local,
 };
 use capnp::{
     Error, any_pointer,
@@ -26,10 +27,16 @@ use std::{
     rc::{Rc, Weak},
     time::Duration,
 };
-use tokio::{sync::oneshot, time::timeout};
+use tokio::{
+    sync::oneshot,
+    time::{sleep_until, timeout},
+};
 
 /// Bytes that are read at once.
 const READ: usize = 8 * 1024;
+
+/// Bytes that are charged for what the RPC system keeps for each call.
+const CALL: usize = 1024;
 
 /// The network of two vats that one stream connects.
 pub(super) struct Network {
@@ -43,18 +50,14 @@ pub(super) struct Network {
 
 impl Network {
     /// A network over a stream. `side` is this end's.
-    pub(super) fn new<S>(
-        stream: S,
-        encoding: Encoding,
-        side: Side,
-        limits: &Limits,
-        metrics: &RpcMetrics,
-    ) -> Self
+    pub(super) fn new<S>(stream: S, encoding: Encoding, side: Side, local: &Local) -> Self
     where
         S: AsyncRead + AsyncWrite + 'static,
     {
         let (reader, writer) = stream.split();
-        let outbound = Rc::new(Outbound::new(encoding, limits, metrics));
+        let Local { limits, metrics, budget, .. } = local;
+        let account = budget.account();
+        let outbound = Rc::new(Outbound::new(encoding, limits, metrics, account.clone()));
         let (dropped, on_drop) = oneshot::channel();
         let connection = Rc::new(Shared {
             side,
@@ -65,10 +68,13 @@ impl Network {
             metrics: metrics.clone(),
             held_limit: limits.held_bytes,
             idle: limits.idle,
+            call: limits.call,
+            account: account.clone(),
             reading: RefCell::new(Some(Box::new(Reading {
                 stream: Box::new(reader),
                 decoder: Decoder::new(encoding, limits.message_bytes),
                 buffer: vec![0; READ],
+                part: Part::new(account),
             }))),
             _dropped: dropped,
         });
@@ -139,6 +145,9 @@ struct Shared {
     metrics: RpcMetrics,
     held_limit: usize,
     idle: Duration,
+    call: Duration,
+    /// All that the stream holds.
+    account: Rc<Account>,
     reading: RefCell<Option<Box<Reading>>>,
     _dropped: oneshot::Sender<()>,
 }
@@ -147,6 +156,8 @@ struct Reading {
     stream: Box<dyn AsyncRead + Unpin>,
     decoder: Decoder,
     buffer: Vec<u8>,
+    /// What the decoder holds, and what is charged for calls.
+    part: Part,
 }
 
 impl Shared {
@@ -156,8 +167,9 @@ impl Shared {
             self.outbound.readable().await?;
             let next = reading.decoder.next().inspect_err(|e| self.metrics.end(e.label()))?;
             if let Some(message) = next {
-                let received = Received::new(message, &self.held);
-                let full = self.held.get() > self.held_limit;
+                self.measure(reading);
+                let received = Received::new(message, &self.held, &self.account);
+                let full = self.held.get() > self.held_limit || self.account.is_over();
                 let root = received.message.get_root()?;
                 let admission = self.ledger.borrow_mut().incoming(root, full);
                 match admission.inspect_err(|_| self.metrics.end("bad-message"))? {
@@ -166,10 +178,24 @@ impl Shared {
                 }
                 continue;
             }
+            self.measure(reading);
+            if !reading.decoder.is_between() && self.account.is_over() {
+                self.metrics.end("over-budget");
+                // At once, before others are ended for what this one holds.
+                reading.decoder = Decoder::new(Encoding::Plain, 0);
+                reading.part.set(0);
+                let why = "there is no room for a message: send it again later";
+                return Err(Error::overloaded(why.into()));
+            }
             let read = timeout(self.idle, reading.stream.read(&mut reading.buffer));
             let n = tokio::select! {
                 biased;
                 error = self.outbound.ended() => return Err(error),
+                () = self.overdue() => {
+                    self.metrics.end("call-too-long");
+                    let why = format!("a call took longer than {:?}", self.call);
+                    return Err(Error::disconnected(why));
+                }
                 read = read => match read {
                     Ok(read) => read.map_err(|e| Error::disconnected(e.to_string()))?,
                     Err(_) if self.is_idle() => {
@@ -187,6 +213,24 @@ impl Shared {
         }
     }
 
+    /// Brings the account up to date.
+    fn measure(&self, reading: &mut Reading) {
+        let calls = self.ledger.borrow().calls().saturating_mul(CALL);
+        reading.part.set(reading.decoder.held().saturating_add(calls));
+    }
+
+    /// Waits until a call has been under way for too long.
+    async fn overdue(&self) {
+        loop {
+            let oldest = self.ledger.borrow_mut().oldest();
+            match oldest {
+                None => std::future::pending().await,
+                Some(since) if since.elapsed() >= self.call => return,
+                Some(since) => sleep_until(since + self.call).await,
+            }
+        }
+    }
+
     fn is_idle(&self) -> bool {
         self.ledger.borrow().under_way() == 0 && self.outbound.queued() == 0
     }
@@ -200,7 +244,7 @@ impl Shared {
         ret.set_release_param_caps(false);
         let mut error = ret.init_exception();
         error.set_type(exception::Type::Overloaded);
-        error.set_reason("too many calls or capabilities on this stream: try again later");
+        error.set_reason("too many calls, bytes or capabilities: try again later");
         self.outbound.push(&message);
         for &id in release {
             let mut message = Builder::new_default();
@@ -265,23 +309,26 @@ struct Received {
     message: Message,
     bytes: usize,
     held: Rc<Cell<usize>>,
+    account: Rc<Account>,
 }
 
 impl Received {
-    fn new(message: Message, held: &Rc<Cell<usize>>) -> Self {
+    fn new(message: Message, held: &Rc<Cell<usize>>, account: &Rc<Account>) -> Self {
         let segments = message.get_segments();
         let bytes = (0..segments.len() as u32)
             .filter_map(|id| segments.get_segment(id))
             .map(<[u8]>::len)
             .sum();
         held.set(held.get().saturating_add(bytes));
-        Self { message, bytes, held: held.clone() }
+        account.add(bytes);
+        Self { message, bytes, held: held.clone(), account: account.clone() }
     }
 }
 
 impl Drop for Received {
     fn drop(&mut self) {
         self.held.set(self.held.get().saturating_sub(self.bytes));
+        self.account.sub(self.bytes);
     }
 }
 

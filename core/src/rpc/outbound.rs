@@ -2,6 +2,7 @@
 //! At the lower one streaming calls stop, at the upper one reading.
 
 use super::{
+    budget::Account,
     encoding::{Encoder, Encoding},
     limits::Limits,
     metrics::RpcMetrics,
@@ -9,7 +10,7 @@ use super::{
 use capnp::message::{Allocator, Builder};
 use futures::{AsyncWrite, AsyncWriteExt};
 use prometheus_client::metrics::gauge::Gauge;
-use std::{cell::RefCell, collections::VecDeque, future::Future, io, time::Duration};
+use std::{cell::RefCell, collections::VecDeque, future::Future, io, rc::Rc, time::Duration};
 use tokio::{
     sync::{Notify, oneshot},
     time::timeout,
@@ -35,6 +36,7 @@ struct Inner {
     queued: usize,
     /// The same of all streams.
     gauge: Gauge,
+    account: Rc<Account>,
     /// The most that ever waited.
     peak: usize,
     state: State,
@@ -52,13 +54,19 @@ enum State {
 }
 
 impl Outbound {
-    pub(super) fn new(encoding: Encoding, limits: &Limits, metrics: &RpcMetrics) -> Self {
+    pub(super) fn new(
+        encoding: Encoding,
+        limits: &Limits,
+        metrics: &RpcMetrics,
+        account: Rc<Account>,
+    ) -> Self {
         Self {
             inner: RefCell::new(Inner {
                 encoder: Encoder::new(encoding),
                 pending: Vec::new(),
                 queued: 0,
                 gauge: metrics.queued.clone(),
+                account,
                 peak: 0,
                 state: State::Open,
                 gated: VecDeque::new(),
@@ -211,7 +219,8 @@ impl Outbound {
             {
                 let inner = self.inner.borrow();
                 inner.check()?;
-                if inner.queued <= self.limit {
+                let over = inner.queued > 0 && inner.account.is_over();
+                if inner.queued <= self.limit && !over {
                     return Ok(());
                 }
             }
@@ -286,6 +295,11 @@ impl Outbound {
         }
     }
 
+    /// For how long the peer may make no progress.
+    pub(super) fn stall(&self) -> Duration {
+        self.stall
+    }
+
     /// Bytes that wait now.
     pub(super) fn queued(&self) -> usize {
         self.inner.borrow().queued
@@ -312,6 +326,8 @@ impl Inner {
     fn set_queued(&mut self, queued: usize) {
         // Far below 2^63 each.
         self.gauge.inc_by(queued as i64 - self.queued as i64);
+        self.account.sub(self.queued);
+        self.account.add(queued);
         self.queued = queued;
     }
 

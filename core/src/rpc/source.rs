@@ -12,6 +12,9 @@ pub(super) trait Source {
     /// The bytes that came from the stream and were not used yet.
     fn input(&mut self) -> &mut Input;
 
+    /// Bytes of memory that are held for what was not asked for yet.
+    fn held(&self) -> usize;
+
     /// Whether nothing is half read: the stream may end here.
     fn is_idle(&self) -> bool;
 }
@@ -55,6 +58,10 @@ impl Source for Input {
 
     fn input(&mut self) -> &mut Input {
         self
+    }
+
+    fn held(&self) -> usize {
+        self.bytes.capacity()
     }
 
     fn is_idle(&self) -> bool {

@@ -8,6 +8,7 @@ use super::{
     metrics::RpcMetrics,
     network::Network,
     outbound::Outbound,
+    thread::Local,
 };
 use crate::schema::cluster_capnp::view;
 use capnp::{message::Builder, traits::ImbueMut};
@@ -31,7 +32,7 @@ use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 
 /// Serves records with a long host: as many as the limit says.
 #[derive(Clone, Default)]
-struct Numbers {
+pub(super) struct Numbers {
     objects: Rc<()>,
     sent: Rc<Cell<u64>>,
 }
@@ -86,6 +87,10 @@ impl view::handler::Server for Sink {
     }
 }
 
+fn local(limits: &Limits) -> Local {
+    Local::new(limits.clone(), RpcMetrics::default())
+}
+
 pub(crate) fn limits() -> Limits {
     Limits { queued_bytes: 64 << 10, ..Limits::default() }
 }
@@ -135,7 +140,8 @@ fn serve_object(
     client: view::Client,
     metrics: &RpcMetrics,
 ) -> (Rc<Outbound>, JoinHandle<()>) {
-    let network = Network::new(stream, encoding, Side::Server, limits, metrics);
+    let network =
+        Network::new(stream, encoding, Side::Server, &Local::new(limits.clone(), metrics.clone()));
     let outbound = network.outbound();
     let system = RpcSystem::new(Box::new(network), Some(client.client));
     (outbound, spawn_local(async move { drop(system.await) }))
@@ -169,7 +175,7 @@ pub(crate) fn consume(
     encoding: Encoding,
     limits: &Limits,
 ) -> view::Client {
-    let network = Network::new(stream, encoding, Side::Client, limits, &RpcMetrics::default());
+    let network = Network::new(stream, encoding, Side::Client, &local(limits));
     let mut system = RpcSystem::new(Box::new(network), None);
     let client = system.bootstrap(Side::Server);
     spawn_local(async move { drop(system.await) });
@@ -275,8 +281,7 @@ fn a_reader_that_vanishes_leaves_nothing_behind() {
         for encoding in Encoding::ALL {
             let (a, b) = pipe(4096);
             let served = serve(a, encoding, &limits());
-            let network =
-                Network::new(b, encoding, Side::Client, &limits(), &RpcMetrics::default());
+            let network = Network::new(b, encoding, Side::Client, &local(&limits()));
             let mut system = RpcSystem::new(Box::new(network), None);
             let client: view::Client = system.bootstrap(Side::Server);
             let system = spawn_local(async move { drop(system.await) });
@@ -438,7 +443,7 @@ fn a_hostile_caller_gets_errors_and_leaves_nothing_behind() {
     });
 }
 
-fn bootstrap(question: u32) -> Builder<capnp::message::HeapAllocator> {
+pub(super) fn bootstrap(question: u32) -> Builder<capnp::message::HeapAllocator> {
     let mut message = Builder::new_default();
     message.init_root::<message::Builder>().init_bootstrap().set_question_id(question);
     message

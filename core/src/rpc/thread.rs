@@ -1,11 +1,11 @@
 //! The vat's thread, and what is known on it only.
 
-use super::{limits::Limits, metrics::RpcMetrics};
-use crate::{Error, ErrorKind, Result, scope::Scope};
+use super::{budget::Budget, limits::Limits, metrics::RpcMetrics};
+use crate::{Error, ErrorKind, Result, prefix::Prefix, scope::Scope};
 use libp2p::PeerId;
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     sync::{Mutex, PoisonError},
@@ -15,6 +15,7 @@ use tokio::{
     sync::{mpsc, oneshot},
     task::LocalSet,
 };
+use tokio_util::sync::CancellationToken;
 
 /// Jobs that may wait for the thread.
 const JOBS: usize = 64;
@@ -106,30 +107,48 @@ async fn work(mut jobs: mpsc::Receiver<Job>, local: Local, scope: Scope) {
 pub(super) struct Local {
     pub(super) limits: Limits,
     pub(super) metrics: RpcMetrics,
-    streams: Cell<usize>,
-    peers: RefCell<HashMap<PeerId, usize>>,
+    pub(super) budget: Rc<Budget>,
+    /// The streams that peers have opened, in the order in which they came.
+    streams: RefCell<BTreeMap<u64, Open>>,
+    next: Cell<u64>,
+}
+
+/// A stream that a peer has opened.
+struct Open {
+    peer: PeerId,
+    prefix: Prefix,
+    end: CancellationToken,
 }
 
 impl Local {
     pub(super) fn new(limits: Limits, metrics: RpcMetrics) -> Self {
-        Self { limits, metrics, streams: Cell::new(0), peers: RefCell::default() }
+        let budget = Budget::new(limits.total_bytes, metrics.used.clone());
+        Self { limits, metrics, budget, streams: RefCell::default(), next: Cell::new(0) }
     }
 
-    /// Counts a stream that a peer has opened, or refuses it.
-    pub(super) fn admit(self: &Rc<Self>, peer: PeerId) -> Option<Admitted> {
-        let mut peers = self.peers.borrow_mut();
-        if self.streams.get() >= self.limits.streams {
-            self.metrics.end("too-many-streams");
-            return None;
-        }
-        let count = peers.entry(peer).or_default();
-        if *count >= self.limits.streams_per_peer {
+    /// Counts a stream that a peer has opened from an address of this network,
+    /// or refuses it. If all streams are open, one of the network that has most
+    /// of them is ended for it, unless its own has as many.
+    pub(super) fn admit(self: &Rc<Self>, peer: PeerId, prefix: Prefix) -> Option<Admitted> {
+        let mut streams = self.streams.borrow_mut();
+        let of_peer = streams.values().filter(|open| open.peer == peer).count();
+        if of_peer >= self.limits.streams_per_peer {
             self.metrics.end("too-many-streams-of-one-peer");
             return None;
         }
-        *count += 1;
-        self.streams.set(self.streams.get() + 1);
-        Some(Admitted { local: self.clone(), peer, _counted: self.count() })
+        if streams.len() >= self.limits.streams {
+            let Some(ended) = victim(&streams, prefix).and_then(|id| streams.remove(&id)) else {
+                self.metrics.end("too-many-streams");
+                return None;
+            };
+            self.metrics.end("made-room");
+            ended.end.cancel();
+        }
+        let id = self.next.get();
+        self.next.set(id + 1);
+        let end = CancellationToken::new();
+        streams.insert(id, Open { peer, prefix, end: end.clone() });
+        Some(Admitted { local: self.clone(), id, end, _counted: self.count() })
     }
 
     /// Counts a stream in the metrics.
@@ -139,23 +158,38 @@ impl Local {
     }
 }
 
+/// Which stream makes room for one of this network: of the network that has most,
+/// the youngest of the peer that has most.
+fn victim(streams: &BTreeMap<u64, Open>, newcomer: Prefix) -> Option<u64> {
+    let (mut prefixes, mut peers) = (HashMap::new(), HashMap::new());
+    for open in streams.values() {
+        *prefixes.entry(open.prefix).or_insert(0usize) += 1;
+        *peers.entry(open.peer).or_insert(0usize) += 1;
+    }
+    let own = prefixes.get(&newcomer).copied().unwrap_or(0);
+    let most = prefixes.values().copied().max().filter(|&most| most > own + 1)?;
+    let of_most = streams.iter().filter(|(_, open)| prefixes.get(&open.prefix) == Some(&most));
+    of_most.max_by_key(|(id, open)| (peers.get(&open.peer).copied(), **id)).map(|(id, _)| *id)
+}
+
 /// A peer's stream, as long as it is open.
 pub(super) struct Admitted {
     local: Rc<Local>,
-    peer: PeerId,
+    id: u64,
+    end: CancellationToken,
     _counted: Counted,
+}
+
+impl Admitted {
+    /// Waits until the stream has to make room for another.
+    pub(super) async fn ended(&self) {
+        self.end.cancelled().await;
+    }
 }
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        self.local.streams.set(self.local.streams.get().saturating_sub(1));
-        let mut peers = self.local.peers.borrow_mut();
-        if let Some(count) = peers.get_mut(&self.peer) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                peers.remove(&self.peer);
-            }
-        }
+        self.local.streams.borrow_mut().remove(&self.id);
     }
 }
 
@@ -165,5 +199,48 @@ pub(super) struct Counted(RpcMetrics);
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.streams.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt;
+    use std::net::IpAddr;
+
+    fn prefix(ip: &str) -> Prefix {
+        ip.parse::<IpAddr>().unwrap().into()
+    }
+
+    #[test]
+    fn a_network_with_many_identities_keeps_no_other_out() {
+        let limits = Limits { streams: 8, streams_per_peer: 2, ..Limits::default() };
+        let local = Rc::new(Local::new(limits, RpcMetrics::default()));
+        let admit = |ip: &str| local.admit(PeerId::random(), prefix(ip));
+        let hostile: Vec<_> = (1..=8).map(|n| admit(&format!("9.9.9.{n}")).unwrap()).collect();
+        assert!(admit("9.9.9.9").is_none(), "one more of the same takes nobody's place");
+        // Others get as much as the network has, and no more than that.
+        let others: Vec<_> = (1..=4).map_while(|_| admit("8.8.8.8")).collect();
+        assert_eq!(others.len(), 4);
+        let ended = hostile.iter().filter(|open| open.ended().now_or_never().is_some());
+        assert_eq!(ended.count(), 4);
+        assert!(admit("8.8.8.8").is_none());
+        assert!(others.iter().all(|open| open.ended().now_or_never().is_none()));
+        // A third network gets in all the same.
+        let third = admit("2001:db8::1").unwrap();
+        assert_eq!(local.streams.borrow().len(), 8);
+        drop((hostile, others, third));
+        assert_eq!(local.streams.borrow().len(), 0);
+        assert_eq!(local.metrics.streams.get(), 0);
+
+        // On a LAN each address counts by itself; and of a network, who has most.
+        let peer = PeerId::random();
+        let two: Vec<_> = (0..2).map(|_| local.admit(peer, prefix("10.0.0.1")).unwrap()).collect();
+        assert!(local.admit(peer, prefix("10.0.0.1")).is_none(), "one peer has its limit");
+        let lan: Vec<_> = (2..=7).map(|n| admit(&format!("10.0.0.{n}")).unwrap()).collect();
+        let more = admit("10.0.0.8").unwrap();
+        assert!(two[1].ended().now_or_never().is_some());
+        assert!(admit("10.0.0.9").is_none(), "each has one");
+        drop((lan, more));
     }
 }

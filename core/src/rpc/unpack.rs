@@ -104,6 +104,10 @@ impl<S: Source> Source for Unpacker<S> {
         self.source.input()
     }
 
+    fn held(&self) -> usize {
+        self.source.held()
+    }
+
     fn is_idle(&self) -> bool {
         matches!(self.state, State::Tag) && self.source.is_idle()
     }

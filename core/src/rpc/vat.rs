@@ -174,12 +174,14 @@ async fn accept(
         while let Some((peer, stream, encoding)) = incoming.next().await {
             let (bootstrap, token) = (bootstrap.clone(), streams.clone());
             let serve = move |local: &Rc<Local>| {
-                let Some(admitted) = local.admit(peer) else { return };
+                let Some(admitted) = local.admit(peer, stream.prefix()) else { return };
                 let client = bootstrap.lock().unwrap_or_else(PoisonError::into_inner)(peer);
                 let local = local.clone();
                 tokio::task::spawn_local(token.run_until_cancelled_owned(async move {
-                    let _admitted = admitted;
-                    connection::serve(stream, encoding, &local, client).await;
+                    tokio::select! {
+                        () = connection::serve(stream, encoding, &local, client) => (),
+                        () = admitted.ended() => (),
+                    }
                 }));
             };
             if let Err(error) = vat.0.thread.run(serve).await {

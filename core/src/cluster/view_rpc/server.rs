@@ -14,7 +14,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// For how long an iteration may keep a snapshot: what has changed since is
 /// kept in memory for it. One that takes longer goes on with a newer one.
@@ -23,6 +23,9 @@ const HOLD: Duration = Duration::from_secs(10);
 const SHARE: Duration = Duration::from_millis(250);
 /// With fewer iterations each gets the latest snapshot.
 const CROWD: usize = 16;
+/// How long a reader may take over the last record; over the others it may take
+/// as long as [`Limits::stall`](crate::rpc::Limits::stall) says.
+const LAST: Duration = Duration::from_secs(60);
 /// Records that are passed over in one go.
 const SKIP: usize = 256;
 /// The number of `Handler.recv`.
@@ -206,6 +209,8 @@ impl Sending {
                 None,
             );
         wire::write_record(&record, request.get().init_record());
-        request.send().promise.await.map(drop)
+        let taken = timeout(LAST, request.send().promise).await;
+        let late = |_| capnp::Error::overloaded("the handler does not answer".into());
+        taken.map_err(late)?.map(drop)
     }
 }

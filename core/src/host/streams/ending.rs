@@ -3,6 +3,7 @@
 //! yamux forgets to wake who waits for a stream of a connection that this side
 //! closes: it would wait for ever.
 
+use crate::prefix::Prefix;
 use futures::task::AtomicWaker;
 use libp2p::futures::{AsyncRead, AsyncWrite};
 use std::{
@@ -19,8 +20,9 @@ use std::{
 const FEW: usize = 16;
 
 /// The streams of a connection, which end when this is dropped.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Ending {
+    prefix: Prefix,
     streams: Vec<Weak<End>>,
     /// At so many, those that have ended are forgotten.
     look: usize,
@@ -35,6 +37,11 @@ struct End {
 }
 
 impl Ending {
+    /// Of a connection with an address of this network.
+    pub(super) fn new(prefix: Prefix) -> Self {
+        Self { prefix, streams: Vec::new(), look: 0 }
+    }
+
     /// This stream, with the end of the connection as its own.
     pub(super) fn stream(&mut self, inner: libp2p::Stream) -> Stream {
         if self.streams.len() >= self.look.max(FEW) {
@@ -43,7 +50,7 @@ impl Ending {
         }
         let end = Arc::new(End::default());
         self.streams.push(Arc::downgrade(&end));
-        Stream { inner, end }
+        Stream { inner, end, prefix: self.prefix }
     }
 }
 
@@ -62,9 +69,15 @@ impl Drop for Ending {
 pub(crate) struct Stream {
     inner: libp2p::Stream,
     end: Arc<End>,
+    prefix: Prefix,
 }
 
 impl Stream {
+    /// The network of the address at the other end.
+    pub(crate) fn prefix(&self) -> Prefix {
+        self.prefix
+    }
+
     fn poll<T>(
         &mut self,
         cx: &mut Context<'_>,

@@ -1,6 +1,7 @@
 //! The streams of one connection.
 
 use super::{Open, Refusal, Reply, Streams, ending::Ending};
+use crate::prefix::Prefix;
 use libp2p::{
     InboundUpgrade, PeerId, Stream, StreamProtocol,
     core::{UpgradeInfo, upgrade::ReadyUpgrade},
@@ -27,8 +28,12 @@ pub(in crate::host) struct Handler {
 }
 
 impl Handler {
-    pub(super) fn new(peer: PeerId, opens: mpsc::Receiver<Open>, streams: Streams) -> Self {
-        Self { peer, opens, streams, ending: Ending::default() }
+    pub(super) fn new(
+        (peer, prefix): (PeerId, Prefix),
+        opens: mpsc::Receiver<Open>,
+        streams: Streams,
+    ) -> Self {
+        Self { peer, opens, streams, ending: Ending::new(prefix) }
     }
 }
 

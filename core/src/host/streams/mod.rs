@@ -10,7 +10,7 @@
 mod ending;
 mod handler;
 
-use crate::{Error, ErrorKind, Result, metrics::Metrics};
+use crate::{Error, ErrorKind, Result, metrics::Metrics, prefix::Prefix};
 pub(crate) use ending::Stream;
 use handler::Handler;
 use libp2p::{
@@ -206,10 +206,10 @@ pub(super) struct Behaviour {
 }
 
 impl Behaviour {
-    fn handler(&mut self, id: ConnectionId, peer: PeerId) -> Handler {
+    fn handler(&mut self, id: ConnectionId, peer: PeerId, addr: &Multiaddr) -> Handler {
         let (sender, opens) = mpsc::channel(OPENING);
         self.made = Some((id, sender));
-        Handler::new(peer, opens, self.streams.clone())
+        Handler::new((peer, Prefix::of(addr)), opens, self.streams.clone())
     }
 }
 
@@ -222,20 +222,20 @@ impl NetworkBehaviour for Behaviour {
         id: ConnectionId,
         peer: PeerId,
         _: &Multiaddr,
-        _: &Multiaddr,
+        remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(self.handler(id, peer))
+        Ok(self.handler(id, peer, remote))
     }
 
     fn handle_established_outbound_connection(
         &mut self,
         id: ConnectionId,
         peer: PeerId,
-        _: &Multiaddr,
+        addr: &Multiaddr,
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(self.handler(id, peer))
+        Ok(self.handler(id, peer, addr))
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
