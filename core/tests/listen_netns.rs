@@ -5,7 +5,7 @@
 mod netns;
 
 use casm::{Event, Node};
-use netns::{Host, Netns, say};
+use netns::{Host, Lan, Netns, say};
 use std::{collections::BTreeSet, time::Duration};
 
 const SLOW: Duration = Duration::from_secs(60);
@@ -13,12 +13,17 @@ const SLOW: Duration = Duration::from_secs(60);
 #[test]
 #[ignore = "a role of the other tests"]
 fn role() {
-    let Some((role, args)) = netns::role() else { return };
+    let Some((role, mut args)) = netns::role() else { return };
+    if args.last().is_some_and(|arg| arg.starts_with("without=")) {
+        forbid(&args.pop().unwrap()[8..]);
+    }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     runtime.unwrap().block_on(async {
         match role.as_str() {
             "listener" => listener(&args).await,
+            "member" => member(&args).await,
+            "caller" => caller(&args).await,
             other => panic!("no role {other}"),
         }
     });
@@ -45,6 +50,63 @@ async fn listener(args: &[String]) {
             say(format!("addrs {told} {}", text(addrs)));
         }
     }
+}
+
+/// `member N LISTEN…`: a node that says `full` when it has N in its view.
+async fn member(args: &[String]) {
+    let node = args[1..].iter().fold(Node::builder(), |node, addr| node.listen(addr));
+    let node = node.start().await.unwrap();
+    node.wait_for(args[0].parse().unwrap()).await.unwrap();
+    say("full");
+    netns::until_killed().await;
+}
+
+/// `caller LISTEN… to ADDR…`: a node that says `reached` when it has connected to
+/// each of these addresses.
+async fn caller(args: &[String]) {
+    let (listen, to) = args.split_at(args.iter().position(|arg| arg == "to").unwrap());
+    let node = listen.iter().fold(Node::builder().boot(["none"]), |node, addr| node.listen(addr));
+    let node = node.start().await.unwrap();
+    for addr in &to[1..] {
+        let peer = node.connect_addr(addr.parse().unwrap()).await.unwrap();
+        node.disconnect(peer).await;
+    }
+    say("reached");
+}
+
+/// Has the system refuse sockets of some families to this process, from now on,
+/// as systemd does for services with `RestrictAddressFamilies`.
+#[cfg(target_os = "linux")]
+fn forbid(families: &str) {
+    use seccompiler::*;
+    let rule = |family: &str| {
+        let family = match family {
+            "netlink" => 16,
+            "ipv6" => 10,
+            other => panic!("no family {other}"),
+        };
+        let is = SeccompCmpOp::Eq;
+        let first = SeccompCondition::new(0, SeccompCmpArgLen::Dword, is, family).unwrap();
+        SeccompRule::new(vec![first]).unwrap()
+    };
+    // socket(2) on x86-64 and on others.
+    let socket = if cfg!(target_arch = "x86_64") { 41 } else { 198 };
+    let filter = SeccompFilter::new(
+        [(socket, families.split(',').map(rule).collect())].into(),
+        SeccompAction::Allow,
+        SeccompAction::Errno(97),
+        std::env::consts::ARCH.try_into().unwrap(),
+    );
+    let program: BpfProgram = filter.unwrap().try_into().unwrap();
+    apply_filter(&program).unwrap();
+    assert_eq!(socket_error(16), families.contains("netlink").then_some(97));
+}
+
+/// The error of opening a socket of a family.
+#[cfg(target_os = "linux")]
+fn socket_error(family: i32) -> Option<i32> {
+    let opened = socket2::Socket::new(family.into(), socket2::Type::DGRAM, None);
+    opened.err().and_then(|error| error.raw_os_error())
 }
 
 /// The kinds of addresses in a list of them, such as `/ip4/127.0.0.1/tcp`.
@@ -105,6 +167,85 @@ fn a_host_without_loopback_starts_and_takes_the_addresses_that_come() {
         host.ip("addr add ::1/128 dev lo");
         host.ip("link set lo up");
         until(&node, &BOTH);
+    }
+}
+
+#[test]
+fn a_family_that_is_forbidden_or_not_there_is_skipped() {
+    if netns::available() {
+        let host = Netns::new();
+        for listen in ["", "/ip4/0.0.0.0/tcp/0 /ip6/::/tcp/0 /ip4/0.0.0.0/udp/0/quic-v1"] {
+            let node = host.run("listener", &format!("auto {listen} without=ipv6"));
+            assert_eq!(kinds(&node.expect("started", SLOW)), set(&V4), "{listen}");
+        }
+        let alone = host.run("listener", "none /ip6/::/tcp/0 without=ipv6");
+        let error = alone.expect("error Bind", SLOW);
+        assert!(error.contains("/ip6/::/tcp/0: this machine has no IPv6;"), "{error}");
+    }
+}
+
+#[test]
+fn without_netlink_a_node_follows_its_addresses_by_looking() {
+    if netns::available() {
+        let host = Netns::new();
+        host.ip("link add d0 type veth peer name d1");
+        host.ip("link set d1 up");
+        host.ip("link set d0 up");
+        let pair =
+            "/ip4/0.0.0.0/tcp/0 /ip6/::/tcp/0 /ip4/0.0.0.0/udp/0/quic-v1 /ip6/::/udp/0/quic-v1";
+        for listen in ["", pair] {
+            let node = host.run("listener", &format!("auto {listen} without=netlink"));
+            assert_eq!(kinds(&node.expect("started", SLOW)), set(&BOTH), "{listen}");
+            host.ip("addr add 10.9.8.7/24 dev d0");
+            let more = ["/ip4/10.9.8.7/tcp", "/ip4/10.9.8.7/udp"];
+            until(&node, &[&BOTH[..], &more].concat());
+            host.ip("addr del 10.9.8.7/24 dev d0");
+            until(&node, &BOTH);
+        }
+        // A port that another has is told as ever.
+        let _node = host.run("listener", "none /ip4/0.0.0.0/tcp/4001 without=netlink");
+        _node.expect("started", SLOW);
+        let other = host.run("listener", "none /ip4/0.0.0.0/tcp/4001 without=netlink");
+        other.expect("error Bind cannot listen at /ip4/0.0.0.0/tcp/4001: ", SLOW);
+    }
+}
+
+#[test]
+fn hosts_without_netlink_find_each_other_and_connect() {
+    if netns::available() {
+        let lan = Lan::new(5, 24);
+        for listen in ["", "/ip4/0.0.0.0/udp/0/quic-v1"] {
+            let without = ["without=netlink", "without=netlink,ipv6", ""];
+            let members: Vec<Host> = lan
+                .hosts
+                .iter()
+                .zip(without.iter().cycle())
+                .map(|(host, without)| host.run("member", &format!("5 {listen} {without}")))
+                .collect();
+            for member in &members {
+                member.expect("full", SLOW);
+            }
+        }
+    }
+}
+
+/// The loopback's socket listens too, and is not the one to dial from.
+#[test]
+fn a_node_that_listens_at_single_addresses_dials_out_over_quic() {
+    if netns::available() {
+        let lan = Lan::new(2, 24);
+        let quic = |ip: &str, port| format!("/ip4/{ip}/udp/{port}/quic-v1");
+        let there: Vec<String> = (4001..=4008).map(|port| quic("10.77.0.2", port)).collect();
+        let there = there.join(" ");
+        let called = lan.hosts[1].run("listener", &format!("none {there}"));
+        called.expect("started", SLOW);
+        for (listen, without) in [
+            (format!("{} {}", quic("127.0.0.1", 0), quic("10.77.0.1", 0)), ""),
+            (quic("0.0.0.0", 0), "without=netlink"),
+        ] {
+            let caller = lan.hosts[0].run("caller", &format!("{listen} to {there} {without}"));
+            caller.expect("reached", SLOW);
+        }
     }
 }
 

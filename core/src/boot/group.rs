@@ -60,9 +60,7 @@ struct Place {
 impl Place {
     /// Where the group is on an interface, if that has an address of its family.
     fn of(group: SocketAddr, iface: &Iface) -> Option<Self> {
-        // A link-local address is near everything and tells nothing.
-        let addrs = iface.addrs().chain(iface.all());
-        let mut addrs = addrs.filter(|ip| ip.is_ipv4() == group.is_ipv4());
+        let mut addrs = iface.addrs().filter(|ip| ip.is_ipv4() == group.is_ipv4());
         Some(Self { group, interface: (iface.name.clone(), iface.index), local: addrs.next()? })
     }
 }

@@ -113,7 +113,7 @@ impl Boot {
         let announced = Announced::new(&config.announce, false, key.public().to_peer_id())?;
         let desk = Desk::new(key, addrs, announced.addrs, view, metrics, scope.child());
         let desk = Arc::new(desk);
-        let mut starting = Starting::new(Arc::clone(&desk))?;
+        let mut starting = Starting::new(Arc::clone(&desk));
         let mut sources = Vec::new();
         for addr in &config.boot {
             starting.boot(addr, &mut sources)?;

@@ -63,9 +63,9 @@ pub(super) struct Starting {
 }
 
 impl Starting {
-    pub(super) fn new(desk: Arc<Desk>) -> Result<Self> {
-        let ifaces = iface::follow(&desk.scope)?;
-        Ok(Self { desk, ifaces, joined: HashMap::new(), served: Vec::new() })
+    pub(super) fn new(desk: Arc<Desk>) -> Self {
+        let ifaces = iface::follow(&desk.scope);
+        Self { desk, ifaces, joined: HashMap::new(), served: Vec::new() }
     }
 
     /// Makes a boot address ready to be searched.

@@ -1,7 +1,10 @@
 //! Where the host listens.
 
-use super::swarm::{BehaviourEvent, HostSwarm};
-use crate::{Error, ErrorKind, Result, error::reason, iface};
+use super::{
+    swarm::{BehaviourEvent, HostSwarm},
+    wide::Wide,
+};
+use crate::{Error, ErrorKind, Result, error::reason, iface, scope::Scope};
 use futures::StreamExt;
 use libp2p::{Multiaddr, core::transport::ListenerId, multiaddr::Protocol, swarm::SwarmEvent};
 use socket2::{Domain, Socket, Type};
@@ -26,14 +29,45 @@ const MOST_EVENTS: usize = 1024;
 const EVERYWHERE: [&str; 4] =
     ["/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1", "/ip6/::/tcp/0", "/ip6/::/udp/0/quic-v1"];
 
-/// What happened in the swarm meanwhile, and is still to be dealt with.
-pub(super) type Missed = Vec<SwarmEvent<BehaviourEvent>>;
+/// A host that listens.
+#[derive(Default)]
+pub(super) struct Listening {
+    /// What happened in the swarm meanwhile, and is still to be dealt with.
+    pub(super) missed: Vec<SwarmEvent<BehaviourEvent>>,
+    /// Where libp2p can't follow the interfaces by itself.
+    pub(super) wide: Option<Wide>,
+    /// How many QUIC sockets of one family have an address of their own.
+    narrow: usize,
+}
+
+impl Listening {
+    /// Whether dials need sockets of their own. QUIC dials from any socket that
+    /// listens: of several that are bound to one address each, that may be the
+    /// loopback's, from which nothing gets to a network.
+    pub(super) fn dials_afresh(&self) -> bool {
+        self.wide.is_some() || self.narrow > 1
+    }
+}
+
+/// How many QUIC sockets of one family are bound to an address of their own.
+fn narrow(addrs: &[Multiaddr]) -> usize {
+    let quic = |addr: &&Multiaddr| addr.iter().any(|p| matches!(p, Protocol::QuicV1));
+    let own = addrs.iter().filter(quic).filter_map(ip).filter(|ip| !ip.is_unspecified());
+    let (v4, v6): (Vec<IpAddr>, Vec<IpAddr>) = own.partition(IpAddr::is_ipv4);
+    v4.len().max(v6.len())
+}
 
 /// A socket, and the addresses at which it has yet to say that it listens.
 struct Waiting<'a> {
     addr: &'a Multiaddr,
     expected: HashSet<IpAddr>,
     heard: bool,
+}
+
+impl<'a> Waiting<'a> {
+    fn new(addr: &'a Multiaddr, expected: HashSet<IpAddr>) -> Self {
+        Self { addr, expected, heard: false }
+    }
 }
 
 /// Listens at these addresses, or everywhere if there are none. Waits, for a
@@ -43,7 +77,11 @@ struct Waiting<'a> {
 /// # Errors
 /// `Bind` if one cannot be bound; `Address` if it is of a kind that is not
 /// supported; `Timeout` if no socket tells where it can be reached.
-pub(super) async fn listen(swarm: &mut HostSwarm, addrs: &[Multiaddr]) -> Result<Missed> {
+pub(super) async fn listen(
+    swarm: &mut HostSwarm,
+    addrs: &[Multiaddr],
+    scope: &Scope,
+) -> Result<Listening> {
     let everywhere;
     let addrs = if addrs.is_empty() {
         everywhere = EVERYWHERE.map(|addr| addr.parse().expect("a valid address"));
@@ -53,12 +91,13 @@ pub(super) async fn listen(swarm: &mut HostSwarm, addrs: &[Multiaddr]) -> Result
     };
     let machine = iface::list().unwrap_or_default();
     let machine: HashSet<IpAddr> =
-        machine.iter().flat_map(|iface| iface.all().collect::<Vec<_>>()).collect();
+        machine.iter().flat_map(|iface| iface.addrs().collect::<Vec<_>>()).collect();
     let mut waiting: HashMap<ListenerId, Waiting<'_>> = HashMap::new();
-    let mut skipped = None;
+    let (mut wide, mut skipped) = (None, None);
     for addr in addrs {
+        let unspecified = ip(addr).is_some_and(|ip| ip.is_unspecified());
         let expected = match ip(addr) {
-            Some(ip) if ip.is_unspecified() => {
+            Some(ip) if unspecified => {
                 let family = family(ip);
                 if !iface::has_family(ip.is_ipv4()) {
                     tracing::info!(%addr, "not listened at: this machine has no {family}");
@@ -78,27 +117,35 @@ pub(super) async fn listen(swarm: &mut HostSwarm, addrs: &[Multiaddr]) -> Result
             ip => ip.into_iter().collect(),
         };
         ensure_free(addr).map_err(|e| bind_error(addr, &e))?;
+        if unspecified && !iface::is_told() {
+            let wide = wide.get_or_insert_with(|| Wide::new(scope));
+            for (id, ip) in wide.listen(swarm, addr)? {
+                waiting.insert(id, Waiting::new(addr, [ip].into()));
+            }
+            continue;
+        }
         let id = swarm.listen_on(addr.clone()).map_err(|e| bind_error(addr, &e))?;
-        waiting.insert(id, Waiting { addr, expected, heard: false });
+        waiting.insert(id, Waiting::new(addr, expected));
     }
-    if let (true, Some((addr, family))) = (waiting.is_empty(), skipped) {
+    let none = waiting.is_empty() && wide.is_none();
+    if let (true, Some((addr, family))) = (none, skipped) {
         let problem = io::Error::other(format!("this machine has no {family}"));
         return Err(bind_error(addr, &problem));
     }
-    if waiting.values().all(|socket| socket.expected.is_empty()) && !waiting.is_empty() {
+    if waiting.values().all(|socket| socket.expected.is_empty()) {
         tracing::warn!(
             "this machine has no address, not even of loopback: nobody can reach this node until \
              an interface is up (ip link set lo up; see `casm doctor`)"
         );
     }
-    settle(swarm, waiting).await
+    Ok(Listening { missed: settle(swarm, waiting).await?, wide, narrow: narrow(addrs) })
 }
 
 /// Waits until every socket has told where it can be reached.
 async fn settle(
     swarm: &mut HostSwarm,
     mut waiting: HashMap<ListenerId, Waiting<'_>>,
-) -> Result<Missed> {
+) -> Result<Vec<SwarmEvent<BehaviourEvent>>> {
     let end = Instant::now() + PATIENCE;
     let (mut missed, mut heard) = (Vec::new(), 0);
     while waiting.values().any(|socket| !socket.expected.is_empty()) && missed.len() < MOST_EVENTS {
@@ -189,7 +236,7 @@ pub(crate) fn ensure_free(addr: &Multiaddr) -> io::Result<()> {
     Ok(())
 }
 
-fn bind_error(addr: &Multiaddr, error: &(dyn std::error::Error + 'static)) -> Error {
+pub(super) fn bind_error(addr: &Multiaddr, error: &(dyn std::error::Error + 'static)) -> Error {
     let supported = addr.iter().any(|p| matches!(p, Protocol::Tcp(_) | Protocol::QuicV1));
     if !supported {
         return Error::new(

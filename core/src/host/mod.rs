@@ -1,14 +1,14 @@
 //! The libp2p host: one task owns the swarm; everyone else holds a [`Host`].
 //!
-//! `swarm` builds the transports and behaviours, `listen` has it listen, `task`
-//! runs it, `instances` recognises restarted peers, `slots` says who may hold a
-//! connection, `mesh` how gossipsub keeps its mesh, `renew` tells gossipsub of
-//! restarted peers, `ping` notices dead links and takes round-trip times,
-//! `closing` lets no dead link hold up the end of a connection, `leaving` has a
-//! closing host say all, `boxed` and `tls` save memory per connection and per
-//! node, `topics` joins gossipsub to the seam of `pubsub`, `streams` opens and
-//! accepts streams, `addrs` keeps the list of addresses and the signed record of
-//! it.
+//! `swarm` builds the transports and behaviours, `listen` has it listen (with
+//! `wide` where netlink is forbidden), `task` runs it, `instances` recognises
+//! restarted peers, `slots` says who may hold a connection, `mesh` how gossipsub
+//! keeps its mesh, `renew` tells gossipsub of restarted peers, `ping` notices
+//! dead links and takes round-trip times, `closing` lets no dead link hold up the
+//! end of a connection, `leaving` has a closing host say all, `boxed` and `tls`
+//! save memory per connection and per node, `topics` joins gossipsub to the seam
+//! of `pubsub`, `streams` opens and accepts streams, `addrs` keeps the list of
+//! addresses and the signed record of it.
 
 mod addrs;
 mod boxed;
@@ -27,6 +27,7 @@ mod task;
 mod tests;
 mod tls;
 mod topics;
+mod wide;
 
 use crate::{
     Error, PeerInfo, Result,
@@ -141,7 +142,7 @@ impl Host {
         let round_trips = RoundTrips::default();
         let mut swarm =
             swarm::build(&key, limits, &addrs.announced, &streams, &round_trips, metrics)?;
-        let missed = listen::listen(&mut swarm, addrs.listen).await?;
+        let listening = listen::listen(&mut swarm, addrs.listen, scope).await?;
 
         let (commands, command_receiver) = mpsc::channel(COMMANDS);
         metrics.watch_queue("swarm", waiting(&commands));
@@ -159,7 +160,7 @@ impl Host {
             metrics.clone(),
         );
         let ending = scope.clone();
-        scope.spawn_graceful(async move { task.run(&ending, missed).await });
+        scope.spawn_graceful(async move { task.run(&ending, listening).await });
         Ok(Self { id, commands, streams, connected, leaving, round_trips, room, addrs, record })
     }
 

@@ -5,7 +5,7 @@ use super::{
     addrs::AddressBook,
     instances::Instances,
     leaving::Leaving,
-    listen::Missed,
+    listen::Listening,
     ping,
     swarm::{BehaviourEvent, HostSwarm},
     topics::Topics,
@@ -50,6 +50,7 @@ pub(super) struct Task {
     leaving: Leaving,
     events: EventBus,
     metrics: Metrics,
+    listening: Listening,
 }
 
 impl Task {
@@ -75,14 +76,18 @@ impl Task {
             leaving,
             events,
             metrics,
+            listening: Listening::default(),
         })
     }
 
-    /// Runs until the scope ends. `missed` is what happened before.
-    pub(super) async fn run(mut self: Box<Self>, scope: &Scope, missed: Missed) {
+    /// Runs until the scope ends.
+    pub(super) async fn run(mut self: Box<Self>, scope: &Scope, listening: Listening) {
+        self.listening = listening;
         let over = self.leaving.ends();
         self.book.announce();
-        missed.into_iter().for_each(|event| self.on_swarm(event));
+        std::mem::take(&mut self.listening.missed)
+            .into_iter()
+            .for_each(|event| self.on_swarm(event));
         loop {
             tokio::select! {
                 () = scope.cancelled() => break,
@@ -94,8 +99,19 @@ impl Task {
 
     async fn step(&mut self) {
         let topics = &mut self.topics;
+        let wide = &mut self.listening.wide;
+        let interfaces = async {
+            match wide {
+                Some(wide) => {
+                    wide.changed().await;
+                    wide
+                }
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             event = self.swarm.select_next_some() => self.on_swarm(event),
+            wide = interfaces => wide.follow(&mut self.swarm),
             () = self.book.due() => self.book.refresh(&self.swarm),
             Some(command) = self.commands.recv() => self.on_command(command),
             (topic, command) = poll_fn(|cx| topics.poll_command(cx)) => {
@@ -154,8 +170,9 @@ impl Task {
         let options = DialOpts::peer_id(info.id)
             .addresses(info.addrs)
             .extend_addresses_through_behaviour()
-            .condition(PeerCondition::Disconnected)
-            .build();
+            .condition(PeerCondition::Disconnected);
+        let fresh = self.listening.dials_afresh();
+        let options = if fresh { options.allocate_new_port() } else { options }.build();
         let connection = options.connection_id();
         match self.swarm.dial(options) {
             Ok(()) => {
@@ -172,7 +189,9 @@ impl Task {
     }
 
     fn dial_addr(&mut self, addr: Multiaddr, reply: oneshot::Sender<Result<PeerId>>) {
-        let options = DialOpts::from(addr.clone());
+        let options = DialOpts::unknown_peer_id().address(addr.clone());
+        let fresh = self.listening.dials_afresh();
+        let options = if fresh { options.allocate_new_port() } else { options }.build();
         if let Some(peer) = options.get_peer_id().filter(|peer| self.swarm.is_connected(peer)) {
             let _ = reply.send(Ok(peer));
             return;
@@ -196,9 +215,15 @@ impl Task {
                 self.swarm.behaviour_mut().ping.check();
                 self.book.changed();
             }
-            SwarmEvent::ListenerClosed { .. }
-            | SwarmEvent::ExternalAddrConfirmed { .. }
-            | SwarmEvent::ExternalAddrExpired { .. } => self.book.changed(),
+            SwarmEvent::ListenerClosed { listener_id, .. } => {
+                if let Some(wide) = &mut self.listening.wide {
+                    wide.closed(listener_id);
+                }
+                self.book.changed();
+            }
+            SwarmEvent::ExternalAddrConfirmed { .. } | SwarmEvent::ExternalAddrExpired { .. } => {
+                self.book.changed()
+            }
             SwarmEvent::ConnectionEstablished {
                 peer_id,
                 connection_id,
@@ -225,7 +250,9 @@ impl Task {
                 self.events.emit(Event::Disconnected { peer: peer_id });
                 if let Some(addrs) = self.instances.disconnected(&peer_id) {
                     // Only where the new instance listens.
-                    let options = DialOpts::peer_id(peer_id).addresses(addrs).build();
+                    let options = DialOpts::peer_id(peer_id).addresses(addrs);
+                    let fresh = self.listening.dials_afresh();
+                    let options = if fresh { options.allocate_new_port() } else { options }.build();
                     if let Err(error) = self.swarm.dial(options) {
                         tracing::debug!(peer = %peer_id, error = reason(&error), "a restarted peer is not dialled");
                     }

@@ -1,17 +1,22 @@
 //! The network interfaces of this machine, and their changes.
 
-use crate::{Result, scope::Scope};
+#[cfg(target_os = "linux")]
+mod ioctl;
+
+use crate::{Error, ErrorKind, Result, error::reason, scope::Scope};
 use futures::{FutureExt, StreamExt};
+use if_watch::tokio::IfWatcher;
 use socket2::{Domain, Socket, Type};
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    sync::Arc,
+    sync::{Arc, Once},
     time::Duration,
 };
 use tokio::sync::watch;
 
-/// An interface that is up and has an address.
+/// An interface that is up and has an address. IPv6's link-local ones are left
+/// out: without the interface's name they can neither be bound nor told to others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Iface {
     pub(crate) name: String,
@@ -23,13 +28,8 @@ pub(crate) struct Iface {
 
 impl Iface {
     /// Its addresses.
-    pub(crate) fn all(&self) -> impl Iterator<Item = IpAddr> + '_ {
-        self.v4.iter().copied().map(IpAddr::V4).chain(self.v6.iter().copied().map(IpAddr::V6))
-    }
-
-    /// Its addresses that can be bound without naming the interface.
     pub(crate) fn addrs(&self) -> impl Iterator<Item = IpAddr> + '_ {
-        self.all().filter(|ip| !matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local()))
+        self.v4.iter().copied().map(IpAddr::V4).chain(self.v6.iter().copied().map(IpAddr::V6))
     }
 }
 
@@ -42,22 +42,38 @@ pub struct Address {
     pub index: u32,
     /// The address.
     pub ip: IpAddr,
-    /// Whether the interface is up.
+    /// Whether the interface is up and has a link.
     pub up: bool,
     /// Whether it can multicast, as far as the system tells.
     pub multicast: bool,
+    /// Whether it leads to this machine only.
+    pub loopback: bool,
 }
 
-/// Every address of the machine, also those of interfaces that are down.
+/// Every address of the machine, also those of interfaces that are down, but
+/// not IPv6's link-local ones.
 ///
 /// # Errors
 /// [`ErrorKind::Io`](crate::ErrorKind::Io) if the system doesn't tell.
 pub fn addresses() -> Result<Vec<Address>> {
+    #[cfg(target_os = "linux")]
+    let found = by_library().or_else(|_| ioctl::addresses());
+    #[cfg(not(target_os = "linux"))]
+    let found = by_library();
+    found.map_err(|error| {
+        let message = format!("the addresses of this machine cannot be listed: {}", reason(&error));
+        Error::new(ErrorKind::Io, message).with_source(error)
+    })
+}
+
+/// The same by the system's library, which needs netlink on Linux.
+fn by_library() -> std::io::Result<Vec<Address>> {
     let found = if_addrs::get_if_addrs()?.into_iter().map(|found| Address {
         multicast: can_multicast(&found.name, found.is_loopback(), found.is_p2p()),
         index: found.index.unwrap_or(0),
         ip: found.ip(),
-        up: found.oper_status != if_addrs::IfOperStatus::Down,
+        up: found.is_oper_up(),
+        loopback: found.is_loopback(),
         name: found.name,
     });
     Ok(found.collect())
@@ -66,7 +82,9 @@ pub fn addresses() -> Result<Vec<Address>> {
 /// The interfaces as they are now.
 pub(crate) fn list() -> Result<Vec<Iface>> {
     let mut found: BTreeMap<String, Iface> = BTreeMap::new();
-    for Address { name, index, ip, multicast, .. } in addresses()?.into_iter().filter(|a| a.up) {
+    // On Unix an interface without a link keeps its addresses, and may get one.
+    let usable = addresses()?.into_iter().filter(|addr| cfg!(unix) || addr.up);
+    for Address { name, index, ip, multicast, .. } in usable {
         let iface = found.entry(name.clone()).or_insert_with(|| Iface {
             name,
             index,
@@ -106,27 +124,55 @@ fn can_multicast(name: &str, loopback: bool, point_to_point: bool) -> bool {
     !loopback && !point_to_point
 }
 
+/// Whether the system tells of changes. If not, that is said once: they are
+/// looked for then.
+pub(crate) fn is_told() -> bool {
+    watcher().is_some()
+}
+
+fn watcher() -> Option<IfWatcher> {
+    static SAID: Once = Once::new();
+    let refused = |error: &std::io::Error| {
+        SAID.call_once(|| {
+            tracing::warn!(
+                error = reason(error),
+                "this process may have no netlink socket: it looks for changes of the interfaces \
+                 every {} s, and listens at each address by itself; allow AF_NETLINK to have them \
+                 told (RestrictAddressFamilies in systemd)",
+                POLL.as_secs()
+            );
+        });
+    };
+    IfWatcher::new().inspect_err(refused).ok()
+}
+
+/// How often the interfaces are looked at where the system tells no changes, and
+/// where it does: some, such as that of a flag, come without a notice.
+const POLL: Duration = Duration::from_secs(5);
+const RESCAN: Duration = Duration::from_secs(15);
+/// What changes within this time is looked at once: an interface that comes up
+/// may have hundreds of addresses.
+const MOMENT: Duration = Duration::from_millis(50);
+
 /// The interfaces, as long as the scope lasts: the receiver is told of changes.
-pub(crate) fn follow(scope: &Scope) -> Result<watch::Receiver<Arc<[Iface]>>> {
-    // Some changes, such as a flag, come without a notice.
-    const RESCAN: Duration = Duration::from_secs(15);
-    const MOMENT: Duration = Duration::from_millis(50);
-    let (changes, ifaces) = watch::channel(Arc::from(list()?));
-    let mut watcher = if_watch::tokio::IfWatcher::new()
-        .inspect_err(|error| tracing::debug!(%error, "interface changes are seen by polling"))
-        .ok();
+pub(crate) fn follow(scope: &Scope) -> watch::Receiver<Arc<[Iface]>> {
+    let listed = list().inspect_err(|error| {
+        tracing::warn!(%error, "no interface is used until they can be listed");
+    });
+    let (changes, ifaces) = watch::channel(Arc::from(listed.unwrap_or_default()));
+    let mut watcher = watcher();
     scope.spawn(async move {
         loop {
+            let pause = if watcher.is_some() { RESCAN } else { POLL };
             let notice = async {
                 match &mut watcher {
                     Some(watcher) => watcher.next().await,
                     None => std::future::pending().await,
                 }
             };
-            if let Ok(Some(Err(_)) | None) = tokio::time::timeout(RESCAN, notice).await {
+            if let Ok(Some(Err(_)) | None) = tokio::time::timeout(pause, notice).await {
                 watcher = None;
             }
-            // An interface that comes up may have hundreds of addresses.
             tokio::time::sleep(MOMENT).await;
             while let Some(Some(Some(Ok(_)))) = watcher.as_mut().map(|w| w.next().now_or_never()) {}
             let Ok(now) = list() else { continue };
@@ -142,5 +188,5 @@ pub(crate) fn follow(scope: &Scope) -> Result<watch::Receiver<Arc<[Iface]>>> {
             }
         }
     });
-    Ok(ifaces)
+    ifaces
 }
