@@ -9,7 +9,7 @@ use crate::{
     output::{self, Output},
 };
 use casm::{
-    Config, Keypair, Result,
+    Config, Error, Keypair, Multiaddr, Result,
     boot::{Boot, BootConfig, Datagram, Emit, FindOptions, Progress, Tap, Tapped, packet::Body},
 };
 use futures::StreamExt;
@@ -34,6 +34,9 @@ pub async fn discover(command: &DiscoverCommand) -> Result<(), Failure> {
     let output = Output::new(output.json);
     let mut interrupt = Interrupt::listen().await?;
     let work = async {
+        if matches!(command, DiscoverCommand::Emit(args) if args.kind == PacketKind::Response) {
+            check_told(&config)?;
+        }
         let boot = boot(config)?;
         match command {
             DiscoverCommand::Find(args) => find(args, boot, output).await,
@@ -45,6 +48,25 @@ pub async fn discover(command: &DiscoverCommand) -> Result<(), Failure> {
         result = work => result,
         failure = output.failure() => Err(failure),
         () = interrupt.wait() => Ok(()),
+    }
+}
+
+/// Refuses a response that would tell no address, or one where nobody listens:
+/// no node runs here whose ports would be known.
+fn check_told(config: &Config) -> Result<()> {
+    let listen = config.listen.iter().filter(|_| !config.announce_only);
+    let vague = |addr: &&Multiaddr| {
+        let text = format!("{addr}/");
+        ["/ip4/0.0.0.0/", "/ip6/::/", "/tcp/0/", "/udp/0/"].iter().any(|part| text.contains(part))
+    };
+    let accepted = "write the address and the port at which the peer is to be reached, such as \
+         --listen /ip4/10.0.0.1/tcp/4001";
+    match listen.clone().find(vague) {
+        Some(addr) => Err(Error::config("listen", addr.to_string(), accepted)),
+        None if listen.clone().count() + config.announce.len() == 0 => {
+            Err(Error::config("listen", "", accepted))
+        }
+        None => Ok(()),
     }
 }
 

@@ -32,3 +32,20 @@ fn a_node_starts_where_there_is_no_address_at_all_and_warns() {
     node.signal("TERM");
     assert_eq!(node.end().code(), Some(0), "{}", node.log());
 }
+
+#[test]
+fn a_node_warns_that_every_boot_port_is_taken() {
+    // What holds them goes on behind the program that is started.
+    let take = "import socket, os, time
+s = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(32)]
+for i, one in enumerate(s): one.bind((\"127.0.0.1\", 8822 + i))
+os.fork() or time.sleep(20)";
+    let setup = format!("ip link set lo up && python3 -c '{take}' > /dev/null 2>&1");
+    for boot in ["auto", "/ip4/127.0.0.1/udp/8822/ports/32"] {
+        let mut node = Running::start(isolated_after(&setup, &["run", "--json", "--boot", boot]));
+        node.listening();
+        node.logged("answering boot requests at");
+        node.signal("TERM");
+        assert_eq!(node.end().code(), Some(0), "{}", node.log());
+    }
+}

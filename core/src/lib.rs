@@ -47,7 +47,7 @@ pub use config::Config;
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, Events, LeaveReason};
 #[doc(hidden)]
-pub use host::{mesh, slots};
+pub use host::{ensure_free, mesh, slots};
 /// libp2p, in the version whose types stand in this crate's API.
 pub use libp2p;
 pub use libp2p::{Multiaddr, PeerId, identity::Keypair};

@@ -19,7 +19,7 @@ pub fn check() -> Vec<Finding> {
         Ok(interfaces) => judge(&interfaces),
         Err(error) => vec![Finding::warn(
             "interfaces",
-            format!("they cannot be listed: {error}"),
+            error.message(),
             "name the peers: --boot /ip4/10.0.0.1/udp/8822",
         )],
     }
@@ -35,10 +35,10 @@ fn judge(interfaces: &BTreeMap<String, Interface>) -> Vec<Finding> {
             "bring it up: ip link set lo up",
         ));
     }
-    if !interfaces.values().any(|i| !i.loopback && i.up) {
+    if !interfaces.values().any(|i| !i.loopback && i.up && !i.addrs.is_empty()) {
         findings.push(Finding::warn(
             "network",
-            "no interface but loopback is up: only nodes on this machine are found",
+            "no interface but loopback is up and has an address: only nodes on this machine are found",
             "connect this machine to a network if its peers are elsewhere",
         ));
     }
@@ -53,6 +53,15 @@ fn one(name: &str, interface: &Interface) -> Finding {
             label,
             "it is down",
             format!("bring it up if peers are there: ip link set {name} up"),
+        ),
+        Interface { addrs, loopback, .. } if addrs.is_empty() => Finding::warn(
+            label,
+            "it is up and has no address that others can use, so nobody is found there",
+            if *loopback {
+                format!("give it its address: ip addr add 127.0.0.1/8 dev {name}")
+            } else {
+                "give it one, by DHCP or with ip addr add, if peers are there".into()
+            },
         ),
         Interface { loopback: true, .. } => Finding::ok(
             label,
@@ -73,13 +82,13 @@ fn one(name: &str, interface: &Interface) -> Finding {
     }
 }
 
-fn interfaces() -> std::io::Result<BTreeMap<String, Interface>> {
+fn interfaces() -> casm::Result<BTreeMap<String, Interface>> {
     let mut interfaces: BTreeMap<String, Interface> = BTreeMap::new();
-    for found in if_addrs::get_if_addrs()? {
-        let interface = interfaces.entry(found.name.clone()).or_default();
-        interface.addrs.push(found.ip().to_string());
-        interface.loopback |= found.is_loopback();
-        interface.up |= found.is_oper_up() || found.is_loopback();
+    for found in casm::iface::addresses()? {
+        let interface = interfaces.entry(found.name).or_default();
+        interface.addrs.push(found.ip.to_string());
+        interface.loopback |= found.loopback;
+        interface.up |= found.up || found.loopback;
     }
     add_flags(&mut interfaces);
     Ok(interfaces)
@@ -132,6 +141,16 @@ mod tests {
         assert_eq!(of("eth0").status, Status::Ok);
         assert_eq!(of("wg0").status, Status::Warn);
         assert!(of("wg0").advice.as_ref().unwrap().contains("cidr"));
+    }
+
+    #[test]
+    fn an_interface_without_an_address_is_no_way_to_peers() {
+        let bare = |loopback| Interface { addrs: vec![], ..interface(true, Some(true), loopback) };
+        let findings =
+            judge(&[("lo".to_owned(), bare(true)), ("eth0".to_owned(), bare(false))].into());
+        assert_eq!(findings.len(), 3, "{findings:?}");
+        assert!(findings.iter().all(|f| f.status == Status::Warn), "{findings:?}");
+        assert!(findings[2].message.contains("only nodes on this machine"), "{findings:?}");
     }
 
     #[test]

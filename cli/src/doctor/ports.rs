@@ -7,7 +7,7 @@ use casm::{
 };
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
+    net::{Ipv4Addr, UdpSocket},
     time::Duration,
 };
 
@@ -68,17 +68,10 @@ const LOOPBACK_ADVICE: &str =
 fn listen_address(addr: &Multiaddr) -> Option<Finding> {
     let text = addr.to_string();
     let parts: Vec<&str> = text.split('/').collect();
-    let (ip, kind, port) = match parts[..] {
-        ["", "ip4" | "ip6", ip, kind @ ("tcp" | "udp"), port, ..] => {
-            (ip.parse::<IpAddr>().ok()?, kind, port.parse::<u16>().ok()?)
-        }
-        _ => return None,
-    };
-    let addr = SocketAddr::new(ip, port);
-    let bound = match kind {
-        "tcp" => TcpListener::bind(addr).map(drop),
-        _ => UdpSocket::bind(addr).map(drop),
-    };
+    if !matches!(parts[..], ["", "ip4" | "ip6", _, "tcp" | "udp", ..]) {
+        return None;
+    }
+    let bound = casm::ensure_free(addr);
     Some(match bound {
         Ok(()) => Finding::ok("listen", format!("{text}: free")),
         Err(error) => Finding::fail(
@@ -93,6 +86,7 @@ fn listen_address(addr: &Multiaddr) -> Option<Finding> {
 mod tests {
     use super::super::Status;
     use super::*;
+    use std::net::TcpListener;
 
     #[test]
     fn a_port_that_is_taken_fails_and_says_what_to_choose() {

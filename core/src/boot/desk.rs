@@ -265,6 +265,9 @@ impl Desk {
 fn useful_first(addrs: &[Multiaddr], announced: &[Multiaddr], asker: IpAddr) -> Vec<Multiaddr> {
     let asker = asker.to_canonical();
     let rank = |addr: &Multiaddr| {
+        if addr.iter().any(|p| matches!(p, Protocol::Tcp(0) | Protocol::Udp(0))) {
+            return None;
+        }
         let ip = match addr.iter().next() {
             Some(Protocol::Ip4(ip)) => IpAddr::V4(ip),
             Some(Protocol::Ip6(ip)) => IpAddr::V6(ip),
@@ -302,6 +305,8 @@ mod tests {
             "/ip6/fd00::1/tcp/1",
             "/ip4/192.168.1.1/tcp/1",
             "/ip4/10.0.0.1/tcp/1",
+            "/ip4/10.0.0.1/tcp/0",
+            "/ip4/10.0.0.1/udp/0/quic-v1",
             "/ip4/0.0.0.0/tcp/1",
         ]);
         let to = |ip: &str| useful_first(&all, &[], ip.parse().unwrap());

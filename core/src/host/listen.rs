@@ -211,7 +211,10 @@ fn family(ip: IpAddr) -> &'static str {
 /// would split the connections among two programs. So a fixed port is first
 /// bound without sharing, and like libp2p without taking IPv4's port when it is
 /// IPv6's that is meant.
-pub(crate) fn ensure_free(addr: &Multiaddr) -> io::Result<()> {
+///
+/// # Errors
+/// The system's.
+pub fn ensure_free(addr: &Multiaddr) -> io::Result<()> {
     let Some(ip) = ip(addr) else { return Ok(()) };
     let (port, kind) = match addr.iter().nth(1) {
         Some(Protocol::Tcp(port)) => (port, Type::STREAM),

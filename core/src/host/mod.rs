@@ -43,6 +43,7 @@ use crate::{
 };
 pub(crate) use leaving::Leaving;
 use libp2p::{Multiaddr, PeerId, StreamProtocol, gossipsub::IdentTopic, identity::Keypair};
+pub use listen::ensure_free;
 use ping::RoundTrips;
 use std::{
     collections::BTreeMap,
