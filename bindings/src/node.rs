@@ -1,10 +1,10 @@
 //! The node, as the bindings see it.
 
 use crate::{
-    Dispatcher, Error, ErrorKind, Event, Listener, Options, PeerInfo, Query, Result, Stream,
-    Subscription, View, exit,
+    Dispatcher, Error, ErrorKind, Event, Listener, Options, PeerInfo, PeerStatus, Query, Result,
+    Stream, Subscription, View, exit,
     options::{Destination, destination},
-    runtime,
+    peer_id, runtime,
     source::{Changes, Events, Peers},
     subscription::subscribe,
 };
@@ -192,6 +192,14 @@ impl Node {
     /// `Closed`.
     pub fn connected(&self) -> Result<Vec<String>> {
         Ok(self.open()?.node.connected().iter().map(|peer| peer.to_base58()).collect())
+    }
+
+    /// What is known of a connected peer; none if it isn't connected.
+    ///
+    /// # Errors
+    /// `Closed`; `Invalid` if it is no peer id.
+    pub fn peer_status(&self, peer: &str) -> Result<Option<PeerStatus>> {
+        Ok(self.open()?.node.peer_status(&peer_id(peer)?))
     }
 
     /// The node's counters, in the OpenMetrics text format.

@@ -46,6 +46,7 @@ pub use cluster::{
 pub use config::Config;
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, Events, LeaveReason};
+pub use host::{Direction, PeerStatus};
 #[doc(hidden)]
 pub use host::{ensure_free, mesh, slots};
 /// libp2p, in the version whose types stand in this crate's API.

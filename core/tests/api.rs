@@ -1,7 +1,7 @@
 //! What a program builds on: streams, events from the start, waits and changes.
 
 use casm::{
-    ErrorKind, Event, Index, Namespace, Node, NodeBuilder, PeerInfo, Query, Result,
+    Direction, ErrorKind, Event, Index, Namespace, Node, NodeBuilder, PeerInfo, Query, Result,
     boot::{Discovery, FindOptions, Finding, Found},
 };
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
@@ -104,6 +104,39 @@ async fn changes_of_meta_that_are_made_at_once_lose_nothing() {
     node.update_meta(|meta| drop(meta.insert("after".into(), "".into()))).await.unwrap();
     node.close().await.unwrap();
     assert_eq!(node.update_meta(|_| ()).await.unwrap_err().kind(), ErrorKind::Closed);
+}
+
+#[tokio::test]
+async fn a_connected_peer_has_a_status() {
+    let (a, b) = (builder().start().await.unwrap(), builder().start().await.unwrap());
+    assert_eq!(a.peer_status(&b.id()), None);
+    a.connect(&b.info()).await.unwrap();
+    let told = |node: &Node, peer: &Node| {
+        let (node, peer) = (node.clone(), peer.id());
+        async move {
+            loop {
+                match node.peer_status(&peer) {
+                    Some(status) if status.agent.is_some() && status.round_trip.is_some() => {
+                        break status;
+                    }
+                    _ => tokio::time::sleep(Duration::from_millis(5)).await,
+                }
+            }
+        }
+    };
+    let (of_b, of_a) = soon(futures::future::join(told(&a, &b), told(&b, &a))).await;
+    assert_eq!((of_b.peer, of_b.direction), (b.id(), Direction::Outbound));
+    assert_eq!((of_a.peer, of_a.direction), (a.id(), Direction::Inbound));
+    assert_eq!(of_b.addrs, b.info().addrs);
+    assert!(of_b.agent.unwrap().starts_with("casm/"));
+    b.close().await.unwrap();
+    soon(async {
+        while a.peer_status(&b.id()).is_some() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    a.close().await.unwrap();
 }
 
 #[tokio::test]

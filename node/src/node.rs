@@ -25,6 +25,16 @@ pub struct Node {
     port: Arc<Shared>,
 }
 
+/// What is known of a connected peer.
+#[napi(object, object_from_js = false)]
+pub struct Status {
+    pub peer: String,
+    pub addrs: Vec<String>,
+    pub direction: &'static str,
+    pub round_trip: Option<f64>,
+    pub agent: Option<String>,
+}
+
 /// A peer, and the addresses at which it can be reached.
 #[napi(object, object_from_js = false)]
 pub struct Info {
@@ -80,6 +90,18 @@ impl Node {
     #[napi]
     pub fn connected(&self) -> Result<Vec<String>> {
         guard("connected", || self.node.connected())
+    }
+
+    #[napi]
+    pub fn peer_status(&self, peer: String) -> Result<Option<Status>> {
+        let status = guard("peerStatus", || self.node.peer_status(&peer))?;
+        Ok(status.map(|status| Status {
+            peer: status.peer.to_base58(),
+            addrs: status.addrs.iter().map(ToString::to_string).collect(),
+            direction: status.direction.name(),
+            round_trip: status.round_trip.map(|time| time.as_secs_f64() * 1000.0),
+            agent: status.agent,
+        }))
     }
 
     #[napi]

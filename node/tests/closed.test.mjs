@@ -20,6 +20,7 @@ const CALLS = {
   advertise: node => node.advertise('other', 1000),
   connect: node => node.connect({ id: Key.generate().peer, addrs: [] }),
   connected: node => node.connected(),
+  peerStatus: node => node.peerStatus(node.id),
   setMeta: node => node.setMeta({}),
   updateMeta: node => node.updateMeta({}),
   setHost: node => node.setHost('h'),

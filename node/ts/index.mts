@@ -25,7 +25,9 @@ export type {
   LogRecord,
   Options,
   PeerInfo,
+  PeerStatus,
   Query,
   RpcLimits,
   Wait,
+  WaitForOptions,
 } from './index.js'

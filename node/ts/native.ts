@@ -1,5 +1,6 @@
 /** The native module: what it has, and where it is found. */
 
+import type { PeerStatus } from './record.js'
 import { existsSync } from 'node:fs'
 
 /** The build puts it in: to read it from a file would be slower. */
@@ -127,6 +128,7 @@ export interface NativeNode {
   info(): { id: string; addrs: string[] }
   view(): NativeView
   connected(): string[]
+  peerStatus(peer: string): PeerStatus | null
   metrics(): string
   metricsSnapshot(): { [name: string]: number }
   waitFor(id: number, n: number, query: QuerySpec): Pending

@@ -18,6 +18,7 @@ import {
   type Events,
   type Found,
   type PeerInfo,
+  type PeerStatus,
 } from './record.js'
 import { Stream, Subscription, type Wait } from './stream.js'
 import { RemoteView, View } from './view.js'
@@ -115,6 +116,15 @@ export class Node {
   /** The ids of the peers that are connected now. */
   connected(): string[] {
     return guard(() => this.#node.connected())
+  }
+
+  /**
+   * What is known of a connected peer: its addresses, who made the connection,
+   * the round-trip time, the program. `undefined` if it isn't connected.
+   */
+  peerStatus(peer: string): PeerStatus | undefined {
+    string('peer', peer)
+    return guard(() => this.#node.peerStatus(peer)) ?? undefined
   }
 
   /** The node's counters, in the OpenMetrics text format. */

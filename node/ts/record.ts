@@ -66,6 +66,20 @@ export interface PeerInfo {
   addrs: string[]
 }
 
+/** What is known of a connected peer. */
+export interface PeerStatus {
+  /** The peer's id. */
+  peer: string
+  /** The other end of each connection, the oldest first. */
+  addrs: string[]
+  /** Who made the oldest. */
+  direction: 'inbound' | 'outbound'
+  /** How many milliseconds the answer to the last ping took; not there before the first one. */
+  roundTrip?: number
+  /** The program that it says it is; not there until it has said so. */
+  agent?: string
+}
+
 /** A peer that a search found. */
 export interface Found {
   /** The boot address that led to it. */

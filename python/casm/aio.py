@@ -22,7 +22,7 @@ from ._errors import ClosedError
 if TYPE_CHECKING:
     import os
 
-    from . import Change, Config, Event, Found, Key, PeerInfo, Query, Record, View
+    from . import Change, Config, Event, Found, Key, PeerInfo, PeerStatus, Query, Record, View
 
 __all__ = ["Node", "RemoteView", "Stream", "Subscription"]
 
@@ -363,6 +363,12 @@ class Node:
     def connected(self) -> list[str]:
         """The ids of the peers that are connected now."""
         return self._node.connected()
+
+    def peer_status(self, peer: str) -> PeerStatus | None:
+        """What is known of a connected peer: its addresses, who made the
+        connection, the round-trip time, the program. ``None`` if it isn't
+        connected."""
+        return self._node.peer_status(peer)
 
     async def set_meta(self, meta: dict[str, str]) -> None:
         """Changes what others may know of this node, and tells them."""

@@ -234,6 +234,49 @@ impl From<casm_bindings::PeerInfo> for PeerInfo {
     }
 }
 
+/// What is known of a connected peer.
+#[pyclass(frozen, eq, module = "casm", get_all)]
+#[derive(PartialEq)]
+pub(crate) struct PeerStatus {
+    /// The peer's id.
+    peer: String,
+    /// The other end of each connection, the oldest first.
+    addrs: Vec<String>,
+    /// Who made the oldest: ``"inbound"`` or ``"outbound"``.
+    direction: &'static str,
+    /// How many seconds the answer to the last ping took; ``None`` before the
+    /// first one.
+    round_trip: Option<f64>,
+    /// The program that it says it is; ``None`` until it has said so.
+    agent: Option<String>,
+}
+
+#[pymethods]
+impl PeerStatus {
+    fn __repr__(&self) -> String {
+        format!(
+            "PeerStatus(peer={:?}, addrs={:?}, direction={:?}, round_trip={}, agent={})",
+            self.peer,
+            self.addrs,
+            self.direction,
+            self.round_trip.map_or_else(|| "None".into(), |time| time.to_string()),
+            self.agent.as_ref().map_or_else(|| "None".into(), |agent| format!("{agent:?}")),
+        )
+    }
+}
+
+impl From<casm_bindings::PeerStatus> for PeerStatus {
+    fn from(status: casm_bindings::PeerStatus) -> Self {
+        Self {
+            peer: status.peer.to_base58(),
+            addrs: status.addrs.iter().map(ToString::to_string).collect(),
+            direction: status.direction.name(),
+            round_trip: status.round_trip.map(|time| time.as_secs_f64()),
+            agent: status.agent,
+        }
+    }
+}
+
 /// Who to connect to.
 #[derive(FromPyObject)]
 pub(crate) enum Peer {

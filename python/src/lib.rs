@@ -31,7 +31,7 @@ mod _casm {
     use super::{
         bench::{bench_events, bench_view},
         call::Pending,
-        config::{Config, PeerInfo},
+        config::{Config, PeerInfo, PeerStatus},
         driver::Driver,
         events::{
             Change, ClockDiffers, Connected, Disconnected, Dropped, Event, Found, Listening,

@@ -2,7 +2,7 @@
 
 use crate::{
     call::{Pending, block, detach, guard, seconds, spawn},
-    config::{Config, KeyOrFile, Limits, Peer, PeerInfo, Strings},
+    config::{Config, KeyOrFile, Limits, Peer, PeerInfo, PeerStatus, Strings},
     driver,
     errors::OrRaise,
     query::{QueryArg, query},
@@ -293,6 +293,13 @@ impl Node {
     /// The ids of the peers that are connected now.
     fn connected(&self) -> PyResult<Vec<String>> {
         guard("connected", || self.node.connected())
+    }
+
+    /// What is known of a connected peer: its addresses, who made the
+    /// connection, the round-trip time, the program. ``None`` if it isn't
+    /// connected.
+    fn peer_status(&self, peer: &str) -> PyResult<Option<PeerStatus>> {
+        guard("peer_status", || self.node.peer_status(peer)).map(|s| s.map(PeerStatus::from))
     }
 
     /// Changes what others may know of this node, and tells them.

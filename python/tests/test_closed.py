@@ -18,6 +18,7 @@ CALLS = {
     "advertise": lambda node: node.advertise("other", ttl=1),
     "connect": lambda node: node.connect(casm.PeerInfo(casm.Key.generate().peer)),
     "connected": lambda node: node.connected(),
+    "peer_status": lambda node: node.peer_status(node.id),
     "set_meta": lambda node: node.set_meta({}),
     "update_meta": lambda node: node.update_meta({}),
     "set_host": lambda node: node.set_host("h"),

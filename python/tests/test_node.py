@@ -19,6 +19,10 @@ def test_two_nodes_see_each_others_meta():
             assert (record.peer, record.host, record.ttl) == (a.id, "h", 10.0)
             assert record.seq > 0 and 0 <= record.server < 2**64
             assert b.connected() == [a.id]
+            status = b.peer_status(a.id)
+            assert (status.peer, status.direction) == (a.id, "outbound")
+            assert status.addrs and repr(status).startswith("PeerStatus(")
+            assert b.peer_status(casm.Key.generate().peer) is None
             assert b.id in a.wait_for(2, timeout=PATIENCE)
 
 

@@ -55,6 +55,7 @@ def test_every_call_of_the_node_in_both_forms(cls):
         ("view", [casm.View]),
         ("remote_view", [casm.RemoteView, casm.aio.RemoteView]),
         ("record", [casm.Record]),
+        ("peer_status", [casm.PeerStatus]),
         ("key", [casm.Key]),
         ("subscription", [casm.Subscription, casm.aio.Subscription]),
         ("stream", [casm.Stream, casm.aio.Stream]),

@@ -28,6 +28,34 @@ pub struct PeerInfo {
     pub addrs: Vec<String>,
 }
 
+/// What is known of a connected peer.
+#[derive(Clone, Debug, PartialEq, uniffi::Record)]
+pub struct PeerStatus {
+    /// Its id.
+    pub peer: String,
+    /// The other end of each connection, the oldest first.
+    pub addrs: Vec<String>,
+    /// Who made the oldest: `inbound` or `outbound`.
+    pub direction: String,
+    /// How many seconds the answer to the last ping took; none before the first
+    /// one.
+    pub round_trip: Option<f64>,
+    /// The program that it says it is; none until it has said so.
+    pub agent: Option<String>,
+}
+
+impl From<casm_bindings::PeerStatus> for PeerStatus {
+    fn from(status: casm_bindings::PeerStatus) -> Self {
+        Self {
+            peer: status.peer.to_base58(),
+            addrs: status.addrs.iter().map(ToString::to_string).collect(),
+            direction: status.direction.name().into(),
+            round_trip: status.round_trip.map(|time| time.as_secs_f64()),
+            agent: status.agent,
+        }
+    }
+}
+
 /// A peer that discovery found.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct PeerFound {

@@ -27,7 +27,7 @@ mod view;
 
 pub use config::{Config, FindOptions, Limits, RpcLimits};
 pub use errors::CasmError;
-pub use items::{Change, Event, LeaveReason, PeerFound, PeerInfo, Record};
+pub use items::{Change, Event, LeaveReason, PeerFound, PeerInfo, PeerStatus, Record};
 pub use key::Key;
 pub use listener::{ChangeListener, EventListener, ListenerError, Subscription};
 pub use log::{LogLevel, LogListener, LogRecord, forward_logs};

@@ -4,7 +4,7 @@ use crate::{
     call::{block, guard},
     config::{Config, FindOptions},
     errors::Result,
-    items::PeerInfo,
+    items::{PeerInfo, PeerStatus},
     listener::{ChangeListener, EventListener, Subscription, Told},
     query::Query,
     remote::RemoteView,
@@ -63,6 +63,11 @@ impl Node {
     /// The ids of the peers that are connected now, in their order.
     pub fn connected(&self) -> Result<Vec<String>> {
         guard("connected", || self.0.connected())
+    }
+
+    /// What is known of a connected peer; none if it isn't connected.
+    pub fn peer_status(&self, peer: String) -> Result<Option<PeerStatus>> {
+        guard("peer_status", || self.0.peer_status(&peer)).map(|s| s.map(PeerStatus::from))
     }
 
     /// The node's counters, in the OpenMetrics text format.

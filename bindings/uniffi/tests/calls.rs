@@ -131,6 +131,7 @@ fn every_call_of_a_closed_node_gives_closed() {
         kind(node.info()),
         kind(node.view()),
         kind(node.connected()),
+        kind(node.peer_status(id.clone())),
         kind(node.metrics()),
         kind(node.metrics_snapshot()),
         kind(node.wait_for(1, None, None)),

@@ -13,6 +13,7 @@
 mod addrs;
 mod boxed;
 mod closing;
+mod connected;
 mod instances;
 mod leaving;
 mod listen;
@@ -41,15 +42,13 @@ use crate::{
     record::SignedRecord,
     scope::Scope,
 };
+use connected::Connected;
+pub use connected::{Direction, PeerStatus};
 pub(crate) use leaving::Leaving;
 use libp2p::{Multiaddr, PeerId, StreamProtocol, gossipsub::IdentTopic, identity::Keypair};
 pub use listen::ensure_free;
 use ping::RoundTrips;
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::sync::Arc;
 use streams::Streams;
 pub(crate) use streams::{Incoming, Stream};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -71,17 +70,6 @@ pub(crate) struct Host {
     room: slots::Room,
     addrs: watch::Receiver<Arc<[Multiaddr]>>,
     record: watch::Receiver<SignedRecord>,
-}
-
-/// The peers that are connected now, each with the address of its first
-/// connection, shared by the task and the handles.
-#[derive(Clone, Default)]
-struct Connected(Arc<Mutex<BTreeMap<PeerId, Multiaddr>>>);
-
-impl Connected {
-    fn with<T>(&self, f: impl FnOnce(&mut BTreeMap<PeerId, Multiaddr>) -> T) -> T {
-        f(&mut self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
-    }
 }
 
 /// Where a host listens, and what else others are told.
@@ -182,11 +170,11 @@ impl Host {
 
     /// The peers that are connected now, in the order of their ids.
     pub(crate) fn connected(&self) -> Vec<PeerId> {
-        self.connected.with(|peers| peers.keys().copied().collect())
+        self.connected.ids()
     }
 
     pub(crate) fn is_connected(&self, peer: &PeerId) -> bool {
-        self.connected.with(|peers| peers.contains_key(peer))
+        self.connected.contains(peer)
     }
 
     /// The last moments of the host.
@@ -194,18 +182,16 @@ impl Host {
         &self.leaving
     }
 
-    /// How long a connected peer took to answer the last ping, at most 10 s ago
-    /// or so: of several connections, on the fastest. `None` until the first
-    /// answer, and of a peer that doesn't speak ping. A peer can make it longer
+    /// What is known of a connected peer. It can make its round-trip time longer
     /// than it is, but not shorter.
-    #[allow(dead_code, reason = "what is told of a peer comes next")]
-    pub(crate) fn round_trip(&self, peer: &PeerId) -> Option<Duration> {
-        self.round_trips.of(peer)
+    pub(crate) fn status(&self, peer: &PeerId) -> Option<PeerStatus> {
+        let round_trip = self.round_trips.of(peer);
+        self.connected.status(peer).map(|status| PeerStatus { round_trip, ..status })
     }
 
     /// The network that a connected peer is in.
     pub(crate) fn network(&self, peer: &PeerId) -> Option<Prefix> {
-        self.connected.with(|peers| peers.get(peer).map(Prefix::of))
+        self.connected.network(peer)
     }
 
     /// How many more connections this node can make.

@@ -231,9 +231,8 @@ impl Task {
                 endpoint,
                 ..
             } => {
+                self.connected.opened(peer_id, connection_id, &endpoint);
                 if num_established.get() == 1 {
-                    let addr = endpoint.get_remote_address().clone();
-                    self.connected.with(|peers| peers.insert(peer_id, addr));
                     self.metrics.connections.inc();
                     self.events.emit(Event::Connected { peer: peer_id });
                 }
@@ -244,8 +243,11 @@ impl Task {
                     None => {}
                 }
             }
-            SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => {
-                self.connected.with(|peers| peers.remove(&peer_id));
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, .. } => {
+                self.connected.closed(&peer_id, connection_id);
+                if num_established > 0 {
+                    return;
+                }
                 self.metrics.connections.dec();
                 self.events.emit(Event::Disconnected { peer: peer_id });
                 if let Some(addrs) = self.instances.disconnected(&peer_id) {
@@ -292,6 +294,7 @@ impl Task {
                 info,
             }) => {
                 let identify::Info { agent_version, listen_addrs, .. } = info;
+                self.connected.identified(&peer_id, &agent_version);
                 let newest =
                     self.instances.told(peer_id, connection_id, &agent_version, listen_addrs);
                 if let Some(newest) = newest {

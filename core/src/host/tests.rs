@@ -365,7 +365,7 @@ async fn a_dead_link_holds_up_no_disconnection_though_much_waits_for_it() {
     let (over, stall) = link(&b.info()).await;
     let mut events = a.events.subscribe();
     a.host.connect(&over).await.unwrap();
-    while a.host.round_trip(&over.id).is_none() {
+    while a.host.status(&over.id).is_none_or(|status| status.round_trip.is_none()) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let mut out = Vec::new();
@@ -394,7 +394,7 @@ async fn a_dead_link_holds_up_no_disconnection_though_much_waits_for_it() {
     let gone =
         async { while events.next().await.unwrap() != (Event::Disconnected { peer: over.id }) {} };
     tokio::time::timeout(Duration::from_secs(20), gone).await.expect("disconnected");
-    assert_eq!(a.host.round_trip(&over.id), None);
+    assert_eq!(a.host.status(&over.id), None);
     for task in writing {
         task.await.unwrap();
     }

@@ -11,7 +11,8 @@ mod seeds;
 pub use builder::NodeBuilder;
 
 use crate::{
-    Config, Error, ErrorKind, Events, Keypair, Multiaddr, Namespace, PeerId, PeerInfo, Result,
+    Config, Error, ErrorKind, Events, Keypair, Multiaddr, Namespace, PeerId, PeerInfo, PeerStatus,
+    Result,
     announce::Announced,
     boot::{Boot, BootConfig, FindOptions, Finding},
     cluster::{Cluster, ClusterConfig, LiveQuery, Query, RemoteView, View, serve_view, start_sync},
@@ -349,6 +350,13 @@ impl Node {
     /// The peers that are connected now, in the order of their ids.
     pub fn connected(&self) -> Vec<PeerId> {
         self.0.host.connected()
+    }
+
+    /// What is known of a connected peer: its addresses, who made the
+    /// connection, the round-trip time, the program. `None` if it isn't
+    /// connected.
+    pub fn peer_status(&self, peer: &PeerId) -> Option<PeerStatus> {
+        self.0.host.status(peer)
     }
 
     /// Finding and being found: for other namespaces, other discoveries, and a

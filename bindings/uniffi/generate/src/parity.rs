@@ -30,6 +30,7 @@ pub fn differences(table: &str, exported: &ComponentInterface) -> Result<Vec<Str
         ("Key", table.all("key")?, members(exported, "Key")?),
         ("Subscription", table.all("subscription")?, members(exported, "Subscription")?),
         ("Record", table.all("record")?, fields(exported, "Record")?),
+        ("PeerStatus", table.all("peer_status")?, fields(exported, "PeerStatus")?),
         ("Config", table.some("options", &["node"])?, fields(exported, "Config")?),
         ("Limits", table.some("options", &["limits"])?, fields(exported, "Limits")?),
         ("RpcLimits", table.some("options", &["rpc_limits"])?, fields(exported, "RpcLimits")?),

@@ -1,0 +1,124 @@
+//! The peers that are connected, and what is known of their connections.
+
+use crate::prefix::Prefix;
+use libp2p::{Multiaddr, PeerId, core::ConnectedPoint, swarm::ConnectionId};
+use smallvec::SmallVec;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+/// The longest name of a program that is kept, in bytes.
+const MAX_AGENT: usize = 256;
+
+/// What is known of a connected peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PeerStatus {
+    /// The peer.
+    pub peer: PeerId,
+    /// The other end of each connection, the oldest first.
+    pub addrs: Vec<Multiaddr>,
+    /// Who made the oldest of them.
+    pub direction: Direction,
+    /// How long its answer to the last ping took, on the fastest connection;
+    /// pings are 10 s apart. `None` before the first answer, and of a peer that
+    /// doesn't answer pings.
+    pub round_trip: Option<Duration>,
+    /// The program and version it says it is; at most 256 bytes, and anything.
+    /// `None` until it has said so.
+    pub agent: Option<String>,
+}
+
+/// Who made a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// The peer did.
+    Inbound,
+    /// This node did.
+    Outbound,
+}
+
+impl Direction {
+    /// Its name, as in every language.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Inbound => "inbound",
+            Self::Outbound => "outbound",
+        }
+    }
+}
+
+/// The connected peers, shared by the task and the handles.
+#[derive(Clone, Default)]
+pub(super) struct Connected(Arc<Mutex<BTreeMap<PeerId, Peer>>>);
+
+#[derive(Default)]
+struct Peer {
+    connections: SmallVec<[(ConnectionId, Multiaddr, Direction); 1]>,
+    agent: Option<Box<str>>,
+}
+
+impl Connected {
+    pub(super) fn opened(&self, peer: PeerId, id: ConnectionId, end: &ConnectedPoint) {
+        let direction = if end.is_dialer() { Direction::Outbound } else { Direction::Inbound };
+        let addr = end.get_remote_address().clone();
+        self.with(|peers| peers.entry(peer).or_default().connections.push((id, addr, direction)));
+    }
+
+    pub(super) fn closed(&self, peer: &PeerId, id: ConnectionId) {
+        self.with(|peers| {
+            let Some(known) = peers.get_mut(peer) else { return };
+            known.connections.retain(|(other, ..)| *other != id);
+            if known.connections.is_empty() {
+                peers.remove(peer);
+            }
+        });
+    }
+
+    pub(super) fn identified(&self, peer: &PeerId, agent: &str) {
+        let agent = &agent[..agent.floor_char_boundary(MAX_AGENT)];
+        self.with(|peers| {
+            if let Some(known) = peers.get_mut(peer) {
+                known.agent = Some(agent.into());
+            }
+        });
+    }
+
+    /// Their ids, in order.
+    pub(super) fn ids(&self) -> Vec<PeerId> {
+        self.with(|peers| peers.keys().copied().collect())
+    }
+
+    pub(super) fn contains(&self, peer: &PeerId) -> bool {
+        self.with(|peers| peers.contains_key(peer))
+    }
+
+    /// The network that a peer is in, by its oldest connection.
+    pub(super) fn network(&self, peer: &PeerId) -> Option<Prefix> {
+        self.with(|peers| {
+            let (_, addr, _) = peers.get(peer)?.connections.first()?;
+            Some(Prefix::of(addr))
+        })
+    }
+
+    /// What is known of a peer, but for its round-trip time.
+    pub(super) fn status(&self, peer: &PeerId) -> Option<PeerStatus> {
+        self.with(|peers| {
+            let known = peers.get(peer)?;
+            let (.., direction) = known.connections.first()?;
+            Some(PeerStatus {
+                peer: *peer,
+                addrs: known.connections.iter().map(|(_, addr, _)| addr.clone()).collect(),
+                direction: *direction,
+                round_trip: None,
+                agent: known.agent.as_deref().map(str::to_owned),
+            })
+        })
+    }
+
+    fn with<T>(&self, f: impl FnOnce(&mut BTreeMap<PeerId, Peer>) -> T) -> T {
+        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
