@@ -44,7 +44,9 @@ pub use dispatcher::{Dispatcher, Driver, Job};
 pub use exit::{Reentry, reenter};
 pub use log::{LogLevel, LogRecord, forward_logs};
 pub use node::{Node, at_exit, close_all};
-pub use options::{LimitOptions, Options, RpcLimitOptions, duration, generate_key, peer_id};
+pub use options::{
+    LimitOptions, Options, RpcLimitOptions, TableLimitOptions, duration, generate_key, peer_id,
+};
 pub use query::QuerySpec;
 pub use reading::{TOGETHER, bring_near, hash_fields};
 pub use remote::{Records, RemoteView};

@@ -63,6 +63,19 @@ pub struct LimitOptions {
     pub memory: Option<f64>,
     /// What capabilities may cost.
     pub rpc: RpcLimitOptions,
+    /// What the cluster view may hold.
+    pub table: TableLimitOptions,
+}
+
+/// Limits on what the cluster view may hold; see [`Limits`].
+#[derive(Clone, Copy, Default)]
+pub struct TableLimitOptions {
+    /// Records.
+    pub records: Option<usize>,
+    /// Bytes of memory, as estimated.
+    pub bytes: Option<usize>,
+    /// Departed peers whose sequence numbers are remembered.
+    pub remembered: Option<usize>,
 }
 
 /// Limits on what RPC may cost; see [`Limits`].
@@ -105,6 +118,7 @@ impl LimitOptions {
         set!(limits.rpc, self.rpc, message_bytes, held_bytes, queued_bytes, total_bytes);
         set!(limits.rpc, self.rpc, calls, capabilities);
         set!(limits.rpc, self.rpc, streams_per_peer, streams, idle, stall, call);
+        set!(limits.table, self.table, records, bytes, remembered);
         limits
     }
 }

@@ -6,6 +6,7 @@ const TABLE: &str = include_str!("../api.toml");
 const EVENTS: &str = include_str!("../../core/src/event.rs");
 const CONFIG: &str = include_str!("../../core/src/config.rs");
 const RPC_LIMITS: &str = include_str!("../../core/src/rpc/limits.rs");
+const TABLE_LIMITS: &str = include_str!("../../core/src/cluster/table/limits.rs");
 const OPTIONS: &str = include_str!("../src/options.rs");
 const CHANGES: &str = include_str!("../../core/src/cluster/live/mod.rs");
 
@@ -96,4 +97,9 @@ fn every_limit_of_core_is_in_the_facade_and_in_the_table() {
     let rpc = strings("options", "rpc_limits");
     assert_eq!(fields(RPC_LIMITS, "Limits"), rpc);
     assert_eq!(fields(OPTIONS, "RpcLimitOptions"), rpc);
+    let table = strings("options", "table_limits");
+    // How long strangers are on probation is for who writes a simulation.
+    let core = fields(TABLE_LIMITS, "Limits");
+    assert!(core.iter().filter(|name| **name != "probation").eq(&table));
+    assert_eq!(fields(OPTIONS, "TableLimitOptions"), table);
 }

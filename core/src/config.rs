@@ -1,6 +1,6 @@
 //! What a node can be told before it starts.
 
-use crate::{Error, Keypair, Multiaddr, Namespace, Result, boot::BootAddr, pex, rpc};
+use crate::{Error, Keypair, Multiaddr, Namespace, Result, boot::BootAddr, cluster, pex, rpc};
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 pub use crate::announce::MAX_ANNOUNCED;
@@ -117,6 +117,8 @@ pub struct Limits {
     /// What capabilities may cost: the view that is served, and what is
     /// exported and connected to through [`Node::vat`](crate::Node::vat).
     pub rpc: rpc::Limits,
+    /// What the cluster view may hold, and how strangers get into it.
+    pub table: cluster::Limits,
 }
 
 impl Default for Limits {
@@ -127,6 +129,7 @@ impl Default for Limits {
             pending: 128,
             memory: 0.9,
             rpc: rpc::Limits::default(),
+            table: cluster::Limits::default(),
         }
     }
 }
@@ -149,6 +152,7 @@ impl Limits {
                 return Err(Error::config(field, value, "write 1 or more"));
             }
         }
+        self.table.check()?;
         self.rpc.check()
     }
 }
@@ -161,7 +165,7 @@ mod tests {
     #[test]
     fn a_limit_out_of_range_is_named_with_its_value() {
         type Change = fn(&mut Limits);
-        let bad: [(&str, Change); 11] = [
+        let bad: [(&str, Change); 14] = [
             ("limits.memory", |l| l.memory = f64::NAN),
             ("limits.connections", |l| l.connections = 0),
             ("limits.rpc.message_bytes", |l| l.rpc.message_bytes = 100),
@@ -173,6 +177,9 @@ mod tests {
             ("limits.rpc.stall", |l| l.rpc.stall = Duration::ZERO),
             ("limits.rpc.call", |l| l.rpc.call = Duration::ZERO),
             ("limits.rpc.total_bytes", |l| l.rpc.total_bytes = 5000),
+            ("limits.table.records", |l| l.table.records = 15),
+            ("limits.table.bytes", |l| l.table.bytes = 1000),
+            ("limits.table.remembered", |l| l.table.remembered = 0),
         ];
         assert!(Config::default().check().is_ok());
         for (field, change) in bad {

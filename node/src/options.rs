@@ -1,7 +1,7 @@
 //! What a node is told before it starts.
 
 use crate::{call::duration, key::Key};
-use casm_bindings::{LimitOptions, RpcLimitOptions};
+use casm_bindings::{LimitOptions, RpcLimitOptions, TableLimitOptions};
 use napi_derive::napi;
 use std::collections::HashMap;
 
@@ -33,6 +33,16 @@ pub struct Limits {
     pub pending: Option<u32>,
     pub memory: Option<f64>,
     pub rpc: Option<RpcLimits>,
+    pub table: Option<TableLimits>,
+}
+
+/// Limits on what the cluster view may hold.
+#[napi(object, object_to_js = false)]
+#[derive(Default)]
+pub struct TableLimits {
+    pub records: Option<u32>,
+    pub bytes: Option<u32>,
+    pub remembered: Option<u32>,
 }
 
 /// Limits on what RPC may cost. Times are in milliseconds.
@@ -55,6 +65,7 @@ pub struct RpcLimits {
 impl Limits {
     fn build(self) -> casm_bindings::Result<LimitOptions> {
         let rpc = self.rpc.unwrap_or_default();
+        let table = self.table.unwrap_or_default();
         let many = |given: Option<u32>| given.map(|n| usize::try_from(n).unwrap_or(usize::MAX));
         let time = |field, ms: Option<f64>| ms.map(|ms| duration(field, ms)).transpose();
         Ok(LimitOptions {
@@ -74,6 +85,11 @@ impl Limits {
                 idle: time("limits.rpc.idle", rpc.idle)?,
                 stall: time("limits.rpc.stall", rpc.stall)?,
                 call: time("limits.rpc.call", rpc.call)?,
+            },
+            table: TableLimitOptions {
+                records: many(table.records),
+                bytes: many(table.bytes),
+                remembered: many(table.remembered),
             },
         })
     }

@@ -51,6 +51,9 @@ const BAD_OPTIONS = [
   [{ limits: { rpc: { streams: 0 } } }, 'Config', 'limits.rpc.streams'],
   [{ limits: { rpc: { idle: 0 } } }, 'Config', 'limits.rpc.idle'],
   [{ limits: { rpc: { stall: -1 } } }, 'Config', 'limits.rpc.stall: -1'],
+  [{ limits: { table: { records: 15 } } }, 'Config', 'limits.table.records'],
+  [{ limits: { table: { bytes: 1000 } } }, 'Config', 'limits.table.bytes'],
+  [{ limits: { table: { remembered: 0 } } }, 'Config', 'limits.table.remembered'],
   [{ key: '/nonexistent/key' }, 'Io', '/nonexistent/key'],
   [{ listen: '/ip4/192.0.2.1/tcp/1' }, 'Bind', '192.0.2.1'],
 ]

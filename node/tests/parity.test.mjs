@@ -34,7 +34,7 @@ const members = cls =>
   )
 
 test('the table is read whole', () => {
-  assert.deepEqual(Object.keys(TABLE.options), ['node', 'limits', 'rpc_limits', 'query', 'find_peers'])
+  assert.deepEqual(Object.keys(TABLE.options), ['node', 'limits', 'rpc_limits', 'table_limits', 'query', 'find_peers'])
   assert.ok(TABLE.errors.kinds.length === 14 && TABLE.events.names.length === 9)
 })
 
@@ -43,6 +43,7 @@ test('every option', async () => {
   assert.deepEqual([...OPTION_NAMES.node].sort(), names('options', 'node'))
   assert.deepEqual([...OPTION_NAMES.limits].sort(), names('options', 'limits'))
   assert.deepEqual([...OPTION_NAMES.rpc_limits].sort(), names('options', 'rpc_limits'))
+  assert.deepEqual([...OPTION_NAMES.table_limits].sort(), names('options', 'table_limits'))
   const [node] = await cluster(1)
   const said = (call, name) => assert.throws(() => call({ [name]: 1 }), error => {
     assert.match(error.message, /no such option/)

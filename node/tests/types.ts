@@ -34,7 +34,7 @@ export async function main(): Promise<void> {
   node.on('peer:gone', () => {})
   // @ts-expect-error a time is a number of milliseconds
   await node.setTtl('10s')
-  await Node.start({ limits: { connections: 64, rpc: { streamsPerPeer: 4, idle: 60_000 } } })
+  await Node.start({ limits: { connections: 64, rpc: { streamsPerPeer: 4, idle: 60_000 }, table: { records: 1000 } } })
   // @ts-expect-error there is no such limit
   await Node.start({ limits: { rpc: { nothing: 1 } } })
   // @ts-expect-error there is no such option

@@ -28,6 +28,7 @@ export type {
   PeerStatus,
   Query,
   RpcLimits,
+  TableLimits,
   Wait,
   WaitForOptions,
 } from './index.js'

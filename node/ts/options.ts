@@ -59,6 +59,18 @@ export interface Limits {
   memory?: number
   /** What capabilities may cost, such as the view that is served to other nodes. */
   rpc?: RpcLimits
+  /** What the cluster view may hold. */
+  table?: TableLimits
+}
+
+/** What the cluster view may hold. */
+export interface TableLimits {
+  /** Records, 16 to 16777216. Default 131072. */
+  records?: number
+  /** Bytes of memory, as estimated, from 1048576 up. Default 268435456. */
+  bytes?: number
+  /** Departed peers whose sequence numbers are remembered, from 1 up. Default 65536. */
+  remembered?: number
 }
 
 /**
@@ -104,12 +116,19 @@ const RPC_LIMITS = {
   call: ms,
 }
 
+const TABLE_LIMITS = {
+  records: whole,
+  bytes: whole,
+  remembered: whole,
+}
+
 const LIMITS = {
   connections: whole,
   connectionsPerPeer: whole,
   pending: whole,
   memory: number,
   rpc: (field: string, value: unknown) => properties(field, value, RPC_LIMITS),
+  table: (field: string, value: unknown) => properties(field, value, TABLE_LIMITS),
 }
 
 const OPTIONS = {
@@ -137,6 +156,7 @@ export const OPTION_NAMES = {
   node: Object.keys(OPTIONS),
   limits: Object.keys(LIMITS),
   rpc_limits: Object.keys(RPC_LIMITS),
+  table_limits: Object.keys(TABLE_LIMITS),
 }
 
 /** @internal */

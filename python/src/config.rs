@@ -1,7 +1,7 @@
 //! What a node is told before it starts, and what says where a peer is.
 
 use crate::{call::seconds, key::Key};
-use casm_bindings::{LimitOptions, Options, RpcLimitOptions};
+use casm_bindings::{LimitOptions, Options, RpcLimitOptions, TableLimitOptions};
 use pyo3::{exceptions::PyTypeError, prelude::*, types::PyMapping};
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -48,8 +48,9 @@ impl<'py> FromPyObject<'_, 'py> for Limits {
                 "pending" => limits.pending = Some(value.extract()?),
                 "memory" => limits.memory = Some(value.extract()?),
                 "rpc" => limits.rpc = rpc_limits(&value)?,
+                "table" => limits.table = table_limits(&value)?,
                 name => {
-                    let known = "connections, connections_per_peer, pending, memory or rpc";
+                    let known = "connections, connections_per_peer, pending, memory, rpc or table";
                     return Err(not_accepted("limits", name, known));
                 }
             }
@@ -79,6 +80,23 @@ fn rpc_limits(given: &Bound<'_, PyAny>) -> PyResult<RpcLimitOptions> {
                 let known = "message_bytes, held_bytes, queued_bytes, total_bytes, calls, \
                              capabilities, streams_per_peer, streams, idle, stall or call";
                 return Err(not_accepted("limits.rpc", name, known));
+            }
+        }
+    }
+    Ok(limits)
+}
+
+/// Limits on what the cluster view may hold, from a dict.
+fn table_limits(given: &Bound<'_, PyAny>) -> PyResult<TableLimitOptions> {
+    let mut limits = TableLimitOptions::default();
+    for item in given.cast::<PyMapping>()?.items()?.iter() {
+        let (name, value): (String, Bound<'_, PyAny>) = item.extract()?;
+        match name.as_str() {
+            "records" => limits.records = Some(value.extract()?),
+            "bytes" => limits.bytes = Some(value.extract()?),
+            "remembered" => limits.remembered = Some(value.extract()?),
+            name => {
+                return Err(not_accepted("limits.table", name, "records, bytes or remembered"));
             }
         }
     }
@@ -120,8 +138,10 @@ fn not_accepted(field: &str, name: &str, known: &str) -> PyErr {
 ///     limits: Limits on what is spent on peers: ``connections``,
 ///         ``connections_per_peer``, ``pending`` (connections being set up),
 ///         ``memory`` (the fraction of the machine's that this process may use
-///         before new connections are refused), and ``rpc``, what RPC may cost:
-///         a dict of ``message_bytes``, ``held_bytes``, ``queued_bytes``,
+///         before new connections are refused), ``table``, what the cluster view
+///         may hold (a dict of ``records``, ``bytes`` and ``remembered``, the
+///         departed peers whose sequence numbers are), and ``rpc``, what RPC may
+///         cost: a dict of ``message_bytes``, ``held_bytes``, ``queued_bytes``,
 ///         ``calls``, ``capabilities`` (each for one stream),
 ///         ``streams_per_peer``, ``streams``, and ``idle`` and ``stall``, the
 ///         seconds after which a stream that is not used, or whose peer takes

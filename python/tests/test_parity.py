@@ -35,8 +35,11 @@ def test_every_option():
 def test_every_limit():
     limits = dict.fromkeys(TABLE["options"]["limits"], 1)
     limits["rpc"] = dict.fromkeys(TABLE["options"]["rpc_limits"], 1)
+    limits["table"] = dict.fromkeys(TABLE["options"]["table_limits"], 1)
     casm.Config(limits=limits)
-    for wrong in ({"no_such_limit": 1}, {"rpc": {"no_such_limit": 1}}):
+    wrong = [{"no_such_limit": 1}]
+    wrong += [{part: wrong[0]} for part in ("rpc", "table")]
+    for wrong in wrong:
         with pytest.raises(TypeError, match="no_such_limit"):
             casm.Config(limits=wrong)
 

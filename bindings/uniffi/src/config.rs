@@ -1,7 +1,7 @@
 //! What a node and a search are told.
 
 use crate::key::Key;
-use casm_bindings::{LimitOptions, Options, Result, RpcLimitOptions, duration};
+use casm_bindings::{LimitOptions, Options, Result, RpcLimitOptions, TableLimitOptions, duration};
 use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 
 /// The configuration of a node. Everything can be left out: then nodes of one
@@ -79,6 +79,23 @@ pub struct Limits {
     /// What capabilities may cost.
     #[uniffi(default)]
     pub rpc: Option<RpcLimits>,
+    /// What the cluster view may hold.
+    #[uniffi(default)]
+    pub table: Option<TableLimits>,
+}
+
+/// Limits on what the cluster view may hold. What is left out has its default.
+#[derive(Clone, Copy, Default, uniffi::Record)]
+pub struct TableLimits {
+    /// Records.
+    #[uniffi(default)]
+    pub records: Option<u32>,
+    /// Bytes of memory, as estimated.
+    #[uniffi(default)]
+    pub bytes: Option<u32>,
+    /// Departed peers whose sequence numbers are remembered.
+    #[uniffi(default)]
+    pub remembered: Option<u32>,
 }
 
 /// Limits on what RPC may cost. What is left out has its default.
@@ -163,7 +180,19 @@ impl Limits {
             pending: self.pending,
             memory: self.memory,
             rpc: self.rpc.unwrap_or_default().build()?,
+            table: self.table.unwrap_or_default().build(),
         })
+    }
+}
+
+impl TableLimits {
+    fn build(self) -> TableLimitOptions {
+        let number = |given: Option<u32>| given.map(|given| given as usize);
+        TableLimitOptions {
+            records: number(self.records),
+            bytes: number(self.bytes),
+            remembered: number(self.remembered),
+        }
     }
 }
 

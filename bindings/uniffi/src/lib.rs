@@ -25,7 +25,7 @@ mod remote;
 mod stream;
 mod view;
 
-pub use config::{Config, FindOptions, Limits, RpcLimits};
+pub use config::{Config, FindOptions, Limits, RpcLimits, TableLimits};
 pub use errors::CasmError;
 pub use items::{Change, Event, LeaveReason, PeerFound, PeerInfo, PeerStatus, Record};
 pub use key::Key;

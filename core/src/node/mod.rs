@@ -117,7 +117,7 @@ impl Node {
             meta: config.meta.clone(),
             ttl: config.ttl,
             observer: config.observer,
-            limits: Default::default(),
+            limits: config.limits.table,
             sign: sign(key.clone(), &config.namespace),
             over: host.leaving().over(),
         };

@@ -34,6 +34,11 @@ pub fn differences(table: &str, exported: &ComponentInterface) -> Result<Vec<Str
         ("Config", table.some("options", &["node"])?, fields(exported, "Config")?),
         ("Limits", table.some("options", &["limits"])?, fields(exported, "Limits")?),
         ("RpcLimits", table.some("options", &["rpc_limits"])?, fields(exported, "RpcLimits")?),
+        (
+            "TableLimits",
+            table.some("options", &["table_limits"])?,
+            fields(exported, "TableLimits")?,
+        ),
         ("Query", table.some("options", &["query"])?, fields(exported, "Query")?),
         ("FindOptions", table.some("options", &["find_peers"])?, fields(exported, "FindOptions")?),
         ("CasmError", table.all("errors")?, variants(exported, "CasmError")?),

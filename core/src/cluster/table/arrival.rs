@@ -1,4 +1,4 @@
-//! What comes to the table, what may be in it, and what becomes of it.
+//! What comes to the table, and what becomes of it.
 
 use crate::{
     LeaveReason,
@@ -6,32 +6,6 @@ use crate::{
 };
 use libp2p::PeerId;
 use std::time::Duration;
-
-/// What a table may hold, and how it treats strangers.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// The most records.
-    pub records: usize,
-    /// The most bytes of memory for records, signed messages and indexes, as
-    /// estimated.
-    pub bytes: usize,
-    /// The most departed peers whose sequence numbers are remembered.
-    pub remembered: usize,
-    /// How long a peer must have been there to be established. In a full table
-    /// a new peer takes the place of one that is not; the established stay.
-    pub probation: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            records: 1 << 17,
-            bytes: 256 << 20,
-            remembered: 1 << 16,
-            probation: Duration::from_secs(60),
-        }
-    }
-}
 
 /// The time, on two clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,8 +75,14 @@ pub enum Outcome {
     /// Sent so long ago that the peer must be gone, and handed here by another
     /// one: what was captured does not bring a peer back.
     Ghost,
+    /// Newer than what the table has of the peer, which stays in it; but there is
+    /// no room for all that it says now, and so its old host and meta stay.
+    NoRoom,
     /// The table has no room for it.
     Full,
+    /// The node that handed it over has its share of the table with what nobody
+    /// else has told of.
+    Share,
     /// The node's own, come back.
     Own,
     /// In this node's own name, and with a higher number than its last
@@ -121,7 +101,9 @@ impl Outcome {
             Self::Future => "future",
             Self::Late => "late",
             Self::Ghost => "ghost",
+            Self::NoRoom => "no-room",
             Self::Full => "full",
+            Self::Share => "share",
             Self::Own => "own",
             Self::OwnAhead => "own-ahead",
         }
@@ -129,7 +111,15 @@ impl Outcome {
 
     /// Whether the heartbeat is to be relayed.
     pub const fn is_accepted(self) -> bool {
-        matches!(self, Self::Joined | Self::Updated | Self::Renewed | Self::Left | Self::Relayed)
+        matches!(
+            self,
+            Self::Joined
+                | Self::Updated
+                | Self::Renewed
+                | Self::NoRoom
+                | Self::Left
+                | Self::Relayed
+        )
     }
 }
 

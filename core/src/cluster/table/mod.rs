@@ -1,45 +1,46 @@
 //! The records of all peers: what enters, what is refused, what expires. Pure:
 //! the time is an argument.
 //!
-//! - `arrival`: its input and output
-//! - `deadlines`: what expires next; `detector`: when to give up on a peer
-//! - `newcomers`: who makes room
+//! - `arrival`: its input and output; `limits`: what it may hold
+//! - `entry`: what it knows of a record; `deadlines`: what expires next; `detector`: when to give up on a peer
+//! - `standing`: who is established; `newcomers` and `room`: who makes room
+//! - `provisional`: what stands on the word of one peer
 //! - `remembered`: who is not to be resurrected
 
 mod arrival;
 mod deadlines;
 mod detector;
+mod entry;
 #[cfg(test)]
 mod flood_tests;
+mod limits;
 #[cfg(test)]
 mod model_tests;
 mod newcomers;
+mod provisional;
 mod remembered;
+mod room;
+mod standing;
 
-pub use arrival::{Arrival, Difference, Limits, Now, Outcome, Via};
+pub use arrival::{Arrival, Difference, Now, Outcome, Via};
 pub use detector::Detector;
+pub use limits::Limits;
 
 use super::{
     heartbeat::Heartbeat,
-    record::{Field, Record},
+    record::Record,
     snapshot::{Goodbye, Goodbyes, Proof, Snapshot, View},
 };
 use crate::LeaveReason;
 use deadlines::Deadlines;
+use entry::{Entry, kept, weight};
 use libp2p::PeerId;
 use newcomers::Newcomers;
+use provisional::Provisional;
 use remembered::Remembered;
+use room::Sum;
+use standing::Standing;
 use std::{collections::HashMap, sync::Arc, time::Duration};
-
-/// What the table knows of a record beside what readers see.
-#[derive(Debug)]
-struct Entry {
-    deadline: Option<Duration>,
-    since: Duration,
-    established: bool,
-    by_gossip: bool,
-    weight: usize,
-}
 
 /// The records of all peers.
 pub struct Table {
@@ -51,8 +52,12 @@ pub struct Table {
     entries: Vec<Option<Entry>>,
     free: Vec<u32>,
     deadlines: Deadlines,
+    /// Deadlines that hold only while the table is crowded.
+    caps: Deadlines,
     newcomers: Newcomers,
     remembered: Remembered,
+    provisional: Provisional,
+    established: Sum,
     bytes: usize,
     differences: Vec<Difference>,
 }
@@ -66,10 +71,6 @@ impl Table {
     pub const MAX_BEHIND: Duration = Self::MAX_AHEAD;
     /// The longest signed message that is kept beside its record, in bytes.
     pub const MAX_SIGNED: usize = 8 << 10;
-    /// Memory that a key takes in an index, in bytes.
-    const KEY_WEIGHT: usize = 40;
-    /// Memory that a record takes in the other structures, in bytes.
-    const ENTRY_WEIGHT: usize = 400;
 
     /// An empty table of the node `own`. The seed decides who makes room in a
     /// full one.
@@ -83,8 +84,11 @@ impl Table {
             entries: Vec::new(),
             free: Vec::new(),
             deadlines: Deadlines::default(),
+            caps: Deadlines::default(),
             newcomers: Newcomers::new(seed),
             remembered: Remembered::new(limits.remembered),
+            provisional: Provisional::default(),
+            established: Sum::default(),
             bytes: 0,
             differences: Vec::new(),
         }
@@ -102,7 +106,9 @@ impl Table {
 
     /// When the next record expires, or the next goodbye is forgotten.
     pub fn next_deadline(&self) -> Option<Duration> {
-        [self.deadlines.next(), self.root.goodbyes.next_due()].into_iter().flatten().min()
+        let cap = self.caps.next().filter(|_| self.is_crowded());
+        let goodbye = self.root.goodbyes.next_due();
+        [self.deadlines.next(), cap, goodbye].into_iter().flatten().min()
     }
 
     /// Memory in use for records, signed messages and indexes, as estimated.
@@ -142,9 +148,10 @@ impl Table {
         let record = self.next_record(slot, self.own, seq, ttl, beat);
         let entry = Entry {
             deadline: None,
-            since: now.elapsed,
+            standing: Standing::new(now.elapsed, true),
             established: true,
             by_gossip: true,
+            handed_by: None,
             weight: weight(&record, signed),
         };
         self.store(now.elapsed, slot, record, signed, entry);
@@ -165,6 +172,12 @@ impl Table {
         while let Some(slot) = self.deadlines.due(now) {
             self.remove(now, slot, LeaveReason::Expired);
         }
+        // Once there is room again, strangers are kept as long as they ask.
+        while self.is_crowded()
+            && let Some(slot) = self.caps.due(now)
+        {
+            self.remove(now, slot, LeaveReason::Expired);
+        }
     }
 
     /// A heartbeat of a peer that is in the table.
@@ -175,31 +188,53 @@ impl Table {
         ) else {
             return Outcome::Stale;
         };
-        if arrival.seq == old.seq() && arrival.via == Via::Gossip && !entry.by_gossip {
+        let (old_seq, old_ttl) = (old.seq(), old.ttl());
+        let by_gossip = arrival.via == Via::Gossip;
+        if arrival.seq >= old_seq
+            && let Some(by) = entry.handed_by.take_if(|by| by_gossip || **by != arrival.from)
+        {
+            self.provisional.remove(&by, entry.weight);
+        }
+        if arrival.seq == old_seq && by_gossip && !entry.by_gossip {
             entry.by_gossip = true;
             return Outcome::Relayed;
         }
-        if arrival.seq <= old.seq() {
+        if arrival.seq <= old_seq {
             return Outcome::Stale;
         }
         let Some(ttl) = arrival.beat.ttl else {
-            let last_ttl = old.ttl();
             self.remove_said(now, slot, arrival.seq, LeaveReason::Left);
-            self.keep_goodbye(now, arrival, last_ttl);
+            self.keep_goodbye(now, arrival, old_ttl);
             return Outcome::Left;
         };
-        let (since, weight_before) = (entry.since, entry.weight);
-        let established = entry.established || now.saturating_sub(since) >= self.limits.probation;
+        let (was_established, before) = (entry.established, entry.weight);
+        let (mut standing, handed_by) = (entry.standing, entry.handed_by.clone());
         let Some(deadline) = self.deadline(now, ttl, arrival.via) else { return Outcome::Late };
+        standing = standing.hear(now, old_ttl, arrival.seq - old_seq);
+        standing.proven |= handed_by.is_none() && standing.has_lasted(now, self.limits.probation);
         let signed = kept(arrival.signed);
-        let record = self.next_record(Some(slot), arrival.peer, arrival.seq, ttl, arrival.beat);
-        let weight = weight(&record, signed);
-        if weight > weight_before && !self.make_room(now, weight - weight_before, 0, Some(slot)) {
-            return Outcome::Full;
+        let mut record = self.next_record(Some(slot), arrival.peer, arrival.seq, ttl, arrival.beat);
+        let mut proof = signed;
+        let mut after = weight(&record, signed);
+        let proven = standing.proven && handed_by.is_none();
+        let mut established = was_established || (proven && self.may_establish(after));
+        let fits = self.room_to_grow(now, slot, (before, after), established);
+        if !fits && let Some(old) = self.root.slots.get(slot) {
+            // Without what was signed: it says something else.
+            (record, proof) = (old.renewed(arrival.seq, ttl), &[]);
+            after = weight(&record, proof);
+            established = was_established || (proven && self.may_establish(after));
         }
-        let by_gossip = arrival.via == Via::Gossip;
-        let entry = Entry { deadline: Some(deadline), since, established, by_gossip, weight };
-        self.store(now, Some(slot), record, signed, entry)
+        let entry = Entry {
+            deadline: Some(deadline),
+            standing,
+            established,
+            by_gossip,
+            handed_by,
+            weight: after,
+        };
+        let outcome = self.store(now, Some(slot), record, proof, entry);
+        if fits { outcome } else { Outcome::NoRoom }
     }
 
     /// A heartbeat of a peer that is not in the table.
@@ -212,9 +247,9 @@ impl Table {
                 && Arc::make_mut(&mut self.root).goodbyes.gossiped(&arrival.peer, arrival.seq);
             return if first { Outcome::Relayed } else { Outcome::Replayed };
         }
-        let established = departed.is_some_and(|departed| departed.established);
+        let proven = departed.is_some_and(|departed| departed.established);
         let Some(ttl) = arrival.beat.ttl else {
-            self.remembered.put(arrival.peer, arrival.seq, established, now);
+            self.remembered.put(arrival.peer, arrival.seq, proven, now);
             // Who says it itself may be in others' tables.
             if arrival.is_direct() || self.root.goodbyes.of(&arrival.peer).is_some() {
                 self.keep_goodbye(now, arrival, Duration::ZERO);
@@ -231,39 +266,27 @@ impl Table {
         let signed = kept(arrival.signed);
         let record = Record::new(arrival.peer, arrival.seq, ttl, arrival.beat);
         let weight = weight(&record, signed);
-        if !self.make_room(now, weight, 1, None) {
+        let by_gossip = arrival.via == Via::Gossip;
+        let provisional = !by_gossip && !arrival.is_direct();
+        if provisional && !self.may_hand_over(&arrival.from, weight) {
+            return Outcome::Share;
+        }
+        if !self.room_for_new(now, weight) {
             return Outcome::Full;
         }
         self.remembered.forget(&arrival.peer);
         if self.root.goodbyes.of(&arrival.peer).is_some() {
             Arc::make_mut(&mut self.root).goodbyes.forget(&arrival.peer);
         }
-        let by_gossip = arrival.via == Via::Gossip;
-        let entry = Entry { deadline: Some(deadline), since: now, established, by_gossip, weight };
+        let entry = Entry {
+            deadline: Some(deadline),
+            standing: Standing::new(now, proven),
+            established: proven && !provisional && self.may_establish(weight),
+            by_gossip,
+            handed_by: provisional.then(|| self.provisional.shared_id(arrival.from)),
+            weight,
+        };
         self.store(now, None, record, signed, entry)
-    }
-
-    /// Removes newcomers, one at random after the other, until there is room.
-    /// False if there is none without touching the established.
-    fn make_room(
-        &mut self,
-        now: Duration,
-        bytes: usize,
-        records: usize,
-        keep: Option<u32>,
-    ) -> bool {
-        if bytes > self.limits.bytes || records > self.limits.records {
-            return false;
-        }
-        while self.bytes > self.limits.bytes - bytes
-            || self.slots.len() > self.limits.records - records
-        {
-            match self.newcomers.pick(keep) {
-                Some(slot) => self.remove(now, slot, LeaveReason::Expired),
-                None => return false,
-            }
-        }
-        true
     }
 
     /// When a record is to be dropped; `None` if that is in the past.
@@ -329,16 +352,7 @@ impl Table {
         root.len += usize::from(old.is_none());
 
         self.slots.insert(record.peer(), slot);
-        self.bytes += entry.weight;
-        let before = self.entries[slot as usize].take();
-        self.bytes -= before.as_ref().map_or(0, |before| before.weight);
-        self.deadlines.set(slot, before.and_then(|before| before.deadline), entry.deadline);
-        if entry.established {
-            self.newcomers.remove(slot)
-        } else {
-            self.newcomers.insert(slot)
-        }
-        self.entries[slot as usize] = Some(entry);
+        self.change_entry(slot, Some(entry));
 
         match old {
             None => {
@@ -384,33 +398,18 @@ impl Table {
 
     /// Removes a record, and remembers the number of the last that was heard.
     fn remove_said(&mut self, now: Duration, slot: u32, seq: u64, reason: LeaveReason) {
+        let record = self.root.slots.get(slot).cloned();
+        let (Some(record), Some(entry)) = (record, self.entry(slot)) else { return };
+        let proven = entry.standing.proven;
         let root = Arc::make_mut(&mut self.root);
-        let record = root.slots.get(slot).cloned();
-        let entry = self.entries.get_mut(slot as usize).and_then(Option::take);
-        let (Some(record), Some(entry)) = (record, entry) else { return };
         root.indexes.iter_mut().for_each(|index| index.remove(slot, &root.slots));
         root.slots.set(slot, None);
         root.proofs.set(slot as usize, Proof::default());
         root.len -= 1;
         self.slots.remove(&record.peer());
         self.free.push(slot);
-        self.deadlines.set(slot, entry.deadline, None);
-        self.newcomers.remove(slot);
-        self.bytes -= entry.weight;
-        let established =
-            entry.established || now.saturating_sub(entry.since) >= self.limits.probation;
-        self.remembered.put(record.peer(), seq, established, now);
+        self.change_entry(slot, None);
+        self.remembered.put(record.peer(), seq, proven, now);
         self.differences.push(Difference::Left(record, reason));
     }
-}
-
-/// The signed message, unless it is too long to be kept.
-fn kept(signed: &[u8]) -> &[u8] {
-    if signed.len() <= Table::MAX_SIGNED { signed } else { &[] }
-}
-
-/// Bytes of memory that a record takes, as estimated.
-fn weight(record: &Record, signed: &[u8]) -> usize {
-    let keys: usize = Field::ALL.iter().map(|field| usize::from(record.keys(*field))).sum();
-    record.weight() + signed.len() + keys * Table::KEY_WEIGHT + Table::ENTRY_WEIGHT
 }
