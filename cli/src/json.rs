@@ -65,6 +65,8 @@ pub struct RecordLine {
     pub host: String,
     /// The fields that the peer describes itself with.
     pub meta: BTreeMap<String, String>,
+    /// Whether the peer's signature was verified.
+    pub verified: bool,
 }
 
 /// A boot packet, decoded as far as it can be.
@@ -150,6 +152,7 @@ impl From<&Record> for RecordLine {
             ttl_ms: u64::try_from(record.ttl().as_millis()).unwrap_or(u64::MAX),
             host: record.host().into(),
             meta: record.meta().iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(),
+            verified: record.verified(),
         }
     }
 }
@@ -220,12 +223,13 @@ mod tests {
             ttl_ms: 10_000,
             host: "h".into(),
             meta: [("role".to_owned(), "worker".to_owned())].into(),
+            verified: true,
         };
         assert_eq!(
             serde_json::to_value(Line::PeerJoined { record }).unwrap(),
             json!({"event": "peer-joined", "record": {
                 "peer": "p", "server": "000000000000000a", "seq": "18446744073709551615",
-                "ttl_ms": 10000, "host": "h", "meta": {"role": "worker"}}})
+                "ttl_ms": 10000, "host": "h", "meta": {"role": "worker"}, "verified": true}})
         );
     }
 }

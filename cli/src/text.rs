@@ -102,6 +102,9 @@ fn view(records: &[RecordLine], colour: bool) -> String {
         if !meta.is_empty() {
             let _ = write!(text, "  {meta}");
         }
+        if !record.verified {
+            text.push_str("  (not verified)");
+        }
     }
     text
 }
@@ -189,6 +192,7 @@ mod tests {
             ttl_ms: 10_000,
             host: host.into(),
             meta: [("role".to_owned(), "a\u{1b}[31m".to_owned())].into(),
+            verified: true,
         }
     }
 
@@ -201,6 +205,15 @@ mod tests {
         let Line::PeerJoined { record } = line else { unreachable!() };
         let table = of(&Line::View { n: 1, records: vec![record] }, false);
         assert!(!table.contains('\u{1b}'), "{table}");
+    }
+
+    #[test]
+    fn a_record_on_the_word_of_another_alone_is_marked() {
+        let [proven, hearsay] = [true, false].map(|verified| {
+            let records = vec![RecordLine { verified, ..record("h") }];
+            of(&Line::View { n: 1, records }, false)
+        });
+        assert!(!proven.contains("verified") && hearsay.ends_with("(not verified)"), "{hearsay}");
     }
 
     #[test]

@@ -43,6 +43,11 @@ impl Records {
         self.at(n).map(|record| record.ttl().as_secs_f64() * 1000.0)
     }
 
+    #[napi]
+    pub fn verified(&self, n: u32) -> Option<bool> {
+        self.at(n).map(casm_bindings::Record::verified)
+    }
+
     /// The text of up to `count` records, from this one on: one call for all,
     /// since each into this module takes longer than to cut a string out of one.
     #[napi]

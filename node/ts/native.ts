@@ -34,6 +34,7 @@ export interface Records {
   server(n: number): bigint | null
   seq(n: number): bigint | null
   ttl(n: number): number | null
+  verified(n: number): boolean | null
   text(from: number, count: number): Text
 }
 

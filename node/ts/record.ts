@@ -45,10 +45,16 @@ export class Record {
     return (this.#meta ??= this.#batch.meta(this.#n))
   }
 
+  /** Whether the peer's signature was verified: false only for records of another node's view that it cannot prove. */
+  get verified(): boolean {
+    return this.#batch.records.verified(this.#n)!
+  }
+
   /** The record as on the command line: numbers that JSON has no room for are strings. */
   toJSON(): object {
-    const { peer, server, seq, ttl, host, meta } = this
-    return { peer, server: server.toString(16).padStart(16, '0'), seq: seq.toString(), ttl_ms: ttl, host, meta }
+    const { peer, server, seq, ttl, host, meta, verified } = this
+    const [number, serial] = [server.toString(16).padStart(16, '0'), seq.toString()]
+    return { peer, server: number, seq: serial, ttl_ms: ttl, host, meta, verified }
   }
 
   /** @internal */

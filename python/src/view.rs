@@ -67,6 +67,13 @@ impl Record {
         meta::dict(py, &self.record)
     }
 
+    /// Whether the peer's signature was verified; False only for records of
+    /// another node's view that that node cannot prove.
+    #[getter]
+    fn verified(&self) -> bool {
+        self.record.verified()
+    }
+
     fn __hash__(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         (self.record.peer_text(), self.record.seq()).hash(&mut hasher);

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod connections;
+mod flood;
 mod pex;
 mod rng;
 mod survey;
@@ -20,6 +21,7 @@ struct Cli {
 enum Command {
     Cluster(cluster::Args),
     Connections(connections::Args),
+    Flood(flood::Args),
     Pex(Box<pex::Args>),
     Survey(survey::Args),
 }
@@ -28,6 +30,7 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Cluster(args) => cluster::run(&args),
         Command::Connections(args) => connections::run(&args),
+        Command::Flood(args) => flood::run(&args),
         Command::Pex(args) => pex::run(&args),
         Command::Survey(args) => survey::run(args),
     }

@@ -17,6 +17,9 @@ pub struct Record {
     pub host: String,
     /// What else it says.
     pub meta: HashMap<String, String>,
+    /// Whether its signature was verified; false only for records of another
+    /// node's view that that node cannot prove.
+    pub verified: bool,
 }
 
 /// A peer, and where it can be reached.
@@ -181,6 +184,7 @@ impl From<casm_bindings::Record> for Record {
             ttl: record.ttl().as_secs_f64(),
             host: record.host().to_owned(),
             meta: meta.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+            verified: record.verified(),
         }
     }
 }

@@ -85,6 +85,8 @@ fn record(value: &Value) -> bool {
         ("ttl_ms", Value::is_u64),
         ("host", Value::is_string),
         ("meta", |v| v.as_object().is_some_and(|m| m.values().all(Value::is_string))),
+        ("verified", Value::is_boolean),
+        ("verified", Value::is_boolean),
     ];
     keys(value, fields, &[]).is_ok()
 }

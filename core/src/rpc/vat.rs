@@ -46,6 +46,11 @@ struct Inner {
 }
 
 impl Vat {
+    /// The namespace in which its capabilities have their names.
+    pub(crate) fn namespace(&self) -> &Namespace {
+        &self.0.namespace
+    }
+
     /// A vat whose thread ends with the scope.
     pub(crate) fn new(
         host: Host,

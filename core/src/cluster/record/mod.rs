@@ -11,13 +11,22 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 /// What a peer last said of itself: its heartbeat. Clones are cheap.
 ///
-/// Two records are equal when all of their fields are.
-#[derive(Clone, PartialEq, Eq)]
+/// Two records are equal when they say the same, verified or not.
+#[derive(Clone)]
 pub struct Record {
     seq: u64,
     ttl_ms: u32,
+    verified: bool,
     body: Arc<Body>,
 }
+
+impl PartialEq for Record {
+    fn eq(&self, other: &Self) -> bool {
+        self.seq == other.seq && self.says_same(other)
+    }
+}
+
+impl Eq for Record {}
 
 /// What usually stays from heartbeat to heartbeat, and is shared between them.
 /// All text is in one allocation: the peer id in base58, the server number in
@@ -83,12 +92,17 @@ impl Record {
             text: text.into(),
             meta,
         };
-        Self { seq, ttl_ms: millis(ttl), body: Arc::new(body) }
+        Self { seq, ttl_ms: millis(ttl), verified: true, body: Arc::new(body) }
     }
 
     /// The record that follows this one when the peer says the same again.
     pub(in crate::cluster) fn renewed(&self, seq: u64, ttl: Duration) -> Self {
-        Self { seq, ttl_ms: millis(ttl), body: self.body.clone() }
+        Self { seq, ttl_ms: millis(ttl), verified: self.verified, body: self.body.clone() }
+    }
+
+    /// The same record, but on the word of another node alone.
+    pub(in crate::cluster) fn unverified(self) -> Self {
+        Self { verified: false, ..self }
     }
 
     /// Whether the heartbeat says of host, meta and server what this record
@@ -143,6 +157,13 @@ impl Record {
     /// of it is granted on top, for what is lost or late on the way.)
     pub fn ttl(&self) -> Duration {
         Duration::from_millis(self.ttl_ms.into())
+    }
+
+    /// Whether this node has seen the peer's signature: always, but for records
+    /// of another node's view ([`RemoteView`](super::RemoteView)) that it cannot
+    /// prove. Those are what that node says, and nothing more.
+    pub fn verified(&self) -> bool {
+        self.verified
     }
 
     /// The name of the peer's host, as it says; at most 255 bytes.

@@ -154,6 +154,12 @@ impl View {
         slots.filter_map(|slot| self.0.signed(slot, self.0.slots.get(slot)?))
     }
 
+    /// The message that proves the record of one peer; empty if it is not kept.
+    pub(in crate::cluster) fn proof_of(&self, peer: &PeerId) -> Arc<[u8]> {
+        let proof = self.0.find(peer).and_then(|(slot, _)| self.0.proofs.get(slot as usize));
+        proof.map(|proof| proof.signed.clone()).unwrap_or_default()
+    }
+
     /// The signed heartbeat of one peer, if it is kept.
     pub fn signed_of(&self, peer: &PeerId) -> Option<Signed<'_>> {
         let (slot, record) = self.0.find(peer)?;

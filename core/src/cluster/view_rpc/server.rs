@@ -100,8 +100,11 @@ impl view::Server for Server {
         let query =
             wire::read_query(params.get_selector()?, params.get_constraints()?, self.reverse)?;
         let mut result = results.get().init_result();
-        match (self.snapshots.latest)().lookup(&query) {
-            Some(record) => wire::write_record(&record, result.init_just()),
+        let view = (self.snapshots.latest)();
+        match view.lookup(&query) {
+            Some(record) => {
+                wire::write_record(&record, &view.proof_of(&record.peer()), result.init_just());
+            }
             None => result.set_nothing(()),
         }
         Ok(())
@@ -155,7 +158,7 @@ struct Sending {
     /// How many records may still be taken.
     left: usize,
     /// The last record that was taken, and that is yet to be sent.
-    taken: Option<Record>,
+    taken: Option<(Record, Arc<[u8]>)>,
 }
 
 impl Sending {
@@ -167,7 +170,7 @@ impl Sending {
         snapshot: Snapshot,
     ) -> capnp::Result<Option<Promise<(), capnp::Error>>> {
         let Self { query, handler, left, taken } = self;
-        let after = taken.as_ref().and_then(|record| Position::of(query, record));
+        let after = taken.as_ref().and_then(|(record, _)| Position::of(query, record));
         let rest = after.as_ref().map_or_else(|| query.clone(), |last| last.rest_of(query));
         let mut passed = 0;
         for record in snapshot.taken.view.iter(rest) {
@@ -182,9 +185,10 @@ impl Sending {
                 continue;
             }
             *left -= 1;
-            let Some(previous) = taken.replace(record) else { continue };
+            let proof = snapshot.taken.view.proof_of(&record.peer());
+            let Some((previous, proof)) = taken.replace((record, proof)) else { continue };
             let mut request = handler.recv_request();
-            wire::write_record(&previous, request.get().init_record());
+            wire::write_record(&previous, &proof, request.get().init_record());
             let mut sent = request.send();
             tokio::select! {
                 biased;
@@ -198,7 +202,7 @@ impl Sending {
     /// Sends the last record, and waits until it has been taken, and so all
     /// before it: a reader may think that none comes after our answer.
     async fn send_last(self) -> capnp::Result<()> {
-        let Some(record) = self.taken else { return Ok(()) };
+        let Some((record, proof)) = self.taken else { return Ok(()) };
         // As a call whose answer is waited for, which streaming ones are not.
         let mut request = self
             .handler
@@ -208,7 +212,7 @@ impl Sending {
                 RECV,
                 None,
             );
-        wire::write_record(&record, request.get().init_record());
+        wire::write_record(&record, &proof, request.get().init_record());
         let taken = timeout(LAST, request.send().promise).await;
         let late = |_| capnp::Error::overloaded("the handler does not answer".into());
         taken.map_err(late)?.map(drop)

@@ -1,13 +1,14 @@
 //! Test vectors of RPC: the four encodings of a stream, and what a view's
 //! queries and records are in messages.
 
-use super::{NAME, wire};
+use super::{NAME, proof::Verifier, wire};
 use crate::{
     Namespace, PeerId,
     cluster::{Heartbeat, Index, Query, Record, Select},
+    pubsub::signed::SignedMessage,
     rpc::{Decoder, Encoder, Encoding},
     schema::cluster_capnp::view,
-    vectors::{bytes, compare, hex, list, number, peer, text, texts},
+    vectors::{bytes, compare, hex, key, list, number, peer, text, texts},
 };
 use capnp::{
     message::{Builder, HeapAllocator, Reader, ReaderOptions},
@@ -19,9 +20,12 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 const ABOUT: &str = "RPC. interfaces: their ids. queries, records: the parameters of View.lookup \
-                     and the parameters of Handler.recv as plain messages, in hex. session: what a \
+                     and the parameters of Handler.recv as plain messages, in hex; signed: what proves the \
+                     record, if anything. session: what a \
                      client asks (to_server) and a server says (to_client), as plain messages; in \
                      each encoding, the bytes of each message and of the end of the stream.";
+
+const SEQ: u64 = 0x18ea_8940_15c0_b7d2;
 
 type Message = Builder<HeapAllocator>;
 
@@ -69,15 +73,27 @@ fn write_query(query: &Query, mut params: view::lookup_params::Builder) {
     wire::write_constraints(query, params.init_constraints(wire::constraints(query)));
 }
 
-fn record(key: &str) -> Record {
-    let beat = Heartbeat {
+/// The message that proves a record: one has it, the other is a Go node's.
+fn proof(of: &str) -> Vec<u8> {
+    if of == "rsa" {
+        return Vec::new();
+    }
+    let data = beat().encode();
+    SignedMessage::sign(&key(of), "casm", SEQ, &data).unwrap().encode()
+}
+
+fn beat() -> Heartbeat {
+    Heartbeat {
         server: 0xfedc_ba98_7654_3210,
         ttl: Some(Duration::from_secs(10)),
         host: "node-1.example".into(),
         meta: vec!["role=worker".into(), "zone=a=b".into()],
         sent_at: None,
-    };
-    Record::new(peer(key), 0x18ea_8940_15c0_b7d2, Duration::from_secs(10), &beat)
+    }
+}
+
+fn record(key: &str) -> Record {
+    Record::new(peer(key), SEQ, Duration::from_secs(10), &beat())
 }
 
 fn told(record: &Record) -> Value {
@@ -124,7 +140,8 @@ fn to_client() -> Vec<(&'static str, Message)> {
         answer.set_answer_id(1);
         answer.set_release_param_caps(false);
         let results: view::lookup_results::Builder = answer.init_results().init_content().init_as();
-        wire::write_record(&record("ed25519-1"), results.init_result().init_just());
+        let proof = proof("ed25519-1");
+        wire::write_record(&record("ed25519-1"), &proof, results.init_result().init_just());
     });
     let told = rpc(|message| {
         let mut call = message.init_call();
@@ -134,7 +151,7 @@ fn to_client() -> Vec<(&'static str, Message)> {
         call.reborrow().init_target().set_imported_cap(0);
         let params: view::handler::recv_params::Builder =
             call.init_params().init_content().init_as();
-        wire::write_record(&record("rsa"), params.init_record());
+        wire::write_record(&record("rsa"), &proof("rsa"), params.init_record());
     });
     vec![("return of View.lookup", found), ("call Handler.recv", told)]
 }
@@ -180,8 +197,9 @@ fn made() -> Value {
         .map(|key| {
             let mut message = Builder::new_default();
             let params: view::handler::recv_params::Builder = message.init_root();
-            wire::write_record(&record(key), params.init_record());
+            wire::write_record(&record(key), &proof(key), params.init_record());
             let mut vector = told(&record(key));
+            vector["signed"] = hex(proof(key)).into();
             vector["hex"] = plain(&message).into();
             vector
         })
@@ -214,7 +232,11 @@ fn vectors_of_rpc() {
     for vector in list(&file, "records") {
         let message = read(&bytes(vector, "hex"));
         let params: view::handler::recv_params::Reader = message.get_root().unwrap();
-        let record = wire::read_record(params.get_record().unwrap()).unwrap();
+        let told = wire::read_record(params.get_record().unwrap()).unwrap();
+        assert_eq!(told.signed, bytes(vector, "signed"));
+        let proven = !told.signed.is_empty();
+        let record = Verifier::new(Namespace::default()).check(peer("ecdsa"), told).unwrap();
+        assert_eq!(record.verified(), proven);
         assert_eq!(record.peer(), PeerId::from_bytes(&bytes(vector, "peer_bytes")).unwrap());
         assert_eq!(
             (record.peer_text(), record.host()),

@@ -1,5 +1,6 @@
 //! Queries and records, as the `View` interface has them.
 
+use super::proof::Told;
 use crate::{
     cluster::{
         Field, Heartbeat, HeartbeatError, Record,
@@ -122,18 +123,20 @@ fn write_index(index: &Index, prefix: bool, mut to: view::index::Builder) {
 ///
 /// # Errors
 /// If it is malformed, or no heartbeat could have said it.
-pub(super) fn read_record(
-    record: view::record::Reader,
-) -> std::result::Result<Record, RecordError> {
+pub(super) fn read_record(record: view::record::Reader) -> std::result::Result<Told, RecordError> {
     let peer = PeerId::from_bytes(record.get_peer()?.as_bytes()).map_err(|_| RecordError::Peer)?;
     // Go leaves the record's own `server` empty.
     let beat = Heartbeat::read(record.get_heartbeat()?)?;
     let ttl = beat.ttl.unwrap_or(Duration::from_millis(1));
-    Ok(Record::new(peer, record.get_seq(), ttl, &beat))
+    let signed = record.get_signed()?.to_vec();
+    Ok(Told { record: Record::new(peer, record.get_seq(), ttl, &beat), signed })
 }
 
-/// Writes a record.
-pub(super) fn write_record(record: &Record, mut to: view::record::Builder) {
+/// Writes a record, with the message that proves it or with nothing.
+pub(super) fn write_record(record: &Record, signed: &[u8], mut to: view::record::Builder) {
+    if !signed.is_empty() {
+        to.set_signed(signed);
+    }
     to.set_peer(capnp::text::Reader(&record.peer().to_bytes()));
     to.set_server(record.server());
     to.set_seq(record.seq());

@@ -78,7 +78,9 @@ fn said(encoding: Encoding, bytes: &[u8]) -> (Vec<Record>, Vec<Record>) {
             message::Call(call) => {
                 let content = call.unwrap().get_params().unwrap().get_content();
                 let params = content.get_as::<view::handler::recv_params::Reader>().unwrap();
-                sent.push(wire::read_record(params.get_record().unwrap()).unwrap());
+                let told = wire::read_record(params.get_record().unwrap()).unwrap();
+                assert!(told.signed.is_empty());
+                sent.push(told.record);
             }
             message::Return(ret) => match ret.unwrap().which().unwrap() {
                 return_::Results(results) => {
@@ -89,9 +91,9 @@ fn said(encoding: Encoding, bytes: &[u8]) -> (Vec<Record>, Vec<Record>) {
                         && let Ok(found) = content.get_as::<view::lookup_results::Reader>()
                         && let Ok(view::maybe_record::Just(record)) =
                             found.get_result().unwrap().which()
-                        && let Ok(record) = wire::read_record(record.unwrap())
+                        && let Ok(told) = wire::read_record(record.unwrap())
                     {
-                        looked_up.push(record);
+                        looked_up.push(told.record);
                     }
                 }
                 return_::Exception(e) => panic!("{:?}", e.unwrap()),

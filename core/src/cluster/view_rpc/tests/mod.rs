@@ -3,6 +3,7 @@
 
 mod golden;
 mod hostile;
+mod proofs;
 mod slow;
 
 use super::{server, wire, *};
@@ -177,7 +178,7 @@ impl view::Server for Go {
         mut results: view::LookupResults,
     ) -> capnp::Result<()> {
         if let Some(record) = self.find(params.get()?.get_selector()?)?.first() {
-            wire::write_record(record, results.get().init_result().init_just());
+            wire::write_record(record, &[], results.get().init_result().init_just());
         }
         Ok(())
     }
@@ -192,7 +193,7 @@ impl view::Server for Go {
         for record in self.find(params.get_selector()?)? {
             let mut request = handler.recv_request();
             let mut to = request.get().init_record();
-            wire::write_record(&record, to.reborrow());
+            wire::write_record(&record, &[], to.reborrow());
             to.set_server(0);
             request.send().await?;
         }
@@ -221,6 +222,7 @@ async fn queries_of_a_go_node_find_what_they_should() {
     let remote = RemoteView::connect(a.vat.clone(), b.host.id()).await.unwrap();
     for query in queries() {
         let found = collect(remote.iter(query.clone())).await.unwrap();
+        assert!(found.iter().all(|record| !record.verified()), "nobody has proven them");
         assert_eq!(found, local.iter(query.clone()).collect::<Vec<_>>(), "{query:?}");
         assert_eq!(remote.lookup(&query).await.unwrap(), local.lookup(&query), "{query:?}");
     }

@@ -41,14 +41,14 @@ fn a_slow_reader_gets_every_record_once_and_pins_no_old_snapshot() {
 
             let (send, mut records) = mpsc::channel(1);
             let iteration = tokio::task::spawn_local(client::iterate(view, query.clone(), send));
-            let mut got = vec![records.recv().await.unwrap()];
+            let mut got = vec![records.recv().await.unwrap().record];
             // Every record says something new meanwhile, and some are new.
             *table.lock().unwrap() = long_table(2);
             (201..=220).for_each(|i| fill(&mut table.lock().unwrap(), i, 2));
             tokio::time::sleep(Duration::from_secs(11)).await;
             assert_eq!(before.strong_count(), 1, "the first snapshot is still kept");
-            while let Some(record) = records.recv().await {
-                got.push(record);
+            while let Some(told) = records.recv().await {
+                got.push(told.record);
             }
             iteration.await.unwrap().unwrap();
 
