@@ -29,13 +29,15 @@ const PEAK_KIB: u64 = 160 * 1024;
 /// each by so much, the sum of those whose name and label contain the text.
 struct Kind(&'static str, u64, &'static [(&'static str, f64)]);
 
-const KINDS: [Kind; 11] = [
+const KINDS: [Kind; 12] = [
     Kind("heartbeat-pointers", 240, &[("heartbeats_total{verdict=\"malformed\"", 200.0)]),
     Kind("seqno-length", 70, &[("gossip_refused_total{reason=\"bad-sequence-number\"", 70.0)]),
     // Two that claim one number stand side by side: nothing is to be refused.
     Kind("server-claim", 50, &[("heartbeats_total{verdict=\"accepted\"", 50.0)]),
     // These are peers like any other, as far as the table's bounds go.
     Kind("identities", 4096, &[("heartbeats_total{verdict=\"accepted\"", 2000.0)]),
+    // What was captured an hour ago and is told by another brings nobody back.
+    Kind("ghosts", 1000, &[("heartbeats_total{verdict=\"ghost\"", 1000.0)]),
     // Too many records, or a block that would hold them.
     Kind("pex-flood", 3, &[("pex_rounds_total{verdict=\"too-", 3.0)]),
     // Each time another peer: the pace of one is not what stops them.

@@ -41,6 +41,7 @@ var abuses = map[string]func(context.Context, Params) (int, error){
 	"seqno-length":       seqnoLength,
 	"server-claim":       serverClaim,
 	"identities":         identities,
+	"ghosts":             ghosts,
 	"pex-flood":          pexFlood,
 	"pex-hop":            pexHop,
 	"pex-last":           pexLast,

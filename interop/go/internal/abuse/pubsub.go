@@ -175,3 +175,20 @@ func identities(ctx context.Context, p Params) (int, error) {
 		return s.publish(key, s.next(), data)
 	})
 }
+
+// ghosts publishes, for peers that are gone, heartbeats that they sent long ago.
+func ghosts(ctx context.Context, p Params) (int, error) {
+	return repeat(ctx, p, func(s *speaker, i int) error {
+		key, err := freshKey()
+		if err != nil {
+			return err
+		}
+		data, err := wire.EncodeSentAt(wire.Heartbeat{
+			TTL: wire.DefaultTTL, Server: rand.Uint64(), Host: fmt.Sprintf("ghost-%d", i),
+		}, time.Now().Add(-time.Hour))
+		if err != nil {
+			return err
+		}
+		return s.publish(key, s.next(), data)
+	})
+}

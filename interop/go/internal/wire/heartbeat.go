@@ -98,6 +98,19 @@ func EncodeHeartbeat(h Heartbeat) ([]byte, error) {
 	})
 }
 
+// EncodeSentAt encodes a heartbeat with the field of Rust's schema that says when
+// it was sent.
+func EncodeSentAt(h Heartbeat, sentAt time.Time) ([]byte, error) {
+	return pack(func(s *capnp.Segment) error {
+		root, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 24, PointerCount: 3})
+		if err != nil {
+			return err
+		}
+		root.SetUint64(16, uint64(sentAt.UnixMilli()))
+		return h.Write(cluster.Heartbeat(root))
+	})
+}
+
 // DecodeHeartbeat reads the data of a pubsub message.
 func DecodeHeartbeat(data []byte) (h Heartbeat, err error) {
 	err = unpack(data, func(m *capnp.Message) error {
