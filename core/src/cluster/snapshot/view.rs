@@ -155,7 +155,7 @@ impl View {
     }
 
     /// The message that proves the record of one peer; empty if it is not kept.
-    pub(in crate::cluster) fn proof_of(&self, peer: &PeerId) -> Arc<[u8]> {
+    pub(in crate::cluster) fn signed_bytes_of(&self, peer: &PeerId) -> Arc<[u8]> {
         let proof = self.0.find(peer).and_then(|(slot, _)| self.0.proofs.get(slot as usize));
         proof.map(|proof| proof.signed.clone()).unwrap_or_default()
     }

@@ -103,7 +103,11 @@ impl view::Server for Server {
         let view = (self.snapshots.latest)();
         match view.lookup(&query) {
             Some(record) => {
-                wire::write_record(&record, &view.proof_of(&record.peer()), result.init_just());
+                wire::write_record(
+                    &record,
+                    &view.signed_bytes_of(&record.peer()),
+                    result.init_just(),
+                );
             }
             None => result.set_nothing(()),
         }
@@ -185,7 +189,7 @@ impl Sending {
                 continue;
             }
             *left -= 1;
-            let proof = snapshot.taken.view.proof_of(&record.peer());
+            let proof = snapshot.taken.view.signed_bytes_of(&record.peer());
             let Some((previous, proof)) = taken.replace((record, proof)) else { continue };
             let mut request = handler.recv_request();
             wire::write_record(&previous, &proof, request.get().init_record());
