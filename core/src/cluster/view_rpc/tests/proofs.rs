@@ -53,7 +53,7 @@ async fn records_are_verified_hearsay_is_told_and_forgery_ends_the_query() {
 
     let mut forged = good(1);
     *forged.last_mut().unwrap() ^= 1;
-    let long = Heartbeat { meta: vec![format!("k={}", "v".repeat(4000)); 3], ..beat("h") };
+    let long = Heartbeat { meta: vec![format!("k={}", "v".repeat(4200))], ..beat("h") };
     for wrong in [
         forged,
         b"no message".to_vec(),
