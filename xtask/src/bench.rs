@@ -48,8 +48,8 @@ struct Side {
 }
 
 enum Program {
-    /// An example of the library.
-    Example(&'static str),
+    /// A benchmark in core/benches.
+    Core(&'static str),
     /// A scenario of the simulator.
     Sim(&'static str),
     /// A script in python/bench, with the wheel that was packaged last.
@@ -124,9 +124,9 @@ pub fn is_there(name: &str) -> bool {
 impl Program {
     /// With the name of a peer: the program that measures that one.
     fn command(&self, options: &[String], peer: Option<&str>) -> Result<Command> {
-        let cargo = |args: &[&str]| {
+        let cargo = |args: &[&str], before: &[&str]| {
             let mut cargo = shell::cargo();
-            cargo.args(["run", "--quiet", "--release", "--locked"]).args(args);
+            cargo.args(args).args(["--quiet", "--locked", "--"]).args(before);
             cargo.args(options).arg("--json");
             cargo
         };
@@ -135,8 +135,8 @@ impl Program {
             command
         };
         Ok(match self {
-            Self::Example(name) => cargo(&["-p", "casm-p2p", "--example", name, "--"]),
-            Self::Sim(scenario) => cargo(&["-p", "casm-sim", "--", scenario]),
+            Self::Core(name) => cargo(&["bench", "-p", "casm-p2p", "--bench", name], &[]),
+            Self::Sim(scenario) => cargo(&["run", "--release", "-p", "casm-sim"], &[scenario]),
             Self::Python(name) => script(python::bench(name, peer.is_some())?),
             Self::Node(name) => script(node::bench(name, peer.is_some())?),
         })

@@ -27,12 +27,11 @@ impl Built {
             let name = target["name"].as_str().context("a target has a name")?;
             let kinds = target["kind"].as_array().context("a target has kinds")?;
             let is = |kind: &str| kinds.contains(&kind.into());
-            let measures = is("bench") || (is("example") && name.starts_with("bench_"));
             // The tests of a program have its name too.
             if !is("example") && !is("bench") && message["profile"]["test"] == true {
                 continue;
             }
-            if measures {
+            if is("bench") {
                 built.benches.push(name.to_owned());
             }
             built.programs.insert(name.to_owned(), program.into());

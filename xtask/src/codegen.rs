@@ -19,9 +19,10 @@ struct Folder {
     module: &'static [&'static str],
 }
 
-const FOLDERS: [Folder; 2] = [
+const FOLDERS: [Folder; 3] = [
     Folder { path: "core/schema", schemas: &["boot", "cluster", "pex"], module: &["schema"] },
     Folder { path: "core/examples/capability", schemas: &["counter"], module: &[] },
+    Folder { path: "core/examples/worker_pool", schemas: &["job"], module: &[] },
 ];
 
 pub fn run(args: &Args) -> Result<()> {

@@ -19,14 +19,14 @@ pub const BENCHES: [Bench; 11] = [
     Bench {
         name: "cluster",
         sides: &[Side {
-            ours: Program::Example("bench_cluster"),
+            ours: Program::Core("cluster"),
             peers: &[Peer::Go { module: "interop/go-memberlist", without: &["--ttl"] }],
         }],
         small: &["--nodes", "4", "--degree", "2", "--ttl", "2s", "--seconds", "1"],
     },
     Bench {
         name: "codec",
-        sides: &[Side { ours: Program::Example("bench_codec"), peers: &[] }],
+        sides: &[Side { ours: Program::Core("codec"), peers: &[] }],
         small: &[],
     },
     Bench {
@@ -47,14 +47,10 @@ pub const BENCHES: [Bench; 11] = [
     },
     Bench {
         name: "newcomer",
-        sides: &[Side { ours: Program::Example("bench_newcomer"), peers: &[] }],
+        sides: &[Side { ours: Program::Core("newcomer"), peers: &[] }],
         small: &["--records", "20", "--runs", "1"],
     },
-    Bench {
-        name: "pex",
-        sides: &[Side { ours: Program::Example("bench_pex"), peers: &[] }],
-        small: &[],
-    },
+    Bench { name: "pex", sides: &[Side { ours: Program::Core("pex"), peers: &[] }], small: &[] },
     Bench {
         name: "roundtrip",
         sides: &[
@@ -79,14 +75,14 @@ pub const BENCHES: [Bench; 11] = [
     Bench {
         name: "table",
         sides: &[Side {
-            ours: Program::Example("bench_table"),
+            ours: Program::Core("table"),
             peers: &[Peer::Go { module: "interop/go-memdb", without: &[] }],
         }],
         small: &["--records", "1000"],
     },
     Bench {
         name: "verify",
-        sides: &[Side { ours: Program::Example("bench_verify"), peers: &[] }],
+        sides: &[Side { ours: Program::Core("verify"), peers: &[] }],
         small: &[],
     },
 ];

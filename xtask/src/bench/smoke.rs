@@ -49,7 +49,7 @@ fn tried(bench: &Bench, command: &mut Command) -> Result<()> {
 fn are_listed(built: &Built) -> Result<()> {
     let sides = || BENCHES.iter().flat_map(|bench| bench.sides);
     for name in built.benches() {
-        let listed = sides().any(|side| matches!(side.ours, Program::Example(n) if n == name));
+        let listed = sides().any(|side| matches!(side.ours, Program::Core(n) if n == name));
         ensure!(listed, "{name} is a benchmark that `cargo xtask bench` doesn't know: list it");
     }
     for (folder, end) in [("python/bench", ".py"), ("node/bench", ".mjs")] {
@@ -70,7 +70,7 @@ fn are_listed(built: &Built) -> Result<()> {
 /// A program of ours as the tests have built it.
 fn ours(built: &Built, program: &Program, options: &[String]) -> Result<Command> {
     let mut command = match program {
-        Program::Example(name) => Command::new(built.program(name)?),
+        Program::Core(name) => Command::new(built.program(name)?),
         Program::Sim(scenario) => {
             let mut sim = Command::new(built.program("casm-sim")?);
             sim.arg(scenario);

@@ -29,6 +29,9 @@ struct Args {
     /// One JSON object on stdout; there is no other form.
     #[arg(long = "json")]
     _json: bool,
+    /// What `cargo bench` says to every benchmark.
+    #[arg(long = "bench", hide = true)]
+    _bench: bool,
 }
 
 const TTL: Duration = Duration::from_secs(600);
