@@ -134,9 +134,13 @@ impl Pex {
         let fresh = move |found: &Result<Found>| {
             future::ready(found.as_ref().map_or(true, |found| seen.insert(found.peer.id)))
         };
-        // Discovery sends nothing until it is needed.
-        let (find, namespace) = (self.0.env.find.clone(), namespace.clone());
-        let discovered = stream::once(async move { find(&namespace, options) }).flatten();
+        // Discovery sends nothing until it is needed. Weak: who still holds a search
+        // of a closed node must not keep its event streams from ending.
+        let (find, namespace) = (Arc::downgrade(&self.0.env.find), namespace.clone());
+        let discovered = stream::once(async move {
+            find.upgrade().map_or_else(|| stream::empty().boxed(), |find| find(&namespace, options))
+        });
+        let discovered = discovered.flatten();
         known.chain(discovered).filter(fresh).take(limit).boxed()
     }
 }
