@@ -185,6 +185,7 @@ fn line(tapped: &Datagram) -> PacketLine {
         line.kind = packet.body.name().into();
         line.peer = Some(packet.peer.to_string());
         line.ns = Some(packet.namespace.to_string());
+        line.nonce = (packet.nonce != 0).then(|| packet.nonce.to_string());
         match &packet.body {
             Body::Survey { distance } => line.distance = Some(*distance),
             Body::Response { addrs } => {

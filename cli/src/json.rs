@@ -89,6 +89,9 @@ pub struct PacketLine {
     /// A survey's distance.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub distance: Option<u8>,
+    /// The nonce of a survey and of what answers it, in decimal digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<String>,
     /// A response's addresses.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addrs: Vec<String>,

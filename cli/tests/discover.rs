@@ -63,6 +63,7 @@ fn packets_are_shown_as_they_come() {
     let request = listener.wait_for("request", |l| l["kind"] == "request");
     assert_eq!(request["ns"], "shown");
     assert!(request["peer"].is_string() && request["distance"].is_null());
+    assert!(request["nonce"].is_null(), "{request}");
 }
 
 #[test]
@@ -98,5 +99,7 @@ fn a_survey_reaches_who_listens_to_the_group() {
     let mut shown = Running::start(survey);
     let packet = shown.wait_for("survey", |l| l["kind"] == "survey");
     assert_eq!((&packet["ns"], &packet["distance"]), (&"shown".into(), &7.into()));
+    let nonce = packet["nonce"].as_str().and_then(|nonce| nonce.parse::<u64>().ok());
+    assert!(nonce.is_some_and(|nonce| nonce > 0), "{packet}");
     shown.signal("TERM");
 }
