@@ -67,7 +67,7 @@ fn keys(value: &Value, fields: &[(&str, Check)], more: &[&str]) -> Result<(), St
 }
 
 fn packet(value: &Value) -> Result<(), String> {
-    let optional = ["event", "peer", "ns", "distance", "addrs"];
+    let optional = ["event", "peer", "ns", "distance", "nonce", "addrs"];
     let fields: &[(&str, Check)] = &[
         ("kind", |v| matches!(v.as_str(), Some("request" | "survey" | "response" | "invalid"))),
         ("from", Value::is_string),
