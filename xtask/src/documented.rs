@@ -41,7 +41,7 @@ enum Small {
     Cargo(&'static [&'static str]),
 }
 
-const KNOWN: [Known; 9] = [
+const KNOWN: [Known; 12] = [
     Known { begins: ".ci/run", small: Small::Step },
     Known { begins: "cargo clippy ", small: Small::Step },
     Known { begins: "cargo doc", small: Small::Step },
@@ -57,6 +57,18 @@ const KNOWN: [Known; 9] = [
     Known {
         begins: "cargo run --release -p casm-sim -- cluster ",
         small: Small::Sim(&["cluster", "--nodes", "5", "--hours", "0.2", "--seed", "1", "--json"]),
+    },
+    Known {
+        begins: "cargo run --release -p casm-sim -- connections ",
+        small: Small::Sim(&["connections", "--nodes", "20", "--hostile", "40", "--json"]),
+    },
+    Known {
+        begins: "cargo run --release -p casm-sim -- flood ",
+        small: Small::Sim(&["flood", "--records", "64", "--members", "5", "--json"]),
+    },
+    Known {
+        begins: "cargo run --release -p casm-sim -- survey ",
+        small: Small::Sim(&["survey", "--nodes", "20", "--hostile", "4", "--runs", "2", "--json"]),
     },
     Known {
         begins: "cargo test -p casm-p2p --lib record::",
