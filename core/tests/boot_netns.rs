@@ -34,6 +34,7 @@ fn role() {
             "listener" => listen(&args).await,
             "emitter" => emit(&args).await,
             "names" => serve_names(&args).await,
+            "caller" => call(&args).await,
             other => panic!("no role {other}"),
         }
     });
@@ -134,6 +135,20 @@ async fn serve_names(args: &[String]) {
         }
         socket.send_to(&answer.to_vec().unwrap(), from).await.unwrap();
     }
+}
+
+/// `LISTEN CALL`: a node that listens, says `ready`, and calls until it has
+/// reached who is there; says `failed` of each call that has not.
+async fn call(args: &[String]) {
+    let node = casm::Node::builder().boot(["none"]).listen(&args[0]).start().await.unwrap();
+    netns::say("ready");
+    let addr: Multiaddr = args[1].parse().unwrap();
+    while let Err(error) = node.connect_addr(addr.clone()).await {
+        netns::say(format_args!("failed {error}"));
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    netns::say("reached");
+    netns::until_killed().await;
 }
 
 fn addr(i: usize) -> String {
@@ -311,5 +326,24 @@ fn peers_are_found_by_name() {
         }
         let asker = host.run("node", &format!("{} /dnsaddr/none.test. 1", addr(3)));
         asker.expect("error the name \"none.test.\" does not resolve", PATIENCE);
+    }
+}
+
+/// Also of those that are dialled: the system is asked which servers there are
+/// each time.
+#[test]
+fn a_node_follows_a_change_of_the_name_servers() {
+    if netns::available() {
+        let host = Netns::new();
+        // Nobody is there.
+        host.name_server("127.0.0.2");
+        let names = host.run("names", "casm.test.=127.0.0.1");
+        names.expect("ready", PATIENCE);
+        let called = host.run("caller", "/ip4/127.0.0.1/tcp/4001 /ip4/127.0.0.1/tcp/1");
+        called.expect("ready", PATIENCE);
+        let caller = host.run("caller", "/ip4/127.0.0.1/tcp/4003 /dns4/casm.test./tcp/4001");
+        caller.expect("failed", PATIENCE);
+        host.name_server("127.0.0.1");
+        caller.expect("reached", PATIENCE);
     }
 }

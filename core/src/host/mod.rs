@@ -6,7 +6,8 @@
 //! keeps its mesh, `renew` tells gossipsub of restarted peers, `ping` notices
 //! dead links and takes round-trip times, `closing` lets no dead link hold up the
 //! end of a connection, `leaving` has a closing host say all, `boxed` and `tls`
-//! save memory per connection and per node, `topics` joins gossipsub to the seam
+//! save memory per connection and per node, `security` chooses how connections
+//! are secured, `names` has dials of names follow the system's configuration, `topics` joins gossipsub to the seam
 //! of `pubsub`, `streams` opens and accepts streams, `addrs` keeps the list of
 //! addresses and the signed record of it.
 
@@ -18,8 +19,10 @@ mod instances;
 mod leaving;
 mod listen;
 pub mod mesh;
+mod names;
 mod ping;
 mod renew;
+mod security;
 pub mod slots;
 mod streams;
 mod swarm;

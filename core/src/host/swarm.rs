@@ -4,20 +4,22 @@ use super::{
     Limits,
     boxed::Boxing,
     closing, instances, mesh,
+    names::Names,
     ping::{self, RoundTrips},
     renew::Renewing,
+    security::Security,
     slots,
     streams::{self, Streams},
-    tls,
     topics::KeepSigned,
 };
 use crate::{Error, ErrorKind, Result, announce::Announced, metrics::Metrics};
 use libp2p::{
-    Swarm, SwarmBuilder, dns,
+    PeerId, Swarm, SwarmBuilder, Transport,
+    core::{muxing::StreamMuxerBox, transport::Boxed, upgrade::Version},
     gossipsub::{self, MessageAuthenticity, MessageId, ValidationMode},
     identify,
     identity::Keypair,
-    memory_connection_limits, noise,
+    memory_connection_limits, quic,
     swarm::NetworkBehaviour,
     tcp, yamux,
 };
@@ -72,15 +74,11 @@ pub(super) fn build(
     metrics: &Metrics,
 ) -> Result<HostSwarm> {
     let behaviour = behaviour(key, limits, announced, streams, round_trips, metrics)?;
-    let (resolver, options) = resolver();
+    let names = Names::new(transports(key)?, metrics.troubles.clone());
     let mut swarm = SwarmBuilder::with_existing_identity(key.clone())
         .with_tokio()
-        .with_tcp(tcp::Config::new().nodelay(true), (noise::Config::new, tls::Lazy::new), || {
-            closing::Soon(yamux::Config::default())
-        })
-        .map_err(|e| Error::new(ErrorKind::Internal, format!("encryption: {e}")))?
-        .with_quic()
-        .with_dns_config(resolver, options)
+        .with_other_transport(|_| names)
+        .unwrap_or_else(|never: Infallible| match never {})
         .with_behaviour(|_| Boxing(behaviour))
         .unwrap_or_else(|never: Infallible| match never {})
         .with_swarm_config(|config| config.with_idle_connection_timeout(NEVER_IDLE))
@@ -90,13 +88,18 @@ pub(super) fn build(
     Ok(swarm)
 }
 
-/// The system's resolver; without one (no `/etc/resolv.conf`), a node still
-/// runs and names don't resolve.
-fn resolver() -> (dns::ResolverConfig, dns::ResolverOpts) {
-    hickory_resolver::system_conf::read_system_conf().unwrap_or_else(|error| {
-        tracing::warn!(%error, "no DNS configuration: names will not resolve");
-        (dns::ResolverConfig::default(), dns::ResolverOpts::default())
-    })
+/// TCP and QUIC.
+fn transports(key: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>> {
+    let security = Security::new(key)
+        .map_err(|e| Error::new(ErrorKind::Internal, format!("encryption: {e}")))?;
+    let tcp = tcp::tokio::Transport::new(tcp::Config::new().nodelay(true))
+        .upgrade(Version::V1Lazy)
+        .authenticate(security)
+        .multiplex(closing::Soon(yamux::Config::default()))
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+    let quic = quic::tokio::Transport::new(quic::Config::new(key))
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+    Ok(tcp.or_transport(quic).map(|either, _| either.into_inner()).boxed())
 }
 
 fn behaviour(

@@ -4,16 +4,17 @@
 mod ioctl;
 
 use crate::{Error, ErrorKind, Result, error::reason, scope::Scope};
-use futures::{FutureExt, StreamExt};
+use futures::{FutureExt, Stream, StreamExt};
 use if_watch::tokio::IfWatcher;
 use socket2::{Domain, Socket, Type};
 use std::{
     collections::BTreeMap,
+    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::{Arc, Once},
     time::Duration,
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 /// An interface that is up and has an address. IPv6's link-local ones are left
 /// out: without the interface's name they can neither be bound nor told to others.
@@ -67,7 +68,7 @@ pub fn addresses() -> Result<Vec<Address>> {
 }
 
 /// The same by the system's library, which needs netlink on Linux.
-fn by_library() -> std::io::Result<Vec<Address>> {
+fn by_library() -> io::Result<Vec<Address>> {
     let found = if_addrs::get_if_addrs()?.into_iter().map(|found| Address {
         multicast: can_multicast(&found.name, found.is_loopback(), found.is_p2p()),
         index: found.index.unwrap_or(0),
@@ -132,7 +133,7 @@ pub(crate) fn is_told() -> bool {
 
 fn watcher() -> Option<IfWatcher> {
     static SAID: Once = Once::new();
-    let refused = |error: &std::io::Error| {
+    let refused = |error: &io::Error| {
         SAID.call_once(|| {
             tracing::warn!(
                 error = reason(error),
@@ -150,17 +151,32 @@ fn watcher() -> Option<IfWatcher> {
 /// where it does: some, such as that of a flag, come without a notice.
 const POLL: Duration = Duration::from_secs(5);
 const RESCAN: Duration = Duration::from_secs(15);
+/// How long after a try to be told of changes the next one may be.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
 /// What changes within this time is looked at once: an interface that comes up
 /// may have hundreds of addresses.
 const MOMENT: Duration = Duration::from_millis(50);
 
 /// The interfaces, as long as the scope lasts: the receiver is told of changes.
 pub(crate) fn follow(scope: &Scope) -> watch::Receiver<Arc<[Iface]>> {
+    follow_by(scope, watcher)
+}
+
+/// The same, told by what `watch` gives. What has failed or was refused is asked
+/// for again.
+fn follow_by<W, T>(
+    scope: &Scope,
+    mut watch: impl FnMut() -> Option<W> + Send + 'static,
+) -> watch::Receiver<Arc<[Iface]>>
+where
+    W: Stream<Item = io::Result<T>> + Unpin + Send + 'static,
+    T: Send,
+{
     let listed = list().inspect_err(|error| {
         tracing::warn!(%error, "no interface is used until they can be listed");
     });
     let (changes, ifaces) = watch::channel(Arc::from(listed.unwrap_or_default()));
-    let mut watcher = watcher();
+    let (mut watcher, mut asked) = (watch(), Instant::now());
     scope.spawn(async move {
         loop {
             let pause = if watcher.is_some() { RESCAN } else { POLL };
@@ -175,6 +191,9 @@ pub(crate) fn follow(scope: &Scope) -> watch::Receiver<Arc<[Iface]>> {
             }
             tokio::time::sleep(MOMENT).await;
             while let Some(Some(Some(Ok(_)))) = watcher.as_mut().map(|w| w.next().now_or_never()) {}
+            if watcher.is_none() && asked.elapsed() >= ASK_AGAIN {
+                (watcher, asked) = (watch(), Instant::now());
+            }
             let Ok(now) = list() else { continue };
             changes.send_if_modified(|known: &mut Arc<[Iface]>| {
                 let changed = known[..] != now[..];
@@ -189,4 +208,38 @@ pub(crate) fn follow(scope: &Scope) -> watch::Receiver<Arc<[Iface]>> {
         }
     });
     ifaces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::stream;
+    use tokio::sync::mpsc;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_told_of_changes_and_failed_is_asked_again_until_he_does() {
+        let scope = Scope::default();
+        let (asks, mut asked) = mpsc::unbounded_channel();
+        let mut nth = 0;
+        let _ifaces = follow_by(&scope, move || {
+            nth += 1;
+            asks.send(Instant::now()).unwrap();
+            let failed = stream::iter([Err::<(), _>(io::Error::other("no buffer space"))]);
+            match nth {
+                1 => Some(failed.chain(stream::pending()).boxed()),
+                2 => None,
+                3 => Some(stream::empty().boxed()),
+                _ => Some(stream::pending().boxed()),
+            }
+        });
+        let mut last = asked.recv().await.unwrap();
+        for _ in 0..3 {
+            let next = asked.recv().await.unwrap();
+            assert!((ASK_AGAIN..2 * ASK_AGAIN).contains(&(next - last)));
+            last = next;
+        }
+        // He tells.
+        let more = tokio::time::timeout(20 * ASK_AGAIN, asked.recv()).await;
+        assert!(more.is_err(), "asked although he tells");
+    }
 }
