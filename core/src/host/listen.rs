@@ -1,6 +1,7 @@
 //! Where the host listens.
 
 use super::{
+    again::Again,
     swarm::{BehaviourEvent, HostSwarm},
     wide::Wide,
 };
@@ -36,6 +37,8 @@ pub(super) struct Listening {
     pub(super) missed: Vec<SwarmEvent<BehaviourEvent>>,
     /// Where libp2p can't follow the interfaces by itself.
     pub(super) wide: Option<Wide>,
+    /// Where it can.
+    pub(super) again: Again,
     /// How many QUIC sockets of one family have an address of their own.
     narrow: usize,
 }
@@ -93,7 +96,7 @@ pub(super) async fn listen(
     let machine: HashSet<IpAddr> =
         machine.iter().flat_map(|iface| iface.addrs().collect::<Vec<_>>()).collect();
     let mut waiting: HashMap<ListenerId, Waiting<'_>> = HashMap::new();
-    let (mut wide, mut skipped) = (None, None);
+    let (mut wide, mut skipped, mut again) = (None, None, Again::default());
     for addr in addrs {
         let unspecified = ip(addr).is_some_and(|ip| ip.is_unspecified());
         let expected = match ip(addr) {
@@ -125,6 +128,7 @@ pub(super) async fn listen(
             continue;
         }
         let id = swarm.listen_on(addr.clone()).map_err(|e| bind_error(addr, &e))?;
+        again.opened(id, addr.clone());
         waiting.insert(id, Waiting::new(addr, expected));
     }
     let none = waiting.is_empty() && wide.is_none();
@@ -138,7 +142,7 @@ pub(super) async fn listen(
              an interface is up (ip link set lo up; see `casm doctor`)"
         );
     }
-    Ok(Listening { missed: settle(swarm, waiting).await?, wide, narrow: narrow(addrs) })
+    Ok(Listening { missed: settle(swarm, waiting).await?, wide, again, narrow: narrow(addrs) })
 }
 
 /// Waits until every socket has told where it can be reached.

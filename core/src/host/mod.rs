@@ -1,8 +1,8 @@
 //! The libp2p host: one task owns the swarm; everyone else holds a [`Host`].
 //!
 //! `swarm` builds the transports and behaviours, `listen` has it listen (with
-//! `wide` where netlink is forbidden), `task` runs it, `instances` recognises
-//! restarted peers, `slots` says who may hold a connection, `mesh` how gossipsub
+//! `wide` where netlink is forbidden, `again` where a socket closed), `task` runs
+//! it, `instances` recognises restarted peers, `slots` says who may hold a connection, `mesh` how gossipsub
 //! keeps its mesh, `renew` tells gossipsub of restarted peers, `ping` notices
 //! dead links and takes round-trip times, `closing` lets no dead link hold up the
 //! end of a connection, `leaving` has a closing host say all, `boxed` and `tls`
@@ -12,6 +12,7 @@
 //! addresses and the signed record of it.
 
 mod addrs;
+mod again;
 mod boxed;
 mod closing;
 mod connected;

@@ -112,6 +112,9 @@ impl Task {
         tokio::select! {
             event = self.swarm.select_next_some() => self.on_swarm(event),
             wide = interfaces => wide.follow(&mut self.swarm),
+            () = self.listening.again.due() => {
+                self.listening.again.listen(&mut self.swarm, &self.metrics.troubles);
+            }
             () = self.book.due() => self.book.refresh(&self.swarm),
             Some(command) = self.commands.recv() => self.on_command(command),
             (topic, command) = poll_fn(|cx| topics.poll_command(cx)) => {
@@ -215,10 +218,12 @@ impl Task {
                 self.swarm.behaviour_mut().ping.check();
                 self.book.changed();
             }
-            SwarmEvent::ListenerClosed { listener_id, .. } => {
+            SwarmEvent::ListenerClosed { listener_id, reason: why, .. } => {
                 if let Some(wide) = &mut self.listening.wide {
                     wide.closed(listener_id);
                 }
+                let why = why.map_or_else(|e| reason(&e), |()| "its socket was closed".into());
+                self.listening.again.closed(listener_id, why, &self.metrics.troubles);
                 self.book.changed();
             }
             SwarmEvent::ExternalAddrConfirmed { .. } | SwarmEvent::ExternalAddrExpired { .. } => {
