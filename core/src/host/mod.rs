@@ -2,12 +2,13 @@
 //!
 //! `swarm` builds the transports and behaviours, `listen` has it listen (with
 //! `wide` where netlink is forbidden, `again` where a socket closed), `task` runs
-//! it, `instances` recognises restarted peers, `slots` says who may hold a connection, `mesh` how gossipsub
-//! keeps its mesh, `renew` tells gossipsub of restarted peers, `ping` notices
-//! dead links and takes round-trip times, `closing` lets no dead link hold up the
-//! end of a connection, `leaving` has a closing host say all, `boxed` and `tls`
-//! save memory per connection and per node, `security` chooses how connections
-//! are secured, `names` has dials of names follow the system's configuration, `topics` joins gossipsub to the seam
+//! it, `instances` recognises restarted peers, `slots` says who may hold a
+//! connection, `mesh` how gossipsub keeps its mesh, `renew` tells gossipsub of
+//! restarted peers, `ping` notices dead links and takes round-trip times,
+//! `closing` lets no dead link hold up the end of a connection, `leaving` has a
+//! closing host say all, `boxed` and `tls` save memory per connection and per
+//! node, `security` chooses how connections are secured, `names` has dials of
+//! names follow the system's configuration, `topics` joins gossipsub to the seam
 //! of `pubsub`, `streams` opens and accepts streams, `addrs` keeps the list of
 //! addresses and the signed record of it.
 
