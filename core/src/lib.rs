@@ -12,6 +12,7 @@ pub mod boot;
 mod bus;
 pub mod cluster;
 pub mod config;
+mod dials;
 pub mod error;
 pub mod event;
 #[doc(hidden)]

@@ -35,6 +35,8 @@ pub struct Metrics {
     pub(crate) pex_rounds: ByLabel,
     /// Records received in peer exchange, by verdict.
     pub(crate) pex_records: ByLabel,
+    /// Addresses that others told of a peer and that are not dialled, by reason.
+    pub(crate) dials_skipped: ByLabel,
     /// Events that a slow consumer lost, by queue.
     pub(crate) dropped: ByLabel,
     /// Peers in the cluster view.
@@ -58,6 +60,7 @@ impl Default for Metrics {
             gossip_refused: Family::default(),
             pex_rounds: Family::default(),
             pex_records: Family::default(),
+            dials_skipped: Family::default(),
             dropped: Family::default(),
             cluster_peers: Gauge::default(),
             connections: Gauge::default(),
@@ -76,6 +79,11 @@ impl Default for Metrics {
             ),
             ("pex_rounds", "Rounds of peer exchange, by outcome", &metrics.pex_rounds),
             ("pex_records", "Records received in peer exchange, by verdict", &metrics.pex_records),
+            (
+                "dials_skipped",
+                "Addresses that others told of a peer and that are not dialled, by reason",
+                &metrics.dials_skipped,
+            ),
             ("dropped", "Events lost to a slow consumer, by queue", &metrics.dropped),
             (
                 "connections_given_up",

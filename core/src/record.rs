@@ -183,6 +183,12 @@ impl SignedRecord {
         Ok(Self { info: Arc::new(info), seq: record.seq, envelope: bytes.into() })
     }
 
+    /// The same record, of which this node uses these addresses only. What is
+    /// passed on to others stays whole.
+    pub(crate) fn with_addrs(&self, addrs: Vec<Multiaddr>) -> Self {
+        Self { info: Arc::new(PeerInfo { id: self.info.id, addrs }), ..self.clone() }
+    }
+
     /// The peer and its addresses.
     pub fn info(&self) -> &PeerInfo {
         &self.info

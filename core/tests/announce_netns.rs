@@ -21,7 +21,8 @@ fn role() {
     runtime.unwrap().block_on(mapped(&args));
 }
 
-/// `mapped BOOT KEY HOST ONLY`: a node that announces its ports at HOST. It
+/// `mapped BOOT KEY HOST ONLY`: a node that announces its ports at HOST, an
+/// address or a name. It
 /// says `id` and `addrs`, the sizes of its view and of its connections as they
 /// change, and the meta field `life` of others. On a line it sets that field,
 /// and on the line `leave` it leaves.
@@ -31,7 +32,7 @@ async fn mapped(args: &[String]) {
     let mut builder = Node::builder().namespace("mapped").key(key).boot([&args[0]]).pex(pex);
     for transport in ["tcp/4001", "udp/4001/quic-v1"] {
         builder = builder.listen(format!("/ip4/0.0.0.0/{transport}"));
-        builder = builder.announce(format!("/ip4/{}/{transport}", args[2]));
+        builder = builder.announce(format!("{}/{transport}", args[2]));
     }
     let builder = builder.announce_only(args[3] == "only").serve(["/ip4/0.0.0.0/udp/8822"]);
     let node = builder.ttl(Duration::from_secs(3)).start().await.unwrap();
@@ -69,24 +70,26 @@ async fn mapped(args: &[String]) {
     }
 }
 
-fn a_seed_may_go(only: &str) {
+fn a_seed_may_go(announced: &str, only: &str) {
     if !netns::available() {
         return;
     }
     let lan = Lan::new(3, 24);
     let containers: Vec<_> =
         lan.hosts.iter().map(|host| host.container("4001", "4001, 8822")).collect();
+    let names: Vec<String> = (1..=3).map(|i| format!("10.77.0.{i} host{i}")).collect();
+    containers.iter().for_each(|container| container.names(&names));
     let mut nodes: Vec<Host> = Vec::new();
     for (i, container) in (1..).zip(&containers) {
         let boot = if i == 1 { "none" } else { "/ip4/10.77.0.1/udp/8822" };
-        nodes.push(container.run("mapped", &format!("{boot} {i} 10.77.0.{i} {only}")));
+        nodes.push(container.run("mapped", &format!("{boot} {i} {announced}{i} {only}")));
     }
     let ids: Vec<String> = nodes.iter().map(|node| node.expect("id", SLOW)).collect();
     for (i, node) in (1..).zip(&nodes) {
         let addrs = node.expect("addrs", SLOW);
-        let announced = format!("/ip4/10.77.0.{i}/tcp/4001 /ip4/10.77.0.{i}/udp/4001/quic-v1");
-        assert!(addrs.starts_with(&announced), "{addrs}");
-        assert_eq!(addrs == announced, only == "only", "{addrs}");
+        let addrs_of = format!("{announced}{i}/tcp/4001 {announced}{i}/udp/4001/quic-v1");
+        assert!(addrs.starts_with(&addrs_of), "{addrs}");
+        assert_eq!(addrs == addrs_of, only == "only", "{addrs}");
     }
     for node in &nodes {
         node.expect("view 3 connected 2", SLOW);
@@ -107,10 +110,15 @@ fn a_seed_may_go(only: &str) {
 
 #[test]
 fn nodes_behind_port_mappings_keep_each_other_when_their_seed_goes() {
-    a_seed_may_go("too");
+    a_seed_may_go("/ip4/10.77.0.", "too");
 }
 
 #[test]
 fn nodes_that_tell_nothing_but_what_is_mapped_keep_each_other_too() {
-    a_seed_may_go("only");
+    a_seed_may_go("/ip4/10.77.0.", "only");
+}
+
+#[test]
+fn nodes_that_tell_nothing_but_a_name_keep_each_other_too() {
+    a_seed_may_go("/dns/host", "only");
 }

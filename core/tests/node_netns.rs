@@ -257,3 +257,27 @@ fn halves_that_were_apart_for_a_minute_find_each_other_without_discovery() {
     lan.hosts[..HALF].iter().for_each(|host| host.cut_off(None));
     all("view 6");
 }
+
+/// The seed could tell of any private network, but this is theirs as well.
+#[test]
+fn nodes_of_one_private_network_that_share_a_public_seed_find_each_other() {
+    if !netns::available() {
+        return;
+    }
+    let lan = Lan::new(3, 24);
+    let [seed, members @ ..] = &lan.hosts[..] else { unreachable!() };
+    seed.ip("addr add 203.0.113.1/32 dev eth0");
+    members.iter().for_each(|host| host.ip("route add 203.0.113.1/32 dev eth0"));
+    let public = seed.run("exchanger", "203.0.113.1");
+    let mut nodes: Vec<Host> = (2..)
+        .zip(members)
+        .map(|(i, host)| host.run("exchanger", &format!("10.77.0.{i}")))
+        .collect();
+    let at = public.expect("addr", SLOW);
+    for node in &mut nodes {
+        node.expect("addr", SLOW);
+        node.write(&at);
+    }
+    public.expect("view 3 connected 2", SLOW);
+    nodes.iter().for_each(|node| drop(node.expect("view 3 connected 2", SLOW)));
+}

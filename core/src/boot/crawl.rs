@@ -240,8 +240,9 @@ impl Crawl {
         };
         match self.desk.receive(bytes, source, Medium::Asking, asked) {
             Outcome::Found(packet) => match packet.body {
-                Body::Response { addrs } if !addrs.is_empty() => {
-                    Some(PeerInfo { id: packet.peer, addrs })
+                Body::Response { addrs } => {
+                    let addrs = self.desk.sensible(&addrs, source.ip());
+                    (!addrs.is_empty()).then_some(PeerInfo { id: packet.peer, addrs })
                 }
                 _ => None,
             },

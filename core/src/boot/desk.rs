@@ -12,6 +12,7 @@ use super::{
 use crate::{
     Multiaddr, Namespace, PeerId, Result,
     bus::{Bus, Listener},
+    dials,
     metrics::{Metrics, verdict},
     scope::Scope,
 };
@@ -225,6 +226,12 @@ impl Desk {
             Ok(budget) => Ok((packet, Some(budget))),
             Err(refusal) => Err(Reason::Refusal(refusal, Some(Box::new(packet)))),
         }
+    }
+
+    /// The addresses that are sensible in an answer that came from there.
+    pub(crate) fn sensible(&self, addrs: &[Multiaddr], source: IpAddr) -> Vec<Multiaddr> {
+        let from = dials::Hearing::new([source], &self.addrs.borrow());
+        dials::sensible(addrs, from, &self.metrics.dials_skipped)
     }
 
     /// A signed answer, with the addresses that are most useful to `asker`

@@ -25,7 +25,7 @@ const MAX_DEPTH: usize = 3;
 /// The most `dnsaddr` names that are looked up for one address.
 const MAX_LOOKUPS: usize = 16;
 
-fn resolver() -> Result<TokioResolver> {
+fn resolver(family: Family) -> Result<TokioResolver> {
     let failed = |error| {
         Error::new(
             ErrorKind::Io,
@@ -33,7 +33,11 @@ fn resolver() -> Result<TokioResolver> {
         )
     };
     let mut builder = TokioResolver::builder_tokio().map_err(failed)?;
-    builder.options_mut().ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
+    builder.options_mut().ip_strategy = match family {
+        Family::Any => LookupIpStrategy::Ipv4AndIpv6,
+        Family::V4 => LookupIpStrategy::Ipv4Only,
+        Family::V6 => LookupIpStrategy::Ipv6Only,
+    };
     builder.build().map_err(failed)
 }
 
@@ -42,9 +46,9 @@ fn unresolved(name: &str, error: impl std::fmt::Display) -> Error {
 }
 
 /// Every address of a name.
-async fn resolve(name: &str, family: Family) -> Result<Vec<IpAddr>> {
+pub(crate) async fn resolve(name: &str, family: Family) -> Result<Vec<IpAddr>> {
     // Addresses need no server.
-    let found = resolver()?.lookup_ip(name).await.map_err(|error| unresolved(name, error))?;
+    let found = resolver(family)?.lookup_ip(name).await.map_err(|error| unresolved(name, error))?;
     let meant = |ip: &IpAddr| match family {
         Family::Any => true,
         Family::V4 => ip.is_ipv4(),
@@ -119,7 +123,7 @@ pub(crate) async fn known(peer: Option<PeerId>, addr: Multiaddr, sink: PeerSink)
 }
 
 async fn resolve_dnsaddr(addr: &Multiaddr, peer: Option<PeerId>) -> Result<Vec<PeerInfo>> {
-    let resolver = resolver()?;
+    let resolver = resolver(Family::Any)?;
     let mut peers: Vec<PeerInfo> = Vec::new();
     let mut names =
         vec![(name_of(addr).ok_or_else(|| unresolved(&addr.to_string(), "no name"))?, 0)];

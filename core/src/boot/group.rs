@@ -122,10 +122,13 @@ impl Group {
                     () = sink.found_first(&found) => drop(found.pop()),
                     answer = answers.recv() => match answer {
                         Ok((source, Packet { peer, namespace: of, body: Body::Response { addrs }, .. }))
-                            if of == namespace && !addrs.is_empty() =>
+                            if of == namespace =>
                         {
-                            let peer = PeerInfo { id: peer, addrs };
-                            found.push(source, peer, &mut rand::rng());
+                            let addrs = self.desk.sensible(&addrs, source);
+                            if !addrs.is_empty() {
+                                let peer = PeerInfo { id: peer, addrs };
+                                found.push(source, peer, &mut rand::rng());
+                            }
                         }
                         Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
                         Err(broadcast::error::RecvError::Closed) => return,

@@ -42,6 +42,7 @@ mod turns;
 mod vectors;
 
 pub use addr::BootAddr;
+pub(crate) use addr::Family;
 pub use finding::{FindOptions, Finding, Found, Progress};
 pub use race::Race;
 pub use router::Router;
@@ -49,6 +50,7 @@ pub use service::{Boot, BootConfig, Emit};
 pub use tap::{Datagram, Tap, Tapped};
 
 pub(crate) use finding::{PeerSink, subject};
+pub(crate) use fixed::resolve;
 
 use crate::{Namespace, Result};
 use futures::future::BoxFuture;

@@ -14,6 +14,7 @@ use tokio::{sync::watch, time::Instant};
 pub(super) struct AddressBook {
     key: Keypair,
     addrs: watch::Sender<Arc<[Multiaddr]>>,
+    own: watch::Sender<Arc<[Multiaddr]>>,
     record: watch::Sender<SignedRecord>,
     announced: Announced,
     events: EventBus,
@@ -39,7 +40,8 @@ impl AddressBook {
         let record = SignedRecord::sign(&key, &now, unix_nanos().max(least_seq))?;
         let (record, record_watch) = watch::channel(record);
         let (addrs, addrs_watch) = watch::channel(Arc::from(now));
-        let book = Self { key, addrs, record, announced, events, due: None };
+        let own = watch::Sender::new(own(swarm));
+        let book = Self { key, addrs, own, record, announced, events, due: None };
         Ok((book, addrs_watch, record_watch))
     }
 
@@ -61,6 +63,7 @@ impl AddressBook {
     /// have changed.
     pub(super) fn refresh<B: NetworkBehaviour>(&mut self, swarm: &Swarm<B>) {
         self.due = None;
+        self.own.send_replace(own(swarm));
         let now = current(swarm, &self.announced);
         if now[..] == self.addrs.borrow()[..] {
             return;
@@ -74,6 +77,11 @@ impl AddressBook {
         self.announce();
     }
 
+    /// The node's own addresses, also those of which others are not told.
+    pub(super) fn own(&self) -> watch::Receiver<Arc<[Multiaddr]>> {
+        self.own.subscribe()
+    }
+
     /// Tells listeners the current addresses.
     pub(super) fn announce(&self) {
         let record = self.record.borrow();
@@ -82,6 +90,10 @@ impl AddressBook {
             self.addrs.borrow().iter().map(|a| a.clone().with(Protocol::P2p(peer))).collect();
         self.events.emit(Event::Listening { peer, addrs });
     }
+}
+
+fn own<B: NetworkBehaviour>(swarm: &Swarm<B>) -> Arc<[Multiaddr]> {
+    swarm.external_addresses().chain(swarm.listeners()).cloned().collect()
 }
 
 /// The node's addresses, the most useful first: those that are announced, then

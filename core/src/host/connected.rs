@@ -1,7 +1,10 @@
 //! The peers that are connected, and what is known of their connections.
 
-use crate::prefix::Prefix;
-use libp2p::{Multiaddr, PeerId, core::ConnectedPoint, swarm::ConnectionId};
+use crate::{
+    dials::Hearing,
+    prefix::{Prefix, ip},
+};
+use libp2p::{Multiaddr, PeerId, core::ConnectedPoint, multiaddr::Protocol, swarm::ConnectionId};
 use smallvec::SmallVec;
 use std::{
     collections::BTreeMap,
@@ -63,7 +66,11 @@ struct Peer {
 impl Connected {
     pub(super) fn opened(&self, peer: PeerId, id: ConnectionId, end: &ConnectedPoint) {
         let direction = if end.is_dialer() { Direction::Outbound } else { Direction::Inbound };
-        let addr = end.get_remote_address().clone();
+        let mut addr = end.get_remote_address().clone();
+        // Which a dial of the peer ends with.
+        if matches!(addr.iter().last(), Some(Protocol::P2p(_))) {
+            addr.pop();
+        }
         self.with(|peers| peers.entry(peer).or_default().connections.push((id, addr, direction)));
     }
 
@@ -100,6 +107,14 @@ impl Connected {
         self.with(|peers| {
             let (_, addr, _) = peers.get(peer)?.connections.first()?;
             Some(Prefix::of(addr))
+        })
+    }
+
+    /// Where what a peer tells is said: of several connections, the nearest.
+    pub(super) fn hears(&self, peer: &PeerId, own: &[Multiaddr]) -> Hearing {
+        self.with(|peers| {
+            let connections = peers.get(peer).into_iter().flat_map(|known| &known.connections);
+            Hearing::new(connections.filter_map(|(_, addr, _)| ip(addr)), own)
         })
     }
 

@@ -4,7 +4,8 @@
 //! `wide` where netlink is forbidden, `again` where a socket closed), `task` runs
 //! it, `instances` recognises restarted peers, `slots` says who may hold a
 //! connection, `mesh` how gossipsub keeps its mesh, `renew` tells gossipsub of
-//! restarted peers, `ping` notices dead links and takes round-trip times,
+//! restarted peers, `heard`, `budget` and `lookups` bound the dials that follow
+//! from what others told, `ping` notices dead links and takes round-trip times,
 //! `closing` lets no dead link hold up the end of a connection, `leaving` has a
 //! closing host say all, `boxed` and `tls` save memory per connection and per
 //! node, `security` chooses how connections are secured, `names` has dials of
@@ -15,11 +16,14 @@
 mod addrs;
 mod again;
 mod boxed;
+mod budget;
 mod closing;
 mod connected;
+mod heard;
 mod instances;
 mod leaving;
 mod listen;
+mod lookups;
 pub mod mesh;
 mod names;
 mod ping;
@@ -40,6 +44,7 @@ use crate::{
     announce::Announced,
     ask::ask,
     config::Limits,
+    dials::Hearing,
     event::EventBus,
     metrics::{Metrics, waiting},
     prefix::Prefix,
@@ -52,6 +57,7 @@ pub use connected::{Direction, PeerStatus};
 pub(crate) use leaving::Leaving;
 use libp2p::{Multiaddr, PeerId, StreamProtocol, gossipsub::IdentTopic, identity::Keypair};
 pub use listen::ensure_free;
+use lookups::Lookups;
 use ping::RoundTrips;
 use std::sync::Arc;
 use streams::Streams;
@@ -73,6 +79,8 @@ pub(crate) struct Host {
     leaving: Leaving,
     round_trips: RoundTrips,
     room: slots::Room,
+    lookups: Lookups,
+    own: watch::Receiver<Arc<[Multiaddr]>>,
     addrs: watch::Receiver<Arc<[Multiaddr]>>,
     record: watch::Receiver<SignedRecord>,
 }
@@ -92,6 +100,8 @@ impl<'a, T: AsRef<[Multiaddr]> + ?Sized> From<&'a T> for Addresses<'a> {
 enum Command {
     Dial {
         info: PeerInfo,
+        /// Whether a person said where the peer is, and not another node.
+        configured: bool,
         reply: oneshot::Sender<Result<()>>,
     },
     DialAddr {
@@ -142,8 +152,10 @@ impl Host {
         metrics.watch_queue("swarm", waiting(&commands));
         let (connected, leaving) = (Connected::default(), Leaving::default());
         let room = swarm.behaviour().slots.room();
+        let lookups = Lookups::new(metrics.dials_skipped.clone());
         let (book, addrs, record) =
             addrs::AddressBook::new(key, &swarm, addrs.announced, events.clone(), least_seq)?;
+        let own = book.own();
         let task = task::Task::new(
             swarm,
             command_receiver,
@@ -155,7 +167,20 @@ impl Host {
         );
         let ending = scope.clone();
         scope.spawn_graceful(async move { task.run(&ending, listening).await });
-        Ok(Self { id, commands, streams, connected, leaving, round_trips, room, addrs, record })
+        let host = Self {
+            id,
+            commands,
+            streams,
+            connected,
+            leaving,
+            round_trips,
+            room,
+            lookups,
+            own,
+            addrs,
+            record,
+        };
+        Ok(host)
     }
 
     pub(crate) fn id(&self) -> PeerId {
@@ -220,7 +245,27 @@ impl Host {
             return Ok(());
         }
         let info = info.clone();
-        self.ask(|reply| Command::Dial { info, reply }).await?
+        self.ask(|reply| Command::Dial { info, configured: true, reply }).await?
+    }
+
+    /// Connects to a peer of whose addresses others have told, unless it is
+    /// connected already: to a few of them, and not too often to any.
+    ///
+    /// # Errors
+    /// `Busy` if they were tried too often lately; else as
+    /// [`connect`](Self::connect).
+    pub(crate) async fn reach(&self, info: &PeerInfo) -> Result<()> {
+        if self.is_connected(&info.id) {
+            return Ok(());
+        }
+        let own = self.own.borrow().clone();
+        let info = PeerInfo { id: info.id, addrs: self.lookups.replaced(&info.addrs, &own).await };
+        self.ask(|reply| Command::Dial { info, configured: false, reply }).await?
+    }
+
+    /// Where what a peer tells is said, as its connections show.
+    pub(crate) fn hears(&self, peer: &PeerId) -> Hearing {
+        self.connected.hears(peer, &self.own.borrow())
     }
 
     /// Connects to whoever answers at an address, which may end in

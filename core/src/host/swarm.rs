@@ -114,6 +114,8 @@ fn behaviour(
     let identify = identify::Config::new("casm/0.0.0".into(), key.public())
         .with_agent_version(instances::agent_version())
         .with_push_listen_addr_updates(true)
+        // What peers say of their addresses is judged before it is dialled.
+        .with_cache_size(0)
         .with_hide_listen_addrs(announced.only);
     Ok(Behaviour {
         memory: memory_connection_limits::Behaviour::with_max_percentage(limits.memory),

@@ -3,6 +3,7 @@
 use super::{
     Command, Connected,
     addrs::AddressBook,
+    heard::Heard,
     instances::Instances,
     leaving::Leaving,
     listen::Listening,
@@ -11,10 +12,11 @@ use super::{
     topics::Topics,
 };
 use crate::{
-    Error, ErrorKind, PeerInfo, Result,
+    Error, ErrorKind, PeerInfo, Result, dials,
     error::reason,
     event::{Event, EventBus},
     metrics::Metrics,
+    prefix::ip,
     pubsub::{TopicCommand, Verdict},
     scope::Scope,
 };
@@ -48,6 +50,7 @@ pub(super) struct Task {
     book: AddressBook,
     connected: Connected,
     leaving: Leaving,
+    heard: Heard,
     events: EventBus,
     metrics: Metrics,
     listening: Listening,
@@ -64,6 +67,7 @@ impl Task {
         metrics: Metrics,
     ) -> Box<Self> {
         let topics = Topics::new(metrics.clone());
+        let heard = Heard::new(metrics.dials_skipped.clone());
         let (dials, instances) = (HashMap::new(), Instances::default());
         Box::new(Self {
             swarm,
@@ -74,6 +78,7 @@ impl Task {
             book,
             connected,
             leaving,
+            heard,
             events,
             metrics,
             listening: Listening::default(),
@@ -155,7 +160,7 @@ impl Task {
 
     fn on_command(&mut self, command: Command) {
         match command {
-            Command::Dial { info, reply } => self.dial(info, reply),
+            Command::Dial { info, configured, reply } => self.dial(info, configured, reply),
             Command::DialAddr { addr, reply } => self.dial_addr(addr, reply),
             Command::Disconnect { peer } => {
                 // An error means that it is disconnected.
@@ -169,16 +174,34 @@ impl Task {
         }
     }
 
-    fn dial(&mut self, info: PeerInfo, reply: oneshot::Sender<Result<()>>) {
+    fn dial(&mut self, info: PeerInfo, configured: bool, reply: oneshot::Sender<Result<()>>) {
+        if self.swarm.is_connected(&info.id) {
+            let _ = reply.send(Ok(()));
+            return;
+        }
+        let (given, mut heard) = match configured {
+            true => (info.addrs, Vec::new()),
+            false => (Vec::new(), info.addrs),
+        };
+        heard.extend(self.heard.of(&info.id).iter().filter(|a| !given.contains(a)).cloned());
+        // Names that a person gave are looked up by the transport, others before.
+        heard.retain(|addr| ip(addr).is_some());
+        let known = !heard.is_empty();
+        let chosen = self.heard.choose(&info.id, heard);
+        if given.is_empty() && chosen.addrs.is_empty() && known {
+            let message = format!("{}: its addresses were tried too often lately", info.id);
+            let _ = reply.send(Err(Error::new(ErrorKind::Busy, message)));
+            return;
+        }
         let options = DialOpts::peer_id(info.id)
-            .addresses(info.addrs)
-            .extend_addresses_through_behaviour()
+            .addresses([given, chosen.addrs.clone()].concat())
             .condition(PeerCondition::Disconnected);
         let fresh = self.listening.dials_afresh();
         let options = if fresh { options.allocate_new_port() } else { options }.build();
         let connection = options.connection_id();
         match self.swarm.dial(options) {
             Ok(()) => {
+                self.heard.dialled(connection, info.id, chosen);
                 self.dials.insert(connection, Waiting::Peer(reply));
             }
             // Connected meanwhile.
@@ -237,6 +260,11 @@ impl Task {
                 ..
             } => {
                 self.connected.opened(peer_id, connection_id, &endpoint);
+                let remote = endpoint.get_remote_address();
+                self.heard.ended(connection_id, Some(remote));
+                if endpoint.is_dialer() {
+                    self.heard.is_at(peer_id, remote);
+                }
                 if num_established.get() == 1 {
                     self.metrics.connections.inc();
                     self.events.emit(Event::Connected { peer: peer_id });
@@ -257,9 +285,11 @@ impl Task {
                 self.events.emit(Event::Disconnected { peer: peer_id });
                 if let Some(addrs) = self.instances.disconnected(&peer_id) {
                     // Only where the new instance listens.
-                    let options = DialOpts::peer_id(peer_id).addresses(addrs);
+                    let chosen = self.heard.choose(&peer_id, addrs);
+                    let options = DialOpts::peer_id(peer_id).addresses(chosen.addrs.clone());
                     let fresh = self.listening.dials_afresh();
                     let options = if fresh { options.allocate_new_port() } else { options }.build();
+                    self.heard.dialled(options.connection_id(), peer_id, chosen);
                     if let Err(error) = self.swarm.dial(options) {
                         tracing::debug!(peer = %peer_id, error = reason(&error), "a restarted peer is not dialled");
                     }
@@ -268,6 +298,10 @@ impl Task {
             SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
                 let whom = peer_id.map_or_else(|| "the address".into(), |peer| peer.to_string());
                 tracing::debug!(peer = %whom, error = reason(&error), "a dial failed");
+                self.heard.ended(connection_id, None);
+                if let DialError::WrongPeerId { obtained, address } = &error {
+                    self.heard.is_at(*obtained, address);
+                }
                 match self.dials.remove(&connection_id) {
                     Some(Waiting::Peer(reply)) => drop(reply.send(Err(unreachable(&whom, &error)))),
                     Some(Waiting::Addr(reply)) => drop(reply.send(Err(unreachable(&whom, &error)))),
@@ -300,6 +334,10 @@ impl Task {
             }) => {
                 let identify::Info { agent_version, listen_addrs, .. } = info;
                 self.connected.identified(&peer_id, &agent_version);
+                let from = self.connected.hears(&peer_id, &self.book.own().borrow());
+                let listen_addrs =
+                    dials::sensible(&listen_addrs, from, &self.metrics.dials_skipped);
+                self.heard.told(peer_id, listen_addrs.clone());
                 let newest =
                     self.instances.told(peer_id, connection_id, &agent_version, listen_addrs);
                 if let Some(newest) = newest {

@@ -430,6 +430,55 @@ async fn an_address_that_cannot_be_used_is_named() {
     taken.close().await;
 }
 
+/// Whatever peers others say are at a victim's address, and however often.
+#[tokio::test]
+async fn a_victim_is_dialled_a_few_times_and_what_a_person_said_always() {
+    let victim = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at: Multiaddr =
+        format!("/ip4/127.0.0.1/tcp/{}", victim.local_addr().unwrap().port()).parse().unwrap();
+    let dials = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = dials.clone();
+    let accepting = tokio::spawn(async move {
+        while let Ok((stream, _)) = victim.accept().await {
+            count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            drop(stream);
+        }
+    });
+    let a = ed25519(TCP).await;
+    let info = || PeerInfo { id: PeerId::random(), addrs: vec![at.clone(); 64] };
+    let (begun, mut postponed) = (std::time::Instant::now(), 0);
+    for _ in 0..100 {
+        let error = a.host.reach(&info()).await.unwrap_err();
+        postponed += usize::from(error.kind() == ErrorKind::Busy);
+    }
+    let dialled = dials.load(std::sync::atomic::Ordering::Relaxed);
+    // Eight at once, and one more in each ten seconds that this has taken.
+    let most = 8 + begun.elapsed().as_secs() as usize / 10 + 1;
+    assert!((8..=most).contains(&dialled), "{dialled}");
+    assert_eq!(postponed + dialled, 100);
+    let error = a.host.connect(&info()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unreachable);
+    assert!(dials.load(std::sync::atomic::Ordering::Relaxed) > dialled);
+    accepting.abort();
+    a.close().await;
+}
+
+/// Who is there is found out by the very dials that lies lead to.
+#[tokio::test]
+async fn lies_about_an_address_keep_nobody_from_who_is_there() {
+    let (a, b) = (ed25519(TCP).await, ed25519(TCP).await);
+    let honest = b.info();
+    for _ in 0..50 {
+        let lie = PeerInfo { id: PeerId::random(), ..honest.clone() };
+        a.host.reach(&lie).await.unwrap_err();
+    }
+    let lie = PeerInfo { id: PeerId::random(), ..honest.clone() };
+    assert_eq!(a.host.reach(&lie).await.unwrap_err().kind(), ErrorKind::Busy);
+    a.host.reach(&honest).await.unwrap();
+    a.close().await;
+    b.close().await;
+}
+
 #[tokio::test]
 async fn connecting_tells_why_it_failed() {
     let a = ed25519(TCP).await;

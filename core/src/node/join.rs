@@ -3,8 +3,8 @@
 
 use super::pace::{Goal, Pace, Standing, jitter};
 use crate::{
-    Event, Events, Namespace, PeerId, PeerInfo, Result,
-    boot::{Boot, FindOptions, Finding},
+    Event, Events, Namespace, PeerId, Result,
+    boot::{Boot, BootAddr, FindOptions, Finding, Found},
     cluster::Cluster,
     host::Host,
 };
@@ -34,7 +34,7 @@ trait Around {
     /// Whether the peer is in the view.
     fn knows(&self, peer: &PeerId) -> bool;
     fn find(&self, time: Duration) -> Finding;
-    fn connect(&self, peer: &PeerInfo) -> impl Future<Output = Result<()>>;
+    fn connect(&self, found: &Found) -> impl Future<Output = Result<()>>;
 }
 
 /// The services of a node.
@@ -63,8 +63,13 @@ impl Around for Services {
         self.boot.find_peers(&self.namespace, FindOptions::default().timeout(time))
     }
 
-    async fn connect(&self, peer: &PeerInfo) -> Result<()> {
-        self.host.connect(peer).await
+    /// What a person configured is dialled as it is, and what others answered
+    /// with care.
+    async fn connect(&self, found: &Found) -> Result<()> {
+        match found.source.parse() {
+            Ok(BootAddr::Static { .. }) | Err(_) => self.host.connect(&found.peer).await,
+            Ok(_) => self.host.reach(&found.peer).await,
+        }
     }
 }
 
@@ -134,7 +139,7 @@ async fn search(around: &impl Around, events: &mut Events) -> End {
                     if strange && !around.is_connected(id) {
                         let now = Instant::now();
                         begun.push(now);
-                        tried.push(async move { (now, reach(around, peer.peer).await) });
+                        tried.push(async move { (now, reach(around, peer).await) });
                     }
                 }
                 Some(Err(error)) => tracing::debug!(%error, "a boot address does not work"),
@@ -159,8 +164,9 @@ async fn search(around: &impl Around, events: &mut Events) -> End {
 }
 
 /// Tries a peer, and tries it again a few times. Whether it is connected now.
-async fn reach(around: &impl Around, peer: PeerInfo) -> bool {
-    let tries = retry(|| around.connect(&peer));
+async fn reach(around: &impl Around, found: Found) -> bool {
+    let peer = &found.peer;
+    let tries = retry(|| around.connect(&found));
     match timeout(PATIENCE, tries).await {
         Ok(Ok(())) => return true,
         Ok(Err(error)) => {

@@ -1,5 +1,5 @@
 use super::{super::pace::WANTED, *};
-use crate::{Error, ErrorKind, boot::Found, event::EventBus};
+use crate::{Error, ErrorKind, PeerInfo, event::EventBus};
 use futures::stream;
 use std::{
     cell::{Cell, RefCell},
@@ -66,7 +66,7 @@ impl Around for Network {
     }
 
     /// Those that don't live never answer.
-    async fn connect(&self, peer: &PeerInfo) -> Result<()> {
+    async fn connect(&self, Found { peer, .. }: &Found) -> Result<()> {
         self.dialled.borrow_mut().push(peer.id);
         if !self.live.borrow().contains(&peer.id) {
             std::future::pending::<()>().await;

@@ -6,7 +6,10 @@ use super::{
     round::{Told, Verifier, judge as judge_with},
     view::{Gossip, Params},
 };
-use crate::{Keypair, PeerId, record::SignedRecord, rpc::FrameError};
+use crate::{
+    Keypair, Multiaddr, PeerId, dials::Said, metrics::ByLabel, record::SignedRecord,
+    rpc::FrameError,
+};
 use lz4_flex::frame::{FrameDecoder, FrameEncoder};
 use proptest::prelude::*;
 use std::io::{Read, Write};
@@ -49,6 +52,36 @@ fn a_round_comes_back_as_it_was_told_in_pieces_of_any_size() {
     }
     let got = judge(whole, own.peer()).unwrap();
     assert_eq!((got.sender, got.others, got.skipped), (own, told, vec![]));
+}
+
+#[test]
+fn addresses_that_make_no_sense_from_the_teller_are_not_used_and_are_passed_on() {
+    let keys = keys(3);
+    let record = |key: &Keypair, addrs: &[&str]| {
+        let addrs: Vec<Multiaddr> = addrs.iter().map(|addr| addr.parse().unwrap()).collect();
+        SignedRecord::sign(key, &addrs, 1).unwrap()
+    };
+    let own =
+        record(&keys[0], &["/ip4/9.9.9.9/tcp/1", "/dns/example.org/tcp/1", "/dnsaddr/example.org"]);
+    let mixed =
+        record(&keys[1], &["/ip4/127.0.0.1/tcp/22", "/ip4/10.0.0.1/tcp/1", "/ip4/8.8.8.8/tcp/1"]);
+    let private = record(&keys[2], &["/ip4/10.0.0.1/tcp/22"]);
+    let told = vec![raw(&mixed, 1), raw(&private, 1), raw(&own, 0)];
+    for (from, used, skipped) in [
+        (Said::Public, vec![(mixed.peer(), 1)], vec!["no-address"]),
+        (Said::Private, vec![(mixed.peer(), 2), (private.peer(), 1)], vec![]),
+        (Said::Machine, vec![(mixed.peer(), 3), (private.peer(), 1)], vec![]),
+    ] {
+        let mut got = judge(told.clone(), own.peer()).unwrap();
+        let counted = ByLabel::default();
+        got.keep_sensible(from.into(), &counted);
+        let left: Vec<_> =
+            got.others.iter().map(|g| (g.record.peer(), g.record.info().addrs.len())).collect();
+        assert_eq!((left, got.skipped), (used, skipped), "{from:?}");
+        assert_eq!(got.others[0].record.envelope(), mixed.envelope());
+        assert_eq!(got.sender.info().addrs, own.info().addrs[..2]);
+        assert_eq!(counted.get_or_create(&[("reason", "name")]).get(), 1);
+    }
 }
 
 #[test]

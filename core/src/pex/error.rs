@@ -36,6 +36,9 @@ pub enum RoundError {
     /// The peer cannot be reached.
     #[error("the peer cannot be reached")]
     Unreachable,
+    /// The peer's addresses were tried too often lately.
+    #[error("the peer's addresses were tried too often lately")]
+    Postponed,
 }
 
 impl RoundError {
@@ -52,6 +55,7 @@ impl RoundError {
             Self::Timeout => "timeout",
             Self::Unsupported => "unsupported",
             Self::Unreachable => "unreachable",
+            Self::Postponed => "postponed",
         }
     }
 }

@@ -6,7 +6,11 @@ use super::{
     network::networks,
     view::{Gossip, Record},
 };
-use crate::record::{RecordError, SignedRecord};
+use crate::{
+    dials::{Hearing, sensible},
+    metrics::ByLabel,
+    record::{RecordError, SignedRecord},
+};
 use libp2p::PeerId;
 use lru::LruCache;
 use std::{
@@ -68,6 +72,22 @@ pub(super) struct Told {
     pub(super) others: Vec<Gossip<SignedRecord>>,
     /// Why some records were skipped.
     pub(super) skipped: Vec<&'static str>,
+}
+
+impl Told {
+    /// Keeps the addresses that are sensible where this was told. What is told
+    /// on stays whole. A peer that has none left cannot be reached by this
+    /// node.
+    pub(super) fn keep_sensible(&mut self, from: Hearing, skipped: &ByLabel) {
+        let keep = |record: &SignedRecord| {
+            record.with_addrs(sensible(&record.info().addrs, from, skipped))
+        };
+        self.sender = keep(&self.sender);
+        let before = self.others.len();
+        self.others.iter_mut().for_each(|gossip| gossip.record = keep(&gossip.record));
+        self.others.retain(|gossip| !gossip.record.info().addrs.is_empty());
+        self.skipped.extend((self.others.len()..before).map(|_| "no-address"));
+    }
 }
 
 /// Verifies what the peer at the other end of a stream told.

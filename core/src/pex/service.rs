@@ -216,10 +216,10 @@ impl Shared {
         let own: SignedRecord = self.env.host.record().borrow().clone();
         let verifier = &self.verifier;
         let result = exchange(role, stream, peer, &told, &own, verifier, &self.env.config).await;
-        if result.is_ok() {
-            self.env.host.exchanged(peer).await;
-        }
-        result
+        let mut told = result?;
+        self.env.host.exchanged(peer).await;
+        told.keep_sensible(self.env.host.hears(&peer), &self.env.metrics.dials_skipped);
+        Ok(told)
     }
 
     /// Sees whether a peer can be reached.
@@ -229,6 +229,7 @@ impl Shared {
             let Ok(_permit) = this.started.acquire().await else { return };
             let learned = match this.reach(&peer, &commands).await {
                 Ok(()) => Command::Alive(peer.id),
+                Err(RoundError::Postponed) => Command::Postponed(peer.id),
                 Err(_) => Command::Failed(peer.id),
             };
             let _ = commands.send(learned).await;
@@ -243,11 +244,12 @@ impl Shared {
         if self.env.host.is_connected(&peer.id) {
             return Ok(());
         }
-        match tokio::time::timeout(self.env.config.timeout, self.env.host.connect(peer)).await {
+        match tokio::time::timeout(self.env.config.timeout, self.env.host.reach(peer)).await {
             Ok(Ok(())) => {
                 let _ = commands.send(Command::Opened(peer.id)).await;
                 Ok(())
             }
+            Ok(Err(error)) if error.kind() == crate::ErrorKind::Busy => Err(RoundError::Postponed),
             Ok(Err(error)) => {
                 tracing::debug!(peer = %peer.id, %error, "a peer cannot be reached");
                 Err(RoundError::Unreachable)

@@ -9,8 +9,13 @@ use super::{
     view::{Gossip, Origin, View},
 };
 use crate::{
-    Event, Events, Namespace, PeerId, PeerInfo, Result, ask::ask, boot::FindOptions,
-    host::Incoming, metrics::verdict, record::SignedRecord,
+    Event, Events, Namespace, PeerId, PeerInfo, Result,
+    ask::ask,
+    boot::FindOptions,
+    dials::{Said, sensible},
+    host::Incoming,
+    metrics::verdict,
+    record::SignedRecord,
 };
 use futures::StreamExt;
 use rand::{RngExt, SeedableRng, seq::IndexedRandom};
@@ -56,6 +61,8 @@ pub(super) enum Command {
     Failed(PeerId),
     /// A peer can be reached.
     Alive(PeerId),
+    /// A peer was tried too often lately, and was not tried now.
+    Postponed(PeerId),
     /// A connection was made.
     Opened(PeerId),
     /// Everybody who is known, and from where.
@@ -98,7 +105,13 @@ impl Task {
         let saved = env.store.load(&namespace)?;
         let mut rng = ChaCha12Rng::from_rng(&mut rand::rng());
         let mut view = View::new(env.host.id(), env.config.params(), RandomState::new());
-        view.restore(saved.view, saved.standby, &mut rng);
+        // Where they were told is no longer known.
+        let sensible = |record: SignedRecord| {
+            let skipped = &env.metrics.dials_skipped;
+            record.with_addrs(sensible(&record.info().addrs, Said::Machine.into(), skipped))
+        };
+        let (saved, standby) = (saved.view.into_iter(), saved.standby.into_iter());
+        view.restore(saved.map(sensible), standby.map(sensible), &mut rng);
         Ok(Self {
             keeper: Keeper::new(&env.config),
             events: env.events.subscribe(),
@@ -217,7 +230,8 @@ impl Task {
                 // The round may be over already.
                 let _ = reply.send(self.view.tell(&mut self.rng));
             }
-            Command::Merge { origin, told } => {
+            Command::Merge { origin, mut told } => {
+                self.add_known(&mut told);
                 if origin != Origin::Pushed {
                     self.asking.remove(&told.sender.peer());
                 }
@@ -245,6 +259,11 @@ impl Task {
                 self.keeper.reached(peer);
                 self.view.alive(peer, &mut self.rng);
             }
+            Command::Postponed(peer) => {
+                let now = self.started.elapsed();
+                self.keeper.reached(peer);
+                self.keeper.lost(peer, now, &mut self.rng);
+            }
             Command::Opened(peer) => self.keeper.opened(peer),
             Command::Peers { reply } => {
                 let view = self.view.iter().map(|g| ("pex", g.record.info().clone()));
@@ -254,6 +273,24 @@ impl Task {
             }
         }
         self.look();
+    }
+
+    /// Of a record that is known already, what made sense where it was told
+    /// before still does.
+    fn add_known(&self, told: &mut Told) {
+        let others = told.others.iter_mut().map(|gossip| &mut gossip.record);
+        for record in others.chain([&mut told.sender]) {
+            let same = |known: &&Gossip<SignedRecord>| {
+                known.record.peer() == record.peer() && known.record.seq() == record.seq()
+            };
+            if let Some(known) = self.view.iter().find(same) {
+                let mut addrs = known.record.info().addrs.clone();
+                let new = record.info().addrs.iter().filter(|addr| !addrs.contains(addr));
+                let new: Vec<_> = new.cloned().collect();
+                addrs.extend(new);
+                *record = record.with_addrs(addrs);
+            }
+        }
     }
 
     /// Somebody wants to exchange records with us.

@@ -98,6 +98,13 @@ impl Netns {
         std::fs::write(self.etc().join("resolv.conf"), format!("nameserver {ip}\n")).unwrap();
     }
 
+    /// Gives programs that are run in the namespace from now on these lines of
+    /// `/etc/hosts`, and no name server that answers.
+    pub fn names(&self, lines: &[String]) {
+        self.name_server("127.0.0.1");
+        std::fs::write(self.etc().join("hosts"), lines.join("\n")).unwrap();
+    }
+
     /// Drops every packet from and to these hosts, or no longer does.
     pub fn cut_off(&self, from: Option<&[&str]>) {
         let rules = match from {
