@@ -35,7 +35,7 @@ const members = cls =>
 
 test('the table is read whole', () => {
   assert.deepEqual(Object.keys(TABLE.options), ['node', 'limits', 'rpc_limits', 'table_limits', 'query', 'find_peers'])
-  assert.ok(TABLE.errors.kinds.length === 14 && TABLE.events.names.length === 9)
+  assert.ok(TABLE.errors.kinds.length === 14 && TABLE.events.names.length === 10)
 })
 
 test('every option', async () => {

@@ -30,7 +30,7 @@ def test_a_change_of_meta_sets_and_removes_and_a_wait_counts_what_a_query_finds(
     node.update_meta({"a": "1", "b": "2"})
     node.update_meta({"a": None, "c": "3"})
     view = node.wait_for(1, timeout=PATIENCE, query="meta:c=3")
-    assert view.get(node.id).meta == {"b": "2", "c": "3"}
+    assert view.get(node.id).meta == {"role": "test", "b": "2", "c": "3"}
     with pytest.raises(casm.TimeoutError):
         node.wait_for(1, timeout=0.01, query="meta:a=1")
 
