@@ -10,6 +10,7 @@ mod pairs;
 mod peer;
 mod protocols;
 mod report;
+mod siege;
 mod stack;
 mod vectors;
 

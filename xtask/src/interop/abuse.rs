@@ -7,6 +7,7 @@ use super::{
     net::{Lan, address},
     peer::{PATIENCE, Peer},
     report::Report,
+    siege,
     stack::{Stack, Start},
 };
 use crate::shell;
@@ -17,8 +18,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-const NS: &str = "interop";
-const SECTION: &str = "Abuse by a Go peer with a correct stack, against a Rust node";
+pub(super) const NS: &str = "interop";
+pub(super) const SECTION: &str = "Abuse by a Go peer with a correct stack, against a Rust node";
 pub(super) const METRICS_PORT: u16 = 9100;
 /// How much the node's peak memory may grow over one kind of abuse, and how high
 /// it may be after all of them.
@@ -29,7 +30,7 @@ const PEAK_KIB: u64 = 160 * 1024;
 /// each by so much, the sum of those whose name and label contain the text.
 struct Kind(&'static str, u64, &'static [(&'static str, f64)]);
 
-const KINDS: [Kind; 12] = [
+const KINDS: [Kind; 14] = [
     Kind("heartbeat-pointers", 240, &[("heartbeats_total{verdict=\"malformed\"", 200.0)]),
     Kind("seqno-length", 70, &[("gossip_refused_total{reason=\"bad-sequence-number\"", 70.0)]),
     // Two that claim one number stand side by side: nothing is to be refused.
@@ -50,16 +51,20 @@ const KINDS: [Kind; 12] = [
             ("pex_rounds_total{verdict=\"empty\"", 2.0),
         ],
     ),
-    // Four fifths of them for RPC, which serves 16 of one peer.
+    // Four fifths of them for RPC, which serves 8 of one peer.
     Kind(
         "stall",
         100,
         &[
             ("rpc_ended_total{reason=\"too-many-streams-of-one-peer\"", 60.0),
-            ("rpc_ended_total{reason=\"truncated\"", 16.0),
+            ("rpc_ended_total{reason=\"truncated\"", 8.0),
             ("pex_rounds_total{verdict=\"refused-often\"", 10.0),
         ],
     ),
+    // From one peer a sixteenth of the table is taken.
+    Kind("sync-sybils", 4, &[("heartbeats_total{verdict=\"share\"", 3000.0)]),
+    // Eight peers have two tables a minute each.
+    Kind("sync-again", 120, &[("sync_exchanges_total{outcome=\"refused-too-much\"", 60.0)]),
     Kind("lz4-bomb", 6, &[("=\"empty-message\"", 6.0)]),
     Kind("boot-identities", 4096, &[("boot_received_total{verdict=\"source-rate\"", 1000.0)]),
     Kind(
@@ -80,7 +85,7 @@ pub fn check(report: &mut Report, programs: &Programs) {
         report.check(SECTION, name, || {
             let scene = match &mut scene {
                 Some(scene) => scene,
-                none => none.insert(Scene::start(programs)?),
+                none => none.insert(Scene::start(programs, 3, "1h")?),
             };
             scene.abuse(&kind)
         });
@@ -88,6 +93,7 @@ pub fn check(report: &mut Report, programs: &Programs) {
     report.check(SECTION, "boot-answers to a group, while two nodes look for each other", || {
         found_among_answers(programs)
     });
+    siege::check(report, programs);
 }
 
 /// Two nodes find each other in a group in which a third answers without end.
@@ -145,22 +151,25 @@ pub(super) fn metrics_text(lan: &Lan, host: usize) -> Result<String> {
     shell::output(command.args(["-c", &request]))
 }
 
-struct Scene {
-    lan: Lan,
-    node: Peer,
-    honest: Peer,
-    attacker: Peer,
+/// The node under test and an honest peer on their hosts, and the attacker on
+/// the third.
+pub(super) struct Scene {
+    pub(super) lan: Lan,
+    pub(super) node: Peer,
+    pub(super) honest: Peer,
+    pub(super) attacker: Peer,
 }
 
 impl Scene {
-    fn start(programs: &Programs) -> Result<Self> {
-        let lan = Lan::new(3)?;
+    /// Starts them in a network of so many hosts.
+    pub(super) fn start(programs: &Programs, hosts: usize, pex_tick: &str) -> Result<Self> {
+        let lan = Lan::new(hosts)?;
         let node = Start::new(Stack::Rust, 0, NS)
             .serve(format!("/ip4/{}/udp/8822", address(0)))
             .option(format!("--metrics={}:{METRICS_PORT}", address(0)))
             // Thousands of peers are many lines.
             .view("1s")
-            .pex_tick("1h")
+            .pex_tick(pex_tick)
             .start(programs, &lan)?;
         let addr = node.addrs.first().context("no address")?.clone();
         let honest = Start::new(Stack::Go, 1, NS).boot(addr).start(programs, &lan)?;
@@ -200,8 +209,18 @@ impl Scene {
         let grown = peak.saturating_sub(memory);
         let sizes = format!("peak memory {} MiB, +{}", peak / 1024, grown / 1024);
         ensure!(grown < GROWTH_KIB && peak < PEAK_KIB, "too much: {sizes}");
-        let rises = self.rises(&before)?;
-        for (counter, least) in *shown {
+        Ok(format!("{sizes}; {}", self.shown(&before, shown)?))
+    }
+
+    /// Checks that these counters have risen by so much, and tells of them and
+    /// of all that was refused.
+    pub(super) fn shown(
+        &self,
+        before: &BTreeMap<String, f64>,
+        shown: &[(&str, f64)],
+    ) -> Result<String> {
+        let rises = self.rises(before)?;
+        for (counter, least) in shown {
             let risen: f64 =
                 rises.iter().filter(|(name, _)| name.contains(counter)).map(|(_, by)| by).sum();
             ensure!(
@@ -216,12 +235,17 @@ impl Scene {
             })
             .map(|(name, by)| format!("`{name}` +{by}"))
             .collect();
-        Ok(format!("{sizes}; {}", shown.join(", ")))
+        Ok(shown.join(", "))
     }
 
     /// Every view that the node has written since has the honest peer's record,
     /// and the honest peer has not lost the node.
-    fn view_was_unchanged(&mut self, mark: usize, honest_mark: usize, was: &Value) -> Result<()> {
+    pub(super) fn view_was_unchanged(
+        &mut self,
+        mark: usize,
+        honest_mark: usize,
+        was: &Value,
+    ) -> Result<()> {
         let (node, honest) = (self.node.id.clone(), self.honest.id.clone());
         let lost = |of: &Peer, mark, who: &str| {
             of.events(mark, |e| e["event"] == "peer-left" && e["peer"] == who)
@@ -244,7 +268,7 @@ impl Scene {
     }
 
     /// The counters that have risen.
-    fn rises(&self, before: &BTreeMap<String, f64>) -> Result<Vec<(String, f64)>> {
+    pub(super) fn rises(&self, before: &BTreeMap<String, f64>) -> Result<Vec<(String, f64)>> {
         let after = self.metrics()?;
         let rise = |(name, value): (String, f64)| {
             let by = value - before.get(&name).copied().unwrap_or(0.0);
@@ -254,7 +278,7 @@ impl Scene {
     }
 
     /// Waits until no RPC stream is open any more.
-    fn streams_end(&self) -> Result<()> {
+    pub(super) fn streams_end(&self) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let text = metrics_text(&self.lan, 0)?;
@@ -268,7 +292,7 @@ impl Scene {
     }
 
     /// The node's labelled counters.
-    fn metrics(&self) -> Result<BTreeMap<String, f64>> {
+    pub(super) fn metrics(&self) -> Result<BTreeMap<String, f64>> {
         let text = metrics_text(&self.lan, 0)?;
         let counter = |line: &str| {
             let (name, value) = line.trim().rsplit_once(' ')?;

@@ -137,14 +137,24 @@ impl Peer {
     }
 
     /// Gives a command, and waits for its reply. Not for Rust, which takes none.
-    pub fn command(&mut self, mut command: Value) -> Result<Value> {
+    pub fn command(&mut self, command: Value) -> Result<Value> {
+        let command = self.begin(command)?;
+        self.reply(&command)
+    }
+
+    /// Gives a command. What this gives is for [`reply`](Self::reply).
+    pub fn begin(&mut self, mut command: Value) -> Result<Value> {
         self.commands += 1;
         command["id"] = self.commands.into();
         let stdin = self.stdin.as_mut().context("its input is closed")?;
         writeln!(stdin, "{command}").with_context(|| format!("{} is gone", self.name))?;
-        let id = command["id"].clone();
+        Ok(command)
+    }
+
+    /// Waits for the reply to a command.
+    pub fn reply(&self, command: &Value) -> Result<Value> {
         let what = format!("a reply to {command}");
-        let reply = self.wait(&what, Duration::from_secs(120), |e| e["id"] == id)?;
+        let reply = self.wait(&what, Duration::from_secs(120), |e| e["id"] == command["id"])?;
         ensure!(
             reply["event"] == "reply",
             "{}: {} fails: {}",
@@ -153,6 +163,11 @@ impl Peer {
             reply["message"]
         );
         Ok(reply)
+    }
+
+    /// Whether there is a reply to a command.
+    pub fn has_replied(&self, command: &Value) -> bool {
+        !self.events(0, |e| e["id"] == command["id"]).is_empty()
     }
 
     /// The ids of the peers in its view.

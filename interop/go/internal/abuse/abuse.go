@@ -50,6 +50,12 @@ var abuses = map[string]func(context.Context, Params) (int, error){
 	"boot-identities":    bootIdentities,
 	"boot-garbage":       bootGarbage,
 	"boot-answers":       bootAnswers,
+	"connections":        connections,
+	"sync-slow":          syncSlow,
+	"sync-again":         syncAgain,
+	"sync-sybils":        syncSybils,
+	"rpc-iter":           rpcIter,
+	"rpc-partial":        rpcPartial,
 }
 
 // Run does one kind of abuse.
