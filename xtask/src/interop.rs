@@ -111,4 +111,14 @@ asks for. Over one kind the node's peak memory may grow by 32 MiB, and never be 
 every view that it writes meanwhile (one a second) the honest peer's record must stand as it was, \
 and the honest peer must not lose the node. *server-claim* and *identities* break no rule: \
 they show as accepted, and what bounds them are the table's limits.
+
+What goes on for a while is done to a node of its own, by many peers on one address, and an honest \
+peer on another must get what its row says while it is at its height. *connections* connect, and \
+connect again when they are turned away: one who starts then must join at the node, and the node \
+must dial one that only the newcomer knows. *sync-slow* asks for a table of 1,024 long records and \
+reads it at a byte a second: a newcomer must have that table, which nothing but an exchange can give \
+it. *rpc-iter* holds streams with an iteration whose handler never answers, *rpc-partial* with most \
+of a message of 1 MiB: the view must be told in each encoding. Memory may grow by 64 MiB over \
+*connections*, by 48 and 32 over *sync-slow* and *rpc-iter*, and by 96 over *rpc-partial*, since RPC \
+may hold 64.
 ";

@@ -186,7 +186,7 @@ fn joins_and_is_dialled(scene: &mut Scene, programs: &Programs) -> Result<String
 
 /// A newcomer has nearly the whole table, most of which it cannot have by gossip.
 fn gets_the_table(scene: &mut Scene, programs: &Programs) -> Result<String> {
-    const MOST: usize = 1500;
+    const MOST: usize = 1000;
     let begin = Instant::now();
     let mut newcomer = newcomer(scene, programs)?;
     newcomer.sees(&scene.honest, PATIENCE)?;

@@ -29,7 +29,7 @@ const (
 const (
 	// syncTable is how many peers the target knows when it is asked for all of
 	// them: more bytes than go unread.
-	syncTable = 2048
+	syncTable = 1024
 	// syncHandedMost is the number of heartbeats that an exchange may hand over.
 	syncHandedMost = 4096
 	// syncPartners are the identities that ask.
