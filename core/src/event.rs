@@ -139,7 +139,7 @@ impl Default for EventBus {
 }
 
 /// The events of a node, from the moment of subscribing: a
-/// [`Stream`](futures::Stream) that is over after the last event of a closed
+/// [`Stream`] that is over after the last event of a closed
 /// node. Where some were lost it has [`Event::Dropped`].
 #[derive(Debug)]
 pub struct Events {

@@ -40,7 +40,7 @@ pub struct Datagram {
 }
 
 /// Boot datagrams as they pass, from the moment of asking: a
-/// [`Stream`](futures::Stream) that is over after the service has closed.
+/// [`Stream`] that is over after the service has closed.
 #[derive(Debug)]
 pub struct Tap(pub(super) Listener<Datagram>);
 

@@ -124,7 +124,7 @@ impl Hub {
 
 /// A query that goes on: first what it finds, then what changes, with nothing
 /// missed and nothing told twice between the two. A
-/// [`Stream`](futures::Stream) that is over after the last change of a closed
+/// [`Stream`] that is over after the last change of a closed
 /// node. Dropping it ends it.
 #[derive(Debug)]
 pub struct LiveQuery {

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Decides how long a record outlasts the heartbeat that brought it.
 ///
 /// A record is kept for a quarter more than its TTL. At the usual
-/// [`Pace`](super::Pace), dropping a live peer then takes four lost heartbeats
+/// [`Pace`](crate::cluster::Pace), dropping a live peer then takes four lost heartbeats
 /// in a row, seldom three, while a crash is seen within 1.25 TTL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Detector {
