@@ -42,7 +42,9 @@ pub fn test(workspace: bool) -> Result<()> {
             .env("CASM_PYTHON", python::venv("bare", &[])?)
             .env("PYTHONPATH", python)
             .env("PYTHONDONTWRITEBYTECODE", "1")
-            .args(["--test", "--test-reporter=spec"])
+            // A test that fails leaves its nodes open: that ends all the same.
+            .args(["--test", "--test-reporter=spec", "--test-force-exit"])
+            .arg("--test-timeout=600000")
             .args(files),
     )
 }
