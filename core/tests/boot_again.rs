@@ -6,7 +6,7 @@ use casm::{
 };
 use futures::StreamExt;
 use std::{
-    net::UdpSocket,
+    net::{SocketAddr, UdpSocket},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -22,24 +22,49 @@ fn boot(addr: &str) -> (casm::PeerId, Boot) {
     (id, Boot::standalone(config, key, watch::channel(addrs).1).unwrap())
 }
 
+fn troubles(boot: &Boot) -> u64 {
+    let text = boot.metrics().encode();
+    let line = text.lines().find_map(|line| line.strip_prefix("casm_troubles "));
+    line.unwrap().parse().unwrap()
+}
+
+async fn until(done: impl Fn() -> bool, or: &str) {
+    let end = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < end, "{or}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_port_that_was_taken_is_served_once_it_is_free() {
-    for suffix in ["", "/ports/1"] {
-        let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let at = taken.local_addr().unwrap();
-        let (id, late) = boot(&format!("/ip4/127.0.0.1/udp/{}{suffix}", at.port()));
-        late.advertise(&Namespace::default());
-        drop(taken);
-        let end = Instant::now() + PATIENCE;
-        while UdpSocket::bind(at).is_ok() {
-            assert!(Instant::now() < end, "nobody serves {at}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        let (_, seeker) = boot(&format!("/ip4/127.0.0.1/udp/{}", at.port()));
-        let options = FindOptions::default().limit(1).timeout(PATIENCE);
-        let mut found = seeker.find_peers(&Namespace::default(), options);
-        assert_eq!(found.next().await.unwrap().unwrap().peer.id, id);
-        seeker.close().await;
-        late.close().await;
+    // Of the last, one family of two is taken.
+    let forms = [
+        "/ip4/127.0.0.1/udp/P",
+        "/ip4/127.0.0.1/udp/P/ports/1",
+        "/ip4/127.0.0.1/udp/P/cidr/32",
+        "/dns4/localhost/udp/P",
+        "/dns/localhost/udp/P",
+    ];
+    futures::future::join_all(forms.map(freed)).await;
+}
+
+async fn freed(form: &str) {
+    let taken = UdpSocket::bind("0.0.0.0:0").unwrap();
+    let at = SocketAddr::from(([127, 0, 0, 1], taken.local_addr().unwrap().port()));
+    let (id, late) = boot(&form.replace('P', &at.port().to_string()));
+    late.advertise(&Namespace::default());
+    // At one named address it may be another's.
+    if form.contains("cidr") || form.contains("dns") {
+        until(|| troubles(&late) > 0, &format!("{form} is taken, and nobody is told")).await;
     }
+    drop(taken);
+    until(|| UdpSocket::bind(at).is_err(), &format!("nobody serves {form}")).await;
+    until(|| troubles(&late) == 0, &format!("{form} is not taken back")).await;
+    let (_, seeker) = boot(&format!("/ip4/127.0.0.1/udp/{}", at.port()));
+    let options = FindOptions::default().limit(1).timeout(PATIENCE);
+    let mut found = seeker.find_peers(&Namespace::default(), options);
+    assert_eq!(found.next().await.unwrap().unwrap().peer.id, id);
+    seeker.close().await;
+    late.close().await;
 }

@@ -5,7 +5,7 @@ use super::{
     responder::{Asked, Medium},
     socket,
 };
-use crate::{Result, iface::Iface};
+use crate::{Error, Result, iface::Iface};
 use std::{
     collections::{HashMap, HashSet},
     net::{IpAddr, SocketAddr},
@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 use tokio::{net::UdpSocket, sync::watch};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// When what could not be bound is tried again.
 pub(crate) const RETRY: Duration = Duration::from_secs(5);
@@ -68,73 +69,37 @@ pub(crate) fn serve_later(desk: &Arc<Desk>, what: Option<String>, addrs: Vec<Soc
     });
 }
 
-/// Answers at this port on every address of the machine of one family, also on
-/// those that come later. Each address is bound by itself, so that answers come
-/// from the address that was asked, and multicast groups can use the port too.
+/// Answers at this port on every address of the machine of one family, as long
+/// as the service lives: also on those that come later or are free later. Each
+/// address is bound by itself, so that answers come from the address that was
+/// asked, and multicast groups can use the port too.
 ///
 /// # Errors
 /// [`ErrorKind::Bind`](crate::ErrorKind::Bind) if not one address could be
-/// bound now.
+/// bound now. It is tried again all the same: an address of which that is not
+/// known is told as a trouble then.
 pub(crate) fn serve_everywhere(
     desk: &Arc<Desk>,
     mut ifaces: watch::Receiver<Arc<[Iface]>>,
     port: u16,
     v4: bool,
 ) -> Result<()> {
-    let mut bound: HashMap<IpAddr, tokio_util::sync::DropGuard> = HashMap::new();
-    let mut update = {
-        let desk = Arc::clone(desk);
-        let mut troubled: HashSet<IpAddr> = HashSet::new();
-        move |ifaces: &[Iface], running: bool| {
-            let now: Vec<IpAddr> =
-                ifaces.iter().flat_map(Iface::addrs).filter(|ip| ip.is_ipv4() == v4).collect();
-            let subject = |ip| format!("answering boot requests at {}", SocketAddr::new(ip, port));
-            let troubles = &desk.metrics.troubles;
-            troubled.retain(|ip| {
-                now.contains(ip) || {
-                    troubles.forget(&subject(*ip));
-                    false
-                }
-            });
-            bound.retain(|ip, _| now.contains(ip));
-            let mut failed = None;
-            for ip in now {
-                if bound.contains_key(&ip) {
-                    continue;
-                }
-                let at = SocketAddr::new(ip, port);
-                match socket::bind(at) {
-                    Ok(socket) => {
-                        let token = tokio_util::sync::CancellationToken::new();
-                        let task = answer(Arc::clone(&desk), socket);
-                        let ended = token.clone();
-                        desk.scope.spawn(async move {
-                            ended.run_until_cancelled_owned(task).await;
-                        });
-                        bound.insert(ip, token.drop_guard());
-                        troubled.remove(&ip);
-                        troubles.works(&subject(ip));
-                    }
-                    Err(error) => {
-                        let error = socket::bind_error(at, error);
-                        // Of a start that fails, its error tells.
-                        if running {
-                            troubles.fails(&subject(ip), "unbound", &error);
-                        }
-                        troubled.insert(ip);
-                        failed = Some(error);
-                    }
-                }
-            }
-            (failed, !bound.is_empty())
-        }
+    let mut everywhere = Everywhere {
+        desk: Arc::clone(desk),
+        port,
+        v4,
+        bound: HashMap::new(),
+        troubled: HashSet::new(),
     };
     let known = Arc::clone(&ifaces.borrow_and_update());
-    let mut failed = match update(&known, false) {
-        (Some(error), false) => return Err(error),
-        (failed, _) => failed.is_some(),
+    // Of a start that fails, its error tells.
+    let first = everywhere.update(&known, false);
+    let result = match &first {
+        Some(error) if everywhere.bound.is_empty() => Err(error.clone()),
+        _ => Ok(()),
     };
     desk.scope.spawn(async move {
+        let mut failed = first.is_some();
         loop {
             tokio::select! {
                 changed = ifaces.changed() => if changed.is_err() { return },
@@ -143,8 +108,71 @@ pub(crate) fn serve_everywhere(
                 () = tokio::time::sleep(RETRY), if failed => {}
             }
             let known = Arc::clone(&ifaces.borrow_and_update());
-            failed = update(&known, true).0.is_some();
+            failed = everywhere.update(&known, true).is_some();
         }
     });
-    Ok(())
+    result
+}
+
+/// One port on every address of one family.
+struct Everywhere {
+    desk: Arc<Desk>,
+    port: u16,
+    v4: bool,
+    bound: HashMap<IpAddr, DropGuard>,
+    troubled: HashSet<IpAddr>,
+}
+
+impl Everywhere {
+    fn subject(&self, ip: IpAddr) -> String {
+        format!("answering boot requests at {}", SocketAddr::new(ip, self.port))
+    }
+
+    /// Binds what there is, and lets go of what there is no longer. Gives back
+    /// what could not be bound.
+    fn update(&mut self, ifaces: &[Iface], tell: bool) -> Option<Error> {
+        let now: Vec<IpAddr> =
+            ifaces.iter().flat_map(Iface::addrs).filter(|ip| ip.is_ipv4() == self.v4).collect();
+        let desk = Arc::clone(&self.desk);
+        let troubles = &desk.metrics.troubles;
+        for ip in self.troubled.extract_if(|ip| !now.contains(ip)).collect::<Vec<_>>() {
+            troubles.forget(&self.subject(ip));
+        }
+        self.bound.retain(|ip, _| now.contains(ip));
+        let mut failed = None;
+        for ip in now {
+            if self.bound.contains_key(&ip) {
+                continue;
+            }
+            let at = SocketAddr::new(ip, self.port);
+            match socket::bind(at) {
+                Ok(socket) => {
+                    let (token, task) =
+                        (CancellationToken::new(), answer(Arc::clone(&desk), socket));
+                    let ended = token.clone();
+                    desk.scope.spawn(async move {
+                        ended.run_until_cancelled_owned(task).await;
+                    });
+                    self.bound.insert(ip, token.drop_guard());
+                    self.works(ip);
+                }
+                // Another boot address of this node has it.
+                Err(_) if desk.serves(&at) => self.works(ip),
+                Err(error) => {
+                    let error = socket::bind_error(at, error);
+                    if tell {
+                        troubles.fails(&self.subject(ip), "unbound", &error);
+                    }
+                    self.troubled.insert(ip);
+                    failed = Some(error);
+                }
+            }
+        }
+        failed
+    }
+
+    fn works(&mut self, ip: IpAddr) {
+        self.troubled.remove(&ip);
+        self.desk.metrics.troubles.works(&self.subject(ip));
+    }
 }

@@ -60,12 +60,20 @@ pub(super) struct Starting {
     joined: HashMap<(SocketAddr, String), Groups>,
     /// What is served already, by its string.
     served: Vec<String>,
+    /// Ports that are served on every IPv4 or IPv6 address: what came of it.
+    everywhere: HashMap<(u16, bool), Result<()>>,
 }
 
 impl Starting {
     pub(super) fn new(desk: Arc<Desk>) -> Self {
         let ifaces = iface::follow(&desk.scope);
-        Self { desk, ifaces, joined: HashMap::new(), served: Vec::new() }
+        Self {
+            desk,
+            ifaces,
+            joined: HashMap::new(),
+            served: Vec::new(),
+            everywhere: HashMap::new(),
+        }
     }
 
     /// Makes a boot address ready to be searched.
@@ -131,16 +139,16 @@ impl Starting {
                 serve(desk, socket);
             }
             BootAddr::Single(at) => {
-                serve_everywhere(desk, self.ifaces.clone(), at.port(), at.is_ipv4())?;
+                self.serve_everywhere(at.port(), at.is_ipv4())?;
             }
             BootAddr::Cidr { ip, port, .. } => {
-                serve_everywhere(desk, self.ifaces.clone(), *port, ip.is_ipv4())?;
+                self.serve_everywhere(*port, ip.is_ipv4())?;
             }
             BootAddr::Dns { port, family, .. } => {
                 let mut served = Vec::new();
                 for (v4, other) in [(true, Family::V6), (false, Family::V4)] {
                     if *family != other {
-                        served.push(serve_everywhere(desk, self.ifaces.clone(), *port, v4));
+                        served.push(self.serve_everywhere(*port, v4));
                     }
                 }
                 if served.iter().all(Result::is_err) {
@@ -155,8 +163,17 @@ impl Starting {
         Ok(())
     }
 
+    /// Once, whichever addresses ask for it.
+    fn serve_everywhere(&mut self, port: u16, v4: bool) -> Result<()> {
+        let served = self.everywhere.entry((port, v4));
+        served
+            .or_insert_with(|| serve_everywhere(&self.desk, self.ifaces.clone(), port, v4))
+            .clone()
+    }
+
     /// Answers on this kind of address as soon as that can be had. One that is
-    /// somebody else's is no trouble: it is also where he is looked for.
+    /// somebody else's is no trouble: it is also where he is looked for. What is
+    /// served on every address is tried again anyway.
     pub(super) fn serve_later(&self, addr: &BootAddr) {
         match addr {
             BootAddr::Single(at) => serve_later(&self.desk, None, vec![*at]),
