@@ -58,13 +58,13 @@ pub(super) async fn run(host: Host, boot: Boot, mut seeds: Vec<Seed>, troubles: 
 async fn look_after(host: &Host, seed: &mut Seed, troubles: &Troubles) {
     if host.is_connected(&seed.peer.id) {
         seed.pause = LOOK;
-        return troubles.works(&subject(&seed.source));
+        return troubles.is_over(&subject(&seed.source), UNREACHABLE);
     }
     if Instant::now() < seed.next {
         return;
     }
     match reach(host, &seed.peer).await {
-        Ok(()) => troubles.works(&subject(&seed.source)),
+        Ok(()) => troubles.is_over(&subject(&seed.source), UNREACHABLE),
         Err(error) => {
             troubles.fails(&subject(&seed.source), UNREACHABLE, error);
             seed.next = Instant::now() + seed.pause.mul_f64(0.5 + rand::random::<f64>() / 2.0);
@@ -74,15 +74,16 @@ async fn look_after(host: &Host, seed: &mut Seed, troubles: &Troubles) {
 }
 
 /// Of what else was found, one must be reachable at least while the node has
-/// nobody: its packets pass, and its connections may not.
+/// nobody: its packets pass, and its connections may not. That somebody is
+/// connected says nothing of how the source answers now.
 async fn look_at(host: &Host, found: &BTreeMap<String, Vec<PeerInfo>>, troubles: &Troubles) {
     let alone = host.connected().is_empty();
     for (source, peers) in found {
         if peers.iter().any(|peer| host.is_connected(&peer.id)) {
-            troubles.works(&subject(source));
+            troubles.is_over(&subject(source), UNREACHABLE);
         } else if let (true, Some(peer)) = (alone, peers.first()) {
             match reach(host, peer).await {
-                Ok(()) => troubles.works(&subject(source)),
+                Ok(()) => troubles.is_over(&subject(source), UNREACHABLE),
                 Err(error) => troubles.fails(&subject(source), UNREACHABLE, error),
             }
         }
@@ -94,4 +95,52 @@ async fn reach(host: &Host, peer: &PeerInfo) -> Result<()> {
         let message = format!("{} does not answer within {} s", peer.id, PATIENCE.as_secs());
         Err(Error::new(ErrorKind::Unreachable, message))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Keypair, Multiaddr, config::Limits, event::EventBus, host::Addresses, metrics::Metrics,
+        scope::Scope,
+    };
+
+    async fn host(scope: &Scope) -> Host {
+        let listen: [Multiaddr; 1] = ["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
+        let (key, limits) = (Keypair::generate_ed25519(), Limits::default());
+        let (addrs, metrics) = (Addresses::from(&listen), Metrics::default());
+        Host::start(key, addrs, &limits, &metrics, EventBus::default(), scope, 0).await.unwrap()
+    }
+
+    fn found(source: &str, peer: &PeerInfo) -> BTreeMap<String, Vec<PeerInfo>> {
+        BTreeMap::from([(source.to_owned(), vec![peer.clone()])])
+    }
+
+    #[tokio::test]
+    async fn that_a_peer_is_connected_takes_back_no_other_cause() {
+        let (scope, troubles) = (Scope::default(), Troubles::default());
+        let (one, other) = (host(&scope).await, host(&scope).await);
+        let peer = other.record().borrow().info().clone();
+        one.connect(&peer).await.unwrap();
+        let named = format!("{}/p2p/{}", peer.addrs[0], peer.id);
+        let mut seeds = named_from(&named, one.id());
+        for source in ["/dns/x/udp/8822", &named] {
+            let found = found(source, &peer);
+            for (cause, left) in [("unresolved", 1), ("unanswered", 1), (UNREACHABLE, 0)] {
+                troubles.fails(&subject(source), cause, "it fails");
+                if source == named {
+                    look_after(&one, &mut seeds[0], &troubles).await;
+                } else {
+                    look_at(&one, &found, &troubles).await;
+                }
+                assert_eq!(troubles.count().get(), left, "{source} {cause}");
+                troubles.forget(&subject(source));
+            }
+        }
+        assert!(scope.close(Duration::from_secs(5)).await);
+    }
+
+    fn named_from(addr: &str, own: PeerId) -> Vec<Seed> {
+        named(&[addr.parse().unwrap()], own)
+    }
 }
