@@ -3,7 +3,7 @@
 
 use super::pace::{Goal, Pace, Standing, jitter};
 use crate::{
-    Event, Events, Namespace, PeerId, Result,
+    Event, Events, Namespace, PeerId, PeerInfo, Result,
     boot::{Boot, BootAddr, FindOptions, Finding, Found},
     cluster::Cluster,
     host::Host,
@@ -63,13 +63,17 @@ impl Around for Services {
         self.boot.find_peers(&self.namespace, FindOptions::default().timeout(time))
     }
 
-    /// What a person configured is dialled as it is, and what others answered
-    /// with care.
     async fn connect(&self, found: &Found) -> Result<()> {
-        match found.source.parse() {
-            Ok(BootAddr::Static { .. }) | Err(_) => self.host.connect(&found.peer).await,
-            Ok(_) => self.host.reach(&found.peer).await,
-        }
+        connect(&self.host, &found.source, &found.peer).await
+    }
+}
+
+/// Connects to a peer to which a source led. What a person configured is dialled
+/// as it is, and what others answered with care.
+pub(super) async fn connect(host: &Host, source: &str, peer: &PeerInfo) -> Result<()> {
+    match source.parse() {
+        Ok(BootAddr::Static { .. }) | Err(_) => host.connect(peer).await,
+        Ok(_) => host.reach(peer).await,
     }
 }
 

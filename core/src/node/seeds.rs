@@ -2,6 +2,7 @@
 //! reached, somebody should know, and those that were named are tried as long as
 //! the node lives.
 
+use super::join::connect;
 use crate::{
     Error, ErrorKind, PeerId, PeerInfo, Result,
     boot::{Boot, BootAddr, subject},
@@ -63,7 +64,7 @@ async fn look_after(host: &Host, seed: &mut Seed, troubles: &Troubles) {
     if Instant::now() < seed.next {
         return;
     }
-    match reach(host, &seed.peer).await {
+    match reach(host, &seed.source, &seed.peer).await {
         Ok(()) => troubles.is_over(&subject(&seed.source), UNREACHABLE),
         Err(error) => {
             troubles.fails(&subject(&seed.source), UNREACHABLE, error);
@@ -82,16 +83,18 @@ async fn look_at(host: &Host, found: &BTreeMap<String, Vec<PeerInfo>>, troubles:
         if peers.iter().any(|peer| host.is_connected(&peer.id)) {
             troubles.is_over(&subject(source), UNREACHABLE);
         } else if let (true, Some(peer)) = (alone, peers.first()) {
-            match reach(host, peer).await {
+            match reach(host, source, peer).await {
                 Ok(()) => troubles.is_over(&subject(source), UNREACHABLE),
+                // The join has tried it just now.
+                Err(error) if error.kind() == ErrorKind::Busy => {}
                 Err(error) => troubles.fails(&subject(source), UNREACHABLE, error),
             }
         }
     }
 }
 
-async fn reach(host: &Host, peer: &PeerInfo) -> Result<()> {
-    timeout(PATIENCE, host.connect(peer)).await.unwrap_or_else(|_| {
+async fn reach(host: &Host, source: &str, peer: &PeerInfo) -> Result<()> {
+    timeout(PATIENCE, connect(host, source, peer)).await.unwrap_or_else(|_| {
         let message = format!("{} does not answer within {} s", peer.id, PATIENCE.as_secs());
         Err(Error::new(ErrorKind::Unreachable, message))
     })
@@ -104,6 +107,7 @@ mod tests {
         Keypair, Multiaddr, config::Limits, event::EventBus, host::Addresses, metrics::Metrics,
         scope::Scope,
     };
+    use std::net::TcpListener;
 
     async fn host(scope: &Scope) -> Host {
         let listen: [Multiaddr; 1] = ["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
@@ -142,5 +146,32 @@ mod tests {
 
     fn named_from(addr: &str, own: PeerId) -> Vec<Seed> {
         named(&[addr.parse().unwrap()], own)
+    }
+
+    #[tokio::test]
+    async fn what_others_answered_is_dialled_with_care() {
+        let (scope, troubles) = (Scope::default(), Troubles::default());
+        let host = host(&scope).await;
+        let victim = TcpListener::bind("127.0.0.1:0").unwrap();
+        victim.set_nonblocking(true).unwrap();
+        let port = victim.local_addr().unwrap().port();
+        // A name that stands for this machine.
+        let addrs = vec![format!("/dns4/localhost/tcp/{port}").parse().unwrap()];
+        let peer = PeerInfo { id: PeerId::random(), addrs };
+        look_at(&host, &found("/ip4/10.0.0.1/udp/8822", &peer), &troubles).await;
+        assert!(victim.accept().is_err(), "it was dialled");
+        assert_eq!(troubles.count().get(), 1, "and nobody is told");
+        // What the program's discovery gives is dialled as it is.
+        let all = found("a discovery", &peer);
+        let mut looking = std::pin::pin!(look_at(&host, &all, &troubles));
+        tokio::select! {
+            () = &mut looking => panic!("nobody answers there"),
+            () = async {
+                while victim.accept().is_err() {
+                    sleep(Duration::from_millis(10)).await;
+                }
+            } => {}
+        }
+        assert!(scope.close(Duration::from_secs(5)).await);
     }
 }
