@@ -15,6 +15,7 @@ use prometheus_client::{
 };
 use queues::Queues;
 use std::sync::{Arc, Mutex};
+use tokio::sync::watch;
 
 /// A counter per value of one label.
 pub(crate) type ByLabel = Family<[(&'static str, &'static str); 1], Counter>;
@@ -48,6 +49,17 @@ pub struct Metrics {
     queues: Queues,
     /// What is configured and does not work.
     pub(crate) troubles: Troubles,
+    /// How the clock differs from those of peers, while it does.
+    pub(crate) clock: watch::Sender<Option<ClockDiffers>>,
+}
+
+/// A clock that differs from those of peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ClockDiffers {
+    /// How far theirs are ahead, in ms.
+    pub(crate) offset_ms: i64,
+    /// How many were compared with.
+    pub(crate) peers: usize,
 }
 
 impl Default for Metrics {
@@ -67,6 +79,7 @@ impl Default for Metrics {
             connections_given_up: Family::default(),
             queues: Queues::default(),
             troubles: Troubles::default(),
+            clock: watch::Sender::default(),
         };
         for (name, help, family) in [
             ("boot_received", "Boot datagrams received, by verdict", &metrics.boot_received),

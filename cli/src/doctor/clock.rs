@@ -43,7 +43,11 @@ fn sequence(dir: &Path, now: Duration) -> Option<Finding> {
     let last = match casm::pex::last_seq(dir) {
         Ok(last) => last?,
         Err(error) if error.kind() == casm::ErrorKind::Busy => {
-            let message = format!("{}: a node runs with this data", dir.display());
+            let message = format!(
+                "{}: a node runs with this data; how its clock differs from those of its peers is \
+                 in its log, and casm_clock_offset_seconds in its metrics",
+                dir.display()
+            );
             return Some(Finding::ok("sequence", message));
         }
         Err(error) => {
@@ -61,10 +65,10 @@ fn sequence(dir: &Path, now: Duration) -> Option<Finding> {
     let far = behind > casm::cluster::Table::MAX_AHEAD;
     let behind = humantime::format_duration(Duration::from_secs(behind.as_secs().max(1)));
     if far {
-        // Who was told such numbers refused them, and remembers nothing of them.
+        // Whose clock was right refused such numbers, and remembers nothing of them.
         let message = format!(
-            "an earlier run's clock was {behind} ahead of this one: others did not believe it then, \
-             and believe this one"
+            "an earlier run's clock was {behind} ahead of this one: if it was wrong then, others \
+             did not believe it, and believe this one; if this one is behind, set it"
         );
         return Some(Finding::ok("sequence", message));
     }
@@ -128,7 +132,12 @@ mod tests {
             .data(dir.path())
             .start();
         let node = node.await.unwrap();
-        assert!(sequence(dir.path(), now()).unwrap().message.contains("a node runs"));
+        // Its data is its own now: where else it tells is said.
+        let finding = sequence(dir.path(), now()).unwrap();
+        assert_eq!(finding.status, Status::Ok);
+        for said in ["a node runs", "in its log", "casm_clock_offset_seconds"] {
+            assert!(finding.message.contains(said), "{finding:?}");
+        }
         node.close().await.unwrap();
         drop(node);
         assert_eq!(sequence(dir.path(), now()).unwrap().status, Status::Ok);

@@ -108,7 +108,7 @@ impl Node {
         .await?;
         let keep_seq = store.clone().keep_seq(host.record());
         scope.spawn(in_time("its data", keep_seq).await?);
-        scope.spawn(store.clone().keep_clock(events.subscribe()));
+        scope.spawn(store.clone().keep_clock(metrics.clock.subscribe()));
         let topic = host.join(config.namespace.as_str()).await?;
         let cluster = ClusterConfig {
             namespace: config.namespace.clone(),

@@ -10,7 +10,8 @@ mod inspect;
 pub use inspect::{ClockFound, last_clock, last_seq};
 
 use crate::{
-    Error, ErrorKind, Event, Events, Namespace, Result,
+    Error, ErrorKind, Namespace, Result,
+    metrics::ClockDiffers,
     record::{SignedRecord, unix_nanos},
     trouble::Troubles,
 };
@@ -199,9 +200,9 @@ impl Store {
         })
     }
 
-    /// Keeps it when the clock differs from those of peers, for who looks into
-    /// the data later. What an earlier run has kept is over.
-    pub(crate) async fn keep_clock(self, mut events: Events) {
+    /// Keeps it while the clock is known to differ from those of peers, for who
+    /// looks into the data later. What an earlier run has kept is over.
+    pub(crate) async fn keep_clock(self, mut clock: watch::Receiver<Option<ClockDiffers>>) {
         if !self.keeps() {
             return;
         }
@@ -211,12 +212,16 @@ impl Store {
                 tracing::warn!(%error, "how the clock differs could not be saved");
             }
         };
-        keep(Vec::new()).await;
-        while let Some(event) = events.next().await {
-            if let Event::ClockDiffers { offset_ms, peers } = event {
-                let peers = u64::try_from(peers.len()).unwrap_or(u64::MAX);
+        loop {
+            let found = *clock.borrow_and_update();
+            let bytes = found.map(|ClockDiffers { offset_ms, peers }| {
+                let peers = u64::try_from(peers).unwrap_or(u64::MAX);
                 let found = [unix_nanos(), offset_ms.cast_unsigned(), peers];
-                keep(found.iter().flat_map(|n| n.to_le_bytes()).collect()).await;
+                found.iter().flat_map(|n| n.to_le_bytes()).collect()
+            });
+            keep(bytes.unwrap_or_default()).await;
+            if clock.changed().await.is_err() {
+                return;
             }
         }
     }

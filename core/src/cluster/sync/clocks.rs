@@ -1,7 +1,13 @@
 //! How far this node's clock is from those of its peers, as these say in their
 //! headers. A hint, of which nothing else depends.
 
-use crate::{Event, cluster::Now, event::EventBus, metrics::Metrics, prefix::Prefix};
+use crate::{
+    Event,
+    cluster::Now,
+    event::EventBus,
+    metrics::{ClockDiffers, Metrics},
+    prefix::Prefix,
+};
 use libp2p::PeerId;
 use prometheus_client::metrics::gauge::Gauge;
 use std::{
@@ -9,6 +15,7 @@ use std::{
     sync::atomic::AtomicU64,
     time::Duration,
 };
+use tokio::sync::watch;
 
 /// By how many milliseconds clocks may differ without a word.
 const TOLERATED: i64 = 60_000;
@@ -39,6 +46,12 @@ pub(super) struct Offset {
     pub(super) ms: i64,
     /// A peer of each network.
     pub(super) peers: Vec<PeerId>,
+}
+
+impl Offset {
+    const fn is_tolerable(&self) -> bool {
+        self.ms.unsigned_abs() <= TOLERATED.unsigned_abs()
+    }
 }
 
 impl Clocks {
@@ -76,7 +89,7 @@ impl Clocks {
     /// What is to be told now, once as long as it lasts.
     pub(super) fn check(&mut self, now: Now) -> Option<Offset> {
         let offset = self.offset(now).unwrap_or_default();
-        if offset.ms.unsigned_abs() <= TOLERATED.unsigned_abs() {
+        if offset.is_tolerable() {
             (self.since, self.told) = (None, false);
             return None;
         }
@@ -106,6 +119,8 @@ pub(super) struct Teller {
     clocks: Clocks,
     events: EventBus,
     gauge: Gauge<f64, AtomicU64>,
+    /// What was told and is still so.
+    differs: watch::Sender<Option<ClockDiffers>>,
 }
 
 impl Teller {
@@ -116,7 +131,7 @@ impl Teller {
             "How far the clocks of connected peers are ahead of this node's, the median",
             gauge.clone(),
         );
-        Self { clocks: Clocks::default(), events, gauge }
+        Self { clocks: Clocks::default(), events, gauge, differs: metrics.clock.clone() }
     }
 
     /// A peer said what time it is there.
@@ -132,8 +147,12 @@ impl Teller {
     }
 
     fn look(&mut self, now: Now) {
-        let ms = self.clocks.offset(now).map_or(0, |offset| offset.ms);
-        self.gauge.set(ms as f64 / 1000.0);
+        let offset = self.clocks.offset(now);
+        self.gauge.set(offset.as_ref().map_or(0, |offset| offset.ms) as f64 / 1000.0);
+        // That nobody is left to compare with takes nothing back.
+        if offset.is_some_and(|offset| offset.is_tolerable()) {
+            self.differs.send_if_modified(|differs| differs.take().is_some());
+        }
         let Some(Offset { ms, peers }) = self.clocks.check(now) else { return };
         let by = Duration::from_millis(ms.unsigned_abs());
         let way = if ms > 0 { "behind" } else { "ahead of" };
@@ -149,6 +168,7 @@ impl Teller {
                  (heartbeats more than 10 min ahead of a clock are not believed)"
             ),
         }
+        self.differs.send_replace(Some(ClockDiffers { offset_ms: ms, peers: peers.len() }));
         self.events.emit(Event::ClockDiffers { offset_ms: ms, peers });
     }
 }
@@ -244,7 +264,12 @@ mod tests {
         let expected = Event::ClockDiffers { offset_ms: 90_000, peers: vec![peer] };
         assert_eq!(events.next().await.unwrap(), expected);
         assert!(metrics.encode().contains("casm_clock_offset_seconds 90.0\n"));
+        let differs = Some(ClockDiffers { offset_ms: 90_000, peers: 1 });
+        assert_eq!(*metrics.clock.borrow(), differs);
         teller.gone(&peer, at(50, 0));
         assert!(metrics.encode().contains("casm_clock_offset_seconds 0.0\n"));
+        assert_eq!(*metrics.clock.borrow(), differs, "nobody says otherwise");
+        teller.said(peer, network(1), time(60, 0), at(60, 0));
+        assert_eq!(*metrics.clock.borrow(), None);
     }
 }

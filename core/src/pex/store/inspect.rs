@@ -37,7 +37,8 @@ pub struct ClockFound {
 }
 
 /// How the clock differed from those of peers in the last run of the node with
-/// this data directory; `None` if it did not, as far as was found. Nothing is
+/// this data directory; `None` if it did not at its end, as far as was found.
+/// Nothing is
 /// changed in the directory.
 ///
 /// # Errors
@@ -76,6 +77,8 @@ fn value(dir: &Path, key: &str) -> Result<Option<Vec<u8>>> {
 #[cfg(test)]
 mod tests {
     use super::{super::Store, *};
+    use crate::metrics::ClockDiffers;
+    use tokio::sync::watch;
 
     #[test]
     fn the_last_number_is_read_and_only_when_no_node_runs() {
@@ -93,21 +96,26 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn how_the_clock_differed_is_kept_until_the_next_run() {
+    async fn how_the_clock_differs_is_kept_while_it_does_and_until_the_next_run() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(last_clock(dir.path()).unwrap(), None);
-        for differs in [true, false] {
-            let bus = crate::event::EventBus::default();
-            let store = Store::open(dir.path(), Default::default()).unwrap();
-            let keep = tokio::spawn(store.keep_clock(bus.subscribe()));
-            if differs {
-                let peers = vec![crate::PeerId::random()];
-                bus.emit(crate::Event::ClockDiffers { offset_ms: -660_000, peers });
+        let differs = Some(ClockDiffers { offset_ms: -660_000, peers: 1 });
+        for (said, left) in [(vec![differs], true), (vec![], false), (vec![differs, None], false)] {
+            let (clock, store) =
+                (watch::Sender::default(), Store::open(dir.path(), Default::default()).unwrap());
+            let keep = tokio::spawn(store.clone().keep_clock(clock.subscribe()));
+            for said in said {
+                clock.send_replace(said);
+                let kept = |kept: Vec<u8>| kept.is_empty() == said.is_none();
+                while !store.get(CLOCK).unwrap().is_some_and(kept) {
+                    tokio::task::yield_now().await;
+                }
             }
-            drop(bus);
+            drop(clock);
             keep.await.unwrap();
+            drop(store);
             let found = last_clock(dir.path()).unwrap().map(|found| (found.offset_ms, found.peers));
-            assert_eq!(found, differs.then_some((-660_000, 1)));
+            assert_eq!(found, left.then_some((-660_000, 1)));
         }
     }
 
