@@ -12,7 +12,10 @@ use std::{num::NonZeroUsize, time::Duration};
 /// Counts each such peer, and says of each once what is over which limit.
 #[derive(Debug)]
 pub(super) struct Complaints {
-    known: LruCache<PeerId, ()>,
+    /// Of whom was told, and who was counted: of some that come in one minute
+    /// is told in a later one.
+    told: LruCache<PeerId, ()>,
+    counted: LruCache<PeerId, ()>,
     peers: ByLabel,
     /// The minute that is counted in, and the complaints in it.
     minute: u64,
@@ -32,13 +35,17 @@ impl Complaints {
             "Peers whose heartbeats are over a limit or ahead of the clock, each once, by reason",
             peers.clone(),
         );
-        let mut known = LruCache::unbounded();
-        known.resize(Self::KNOWN);
-        Self { known, peers, minute: 0, said: 0 }
+        let [told, counted] = [(); 2].map(|()| {
+            // Takes the memory of what is in it.
+            let mut known = LruCache::unbounded();
+            known.resize(Self::KNOWN);
+            known
+        });
+        Self { told, counted, peers, minute: 0, said: 0 }
     }
 
-    /// A heartbeat of this peer was refused. What is to be said of it, if it is
-    /// the first of that peer.
+    /// A heartbeat of this peer was refused. What is to be said of it, unless
+    /// that was said.
     pub(super) fn refused(
         &mut self,
         peer: PeerId,
@@ -47,30 +54,37 @@ impl Complaints {
         elapsed: Duration,
     ) -> Option<String> {
         // What is malformed is not over a limit, but hostile.
-        if error == HeartbeatError::Malformed || !self.is_new(peer, error.label(), elapsed) {
+        if error == HeartbeatError::Malformed || !self.is_told(peer, error.label(), elapsed) {
             return None;
         }
         Some(Heartbeat::excess(data, error))
     }
 
     /// A heartbeat of this peer was refused since its number is too far ahead of
-    /// the clock. Whether that is to be said, being the first of that peer.
+    /// the clock. Whether that is to be said.
     pub(super) fn ahead(&mut self, peer: PeerId, elapsed: Duration) -> bool {
-        self.is_new(peer, "future", elapsed)
+        self.is_told(peer, "future", elapsed)
     }
 
-    /// Counts a peer, if it is not known. Whether something is to be said of it.
-    fn is_new(&mut self, peer: PeerId, reason: &'static str, elapsed: Duration) -> bool {
-        if self.known.put(peer, ()).is_some() {
+    /// Counts a peer once. Whether something is to be said of it now: once, and
+    /// not of too many in a minute.
+    fn is_told(&mut self, peer: PeerId, reason: &'static str, elapsed: Duration) -> bool {
+        if self.counted.put(peer, ()).is_none() {
+            self.peers.get_or_create(&[("reason", reason)]).inc();
+        }
+        if self.told.get(&peer).is_some() {
             return false;
         }
-        self.peers.get_or_create(&[("reason", reason)]).inc();
         let minute = elapsed.as_secs() / 60;
         if minute != self.minute {
             (self.minute, self.said) = (minute, 0);
         }
+        if self.said >= Self::A_MINUTE {
+            return false;
+        }
         self.said += 1;
-        self.said <= Self::A_MINUTE
+        self.told.put(peer, ());
+        true
     }
 }
 
@@ -134,6 +148,24 @@ mod tests {
         };
         assert_eq!((0..5000).filter(|_| said(59)).count(), 10);
         assert_eq!((0..5000).filter(|_| said(60)).count(), 10);
-        assert_eq!(complaints.known.len(), Complaints::KNOWN.get());
+        assert_eq!(complaints.counted.len(), Complaints::KNOWN.get());
+    }
+
+    #[test]
+    fn each_of_a_fleet_is_told_of_in_time() {
+        let metrics = Metrics::default();
+        let mut complaints = Complaints::new(&metrics);
+        let fleet: Vec<PeerId> = (0..35).map(|_| PeerId::random()).collect();
+        let mut told = Vec::new();
+        // Each says something every three seconds.
+        for secs in (0..600).step_by(3) {
+            let now = Duration::from_secs(secs);
+            let of = fleet.iter().filter(|peer| complaints.ahead(**peer, now));
+            told.extend(of.map(|peer| (secs / 60, *peer)));
+        }
+        let minutes: Vec<u64> = told.iter().map(|(minute, _)| *minute).collect();
+        assert_eq!(minutes, [vec![0; 10], vec![1; 10], vec![2; 10], vec![3; 5]].concat());
+        assert_eq!(told.iter().map(|(_, peer)| *peer).collect::<Vec<_>>(), fleet);
+        assert!(metrics.encode().contains("{reason=\"future\"} 35\n"));
     }
 }
