@@ -28,11 +28,8 @@ fn role() {
 /// the address that it reads, and says `connected`, `disconnected`, and `view`
 /// with the number of peers that it exchanges with.
 async fn linked(args: &[String]) {
-    let pex = casm::pex::Config {
-        tick: Duration::from_secs(1),
-        timeout: Duration::from_secs(2),
-        ..Default::default()
-    };
+    let mut pex = casm::pex::Config::default();
+    (pex.tick, pex.timeout) = (Duration::from_secs(1), Duration::from_secs(2));
     let pex = (args[0] == "pex").then_some(pex);
     let node = Node::builder().namespace("lan").boot(["none"]).pex(pex).start().await.unwrap();
     let mut events = node.events();
@@ -72,6 +69,27 @@ fn a_link_that_drops_everything_is_noticed_at_both_ends() {
         node.expect("disconnected", NOTICED.saturating_sub(begun.elapsed()));
         println!("noticed after {:?}", begun.elapsed());
     }
+}
+
+/// Where netlink is forbidden, libp2p doesn't tell of a lost address, but of the
+/// socket that is closed with it.
+#[test]
+fn without_netlink_connections_are_checked_when_an_address_is_lost() {
+    if !netns::available() {
+        return;
+    }
+    let lan = Lan::new(2, 24);
+    let args = ["alone without=netlink", "alone"];
+    let mut nodes: Vec<_> =
+        lan.hosts.iter().zip(args).map(|(host, args)| host.run("linked", args)).collect();
+    let addrs: Vec<String> = nodes.iter().map(|node| node.expect("addr", SLOW)).collect();
+    nodes[0].write(&addrs[1]);
+    nodes.iter().for_each(|node| drop(node.expect("connected", SLOW)));
+    // Right behind the first ping, as below; and it looks every 5 s.
+    lan.hosts[0].ip("addr del 10.77.0.1/24 dev eth0");
+    let begun = Instant::now();
+    nodes[0].expect("disconnected", Duration::from_secs(5 + 5 + 6));
+    println!("noticed after {:?}", begun.elapsed());
 }
 
 #[test]

@@ -6,17 +6,17 @@ mod netns;
 
 use casm::{Event, Node};
 use netns::{Host, Lan, Netns, say};
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 const SLOW: Duration = Duration::from_secs(60);
 
 #[test]
 #[ignore = "a role of the other tests"]
 fn role() {
-    let Some((role, mut args)) = netns::role() else { return };
-    if args.last().is_some_and(|arg| arg.starts_with("without=")) {
-        forbid(&args.pop().unwrap()[8..]);
-    }
+    let Some((role, args)) = netns::role() else { return };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     runtime.unwrap().block_on(async {
@@ -72,41 +72,6 @@ async fn caller(args: &[String]) {
         node.disconnect(peer).await;
     }
     say("reached");
-}
-
-/// Has the system refuse sockets of some families to this process, from now on,
-/// as systemd does for services with `RestrictAddressFamilies`.
-#[cfg(target_os = "linux")]
-fn forbid(families: &str) {
-    use seccompiler::*;
-    let rule = |family: &str| {
-        let family = match family {
-            "netlink" => 16,
-            "ipv6" => 10,
-            other => panic!("no family {other}"),
-        };
-        let is = SeccompCmpOp::Eq;
-        let first = SeccompCondition::new(0, SeccompCmpArgLen::Dword, is, family).unwrap();
-        SeccompRule::new(vec![first]).unwrap()
-    };
-    // socket(2) on x86-64 and on others.
-    let socket = if cfg!(target_arch = "x86_64") { 41 } else { 198 };
-    let filter = SeccompFilter::new(
-        [(socket, families.split(',').map(rule).collect())].into(),
-        SeccompAction::Allow,
-        SeccompAction::Errno(97),
-        std::env::consts::ARCH.try_into().unwrap(),
-    );
-    let program: BpfProgram = filter.unwrap().try_into().unwrap();
-    apply_filter(&program).unwrap();
-    assert_eq!(socket_error(16), families.contains("netlink").then_some(97));
-}
-
-/// The error of opening a socket of a family.
-#[cfg(target_os = "linux")]
-fn socket_error(family: i32) -> Option<i32> {
-    let opened = socket2::Socket::new(family.into(), socket2::Type::DGRAM, None);
-    opened.err().and_then(|error| error.raw_os_error())
 }
 
 /// The kinds of addresses in a list of them, such as `/ip4/127.0.0.1/tcp`.
@@ -289,21 +254,24 @@ fn many_addresses_are_told_together() {
         host.ip("link set d0 up");
         let add = || host.ip_batch((1..=MANY).map(|i| format!("addr add 10.0.0.{i}/24 dev d0")));
         let all = |addrs: &str| addrs.matches("/ip4/10.0.0.").count() == MANY;
-        let wait = |node: &Host, wanted: usize| loop {
-            let told = node.expect("addrs", SLOW);
-            if told.matches("/ip4/10.0.0.").count() == wanted {
-                break told.split(' ').next().unwrap().parse::<usize>().unwrap();
-            }
-        };
         add();
         let node = host.run("listener", "none /ip4/0.0.0.0/tcp/0");
         let started = node.expect("started", SLOW);
         assert!(all(&started), "{started}");
+        // What changes within 100 ms is told once, and a slow machine takes longer.
+        let begun = Instant::now();
+        let wait = |node: &Host, wanted: usize| loop {
+            let told = node.expect("addrs", SLOW);
+            if told.matches("/ip4/10.0.0.").count() == wanted {
+                let most = 4 + begun.elapsed().as_millis() / 100;
+                break (told.split(' ').next().unwrap().parse::<u128>().unwrap(), most);
+            }
+        };
         host.ip("addr flush dev d0");
         let told = wait(&node, 0);
         add();
         let told = [told, wait(&node, MANY)];
-        println!("{MANY} addresses went and came: {told:?} events");
-        assert!(told[1] <= MANY / 4, "{told:?}");
+        println!("{MANY} addresses went and came: {told:?} events, and the most");
+        assert!(told.iter().all(|(events, most)| events <= most), "{told:?}");
     }
 }

@@ -245,6 +245,8 @@ impl Task {
                 if let Some(wide) = &mut self.listening.wide {
                     wide.closed(listener_id);
                 }
+                // An address that is let go of says no more than this.
+                self.swarm.behaviour_mut().ping.check();
                 let why = why.map_or_else(|e| reason(&e), |()| "its socket was closed".into());
                 self.listening.again.closed(listener_id, why, &self.metrics.troubles);
                 self.book.changed();

@@ -254,10 +254,57 @@ pub fn available() -> bool {
     works
 }
 
-/// The role that this process was started for, and its arguments.
+/// The role that this process was started for, and its arguments. A last one
+/// such as `without=netlink,ipv6` is kept to here.
 pub fn role() -> Option<(String, Vec<String>)> {
+    let role = std::env::var(ROLE).ok()?;
     let args = std::env::var(ARGS).unwrap_or_default();
-    Some((std::env::var(ROLE).ok()?, args.split_whitespace().map(Into::into).collect()))
+    let mut args: Vec<String> = args.split_whitespace().map(Into::into).collect();
+    if let Some(families) = args.last().and_then(|arg| arg.strip_prefix("without=")) {
+        forbid(families);
+        args.pop();
+    }
+    Some((role, args))
+}
+
+/// Has the system refuse sockets of some families to this process, from now on,
+/// as systemd does for services with `RestrictAddressFamilies`.
+#[cfg(target_os = "linux")]
+fn forbid(families: &str) {
+    use seccompiler::*;
+    let rule = |family: &str| {
+        let family = match family {
+            "netlink" => 16,
+            "ipv6" => 10,
+            other => panic!("no family {other}"),
+        };
+        let is = SeccompCmpOp::Eq;
+        let first = SeccompCondition::new(0, SeccompCmpArgLen::Dword, is, family).unwrap();
+        SeccompRule::new(vec![first]).unwrap()
+    };
+    // socket(2) on x86-64 and on others.
+    let socket = if cfg!(target_arch = "x86_64") { 41 } else { 198 };
+    let filter = SeccompFilter::new(
+        [(socket, families.split(',').map(rule).collect())].into(),
+        SeccompAction::Allow,
+        SeccompAction::Errno(97),
+        std::env::consts::ARCH.try_into().unwrap(),
+    );
+    let program: BpfProgram = filter.unwrap().try_into().unwrap();
+    apply_filter(&program).unwrap();
+    assert_eq!(socket_error(16), families.contains("netlink").then_some(97));
+}
+
+#[cfg(not(target_os = "linux"))]
+fn forbid(_: &str) {
+    unreachable!("there are no namespaces");
+}
+
+/// The error of opening a socket of a family.
+#[cfg(target_os = "linux")]
+fn socket_error(family: i32) -> Option<i32> {
+    let opened = socket2::Socket::new(family.into(), socket2::Type::DGRAM, None);
+    opened.err().and_then(|error| error.raw_os_error())
 }
 
 /// Says a line to the test.
