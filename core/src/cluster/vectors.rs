@@ -24,7 +24,8 @@ const ABOUT: &str = "Heartbeats. hex: the data of a pubsub message; sent_ttl_ms:
                      encoding what it means gives these bytes; go: whether Go's encoding does. \
                      messages: \
                      signed pubsub messages; id: the message id. refused: reason, and the verdict \
-                     given to gossipsub.";
+                     given to gossipsub; extension: whether \
+                     what is wrong is in a field that Go's nodes read past.";
 
 fn beat(ttl_ms: Option<u64>, host: &str, meta: &[&str]) -> Heartbeat {
     Heartbeat {
@@ -71,6 +72,7 @@ fn heartbeats() -> Vec<Value> {
     let meta = ["role=worker", "zone=a=b", "empty="];
     let sent = |beat: Heartbeat| beat.encode();
     let sent_at = Some(Duration::from_millis(1_732_550_400_123));
+    let known: Multiaddr = "/ip4/10.0.0.1/tcp/4001".parse().unwrap();
     [
         ("usual", 10_000, sent(beat(Some(10_000), "node-1.example", &meta))),
         ("nothing to say", 10_000, sent(beat(Some(10_000), "", &[]))),
@@ -82,7 +84,7 @@ fn heartbeats() -> Vec<Value> {
             10_000,
             sent(Heartbeat { sent_at, ..beat(Some(10_000), "h", &meta) }),
         ),
-        ("addresses", 10_000, with_addresses()),
+        ("addresses", 10_000, with_addrs(&[&[0xe4, 0x0f, 0x01, b'x'], known.as_ref()])), // code 2020
         ("as Go's nodes write it", 10_000, as_go(&beat(Some(10_000), "node-1.example", &meta))),
         ("no TTL given", 0, raw(0, b"h", &[])),
         ("a TTL below the range", 20, raw(20, b"h", &[])),
@@ -93,16 +95,16 @@ fn heartbeats() -> Vec<Value> {
     .into()
 }
 
-/// A heartbeat with addresses, one of a kind that nobody knows among them.
-fn with_addresses() -> Vec<u8> {
+/// A heartbeat with addresses.
+fn with_addrs(addrs: &[&[u8]]) -> Vec<u8> {
     let mut message = message::Builder::new_default();
     let mut root = message.init_root::<heartbeat::Builder<'_>>();
     root.set_ttl(10_000);
     root.set_host("h");
-    let mut addrs = root.init_addrs(2);
-    let known: Multiaddr = "/ip4/10.0.0.1/tcp/4001".parse().unwrap();
-    addrs.set(0, &[0xe4, 0x0f, 0x01, b'x']); // code 2020
-    addrs.set(1, known.as_ref());
+    let mut list = root.init_addrs(u32::try_from(addrs.len()).unwrap());
+    for (i, addr) in (0..).zip(addrs) {
+        list.set(i, addr);
+    }
     let mut bytes = Vec::new();
     serialize_packed::write_message(&mut bytes, &message).unwrap();
     bytes
@@ -134,7 +136,8 @@ fn words(data: &[u8]) -> Vec<u64> {
 }
 
 /// A heartbeat of the host `h` and the field `a=b`, with one word changed: 4 is
-/// the pointer to the host, 5 the one to the fields.
+/// the pointer to the host, 5 the one to the fields, 6 the one to the addresses,
+/// 7 the text of the host.
 fn changed(at: usize, to: u64) -> Vec<u8> {
     let mut words = words(&raw(10_000, b"h", &[b"a=b"]));
     words[at] = to;
@@ -157,6 +160,11 @@ fn refused() -> Vec<Value> {
         ("fields that are too long", raw(10_000, b"h", &[much.as_bytes()])),
         ("a host that is not UTF-8", raw(10_000, b"\xff", &[])),
         ("a field without =", raw(10_000, b"h", &[b"role"])),
+        ("addresses beyond the end", changed(6, list(1000, 6, 1))),
+        ("addresses that are a text", changed(6, list(0, 2, 2))),
+        ("an address that is no list", changed(6, list(0, 6, 1))),
+        ("too many addresses", with_addrs(&[&b"a"[..]; 9])),
+        ("addresses that are too long", with_addrs(&[&[7; 512], b"a"])),
     ]
     .map(|(name, data)| {
         let error = Heartbeat::decode(&data).unwrap_err();
@@ -164,6 +172,7 @@ fn refused() -> Vec<Value> {
             "name": name,
             "reason": error.label(),
             "verdict": verdict(error.verdict()),
+            "extension": name.contains("address"),
             "hex": hex(data),
         })
     })

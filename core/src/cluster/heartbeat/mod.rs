@@ -49,6 +49,12 @@ pub enum HeartbeatError {
     /// One meta field, or all of them together, are too long.
     #[error("the meta fields are longer than {} bytes", Heartbeat::MAX_META_LEN)]
     MetaTooLong,
+    /// There are too many addresses.
+    #[error("there are more than {} addresses", Heartbeat::MAX_ADDRS)]
+    AddrsTooMany,
+    /// The addresses together are too long.
+    #[error("the addresses are longer than {} bytes", Heartbeat::MAX_ADDRS_LEN)]
+    AddrsTooLong,
     /// A text is not UTF-8.
     #[error("a text is not UTF-8")]
     NotUtf8,
@@ -66,6 +72,8 @@ impl HeartbeatError {
             Self::HostTooLong => "host-too-long",
             Self::MetaTooMany => "meta-too-many",
             Self::MetaTooLong => "meta-too-long",
+            Self::AddrsTooMany => "addrs-too-many",
+            Self::AddrsTooLong => "addrs-too-long",
             Self::NotUtf8 => "not-utf8",
             Self::NotKeyValue => "not-key-value",
         }
@@ -112,6 +120,10 @@ impl Heartbeat {
     /// The longest meta field, `=` included, and the longest sum of all, in
     /// bytes.
     pub const MAX_META_LEN: usize = 4096;
+    /// The most addresses.
+    pub const MAX_ADDRS: usize = 8;
+    /// The longest sum of all addresses, in bytes.
+    pub const MAX_ADDRS_LEN: usize = 512;
 
     /// The TTL that says goodbye, in milliseconds. Go's nodes drop such a
     /// record at once too.
@@ -186,6 +198,16 @@ impl Heartbeat {
                     .map(|n| format!("meta fields of {n} bytes")),
                 Self::MAX_META_LEN,
             ),
+            HeartbeatError::AddrsTooMany => (
+                measure(|root| Ok(root.get_addrs()?.len() as usize))
+                    .map(|n| format!("{n} addresses")),
+                Self::MAX_ADDRS,
+            ),
+            HeartbeatError::AddrsTooLong => (
+                measure(|root| root.get_addrs()?.iter().map(|addr| Ok(addr?.len())).sum())
+                    .map(|n| format!("addresses of {n} bytes")),
+                Self::MAX_ADDRS_LEN,
+            ),
             HeartbeatError::TooLarge if bytes.len() > Self::MAX_LEN => {
                 (Some(format!("{} bytes", bytes.len())), Self::MAX_LEN)
             }
@@ -207,9 +229,9 @@ impl Heartbeat {
             Self::LEAVE_MS => None,
             ms => Some(Duration::from_millis(ms.into()).clamp(Self::MIN_TTL, Self::MAX_TTL)),
         };
-        // Both pointers are followed before any limit is applied: what is
+        // All pointers are followed before any limit is applied: what is
         // malformed is rejected, whatever else is wrong with it.
-        let (host, fields) = (root.get_host()?, root.get_meta()?);
+        let (host, fields, addrs) = (root.get_host()?, root.get_meta()?, root.get_addrs()?);
         if host.len() > Self::MAX_HOST {
             return Err(HeartbeatError::HostTooLong);
         }
@@ -227,6 +249,15 @@ impl Heartbeat {
                 return Err(HeartbeatError::NotKeyValue);
             }
             meta.push(field);
+        }
+        // Nothing is made of them yet. What a later version would have to reject
+        // is not to be relayed, and so blamed on this one.
+        let mut room = Self::MAX_ADDRS_LEN;
+        if addrs.len() as usize > Self::MAX_ADDRS {
+            return Err(HeartbeatError::AddrsTooMany);
+        }
+        for addr in addrs {
+            room = room.checked_sub(addr?.len()).ok_or(HeartbeatError::AddrsTooLong)?;
         }
         let sent_at = match root.get_sent_at() {
             0 => None,
