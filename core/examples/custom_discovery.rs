@@ -73,7 +73,7 @@ impl Discovery for Folder {
                 Err(error) => stream::iter([Err(failed("cannot be read", error))]).right_stream(),
             })
             .filter(move |peer| ready(peer.as_ref().map_or(true, |peer| seen.insert(peer.clone()))))
-            .map(|peer| peer.map(|peer| Found { source: "folder".into(), peer }))
+            .map(|peer| peer.map(|peer| Found::new("folder", peer)))
             .take(options.limit);
         match options.timeout {
             Some(timeout) => found.take_until(time::sleep(timeout)).boxed(),

@@ -28,7 +28,8 @@ fn role() {
 /// and on the line `leave` it leaves.
 async fn mapped(args: &[String]) {
     let key = Keypair::ed25519_from_bytes([args[1].parse::<u8>().unwrap(); 32]).unwrap();
-    let pex = casm::pex::Config { tick: Duration::from_secs(1), ..Default::default() };
+    let mut pex = casm::pex::Config::default();
+    pex.tick = Duration::from_secs(1);
     let mut builder = Node::builder().namespace("mapped").key(key).boot([&args[0]]).pex(pex);
     for transport in ["tcp/4001", "udp/4001/quic-v1"] {
         builder = builder.listen(format!("/ip4/0.0.0.0/{transport}"));

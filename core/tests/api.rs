@@ -29,7 +29,7 @@ struct Known(PeerInfo, Arc<AtomicUsize>);
 impl Discovery for Known {
     fn find_peers(&self, _: &Namespace, _: FindOptions) -> Finding {
         self.1.fetch_add(1, Ordering::Relaxed);
-        let found = Found { source: "known".into(), peer: self.0.clone() };
+        let found = Found::new("known", self.0.clone());
         stream::iter([Ok(found)]).boxed()
     }
 

@@ -56,12 +56,9 @@ fn golden_packets() -> Vec<(String, Vec<u8>, Packet)> {
                 }
                 other => panic!("no kind {other}"),
             };
-            let packet = Packet {
-                peer: text("peer").unwrap().parse().unwrap(),
-                namespace: Namespace::new(text("namespace").unwrap()).unwrap(),
-                nonce: 0,
-                body,
-            };
+            let peer = text("peer").unwrap().parse().unwrap();
+            let namespace = Namespace::new(text("namespace").unwrap()).unwrap();
+            let packet = Packet::new(peer, namespace, body);
             let file = text("file").unwrap().to_owned();
             let bytes = std::fs::read(folder.join(&file)).unwrap();
             assert_eq!(bytes.len() as u64, entry["len"].as_u64().unwrap(), "{file}");
@@ -130,12 +127,8 @@ fn own(kind: &str) -> [(String, Packet, Vec<u8>); 3] {
     let addrs: Vec<Multiaddr> = ["/ip4/10.0.0.1/tcp/4001", "/ip6/fd00::1/udp/4001/quic-v1"]
         .map(|addr| addr.parse().unwrap())
         .into();
-    let packet = |body| Packet {
-        peer: key.public().to_peer_id(),
-        namespace: Namespace::new("casm/a.b").unwrap(),
-        nonce: 0,
-        body,
-    };
+    let (peer, namespace) = (key.public().to_peer_id(), Namespace::new("casm/a.b").unwrap());
+    let packet = |body| Packet::new(peer, namespace.clone(), body);
     [Body::Request, Body::Survey { distance: 20 }, Body::Response { addrs }].map(|body| {
         let packet = packet(body);
         let bytes = packet.encode(&key).unwrap();

@@ -102,7 +102,9 @@ fn hostile() {
             let nowhere: Multiaddr = format!("/ip4/10.77.0.{}/tcp/1", 200 + i).parse().unwrap();
             let body = Body::Response { addrs: vec![nowhere] };
             let peer = key.public().to_peer_id();
-            let mut answer = Packet { peer, body, ..packet.clone() }.encode(&key).unwrap();
+            let mut answer = packet.clone();
+            (answer.peer, answer.body) = (peer, body);
+            let mut answer = answer.encode(&key).unwrap();
             send(face, &answer);
             *answer.last_mut().unwrap() ^= 1;
             *flood.lock().unwrap() = answer;

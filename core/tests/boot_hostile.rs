@@ -136,7 +136,7 @@ fn from_port_0(bytes: &[u8]) {
 
 fn packet(key: &Keypair, namespace: &str, body: Body) -> Vec<u8> {
     let namespace = Namespace::new(namespace).unwrap();
-    Packet { peer: key.public().to_peer_id(), namespace, nonce: 0, body }.encode(key).unwrap()
+    Packet::new(key.public().to_peer_id(), namespace, body).encode(key).unwrap()
 }
 
 fn request(key: &Keypair, namespace: &str) -> Vec<u8> {

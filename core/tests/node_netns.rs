@@ -66,11 +66,8 @@ async fn member(args: &[String]) {
 /// It says `addr`, connects to the addresses that it reads, and says `view`
 /// with the sizes of its cluster view and of its connections as they change.
 async fn exchanger(args: &[String]) {
-    let pex = casm::pex::Config {
-        tick: Duration::from_secs(1),
-        timeout: Duration::from_secs(2),
-        ..Default::default()
-    };
+    let mut pex = casm::pex::Config::default();
+    (pex.tick, pex.timeout) = (Duration::from_secs(1), Duration::from_secs(2));
     let builder = Node::builder().namespace("lan").boot(["none"]).pex(pex);
     let builder = builder.ttl(Duration::from_secs(3)).listen(format!("/ip4/{}/tcp/0", args[0]));
     let node = builder.start().await.unwrap();

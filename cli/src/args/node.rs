@@ -82,7 +82,11 @@ impl NodeArgs {
         }
         config.meta = self.meta()?.into_iter().collect();
         config.ttl = self.ttl;
-        config.pex = self.pex_tick.0.map(|tick| pex::Config { tick, ..pex::Config::default() });
+        config.pex = self.pex_tick.0.map(|tick| {
+            let mut pex = pex::Config::default();
+            pex.tick = tick;
+            pex
+        });
         config.data.clone_from(&self.data);
         config.key = self.key.as_ref().map(identity::load_key).transpose()?;
         Ok(config)

@@ -33,11 +33,19 @@ pub type Finding = BoxStream<'static, Result<Found>>;
 
 /// A peer that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Found {
     /// The boot address that led to it, or the name of a discovery.
     pub source: String,
     /// The peer.
     pub peer: PeerInfo,
+}
+
+impl Found {
+    /// A peer that a discovery of this name has found.
+    pub fn new(source: impl Into<String>, peer: PeerInfo) -> Self {
+        Self { source: source.into(), peer }
+    }
 }
 
 /// How long to search.
@@ -81,6 +89,7 @@ impl FindOptions {
 
 /// How far a crawl has come.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Progress {
     /// The boot address that is crawled.
     pub source: String,

@@ -45,6 +45,7 @@ pub use addr::BootAddr;
 pub(crate) use addr::Family;
 pub use finding::{FindOptions, Finding, Found, Progress};
 pub use race::Race;
+pub use responder::Medium;
 pub use router::Router;
 pub use service::{Boot, BootConfig, Emit};
 pub use tap::{Datagram, Tap, Tapped};

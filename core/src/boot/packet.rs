@@ -41,6 +41,7 @@ const FILLER: &[u8; 8] = b"CASM-PAD";
 
 /// A datagram of the boot protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Packet {
     /// Who sent it.
     pub peer: PeerId,
@@ -110,6 +111,13 @@ pub enum PacketError {
     /// The packet names another peer than the one that signed it.
     #[error("the packet names another peer than its signer")]
     Signer,
+}
+
+impl Packet {
+    /// A packet without a nonce.
+    pub const fn new(peer: PeerId, namespace: Namespace, body: Body) -> Self {
+        Self { peer, namespace, nonce: 0, body }
+    }
 }
 
 impl PacketError {

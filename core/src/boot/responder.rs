@@ -17,6 +17,7 @@ use std::{
 
 /// How a datagram came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Medium {
     /// To a port where this node answers requests.
     Served,

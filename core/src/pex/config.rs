@@ -4,8 +4,10 @@ use super::view::Params;
 use crate::{Error, Result};
 use std::time::Duration;
 
-/// The configuration of peer exchange.
+/// The configuration of peer exchange. Take the default, and set what is to be
+/// different.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Config {
     /// The longest pause between two ticks; each is jittered down to half of
     /// it. 100 ms to 24 h, default 5 min.

@@ -1,8 +1,9 @@
 //! Peer exchange: the random, self-healing overlay.
 //!
 //! `view` is the state and its rules; `codec` and `round` turn it into bytes
-//! and back; `network` says what counts as one network; `keeper` decides on connections; `store` makes it last; `service`,
-//! `task` and `exchange` do the I/O.
+//! and back; `network` says what counts as one network; `keeper` decides on
+//! connections; `store` makes it last; `service`, `task` and `exchange` do the
+//! I/O.
 
 mod codec;
 #[cfg(test)]
@@ -21,6 +22,7 @@ mod store;
 mod task;
 #[cfg(test)]
 mod vectors;
+#[doc(hidden)]
 pub mod view;
 
 pub use config::Config;
