@@ -109,6 +109,31 @@ fn a_data_directory_that_was_taken_away_is_told_and_filled_again() {
 
 #[test]
 #[cfg(target_os = "linux")]
+fn a_group_to_which_nothing_can_be_sent_or_whose_interface_goes_is_told() {
+    const IFACE: &str = "ip link add d0 type veth peer name d1 && ip link set d1 up && \
+                         ip addr add 10.9.8.7/24 dev d0 && ip link set d0 up";
+    let wall = "nft add table ip wall && \
+                nft add chain ip wall out '{ type filter hook output priority 0; }' && \
+                nft add rule ip wall out ip daddr 228.8.8.8 drop";
+    let boot = "/ip4/228.8.8.8/udp/8822/multicast/d0/survey";
+    let args = ["run", "--json", "--boot", boot, "--ttl", "2s"];
+    let setup = format!("ip link set lo up && {IFACE} && {wall}");
+    let node = Running::start(common::isolated_after(&setup, &args));
+    let told = node.logged(&format!("the boot address {boot} {DOES_NOT}"));
+    assert!(told.contains("sent to its multicast group: Operation not permitted"), "{told}");
+    node.in_its_network("nft delete table ip wall");
+    node.logged(&format!("the boot address {boot} {WORKS}"));
+    let group = "the boot group 228.8.8.8:8822 on d0";
+    node.in_its_network("ip link del d0");
+    let told = node.logged(&format!("{group} {DOES_NOT}"));
+    assert!(told.contains("no interface \"d0\""), "{told}");
+    node.in_its_network(IFACE);
+    node.logged(&format!("{group} {WORKS}"));
+    assert_eq!((count(&node, DOES_NOT), count(&node, WORKS)), (2, 2), "{}", node.log());
+}
+
+#[test]
+#[cfg(target_os = "linux")]
 fn a_name_that_does_not_resolve_is_told_once() {
     let boot = "/dns/casm.invalid/udp/8822";
     let args = ["run", "--json", "--boot", boot, "--ttl", "2s", "--view", "1s"];

@@ -135,6 +135,18 @@ impl Running {
         Self::start(casm(&args))
     }
 
+    /// Runs commands in the network of a program that is isolated.
+    pub fn in_its_network(&self, commands: &str) {
+        let pid = self.pid().to_string();
+        let mut nsenter = Command::new("nsenter");
+        nsenter.args(["--target", &pid, "--net"]);
+        if isolated(&[]).get_args().any(|arg| arg == "--map-root-user") {
+            nsenter.args(["--user", "--preserve-credentials"]);
+        }
+        let status = nsenter.args(["sh", "-c", commands]).status().expect("the program nsenter");
+        assert!(status.success(), "{commands}");
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }

@@ -20,7 +20,9 @@ use tokio::{
 
 /// What may be wrong with a source: causes of trouble.
 const UNSENT: &str = "unsent";
+const UNSURVEYED: &str = "unsurveyed";
 const UNANSWERED: &str = "unanswered";
+const FAILED: &str = "failed";
 
 /// A boot address, as users read of it.
 pub(crate) fn subject(source: &str) -> String {
@@ -141,21 +143,36 @@ impl PeerSink {
     /// Tells if questions come to nothing: what became of the last ones, and
     /// whether somebody should answer them.
     pub(crate) fn asked(&self, sent: bool, error: Option<io::Error>, expected: Option<String>) {
-        let state = &self.state;
+        self.note(sent, error, UNSENT, "nothing can be sent there");
+        if let (true, Some(why)) = (self.is_silent() && self.is_sent(), expected) {
+            self.fails(UNANSWERED, why);
+        }
+    }
+
+    /// Tells if surveys come to nothing: what became of the last one. That nobody
+    /// answers is no trouble. It is another one than [`asked`](Self::asked) tells
+    /// of: a source may be searched in both ways.
+    pub(crate) fn surveyed(&self, sent: bool, error: Option<io::Error>) {
+        self.note(sent, error, UNSURVEYED, "nothing can be sent to its multicast group");
+    }
+
+    fn note(&self, sent: bool, error: Option<io::Error>, cause: &'static str, what: &str) {
         if sent {
-            state.sent.store(true, Ordering::Relaxed);
-            self.is_over(UNSENT);
+            self.state.sent.store(true, Ordering::Relaxed);
+            self.is_over(cause);
         }
-        if state.heard.load(Ordering::Relaxed) || state.begun.elapsed() < Self::SILENCE {
-            return;
+        if let (true, Some(error)) = (self.is_silent() && !self.is_sent(), error) {
+            self.fails(cause, format_args!("{what}: {error}"));
         }
-        match (state.sent.load(Ordering::Relaxed), error, expected) {
-            (false, Some(error), _) => {
-                self.fails(UNSENT, format_args!("nothing can be sent there: {error}"));
-            }
-            (true, _, Some(why)) => self.fails(UNANSWERED, why),
-            _ => {}
-        }
+    }
+
+    fn is_sent(&self) -> bool {
+        self.state.sent.load(Ordering::Relaxed)
+    }
+
+    /// Whether nobody has answered, and somebody could have.
+    fn is_silent(&self) -> bool {
+        !self.state.heard.load(Ordering::Relaxed) && self.state.begun.elapsed() >= Self::SILENCE
     }
 
     pub(crate) async fn found(&self, peer: PeerInfo) {
@@ -192,6 +209,51 @@ impl PeerSink {
     }
 }
 
+/// What a search by a discovery of the program has come to so far. A discovery
+/// works if one gives no error: if it ends so, or is called off after it has
+/// found somebody.
+pub(super) struct Told {
+    troubles: Troubles,
+    subject: String,
+    failed: bool,
+    came_to: bool,
+}
+
+impl Told {
+    pub(super) const fn new(troubles: Troubles, subject: String) -> Self {
+        Self { troubles, subject, failed: false, came_to: false }
+    }
+
+    /// The search, of which is told.
+    pub(super) fn of(self, mut search: Finding) -> Finding {
+        let mut told = Some(self);
+        futures::stream::poll_fn(move |cx| {
+            let next = std::task::ready!(search.poll_next_unpin(cx));
+            match (&next, &mut told) {
+                (Some(Err(error)), Some(told)) => {
+                    told.failed = true;
+                    told.troubles.fails(&told.subject, FAILED, error);
+                }
+                (_, Some(told)) => told.came_to = true,
+                (_, None) => {}
+            }
+            if next.is_none() {
+                told = None;
+            }
+            next.into()
+        })
+        .boxed()
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        if self.came_to && !self.failed {
+            self.troubles.works(&self.subject);
+        }
+    }
+}
+
 /// Runs a search as a task of the scope, which ends when the stream is dropped.
 pub(crate) fn spawn<F>(
     desk: &Desk,
@@ -222,4 +284,39 @@ where
         }
     });
     futures::stream::poll_fn(move |cx| results.poll_recv(cx)).boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ErrorKind, PeerId};
+    use futures::stream;
+
+    #[tokio::test]
+    async fn a_discovery_works_when_a_search_ends_without_an_error() {
+        let troubles = Troubles::default();
+        let peer = || Ok(Found::new("x", PeerInfo { id: PeerId::random(), addrs: Vec::new() }));
+        let error = || Err(Error::new(ErrorKind::Io, "no"));
+        let of = |name: &str, results: Vec<Result<Found>>| {
+            Told::new(troubles.clone(), name.into()).of(stream::iter(results).boxed())
+        };
+        let count = || troubles.count().get();
+        // An error and a peer, again and again: it fails, and so it stays.
+        for _ in 0..2 {
+            let _: Vec<_> = of("one", vec![error(), peer(), error(), peer()]).collect().await;
+            assert_eq!(count(), 1);
+        }
+        // What another comes to is nothing to it.
+        let _: Vec<_> = of("other", vec![peer()]).collect().await;
+        assert_eq!(count(), 1);
+        // Called off before it has come to anything.
+        drop(of("one", vec![peer()]));
+        assert_eq!(count(), 1);
+        drop(of("one", vec![peer(), error()]).next().await);
+        assert_eq!(count(), 0);
+        drop(of("one", vec![error()]).next().await);
+        assert_eq!(count(), 1);
+        let _: Vec<_> = of("one", Vec::new()).collect().await;
+        assert_eq!(count(), 0);
+    }
 }

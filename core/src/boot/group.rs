@@ -15,6 +15,7 @@ use super::{
 use crate::{Error, ErrorKind, Namespace, PeerInfo, Result, iface::Iface, scope::Scope};
 use std::{
     collections::HashMap,
+    io,
     net::{IpAddr, SocketAddr},
     num::NonZeroU32,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -73,7 +74,7 @@ impl Group {
     const QUEUE: usize = 256;
 
     /// Joins a group, and starts to answer there.
-    fn join(desk: &Arc<Desk>, place: Place, iface: &Iface) -> std::io::Result<Arc<Self>> {
+    fn join(desk: &Arc<Desk>, place: Place, iface: &Iface) -> io::Result<Arc<Self>> {
         let joined = Arc::new(Self {
             socket: socket::join(place.group, iface)?,
             to: socket::destination(place.group, iface),
@@ -88,17 +89,16 @@ impl Group {
         Ok(joined)
     }
 
-    /// Sends to the group, unless too much of the kind was sent lately.
-    async fn send(&self, bytes: &[u8], kind: &'static str) -> bool {
+    /// Sends to the group, unless too much of the kind was sent lately: false if
+    /// so.
+    async fn send(&self, bytes: &[u8], kind: &'static str) -> io::Result<bool> {
         if !self.limits[usize::from(kind == "response")].allow(Instant::now()) {
             tracing::debug!(to = %self.to, kind, "too much is sent to a boot group");
-            return false;
+            return Ok(false);
         }
-        let sent = socket::send(&self.socket, bytes, self.to).await;
-        if sent {
-            self.desk.sent(kind);
-        }
-        sent
+        socket::try_send(&self.socket, bytes, self.to).await?;
+        self.desk.sent(kind);
+        Ok(true)
     }
 
     /// Surveys the group until the sink is closed.
@@ -109,8 +109,10 @@ impl Group {
         let mut schedule = if gradual { Schedule::gradual() } else { Schedule::plain() };
         loop {
             let step = schedule.next(&mut rand::rng());
-            if let Err(error) = self.emit_survey(&namespace, step.distance).await {
-                return sink.error(error).await;
+            match self.ask(&namespace, step.distance).await {
+                Ok(Ok(sent)) => sink.surveyed(sent, None),
+                Ok(Err(error)) => sink.surveyed(false, Some(error)),
+                Err(error) => return sink.error(error).await,
             }
             let deadline = tokio::time::sleep(step.wait);
             tokio::pin!(deadline);
@@ -138,8 +140,13 @@ impl Group {
         }
     }
 
-    /// Sends one survey.
+    /// Sends one survey. Whether it could be sent.
     pub(crate) async fn emit_survey(&self, namespace: &Namespace, distance: u8) -> Result<bool> {
+        Ok(self.ask(namespace, distance).await?.unwrap_or(false))
+    }
+
+    /// The same, with the reason if not.
+    async fn ask(&self, namespace: &Namespace, distance: u8) -> Result<io::Result<bool>> {
         let nonce = rand::random_range(1..=u64::MAX);
         let bytes = self.desk.sign(namespace, nonce, Body::Survey { distance })?;
         self.asking().nonces.asked(nonce, true, Instant::now());
@@ -150,7 +157,7 @@ impl Group {
     pub(crate) async fn emit_response(&self, namespace: &Namespace) -> bool {
         let reply = Reply { namespace: namespace.clone(), nonce: 0, budget: MAX_LEN };
         match self.desk.answer(&reply, self.place.local) {
-            Some(bytes) => self.send(&bytes, "response").await,
+            Some(bytes) => self.send(&bytes, "response").await.unwrap_or(false),
             None => false,
         }
     }
@@ -237,7 +244,8 @@ async fn run(group: Arc<Group>) {
             () = wait => {
                 for reply in replies.due(Instant::now()) {
                     if let Some(bytes) = group.desk.answer(&reply, group.place.local) {
-                        group.send(&bytes, "response").await;
+                        // Who asks again is answered again.
+                        let _ = group.send(&bytes, "response").await;
                     }
                 }
             }
@@ -263,8 +271,14 @@ impl Groups {
         interface: Option<String>,
         mut ifaces: watch::Receiver<Arc<[Iface]>>,
     ) -> Result<Self> {
+        let shown: Vec<String> = groups.iter().map(SocketAddr::to_string).collect();
+        let subject = match &interface {
+            Some(name) => format!("the boot group {} on {name}", shown.join(" and ")),
+            None => format!("the boot groups {}", shown.join(" and ")),
+        };
         let (joined, receiver) = watch::channel(Vec::new());
         let mut members: Vec<Arc<Group>> = Vec::new();
+        let named = interface.is_some();
         let mut update = {
             let (desk, interface) = (Arc::clone(desk), interface.clone());
             move |ifaces: &[Iface]| {
@@ -306,34 +320,45 @@ impl Groups {
                 failed
             }
         };
+        // Why there is no group, if there should be one.
+        let missing = move |failed: Option<Error>, ifaces: &[Iface]| match (failed, &interface) {
+            (Some(error), _) => Some(error),
+            (None, None) => None,
+            (None, Some(name)) => {
+                let names: Vec<&str> = ifaces.iter().map(|iface| iface.name.as_str()).collect();
+                let message = format!(
+                    "no interface {name:?} with an address of the group's family is up: \
+                     write one of {}",
+                    names.join(", ")
+                );
+                Some(Error::new(ErrorKind::Bind, message))
+            }
+        };
         let known = Arc::clone(&ifaces.borrow_and_update());
         let failed = update(&known);
-        if let (Some(name), true) = (interface, receiver.borrow().is_empty()) {
-            let names: Vec<&str> = known.iter().map(|iface| iface.name.as_str()).collect();
-            return Err(failed.unwrap_or_else(|| {
-                Error::new(
-                    ErrorKind::Bind,
-                    format!(
-                        "no interface {name:?} with an address of the group's family is up: \
-                         write one of {}",
-                        names.join(", ")
-                    ),
-                )
-            }));
+        let mut tried = failed.is_some();
+        let none = receiver.borrow().is_empty();
+        if let (true, true, Some(error)) = (named, none, missing(failed, &known)) {
+            return Err(error);
         }
+        let (troubles, now) = (desk.metrics.troubles.clone(), receiver.clone());
         desk.scope.spawn(async move {
-            let mut failed = failed.is_some();
             loop {
                 tokio::select! {
                     changed = ifaces.changed() => if changed.is_err() { return },
                     // Such as for memberships of which there are enough.
-                    () = tokio::time::sleep(RETRY), if failed => {}
+                    () = tokio::time::sleep(RETRY), if tried => {}
                 }
                 let known = Arc::clone(&ifaces.borrow_and_update());
-                let error = update(&known);
-                failed = error.is_some();
-                if let Some(error) = error {
+                let failed = update(&known);
+                tried = failed.is_some();
+                if let Some(error) = &failed {
                     tracing::debug!(%error, "a boot group was not joined");
+                }
+                let none = now.borrow().is_empty();
+                match missing(failed, &known).filter(|_| none) {
+                    Some(error) => troubles.fails(&subject, "unjoined", error),
+                    None => troubles.works(&subject),
                 }
             }
         });

@@ -4,7 +4,8 @@ use super::{
     BootAddr, Discovery, FindOptions, Finding, Found, Tap, cache,
     crawl::{ask_once, crawl},
     desk::{Desk, ViewSize},
-    finding, fixed,
+    finding::{self, Told},
+    fixed,
     race::race,
     responder::Responder,
     start::{Source, Starting, Way},
@@ -25,10 +26,14 @@ use std::{
 };
 use tokio::sync::watch;
 
+/// When what is advertised is advertised again.
+const AGAIN: Duration = Responder::TTL.checked_div(3).expect("not by 0");
 /// Peers that are remembered to have been told of.
 const MOST_TOLD: NonZeroUsize = NonZeroUsize::new(4096).expect("not 0");
 /// A discovery that the program added, as users read of it.
-const EXTRA: &str = "a discovery of the program";
+fn extra_subject(nth: usize) -> String {
+    format!("the program's discovery no. {}", nth + 1)
+}
 
 /// Where a node looks for peers, and where it answers.
 #[derive(Clone, Debug)]
@@ -184,13 +189,30 @@ impl Boot {
             return;
         }
         let (boot, namespace) = (Arc::downgrade(&self.0), namespace.clone());
+        let troubles = self.0.desk.metrics.troubles.clone();
         self.0.desk.scope.spawn(async move {
             while let Some(service) = boot.upgrade() {
-                let advertised = Discovery::advertise(&Self(service), &namespace, Responder::TTL);
-                if let Err(error) = advertised.await {
-                    tracing::warn!(%error, %namespace, "advertising");
-                }
-                tokio::time::sleep(Responder::TTL / 3).await;
+                let told = |subject: &str, advertised: Result<()>| match advertised {
+                    Ok(()) => troubles.works(subject),
+                    Err(error) => troubles.fails(subject, "unadvertised", error),
+                };
+                told(
+                    &format!("answering for the namespace `{namespace}`"),
+                    service.answer_for(&namespace, Responder::TTL),
+                );
+                let extra = Self(service).extra();
+                let others = extra.iter().enumerate().map(async |(nth, discovery)| {
+                    let advertising = discovery.advertise(&namespace, Responder::TTL);
+                    let advertised = tokio::time::timeout(AGAIN, advertising).await;
+                    let advertised = advertised.unwrap_or_else(|_| {
+                        let message = format!("it takes longer than {} s", AGAIN.as_secs());
+                        Err(Error::new(ErrorKind::Timeout, message))
+                    });
+                    let of = extra_subject(nth);
+                    told(&format!("advertising `{namespace}` by {of}"), advertised);
+                });
+                // One that is slow holds up no other, and not the next time.
+                tokio::join!(futures::future::join_all(others), tokio::time::sleep(AGAIN));
             }
         });
     }
@@ -203,13 +225,9 @@ impl Boot {
         let mut searches: Vec<Finding> =
             self.0.sources.iter().map(|source| self.search(source, namespace, &options)).collect();
         let troubles = &self.0.desk.metrics.troubles;
-        searches.extend(self.extra().iter().map(|discovery| {
-            let troubles = troubles.clone();
-            let told = move |found: &Result<Found>| match found {
-                Ok(_) => troubles.works(EXTRA),
-                Err(error) => troubles.fails(EXTRA, "failed", error),
-            };
-            discovery.find_peers(namespace, options.clone()).inspect(told).boxed()
+        searches.extend(self.extra().iter().enumerate().map(|(nth, discovery)| {
+            let told = Told::new(troubles.clone(), extra_subject(nth));
+            told.of(discovery.find_peers(namespace, options.clone()))
         }));
         let own = self.0.desk.own;
         let others = searches.into_iter().map(|search| {
@@ -327,6 +345,15 @@ impl Boot {
 }
 
 impl Service {
+    /// Answers who asks for a namespace, until `ttl` has passed.
+    fn answer_for(&self, namespace: &Namespace, ttl: Duration) -> Result<()> {
+        if self.desk.responder().advertise(namespace, ttl, Instant::now()) {
+            return Ok(());
+        }
+        let message = format!("{} namespaces are advertised already", Responder::MAX_NAMESPACES);
+        Err(Error::new(ErrorKind::Busy, message))
+    }
+
     /// Tells of a peer that was found, unless the same was told before.
     fn found(&self, source: &str, peer: &PeerInfo) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
@@ -351,19 +378,13 @@ impl Discovery for Boot {
     }
 
     fn advertise(&self, namespace: &Namespace, ttl: Duration) -> BoxFuture<'static, Result<()>> {
-        let accepted = self.0.desk.responder().advertise(namespace, ttl, Instant::now());
+        let own = self.0.answer_for(namespace, ttl);
         let others: Vec<_> = self.extra().iter().map(|d| d.advertise(namespace, ttl)).collect();
         async move {
             for result in futures::future::join_all(others).await {
                 result?;
             }
-            if accepted {
-                return Ok(());
-            }
-            Err(Error::new(
-                ErrorKind::Busy,
-                format!("{} namespaces are advertised already", Responder::MAX_NAMESPACES),
-            ))
+            own
         }
         .boxed()
     }
