@@ -8,7 +8,7 @@ use std::{
     fs,
     os::unix::process::ExitStatusExt,
     path::Path,
-    process::{Command, Stdio},
+    process::{Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -34,9 +34,11 @@ const LONG: [&[&str]; 7] = [
 fn ends(mut program: Running, signal: &str, number: i32, what: &str) {
     program.signal(signal);
     let status = program.end();
-    let code = status.code();
-    let by_itself = code.is_some_and(|code| code != 130);
-    assert!(by_itself || status.signal() == Some(number), "{what}: {status}: {}", program.log());
+    assert!(is_in_time(status, number), "{what}: {status}: {}", program.log());
+}
+
+fn is_in_time(status: ExitStatus, signal: i32) -> bool {
+    status.code().is_some_and(|code| code != 130) || status.signal() == Some(signal)
 }
 
 #[test]
@@ -132,13 +134,17 @@ fn commands_whose_output_nobody_reads_end_at_the_first_signal() {
         let kill = Command::new("kill").arg(program.id().to_string()).status().unwrap();
         assert!(kill.success());
         let end = Instant::now() + PATIENCE;
-        while program.try_wait().unwrap().is_none() {
+        let status = loop {
+            if let Some(status) = program.try_wait().unwrap() {
+                break status;
+            }
             if Instant::now() > end {
                 program.kill().unwrap();
                 panic!("{args:?} does not end");
             }
             thread::sleep(Duration::from_millis(10));
-        }
+        };
+        assert!(is_in_time(status, 15), "{args:?}: {status}");
     }
 }
 
