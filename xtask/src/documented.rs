@@ -1,5 +1,15 @@
 //! Whether the commands that the documentation shows can be given, and with
-//! `--run` whether they work: each as small as can be.
+//! `--run` whether they work.
+//!
+//! Looked at are cargo's, `.ci/run` and those of `casm`, also in a container.
+//! Without `--run`, xtask's and `casm`'s are parsed by their own programs, and
+//! others must be known here. With it, those of `casm` are run as they are shown,
+//! if they are whole, and the simulator's and the demo as small as can be; xtask's
+//! are steps of .ci/run, or are left to whom they are for. What is for other
+//! tools (`go`, `npm`, `pip`) is not looked at: the checks of interoperability and
+//! of the packages do the same things.
+
+mod whole;
 
 use crate::{bench, built::Built, shell};
 use anyhow::{Context, Result, bail, ensure};
@@ -7,19 +17,21 @@ use std::{collections::BTreeSet, fs, path::PathBuf, process::Command};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Run what no other check runs.
+    /// Run those of `casm` and of the simulator too.
     #[arg(long)]
     run: bool,
 }
 
-/// Where commands are shown, beside the pages right in `docs`.
-const PAGES: [&str; 6] = [
+/// Where commands are shown, beside the pages in `docs` and below.
+const PAGES: [&str; 8] = [
     "README.md",
     "CONTRIBUTING.md",
     "DEVELOPERS.md",
-    "docs/spec/README.md",
     "python/README.md",
     "node/README.md",
+    "interop/go/README.md",
+    "interop/js/README.md",
+    "interop/py/README.md",
 ];
 
 /// A command that is not one of xtask's nor of `casm`'s, by its beginning.
@@ -94,6 +106,13 @@ pub fn run(args: &Args) -> Result<()> {
     println!("documented: {} commands can be given", shown.len());
     if args.run {
         KNOWN.iter().try_for_each(|known| known.small.run(&built))?;
+        let (mut whole, mut run) = (0, 0);
+        for command in shown.iter().filter(|command| is_casm(command)) {
+            whole += 1;
+            run += usize::from(whole::run(command, casm)?);
+        }
+        println!("documented: of {whole} commands of `casm`, {run} are whole and were run");
+        ensure!(run > 0, "not one was run");
     }
     Ok(())
 }
@@ -102,8 +121,12 @@ pub fn run(args: &Args) -> Result<()> {
 fn shown() -> Result<BTreeSet<String>> {
     let root = shell::workspace();
     let mut pages: Vec<PathBuf> = PAGES.iter().map(|page| root.join(page)).collect();
-    for entry in fs::read_dir(root.join("docs"))? {
-        pages.push(entry?.path());
+    let mut folders = vec![root.join("docs")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.is_dir() { folders.push(path) } else { pages.push(path) }
+        }
     }
     let mut shown = BTreeSet::new();
     for page in pages.into_iter().filter(|page| page.extension().is_some_and(|e| e == "md")) {
@@ -131,7 +154,8 @@ fn commands(page: &str) -> Vec<String> {
     }
     let whole = |command: &String| {
         let words: Vec<_> = command.split_whitespace().collect();
-        let program = matches!(words.first(), Some(&("cargo" | "casm" | ".ci/run")));
+        let contained = words.first() == Some(&"docker") && words.contains(&"casm");
+        let program = contained || matches!(words.first(), Some(&("cargo" | "casm" | ".ci/run")));
         let place = |word: &str| {
             word.contains(['…', '<', '$', '[', '>', '&'])
                 || word.len() > 1 && word.chars().all(|c| c.is_ascii_uppercase())
@@ -139,7 +163,12 @@ fn commands(page: &str) -> Vec<String> {
         program && words.len() > 1 && !words.iter().any(|word| place(word))
     };
     let spaced = |command: String| command.split_whitespace().collect::<Vec<_>>().join(" ");
-    found.into_iter().filter(whole).map(spaced).flat_map(|c| alternatives(&c)).collect()
+    // What another program makes of it is not looked at.
+    let found = found.into_iter().map(|command| match command.split_once(" | ") {
+        Some((first, _)) => first.to_owned(),
+        None => command,
+    });
+    found.filter(whole).map(spaced).flat_map(|c| alternatives(&c)).collect()
 }
 
 /// `a x|y` is two commands.
@@ -161,7 +190,7 @@ fn check(command: &str, casm: &PathBuf) -> Result<()> {
         }
         return Ok(());
     }
-    if let Some(words) = command.strip_prefix("casm ") {
+    if let Some((_, words)) = command.split_once("casm ").filter(|_| is_casm(command)) {
         // What comes before is looked at first.
         let output = Command::new(casm).args(words.split(' ')).arg("--help").output()?;
         let said = String::from_utf8_lossy(&output.stderr);
@@ -174,6 +203,11 @@ fn check(command: &str, casm: &PathBuf) -> Result<()> {
         Some(_) => Ok(()),
         None => bail!("no check runs it: add it to those that xtask's `documented` knows"),
     }
+}
+
+/// Whether a command is one of `casm`, by itself or in a container.
+fn is_casm(command: &str) -> bool {
+    command.starts_with("casm ") || command.starts_with("docker ")
 }
 
 impl Small {
@@ -196,7 +230,8 @@ mod tests {
     fn commands_are_found_in_blocks_and_in_spans() {
         let page = "Run `cargo xtask lines`, or `cargo xtask …`, or `casm ls --peer MADDR`.\n\
             | a | `cargo xtask bench size\\|pex --peers` |\n\
-            ```sh\n$ cargo xtask test   # every test\ncasm run \\\n  --boot none\nls\n```\n`casm`";
+            ```sh\n$ cargo xtask test   # every test\ncasm run \\\n  --boot none\nls\n```\n`casm`\n\
+            `casm ls | less`, `docker run -p 1:1 worker casm run --ns demo`, `docker run worker`";
         assert_eq!(
             commands(page),
             [
@@ -205,6 +240,8 @@ mod tests {
                 "cargo xtask bench pex --peers",
                 "cargo xtask test",
                 "casm run --boot none",
+                "casm ls",
+                "docker run -p 1:1 worker casm run --ns demo",
             ]
         );
     }
@@ -213,7 +250,8 @@ mod tests {
     fn every_command_of_ours_that_is_shown_is_one() {
         let shown = shown().unwrap();
         assert!(shown.iter().any(|command| command.starts_with("cargo xtask bench cluster")));
-        for command in shown.iter().filter(|command| !command.starts_with("casm ")) {
+        assert!(shown.iter().any(|command| command.starts_with("docker run ")));
+        for command in shown.iter().filter(|command| !is_casm(command)) {
             check(command, &PathBuf::new()).unwrap_or_else(|e| panic!("`{command}`: {e:#}"));
         }
         assert!(check("cargo xtask bench nothing", &PathBuf::new()).is_err());
