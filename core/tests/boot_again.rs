@@ -1,13 +1,16 @@
 //! What could not be had at the start is had as soon as it can be.
 
 use casm::{
-    Keypair, Namespace,
-    boot::{Boot, BootConfig, FindOptions},
+    Error, ErrorKind, Keypair, Namespace, Result,
+    boot::{Boot, BootConfig, Discovery, FindOptions, Finding},
 };
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt, future::BoxFuture};
 use std::{
     net::{SocketAddr, UdpSocket},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
     time::{Duration, Instant},
 };
 use tokio::sync::watch;
@@ -67,4 +70,39 @@ async fn freed(form: &str) {
     assert_eq!(found.next().await.unwrap().unwrap().peer.id, id);
     seeker.close().await;
     late.close().await;
+}
+
+/// A program's own discovery, which finds nobody and advertises as it is told:
+/// 0 with an error, 1 never, 2 well.
+struct Moody(Arc<AtomicU8>);
+
+impl Discovery for Moody {
+    fn find_peers(&self, _: &Namespace, _: FindOptions) -> Finding {
+        futures::stream::empty().boxed()
+    }
+
+    fn advertise(&self, _: &Namespace, _: Duration) -> BoxFuture<'static, Result<()>> {
+        match self.0.load(Ordering::Relaxed) {
+            0 => futures::future::ready(Err(Error::new(ErrorKind::Io, "not now"))).boxed(),
+            1 => futures::future::pending().boxed(),
+            _ => futures::future::ready(Ok(())).boxed(),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_discovery_that_cannot_advertise_is_told_until_it_can() {
+    let (_, boot) = boot("none");
+    let mood = Arc::new(AtomicU8::new(0));
+    boot.add(Arc::new(Moody(mood.clone())));
+    // Another does not hold it up, nor is taken for it.
+    boot.add(Arc::new(Moody(Arc::new(AtomicU8::new(2)))));
+    boot.advertise(&Namespace::default());
+    for bad in [0, 1] {
+        mood.store(bad, Ordering::Relaxed);
+        until(|| troubles(&boot) == 1, "nobody is told").await;
+        mood.store(2, Ordering::Relaxed);
+        until(|| troubles(&boot) == 0, "it is not taken back").await;
+    }
+    boot.close().await;
 }
