@@ -43,7 +43,7 @@ pub use casm::{
 pub use dispatcher::{Dispatcher, Driver, Job};
 pub use exit::{Reentry, reenter};
 pub use log::{LogLevel, LogRecord, forward_logs};
-pub use node::{Node, at_exit, close_all};
+pub use node::{FirstEvents, Node, at_exit, close_all};
 pub use options::{
     LimitOptions, Options, RpcLimitOptions, TableLimitOptions, duration, generate_key, peer_id,
 };

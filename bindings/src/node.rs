@@ -9,7 +9,7 @@ use crate::{
     subscription::subscribe,
 };
 use casm::{
-    Namespace,
+    Namespace, NodeBuilder,
     boot::{Discovery, FindOptions},
 };
 use futures::FutureExt;
@@ -45,6 +45,25 @@ struct Open {
     dispatcher: Dispatcher,
 }
 
+/// The events of a node from its first on. They wait for who takes them; of too
+/// many, the oldest are dropped.
+pub struct FirstEvents(Events);
+
+impl FirstEvents {
+    /// To pull.
+    pub fn stream(self) -> Stream<Events> {
+        Stream::new(self.0, CancellationToken::new())
+    }
+
+    /// Calls a listener with them, and with what comes after.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub fn tell(self, node: &Node, listener: impl Listener<Event>) -> Result<Subscription> {
+        subscribe(&node.open()?.dispatcher, self.0, CancellationToken::new(), listener)
+    }
+}
+
 /// The nodes of a process, for its end.
 #[derive(Default)]
 pub(crate) struct Registry(Mutex<Vec<Weak<Inner>>>);
@@ -55,9 +74,27 @@ impl Node {
     /// # Errors
     /// As [`casm::Node::start`].
     pub async fn start(options: Options, dispatcher: Dispatcher) -> Result<Self> {
+        Self::launch(options.builder()?, dispatcher).await
+    }
+
+    /// The same, with the node's events from its first on, such as where it
+    /// listens, or a peer that is found at once.
+    ///
+    /// # Errors
+    /// As [`casm::Node::start`].
+    pub async fn start_with_events(
+        options: Options,
+        dispatcher: Dispatcher,
+    ) -> Result<(Self, FirstEvents)> {
+        let builder = options.builder()?;
+        let events = FirstEvents(Events(builder.events()));
+        Ok((Self::launch(builder, dispatcher).await?, events))
+    }
+
+    async fn launch(builder: NodeBuilder, dispatcher: Dispatcher) -> Result<Self> {
         // On a thread of the runtime: in a forked child, the caller's has the
         // random generators of the parent.
-        let starting = runtime::handle()?.spawn(options.builder()?.start());
+        let starting = runtime::handle()?.spawn(builder.start());
         let node = starting.await.map_err(|e| {
             Error::new(ErrorKind::Internal, format!("starting a node panicked: {e}"))
         })??;

@@ -17,13 +17,16 @@ fn wait<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
     block("the test", future, Some(PATIENCE), || Ok(()))
 }
 
-fn node() -> Node {
-    let options = Options {
+fn options() -> Options {
+    Options {
         listen: vec!["/ip4/127.0.0.1/tcp/0".into()],
         boot: Some(vec!["none".into()]),
         ..Options::default()
-    };
-    wait(Node::start(options, Dispatcher::default())).unwrap()
+    }
+}
+
+fn node() -> Node {
+    wait(Node::start(options(), Dispatcher::default())).unwrap()
 }
 
 /// Sends on what it is told, after a closure has seen it.
@@ -63,6 +66,40 @@ fn blocking_waits_look_for_signals_at_least_every_100_ms() {
     };
     let error = block("wait", pending::<Result<()>>(), None, check).unwrap_err();
     assert_eq!((error.kind(), left), (ErrorKind::Cancelled, 0));
+}
+
+/// Sends on the events that it is told.
+struct Events(Sender<Event>);
+
+impl Listener<Event> for Events {
+    fn deliver(&self, batch: &mut Batch<Event>) {
+        batch.for_each(|event| drop(self.0.send(event)));
+    }
+}
+
+#[test]
+fn events_can_be_had_from_the_first_on() {
+    let start = || wait(Node::start_with_events(options(), Dispatcher::default())).unwrap();
+    let is_first = |node: &Node, event: &Event| {
+        let Event::Listening { peer, addrs } = event else { panic!("{event:?}") };
+        assert_eq!(peer.to_base58(), node.id());
+        assert_eq!(
+            addrs.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            node.addrs().unwrap()
+        );
+    };
+    let (node, events) = start();
+    let (sender, told) = channel();
+    let subscription = events.tell(&node, Events(sender)).unwrap();
+    is_first(&node, &told.recv_timeout(PATIENCE).unwrap());
+    assert_eq!(subscription.dropped(), 0);
+    let (node, events) = start();
+    is_first(&node, &wait(events.stream().next_batch()).unwrap()[0]);
+    // Of a closed node nobody is called.
+    let (node, events) = start();
+    wait(node.close()).unwrap();
+    let error = events.tell(&node, Events(channel().0)).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Closed);
 }
 
 #[test]

@@ -8,8 +8,8 @@ use crate::{
     output::Output,
     telemetry,
 };
-use casm::{Error, Event, Node, Query};
-use std::{collections::HashMap, io::Read, pin::pin, time::Duration};
+use casm::{Error, Events, Node, NodeBuilder, Query};
+use std::{io::Read, pin::pin, time::Duration};
 use tokio::{
     sync::oneshot,
     time::{MissedTickBehavior, interval, timeout},
@@ -24,8 +24,10 @@ pub async fn run(args: &RunArgs) -> Result<(), Failure> {
     let config = args.node.config()?;
     let mut interrupt = Interrupt::listen().await?;
     let mut stdin = pin!(stdin_ends(args.until_stdin_ends));
+    let builder = NodeBuilder::from(config);
+    let events = builder.events();
     let node = tokio::select! {
-        node = Node::start(config) => node?,
+        node = builder.start() => node?,
         () = interrupt.wait() => return Ok(()),
         () = &mut stdin => return Ok(()),
     };
@@ -34,7 +36,7 @@ pub async fn run(args: &RunArgs) -> Result<(), Failure> {
             telemetry::serve(&node, addr).await?;
         }
         tokio::select! {
-            result = report(&node, args.view, output) => result,
+            result = report(&node, events, args.view, output) => result,
             failure = output.failure() => Err(failure),
             () = interrupt.wait() => Ok(()),
             () = &mut stdin => Ok(()),
@@ -55,28 +57,19 @@ pub async fn leave(node: &Node) {
 }
 
 /// Prints what happens, and the view at its pace.
-async fn report(node: &Node, pace: Option<Duration>, output: Output) -> Result<(), Failure> {
-    let mut events = node.events();
-    // Events from before the subscription are told from the state they led to.
-    output.line(&Line::listening(&node.id(), &node.addrs()))?;
-    let mut told = HashMap::new();
-    for record in node.view().iter(Query::all()) {
-        output.line(&Line::PeerJoined { record: (&record).into() })?;
-        told.insert(record.peer(), record);
-    }
+async fn report(
+    node: &Node,
+    mut events: Events,
+    pace: Option<Duration>,
+    output: Output,
+) -> Result<(), Failure> {
     let mut ticks = interval(pace.unwrap_or(Duration::MAX));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         tokio::select! {
             event = events.next() => {
                 let event = event.ok_or_else(|| Error::closed("node"))?;
-                let repeated = match &event {
-                    Event::PeerJoined { record } => {
-                        told.remove(&record.peer()).is_some_and(|known| known == *record)
-                    }
-                    _ => false,
-                };
-                if let Some(line) = Line::of(&event).filter(|_| !repeated) {
+                if let Some(line) = Line::of(&event) {
                     output.line(&line)?;
                 }
             }

@@ -41,8 +41,7 @@ fn a_peer_that_was_named_and_is_not_there_is_told_until_it_comes() {
     node.joined(&peer);
     assert_eq!((count(&node, DOES_NOT), count(&node, WORKS)), (1, 1), "{}", node.log());
     let found = |line: &&Value| line["event"] == "peers-found" && line["peer"] == *peer;
-    // None if it was found before there was anybody to tell.
-    assert!(node.seen().iter().filter(found).count() <= 1);
+    assert_eq!(node.seen().iter().filter(found).count(), 1);
 }
 
 #[test]

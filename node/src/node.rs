@@ -44,14 +44,32 @@ pub struct Info {
 
 #[napi]
 impl Node {
+    /// Hands over the node's events under the number `events`, if there is one,
+    /// from the first on and after the node.
     #[napi]
-    pub fn start(port: &Port, id: u32, options: Options, key: Option<&Key>) -> Result<Pending> {
+    pub fn start(
+        port: &Port,
+        id: u32,
+        options: Options,
+        key: Option<&Key>,
+        events: Option<u32>,
+    ) -> Result<Pending> {
+        const WHAT: &str = "starting a node";
         let options = options.build(key).or_throw()?;
         let port = port.0.clone();
-        let node = casm_bindings::Node::start(options, port.dispatcher());
-        spawn("starting a node", &port.clone(), id, node, move |node| {
+        let Some(listener) = events else {
+            let node = casm_bindings::Node::start(options, port.dispatcher());
+            return spawn(WHAT, &port.clone(), id, node, move |node| {
+                port.add(&node);
+                Work { node: Some(Self { node, port }), ..Work::default() }
+            });
+        };
+        let node = casm_bindings::Node::start_with_events(options, port.dispatcher());
+        spawn(WHAT, &port.clone(), id, node, move |(node, events)| {
             port.add(&node);
-            Work { node: Some(Self { node, port }), ..Work::default() }
+            // An error means that it is closed already.
+            let subscription = events.tell(&node, Forward(listener)).ok().map(Subscription::from);
+            Work { node: Some(Self { node, port }), subscription, ..Work::default() }
         })
     }
 

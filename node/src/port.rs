@@ -7,7 +7,7 @@
 
 use crate::{
     errors::Fault, items::Items, log::LogLine, node::Node, records::Records, remote::RemoteView,
-    view::View,
+    stream::Subscription, view::View,
 };
 use casm_bindings::{Dispatcher, Job, close_all};
 use napi::{
@@ -33,6 +33,7 @@ pub struct Work {
     pub error: Option<Fault>,
     pub items: Option<Items>,
     pub node: Option<Node>,
+    pub subscription: Option<Subscription>,
     pub view: Option<View>,
     pub remote: Option<RemoteView>,
     pub record: Option<Records>,

@@ -29,6 +29,30 @@ test('on gives what the event holds, and event gives the whole', async () => {
   await a.close()
 })
 
+test('a listener that is given at the start hears the first event', async () => {
+  const events = []
+  let failed = false
+  const onEvent = event => {
+    events.push(event)
+    if (!failed) throw (failed = new Error('as it may'))
+  }
+  const error = mock.method(console, 'error', () => {})
+  const node = await Node.start(options({ onEvent }))
+  const other = await Node.start(options({ namespace: node.namespace }))
+  await other.connect(node.info(), patience())
+  await until(() => events.some(event => event.type === 'connected' && event.peer === other.id))
+  assert.deepEqual(events[0], { type: 'listening', peer: node.id, addrs: node.addrs() })
+  assert.equal(error.mock.callCount(), 1)
+  error.mock.restore()
+  node.off('event', onEvent)
+  const heard = events.length
+  await other.close()
+  await until(() => node.connected().length === 0)
+  assert.equal(events.length, heard)
+  await node.close()
+  await assert.rejects(Node.start(options({ onEvent: 3 })), /onEvent/)
+})
+
 test('off and cancel end the calls, and so does a close', async () => {
   const [node, other] = await cluster(2)
   const calls = []

@@ -24,7 +24,8 @@ function parse(text) {
 
 const TABLE = parse(readFileSync(join(SOURCE, 'bindings/api.toml'), 'utf8'))
 const OTHER = TABLE['other.node']
-const camel = name => OTHER[name] ?? name.replaceAll(/_(\w)/g, (_, letter) => letter.toUpperCase())
+const joined = name => name.replaceAll(/_(\w)/g, (_, letter) => letter.toUpperCase())
+const camel = name => OTHER[name] ?? joined(name)
 const names = (group, ...columns) =>
   (columns.length ? columns : Object.keys(TABLE[group])).flatMap(column => TABLE[group][column]).map(camel).sort()
 
@@ -34,13 +35,15 @@ const members = cls =>
   )
 
 test('the table is read whole', () => {
-  assert.deepEqual(Object.keys(TABLE.options), ['node', 'limits', 'rpc_limits', 'table_limits', 'query', 'find_peers'])
+  const options = ['node', 'start', 'limits', 'rpc_limits', 'table_limits', 'query', 'find_peers']
+  assert.deepEqual(Object.keys(TABLE.options), options)
   assert.ok(TABLE.errors.kinds.length === 14 && TABLE.events.names.length === 10)
 })
 
 test('every option', async () => {
   const { OPTION_NAMES } = internal
-  assert.deepEqual([...OPTION_NAMES.node].sort(), names('options', 'node'))
+  const start = [...names('options', 'node'), ...TABLE.options.start.map(joined)]
+  assert.deepEqual([...OPTION_NAMES.node].sort(), start.sort())
   assert.deepEqual([...OPTION_NAMES.limits].sort(), names('options', 'limits'))
   assert.deepEqual([...OPTION_NAMES.rpc_limits].sort(), names('options', 'rpc_limits'))
   assert.deepEqual([...OPTION_NAMES.table_limits].sort(), names('options', 'table_limits'))

@@ -8,6 +8,7 @@ import {
   type ErrorCode,
   type Event,
   type Found,
+  type Options,
   type PeerInfo,
   type Record,
   type View,
@@ -16,6 +17,8 @@ import { cluster } from 'casm-p2p/testing'
 
 export async function main(): Promise<void> {
   await using node = await Node.start({ namespace: 'demo', meta: { role: 'worker' }, key: Key.generate(), ttl: 5000 })
+  const options: Options = { onEvent: event => event.type === 'listening' && log(event.addrs) }
+  await (await Node.start(options)).close()
   const view: View = await node.waitFor(3, { signal: AbortSignal.timeout(10_000) })
   for (const record of view.iter({ match: { meta: ['role', 'worker'] }, limit: 10 })) {
     const seq: bigint = record.seq

@@ -60,8 +60,9 @@ export function boolean(field: string, value: unknown): boolean {
   return value
 }
 
-export function callback(field: string, value: unknown): void {
-  if (typeof value !== 'function') throw wrong(field, value, 'a function')
+export function callback(field: string, value: unknown): unknown {
+  if (typeof value === 'function') return value
+  throw wrong(field, value, 'a function')
 }
 
 function isObject(value: unknown): value is object {

@@ -65,6 +65,7 @@ export interface Work {
   error?: Fault
   items?: Items
   node?: NativeNode
+  subscription?: NativeSubscription
   view?: NativeView
   remote?: NativeRemoteView
   record?: Records
@@ -153,7 +154,7 @@ export interface Native {
   kinds(): string[]
   Port: new (deliver: (works: Work[]) => void) => Port
   NativeNode: {
-    start(port: Port, id: number, options: object, key?: NativeKey): Pending
+    start(port: Port, id: number, options: object, key?: NativeKey, events?: number): Pending
   }
   NativeKey: {
     generate(): NativeKey

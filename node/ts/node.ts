@@ -73,10 +73,23 @@ export class Node {
 
   /** Starts a node. */
   static async start(options: Options = {}, wait?: Wait): Promise<Node> {
-    const { options: checked, key } = build(options)
+    const { options: checked, key, onEvent } = build(options)
     const holder = new Holder()
-    const start = (id: number) => native().NativeNode.start(open(), id, checked, key)
-    return call('starting a node', holder, start, work => new Node(work.node!, holder), signal(wait))
+    // The number of its events: they come after the node.
+    const events = onEvent && listen(() => {})
+    const start = (id: number) => native().NativeNode.start(open(), id, checked, key, events)
+    const started = (work: Work) => {
+      const node = new Node(work.node!, holder)
+      const { subscription } = work
+      if (onEvent && subscription) node.#listen('event', onEvent, () => subscription, every(onEvent), events)
+      return node
+    }
+    try {
+      return await call('starting a node', holder, start, started, signal(wait))
+    } catch (error) {
+      if (events !== undefined) unlisten(events)
+      throw error
+    }
   }
 
   get #node(): NativeNode {
@@ -240,13 +253,10 @@ export class Node {
     callback('listener', listener)
     const start = (id: number) => this.#node.onEvent(id)
     const tell = listener as (payload: unknown) => unknown
-    return this.#listen(name, listener, start, run =>
-      kind < 0 ?
-        (given, held) => run(tell, event(given, held))
-      : (given, held) => {
-          if (given === kind) run(tell, held)
-        },
-    )
+    const some = (run: Run) => (given: number, held: unknown) => {
+      if (given === kind) run(tell, held)
+    }
+    return this.#listen(name, listener, start, kind < 0 ? every(tell) : some)
   }
 
   /** Calls a listener of this name no more. */
@@ -312,6 +322,7 @@ export class Node {
     listener: unknown,
     start: (id: number) => NativeSubscription,
     each: (run: Run) => (kind: number, held: unknown) => void,
+    number?: number,
   ): Subscription {
     const fail = (error: unknown) => {
       started.countFailure()
@@ -326,7 +337,7 @@ export class Node {
         fail(error)
       }
     })
-    const id = listen(work => visit(work.items!, visitor))
+    const id = listen(work => visit(work.items!, visitor), number)
     const started = attempt(id, start)
     const subscription = new Subscription(started, () => {
       unlisten(id)
@@ -339,6 +350,12 @@ export class Node {
 }
 
 type Run = (tell: (payload: unknown) => unknown, payload: unknown) => void
+
+/** Calls a listener with every event. */
+function every(listener: (event: Event) => unknown): (run: Run) => (kind: number, held: unknown) => void {
+  const tell = listener as (payload: unknown) => unknown
+  return run => (kind, held) => run(tell, event(kind, held))
+}
 
 const FIND = { namespace: string, limit: whole, timeout: ms }
 

@@ -1,8 +1,9 @@
 /** What a node is told before it starts. */
 
-import { boolean, fields, ms, number, properties, string, strings, whole, wrong } from './check.js'
+import { boolean, callback, fields, ms, number, properties, string, strings, whole, wrong } from './check.js'
 import { Key, nativeKey } from './key.js'
 import type { NativeKey } from './native.js'
+import type { Event } from './record.js'
 
 /**
  * What a node can be told before it starts. Every option can be left out: then
@@ -45,6 +46,11 @@ export interface Options {
   limits?: Limits
   /** The node's identity: a key, or the file of one. Default: a fresh one. */
   key?: Key | string
+  /**
+   * Is called with every event of the node from its first on, such as where it
+   * listens: as `on('event', …)` does with those that come later.
+   */
+  onEvent?: (event: Event) => unknown
 }
 
 /** Limits on what is spent on peers. */
@@ -149,6 +155,7 @@ const OPTIONS = {
     if (value instanceof Key || typeof value === 'string') return value
     throw wrong(field, value, 'a Key, or the path of a key file')
   },
+  onEvent: callback,
 }
 
 /** @internal The names of all options. */
@@ -160,8 +167,13 @@ export const OPTION_NAMES = {
 }
 
 /** @internal */
-export function build(options: Options): { options: object; key: NativeKey | undefined } {
-  const { key, ...rest } = properties('', options, OPTIONS)
-  if (key instanceof Key) return { options: rest, key: nativeKey(key) }
-  return { options: key === undefined ? rest : { ...rest, keyFile: key }, key: undefined }
+export function build(options: Options): {
+  options: object
+  key: NativeKey | undefined
+  onEvent: Options['onEvent']
+} {
+  const { key, onEvent: given, ...rest } = properties('', options, OPTIONS)
+  const onEvent = given as Options['onEvent']
+  if (key instanceof Key) return { options: rest, key: nativeKey(key), onEvent }
+  return { options: key === undefined ? rest : { ...rest, keyFile: key }, key: undefined, onEvent }
 }

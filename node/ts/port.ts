@@ -32,11 +32,15 @@ function deliver(works: Work[]): void {
   }
 }
 
-/** A number under which a handler is called. */
-export function listen(handler: (work: Work) => void): number {
+/** A number under which a handler is called: a new one, or one that had another handler. */
+export function listen(handler: (work: Work) => void, number = unused()): number {
+  handlers.set(number, handler)
+  return number
+}
+
+function unused(): number {
   do last = (last + 1) >>> 0
   while (handlers.has(last))
-  handlers.set(last, handler)
   return last
 }
 

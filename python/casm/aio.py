@@ -100,13 +100,17 @@ class Stream(Generic[T]):
         self.cancel()
 
 
+def _check_callable(callback: object) -> None:
+    if not callable(callback):
+        raise TypeError(f"callback: {callback!r} cannot be called")
+
+
 class Subscription(Generic[T]):
     """A callback's subscription: it runs on the event loop until it is
     cancelled or the node is closed."""
 
     def __init__(self, stream: Stream[T], callback: Callable[[T], object]) -> None:
-        if not callable(callback):
-            raise TypeError(f"callback: {callback!r} cannot be called")
+        _check_callable(callback)
         self._stream = stream
         self._callback = callback
         self._failed = 0
@@ -193,7 +197,9 @@ class Node:
         node = await casm.aio.Node(namespace="demo")
 
     and closed at the end of the ``async with``, by ``await node.close()``, and
-    when the program ends. The arguments are those of ``casm.Config``.
+    when the program ends. The arguments are those of ``casm.Config``, and
+    ``on_event``: a callback that is called with what happens from the first event
+    on, such as where the node listens.
     """
 
     def __init__(
@@ -213,6 +219,7 @@ class Node:
         pex_tick: float | None = None,
         limits: Mapping[str, float | Mapping[str, float]] | None = None,
         key: Key | str | os.PathLike[str] | None = None,
+        on_event: Callable[[Event], object] | None = None,
     ) -> None:
         self._config = _casm.Config(
             namespace,
@@ -230,18 +237,30 @@ class Node:
             limits=limits,
             key=key,
         )
+        if on_event is not None:
+            _check_callable(on_event)
+        self._on_event = on_event
         self._native: _casm.Node | None = None
 
     @staticmethod
-    async def start(config: Config) -> Node:
-        """Starts a node."""
-        node = Node()
+    async def start(
+        config: Config, *, on_event: Callable[[Event], object] | None = None
+    ) -> Node:
+        """Starts a node. ``on_event`` is called with what happens from the first
+        event on."""
+        node = Node(on_event=on_event)
         node._config = config
         return await node._start()
 
     async def _start(self) -> Node:
-        if self._native is None:
+        if self._native is not None:
+            return self
+        if self._on_event is None:
             self._native = await _call(lambda done: _casm.start(self._config, done))
+        else:
+            started = await _call(lambda done: _casm.start(self._config, done, True))
+            self._native, events = started
+            Subscription(Stream(events), self._on_event)
         return self
 
     def __await__(self) -> Generator[Any, None, Node]:

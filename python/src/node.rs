@@ -26,7 +26,8 @@ use std::{
 ///
 /// It is closed at the end of a ``with``, by ``close()``, and when the program
 /// ends. After that its calls raise ``ClosedError``. The arguments are those
-/// of ``Config``.
+/// of ``Config``, and ``on_event``: a callback that is called with what happens
+/// from the first event on, such as where the node listens.
 ///
 /// Callbacks run one after the other on one thread of the node. A slow one
 /// makes the oldest events be dropped, never the program stop.
@@ -39,6 +40,8 @@ pub(crate) struct Node {
 
 /// How long leaving may take at the end of a program that closed nothing.
 const AT_EXIT: Duration = Duration::from_millis(300);
+
+const STARTING: &str = "starting a node";
 
 /// Closes what is open before Python shuts down.
 pub(crate) fn close_at_exit(py: Python<'_>) -> PyResult<()> {
@@ -56,22 +59,38 @@ pub(crate) fn close_at_exit(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
-/// Starts a node in the background, and calls ``done`` with it.
+/// Starts a node in the background, and calls ``done`` with it, or with it and
+/// its events from the first on.
 #[pyfunction]
-pub(crate) fn start(py: Python<'_>, config: &Config, done: Py<PyAny>) -> PyResult<Pending> {
+#[pyo3(signature = (config, done, events=false))]
+pub(crate) fn start(
+    py: Python<'_>,
+    config: &Config,
+    done: Py<PyAny>,
+    events: bool,
+) -> PyResult<Pending> {
     close_at_exit(py)?;
     let (dispatcher, driver) = Dispatcher::driven();
     driver::start(py, driver)?;
-    let node = casm_bindings::Node::start(config.options.clone(), dispatcher.clone());
-    spawn("starting a node", &dispatcher, node, done, |py, node| {
-        Ok(Py::new(py, Node { node, driver: Mutex::default() })?.into_any())
+    let made = |node| Node { node, driver: Mutex::default() };
+    if !events {
+        let node = casm_bindings::Node::start(config.options.clone(), dispatcher.clone());
+        return spawn(STARTING, &dispatcher, node, done, move |py, node| {
+            Ok(Py::new(py, made(node))?.into_any())
+        });
+    }
+    let node = casm_bindings::Node::start_with_events(config.options.clone(), dispatcher.clone());
+    spawn(STARTING, &dispatcher, node, done, move |py, (node, events)| {
+        let node = Py::new(py, made(node))?;
+        let events = Stream::new(events.stream(), node.clone_ref(py));
+        Ok((node, events).into_pyobject(py)?.into_any().unbind())
     })
 }
 
 #[pymethods]
 impl Node {
     #[new]
-    #[pyo3(signature = (namespace=None, *, listen=None, boot=None, serve=None, announce=None, announce_only=false, host=None, meta=None, ttl=None, observer=false, data=None, pex_tick=None, limits=None, key=None))]
+    #[pyo3(signature = (namespace=None, *, listen=None, boot=None, serve=None, announce=None, announce_only=false, host=None, meta=None, ttl=None, observer=false, data=None, pex_tick=None, limits=None, key=None, on_event=None))]
     #[expect(clippy::too_many_arguments, reason = "these are Python's keyword arguments")]
     fn new(
         py: Python<'_>,
@@ -89,6 +108,7 @@ impl Node {
         pex_tick: Option<f64>,
         limits: Option<Limits>,
         key: Option<KeyOrFile>,
+        on_event: Option<Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let config = Config::new(
             namespace,
@@ -106,17 +126,31 @@ impl Node {
             limits,
             key,
         )?;
-        Self::start(py, &config)
+        Self::start(py, &config, on_event)
     }
 
-    /// Starts a node.
+    /// Starts a node. ``on_event`` is called with what happens from the first
+    /// event on.
     #[staticmethod]
-    fn start(py: Python<'_>, config: &Config) -> PyResult<Self> {
+    #[pyo3(signature = (config, *, on_event=None))]
+    fn start(
+        py: Python<'_>,
+        config: &Config,
+        on_event: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
         close_at_exit(py)?;
         let (dispatcher, driver) = Dispatcher::driven();
-        let node = casm_bindings::Node::start(config.options.clone(), dispatcher);
-        let node = block(py, "starting a node", node, None)?;
-        Ok(Self { node, driver: Mutex::new(Some(driver)) })
+        let (options, driver) = (config.options.clone(), Mutex::new(Some(driver)));
+        let Some(callback) = on_event.map(Callback::new).transpose()? else {
+            let node = casm_bindings::Node::start(options, dispatcher);
+            return Ok(Self { node: block(py, STARTING, node, None)?, driver });
+        };
+        let node = casm_bindings::Node::start_with_events(options, dispatcher);
+        let (node, events) = block(py, STARTING, node, None)?;
+        let this = Self { node, driver };
+        this.start_thread(py)?;
+        guard("on_event", || events.tell(&this.node, callback)).map(Subscription::from)?;
+        Ok(this)
     }
 
     /// The node's peer id. Also of a closed node.

@@ -134,6 +134,22 @@ def test_callbacks_run_on_the_event_loop_and_may_be_coroutines(caplog):
     assert any("thrown by a callback" in str(r.exc_info[1]) for r in caplog.records)
 
 
+def test_a_callback_that_is_given_at_the_start_hears_the_first_event():
+    async def main():
+        got = asyncio.Queue()
+        options = casm.testing.options()
+        async with casm.aio.Node(**options, on_event=got.put) as node:
+            first = await got.get()
+            assert isinstance(first, casm.Listening)
+            assert (first.peer, first.addrs) == (node.id, node.addrs())
+        node = await casm.aio.Node.start(casm.Config(**options), on_event=got.put_nowait)
+        while (event := await got.get()) != casm.Listening(node.id, node.addrs()):
+            assert not isinstance(event, casm.Listening)
+        await node.close()
+
+    run(main)
+
+
 def test_await_can_be_cancelled_and_limited():
     async def main():
         async with casm.aio.Node(**casm.testing.options()) as node:
@@ -227,4 +243,4 @@ def test_both_faces_have_the_same_calls_and_options():
         assert blocking.keys() - limit == awaited.keys(), name
     options = inspect.signature(casm.aio.Node).parameters
     assert options.keys() == inspect.signature(casm.Node).parameters.keys()
-    assert options.keys() == inspect.signature(casm.Config).parameters.keys()
+    assert options.keys() - {"on_event"} == inspect.signature(casm.Config).parameters.keys()

@@ -6,6 +6,7 @@ import queue
 import threading
 
 import casm
+import casm.aio
 import casm.testing
 import pytest
 from casm import _casm
@@ -36,6 +37,28 @@ def test_one_dispatcher_thread_per_node_delivers_all_callbacks(node):
     for _ in range(3):
         flood(node, 100, lambda event: seen.add(threading.get_ident()))
     assert len(seen) == 1 and threading.get_ident() not in seen
+
+
+@pytest.mark.parametrize("by_config", [False, True])
+def test_a_callback_that_is_given_at_the_start_hears_the_first_event(by_config):
+    events, options = queue.Queue(), casm.testing.options(ttl=3600)
+    if by_config:
+        start = lambda: casm.Node.start(casm.Config(**options), on_event=events.put)  # noqa: E731
+    else:
+        start = lambda: casm.Node(**options, on_event=events.put)  # noqa: E731
+    with start() as node, casm.Node(**options) as other:
+        first = events.get(timeout=PATIENCE)
+        assert isinstance(first, casm.Listening)
+        assert (first.peer, first.addrs) == (node.id, node.addrs())
+        other.connect(node.info())
+        while events.get(timeout=PATIENCE) != casm.Connected(other.id):
+            pass
+
+
+def test_what_is_given_at_the_start_and_cannot_be_called_is_refused():
+    for start in (casm.Node, casm.aio.Node):
+        with pytest.raises(TypeError, match="callback: 3"):
+            start(**casm.testing.options(), on_event=3)
 
 
 def test_no_thread_is_started_before_a_callback_is_given(python):

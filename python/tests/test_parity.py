@@ -27,7 +27,11 @@ def parameters(function):
 
 
 def test_every_option():
-    assert names("options", "node") == parameters(casm.Node) == parameters(casm.aio.Node)
+    assert names("options", "node") == parameters(casm.Config)
+    started = names("options", "node", "start")
+    assert started == parameters(casm.Node) == parameters(casm.aio.Node)
+    for cls in (casm.Node, casm.aio.Node):
+        assert parameters(cls.start) == names("options", "start") | {"config"}
     assert names("options", "find_peers") == parameters(casm.Node.find_peers) - {"self"}
     assert names("options", "query") <= public(casm.Query)
 

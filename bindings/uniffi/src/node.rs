@@ -23,11 +23,24 @@ pub struct Node(casm_bindings::Node);
 
 #[uniffi::export]
 impl Node {
-    /// Starts a node.
-    #[uniffi::constructor(default(timeout))]
-    pub fn start(config: Config, timeout: Option<f64>) -> Result<Self> {
-        let node = casm_bindings::Node::start(config.build()?, Dispatcher::default());
-        block("starting a node", node, timeout).map(Self)
+    /// Starts a node. `on_event` is told what happens to it from the first event
+    /// on, until it is closed.
+    #[uniffi::constructor(default(timeout = None, on_event = None))]
+    pub fn start(
+        config: Config,
+        timeout: Option<f64>,
+        on_event: Option<Arc<dyn EventListener>>,
+    ) -> Result<Self> {
+        const WHAT: &str = "starting a node";
+        let (options, dispatcher) = (config.build()?, Dispatcher::default());
+        let Some(listener) = on_event else {
+            let node = casm_bindings::Node::start(options, dispatcher);
+            return block(WHAT, node, timeout).map(Self);
+        };
+        let node = casm_bindings::Node::start_with_events(options, dispatcher);
+        let (node, events) = block(WHAT, node, timeout)?;
+        guard(WHAT, || events.tell(&node, Told(listener)).map(|told| drop(told.keep())))?;
+        Ok(Self(node))
     }
 
     /// The node's peer id. Also of a closed node.

@@ -24,7 +24,7 @@ fn node(boot: &str, role: &str) -> Node {
         meta: [("role".to_owned(), role.to_owned())].into(),
         ..Config::default()
     };
-    Node::start(config, PATIENCE).unwrap()
+    Node::start(config, PATIENCE, None).unwrap()
 }
 
 fn matching(text: &str) -> Query {
@@ -63,6 +63,34 @@ impl ChangeListener for Deaf {
     fn on_change(&self, _: Change) -> Result<(), ListenerError> {
         Ok(())
     }
+}
+
+/// Sends on what it is told.
+struct Heard(mpsc::Sender<Event>);
+
+impl EventListener for Heard {
+    fn on_event(&self, event: Event) -> Result<(), ListenerError> {
+        let _ = self.0.send(event);
+        Ok(())
+    }
+}
+
+#[test]
+fn a_listener_that_is_given_at_the_start_is_told_the_first_event() {
+    let (sender, told) = mpsc::channel();
+    let config = Config {
+        listen: vec!["/ip4/127.0.0.1/tcp/0".into()],
+        boot: Some(vec!["none".into()]),
+        ..Config::default()
+    };
+    let node = Node::start(config, PATIENCE, Some(Arc::new(Heard(sender)))).unwrap();
+    let first = told.recv_timeout(Duration::from_secs(60)).unwrap();
+    let Event::Listening { peer, addrs } = first else { panic!("{first:?}") };
+    assert_eq!((peer, addrs), (node.id(), node.addrs().unwrap()));
+    // It goes on, though nobody holds a subscription, until the node is closed.
+    node.close(PATIENCE).unwrap();
+    while told.recv_timeout(Duration::from_secs(60)).is_ok() {}
+    assert_eq!(told.try_recv().unwrap_err(), mpsc::TryRecvError::Disconnected);
 }
 
 #[test]
@@ -154,7 +182,7 @@ fn every_call_of_a_closed_node_gives_closed() {
 
 #[test]
 fn what_cannot_be_is_refused_with_its_kind_and_value() {
-    let start = |config| Node::start(config, PATIENCE);
+    let start = |config| Node::start(config, PATIENCE, None);
     for (config, value) in [
         (Config { namespace: Some("a b".into()), ..Config::default() }, "a b"),
         (Config { ttl: Some(-1.0), ..Config::default() }, "-1"),

@@ -235,6 +235,14 @@ impl NodeBuilder {
     }
 }
 
+impl From<Config> for NodeBuilder {
+    /// A builder that goes on from this configuration: what adds up is added to
+    /// what is there.
+    fn from(config: Config) -> Self {
+        Self { config: Ok(config), boot_set: true, early: Early::new() }
+    }
+}
+
 fn multiaddr(field: &str, addr: &str, such_as: &str) -> Result<Multiaddr> {
     addr.parse().map_err(|e| {
         let message =

@@ -24,6 +24,12 @@ pub fn differences(table: &str, exported: &ComponentInterface) -> Result<Vec<Str
     let mut pairs = vec![
         ("the module", table.all("module")?, functions),
         ("Node", node, members(exported, "Node")?),
+        // A start is given the configuration and how long it may take, too.
+        (
+            "Node.start",
+            with(with(table.some("options", &["start"])?, "config"), "timeout"),
+            arguments(exported, "Node", OWN)?,
+        ),
         // Its length is an operator in other languages.
         ("View", with(table.all("view")?, "len"), members(exported, "View")?),
         ("RemoteView", table.all("remote_view")?, members(exported, "RemoteView")?),
@@ -105,6 +111,14 @@ fn members(exported: &ComponentInterface, object: &str) -> Result<Names> {
     let makers = object.constructors().into_iter().map(|maker| maker.name().to_owned());
     let methods = object.methods().into_iter().map(|method| method.name().to_owned());
     Ok(makers.chain(methods).collect())
+}
+
+/// What a constructor takes.
+fn arguments(exported: &ComponentInterface, object: &str, maker: &str) -> Result<Names> {
+    let object = exported.get_object_definition(object).with_context(|| format!("no {object}"))?;
+    let makers = object.constructors();
+    let maker = makers.iter().find(|m| m.name() == maker).with_context(|| format!("no {maker}"))?;
+    Ok(maker.arguments().into_iter().map(|argument| argument.name().to_owned()).collect())
 }
 
 fn fields(exported: &ComponentInterface, record: &str) -> Result<Names> {

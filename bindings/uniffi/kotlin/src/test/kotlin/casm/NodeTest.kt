@@ -36,6 +36,21 @@ private fun <T> LinkedBlockingQueue<T>.next(): T =
 
 class NodeTest {
     @Test
+    fun `a listener that is given at the start is told the first event`() {
+        val events = LinkedBlockingQueue<Event>()
+        val listener =
+            object : EventListener {
+                override fun onEvent(event: Event) = events.put(event)
+            }
+        val config = Config(listen = listOf("/ip4/127.0.0.1/tcp/0"), boot = listOf("none"))
+        val node = Node.start(config, PATIENCE, listener)
+        val first = events.next() as Event.Listening
+        assertEquals(node.id(), first.peer)
+        assertEquals(node.addrs(), first.addrs)
+        node.leave(PATIENCE)
+    }
+
+    @Test
     fun `start, events, a query, a live query, another view, close`() {
         val first = start(meta = mapOf("role" to "boss"))
         val events = LinkedBlockingQueue<Event>()
