@@ -1,7 +1,7 @@
 // What the tests share: nodes on the loopback interface only, and programs of
 // their own that must end in time.
 
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -22,10 +22,11 @@ const { options, cluster } = require('casm-p2p/testing')
 const { benchEvents } = Node[Symbol.for('casm-p2p.internal')];
 `
 
-/** Runs a program in a Node.js of its own, to its end. */
-export async function run(program, { async = true, args = [] } = {}) {
+/** Runs a program in a Node.js of its own, which the command `within` may start, to its end. */
+export async function run(program, { async = true, args = [], within = [] } = {}) {
   const main = async ? `(async () => {${program}})()` : program
-  const child = spawn(process.execPath, ['-e', PRELUDE + main, ...args], { cwd: TESTS })
+  const [command, ...rest] = [...within, process.execPath, '-e', PRELUDE + main, ...args]
+  const child = spawn(command, rest, { cwd: TESTS })
   let [out, err] = ['', '']
   child.stdout.on('data', data => (out += data))
   child.stderr.on('data', data => (err += data))
@@ -33,6 +34,13 @@ export async function run(program, { async = true, args = [] } = {}) {
   const [code, signal] = await once(child, 'close')
   clearTimeout(timer)
   return { code, signal, out, err }
+}
+
+/** Why no network namespace can be made here, false if one can; in CI that is a failure. */
+export function noNetworks() {
+  if (spawnSync('unshare', ['--net', 'true']).status === 0) return false
+  if (process.env.CI) throw new Error('no network namespace can be made here')
+  return 'no network namespace can be made here: run as root'
 }
 
 /** What only tests reach. */
