@@ -89,7 +89,7 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 /// What the tests call: network namespaces, packet filters, the Cap'n Proto
-/// compiler, a C++ compiler for libFuzzer, and a terminal.
+/// compiler, a C++ compiler for libFuzzer, a terminal, and clocks that are wrong.
 fn ensure_tools() -> Result<()> {
     if !cfg!(target_os = "linux") {
         return Ok(());
@@ -99,5 +99,6 @@ fn ensure_tools() -> Result<()> {
         ("nftables", shell::works("nft", &["--version"]) || Path::new("/usr/sbin/nft").exists()),
         ("g++", shell::works("c++", &["--version"])),
         ("tmux", shell::works("tmux", &["-V"])),
+        ("faketime", shell::works("faketime", &["--version"])),
     ])
 }

@@ -23,7 +23,7 @@ pub fn check(data: Option<&Path>) -> Vec<Finding> {
     let mut findings = vec![plausible(now)];
     findings.extend(synchronized(Path::new("/run/systemd/timesync")));
     findings.extend(data.and_then(|dir| sequence(dir, now)));
-    findings.extend(data.and_then(last_run));
+    findings.extend(data.and_then(|dir| last_run(dir, now)));
     findings
 }
 
@@ -80,12 +80,20 @@ fn sequence(dir: &Path, now: Duration) -> Option<Finding> {
 }
 
 /// What the last run of the node that keeps its data here has found.
-fn last_run(dir: &Path) -> Option<Finding> {
+fn last_run(dir: &Path, now: Duration) -> Option<Finding> {
     // What cannot be read is told already.
     let found = casm::pex::last_clock(dir).ok()??;
     let by = Duration::from_millis(found.offset_ms.unsigned_abs());
     let by = humantime::format_duration(Duration::from_secs(by.as_secs()));
     let at = humantime::format_rfc3339_seconds(found.at);
+    // By a clock that was ahead, what was found then is still to come: of this
+    // one it says nothing.
+    if found.offset_ms < 0 && found.at > UNIX_EPOCH + now {
+        let message = format!(
+            "the node's last run found the clock {by} ahead, and it has been set back since"
+        );
+        return Some(Finding::ok("clock", message));
+    }
     let way = if found.offset_ms > 0 { "behind" } else { "ahead of" };
     let (whose, advice) = match found.peers {
         1 => ("that of its peer: one of the two is wrong".into(), ALONE),
@@ -149,7 +157,7 @@ mod tests {
         let month = Duration::from_secs(30 * 86_400);
         let finding = sequence(dir.path(), now() - month).unwrap();
         assert_eq!(finding.status, Status::Ok, "{finding:?}");
-        assert!(last_run(dir.path()).is_none());
+        assert!(last_run(dir.path(), now()).is_none());
     }
 
     #[test]

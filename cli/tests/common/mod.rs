@@ -27,7 +27,19 @@ pub fn casm(args: &[&str]) -> Command {
     clean(Command::new(CASM), args)
 }
 
-/// The same in a network of its own, which has loopback alone.
+/// A node on loopback that knows these peers and no other.
+pub fn node(boot: &str, more: &[&str]) -> Command {
+    let mut args = vec!["run", "--json", "--boot", boot];
+    for default in [["--ns", "test"], ["--ttl", "2s"], ["--listen", "/ip4/127.0.0.1/tcp/0"]] {
+        if !more.contains(&default[0]) {
+            args.extend(default);
+        }
+    }
+    args.extend(more);
+    casm(&args)
+}
+
+/// The program in a network of its own, which has loopback alone.
 pub fn isolated(args: &[&str]) -> Command {
     isolated_after("ip link set lo up", args)
 }
@@ -125,14 +137,7 @@ impl Running {
 
     /// A node on loopback that knows these peers and no other.
     pub fn node(boot: &str, more: &[&str]) -> Self {
-        let mut args = vec!["run", "--json", "--boot", boot];
-        for default in [["--ns", "test"], ["--ttl", "2s"], ["--listen", "/ip4/127.0.0.1/tcp/0"]] {
-            if !more.contains(&default[0]) {
-                args.extend(default);
-            }
-        }
-        args.extend(more);
-        Self::start(casm(&args))
+        Self::start(node(boot, more))
     }
 
     /// Runs commands in the network of a program that is isolated.
