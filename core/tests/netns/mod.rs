@@ -45,7 +45,7 @@ impl Netns {
     }
 
     /// Sets a kernel variable of the namespace.
-    pub fn set(&self, variable: &str, value: u32) {
+    pub fn set(&self, variable: &str, value: impl ToString) {
         let path = format!("/proc/sys/{}", variable.replace('.', "/"));
         self.feed(&["tee", &path], &value.to_string());
     }
@@ -195,6 +195,13 @@ impl Host {
     /// Writes an empty line: a role that waits goes on.
     pub fn tell(&mut self) {
         self.write("");
+    }
+
+    /// Sends the process a signal, such as `STOP`.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let status = Command::new("kill").args([&format!("-{name}"), &*pid]).status();
+        assert!(status.expect("the program kill").success(), "{name}");
     }
 
     /// Kills the process without warning.
