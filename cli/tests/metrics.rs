@@ -7,7 +7,7 @@ use common::{
     Running,
     http::{ask, value},
 };
-use std::net::TcpStream;
+use std::{net::TcpStream, process::Command};
 
 #[test]
 fn metrics_are_served_over_http() {
@@ -36,6 +36,30 @@ fn metrics_are_served_over_http() {
     assert!(head.starts_with("http/1.1 200") && body.is_empty(), "{head}");
     assert!(ask(&addr, "GET / HTTP/1.1").0.starts_with("http/1.1 404"));
     assert!(ask(&addr, "POST /metrics HTTP/1.1").0.starts_with("http/1.1 405"));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn metrics_are_served_again_after_there_were_too_many_open_files() {
+    let mut node = Running::node("none", &["--metrics", "127.0.0.1:0"]);
+    node.listening();
+    let addr = node.logged("http://").trim_end_matches("/metrics").to_owned();
+    let allow = |files: &str| {
+        let pid = node.pid().to_string();
+        let limit = format!("--nofile={files}:");
+        let status = Command::new("prlimit").args(["--pid", &pid, &limit]).status();
+        assert!(status.expect("the program prlimit").success());
+    };
+    // What is open stays so.
+    allow("3");
+    let asked = std::thread::spawn(move || ask(&addr, "GET /metrics HTTP/1.1").0);
+    node.logged("metrics: cannot accept a connection");
+    allow("1024");
+    let head = asked.join().unwrap();
+    assert!(head.starts_with("http/1.1 200"), "{head}");
+    node.logged("metrics: connections are accepted again");
+    let failures = node.log().matches("cannot accept").count();
+    assert_eq!(failures, 1, "{}", node.log());
 }
 
 #[test]
