@@ -62,13 +62,19 @@ async fn member(args: &[String]) {
 }
 
 /// `caller LISTEN… to ADDR…`: a node that says `reached` when it has connected to
-/// each of these addresses.
+/// each of these addresses, which it tries until it has.
 async fn caller(args: &[String]) {
     let (listen, to) = args.split_at(args.iter().position(|arg| arg == "to").unwrap());
     let node = listen.iter().fold(Node::builder().boot(["none"]), |node, addr| node.listen(addr));
     let node = node.start().await.unwrap();
     for addr in &to[1..] {
-        let peer = node.connect_addr(addr.parse().unwrap()).await.unwrap();
+        let peer = loop {
+            match node.connect_addr(addr.parse().unwrap()).await {
+                Ok(peer) => break peer,
+                Err(error) => say(error),
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        };
         node.disconnect(peer).await;
     }
     say("reached");
@@ -211,6 +217,27 @@ fn a_node_that_listens_at_single_addresses_dials_out_over_quic() {
             let caller = lan.hosts[0].run("caller", &format!("{listen} to {there} {without}"));
             caller.expect("reached", SLOW);
         }
+    }
+}
+
+#[test]
+fn a_node_is_reached_again_at_an_address_that_was_taken_away_and_came_back() {
+    if netns::available() {
+        let lan = Lan::new(2, 24);
+        let there = "/ip4/10.77.0.1/tcp/4001 /ip4/10.77.0.1/udp/4001/quic-v1";
+        let call = |to: &str| {
+            let listen = "/ip4/0.0.0.0/tcp/0 /ip4/0.0.0.0/udp/0/quic-v1";
+            lan.hosts[1].run("caller", &format!("{listen} to {to}"))
+        };
+        let listener = lan.hosts[0].run("listener", &format!("none {there}"));
+        listener.expect("started", SLOW);
+        call(there).expect("reached", SLOW);
+        lan.hosts[0].ip("addr del 10.77.0.1/24 dev eth0");
+        let caller = call(there);
+        // Nobody is there.
+        caller.expect("", SLOW);
+        lan.hosts[0].ip("addr add 10.77.0.1/24 dev eth0");
+        caller.expect("reached", SLOW);
     }
 }
 

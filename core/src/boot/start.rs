@@ -66,7 +66,7 @@ pub(super) struct Starting {
 
 impl Starting {
     pub(super) fn new(desk: Arc<Desk>) -> Self {
-        let ifaces = iface::follow(&desk.scope);
+        let ifaces = iface::follow(&desk.scope, &desk.metrics.troubles);
         Self {
             desk,
             ifaces,

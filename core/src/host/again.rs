@@ -22,6 +22,11 @@ pub(super) struct Again {
     lost: Vec<Place>,
 }
 
+/// Listening at an address, as users read of it.
+pub(super) fn subject(addr: &Multiaddr) -> String {
+    format!("listening at {addr}")
+}
+
 struct Place {
     addr: Multiaddr,
     /// Since when it is open, or when it is tried again.
@@ -30,10 +35,6 @@ struct Place {
 }
 
 impl Place {
-    fn subject(&self) -> String {
-        format!("listening at {}", self.addr)
-    }
-
     fn later(mut self) -> Self {
         self.at = Instant::now() + self.pause;
         self.pause = (self.pause * 2).min(PAUSE.1);
@@ -53,8 +54,14 @@ impl Again {
         if place.at.elapsed() >= PAUSE.1 {
             place.pause = PAUSE.0;
         }
-        troubles.fails(&place.subject(), "closed", why);
+        troubles.fails(&subject(&place.addr), "closed", why);
         self.lost.push(place.later());
+    }
+
+    /// The sockets that are open.
+    #[cfg(test)]
+    pub(super) fn open(&self) -> Vec<ListenerId> {
+        self.open.keys().copied().collect()
     }
 
     /// Waits until [`listen`](Self::listen) has something to do.
@@ -75,12 +82,12 @@ impl Again {
             }
             match listen(swarm, &place.addr) {
                 Ok(id) => {
-                    troubles.works(&place.subject());
+                    troubles.works(&subject(&place.addr));
                     place.at = now;
                     self.open.insert(id, place);
                 }
                 Err(error) => {
-                    troubles.fails(&place.subject(), "unbound", error);
+                    troubles.fails(&subject(&place.addr), "unbound", error);
                     self.lost.push(place.later());
                 }
             }
@@ -88,7 +95,8 @@ impl Again {
     }
 }
 
-fn listen(swarm: &mut HostSwarm, addr: &Multiaddr) -> Result<ListenerId> {
+/// Listens at an address.
+pub(super) fn listen(swarm: &mut HostSwarm, addr: &Multiaddr) -> Result<ListenerId> {
     ensure_free(addr).map_err(|e| bind_error(addr, &e))?;
     swarm.listen_on(addr.clone()).map_err(|e| bind_error(addr, &e))
 }
@@ -96,14 +104,9 @@ fn listen(swarm: &mut HostSwarm, addr: &Multiaddr) -> Result<ListenerId> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        announce::Announced,
-        config::Limits,
-        host::{ping::RoundTrips, streams::Streams, swarm::build},
-        metrics::Metrics,
-    };
+    use crate::host::swarm::tests::swarm;
     use futures::StreamExt;
-    use libp2p::{identity::Keypair, swarm::SwarmEvent};
+    use libp2p::swarm::SwarmEvent;
     use std::net::{TcpListener, UdpSocket};
 
     async fn until_closed(swarm: &mut HostSwarm, id: ListenerId) {
@@ -124,12 +127,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_closes_is_opened_again_and_tried_until_it_can_be() {
-        let (key, metrics) = (Keypair::generate_ed25519(), Metrics::default());
-        let (announced, streams) = (Announced::default(), Streams::new(&metrics));
-        let mut swarm =
-            build(&key, &Limits::default(), &announced, &streams, &RoundTrips::default(), &metrics)
-                .unwrap();
-        let troubles = Troubles::default();
+        let (mut swarm, troubles) = (swarm(), Troubles::default());
         for any in ["/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"] {
             let first = swarm.listen_on(any.parse().unwrap()).unwrap();
             let addr = told(&mut swarm).await;

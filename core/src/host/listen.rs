@@ -5,7 +5,7 @@ use super::{
     swarm::{BehaviourEvent, HostSwarm},
     wide::Wide,
 };
-use crate::{Error, ErrorKind, Result, error::reason, iface, scope::Scope};
+use crate::{Error, ErrorKind, Result, error::reason, iface, scope::Scope, trouble::Troubles};
 use futures::StreamExt;
 use libp2p::{Multiaddr, core::transport::ListenerId, multiaddr::Protocol, swarm::SwarmEvent};
 use socket2::{Domain, Socket, Type};
@@ -84,6 +84,7 @@ pub(super) async fn listen(
     swarm: &mut HostSwarm,
     addrs: &[Multiaddr],
     scope: &Scope,
+    troubles: &Troubles,
 ) -> Result<Listening> {
     let everywhere;
     let addrs = if addrs.is_empty() {
@@ -121,7 +122,7 @@ pub(super) async fn listen(
         };
         ensure_free(addr).map_err(|e| bind_error(addr, &e))?;
         if unspecified && !iface::is_told() {
-            let wide = wide.get_or_insert_with(|| Wide::new(scope));
+            let wide = wide.get_or_insert_with(|| Wide::new(scope, troubles));
             for (id, ip) in wide.listen(swarm, addr)? {
                 waiting.insert(id, Waiting::new(addr, [ip].into()));
             }

@@ -114,6 +114,9 @@ enum Command {
     Exchanged {
         peer: PeerId,
     },
+    /// Has every socket close, as if by itself.
+    #[cfg(test)]
+    LoseSockets,
     Join {
         topic: IdentTopic,
         commands: mpsc::Receiver<TopicCommand>,
@@ -146,7 +149,7 @@ impl Host {
         let round_trips = RoundTrips::default();
         let mut swarm =
             swarm::build(&key, limits, &addrs.announced, &streams, &round_trips, metrics)?;
-        let listening = listen::listen(&mut swarm, addrs.listen, scope).await?;
+        let listening = listen::listen(&mut swarm, addrs.listen, scope, &metrics.troubles).await?;
 
         let (commands, command_receiver) = mpsc::channel(COMMANDS);
         metrics.watch_queue("swarm", waiting(&commands));

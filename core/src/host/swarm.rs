@@ -159,3 +159,16 @@ fn gossipsub(key: &Keypair, metrics: &Metrics) -> Result<Gossipsub> {
     Gossipsub::new_with_transform(MessageAuthenticity::Signed(key.clone()), config, transform)
         .map_err(|e| Error::new(ErrorKind::Internal, format!("gossipsub: {e}")))
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A swarm that does not listen yet.
+    pub(in super::super) fn swarm() -> HostSwarm {
+        let (key, metrics) = (Keypair::generate_ed25519(), Metrics::default());
+        let (announced, streams) = (Announced::default(), Streams::new(&metrics));
+        build(&key, &Limits::default(), &announced, &streams, &RoundTrips::default(), &metrics)
+            .unwrap()
+    }
+}

@@ -116,7 +116,7 @@ impl Task {
         };
         tokio::select! {
             event = self.swarm.select_next_some() => self.on_swarm(event),
-            wide = interfaces => wide.follow(&mut self.swarm),
+            wide = interfaces => wide.follow(&mut self.swarm, &self.metrics.troubles),
             () = self.listening.again.due() => {
                 self.listening.again.listen(&mut self.swarm, &self.metrics.troubles);
             }
@@ -165,6 +165,12 @@ impl Task {
             Command::Disconnect { peer } => {
                 // An error means that it is disconnected.
                 let _ = self.swarm.disconnect_peer_id(peer);
+            }
+            #[cfg(test)]
+            Command::LoseSockets => {
+                for id in self.listening.again.open() {
+                    assert!(self.swarm.remove_listener(id));
+                }
             }
             Command::Exchanged { peer } => self.swarm.behaviour_mut().slots.exchanged(&peer),
             Command::Join { topic, commands, events } => {

@@ -53,6 +53,25 @@ async fn records_begin_where_the_last_run_ended() {
     assert!(scope.close(Duration::from_secs(5)).await);
 }
 
+#[tokio::test]
+async fn a_socket_that_is_lost_is_opened_again() {
+    for listen in [TCP, QUIC] {
+        let host = ed25519(listen).await;
+        let mut addrs = host.host.addrs();
+        let before = addrs.borrow_and_update().clone();
+        host.host.commands.send(Command::LoseSockets).await.unwrap();
+        // Any port was asked for: it is another one.
+        let new = |addrs: &Arc<[Multiaddr]>| !addrs.is_empty() && *addrs != before;
+        let listens = addrs.wait_for(new);
+        tokio::time::timeout(Duration::from_secs(30), listens).await.unwrap().unwrap();
+        assert_eq!(host.metrics.troubles.count().get(), 0);
+        let other = ed25519(listen).await;
+        other.host.connect(&host.info()).await.unwrap();
+        other.close().await;
+        host.close().await;
+    }
+}
+
 /// As a peer does that speaks no noise, or prefers TLS.
 #[tokio::test]
 async fn who_wants_tls_gets_it() {

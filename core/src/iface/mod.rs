@@ -3,7 +3,7 @@
 #[cfg(target_os = "linux")]
 mod ioctl;
 
-use crate::{Error, ErrorKind, Result, error::reason, scope::Scope};
+use crate::{Error, ErrorKind, Result, error::reason, scope::Scope, trouble::Troubles};
 use futures::{FutureExt, Stream, StreamExt};
 use if_watch::tokio::IfWatcher;
 use socket2::{Domain, Socket, Type};
@@ -158,24 +158,36 @@ const ASK_AGAIN: Duration = Duration::from_secs(30);
 const MOMENT: Duration = Duration::from_millis(50);
 
 /// The interfaces, as long as the scope lasts: the receiver is told of changes.
-pub(crate) fn follow(scope: &Scope) -> watch::Receiver<Arc<[Iface]>> {
-    follow_by(scope, watcher)
+pub(crate) fn follow(scope: &Scope, troubles: &Troubles) -> watch::Receiver<Arc<[Iface]>> {
+    let troubles = troubles.clone();
+    let list = move || match list() {
+        Ok(ifaces) => {
+            troubles.works(SUBJECT);
+            Some(ifaces)
+        }
+        Err(error) => {
+            troubles.fails(SUBJECT, "unlisted", error);
+            None
+        }
+    };
+    follow_by(scope, list, watcher)
 }
 
-/// The same, told by what `watch` gives. What has failed or was refused is asked
-/// for again.
+/// Following the interfaces, as users read of it.
+const SUBJECT: &str = "following this machine's interfaces";
+
+/// The same, as `list` gives them, told by what `watch` gives. What has failed or
+/// was refused is asked for again.
 fn follow_by<W, T>(
     scope: &Scope,
+    mut list: impl FnMut() -> Option<Vec<Iface>> + Send + 'static,
     mut watch: impl FnMut() -> Option<W> + Send + 'static,
 ) -> watch::Receiver<Arc<[Iface]>>
 where
     W: Stream<Item = io::Result<T>> + Unpin + Send + 'static,
     T: Send,
 {
-    let listed = list().inspect_err(|error| {
-        tracing::warn!(%error, "no interface is used until they can be listed");
-    });
-    let (changes, ifaces) = watch::channel(Arc::from(listed.unwrap_or_default()));
+    let (changes, ifaces) = watch::channel(Arc::from(list().unwrap_or_default()));
     let (mut watcher, mut asked) = (watch(), Instant::now());
     scope.spawn(async move {
         loop {
@@ -194,7 +206,7 @@ where
             if watcher.is_none() && asked.elapsed() >= ASK_AGAIN {
                 (watcher, asked) = (watch(), Instant::now());
             }
-            let Ok(now) = list() else { continue };
+            let Some(now) = list() else { continue };
             changes.send_if_modified(|known: &mut Arc<[Iface]>| {
                 let changed = known[..] != now[..];
                 if changed {
@@ -221,17 +233,21 @@ mod tests {
         let scope = Scope::default();
         let (asks, mut asked) = mpsc::unbounded_channel();
         let mut nth = 0;
-        let _ifaces = follow_by(&scope, move || {
-            nth += 1;
-            asks.send(Instant::now()).unwrap();
-            let failed = stream::iter([Err::<(), _>(io::Error::other("no buffer space"))]);
-            match nth {
-                1 => Some(failed.chain(stream::pending()).boxed()),
-                2 => None,
-                3 => Some(stream::empty().boxed()),
-                _ => Some(stream::pending().boxed()),
-            }
-        });
+        let _ifaces = follow_by(
+            &scope,
+            || Some(vec![]),
+            move || {
+                nth += 1;
+                asks.send(Instant::now()).unwrap();
+                let failed = stream::iter([Err::<(), _>(io::Error::other("no buffer space"))]);
+                match nth {
+                    1 => Some(failed.chain(stream::pending()).boxed()),
+                    2 => None,
+                    3 => Some(stream::empty().boxed()),
+                    _ => Some(stream::pending().boxed()),
+                }
+            },
+        );
         let mut last = asked.recv().await.unwrap();
         for _ in 0..3 {
             let next = asked.recv().await.unwrap();
