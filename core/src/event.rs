@@ -43,7 +43,7 @@ pub enum Event {
         reason: LeaveReason,
     },
     /// Discovery found a peer. Told once of each peer and boot address, and
-    /// again when its addresses are others.
+    /// again when it has an address that was not told.
     PeersFound {
         /// The boot address that led to it.
         source: String,

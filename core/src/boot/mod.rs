@@ -9,7 +9,7 @@
 //! Around them: `socket` and `desk` (sockets, and what all of them share),
 //! `serve` (ports that answer), `group` (multicast), `crawl`, `fixed` (static
 //! peers and names), [`race`] and [`router`] (several discoveries as one), `tap`
-//! (what passes), and `start` and `service`, which put them together as
+//! (what passes), `told` (what was found before), and `start` and `service`, which put them together as
 //! [`Boot`].
 
 pub mod addr;
@@ -37,6 +37,7 @@ mod start;
 #[doc(hidden)]
 pub mod survey;
 mod tap;
+mod told;
 mod turns;
 #[cfg(test)]
 mod vectors;

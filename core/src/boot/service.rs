@@ -1,7 +1,7 @@
 //! The boot service of a node: its boot addresses, put to work.
 
 use super::{
-    BootAddr, Discovery, FindOptions, Finding, Found, Tap, cache,
+    BootAddr, Discovery, FindOptions, Finding, Found, Tap,
     crawl::{ask_once, crawl},
     desk::{Desk, ViewSize},
     finding::{self, Told},
@@ -9,27 +9,25 @@ use super::{
     race::race,
     responder::Responder,
     start::{Source, Starting, Way},
+    told::Told,
 };
 use crate::{
-    Error, ErrorKind, Event, Multiaddr, Namespace, PeerId, PeerInfo, Result, announce::Announced,
+    Error, ErrorKind, Event, Multiaddr, Namespace, PeerInfo, Result, announce::Announced,
     event::EventBus, metrics::Metrics, scope::Scope,
 };
 use futures::{FutureExt, StreamExt, future::BoxFuture};
 use libp2p::identity::Keypair;
-use lru::LruCache;
 use std::{
     collections::{BTreeMap, HashSet},
     future::ready,
-    num::{NonZeroU32, NonZeroUsize},
-    sync::{Arc, Mutex, PoisonError},
+    num::NonZeroU32,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 use tokio::sync::watch;
 
 /// When what is advertised is advertised again.
 const AGAIN: Duration = Responder::TTL.checked_div(3).expect("not by 0");
-/// Peers that are remembered to have been told of.
-const MOST_TOLD: NonZeroUsize = NonZeroUsize::new(4096).expect("not 0");
 /// A discovery that the program added, as users read of it.
 fn extra_subject(nth: usize) -> String {
     format!("the program's discovery no. {}", nth + 1)
@@ -89,9 +87,7 @@ struct Service {
     /// The namespaces that are advertised as long as the node lives.
     kept: Mutex<HashSet<Namespace>>,
     extra: Mutex<Vec<Arc<dyn Discovery>>>,
-    /// The peers that were found last, by source: each is told of once, and
-    /// again when its addresses are others.
-    told: Mutex<LruCache<(String, PeerId), Vec<Multiaddr>>>,
+    told: Mutex<Told>,
     rate: NonZeroU32,
 }
 
@@ -146,7 +142,7 @@ impl Boot {
             sources,
             kept: Mutex::default(),
             extra: Mutex::default(),
-            told: Mutex::new(cache(MOST_TOLD)),
+            told: Mutex::new(Told::new()),
             rate: config.crawl_rate,
         })))
     }
@@ -272,16 +268,7 @@ impl Boot {
     /// Of each source the peers that it led to lately, the last one first, and
     /// not many.
     pub(crate) fn last_found(&self) -> BTreeMap<String, Vec<PeerInfo>> {
-        const EACH: usize = 4;
-        let told = self.0.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut found: BTreeMap<String, Vec<PeerInfo>> = BTreeMap::new();
-        for ((source, id), addrs) in told.iter() {
-            let peers = found.entry(source.clone()).or_default();
-            if peers.len() < EACH {
-                peers.push(PeerInfo { id: *id, addrs: addrs.clone() });
-            }
-        }
-        found
+        self.0.told().last()
     }
 
     /// Every boot datagram that is received from now on.
@@ -356,13 +343,15 @@ impl Service {
 
     /// Tells of a peer that was found, unless the same was told before.
     fn found(&self, source: &str, peer: &PeerInfo) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = told.put((source.to_owned(), peer.id), peer.addrs.clone());
-        drop(told);
-        if before.as_ref() != Some(&peer.addrs) {
+        let new = self.told().is_new(source, peer);
+        if new {
             let (source, peer) = (source.to_owned(), peer.clone());
             self.events.emit(Event::PeersFound { source, peer });
         }
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,10 +1,21 @@
 use super::{super::pace::WANTED, *};
-use crate::{Error, ErrorKind, PeerInfo, event::EventBus};
-use futures::stream;
+use crate::{
+    Error, ErrorKind, Keypair, PeerInfo,
+    boot::{BootConfig, Discovery},
+    event::EventBus,
+    metrics::Metrics,
+    scope::Scope,
+};
+use futures::{FutureExt, future::BoxFuture, stream};
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
+use tokio::sync::watch;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -75,6 +86,60 @@ impl Around for Network {
         self.connected.borrow_mut().insert(peer.id);
         self.known.borrow_mut().insert(peer.id);
         Ok(())
+    }
+}
+
+/// A network in which a discovery of the boot service finds the peers, each time
+/// with other ones of their addresses.
+struct Discovered {
+    network: Network,
+    boot: Boot,
+}
+
+struct InTurn {
+    peers: Vec<PeerId>,
+    searches: AtomicU64,
+}
+
+impl Discovery for InTurn {
+    fn find_peers(&self, _: &Namespace, _: FindOptions) -> Finding {
+        let nth = self.searches.fetch_add(1, Ordering::Relaxed);
+        let addr = |net| format!("/ip4/10.0.{net}.1/tcp/4001").parse().unwrap();
+        let addrs = match nth % 2 {
+            1 => vec![addr(2), addr(1)],
+            _ if nth < 10 => vec![addr(1), addr(2)],
+            _ => vec![addr(2)],
+        };
+        let found =
+            move |id| Found { source: "test".into(), peer: PeerInfo { id, addrs: addrs.clone() } };
+        let found: Vec<_> = self.peers.iter().copied().map(found).map(Ok).collect();
+        stream::iter(found).chain(stream::pending()).boxed()
+    }
+
+    fn advertise(&self, _: &Namespace, _: Duration) -> BoxFuture<'static, Result<()>> {
+        std::future::ready(Ok(())).boxed()
+    }
+}
+
+impl Around for Discovered {
+    fn standing(&self) -> Standing {
+        self.network.standing()
+    }
+
+    fn is_connected(&self, peer: &PeerId) -> bool {
+        self.network.is_connected(peer)
+    }
+
+    fn knows(&self, peer: &PeerId) -> bool {
+        self.network.knows(peer)
+    }
+
+    fn find(&self, time: Duration) -> Finding {
+        self.boot.find_peers(&Namespace::default(), FindOptions::default().timeout(time))
+    }
+
+    fn connect(&self, found: &Found) -> impl Future<Output = Result<()>> {
+        self.network.connect(found)
     }
 }
 
@@ -184,4 +249,40 @@ async fn a_node_that_was_content_notices_that_it_is_no_longer() {
         () = join(&network, events.subscribe()) => panic!("it ended"),
         searches = all_lost => assert_eq!(searches, 1, "after {begun} before"),
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn peers_that_slow_searches_find_again_are_told_of_once() {
+    let (network, live) = (Network::default(), peers(WANTED + 5));
+    *network.live.borrow_mut() = live.clone();
+    let (events, scope) = (EventBus::default(), Scope::default());
+    let (_addrs, none) = watch::channel(Arc::from([]));
+    let boot = BootConfig { boot: vec![], ..BootConfig::default() };
+    let (key, view) = (Keypair::generate_ed25519(), Arc::new(|| 1));
+    let boot =
+        Boot::start(boot, key, none, view, Metrics::default(), scope.clone(), events.clone());
+    let boot = boot.unwrap();
+    let searches =
+        Arc::new(InTurn { peers: live.iter().copied().collect(), searches: AtomicU64::new(0) });
+    boot.add(searches.clone());
+    let mut told = events.subscribe();
+    let discovered = Discovered { network, boot };
+    let mut found = Vec::new();
+    let listen = async {
+        while let Some(event) = told.next().await {
+            if let Event::PeersFound { peer, .. } = event {
+                found.push(peer.id);
+            }
+        }
+    };
+    tokio::select! {
+        () = join(&discovered, events.subscribe()) => panic!("it ended"),
+        () = listen => panic!("it ended"),
+        () = sleep(24 * HOUR) => {}
+    }
+    let searches = searches.searches.load(Ordering::Relaxed);
+    assert!(searches > 300, "{searches} searches in a day");
+    assert_eq!(found.len(), live.len());
+    assert_eq!(found.into_iter().collect::<BTreeSet<_>>(), live);
+    discovered.boot.close().await;
 }
