@@ -27,7 +27,8 @@ pub struct Config {
     pub announce: Vec<Multiaddr>,
     /// Whether nothing but `announce` is told. Default false.
     pub announce_only: bool,
-    /// The name of this host, for others to read. Default: the machine's.
+    /// The name of this host, for others to read. Default: the machine's. If it
+    /// is the machine's, it follows that when the machine gets another one.
     pub host: String,
     /// What others may know and query of this node. Default: nothing.
     pub meta: BTreeMap<String, String>,
@@ -53,6 +54,11 @@ pub struct Config {
     pub limits: Limits,
 }
 
+/// What the machine is called now.
+pub(crate) fn machine_name() -> String {
+    gethostname::gethostname().to_string_lossy().into_owned()
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -62,7 +68,7 @@ impl Default for Config {
             serve: Vec::new(),
             announce: Vec::new(),
             announce_only: false,
-            host: gethostname::gethostname().to_string_lossy().into_owned(),
+            host: machine_name(),
             meta: BTreeMap::new(),
             ttl: Duration::from_secs(10),
             observer: false,

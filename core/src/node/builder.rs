@@ -111,7 +111,8 @@ impl NodeBuilder {
         })
     }
 
-    /// The name of this host, for others to read. Default: the machine's.
+    /// The name of this host, for others to read. Default: the machine's. See
+    /// [`Config::host`].
     pub fn host(self, host: impl Into<String>) -> Self {
         self.with(|config| {
             config.host = host.into();

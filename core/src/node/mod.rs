@@ -16,6 +16,7 @@ use crate::{
     announce::Announced,
     boot::{Boot, BootConfig, FindOptions, Finding},
     cluster::{Cluster, ClusterConfig, LiveQuery, Query, RemoteView, View, serve_view, start_sync},
+    config::machine_name,
     event::EventBus,
     host::{Addresses, Host},
     metrics::Metrics,
@@ -120,6 +121,7 @@ impl Node {
             limits: config.limits.table,
             sign: sign(key.clone(), &config.namespace),
             over: host.leaving().over(),
+            machine: Arc::new(machine_name),
         };
         let cluster = Cluster::start(cluster, topic, events.clone(), metrics.clone(), scope)?;
         start_sync(

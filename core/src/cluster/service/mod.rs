@@ -45,6 +45,9 @@ use tokio_util::sync::CancellationToken;
 /// encoding.
 pub(crate) type Sign = Arc<dyn Fn(u64, &[u8]) -> Vec<u8> + Send + Sync>;
 
+/// Says what the machine is called now.
+pub(crate) type Machine = Arc<dyn Fn() -> String + Send + Sync>;
+
 /// What a cluster service needs to know.
 pub(crate) struct ClusterConfig {
     pub(crate) namespace: Namespace,
@@ -60,6 +63,8 @@ pub(crate) struct ClusterConfig {
     /// Until when a node that has left hands on what others say: cancelled when
     /// nothing more can be sent.
     pub(crate) over: CancellationToken,
+    /// What the machine is called now. A node that is called so too follows it.
+    pub(crate) machine: Machine,
 }
 
 /// A signed heartbeat that another node handed over, verified.

@@ -1,6 +1,6 @@
 //! The task behind the service: it alone changes the table.
 
-use super::{ClusterConfig, Command, Pace, Sign, complaints::Complaints};
+use super::{ClusterConfig, Command, Machine, Pace, Sign, complaints::Complaints};
 use crate::{
     ErrorKind, Event, Namespace, Result,
     cluster::{
@@ -54,6 +54,8 @@ pub(super) struct Task {
     left: bool,
     /// Until when it hands on what others say then.
     over: CancellationToken,
+    /// Whose name this node has, as long as nobody gives it another.
+    machine: Option<Machine>,
 }
 
 impl Task {
@@ -74,6 +76,7 @@ impl Task {
     ) -> Self {
         let mut rng = ChaCha8Rng::from_rng(&mut rand::rng());
         let mut table = Table::new(config.own, config.limits, Detector::default(), rng.random());
+        let machine = Some(config.machine).filter(|machine| machine() == config.host);
         let beat = Heartbeat {
             server: server_of(&config.own),
             ttl: Some(config.ttl),
@@ -108,6 +111,7 @@ impl Task {
             held_until: epoch,
             left: false,
             over: config.over,
+            machine,
         }
     }
 
@@ -257,6 +261,7 @@ impl Task {
                 let _ = reply.send(outcomes);
             }
             Command::SetHost(host, reply) => {
+                self.machine = None;
                 self.beat.host = host;
                 self.tell(reply).await;
             }
@@ -288,6 +293,11 @@ impl Task {
 
     /// Publishes the own heartbeat, and keeps the own record in step with it.
     async fn send_heartbeat(&mut self) {
+        // A machine may be named after its programs have started.
+        let name = self.machine.as_ref().map(|machine| machine());
+        if let Some(name) = name.filter(|name| Heartbeat::check_host(name).is_ok()) {
+            self.beat.host = name;
+        }
         let data = self.encode_beat();
         let published = self.topic.publish(data.clone()).await;
         self.unpublished = published.is_err();

@@ -14,7 +14,11 @@ use crate::{
     scope::Scope,
 };
 use libp2p::{PeerId, gossipsub::MessageId};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 use tokio::{
     sync::mpsc,
     time::{Instant, timeout},
@@ -32,6 +36,8 @@ struct Fixture {
     commands: mpsc::Receiver<TopicCommand>,
     next_seq: u64,
     subscribed: bool,
+    /// What the machine is called.
+    machine: Arc<Mutex<String>>,
 }
 
 /// Nothing is handed on by one that leaves.
@@ -47,6 +53,8 @@ impl Fixture {
             (PeerId::random(), Metrics::default(), Scope::default(), EventBus::default());
         let (commands, from) = mpsc::channel(16);
         let (to, received) = mpsc::channel(64);
+        let machine = Arc::new(Mutex::new("here".to_owned()));
+        let name = machine.clone();
         let config = ClusterConfig {
             namespace: Namespace::default(),
             own,
@@ -57,12 +65,14 @@ impl Fixture {
             limits: Limits::default(),
             sign: Arc::new(|seq, data| [b"signed", &seq.to_be_bytes()[..], data].concat()),
             over: over(),
+            machine: Arc::new(move || name.lock().unwrap().clone()),
         };
         let events = bus.subscribe();
         let topic = Topic::new(commands, received);
         let cluster = Cluster::start(config, topic, bus, metrics.clone(), &scope).unwrap();
         let next_seq = unix_nanos();
-        Self { own, cluster, scope, metrics, events, to, commands: from, next_seq, subscribed }
+        let commands = from;
+        Self { own, cluster, scope, metrics, events, to, commands, next_seq, subscribed, machine }
     }
 
     /// What the service next publishes, and whether anybody heard it.
@@ -149,6 +159,24 @@ async fn three_heartbeats_are_sent_in_a_ttl() {
         let pause = start.elapsed();
         assert!(pause >= Duration::from_millis(2660) && pause <= Duration::from_millis(3335));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_called_as_its_machine_follows_it_until_it_is_given_a_name() {
+    let mut f = Fixture::start(false, true);
+    assert_eq!(f.published().await.host, "here");
+    for (name, host) in [("there", "there"), (&"x".repeat(300), "there"), ("here", "here")] {
+        *f.machine.lock().unwrap() = name.into();
+        assert_eq!(f.published().await.host, host);
+        f.cluster.insert_verified(f.own, vec![]).await.unwrap();
+        assert_eq!(f.cluster.view().get(&f.own).unwrap().host(), host);
+    }
+    let cluster = f.cluster.clone();
+    let (set, sent) = tokio::join!(cluster.set_host("given".into()), f.published());
+    set.unwrap();
+    assert_eq!(sent.host, "given");
+    *f.machine.lock().unwrap() = "there".into();
+    assert_eq!(f.published().await.host, "given");
 }
 
 #[tokio::test(start_paused = true)]

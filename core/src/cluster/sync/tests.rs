@@ -129,6 +129,7 @@ pub(super) fn config(own: PeerId, over: CancellationToken) -> ClusterConfig {
         limits: Limits::default(),
         sign: Arc::new(|_, _| Vec::new()),
         over,
+        machine: Arc::new(|| "here".into()),
     }
 }
 
