@@ -221,8 +221,7 @@ impl Scene {
     ) -> Result<String> {
         let rises = self.rises(before)?;
         for (counter, least) in shown {
-            let risen: f64 =
-                rises.iter().filter(|(name, _)| name.contains(counter)).map(|(_, by)| by).sum();
+            let risen = sum(&rises, counter);
             ensure!(
                 risen >= *least,
                 "`{counter}` has risen by {risen}, not by {least}; what has risen: {rises:?}"
@@ -277,18 +276,26 @@ impl Scene {
         Ok(after.into_iter().filter_map(rise).collect())
     }
 
+    /// By how much a counter has risen.
+    pub(super) fn rise(&self, before: &BTreeMap<String, f64>, counter: &str) -> Result<f64> {
+        Ok(sum(&self.rises(before)?, counter))
+    }
+
     /// Waits until no RPC stream is open any more.
     pub(super) fn streams_end(&self) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let text = metrics_text(&self.lan, 0)?;
-            let open = text.lines().find_map(|line| line.strip_prefix("casm_rpc_streams "));
-            match open.context("no gauge of RPC streams")?.trim() {
-                "0" => return Ok(()),
-                open => ensure!(Instant::now() < deadline, "{open} RPC streams stay open"),
-            }
-            std::thread::sleep(Duration::from_millis(200));
-        }
+        until(PATIENCE, || {
+            let open = self.gauge("rpc_streams")?;
+            Ok((open == 0, format!("{open} RPC streams stay open")))
+        })
+    }
+
+    /// A gauge of the node.
+    pub(super) fn gauge(&self, name: &str) -> Result<u64> {
+        let text = metrics_text(&self.lan, 0)?;
+        let value = |line: &str| {
+            line.strip_prefix("casm_")?.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok()
+        };
+        text.lines().find_map(value).with_context(|| format!("no gauge {name}"))
     }
 
     /// The node's labelled counters.
@@ -300,6 +307,27 @@ impl Scene {
         };
         Ok(text.lines().filter_map(counter).collect())
     }
+}
+
+/// Waits until something holds. If it doesn't, the error is what was said last.
+pub(super) fn until(
+    patience: Duration,
+    mut holds: impl FnMut() -> Result<(bool, String)>,
+) -> Result<()> {
+    let deadline = Instant::now() + patience;
+    loop {
+        let (done, otherwise) = holds()?;
+        if done {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, otherwise);
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// The sum of those whose name and label contain this text.
+fn sum(rises: &[(String, f64)], counter: &str) -> f64 {
+    rises.iter().filter(|(name, _)| name.contains(counter)).map(|(_, by)| by).sum()
 }
 
 /// Whether a counter counts what was refused, by its label.

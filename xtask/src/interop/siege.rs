@@ -2,16 +2,16 @@
 //! meanwhile.
 
 use super::{
-    abuse::{METRICS_PORT, NS, SECTION, Scene, metrics_text},
+    abuse::{METRICS_PORT, NS, SECTION, Scene, until},
     build::Programs,
     net::address,
     peer::{PATIENCE, Peer},
     report::Report,
     stack::{Stack, Start},
 };
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::json;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// One kind.
 struct Siege {
@@ -20,13 +20,14 @@ struct Siege {
     peers: u64,
     /// For how long.
     hold: &'static str,
-    /// The counter that tells that it is at its height, by its name and label.
-    height: (&'static str, f64),
-    /// The counters that must have risen in the end, and by how much.
-    shown: &'static [(&'static str, f64)],
+    /// A counter, by its name and label: by how much it has risen when the siege
+    /// is at its height, and by how much it must have in the end.
+    counter: (&'static str, f64, f64),
     /// How much the node's peak memory may grow.
     growth_mib: u64,
-    /// What must go on. Gives what was measured.
+    /// What must go on, in words.
+    meanwhile: &'static str,
+    /// The check of it. Gives what was measured.
     still: fn(&mut Scene, &Programs) -> Result<String>,
 }
 
@@ -36,61 +37,49 @@ const HOSTS: usize = 5;
 const NEWCOMER: usize = 3;
 const ASIDE: usize = 4;
 
-const SIEGES: [(&str, Siege); 4] = [
-    (
-        "a newcomer joins, and the node dials",
-        Siege {
-            kind: "connections",
-            peers: 600,
-            hold: "60s",
-            height: ("connections_refused_total{reason=\"share\"", 100.0),
-            shown: &[("connections_refused_total{reason=\"share\"", 200.0)],
-            growth_mib: 64,
-            still: joins_and_is_dialled,
-        },
-    ),
-    (
-        "a newcomer gets the table",
-        Siege {
-            kind: "sync-slow",
-            peers: 24,
-            hold: "50s",
-            height: ("sync_exchanges_total{outcome=\"slow\"", 1.0),
-            shown: &[("sync_exchanges_total{outcome=\"slow\"", 16.0)],
-            growth_mib: 48,
-            still: gets_the_table,
-        },
-    ),
-    (
-        "an honest peer is answered",
-        Siege {
-            kind: "rpc-iter",
-            peers: 40,
-            hold: "20s",
-            height: ("rpc_ended_total{reason=\"too-many-streams\"", 1.0),
-            shown: &[("rpc_ended_total{reason=\"too-many-streams\"", 50.0)],
-            growth_mib: 32,
-            still: is_answered,
-        },
-    ),
-    (
-        "an honest peer is answered",
-        Siege {
-            kind: "rpc-partial",
-            peers: 16,
-            hold: "20s",
-            height: ("rpc_ended_total{reason=\"over-budget\"", 10.0),
-            shown: &[("rpc_ended_total{reason=\"over-budget\"", 50.0)],
-            growth_mib: 96,
-            still: is_answered,
-        },
-    ),
+const SIEGES: [Siege; 4] = [
+    Siege {
+        kind: "connections",
+        peers: 600,
+        hold: "60s",
+        counter: ("connections_refused_total{reason=\"share\"", 100.0, 200.0),
+        growth_mib: 64,
+        meanwhile: "a newcomer joins, and the node dials",
+        still: joins_and_is_dialled,
+    },
+    Siege {
+        kind: "sync-slow",
+        peers: 24,
+        hold: "50s",
+        counter: ("sync_exchanges_total{outcome=\"slow\"", 1.0, 16.0),
+        growth_mib: 48,
+        meanwhile: "a newcomer gets the table",
+        still: gets_the_table,
+    },
+    Siege {
+        kind: "rpc-iter",
+        peers: 40,
+        hold: "20s",
+        counter: ("rpc_ended_total{reason=\"too-many-streams\"", 1.0, 50.0),
+        growth_mib: 32,
+        meanwhile: "an honest peer is answered",
+        still: is_answered,
+    },
+    Siege {
+        kind: "rpc-partial",
+        peers: 16,
+        hold: "20s",
+        counter: ("rpc_ended_total{reason=\"over-budget\"", 10.0, 50.0),
+        growth_mib: 96,
+        meanwhile: "an honest peer is answered",
+        still: is_answered,
+    },
 ];
 
 /// Does every kind to a node of its own.
 pub fn check(report: &mut Report, programs: &Programs) {
-    for (meanwhile, siege) in SIEGES {
-        let name = format!("{}, by {} peers: {meanwhile}", siege.kind, siege.peers);
+    for siege in SIEGES {
+        let name = format!("{}, by {} peers: {}", siege.kind, siege.peers, siege.meanwhile);
         report.check(SECTION, name, || siege.check(programs));
     }
 }
@@ -106,13 +95,13 @@ impl Siege {
             "cmd": "abuse", "kind": self.kind, "times": self.peers, "addr": addr,
             "hold": self.hold, "timeout": "110s",
         }))?;
-        let deadline = Instant::now() + 2 * PATIENCE;
-        let (height, least) = self.height;
-        while rise(&scene, &before, height)? < least {
-            ensure!(!scene.attacker.has_replied(&abuse), "it ends below {least} of {height}");
-            ensure!(Instant::now() < deadline, "it does not come to {least} of {height}");
-            std::thread::sleep(Duration::from_millis(200));
-        }
+        let (counter, height, least) = self.counter;
+        until(2 * PATIENCE, || {
+            let rise = scene.rise(&before, counter)?;
+            let over = rise < height && scene.attacker.has_replied(&abuse);
+            ensure!(!over, "it ends below {height} of {counter}");
+            Ok((rise >= height, format!("it does not come to {height} of {counter}")))
+        })?;
         let measured = (self.still)(&mut scene, programs)?;
         ensure!(!scene.attacker.has_replied(&abuse), "the abuse is over too soon");
         let reply = scene.attacker.reply(&abuse)?;
@@ -122,24 +111,14 @@ impl Siege {
         let peak = scene.node.peak_memory()?;
         let grown = peak.saturating_sub(memory) / 1024;
         ensure!(grown < self.growth_mib, "peak memory {} MiB, +{grown}", peak / 1024);
-        let shown = scene.shown(&before, self.shown)?;
+        let shown = scene.shown(&before, &[(counter, least)])?;
         Ok(format!("{measured}; peak memory {} MiB, +{grown}; {shown}", peak / 1024))
     }
 }
 
-fn rise(scene: &Scene, before: &Counters, counter: &str) -> Result<f64> {
-    let rises = scene.rises(before)?;
-    Ok(rises.iter().filter(|(name, _)| name.contains(counter)).map(|(_, by)| by).sum())
-}
-
-type Counters = std::collections::BTreeMap<String, f64>;
-
 /// The number of connections of a kind that the node has.
 fn connections(scene: &Scene, kind: &str) -> Result<u64> {
-    let name = format!("casm_connection_slots{{kind=\"{kind}\"}} ");
-    let text = metrics_text(&scene.lan, 0)?;
-    let value = text.lines().find_map(|line| line.strip_prefix(&name));
-    Ok(value.with_context(|| format!("no gauge {name}"))?.trim().parse()?)
+    scene.gauge(&format!("connection_slots{{kind=\"{kind}\"}}"))
 }
 
 fn newcomer(scene: &Scene, programs: &Programs) -> Result<Peer> {
@@ -172,10 +151,9 @@ fn joins_and_is_dialled(scene: &mut Scene, programs: &Programs) -> Result<String
         .pex_tick("1h")
         .start(programs, &scene.lan)?;
     scene.node.sees(&aside, PATIENCE)?;
-    while connections(scene, "outbound")? <= dialled {
-        ensure!(begin.elapsed() < PATIENCE, "the node dials nobody");
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    until(PATIENCE, || {
+        Ok((connections(scene, "outbound")? > dialled, "the node dials nobody".into()))
+    })?;
     Ok(format!(
         "joined after {:.1} s, dialled after {:.1} s, with {inbound} connections that others have \
          made and {guests} guests",
@@ -190,15 +168,12 @@ fn gets_the_table(scene: &mut Scene, programs: &Programs) -> Result<String> {
     let begin = Instant::now();
     let mut newcomer = newcomer(scene, programs)?;
     newcomer.sees(&scene.honest, PATIENCE)?;
-    loop {
-        let known = newcomer.view()?.len();
-        if known >= MOST {
-            return Ok(format!("{known} records after {:.1} s", begin.elapsed().as_secs_f32()));
-        }
-        if begin.elapsed() > PATIENCE {
-            bail!("the newcomer has {known} records, not {MOST}");
-        }
-    }
+    let mut known = 0;
+    until(PATIENCE, || {
+        known = newcomer.view()?.len();
+        Ok((known >= MOST, format!("the newcomer has {known} records, not {MOST}")))
+    })?;
+    Ok(format!("{known} records after {:.1} s", begin.elapsed().as_secs_f32()))
 }
 
 /// An honest peer, that has held no stream so far, asks for the view in each
@@ -215,13 +190,9 @@ fn is_answered(scene: &mut Scene, _: &Programs) -> Result<String> {
             "the honest peer is missing in the view: {reply}"
         );
     }
-    let text = metrics_text(&scene.lan, 0)?;
-    let gauge = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-    let (streams, used) = (gauge("casm_rpc_streams "), gauge("casm_rpc_used_bytes "));
+    let (streams, used) = (scene.gauge("rpc_streams")?, scene.gauge("rpc_used_bytes")?);
     Ok(format!(
-        "three queries answered in {:.1} s, while {} streams hold {} bytes",
-        begin.elapsed().as_secs_f32(),
-        streams.context("no gauge of streams")?,
-        used.context("no gauge of bytes")?
+        "three queries answered in {:.1} s, while {streams} streams hold {used} bytes",
+        begin.elapsed().as_secs_f32()
     ))
 }
