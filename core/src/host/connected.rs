@@ -102,6 +102,14 @@ impl Connected {
         self.with(|peers| peers.contains_key(peer))
     }
 
+    /// Whether this node made one of the connections with a peer.
+    pub(super) fn was_dialled(&self, peer: &PeerId) -> bool {
+        self.with(|peers| {
+            let mut connections = peers.get(peer).into_iter().flat_map(|known| &known.connections);
+            connections.any(|(.., direction)| *direction == Direction::Outbound)
+        })
+    }
+
     /// The network that a peer is in, by its oldest connection.
     pub(super) fn network(&self, peer: &PeerId) -> Option<Prefix> {
         self.with(|peers| {

@@ -12,6 +12,9 @@ use std::collections::{HashMap, HashSet};
 const PREFIX: &str = " (instance ";
 /// Addresses of a peer that are remembered, to dial it again.
 const MAX_ADDRS: usize = 16;
+/// Peers that are connected because they were dialled again: nobody else looks
+/// after these connections.
+const MAX_REDIALLED: usize = 16;
 
 /// The agent version of a host that starts now.
 pub(super) fn agent_version() -> String {
@@ -36,6 +39,7 @@ struct Told {
 pub(super) struct Instances {
     newest: HashMap<PeerId, Told>,
     restarted: HashSet<PeerId>,
+    redialled: HashSet<PeerId>,
 }
 
 impl Instances {
@@ -64,10 +68,22 @@ impl Instances {
         self.restarted.insert(peer);
     }
 
-    /// The last connection of a peer has closed: where to dial it now.
+    /// The last connection of a peer has closed: where to dial it now, unless
+    /// many are connected so.
     pub(super) fn disconnected(&mut self, peer: &PeerId) -> Option<Vec<Multiaddr>> {
+        self.redialled.remove(peer);
+        let restarted = self.restarted.remove(peer);
         let told = self.newest.remove(peer)?;
-        self.restarted.remove(peer).then_some(told.addrs)
+        if !restarted || self.redialled.len() >= MAX_REDIALLED {
+            return None;
+        }
+        self.redialled.insert(*peer);
+        Some(told.addrs)
+    }
+
+    /// A peer that was dialled is not connected.
+    pub(super) fn not_reached(&mut self, peer: &PeerId) {
+        self.redialled.remove(peer);
     }
 }
 
@@ -109,5 +125,22 @@ mod tests {
             assert_eq!(redial, addr(2)[..MAX_ADDRS]);
             assert_eq!(instances.disconnected(&peer), None);
         }
+    }
+    #[test]
+    fn few_peers_are_connected_because_they_were_dialled_again() {
+        let mut instances = Instances::default();
+        let restart = |instances: &mut Instances, peer| {
+            instances.told(peer, ConnectionId::new_unchecked(1), "casm/1 (instance 1)", vec![]);
+            instances.redial(peer);
+            instances.disconnected(&peer).is_some()
+        };
+        let peers: Vec<_> = (0..100).map(|_| PeerId::random()).collect();
+        let dialled = peers.iter().filter(|peer| restart(&mut instances, **peer)).count();
+        assert_eq!(dialled, MAX_REDIALLED);
+        // Another for each that is gone.
+        assert_eq!(instances.disconnected(&peers[0]), None);
+        instances.not_reached(&peers[1]);
+        let dialled = peers[20..].iter().filter(|peer| restart(&mut instances, **peer)).count();
+        assert_eq!(dialled, 2);
     }
 }

@@ -27,6 +27,8 @@ mod lookups;
 pub mod mesh;
 mod names;
 mod ping;
+#[cfg(test)]
+mod redial_tests;
 mod renew;
 mod security;
 pub mod slots;

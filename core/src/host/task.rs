@@ -299,6 +299,7 @@ impl Task {
                     let options = if fresh { options.allocate_new_port() } else { options }.build();
                     self.heard.dialled(options.connection_id(), peer_id, chosen);
                     if let Err(error) = self.swarm.dial(options) {
+                        self.instances.not_reached(&peer_id);
                         tracing::debug!(peer = %peer_id, error = reason(&error), "a restarted peer is not dialled");
                     }
                 }
@@ -307,6 +308,9 @@ impl Task {
                 let whom = peer_id.map_or_else(|| "the address".into(), |peer| peer.to_string());
                 tracing::debug!(peer = %whom, error = reason(&error), "a dial failed");
                 self.heard.ended(connection_id, None);
+                if let Some(peer) = peer_id.filter(|peer| !self.swarm.is_connected(peer)) {
+                    self.instances.not_reached(&peer);
+                }
                 if let DialError::WrongPeerId { obtained, address } = &error {
                     self.heard.is_at(*obtained, address);
                 }
@@ -351,7 +355,11 @@ impl Task {
                 if let Some(newest) = newest {
                     tracing::debug!(peer = %peer_id, "restarted: closing its older connections");
                     let gossipsub = &mut self.swarm.behaviour_mut().gossipsub;
-                    if gossipsub.on_restart(peer_id, newest) {
+                    // A peer that came by itself comes again by itself: whoever says
+                    // that it restarted must not have this node give it one of the
+                    // places that are for its own dials.
+                    if gossipsub.on_restart(peer_id, newest) && self.connected.was_dialled(&peer_id)
+                    {
                         self.instances.redial(peer_id);
                     }
                 }

@@ -3,7 +3,9 @@
 //! replaced, `pending` who may begin to connect.
 //!
 //! A part of all connections is kept for those that this node makes, so that
-//! nobody who connects to it can keep it from connecting to others. Below half
+//! nobody who connects to it can keep it from connecting to others; and as many
+//! for those that others make, so that nothing that makes this node dial can
+//! keep others from it. Below half
 //! of the others' part anybody gets in; above it, no network ([`Prefix`]) gets
 //! more than an eighth. When it is full, a newcomer replaces somebody: of those
 //! that are not protected for one of several merits, which nobody can gain all
@@ -51,8 +53,8 @@ const HALF_LIFE: Duration = Duration::from_secs(600);
 pub struct Sizes {
     /// Connections of both directions, without guests.
     pub connections: usize,
-    /// Of these, what is kept for connections that this node makes: a quarter,
-    /// 128 at most.
+    /// Of these, what is kept for connections that this node makes, and as many
+    /// for those that others make: a quarter, 128 at most.
     pub reserved: usize,
     /// Connections with one peer.
     pub per_peer: usize,
@@ -79,6 +81,11 @@ impl Sizes {
 
     /// The connections that others may make.
     pub fn inbound(&self) -> usize {
+        self.connections - self.reserved
+    }
+
+    /// The connections that this node may make.
+    pub fn outbound(&self) -> usize {
         self.connections - self.reserved
     }
 
@@ -217,7 +224,8 @@ impl<Id: Copy + Ord, S: BuildHasher> Slots<Id, S> {
     /// How many more connections this node can make.
     pub fn room(&self) -> usize {
         let Taken { inbound, outbound, .. } = self.taken();
-        self.sizes.connections.saturating_sub(inbound + outbound)
+        let left = self.sizes.connections.saturating_sub(inbound + outbound);
+        left.min(self.sizes.outbound().saturating_sub(outbound))
     }
 
     /// How many there are.

@@ -154,6 +154,19 @@ fn an_outbound_connection_is_never_given_up() {
 }
 
 #[test]
+fn whatever_this_node_dials_others_keep_a_part() {
+    let mut full = Full::new(512);
+    let dialled = (0..600).filter(|_| {
+        let id = full.id();
+        full.slots.outgoing(id).is_ok()
+            && full.slots.outbound(id, PeerId::random(), full.now).is_ok()
+    });
+    assert_eq!((dialled.count(), full.slots.room()), (384, 0));
+    full.come(1, 0..600);
+    assert_eq!((full.slots.taken().inbound, full.slots.taken().outbound), (128, 384));
+}
+
+#[test]
 fn those_with_merits_stay_and_of_the_others_the_youngest_go_first() {
     let mut full = Full::new(512);
     let all: Vec<u32> = (0..384)
@@ -387,7 +400,7 @@ proptest! {
                     let (id, before) = (full.id(), full.slots.taken());
                     let result = full.slots.outbound(id, peers[usize::from(peer)], full.now);
                     // What is reserved is there.
-                    if before.outbound < sizes.reserved {
+                    if before.outbound < sizes.reserved.min(sizes.outbound()) {
                         prop_assert_ne!(result, Err(Refusal::Full));
                     }
                 }
@@ -397,6 +410,7 @@ proptest! {
             }
             let taken = full.slots.taken();
             prop_assert!(taken.inbound <= sizes.inbound());
+            prop_assert!(taken.outbound <= sizes.outbound());
             prop_assert!(taken.inbound + taken.outbound <= sizes.connections);
             prop_assert!(taken.guests <= sizes.guests && taken.closing <= 2 * sizes.guests);
             for peer in &peers {
