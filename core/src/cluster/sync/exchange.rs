@@ -16,9 +16,11 @@ use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use libp2p::PeerId;
 use std::{
     collections::{HashMap, HashSet},
+    future::Future,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
+use tokio::time::timeout;
 
 /// Heartbeats that one side hands over in an exchange, and their bytes.
 pub(super) const MAX_HANDED: usize = 4096;
@@ -27,6 +29,10 @@ const MAX_BYTES: usize = 4 << 20;
 /// of a connection keep the size of the longest write.)
 const BATCH: usize = 16;
 const CHUNK: usize = 4 << 10;
+/// How long a partner waits for its turn at most: it gives up by then.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a push may take, as long as who pushes waits.
+pub(super) const PUSH: Duration = Duration::from_secs(5);
 
 /// What became of an exchange.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -152,23 +158,23 @@ impl Exchange {
         }
     }
 
-    /// Takes part in an exchange that another node has opened, if `admit` lets
-    /// it.
-    pub(super) async fn accept(
+    /// Takes part in an exchange that another node has opened. Once it has said
+    /// what for, `admit` gives it its turn within [`PATIENCE`], or refuses.
+    pub(super) async fn accept<T, A: Future<Output = Result<T, SyncError>>>(
         &self,
         other: PeerId,
         stream: impl AsyncRead + AsyncWrite + Unpin,
-        admit: impl FnOnce(Purpose) -> Result<(), SyncError>,
+        admit: impl FnOnce(Purpose) -> A,
     ) -> Result<Done, SyncError> {
         let meter = Meter::default();
         meter.limit(self.answer(other, meter.on(stream), admit, &meter)).await
     }
 
-    async fn answer(
+    async fn answer<T, A: Future<Output = Result<T, SyncError>>>(
         &self,
         other: PeerId,
         stream: impl AsyncRead + AsyncWrite + Unpin,
-        admit: impl FnOnce(Purpose) -> Result<(), SyncError>,
+        admit: impl FnOnce(Purpose) -> A,
         meter: &Meter,
     ) -> Result<Done, SyncError> {
         let (mut reader, mut writer) = stream.split();
@@ -176,15 +182,18 @@ impl Exchange {
         let digest = match wire::read(&mut reader).await? {
             Frame::Digest(digest) => digest,
             first @ (Frame::Handed(..) | Frame::End { .. }) => {
-                admit(Purpose::Push)?;
-                let done = self.receive(other, &mut reader, Some(first)).await?;
-                wire::write(&mut writer, &[header(), Frame::End { more: false }]).await?;
-                writer.close().await?;
-                return Ok(done);
+                let _turn = meter.pardon(PATIENCE, admit(Purpose::Push)).await?;
+                let push = async {
+                    let done = self.receive(other, &mut reader, Some(first)).await?;
+                    wire::write(&mut writer, &[header(), Frame::End { more: false }]).await?;
+                    writer.close().await?;
+                    Ok(done)
+                };
+                return timeout(PUSH, push).await.unwrap_or(Err(SyncError::Timeout));
             }
             _ => return Err(SyncError::Unexpected),
         };
-        admit(Purpose::Compare)?;
+        let _turn = meter.pardon(PATIENCE, admit(Purpose::Compare)).await?;
         let view = self.cluster.view();
         let DigestDifference { newer, mut older } =
             digest.compare_with(&view, &self.heard(), self.cluster.elapsed());

@@ -3,6 +3,7 @@
 use super::{
     exchange::{Done, Purpose},
     tests::{Member, beat, config, exchange, keys, learn, member, seqs},
+    wire::{self, Frame, Header},
 };
 use crate::{
     Event, Keypair, LeaveReason, Namespace, PeerId,
@@ -14,6 +15,7 @@ use crate::{
     record::unix_nanos,
     scope::Scope,
 };
+use futures::StreamExt as _;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 use tokio_util::compat::TokioAsyncReadCompatExt;
@@ -80,7 +82,7 @@ async fn a_goodbye_that_is_pushed_is_taken_before_it_is_acknowledged() {
     let peers = vec![key.public().to_peer_id()];
     let accept = b.exchange.accept(a.id, y.compat(), |purpose| {
         assert_eq!(purpose, Purpose::Push);
-        Ok(())
+        std::future::ready(Ok(()))
     });
     let push = async {
         let done = a.exchange.push(b.id, x.compat(), &view, peers).await.unwrap();
@@ -214,4 +216,40 @@ async fn a_goodbye_is_pushed_from_hop_to_hop_without_gossip() {
     for node in &line {
         assert!(node.scope.close(Duration::from_secs(5)).await);
     }
+}
+
+/// Refuses the first push, and takes the second.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_could_not_be_told_is_told_again() {
+    let leaver = Quiet::start().await;
+    let (scope, metrics, events) = (Scope::default(), Metrics::default(), EventBus::default());
+    let listen = ["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
+    let (key, limits) = (Keypair::generate_ed25519(), crate::config::Limits::default());
+    let other = Host::start(key, &listen, &limits, &metrics, events, &scope, 0).await.unwrap();
+    let mut incoming = other.accept(Namespace::default().own_protocol("sync/2")).unwrap();
+    let pushed = tokio::spawn(async move {
+        let mut pushes = 0;
+        while let Some((_, mut stream)) = incoming.next().await {
+            let Ok(Frame::Header(_)) = wire::read(&mut stream).await else { continue };
+            let Ok(Frame::Handed(..)) = wire::read(&mut stream).await else { continue };
+            pushes += 1;
+            if pushes == 1 {
+                continue;
+            }
+            let taken = [Frame::Header(Header::default()), Frame::End { more: false }];
+            wire::write(&mut stream, &taken).await.unwrap();
+            // Until it has been read, or the leaver is gone.
+            let _ = futures::AsyncReadExt::read_to_end(&mut stream, &mut Vec::new()).await;
+            break;
+        }
+        pushes
+    });
+    other.connect(&leaver.host.record().borrow().info().clone()).await.unwrap();
+    while !leaver.host.is_connected(&other.id()) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(leaver.scope.close(Duration::from_secs(5)).await);
+    assert!(leaver.told());
+    assert_eq!(pushed.await.unwrap(), 2);
+    assert!(scope.close(Duration::from_secs(5)).await);
 }

@@ -6,19 +6,25 @@ use crate::cluster::{live::Said, snapshot::View};
 use futures::{StreamExt, stream::FuturesUnordered};
 use libp2p::PeerId;
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// Peers that are told at a time, and goodbyes that one is told of at a time.
 const PEERS: usize = 64;
 const GOODBYES: usize = 1024;
 /// How long telling one peer may take.
 const LIMIT: Duration = Duration::from_secs(5);
+/// How often a peer that could not be told is told again, and the first pause,
+/// of which each next one is twice as long: who leaves has 0.6 s.
+const AGAIN: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// What a peer is to be told.
 struct News {
     peer: PeerId,
     view: View,
     of: Vec<PeerId>,
+    /// The turn up to which it had been told before.
+    before: u64,
 }
 
 impl Sync {
@@ -40,7 +46,8 @@ impl Sync {
                     telling.push(self.tell(news));
                 }
             }
-            match (left && telling.is_empty(), &hold) {
+            let again = self.again().filter(|_| telling.len() < PEERS);
+            match (left && telling.is_empty() && again.is_none(), &hold) {
                 (true, _) => hold = None,
                 (false, None) => hold = Some(leaving.hold()),
                 _ => {}
@@ -49,6 +56,7 @@ impl Sync {
                 () = over.cancelled() => return,
                 changed = said.changed() => if changed.is_err() { return },
                 Some(()) = telling.next() => {}
+                () = sleep_until(again.unwrap_or_else(Instant::now)), if again.is_some() => {}
             }
         }
     }
@@ -57,18 +65,29 @@ impl Sync {
     /// that are told may be all that a leaver has time for: those that stay.)
     fn untold(&self, last: u64) -> Vec<PeerId> {
         let view = self.exchange().cluster.view();
-        let mut peers = self.host().connected();
+        let (mut peers, now) = (self.host().connected(), Instant::now());
         peers.retain(|peer| {
-            self.with(*peer, |known| known.speaks && !known.telling && known.told < last)
+            self.with(*peer, |known| {
+                let due = known.again.is_none_or(|again| again <= now);
+                known.speaks && !known.telling && known.told < last && due
+            })
         });
         peers.sort_by_cached_key(|peer| view.goodbyes().of(peer).is_some());
         peers
     }
 
+    /// When to tell somebody again who could not be told.
+    fn again(&self) -> Option<Instant> {
+        let peers = self.peers();
+        let waits = peers.iter().filter(|(_, known)| known.speaks && !known.telling);
+        waits.filter(|(peer, _)| self.host().is_connected(peer)).filter_map(|(_, k)| k.again).min()
+    }
+
     /// What a peer has not been told. It is taken for told from now on.
     fn news(&self, peer: PeerId, view: &View) -> Option<News> {
         self.with(peer, |known| {
-            let mut of = Vec::new();
+            let (mut of, before) = (Vec::new(), known.told);
+            known.again = None;
             for (turn, goodbye) in view.goodbyes().after(known.told) {
                 if of.len() == GOODBYES {
                     break;
@@ -82,28 +101,46 @@ impl Sync {
                 known.told = known.told.max(view.goodbyes().last());
             }
             known.telling = !of.is_empty();
-            known.telling.then(|| News { peer, view: view.clone(), of })
+            known.telling.then(|| News { peer, view: view.clone(), of, before })
         })
     }
 
     async fn tell(&self, news: News) {
-        let News { peer, view, of } = news;
+        let News { peer, view, of, before } = news;
         let told = timeout(LIMIT, async {
             let stream = self.host().open_stream(peer, self.protocol().clone()).await?;
             Ok(self.exchange().push(peer, stream, &view, of).await)
         });
-        match told.await {
+        let told = match told.await {
             Ok(Ok(Ok(Done { sent, .. }))) => {
                 tracing::debug!(%peer, sent, "goodbyes were handed on");
                 self.count("told");
+                true
             }
             Ok(Ok(Err(error))) => {
                 tracing::debug!(%peer, %error, "goodbyes were not handed on");
                 self.count(error.label());
+                false
             }
-            Ok(Err(error)) => self.not_opened(peer, &error),
-            Err(_) => self.count(SyncError::Timeout.label()),
-        }
-        self.with(peer, |known| known.telling = false);
+            Ok(Err(error)) => {
+                self.not_opened(peer, &error);
+                false
+            }
+            Err(_) => {
+                self.count(SyncError::Timeout.label());
+                false
+            }
+        };
+        self.with(peer, |known| {
+            known.telling = false;
+            if told || known.failed == AGAIN {
+                known.failed = 0;
+            } else {
+                // It has not been told, and may be in a moment.
+                known.told = known.told.min(before);
+                known.again = Some(Instant::now() + PAUSE * (1 << known.failed));
+                known.failed += 1;
+            }
+        });
     }
 }

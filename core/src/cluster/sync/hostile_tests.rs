@@ -5,7 +5,7 @@ use super::{
     tests::{keys, learn, member, node, seqs},
     wire::{self, Frame, Header, SyncError},
 };
-use crate::{Keypair, Namespace, PeerId, host::Host, record::unix_nanos};
+use crate::{Keypair, Namespace, PeerId, host::Host, record::unix_nanos, scope::Scope};
 use std::time::Duration;
 use tokio::{io::AsyncWriteExt as _, time::Instant};
 use tokio_util::compat::TokioAsyncReadCompatExt;
@@ -35,7 +35,8 @@ async fn a_partner_that_sends_a_byte_a_second_is_given_up() {
         std::future::pending::<()>().await;
     };
     let begun = Instant::now();
-    let accept = member.exchange.accept(PeerId::random(), stream.compat(), |_| Ok(()));
+    let accept =
+        member.exchange.accept(PeerId::random(), stream.compat(), |_| std::future::ready(Ok(())));
     let error = tokio::select! {
         done = accept => done.unwrap_err(),
         () = trickle => unreachable!(),
@@ -51,7 +52,10 @@ async fn a_partner_that_reads_nothing_is_given_up() {
     let (mut partner, stream) = tokio::io::duplex(1024);
     partner.write_all(&greeting(&[nothing(), Frame::End { more: false }])).await.unwrap();
     let begun = Instant::now();
-    let error = member.exchange.accept(PeerId::random(), stream.compat(), |_| Ok(())).await;
+    let error = member
+        .exchange
+        .accept(PeerId::random(), stream.compat(), |_| std::future::ready(Ok(())))
+        .await;
     assert!(matches!(error, Err(SyncError::Slow)), "{error:?}");
     assert_eq!(begun.elapsed().as_secs(), 5);
     assert_eq!(seqs(&member).len(), 50);
@@ -73,6 +77,42 @@ async fn ask_for_all(host: &Host, peer: PeerId) -> Option<usize> {
     }
 }
 
+/// A host that says what a test has it say.
+async fn stranger(scope: &Scope) -> Host {
+    let (key, metrics) = (Keypair::generate_ed25519(), crate::metrics::Metrics::default());
+    let listen = ["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
+    let (limits, events) = (crate::config::Limits::default(), crate::event::EventBus::default());
+    Host::start(key, &listen, &limits, &metrics, events, scope, 0).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn those_who_say_nothing_hold_up_nobody() {
+    let victim = node().await;
+    learn(&victim.cluster, &keys(3), unix_nanos()).await;
+    let (scope, info) = (Scope::default(), victim.host.record().borrow().info().clone());
+    let protocol = Namespace::default().own_protocol("sync/2");
+    let mut silent = Vec::new();
+    for _ in 0..8 {
+        let host = stranger(&scope).await;
+        host.connect(&info).await.unwrap();
+        for _ in 0..3 {
+            let mut stream = host.open_stream(info.id, protocol.clone()).await.unwrap();
+            // The first byte of a frame's length.
+            futures::AsyncWriteExt::write_all(&mut stream, &[0]).await.unwrap();
+            futures::AsyncWriteExt::flush(&mut stream).await.unwrap();
+            silent.push(stream);
+        }
+    }
+    let honest = stranger(&scope).await;
+    honest.connect(&info).await.unwrap();
+    assert!(ask_for_all(&honest, info.id).await.is_some_and(|bytes| bytes > 0));
+    // Long before they were given up.
+    let text = victim.metrics.encode();
+    assert!(!text.contains("outcome=\"slow\""), "{text}");
+    assert!(scope.close(Duration::from_secs(5)).await);
+    assert!(victim.scope.close(Duration::from_secs(5)).await);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_asks_for_all_again_and_again_has_two_tables_also_over_reconnects() {
     let victim = node().await;
@@ -80,11 +120,8 @@ async fn who_asks_for_all_again_and_again_has_two_tables_also_over_reconnects() 
     learn(&victim.cluster, &all, unix_nanos()).await;
     let table: usize = victim.cluster.view().signed().map(|signed| signed.message.len()).sum();
     assert!(table > 64 << 10, "{table}");
-    let scope = crate::scope::Scope::default();
-    let (key, metrics) = (Keypair::generate_ed25519(), crate::metrics::Metrics::default());
-    let listen = ["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
-    let (limits, events) = (crate::config::Limits::default(), crate::event::EventBus::default());
-    let greedy = Host::start(key, &listen, &limits, &metrics, events, &scope, 0).await.unwrap();
+    let scope = Scope::default();
+    let greedy = stranger(&scope).await;
     let info = victim.host.record().borrow().info().clone();
     let (mut tables, mut refused) = (0, 0);
     let wait = async {

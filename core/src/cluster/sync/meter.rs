@@ -42,6 +42,18 @@ impl Meter {
         self.0.excused_ms.fetch_add(ms, Ordering::Relaxed);
     }
 
+    /// Waits for something that takes so long at most, for which the partner is
+    /// not to blame.
+    pub(super) async fn pardon<T>(&self, most: Duration, wait: impl Future<Output = T>) -> T {
+        let begun = Instant::now();
+        self.excuse(most);
+        let done = wait.await;
+        let left = most.saturating_sub(begun.elapsed());
+        let ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+        self.0.excused_ms.fetch_sub(ms, Ordering::Relaxed);
+        done
+    }
+
     /// An exchange that ends when it is too slow.
     pub(super) async fn limit<T>(
         &self,

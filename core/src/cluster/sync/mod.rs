@@ -8,7 +8,7 @@
 //! - `heard`: goodbyes that nobody is asked for again (pure)
 //! - `clocks`: how far this node's clock is from others'
 //! - `budgets`: how often, and how much; `greetings`: with whom soon (pure)
-//! - `meter`: who is too slow
+//! - `meter`: who is too slow; `places`: who is served at a time
 //! - `exchange`: one exchange, on any stream
 //! - `service`: whom to exchange with, and when
 //! - `goodbyes`: hands on at once who has left
@@ -30,6 +30,7 @@ mod heard;
 #[cfg(test)]
 mod hostile_tests;
 mod meter;
+mod places;
 mod service;
 #[cfg(test)]
 mod tests;

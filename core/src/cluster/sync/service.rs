@@ -5,8 +5,9 @@ use super::{
     budgets::Budgets,
     clocks::Teller,
     digest::ShortId,
-    exchange::{Done, Exchange, Purpose},
+    exchange::{Done, Exchange, PATIENCE, Purpose},
     greetings::Greetings,
+    places::{Place, Places},
     wire::SyncError,
 };
 use crate::{
@@ -50,10 +51,12 @@ const OTHERS_TURN: Duration = Duration::from_secs(2);
 /// How long an exchange may take, and those that follow each other with one peer
 /// while others wait.
 const LIMIT: Duration = Duration::from_secs(60);
-/// Exchanges at a time that are opened here, and that others open.
+/// Exchanges at a time that are opened here, and that others open: to compare,
+/// and to push, since a goodbye is not to wait for what takes long.
 const OPENED: usize = 4;
 const ACCEPTED: usize = 16;
-/// Streams that wait at a time for being served, and those of one peer.
+const PUSHED: usize = 16;
+/// Streams that wait at a time or are served, and those of one peer.
 const WAITING: usize = 256;
 const WAITING_OF_PEER: u8 = 3;
 
@@ -70,7 +73,9 @@ struct Inner {
     records: Counter,
     budgets: Arc<Mutex<Budgets>>,
     opening: Semaphore,
-    accepting: Semaphore,
+    waiting: Places,
+    comparing: Places,
+    pushing: Places,
     /// Told when an exchange brought an unknown peer.
     unsettled: Notify,
     clocks: Arc<Mutex<Teller>>,
@@ -93,12 +98,25 @@ pub(super) struct Peer {
     /// in the digest; and whether it is being told.
     pub(super) told: u64,
     pub(super) telling: bool,
+    /// How often telling it has failed in a row, and when to tell it again.
+    pub(super) failed: u32,
+    pub(super) again: Option<Instant>,
 }
 
 impl Peer {
     /// One that has just been met.
     fn met(told: u64) -> Self {
-        Self { last: None, speaks: true, busy: false, waiting: 0, next: 0, told, telling: false }
+        Self {
+            last: None,
+            speaks: true,
+            busy: false,
+            waiting: 0,
+            next: 0,
+            told,
+            telling: false,
+            failed: 0,
+            again: None,
+        }
     }
 }
 
@@ -142,7 +160,9 @@ pub(crate) fn start(
         records,
         budgets,
         opening: Semaphore::new(OPENED),
-        accepting: Semaphore::new(ACCEPTED),
+        waiting: Places::new(WAITING),
+        comparing: Places::new(ACCEPTED),
+        pushing: Places::new(PUSHED),
         unsettled: Notify::new(),
         clocks,
     }));
@@ -158,9 +178,13 @@ pub(crate) fn start(
 impl Sync {
     /// Takes part in the exchanges that others open.
     async fn serve(self, incoming: impl futures::Stream<Item = (PeerId, Stream)>) {
-        let each = incoming.for_each_concurrent(WAITING, |(peer, stream)| {
+        // Whoever has no place is refused at once: there are no more than places.
+        let each = incoming.for_each_concurrent(None, |(peer, stream)| {
             let sync = self.clone();
             async move {
+                let Some(_place) = sync.0.waiting.take(counted(&sync.0.host, &peer)) else {
+                    return sync.count("refused-waiting");
+                };
                 let room = sync.with(peer, |known| {
                     let room = known.waiting < WAITING_OF_PEER;
                     known.waiting += u8::from(room);
@@ -177,17 +201,9 @@ impl Sync {
     }
 
     async fn answer(&self, peer: PeerId, stream: Stream) {
-        let Ok(_turn) = self.0.accepting.acquire().await else { return };
-        let mut busy = false;
-        let admit = |purpose| {
-            self.admit(peer, purpose).map_err(SyncError::Refused)?;
-            busy = purpose == Purpose::Compare;
-            Ok(())
-        };
+        let admit =
+            |purpose| async move { self.admit(peer, purpose).await.map_err(SyncError::Refused) };
         self.settle(peer, self.0.exchange.accept(peer, stream, admit)).await;
-        if busy {
-            self.with(peer, |known| known.busy = false);
-        }
     }
 
     /// Exchanges with every peer that connects, and with those that have more to
@@ -215,7 +231,7 @@ impl Sync {
                     }
                     Some(Event::Disconnected { peer }) => {
                         greetings.remove(&peer);
-                        self.peers().remove(&peer);
+                        self.forget(&peer);
                         lock(&self.0.clocks).gone(&peer, self.0.exchange.cluster.now());
                     }
                     Some(_) => {}
@@ -248,7 +264,7 @@ impl Sync {
             let mut peers = self.0.host.connected();
             {
                 let mut known = self.peers();
-                known.retain(|peer, _| self.0.host.is_connected(peer));
+                known.retain(|peer, known| known.waiting > 0 || self.0.host.is_connected(peer));
                 peers.retain(|peer| known.get(peer).is_none_or(|peer| peer.speaks));
             }
             if let Some(peer) = peers.choose(&mut rng) {
@@ -302,29 +318,59 @@ impl Sync {
         }
     }
 
-    /// Lets a peer open an exchange now, or says why it may not.
-    fn admit(&self, peer: PeerId, purpose: Purpose) -> std::result::Result<(), &'static str> {
-        let elapsed = self.0.exchange.cluster.elapsed();
-        self.with(peer, |known| known.speaks = true);
-        if purpose == Purpose::Push {
-            let may = lock(&self.0.budgets).pushes(peer, elapsed);
-            return may.then_some(()).ok_or("refused-too-many");
-        }
-        if !lock(&self.0.budgets).opens(peer, elapsed) {
-            return Err("refused-too-many");
-        }
-        let (network, view) = (counted(&self.0.host, &peer), self.0.exchange.cluster.view());
-        let table = view.signed().map(|signed| signed.message.len()).sum();
-        if !lock(&self.0.budgets).may_have(peer, network, table, elapsed) {
-            return Err("refused-too-much");
-        }
-        self.with(peer, |known| {
-            if std::mem::replace(&mut known.busy, true) {
-                return Err("refused-busy");
+    /// Forgets a peer that is gone, but for what its streams still take: it has
+    /// no more of them for coming again.
+    fn forget(&self, peer: &PeerId) {
+        let met = Peer::met(self.0.exchange.cluster.view().goodbyes().last());
+        let mut peers = self.peers();
+        match peers.get_mut(peer) {
+            Some(known) if known.waiting > 0 => {
+                *known = Peer { waiting: known.waiting, busy: known.busy, ..met };
             }
-            known.last = Some(Instant::now());
-            Ok(())
-        })
+            _ => drop(peers.remove(peer)),
+        }
+    }
+
+    /// Lets a peer take part in an exchange that it has opened, once it is its
+    /// turn, or says why it may not.
+    async fn admit(
+        &self,
+        peer: PeerId,
+        purpose: Purpose,
+    ) -> std::result::Result<Turn<'_>, &'static str> {
+        let elapsed = self.0.exchange.cluster.elapsed();
+        let network = counted(&self.0.host, &peer);
+        self.with(peer, |known| known.speaks = true);
+        let (places, busy) = match purpose {
+            Purpose::Push => {
+                if !lock(&self.0.budgets).pushes(peer, elapsed) {
+                    return Err("refused-too-many");
+                }
+                (&self.0.pushing, None)
+            }
+            Purpose::Compare => {
+                if !lock(&self.0.budgets).opens(peer, elapsed) {
+                    return Err("refused-too-many");
+                }
+                let view = self.0.exchange.cluster.view();
+                let table = view.signed().map(|signed| signed.message.len()).sum();
+                if !lock(&self.0.budgets).may_have(peer, network, table, elapsed) {
+                    return Err("refused-too-much");
+                }
+                (&self.0.comparing, Some(self.busy(peer).ok_or("refused-busy")?))
+            }
+        };
+        let place = timeout(PATIENCE, places.wait(network)).await.map_err(|_| "refused-full")?;
+        if purpose == Purpose::Compare {
+            self.with(peer, |known| known.last = Some(Instant::now()));
+        }
+        Ok(Turn { _place: place, _busy: busy })
+    }
+
+    /// Has a peer compare, unless it does.
+    fn busy(&self, peer: PeerId) -> Option<Busy<'_>> {
+        let was = self.with(peer, |known| std::mem::replace(&mut known.busy, true));
+        (!was).then_some(Busy { sync: self, peer })
     }
 
     async fn settle(
@@ -372,8 +418,26 @@ impl Sync {
         &self.0.protocol
     }
 
-    fn peers(&self) -> MutexGuard<'_, HashMap<PeerId, Peer>> {
+    pub(super) fn peers(&self) -> MutexGuard<'_, HashMap<PeerId, Peer>> {
         lock(&self.0.peers)
+    }
+}
+
+/// A peer takes part in an exchange that it opened, until this is dropped.
+struct Turn<'a> {
+    _place: Place<'a>,
+    _busy: Option<Busy<'a>>,
+}
+
+/// A peer compares.
+struct Busy<'a> {
+    sync: &'a Sync,
+    peer: PeerId,
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.sync.with(self.peer, |known| known.busy = false);
     }
 }
 

@@ -157,7 +157,7 @@ pub(super) async fn exchange(a: &Member, b: &Member) -> (Done, Done) {
     let (x, y) = tokio::io::duplex(1024);
     let (opened, accepted) = tokio::join!(
         a.exchange.open(b.id, x.compat(), 0),
-        b.exchange.accept(a.id, y.compat(), |_| Ok(()))
+        b.exchange.accept(a.id, y.compat(), |_| std::future::ready(Ok(())))
     );
     (opened.unwrap().0, accepted.unwrap())
 }
@@ -232,7 +232,8 @@ async fn both_sides_hear_what_time_it_is_there() {
 async fn opened_with(bytes: &[u8]) -> (SyncError, usize) {
     let member = member();
     let (mut partner, stream) = tokio::io::duplex(64 << 20);
-    let accepted = member.exchange.accept(PeerId::random(), stream.compat(), |_| Ok(()));
+    let accepted =
+        member.exchange.accept(PeerId::random(), stream.compat(), |_| std::future::ready(Ok(())));
     tokio::io::AsyncWriteExt::write_all(&mut partner, bytes).await.unwrap();
     tokio::io::AsyncWriteExt::shutdown(&mut partner).await.unwrap();
     let error = accepted.await.unwrap_err();
