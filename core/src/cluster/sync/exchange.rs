@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     Namespace,
-    cluster::{Cluster, Handed, Outcome, View, heartbeat::Heartbeat},
+    cluster::{Cluster, Handed, Outcome, Table, View, heartbeat::Heartbeat},
     pubsub::{keys::Keys, signed::SignedMessage},
     record::unix_nanos,
 };
@@ -29,6 +29,8 @@ const MAX_BYTES: usize = 4 << 20;
 /// of a connection keep the size of the longest write.)
 const BATCH: usize = 16;
 const CHUNK: usize = 4 << 10;
+/// How much news an exchange brings at least that another follows for more.
+pub(super) const WORTH: usize = 32;
 /// How long a partner waits for its turn at most: it gives up by then.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a push may take, as long as who pushes waits.
@@ -43,7 +45,8 @@ pub(super) struct Done {
     pub(super) joined: usize,
     /// Heartbeats that were sent.
     pub(super) sent: usize,
-    /// Whether there was more than fits in one exchange.
+    /// Whether another exchange is worth its while: there was more than fits in
+    /// one, and what came was as much as fits, and brought news.
     pub(super) more: bool,
 }
 
@@ -79,13 +82,15 @@ pub(super) struct Exchange {
     pub(super) time_of: Arc<dyn Fn(PeerId, u64) + Send + Sync>,
     /// Told how many bytes a partner is handed: gives how long to wait before.
     pub(super) hand: Arc<dyn Fn(PeerId, usize) -> Duration + Send + Sync>,
+    /// Whether a partner may be handed anything.
+    pub(super) may_have: Arc<dyn Fn(PeerId) -> bool + Send + Sync>,
 }
 
 impl Exchange {
     pub(super) fn new(cluster: Cluster, namespace: Namespace) -> Self {
         let (time_of, hand) = (Arc::new(|_, _| ()), Arc::new(|_, _| Duration::ZERO));
         let (keys, heard) = (Arc::default(), Arc::default());
-        Self { cluster, namespace, keys, heard, time_of, hand }
+        Self { cluster, namespace, keys, heard, time_of, hand, may_have: Arc::new(|_| true) }
     }
 
     /// Opens an exchange with a node about the peers from `first` on. Gives where
@@ -116,7 +121,10 @@ impl Exchange {
         let Frame::Wanted(wanted) = wire::read(&mut reader).await? else {
             return Err(SyncError::Unexpected);
         };
-        let wanted: HashSet<_> = wanted.into_iter().collect();
+        let mut wanted: HashSet<_> = wanted.into_iter().collect();
+        if !(self.may_have)(other) {
+            wanted.clear();
+        }
         let view = self.cluster.view();
         let known = view.known().map(|(peer, _)| peer);
         let wanted = known.filter(|peer| wanted.contains(&Digest::id(peer))).collect();
@@ -301,7 +309,9 @@ impl Exchange {
                 done = done.with(self.take(other, std::mem::take(&mut batch)).await?);
             }
             if let Some(more) = end {
-                return Ok(Done { more, ..done });
+                // Whoever says so without end would be exchanged with without end.
+                let full = count == MAX_HANDED || bytes > MAX_BYTES - Table::MAX_SIGNED;
+                return Ok(Done { more: more && full && done.received >= WORTH, ..done });
             }
         }
     }

@@ -2,7 +2,8 @@
 
 use super::{
     digest::Digest,
-    tests::{keys, learn, member, node, seqs},
+    exchange::{Done, MAX_HANDED},
+    tests::{Member, keys, learn, member, node, seqs, signed},
     wire::{self, Frame, Header, SyncError},
 };
 use crate::{Keypair, Namespace, PeerId, host::Host, record::unix_nanos, scope::Scope};
@@ -59,6 +60,49 @@ async fn a_partner_that_reads_nothing_is_given_up() {
     assert!(matches!(error, Err(SyncError::Slow)), "{error:?}");
     assert_eq!(begun.elapsed().as_secs(), 5);
     assert_eq!(seqs(&member).len(), 50);
+}
+
+/// What becomes of an exchange that is opened with a partner that wants this, and
+/// says that it has more; and how many heartbeats it gets.
+async fn with_partner(member: &Member, wanted: Vec<u64>, handed: Vec<Vec<u8>>) -> (Done, usize) {
+    let (mut partner, stream) = tokio::io::duplex(64 << 20);
+    let handed = handed.into_iter().map(|message| Frame::Handed(Duration::ZERO, message));
+    let end = [Frame::End { more: true }];
+    let said: Vec<_> = [Frame::Wanted(wanted)].into_iter().chain(handed).chain(end).collect();
+    partner.write_all(&greeting(&said)).await.unwrap();
+    let opened = member.exchange.open(PeerId::random(), stream.compat(), 0).await.unwrap();
+    let (mut reader, mut got) = (partner.compat(), 0);
+    while let Ok(frame) = wire::read(&mut reader).await {
+        got += usize::from(matches!(frame, Frame::Handed(..)));
+    }
+    (opened.0, got)
+}
+
+#[tokio::test]
+async fn a_partner_that_says_that_it_has_more_is_believed_if_it_gave_much() {
+    let (member, now, few) = (member(), unix_nanos(), keys(40));
+    assert_eq!(with_partner(&member, vec![], vec![]).await, Default::default());
+    let brought = |keys: &[Keypair]| keys.iter().map(|key| signed(key, now, "casm")).collect();
+    let (done, _) = with_partner(&member, vec![], brought(&few)).await;
+    assert_eq!((done.received, done.more), (40, false), "less than fits");
+    // As much as fits, but for the last few known.
+    let known: Vec<_> = std::iter::repeat_n(signed(&few[0], now, "casm"), MAX_HANDED - 8).collect();
+    let fresh = |n| [known.clone(), brought(&keys(n))].concat();
+    let (done, _) = with_partner(&member, vec![], fresh(8)).await;
+    assert_eq!((done.received, done.more), (8, false), "hardly any news");
+    let full = [known[..MAX_HANDED - 64].to_vec(), brought(&keys(64))].concat();
+    let (done, _) = with_partner(&member, vec![], full).await;
+    assert_eq!((done.received, done.more), (64, true));
+}
+
+#[tokio::test]
+async fn who_has_had_its_share_gets_no_more_where_this_node_opens() {
+    let (mut member, all) = (member(), keys(50));
+    learn(&member.exchange.cluster, &all, unix_nanos()).await;
+    let wanted: Vec<_> = all.iter().map(|key| Digest::id(&key.public().to_peer_id())).collect();
+    assert_eq!(with_partner(&member, wanted.clone(), vec![]).await.1, 50);
+    member.exchange.may_have = std::sync::Arc::new(|_| false);
+    assert_eq!(with_partner(&member, wanted, vec![]).await, Default::default());
 }
 
 /// Asks for all that a node has. Gives the bytes of it, or nothing if refused.

@@ -150,6 +150,11 @@ pub(crate) fn start(
     exchange.hand = Arc::new(move |peer, bytes| {
         lock(&spent).hand(peer, counted(&at, &peer), bytes, within.elapsed())
     });
+    let (left, at, within) = (budgets.clone(), host.clone(), exchange.cluster.clone());
+    exchange.may_have = Arc::new(move |peer| {
+        let table = within.view().signed().map(|signed| signed.message.len()).sum();
+        lock(&left).may_have(peer, counted(&at, &peer), table, within.elapsed())
+    });
     let over = host.leaving().over();
     let sync = Sync(Arc::new(Inner {
         host,
@@ -352,9 +357,7 @@ impl Sync {
                 if !lock(&self.0.budgets).opens(peer, elapsed) {
                     return Err("refused-too-many");
                 }
-                let view = self.0.exchange.cluster.view();
-                let table = view.signed().map(|signed| signed.message.len()).sum();
-                if !lock(&self.0.budgets).may_have(peer, network, table, elapsed) {
+                if !(self.0.exchange.may_have)(peer) {
                     return Err("refused-too-much");
                 }
                 (&self.0.comparing, Some(self.busy(peer).ok_or("refused-busy")?))

@@ -137,7 +137,7 @@ pub(super) fn keys(n: usize) -> Vec<Keypair> {
     (0..n).map(|_| Keypair::generate_ed25519()).collect()
 }
 
-fn signed(key: &Keypair, seq: u64, topic: &str) -> Vec<u8> {
+pub(super) fn signed(key: &Keypair, seq: u64, topic: &str) -> Vec<u8> {
     SignedMessage::sign(key, topic, seq, &beat("there").encode()).unwrap().encode()
 }
 
