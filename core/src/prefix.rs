@@ -17,6 +17,11 @@ impl Prefix {
     pub fn of(addr: &Multiaddr) -> Self {
         ip(addr).map_or(Self(None), Self::from)
     }
+
+    /// Whether it is this machine.
+    pub(crate) fn is_loopback(&self) -> bool {
+        self.0.is_some_and(|ip| ip.is_loopback())
+    }
 }
 
 impl From<IpAddr> for Prefix {

@@ -5,7 +5,7 @@
 //! encoded here, and only the envelope is libp2p's
 //! (<https://github.com/libp2p/specs/blob/master/RFC/0003-routing-records.md>).
 
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, prefix::Prefix};
 use libp2p::{Multiaddr, PeerId, core::SignedEnvelope, identity::Keypair};
 use prost::Message;
 use std::{
@@ -125,6 +125,8 @@ pub struct SignedRecord {
     info: Arc<PeerInfo>,
     seq: u64,
     envelope: Arc<[u8]>,
+    /// From where its peer was met.
+    met: Option<Prefix>,
 }
 
 impl SignedRecord {
@@ -157,6 +159,7 @@ impl SignedRecord {
                     info: Arc::new(PeerInfo { id, addrs }),
                     seq,
                     envelope: envelope.into(),
+                    met: None,
                 });
             }
         }
@@ -180,13 +183,23 @@ impl SignedRecord {
         let addrs =
             record.addresses.into_iter().filter_map(|a| Multiaddr::try_from(a.multiaddr).ok());
         let info = PeerInfo { id, addrs: addrs.take(Self::MAX_ADDRS).collect() };
-        Ok(Self { info: Arc::new(info), seq: record.seq, envelope: bytes.into() })
+        Ok(Self { info: Arc::new(info), seq: record.seq, envelope: bytes.into(), met: None })
     }
 
     /// The same record, of which this node uses these addresses only. What is
     /// passed on to others stays whole.
     pub(crate) fn with_addrs(&self, addrs: Vec<Multiaddr>) -> Self {
         Self { info: Arc::new(PeerInfo { id: self.info.id, addrs }), ..self.clone() }
+    }
+
+    /// The network of the peer's connection, if it was met.
+    pub(crate) fn met(&self) -> Option<Prefix> {
+        self.met
+    }
+
+    /// Notes from where the peer was met.
+    pub(crate) fn meet(&mut self, network: Option<Prefix>) {
+        self.met = network.or(self.met);
     }
 
     /// The peer and its addresses.

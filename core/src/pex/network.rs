@@ -7,9 +7,14 @@ use std::net::IpAddr;
 
 /// The networks in which a peer with these addresses counts: those of its public
 /// IPv4 addresses, else of its public IPv6 addresses, else its one private
-/// address that is likeliest to tell it from others. A peer that has none of
-/// these (a name, or loopback, where a machine's own peers are) counts alone.
-pub(super) fn networks(addrs: &[Multiaddr]) -> impl Iterator<Item = Prefix> {
+/// address that is likeliest to tell it from others. All that name no IP address
+/// are of one network: a name costs nothing. A peer that has loopback addresses
+/// alone counts alone: it is one of this machine's.
+///
+/// Beside these it counts in the network from which it was met, as far as that
+/// tells peers from each other: what it says of itself is only its word.
+pub(super) fn networks(addrs: &[Multiaddr], met: Option<Prefix>) -> impl Iterator<Item = Prefix> {
+    let nameless = addrs.iter().all(|addr| ip(addr).is_none());
     let least = addrs.iter().filter_map(|addr| kind(ip(addr)?)).min();
     let every = least.is_some_and(|kind| kind <= PUBLIC6);
     addrs
@@ -17,6 +22,8 @@ pub(super) fn networks(addrs: &[Multiaddr]) -> impl Iterator<Item = Prefix> {
         .filter(move |addr| least.is_some() && ip(addr).and_then(kind) == least)
         .map(Prefix::of)
         .take(if every { usize::MAX } else { 1 })
+        .chain(nameless.then(|| Prefix::of(&Multiaddr::empty())))
+        .chain(met.filter(|met| !met.is_loopback()))
 }
 
 /// The last kind of which all addresses count.
@@ -45,7 +52,28 @@ mod tests {
 
     fn of(addrs: &[&str]) -> Vec<Prefix> {
         let addrs: Vec<Multiaddr> = addrs.iter().map(|addr| addr.parse().unwrap()).collect();
-        networks(&addrs).collect()
+        networks(&addrs, None).collect()
+    }
+
+    #[test]
+    fn a_peer_counts_where_it_was_met_too_and_names_are_one_network() {
+        let addrs = |addrs: &[&str]| -> Vec<Multiaddr> {
+            addrs.iter().map(|addr| addr.parse().unwrap()).collect()
+        };
+        let from = |ip: &str| Some(Prefix::from(ip.parse::<IpAddr>().unwrap()));
+        let all = |list: &[&str], met| networks(&addrs(list), met).collect::<Vec<_>>();
+        let claimed = "/ip4/8.8.8.8/tcp/1";
+        assert_eq!(
+            all(&[claimed], from("9.9.9.9")),
+            [from("8.8.8.1"), from("9.9.9.1")].map(Option::unwrap)
+        );
+        assert_eq!(all(&[claimed], from("127.0.0.1")), [from("8.8.8.1").unwrap()]);
+        assert_eq!(all(&["/ip4/127.0.0.1/tcp/1"], from("127.0.0.1")), []);
+        let names = all(&["/dns/a/tcp/1"], None);
+        assert_eq!(names.len(), 1);
+        assert_eq!(all(&["/dns/b.c/udp/1/quic-v1", "/dns4/d/tcp/1"], None), names);
+        assert_eq!(all(&[], None), names);
+        assert_eq!(all(&[], from("9.9.9.9")), [names[0], from("9.9.9.1").unwrap()]);
     }
 
     #[test]
@@ -69,7 +97,7 @@ mod tests {
         assert_ne!(lan, of(&["/ip4/172.17.0.1/tcp/1", "/ip4/192.168.1.3/tcp/1"]));
         assert_eq!(of(&["/ip4/172.18.0.1/tcp/1", "/ip4/10.1.0.3/tcp/1"]).len(), 1);
 
-        for alone in [&["/ip4/127.0.0.1/tcp/1", "/ip6/::1/tcp/1"][..], &["/dns/a.b/tcp/1"], &[]] {
+        for alone in [&["/ip4/127.0.0.1/tcp/1", "/ip6/::1/tcp/1"][..], &["/ip4/127.0.0.1/tcp/2"]] {
             assert!(of(alone).is_empty(), "{alone:?}");
         }
     }

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     dials::{Hearing, sensible},
     metrics::ByLabel,
+    prefix::Prefix,
     record::{RecordError, SignedRecord},
 };
 use libp2p::PeerId;
@@ -35,7 +36,13 @@ impl Record for SignedRecord {
     }
 
     fn networks(&self) -> impl Iterator<Item = impl Hash> {
-        networks(&self.info().addrs)
+        networks(&self.info().addrs, self.met())
+    }
+
+    fn learn(&mut self, other: &Self) -> bool {
+        let before = self.met();
+        self.meet(other.met());
+        self.met() != before
     }
 }
 
@@ -87,6 +94,14 @@ impl Told {
         self.others.iter_mut().for_each(|gossip| gossip.record = keep(&gossip.record));
         self.others.retain(|gossip| !gossip.record.info().addrs.is_empty());
         self.skipped.extend((self.others.len()..before).map(|_| "no-address"));
+    }
+
+    /// Notes of those that are connected from where they are.
+    pub(super) fn meet(&mut self, network: impl Fn(&PeerId) -> Option<Prefix>) {
+        let others = self.others.iter_mut().map(|gossip| &mut gossip.record);
+        for record in others.chain([&mut self.sender]) {
+            record.meet(network(&record.peer()));
+        }
     }
 }
 

@@ -219,6 +219,7 @@ impl Shared {
         let mut told = result?;
         self.env.host.exchanged(peer).await;
         told.keep_sensible(self.env.host.hears(&peer), &self.env.metrics.dials_skipped);
+        told.meet(|peer| self.env.host.network(peer));
         Ok(told)
     }
 

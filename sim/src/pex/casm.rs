@@ -29,6 +29,11 @@ impl Record for Number {
 pub trait Small: Record<Id = u32> + Send + 'static {
     /// The record of a node.
     fn of(id: u32, networks: &Networks) -> Self;
+
+    /// The same in the hands of who is connected with the node.
+    fn met(self) -> Self {
+        self
+    }
 }
 
 impl Small for Number {
@@ -37,11 +42,14 @@ impl Small for Number {
     }
 }
 
-/// A node's number, and the network that it is in.
+/// A node's number, the network that it says it is in, and the one that it is in,
+/// which shows once it was met.
 #[derive(Clone, Copy, Debug)]
 pub struct Located {
     id: u32,
+    claimed: u32,
     network: u32,
+    met: bool,
 }
 
 impl Record for Located {
@@ -56,13 +64,24 @@ impl Record for Located {
     }
 
     fn networks(&self) -> impl Iterator<Item = impl Hash> {
-        std::iter::once(self.network)
+        std::iter::once(self.claimed).chain(self.met.then_some(self.network))
+    }
+
+    fn learn(&mut self, other: &Self) -> bool {
+        let new = other.met && !self.met;
+        self.met |= other.met;
+        new
     }
 }
 
 impl Small for Located {
     fn of(id: u32, networks: &Networks) -> Self {
-        Self { id, network: networks.of(id) }
+        let claimed = networks.claimed_by(id);
+        Self { id, claimed, network: networks.of(id), met: false }
+    }
+
+    fn met(self) -> Self {
+        Self { met: true, ..self }
     }
 }
 
@@ -74,6 +93,8 @@ pub struct Networks {
     /// The hostile nodes.
     from: u32,
     to: u32,
+    /// Whether those name networks in which they are not.
+    lying: bool,
 }
 
 impl Networks {
@@ -81,7 +102,19 @@ impl Networks {
         let hostile = super::scenario::hostile_ids(args);
         let (from, to) = (hostile.start as u32, hostile.end as u32);
         let hostile = args.hostile_networks.unwrap_or(to - from).max(1);
-        Self { honest: args.networks.unwrap_or(u32::MAX).max(1), hostile, from, to }
+        Self {
+            honest: args.networks.unwrap_or(u32::MAX).max(1),
+            hostile,
+            from,
+            to,
+            lying: args.lying,
+        }
+    }
+
+    /// Each liar says that it is in another one.
+    fn claimed_by(&self, id: u32) -> u32 {
+        let lies = self.lying && (self.from..self.to).contains(&id);
+        if lies { u32::MAX / 2 - id } else { self.of(id) }
     }
 
     /// Those of the hostile are the last.
@@ -179,8 +212,8 @@ impl<R: Small> Policy for Casm<R> {
     ) {
         let (pushed, pulled) = (a.tell(rng), b.tell(rng));
         let origin = if boot { Origin::Boot } else { Origin::Pulled };
-        a.merge(origin, self.record(callee), pulled, rng);
-        b.merge(Origin::Pushed, self.record(caller), pushed, rng);
+        a.merge(origin, self.record(callee).met(), pulled, rng);
+        b.merge(Origin::Pushed, self.record(caller).met(), pushed, rng);
     }
 
     fn failed(&self, node: &mut Self::Node, peer: u32, rng: &mut impl Rng) {
@@ -205,7 +238,7 @@ impl<R: Small> Policy for Casm<R> {
     ) {
         let told = told.iter().map(|&n| Gossip { record: self.record(n), hop: 1 }).collect();
         let origin = if asked { Origin::Pulled } else { Origin::Pushed };
-        node.merge(origin, self.record(liar), told, rng);
+        node.merge(origin, self.record(liar).met(), told, rng);
     }
 
     fn view(&self, node: &Self::Node, out: &mut Vec<u32>) {

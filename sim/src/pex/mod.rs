@@ -67,6 +67,9 @@ pub struct Args {
     /// The networks in which the hostile nodes are; one for each by default.
     #[arg(long)]
     hostile_networks: Option<u32>,
+    /// Hostile nodes say that each is in a network of its own.
+    #[arg(long)]
+    lying: bool,
     /// What nodes know at the start.
     #[arg(long, value_enum, default_value = "random")]
     start: Start,

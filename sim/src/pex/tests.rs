@@ -102,6 +102,15 @@ fn one_network_does_not_buy_a_view() {
     assert!(one.hostile_share < 0.3);
 }
 
+/// Those of one network say that each is in another: until it is met, and then it
+/// counts in the one from which it was.
+#[test]
+fn who_lies_about_its_network_gains_little() {
+    let half = "--nodes 300 --hostile 0.5 --at 11 --attack 6 --cycles 100";
+    let lying = last(&format!("{half} --hostile-networks 1 --lying"));
+    assert!(lying.hostile_share < 0.4);
+}
+
 #[test]
 fn a_graph_of_nodes_in_networks_is_as_even_as_without() {
     for networks in [300, 30, 1] {

@@ -66,6 +66,12 @@ pub trait Record: Clone {
     fn networks(&self) -> impl Iterator<Item = impl Hash> {
         std::iter::empty::<u64>()
     }
+
+    /// Takes over what was found out of the peer beside what it says, from
+    /// another record of it. Says whether that was something new.
+    fn learn(&mut self, _other: &Self) -> bool {
+        false
+    }
 }
 
 /// A record, and the number of ticks and merges since its peer was known to
@@ -458,13 +464,16 @@ fn draw<'a, T>(items: &'a mut [T], amount: usize, rng: &mut impl Rng) -> &'a mut
 }
 
 /// Of two records of a peer the one with the higher sequence number counts,
-/// then the lower hop. Says whether the record is another one now.
+/// then the lower hop; what was found out of the peer stays. Says whether the
+/// record is another one now.
 fn newer<R: Record>(known: &mut Gossip<R>, heard: Gossip<R>) -> bool {
-    let newer = heard.record.seq() > known.record.seq();
-    if newer {
-        *known = heard;
-    } else if heard.record.seq() == known.record.seq() {
+    if heard.record.seq() > known.record.seq() {
+        let before = std::mem::replace(known, heard);
+        known.record.learn(&before.record);
+        return true;
+    }
+    if heard.record.seq() == known.record.seq() {
         known.hop = known.hop.min(heard.hop);
     }
-    newer
+    known.record.learn(&heard.record)
 }

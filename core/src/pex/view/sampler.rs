@@ -89,15 +89,23 @@ impl<R: Record, H: BuildHasher> Sampler<R, H> {
 
     /// A peer was heard of: it may be the next to hold its slot.
     pub(super) fn train(&mut self, heard: &Gossip<R>, key: u64, slot: u8) {
-        let rank = self.rank_at(&heard.record, key, slot, self.epoch(slot).wrapping_add(1));
+        let epoch = self.epoch(slot).wrapping_add(1);
         let Some(place) = self.next.get_mut(usize::from(slot)) else { return };
-        match place {
-            Some(next) if next.gossip.record.id() == heard.record.id() => {
-                let renewed = newer(&mut next.gossip, heard.clone());
-                next.rank = if renewed { rank } else { next.rank };
+        let mut gossip = heard.clone();
+        if let Some(next) = place
+            && next.gossip.record.id() == heard.record.id()
+        {
+            if !newer(&mut next.gossip, gossip) {
+                return;
             }
-            Some(next) if rank >= next.rank => {}
-            _ => *place = Some(Successor { rank, gossip: heard.clone() }),
+            gossip = next.gossip.clone();
+            *place = None;
+        }
+        let rank = self.rank_at(&gossip.record, key, slot, epoch);
+        match self.next.get_mut(usize::from(slot)) {
+            Some(Some(next)) if rank >= next.rank => {}
+            Some(place) => *place = Some(Successor { rank, gossip }),
+            None => {}
         }
     }
 
