@@ -1,7 +1,7 @@
 //! Finds the first peers through discovery, looks again when they are lost, and
 //! now and then for others of the same name that formed a cluster apart.
 
-use super::pace::{Goal, Pace, Standing, jitter};
+use super::pace::{Goal, KEPT, Pace, Standing, jitter};
 use crate::{
     Event, Events, Namespace, PeerId, PeerInfo, Result,
     boot::{Boot, BootAddr, FindOptions, Finding, Found},
@@ -35,6 +35,7 @@ trait Around {
     fn knows(&self, peer: &PeerId) -> bool;
     fn find(&self, time: Duration) -> Finding;
     fn connect(&self, found: &Found) -> impl Future<Output = Result<()>>;
+    fn disconnect(&self, peer: PeerId) -> impl Future<Output = ()>;
 }
 
 /// The services of a node.
@@ -75,6 +76,26 @@ pub(super) async fn connect(host: &Host, source: &str, peer: &PeerInfo) -> Resul
         Ok(BootAddr::Static { .. }) | Err(_) => host.connect(peer).await,
         Ok(_) => host.reach(peer).await,
     }
+
+    async fn disconnect(&self, peer: PeerId) {
+        self.host.disconnect(peer).await;
+    }
+}
+
+/// The peers with which a content node connected because it did not know them.
+#[derive(Default)]
+struct Strangers(Vec<PeerId>);
+
+impl Strangers {
+    /// Gives up those that are too many. Random ones: who makes up new peers for
+    /// each search must not have all that are honest given up.
+    async fn reduce(&mut self, around: &impl Around) {
+        self.0.retain(|peer| around.is_connected(peer));
+        while self.0.len() > KEPT {
+            let peer = self.0.swap_remove(rand::random_range(..self.0.len()));
+            around.disconnect(peer).await;
+        }
+    }
 }
 
 /// How a search or a pause ended.
@@ -95,8 +116,11 @@ pub(super) async fn run(services: Services, events: Events) {
 
 async fn join(around: &impl Around, mut events: Events) {
     let mut pace = Pace::new(Instant::now(), &mut rand::rng());
+    let mut strangers = Strangers::default();
     loop {
-        match search(around, &mut events).await {
+        let end = search(around, &mut events, &mut strangers).await;
+        strangers.reduce(around).await;
+        match end {
             End::Over => {}
             // A search that goes on tells of a peer once: it must start afresh.
             End::Alone => {
@@ -113,7 +137,7 @@ async fn join(around: &impl Around, mut events: Events) {
 }
 
 /// One search, over when there are peers enough.
-async fn search(around: &impl Around, events: &mut Events) -> End {
+async fn search(around: &impl Around, events: &mut Events, strangers: &mut Strangers) -> End {
     let goal = Goal::of(around.standing());
     let mut found = Some(around.find(goal.time()));
     let (mut tried, mut made) = (FuturesUnordered::new(), 0);
@@ -143,14 +167,18 @@ async fn search(around: &impl Around, events: &mut Events) -> End {
                     if strange && !around.is_connected(id) {
                         let now = Instant::now();
                         begun.push(now);
-                        tried.push(async move { (now, reach(around, peer).await) });
+                        let id = *id;
+                        tried.push(async move { (now, id, reach(around, peer).await) });
                     }
                 }
                 Some(Err(error)) => tracing::debug!(%error, "a boot address does not work"),
                 None => found = None,
             },
-            Some((at, reached)) = tried.next() => {
+            Some((at, id, reached)) = tried.next() => {
                 made += usize::from(reached);
+                if reached && goal == Goal::Strangers {
+                    strangers.0.push(id);
+                }
                 if let Some(i) = begun.iter().position(|begun| *begun == at) {
                     begun.swap_remove(i);
                 }

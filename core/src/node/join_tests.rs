@@ -1,4 +1,7 @@
-use super::{super::pace::WANTED, *};
+use super::{
+    super::pace::{KEPT, WANTED},
+    *,
+};
 use crate::{
     Error, ErrorKind, Keypair, PeerInfo,
     boot::{BootConfig, Discovery},
@@ -87,6 +90,10 @@ impl Around for Network {
         self.known.borrow_mut().insert(peer.id);
         Ok(())
     }
+
+    async fn disconnect(&self, peer: PeerId) {
+        self.connected.borrow_mut().remove(&peer);
+    }
 }
 
 /// A network in which a discovery of the boot service finds the peers, each time
@@ -140,6 +147,10 @@ impl Around for Discovered {
 
     fn connect(&self, found: &Found) -> impl Future<Output = Result<()>> {
         self.network.connect(found)
+    }
+
+    async fn disconnect(&self, peer: PeerId) {
+        self.network.disconnect(peer).await;
     }
 }
 
@@ -285,4 +296,22 @@ async fn peers_that_slow_searches_find_again_are_told_of_once() {
     assert_eq!(found.len(), live.len());
     assert_eq!(found.into_iter().collect::<BTreeSet<_>>(), live);
     discovered.boot.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn strangers_without_end_are_not_connected_without_end() {
+    let network = Network::default();
+    *network.connected.borrow_mut() = peers(WANTED);
+    // New ones in each search.
+    let live = peers(1000);
+    *network.live.borrow_mut() = live.clone();
+    *network.answers.borrow_mut() = live.into_iter().collect();
+    let events = EventBus::default();
+    tokio::select! {
+        () = join(&network, events.subscribe()) => panic!("it ended"),
+        () = sleep(24 * HOUR) => {}
+    }
+    let dialled = network.dialled.borrow().len();
+    assert!(dialled > 2 * KEPT, "{dialled}");
+    assert!(network.connected.borrow().len() <= WANTED + KEPT + 2);
 }

@@ -9,6 +9,9 @@ pub(super) const WANTED: usize = 8;
 /// Peers that it did not know of, with which a content node ends a search: they
 /// join their cluster to its own.
 const STRANGERS: usize = 2;
+/// The most connections of such searches that a node keeps: nobody else gives
+/// them up.
+pub(super) const KEPT: usize = 8;
 /// Pauses between searches of a node that has no peer, growing.
 const ALONE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
 /// The pause of a node that has peers, but fewer than it wants: there may be no
