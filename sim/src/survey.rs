@@ -256,6 +256,7 @@ impl<'a> Group<'a> {
         let question = Reply { namespace: self.namespace.clone(), nonce, budget: 1000 };
         asked.replies.asked(
             question,
+            address(SURVEYOR),
             self.args.view.unwrap_or(self.args.nodes),
             now,
             &mut self.rng,
@@ -266,7 +267,7 @@ impl<'a> Group<'a> {
     }
 
     fn answer(&mut self, node: usize, now: Instant) {
-        for reply in self.nodes[node].replies.due(now) {
+        for reply in self.nodes[node].replies.due(now, &mut self.rng) {
             self.send(node, now, Event::Response(node, reply.nonce));
         }
     }

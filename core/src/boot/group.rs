@@ -149,7 +149,7 @@ impl Group {
     async fn ask(&self, namespace: &Namespace, distance: u8) -> Result<io::Result<bool>> {
         let nonce = rand::random_range(1..=u64::MAX);
         let bytes = self.desk.sign(namespace, nonce, Body::Survey { distance })?;
-        self.asking().nonces.asked(nonce, true, Instant::now());
+        self.asking().nonces.asked(nonce, Instant::now());
         Ok(self.send(&bytes, "survey").await)
     }
 
@@ -188,7 +188,7 @@ impl Group {
             }
             Body::Response { .. } => Asked::Stale,
             Body::Survey { .. } if surveyed && *nonce != 0 && packet.peer != self.desk.own => {
-                asking.nonces.asked(*nonce, false, now);
+                asking.nonces.overheard(*nonce, source, now);
                 Asked::No
             }
             _ => Asked::No,
@@ -231,7 +231,8 @@ async fn run(group: Arc<Group>) {
                 match group.desk.receive(&buffer[..len], source, Medium::Group, asked) {
                     Outcome::Answer(question) => {
                         let view = (group.desk.view)();
-                        replies.asked(question, view, Instant::now(), &mut rand::rng());
+                        let (now, rng) = (Instant::now(), &mut rand::rng());
+                        replies.asked(question, source.ip(), view, now, rng);
                     }
                     Outcome::Found(packet) => {
                         replies.heard(&packet.namespace, packet.nonce, source.ip());
@@ -242,7 +243,8 @@ async fn run(group: Arc<Group>) {
                 }
             }
             () = wait => {
-                for reply in replies.due(Instant::now()) {
+                let answers = replies.due(Instant::now(), &mut rand::rng());
+                for reply in answers {
                     if let Some(bytes) = group.desk.answer(&reply, group.place.local) {
                         // Who asks again is answered again.
                         let _ = group.send(&bytes, "response").await;

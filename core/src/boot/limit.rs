@@ -1,6 +1,7 @@
 //! Rate limits: one for all, and one per source. Time is an argument.
 
 use super::cache;
+use crate::prefix::Prefix;
 use governor::{
     Quota, RateLimiter,
     clock::Clock,
@@ -62,14 +63,15 @@ impl Limit {
     }
 }
 
-/// Limits per host and per network of source addresses, so that neither a host
-/// can use up what its network may, nor a network what all may. They remember a
+/// Limits per host and per network of source addresses ([`Prefix`]: private ones
+/// stand each alone), so that neither a host can use up what its network may, nor
+/// a network what all may. They remember a
 /// bounded number of sources: the one that was silent longest is forgotten
 /// first.
 #[derive(Debug)]
 pub struct SourceLimits {
     hosts: LruCache<IpAddr, Limit>,
-    networks: LruCache<IpAddr, Limit>,
+    networks: LruCache<Prefix, Limit>,
     per_second: NonZeroU32,
 }
 
@@ -98,7 +100,7 @@ impl SourceLimits {
         self.hosts.get_or_insert(host(source), || limit(rate)).allow(now)
             && self
                 .networks
-                .get_or_insert(prefix(source), || limit(rate.saturating_mul(Self::NETWORK_FACTOR)))
+                .get_or_insert(source.into(), || limit(rate.saturating_mul(Self::NETWORK_FACTOR)))
                 .allow(now)
     }
 }
@@ -184,9 +186,11 @@ mod tests {
         assert_eq!(allowed(&mut limits, "fd00::2", now), 0, "the same host");
         assert_eq!(allowed(&mut limits, "fe80::1", now), 4);
         assert_eq!(allowed(&mut limits, "fe80::2", now), 4, "a neighbour on the link");
-        let network: usize =
-            (3..99).map(|i| allowed(&mut limits, &format!("10.0.0.{i}"), now)).sum();
-        assert_eq!(network, 32 - 8);
+        let network = |limits: &mut SourceLimits, net: &str| -> usize {
+            (3..99).map(|i| allowed(limits, &format!("{net}.{i}"), now)).sum()
+        };
+        assert_eq!(network(&mut limits, "8.8.8"), 32);
+        assert_eq!(network(&mut limits, "10.0.0"), 96 * 4, "on a LAN each is alone");
         assert_eq!(allowed(&mut limits, "10.0.1.1", now), 4);
         assert_eq!(allowed(&mut limits, "10.0.0.1", now + Duration::from_secs(1)), 2);
     }

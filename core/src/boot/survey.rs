@@ -10,7 +10,7 @@
 //! groups", IEEE/ACM ToN 1999; RFC 5401, section 3.2.1).
 
 use crate::Namespace;
-use rand::{Rng, RngExt};
+use rand::{Rng, RngExt, seq::IndexedRandom};
 use std::{
     collections::{HashMap, VecDeque},
     net::IpAddr,
@@ -90,6 +90,10 @@ pub struct Reply {
 /// nonce of a question that waits here, which a recorded one can't, and once
 /// for each source address; and each time a few of the group, chosen at random
 /// by themselves, answer whatever they hear.
+///
+/// One answer serves all who ask meanwhile, as far as they heard each other's
+/// questions. So that who asks without end doesn't have the others' forgotten,
+/// a source address counts once, and a random few of the nonces are echoed.
 #[derive(Debug, Default)]
 pub struct Replies {
     /// By namespace, and whether the question had a nonce: answers to one that
@@ -101,8 +105,9 @@ pub struct Replies {
 struct Pending {
     due: Instant,
     budget: usize,
-    /// Those of all questions that this answer serves, at most [`Replies::MERGED`].
-    nonces: Vec<u64>,
+    /// Those of all questions that this answer serves, one of each source, at most
+    /// [`Replies::MERGED`].
+    nonces: Vec<(IpAddr, u64)>,
     /// Whether this node answers whatever it hears.
     resolute: bool,
     /// Who answered, at most [`Replies::ENOUGH`].
@@ -122,15 +127,24 @@ impl Replies {
     const ALL: Duration = Duration::from_millis(5);
     /// The longest time over which they are spread.
     const MAX_SPREAD: Duration = Duration::from_secs(5);
-    /// The most questions whose nonces are remembered for one answer.
+    /// The most questions whose nonces are remembered for one answer, and how many
+    /// of them are echoed, in an answer each.
     const MERGED: usize = 16;
+    const ECHOED: usize = 3;
     /// The size of group for which the spread is chosen. In smaller ones
     /// answers come a little late, in larger ones there are a few too many.
     const GROUP: f64 = 10_000.0;
 
-    /// A survey asks: it is answered in a while. `view` is how many members of
-    /// the group this node knows, or 0.
-    pub fn asked(&mut self, question: Reply, view: usize, now: Instant, rng: &mut impl Rng) {
+    /// A survey asks, from an address: it is answered in a while. `view` is how
+    /// many members of the group this node knows, or 0.
+    pub fn asked(
+        &mut self,
+        question: Reply,
+        source: IpAddr,
+        view: usize,
+        now: Instant,
+        rng: &mut impl Rng,
+    ) {
         let Reply { namespace, nonce, budget } = question;
         // One answer serves all who ask meanwhile.
         let pending = self.pending.entry((namespace, nonce != 0)).or_insert_with(|| Pending {
@@ -141,8 +155,9 @@ impl Replies {
             heard: Vec::new(),
         });
         pending.budget = pending.budget.max(budget);
-        if pending.nonces.len() < Self::MERGED && !pending.nonces.contains(&nonce) {
-            pending.nonces.push(nonce);
+        let known = |(from, other): &(IpAddr, u64)| *from == source || *other == nonce;
+        if pending.nonces.len() < Self::MERGED && !pending.nonces.iter().any(known) {
+            pending.nonces.push((source, nonce));
         }
     }
 
@@ -151,7 +166,8 @@ impl Replies {
     pub fn counts(&self, namespace: &Namespace, nonce: u64, source: IpAddr) -> bool {
         let pending = self.pending.get(&(namespace.clone(), true));
         pending.is_some_and(|pending| {
-            !pending.resolute && pending.nonces.contains(&nonce) && !pending.heard.contains(&source)
+            let echoes = pending.nonces.iter().any(|(_, asked)| *asked == nonce);
+            !pending.resolute && echoes && !pending.heard.contains(&source)
         })
     }
 
@@ -178,15 +194,17 @@ impl Replies {
     }
 
     /// Takes the answers that are due.
-    pub fn due(&mut self, now: Instant) -> Vec<Reply> {
-        self.pending
-            .extract_if(|_, pending| pending.due <= now)
-            .map(|((namespace, _), pending)| Reply {
-                namespace,
-                nonce: pending.nonces.first().copied().unwrap_or(0),
-                budget: pending.budget,
-            })
-            .collect()
+    pub fn due(&mut self, now: Instant, rng: &mut impl Rng) -> Vec<Reply> {
+        let mut due = Vec::new();
+        for ((namespace, _), pending) in self.pending.extract_if(|_, p| p.due <= now) {
+            let Pending { budget, nonces, .. } = pending;
+            let some: Vec<_> = nonces.sample(rng, Self::ECHOED).copied().collect();
+            due.extend(some.into_iter().map(|(_, nonce)| {
+                let namespace = namespace.clone();
+                Reply { namespace, nonce, budget }
+            }));
+        }
+        due
     }
 }
 
@@ -196,6 +214,8 @@ impl Replies {
 pub struct Nonces {
     own: VecDeque<(u64, Instant)>,
     others: VecDeque<(u64, Instant)>,
+    /// Who asked with those.
+    sources: VecDeque<IpAddr>,
 }
 
 impl Nonces {
@@ -203,15 +223,33 @@ impl Nonces {
     /// answer may be held up.
     pub const FRESH: Duration = Duration::from_secs(5);
     const MOST: usize = 256;
+    /// The most of one source address.
+    const OF_SOURCE: usize = 4;
 
-    /// This node asks with this nonce, or heard another ask.
-    pub fn asked(&mut self, nonce: u64, own: bool, now: Instant) {
-        // Apart, so that whoever asks without end can't have the own forgotten.
-        let nonces = if own { &mut self.own } else { &mut self.others };
-        if nonces.len() == Self::MOST {
-            nonces.pop_front();
+    /// This node asks with this nonce.
+    pub fn asked(&mut self, nonce: u64, now: Instant) {
+        if self.own.len() == Self::MOST {
+            self.own.pop_front();
         }
-        nonces.push_back((nonce, now));
+        self.own.push_back((nonce, now));
+    }
+
+    /// Another one was heard to ask with it, from an address. Whoever asks without
+    /// end has nobody else's forgotten.
+    pub fn overheard(&mut self, nonce: u64, source: IpAddr, now: Instant) {
+        let mut of_source = (0..).zip(&self.sources).filter(|(_, from)| **from == source);
+        let oldest = of_source.next().map(|(at, _)| at);
+        let many = oldest.map_or(0, |_| 1 + of_source.count());
+        let out = match oldest {
+            Some(at) if many >= Self::OF_SOURCE => Some(at),
+            _ => (self.others.len() >= Self::MOST).then_some(0),
+        };
+        if let Some(at) = out {
+            self.others.remove(at);
+            self.sources.remove(at);
+        }
+        self.others.push_back((nonce, now));
+        self.sources.push_back(source);
     }
 
     /// Whether this was asked lately.
@@ -274,15 +312,17 @@ mod tests {
         let rng = &mut ChaCha8Rng::seed_from_u64(2);
         let (now, ns) = (Instant::now(), Namespace::default());
         let mut replies = Replies::default();
-        replies.asked(question(7, 100), LARGE, now, rng);
-        replies.asked(question(8, 200), LARGE, now, rng);
+        replies.asked(question(7, 100), source(1), LARGE, now, rng);
+        replies.asked(question(8, 200), source(2), LARGE, now, rng);
         let due = replies.next_due().unwrap();
         assert!(due > now && due <= now + Replies::SPREAD);
-        assert_eq!(replies.due(due), [question(7, 200)]);
+        let mut answers = replies.due(due, rng);
+        answers.sort_by_key(|answer| answer.nonce);
+        assert_eq!(answers, [question(7, 200), question(8, 200)]);
         assert_eq!(replies.next_due(), None);
 
-        replies.asked(question(7, 100), LARGE, now, rng);
-        replies.asked(question(8, 100), LARGE, now, rng);
+        replies.asked(question(7, 100), source(1), LARGE, now, rng);
+        replies.asked(question(8, 100), source(2), LARGE, now, rng);
         let silenced: Vec<usize> = (0..Replies::ENOUGH * 2)
             .filter(|i| replies.heard(&ns, 7 + *i as u64 % 2, source(*i)))
             .collect();
@@ -294,7 +334,7 @@ mod tests {
         let rng = &mut ChaCha8Rng::seed_from_u64(4);
         let (now, ns) = (Instant::now(), Namespace::default());
         let mut replies = Replies::default();
-        replies.asked(question(7, 100), LARGE, now, rng);
+        replies.asked(question(7, 100), source(1), LARGE, now, rng);
         let silences = |replies: &mut Replies, nonce: u64, sources: usize| {
             (0..1000).any(|i| replies.heard(&ns, nonce, source(i % sources)))
         };
@@ -303,9 +343,9 @@ mod tests {
         assert!(!silences(&mut replies, 0, 1000), "without a nonce, as Go's");
         assert!(replies.counts(&ns, 7, source(1000)) && !replies.counts(&ns, 7, source(0)));
         let due = replies.next_due().unwrap();
-        assert_eq!(replies.due(due).len(), 1);
+        assert_eq!(replies.due(due, rng).len(), 1);
         // Nor are those silenced that answer to Go.
-        replies.asked(question(0, 100), LARGE, now, rng);
+        replies.asked(question(0, 100), source(1), LARGE, now, rng);
         assert!(!silences(&mut replies, 0, 1000));
         assert!(replies.is_pending(&ns));
     }
@@ -317,7 +357,7 @@ mod tests {
         for (view, least, most) in [(0, 1000, 1000), (4, 1000, 1000), (1000, 1, 10)] {
             let answers = (0..1000).filter(|_| {
                 let mut replies = Replies::default();
-                replies.asked(question(7, 100), view, now, rng);
+                replies.asked(question(7, 100), source(1), view, now, rng);
                 (0..100).for_each(|i| _ = replies.heard(&ns, 7, source(i)));
                 replies.is_pending(&ns)
             });
@@ -342,12 +382,43 @@ mod tests {
     fn nonces_are_fresh_for_a_while_and_the_own_are_not_pushed_out() {
         let now = Instant::now();
         let mut nonces = Nonces::default();
-        nonces.asked(1, true, now);
-        (2..1000).for_each(|nonce| nonces.asked(nonce, false, now));
+        nonces.asked(1, now);
+        (2..1000).for_each(|nonce| nonces.overheard(nonce, source(nonce as usize), now));
         let fresh = |at| (0..1000).filter(|nonce| nonces.is_fresh(*nonce, at)).collect::<Vec<_>>();
         assert_eq!(fresh(now)[..2], [1, 1000 - Nonces::MOST as u64]);
         assert_eq!(fresh(now).len(), 1 + Nonces::MOST);
         assert!(fresh(now + Nonces::FRESH).is_empty());
+    }
+
+    #[test]
+    fn whoever_asks_without_end_has_nobody_elses_questions_forgotten() {
+        let rng = &mut ChaCha8Rng::seed_from_u64(7);
+        let now = Instant::now();
+        let mut nonces = Nonces::default();
+        nonces.overheard(1, source(1), now);
+        (2..1000).for_each(|nonce| nonces.overheard(nonce, source(2), now));
+        let fresh: Vec<_> = (0..1000).filter(|nonce| nonces.is_fresh(*nonce, now)).collect();
+        assert_eq!(fresh, [1, 996, 997, 998, 999]);
+
+        // Nor is it answered alone, though it asks first each time.
+        let mut replies = Replies::default();
+        (100..200).for_each(|n| replies.asked(question(n, 100), source(2), LARGE, now, rng));
+        replies.asked(question(7, 100), source(1), LARGE, now, rng);
+        let due = replies.next_due().unwrap();
+        let echoed: Vec<_> = replies.due(due, rng).into_iter().map(|reply| reply.nonce).collect();
+        assert!(echoed.len() == 2 && echoed.contains(&7) && echoed.contains(&100), "{echoed:?}");
+        // Of many sources, a random few.
+        let mut answered = 0;
+        for _ in 0..200 {
+            (0..12).for_each(|n| {
+                replies.asked(question(100 + n, 100), source(n as usize), LARGE, now, rng);
+            });
+            let due = replies.next_due().unwrap();
+            let echoed = replies.due(due, rng);
+            assert_eq!(echoed.len(), Replies::ECHOED);
+            answered += usize::from(echoed.iter().any(|reply| reply.nonce == 111));
+        }
+        assert!((25..=75).contains(&answered), "{answered} of 200, of which a quarter is expected");
     }
 
     #[test]
