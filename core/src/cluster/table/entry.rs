@@ -24,11 +24,14 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// When a newcomer is dropped while the table is crowded, if that is before
-    /// its own deadline.
+    /// When it is dropped while the table is crowded, if that is before its own
+    /// deadline: a newcomer soon, and one of the established after as long as it
+    /// has been there. Else a few heartbeats would buy a place for a day.
     fn cap(&self) -> Option<Duration> {
-        let cap = self.standing.last.saturating_add(Limits::NEWCOMER_TIME);
-        Some(cap).filter(|cap| !self.established && self.deadline.is_some_and(|own| *cap < own))
+        let there = self.standing.time_there();
+        let time = if self.established { there } else { Duration::ZERO };
+        let cap = self.standing.last.saturating_add(time.max(Limits::NEWCOMER_TIME));
+        Some(cap).filter(|cap| self.deadline.is_some_and(|own| *cap < own))
     }
 }
 

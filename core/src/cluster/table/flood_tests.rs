@@ -152,7 +152,7 @@ fn a_second_heartbeat_a_minute_later_establishes_nobody() {
     let (sybils, lossy, honest) = (some(20), PeerId::random(), PeerId::random());
     for round in 0..=66 {
         // With so long a TTL that hardly any heartbeat is due.
-        for peer in sybils.iter().filter(|_| round == 0 || round == 7) {
+        for peer in sybils.iter().filter(|_| [0, 7, 66].contains(&round)) {
             f.arrive(*peer, *peer, Via::Gossip, DAY, 10);
         }
         // Often enough to stay, but two of three are missing.
@@ -190,7 +190,7 @@ fn in_a_table_over_half_full_newcomers_are_kept_for_a_quarter_of_an_hour() {
     // Those who are heard of in time stay, and so do the established.
     let mut f = Fixture::new(limits());
     let known = some(20);
-    f.establish(&known);
+    (0..2).for_each(|_| f.establish(&known));
     for peer in &known {
         f.arrive(*peer, *peer, Via::Gossip, DAY, 10);
     }
@@ -206,6 +206,29 @@ fn in_a_table_over_half_full_newcomers_are_kept_for_a_quarter_of_an_hour() {
     f.table.expire(f.now);
     assert!(f.has(&known) && f.has(&sybils[..15]));
     assert_eq!(f.table.view().len(), 35);
+}
+
+/// Who was there for ten minutes and then asks for a day has it while there is
+/// room, and else as long as it was there.
+#[test]
+fn in_a_table_over_half_full_the_established_are_kept_for_as_long_as_they_were_there() {
+    let mut f = Fixture::new(limits());
+    let (sybils, loyal) = (some(40), PeerId::random());
+    f.arrive(loyal, loyal, Via::Gossip, DAY, 10);
+    for _ in 0..4 {
+        f.now += DAY * 3 / 10;
+        f.arrive(loyal, loyal, Via::Gossip, DAY, 10);
+    }
+    f.establish(&sybils);
+    assert_eq!(f.table.established.records, 41);
+    for peer in sybils.iter().chain([&loyal]) {
+        f.arrive(*peer, *peer, Via::Gossip, DAY, 10);
+    }
+    f.now += 16 * MINUTE;
+    f.table.expire(f.now);
+    // As soon as it is half full they stay.
+    assert_eq!(f.table.view().len(), 32);
+    assert!(f.has(&[loyal]));
 }
 
 #[test]

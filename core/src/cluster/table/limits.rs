@@ -17,7 +17,7 @@ pub struct Limits {
     /// up. Default 65,536.
     pub remembered: usize,
     /// How long a peer must have been there, with at least two thirds of its
-    /// heartbeats, to be established. In a full table a new peer takes the place
+    /// heartbeats, to be established; its TTL if that is longer. In a full table a new peer takes the place
     /// of one that is not; the established stay. Default 10 minutes.
     pub probation: Duration,
 }
@@ -35,7 +35,7 @@ impl Default for Limits {
 
 impl Limits {
     /// How long a newcomer is kept without hearing from it while the table is
-    /// over half full, whatever its TTL.
+    /// over half full, whatever its TTL; and one of the established at least.
     pub(super) const NEWCOMER_TIME: Duration = Duration::from_secs(15 * 60);
 
     /// Checks the values.

@@ -211,7 +211,9 @@ impl Table {
         let (mut standing, handed_by) = (entry.standing, entry.handed_by.clone());
         let Some(deadline) = self.deadline(now, ttl, arrival.via) else { return Outcome::Late };
         standing = standing.hear(now, old_ttl, arrival.seq - old_seq);
-        standing.proven |= handed_by.is_none() && standing.has_lasted(now, self.limits.probation);
+        // With a long TTL hardly any heartbeat is due in that time.
+        let probation = self.limits.probation.max(ttl);
+        standing.proven |= handed_by.is_none() && standing.has_lasted(now, probation);
         let signed = kept(arrival.signed);
         let mut record = self.next_record(Some(slot), arrival.peer, arrival.seq, ttl, arrival.beat);
         let mut proof = signed;

@@ -36,6 +36,11 @@ impl Standing {
         self
     }
 
+    /// From when it was heard of first until it was last.
+    pub(super) fn time_there(&self) -> Duration {
+        self.last.saturating_sub(self.since)
+    }
+
     /// Whether it has been there for so long with two thirds of its heartbeats.
     pub(super) fn has_lasted(&self, now: Duration, probation: Duration) -> bool {
         now.saturating_sub(self.since) >= probation && self.heard / 2 >= self.missed
