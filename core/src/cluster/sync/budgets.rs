@@ -1,6 +1,8 @@
-//! How often peers may open exchanges, and how much they are handed. It is
+//! How often peers may open exchanges, how much they are handed, and how many
+//! signatures are checked for them. It is
 //! remembered beyond their connections. Pure: the time is an argument.
 
+use super::exchange::Purpose;
 use crate::prefix::Prefix;
 use libp2p::PeerId;
 use lru::LruCache;
@@ -14,6 +16,13 @@ const MAX: usize = 4096;
 const OPENS: (f64, f64) = (64.0, 1.0 / 3.0);
 /// How often it may tell of goodbyes.
 const PUSHES: (f64, f64) = (256.0, 10.0);
+/// How many signatures are checked of what a peer hands over, in a row, as many
+/// as the largest table has by default, and in a second on average; and of the
+/// goodbyes that it pushes, as many as are kept.
+const CHECKS: (f64, f64) = (131_072.0, 1024.0);
+const PUSHED_CHECKS: (f64, f64) = (8192.0, 64.0);
+/// How many times as many for the peers of a network.
+const CHECKS_OF_NETWORK: f64 = 2.0;
 /// How many times all that this node has it hands to a peer in a minute, and to
 /// the peers of a network.
 const TABLES: f64 = 2.0;
@@ -51,12 +60,36 @@ struct OfPeer {
     opens: Spent,
     pushes: Spent,
     bytes: Spent,
+    checks: Checks,
+}
+
+#[derive(Default)]
+struct OfNetwork {
+    bytes: Spent,
+    checks: Checks,
+}
+
+/// Signatures that were checked of what was handed over, and of what was pushed.
+#[derive(Default)]
+struct Checks {
+    compared: Spent,
+    pushed: Spent,
+}
+
+impl Checks {
+    fn one(&mut self, purpose: Purpose, times: f64, now: Duration) -> bool {
+        let (spent, (limit, earned)) = match purpose {
+            Purpose::Compare => (&mut self.compared, CHECKS),
+            Purpose::Push => (&mut self.pushed, PUSHED_CHECKS),
+        };
+        spent.one((times * limit, times * earned), now)
+    }
 }
 
 /// What is left for whom.
 pub(super) struct Budgets {
     peers: LruCache<PeerId, OfPeer>,
-    networks: LruCache<Prefix, Spent>,
+    networks: LruCache<Prefix, OfNetwork>,
     /// Until when this node has handed over what it may.
     until: Duration,
 }
@@ -80,6 +113,21 @@ impl Budgets {
         of(&mut self.peers, peer).pushes.one(PUSHES, now)
     }
 
+    /// Whether another signature of a peer's is checked now.
+    pub(super) fn checks(
+        &mut self,
+        peer: PeerId,
+        network: Option<Prefix>,
+        purpose: Purpose,
+        now: Duration,
+    ) -> bool {
+        of(&mut self.peers, peer).checks.one(purpose, 1.0, now)
+            && network.is_none_or(|network| {
+                let checks = &mut of(&mut self.networks, network).checks;
+                checks.one(purpose, CHECKS_OF_NETWORK, now)
+            })
+    }
+
     /// Whether a peer may have anything of a table of so many bytes now.
     pub(super) fn may_have(
         &mut self,
@@ -92,7 +140,7 @@ impl Budgets {
         let limit = |tables: f64| (tables * table, tables * table / 60.0);
         of(&mut self.peers, peer).bytes.left(limit(TABLES), now) > 0.0
             && network.is_none_or(|network| {
-                of(&mut self.networks, network).left(limit(TABLES_OF_NETWORK), now) > 0.0
+                of(&mut self.networks, network).bytes.left(limit(TABLES_OF_NETWORK), now) > 0.0
             })
     }
 
@@ -107,7 +155,7 @@ impl Budgets {
     ) -> Duration {
         of(&mut self.peers, peer).bytes.amount += bytes as f64;
         if let Some(network) = network {
-            of(&mut self.networks, network).amount += bytes as f64;
+            of(&mut self.networks, network).bytes.amount += bytes as f64;
         }
         // A second's worth may go at once.
         let from = self.until.max(now.saturating_sub(Duration::from_secs(1)));
@@ -174,6 +222,25 @@ mod tests {
         }
         // Ten seconds, and one at once.
         assert!((sent / RATE - 11.0).abs() < 0.01, "{sent}");
+    }
+
+    #[test]
+    fn signatures_that_are_checked_are_counted_by_peer_and_network() {
+        let network: Option<Prefix> = Some(IpAddr::from([8, 8, 8, 8]).into());
+        let mut budgets = Budgets::default();
+        let mut checks = |peer, network, purpose, now| {
+            (0..200_000).filter(|_| budgets.checks(peer, network, purpose, secs(now))).count()
+        };
+        let one = PeerId::random();
+        assert_eq!(checks(one, None, Purpose::Push, 0), 8192);
+        assert_eq!(checks(one, None, Purpose::Push, 1), 64);
+        assert_eq!(checks(one, None, Purpose::Compare, 1), 131_072);
+        let pushed: usize =
+            (0..9).map(|_| checks(PeerId::random(), network, Purpose::Push, 0)).sum();
+        assert_eq!(pushed, 2 * 8192);
+        let compared: usize =
+            (0..4).map(|_| checks(PeerId::random(), network, Purpose::Compare, 0)).sum();
+        assert_eq!(compared, 2 * 131_072);
     }
 
     #[test]

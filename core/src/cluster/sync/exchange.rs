@@ -22,8 +22,10 @@ use std::{
 };
 use tokio::time::timeout;
 
-/// Heartbeats that one side hands over in an exchange, and their bytes.
+/// Heartbeats that one side hands over in an exchange, goodbyes that it pushes,
+/// and their bytes.
 pub(super) const MAX_HANDED: usize = 4096;
+pub(super) const MAX_PUSHED: usize = 1024;
 const MAX_BYTES: usize = 4 << 20;
 /// Heartbeats that are verified in one go, and bytes written in one. (The buffers
 /// of a connection keep the size of the longest write.)
@@ -84,13 +86,16 @@ pub(super) struct Exchange {
     pub(super) hand: Arc<dyn Fn(PeerId, usize) -> Duration + Send + Sync>,
     /// Whether a partner may be handed anything.
     pub(super) may_have: Arc<dyn Fn(PeerId) -> bool + Send + Sync>,
+    /// Whether another signature that a partner hands over is checked.
+    pub(super) may_verify: Arc<dyn Fn(PeerId, Purpose) -> bool + Send + Sync>,
 }
 
 impl Exchange {
     pub(super) fn new(cluster: Cluster, namespace: Namespace) -> Self {
         let (time_of, hand) = (Arc::new(|_, _| ()), Arc::new(|_, _| Duration::ZERO));
         let (keys, heard) = (Arc::default(), Arc::default());
-        Self { cluster, namespace, keys, heard, time_of, hand, may_have: Arc::new(|_| true) }
+        let (may_have, may_verify) = (Arc::new(|_| true), Arc::new(|_, _| true));
+        Self { cluster, namespace, keys, heard, time_of, hand, may_have, may_verify }
     }
 
     /// Opens an exchange with a node about the peers from `first` on. Gives where
@@ -129,7 +134,7 @@ impl Exchange {
         let known = view.known().map(|(peer, _)| peer);
         let wanted = known.filter(|peer| wanted.contains(&Digest::id(peer))).collect();
         let (received, sent) = futures::future::try_join(
-            self.receive(other, &mut reader, None),
+            self.receive(other, &mut reader, Purpose::Compare, None),
             self.send(other, &mut writer, &view, wanted, meter),
         )
         .await?;
@@ -192,7 +197,7 @@ impl Exchange {
             first @ (Frame::Handed(..) | Frame::End { .. }) => {
                 let _turn = meter.pardon(PATIENCE, admit(Purpose::Push)).await?;
                 let push = async {
-                    let done = self.receive(other, &mut reader, Some(first)).await?;
+                    let done = self.receive(other, &mut reader, Purpose::Push, Some(first)).await?;
                     wire::write(&mut writer, &[header(), Frame::End { more: false }]).await?;
                     writer.close().await?;
                     Ok(done)
@@ -209,7 +214,7 @@ impl Exchange {
         wire::write(&mut writer, &[header(), Frame::Wanted(older)]).await?;
         // It knows what it wants of us only by its own view: so do we of it.
         let (received, sent) = futures::future::try_join(
-            self.receive(other, &mut reader, None),
+            self.receive(other, &mut reader, Purpose::Compare, None),
             self.send(other, &mut writer, &view, newer, meter),
         )
         .await?;
@@ -283,10 +288,12 @@ impl Exchange {
         &self,
         other: PeerId,
         reader: &mut (impl AsyncRead + Unpin),
+        purpose: Purpose,
         mut first: Option<Frame>,
     ) -> Result<Done, SyncError> {
         let (mut done, mut count, mut bytes) = (Done::default(), 0, 0);
-        let mut batch = Vec::new();
+        let (mut batch, mut full) = (Vec::new(), false);
+        let most = if purpose == Purpose::Push { MAX_PUSHED } else { MAX_HANDED };
         loop {
             let frame = match first.take() {
                 Some(frame) => frame,
@@ -296,7 +303,7 @@ impl Exchange {
                 Frame::Handed(age, message) => {
                     count += 1;
                     bytes += message.len();
-                    if count > MAX_HANDED || bytes > MAX_BYTES {
+                    if count > most || bytes > MAX_BYTES {
                         return Err(SyncError::TooMany);
                     }
                     batch.push((age, message));
@@ -306,22 +313,26 @@ impl Exchange {
                 _ => return Err(SyncError::Unexpected),
             };
             if end.is_some() || batch.len() == BATCH {
-                done = done.with(self.take(other, std::mem::take(&mut batch)).await?);
+                let batch = std::mem::take(&mut batch);
+                done = done.with(self.take(other, batch, purpose, &mut full).await?);
             }
             if let Some(more) = end {
                 // Whoever says so without end would be exchanged with without end.
-                let full = count == MAX_HANDED || bytes > MAX_BYTES - Table::MAX_SIGNED;
-                return Ok(Done { more: more && full && done.received >= WORTH, ..done });
+                let much = count == MAX_HANDED || bytes > MAX_BYTES - Table::MAX_SIGNED;
+                return Ok(Done { more: more && much && done.received >= WORTH, ..done });
             }
         }
     }
 
     /// Verifies heartbeats and puts them in the table. One whose signature is
-    /// wrong ends the exchange: an honest node has none.
+    /// wrong ends the exchange: an honest node has none. Once the table is full,
+    /// also of what this partner may hand over, strangers are passed over.
     async fn take(
         &self,
         other: PeerId,
         batch: Vec<(Duration, Vec<u8>)>,
+        purpose: Purpose,
+        full: &mut bool,
     ) -> Result<Done, SyncError> {
         let mut handed: HashMap<PeerId, Handed> = HashMap::new();
         for (age, signed) in batch {
@@ -330,11 +341,19 @@ impl Exchange {
             let source = PeerId::from_bytes(&message.from).map_err(|_| SyncError::Forged)?;
             let seq = message.seqno.first_chunk().map_or(0, |seq| u64::from_be_bytes(*seq));
             let now = self.cluster.elapsed();
-            let known = self.cluster.view().last_seq(&source).is_some_and(|last| last >= seq)
+            let last = self.cluster.view().last_seq(&source);
+            let known = last.is_some_and(|last| last >= seq)
                 || self.heard().get(&Digest::id(&source), now).is_some_and(|last| last >= seq)
                 || handed.get(&source).is_some_and(|other| other.seq >= seq);
-            if known || message.data.len() > Heartbeat::MAX_LEN {
+            if known || message.data.len() > Heartbeat::MAX_LEN || (*full && last.is_none()) {
                 continue;
+            }
+            let leaves = || Heartbeat::decode(&message.data).is_ok_and(|beat| beat.ttl.is_none());
+            if purpose == Purpose::Push && !leaves() {
+                return Err(SyncError::Unexpected);
+            }
+            if !(self.may_verify)(other, purpose) {
+                return Err(SyncError::Refused("refused-signatures"));
             }
             let verified = message.verify(&self.keys).map_err(|_| SyncError::Forged)?;
             if verified.topic != self.namespace.as_str() {
@@ -355,6 +374,7 @@ impl Exchange {
         let mut joined = 0;
         for ((source, seq), outcome) in said.into_iter().zip(&outcomes) {
             joined += usize::from(*outcome == Ok(Outcome::Joined) && source != other);
+            *full |= matches!(outcome, Ok(Outcome::Full | Outcome::Share));
             // What is over, and not kept, isn't wanted again.
             let over = matches!(outcome, Ok(Outcome::Left | Outcome::Replayed));
             if over && view.last_seq(&source).is_none() {

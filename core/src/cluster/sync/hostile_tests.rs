@@ -3,11 +3,19 @@
 use super::{
     digest::Digest,
     exchange::{Done, MAX_HANDED},
-    tests::{Member, keys, learn, member, node, seqs, signed},
+    tests::{Member, keys, learn, member, member_with, node, seqs, signed},
     wire::{self, Frame, Header, SyncError},
 };
-use crate::{Keypair, Namespace, PeerId, host::Host, record::unix_nanos, scope::Scope};
-use std::time::Duration;
+use crate::{
+    Keypair, Namespace, PeerId, cluster::Limits, host::Host, record::unix_nanos, scope::Scope,
+};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 use tokio::{io::AsyncWriteExt as _, time::Instant};
 use tokio_util::compat::TokioAsyncReadCompatExt;
 
@@ -101,8 +109,42 @@ async fn who_has_had_its_share_gets_no_more_where_this_node_opens() {
     learn(&member.exchange.cluster, &all, unix_nanos()).await;
     let wanted: Vec<_> = all.iter().map(|key| Digest::id(&key.public().to_peer_id())).collect();
     assert_eq!(with_partner(&member, wanted.clone(), vec![]).await.1, 50);
-    member.exchange.may_have = std::sync::Arc::new(|_| false);
+    member.exchange.may_have = Arc::new(|_| false);
     assert_eq!(with_partner(&member, wanted, vec![]).await, Default::default());
+}
+
+#[tokio::test]
+async fn once_the_table_takes_no_strangers_none_are_verified() {
+    // Of one partner, four.
+    let mut member = member_with(Limits { records: 64, ..Limits::default() });
+    let (known, now) = (keys(1), unix_nanos());
+    learn(&member.exchange.cluster, &known, now).await;
+    let checked = Arc::new(AtomicUsize::new(0));
+    let counted = checked.clone();
+    member.exchange.may_verify = Arc::new(move |_, _| counted.fetch_add(1, Relaxed) < 30);
+    let mut handed: Vec<_> = keys(100).iter().map(|key| signed(key, now, "casm")).collect();
+    handed.push(signed(&known[0], now + 1, "casm"));
+    let (done, _) = with_partner(&member, vec![], handed).await;
+    // Four, and who is known.
+    assert_eq!(done.received, 5);
+    assert_eq!(checked.load(Relaxed), 16 + 1, "one batch, and who is known");
+    assert_eq!(seqs(&member)[&known[0].public().to_peer_id()], now + 1);
+
+    // Who has used up what is checked is given up.
+    let handed: Vec<_> =
+        known.iter().chain(&keys(20)).map(|k| signed(k, now + 2, "casm")).collect();
+    let (mut partner, stream) = tokio::io::duplex(64 << 20);
+    let handed = handed.into_iter().map(|message| Frame::Handed(Duration::ZERO, message));
+    partner.write_all(&greeting(&[nothing()])).await.unwrap();
+    let mut bytes = Vec::new();
+    handed.for_each(|frame| frame.push(&mut bytes));
+    partner.write_all(&bytes).await.unwrap();
+    let error = member
+        .exchange
+        .accept(PeerId::random(), stream.compat(), |_| std::future::ready(Ok(())))
+        .await
+        .unwrap_err();
+    assert_eq!(error.label(), "refused-signatures");
 }
 
 /// Asks for all that a node has. Gives the bytes of it, or nothing if refused.

@@ -155,6 +155,10 @@ pub(crate) fn start(
         let table = within.view().signed().map(|signed| signed.message.len()).sum();
         lock(&left).may_have(peer, counted(&at, &peer), table, within.elapsed())
     });
+    let (left, at, within) = (budgets.clone(), host.clone(), exchange.cluster.clone());
+    exchange.may_verify = Arc::new(move |peer, purpose| {
+        lock(&left).checks(peer, counted(&at, &peer), purpose, within.elapsed())
+    });
     let over = host.leaving().over();
     let sync = Sync(Arc::new(Inner {
         host,

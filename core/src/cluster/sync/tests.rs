@@ -105,13 +105,17 @@ pub(super) struct Member {
 }
 
 pub(super) fn member() -> Member {
+    member_with(Limits::default())
+}
+
+pub(super) fn member_with(limits: Limits) -> Member {
     let (scope, namespace) = (Scope::default(), Namespace::default());
     let (commands, from) = mpsc::channel(16);
     let (to, received) = mpsc::channel(16);
     let id = PeerId::random();
     let over = CancellationToken::new();
     over.cancel();
-    let config = config(id, over);
+    let config = ClusterConfig { limits, ..config(id, over) };
     let topic = Topic::new(commands, received);
     let cluster =
         Cluster::start(config, topic, EventBus::default(), Metrics::default(), &scope).unwrap();
@@ -259,6 +263,14 @@ async fn a_partner_that_means_harm_gains_nothing() {
     };
     let (key, now) = (Keypair::generate_ed25519(), unix_nanos());
     let good = signed(&key, now, "casm");
+    let goodbye = Heartbeat { ttl: None, ..beat("there") };
+    let leave = SignedMessage::sign(&key, "casm", now, &goodbye.encode()).unwrap().encode();
+    let pushed = |messages: &[Vec<u8>]| {
+        let mut bytes = greeting.clone();
+        messages.iter().for_each(|m| wire::push_handed(Duration::ZERO, m, &mut bytes));
+        Frame::End { more: false }.push(&mut bytes);
+        bytes
+    };
     let mut forged = signed(&Keypair::generate_ed25519(), now, "casm");
     *forged.last_mut().unwrap() ^= 1;
     let many: Vec<_> = (0..=MAX_HANDED).map(|_| good.clone()).collect();
@@ -266,6 +278,9 @@ async fn a_partner_that_means_harm_gains_nothing() {
         (after(&[good.clone(), forged]), "forged", 0),
         (after(&[signed(&key, now, "other")]), "forged", 0),
         (after(&[vec![7; 100]]), "forged", 0),
+        // What is pushed is a goodbye.
+        (pushed(std::slice::from_ref(&good)), "unexpected", 0),
+        (pushed(&vec![leave.clone(); 1025]), "too-many", 0),
         (after(&many), "too-many", 1),
         (after(&[vec![7; Table::MAX_SIGNED + 1]]), "too-large", 0),
         ([&greeting[..], &u32::MAX.to_be_bytes(), &[1]].concat(), "too-large", 0),
