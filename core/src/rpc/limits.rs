@@ -46,7 +46,8 @@ pub struct Limits {
     /// For how long the peer may take none of the bytes that wait for it before
     /// the stream is ended, and for how long it may answer none of the streaming
     /// calls that were made to one of its objects before that object is given up.
-    /// Default 1 minute.
+    /// And for how long the rest of a message may be waited for before the stream
+    /// is ended, with a second more for each 16 KiB of it. Default 1 minute.
     pub stall: Duration,
     /// How long a call that a stream has brought may take; the stream is ended
     /// then. Default 10 minutes.

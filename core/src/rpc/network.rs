@@ -29,11 +29,15 @@ use std::{
 };
 use tokio::{
     sync::oneshot,
-    time::{sleep_until, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 /// Bytes that are read at once.
 const READ: usize = 8 * 1024;
+
+/// Bytes of a message that must come in a second, beyond the time that any may
+/// take.
+const RATE: u64 = 16 * 1024;
 
 /// Bytes that are charged for what the RPC system keeps for each call.
 const CALL: usize = 1024;
@@ -68,6 +72,7 @@ impl Network {
             metrics: metrics.clone(),
             held_limit: limits.held_bytes,
             idle: limits.idle,
+            stall: limits.stall,
             call: limits.call,
             account: account.clone(),
             reading: RefCell::new(Some(Box::new(Reading {
@@ -75,6 +80,8 @@ impl Network {
                 decoder: Decoder::new(encoding, limits.message_bytes),
                 buffer: vec![0; READ],
                 part: Part::new(account),
+                waited: Duration::ZERO,
+                arrived: 0,
             }))),
             _dropped: dropped,
         });
@@ -145,6 +152,7 @@ struct Shared {
     metrics: RpcMetrics,
     held_limit: usize,
     idle: Duration,
+    stall: Duration,
     call: Duration,
     /// All that the stream holds.
     account: Rc<Account>,
@@ -158,6 +166,24 @@ struct Reading {
     buffer: Vec<u8>,
     /// What the decoder holds, and what is charged for calls.
     part: Part,
+    /// How long the rest of a message that has arrived in part was waited for, and
+    /// how many bytes of it came meanwhile.
+    waited: Duration,
+    arrived: u64,
+}
+
+impl Reading {
+    /// How long the rest of a message may still take, if one has arrived in part:
+    /// the bytes of it are held as long as it is not whole.
+    fn left(&self, stall: Duration) -> Option<Duration> {
+        let most = stall.saturating_add(Duration::from_secs(self.arrived / RATE));
+        (!self.decoder.is_between()).then(|| most.saturating_sub(self.waited))
+    }
+
+    /// The next message has not begun to arrive, as far as is known.
+    fn is_whole(&mut self) {
+        (self.waited, self.arrived) = (Duration::ZERO, 0);
+    }
 }
 
 impl Shared {
@@ -167,6 +193,7 @@ impl Shared {
             self.outbound.readable().await?;
             let next = reading.decoder.next().inspect_err(|e| self.metrics.end(e.label()))?;
             if let Some(message) = next {
+                reading.is_whole();
                 self.measure(reading);
                 let received = Received::new(message, &self.held, &self.account);
                 let full = self.held.get() > self.held_limit || self.account.is_over();
@@ -187,6 +214,7 @@ impl Shared {
                 let why = "there is no room for a message: send it again later";
                 return Err(Error::overloaded(why.into()));
             }
+            let (left, begun) = (reading.left(self.stall), Instant::now());
             let read = timeout(self.idle, reading.stream.read(&mut reading.buffer));
             let n = tokio::select! {
                 biased;
@@ -195,6 +223,10 @@ impl Shared {
                     self.metrics.end("call-too-long");
                     let why = format!("a call took longer than {:?}", self.call);
                     return Err(Error::disconnected(why));
+                }
+                () = sleep(left.unwrap_or_default()), if left.is_some() => {
+                    self.metrics.end("message-too-slow");
+                    return Err(Error::disconnected("the rest of a message did not come".into()));
                 }
                 read = read => match read {
                     Ok(read) => read.map_err(|e| Error::disconnected(e.to_string()))?,
@@ -208,6 +240,10 @@ impl Shared {
             if n == 0 {
                 reading.decoder.end().inspect_err(|e| self.metrics.end(e.label()))?;
                 return Ok(None);
+            }
+            if left.is_some() {
+                reading.waited = reading.waited.saturating_add(begun.elapsed());
+                reading.arrived = reading.arrived.saturating_add(n as u64);
             }
             reading.decoder.push(reading.buffer.get(..n).unwrap_or_default());
         }

@@ -189,3 +189,30 @@ fn padded(question: u32) -> Builder<HeapAllocator> {
     content.init_as::<view::iter_params::Builder>().init_constraints(3 << 10);
     message
 }
+
+/// Each byte was a sign of life, so that what came of a message was held for as
+/// long as its sender liked.
+#[test]
+fn a_message_of_which_a_byte_comes_now_and_then_ends_its_stream() {
+    on_paused(async {
+        let (a, mut slow) = pipe(64 << 10);
+        let metrics = RpcMetrics::default();
+        let served = serve(a, &Local::new(limits(), metrics.clone()), Never::default());
+        let (mut encoder, mut bytes) = (Encoder::new(Encoding::Plain), Vec::new());
+        // Whole ones take no time.
+        encoder.encode(&bootstrap(0), &mut bytes).unwrap();
+        slow.write_all(&bytes).await.unwrap();
+        tokio::time::sleep(limits().stall * 3).await;
+        assert!(!served.is_finished());
+        let begun = Instant::now();
+        for byte in &bytes[..bytes.len() - 1] {
+            if slow.write_all(&[*byte]).await.is_err() || served.is_finished() {
+                break;
+            }
+            tokio::time::sleep(limits().stall / 8).await;
+        }
+        served.await.unwrap();
+        let after = begun.elapsed();
+        assert!((limits().stall..limits().stall * 2).contains(&after), "{after:?}");
+    });
+}
