@@ -25,6 +25,8 @@ pub(in crate::cluster) struct Snapshot {
     pub(in crate::cluster) len: usize,
     pub(in crate::cluster) slots: Slots,
     pub(in crate::cluster) proofs: Vector<Proof>,
+    /// Bytes of the signed messages of all records.
+    pub(in crate::cluster) signed_bytes: usize,
     pub(in crate::cluster) indexes: [Ordered; Field::ALL.len()],
     pub(in crate::cluster) goodbyes: Goodbyes,
 }
@@ -60,6 +62,7 @@ impl Default for Snapshot {
             len: 0,
             slots: Slots::default(),
             proofs: Vector::new(),
+            signed_bytes: 0,
             indexes: Field::ALL.map(Ordered::new),
             goodbyes: Goodbyes::default(),
         }
@@ -76,6 +79,13 @@ impl Snapshot {
     fn find(&self, peer: &PeerId) -> Option<(u32, &Record)> {
         let query = Query::matching(Index::peer(peer));
         self.index(Field::Peer).first(query.range()?, &self.slots)
+    }
+
+    /// Puts what proves the record in a slot in its place.
+    pub(in crate::cluster) fn prove(&mut self, slot: u32, proof: Proof) {
+        self.signed_bytes += proof.signed.len();
+        let old = self.proofs.set(slot as usize, proof);
+        self.signed_bytes -= old.signed.len();
     }
 
     fn signed(&self, slot: u32, record: &Record) -> Option<Signed<'_>> {
@@ -152,6 +162,11 @@ impl View {
     pub fn signed(&self) -> impl Iterator<Item = Signed<'_>> {
         let slots = (0..).take(self.0.proofs.len());
         slots.filter_map(|slot| self.0.signed(slot, self.0.slots.get(slot)?))
+    }
+
+    /// The bytes of all these messages.
+    pub(in crate::cluster) fn signed_bytes(&self) -> usize {
+        self.0.signed_bytes
     }
 
     /// The message that proves the record of one peer; empty if it is not kept.

@@ -14,6 +14,9 @@ const MAX: usize = 4096;
 /// How many comparisons a peer may open in a row, as many as a large table takes,
 /// and how many in a second on average.
 const OPENS: (f64, f64) = (64.0, 1.0 / 3.0);
+/// How many times as many the peers of a network may: each costs a look at the
+/// whole table.
+const OPENS_OF_NETWORK: f64 = 8.0;
 /// How often it may tell of goodbyes.
 const PUSHES: (f64, f64) = (256.0, 10.0);
 /// How many signatures are checked of what a peer hands over, in a row, as many
@@ -65,6 +68,7 @@ struct OfPeer {
 
 #[derive(Default)]
 struct OfNetwork {
+    opens: Spent,
     bytes: Spent,
     checks: Checks,
 }
@@ -104,8 +108,11 @@ impl Default for Budgets {
 
 impl Budgets {
     /// Whether a peer may open a comparison now.
-    pub(super) fn opens(&mut self, peer: PeerId, now: Duration) -> bool {
+    pub(super) fn opens(&mut self, peer: PeerId, network: Option<Prefix>, now: Duration) -> bool {
+        let (limit, earned) = OPENS;
+        let all = (OPENS_OF_NETWORK * limit, OPENS_OF_NETWORK * earned);
         of(&mut self.peers, peer).opens.one(OPENS, now)
+            && network.is_none_or(|network| of(&mut self.networks, network).opens.one(all, now))
     }
 
     /// Whether a peer may tell of goodbyes now.
@@ -247,15 +254,18 @@ mod tests {
     fn streams_are_counted_and_few_peers_are_remembered() {
         let (mut budgets, peer) = (Budgets::default(), PeerId::random());
         let opens = |budgets: &mut Budgets, now| {
-            (0..100).filter(|_| budgets.opens(peer, secs(now))).count()
+            (0..100).filter(|_| budgets.opens(peer, None, secs(now))).count()
         };
         assert_eq!(opens(&mut budgets, 0), 64);
         assert_eq!(opens(&mut budgets, 1), 0);
         assert_eq!(opens(&mut budgets, 10), 3);
         assert_eq!((0..999).filter(|_| budgets.pushes(peer, secs(0))).count(), 256);
         for _ in 0..2 * MAX {
-            budgets.opens(PeerId::random(), secs(0));
+            budgets.opens(PeerId::random(), None, secs(0));
         }
         assert_eq!(budgets.peers.len(), MAX);
+        let network: Option<Prefix> = Some(IpAddr::from([8, 8, 8, 8]).into());
+        let of_many = (0..999).filter(|_| budgets.opens(PeerId::random(), network, secs(0)));
+        assert_eq!(of_many.count(), 8 * 64);
     }
 }

@@ -36,7 +36,10 @@ pub struct DigestDifference {
 impl Digest {
     /// A peer's id in digests.
     pub fn id(peer: &PeerId) -> ShortId {
-        peer.to_bytes().last_chunk().copied().map_or(0, u64::from_be_bytes)
+        // The end of a peer id is that of its hash. Without a copy: a digest of a few
+        // bytes has this done for the whole table.
+        let last = |bytes: &[u8]| bytes.last_chunk().copied().map(u64::from_be_bytes);
+        last(peer.as_ref().digest()).or_else(|| last(&peer.to_bytes())).unwrap_or(0)
     }
 
     /// What the view has from `first` on, as far as a digest goes.
@@ -106,5 +109,22 @@ impl Digest {
         let theirs: HashMap<_, _> = self.entries.iter().copied().collect();
         difference.older.retain(|id| heard.get(id, now) < theirs.get(id).copied());
         difference
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use libp2p::multihash::Multihash;
+
+    #[test]
+    fn an_id_is_the_end_of_a_peer_id_however_short() {
+        // An identity's hash is the key itself.
+        let short = (1..40).map(|n| Multihash::wrap(0, &vec![n; n.into()]).unwrap());
+        let short = short.map(|hash| PeerId::from_multihash(hash).unwrap());
+        for peer in short.chain([PeerId::random()]) {
+            let last = peer.to_bytes().last_chunk().copied().map_or(0, u64::from_be_bytes);
+            assert_eq!(Digest::id(&peer), last, "{peer}");
+        }
     }
 }

@@ -152,7 +152,7 @@ pub(crate) fn start(
     });
     let (left, at, within) = (budgets.clone(), host.clone(), exchange.cluster.clone());
     exchange.may_have = Arc::new(move |peer| {
-        let table = within.view().signed().map(|signed| signed.message.len()).sum();
+        let table = within.view().signed_bytes();
         lock(&left).may_have(peer, counted(&at, &peer), table, within.elapsed())
     });
     let (left, at, within) = (budgets.clone(), host.clone(), exchange.cluster.clone());
@@ -358,7 +358,7 @@ impl Sync {
                 (&self.0.pushing, None)
             }
             Purpose::Compare => {
-                if !lock(&self.0.budgets).opens(peer, elapsed) {
+                if !lock(&self.0.budgets).opens(peer, network, elapsed) {
                     return Err("refused-too-many");
                 }
                 if !(self.0.exchange.may_have)(peer) {

@@ -59,6 +59,8 @@ impl Fixture {
         assert!(slots.len() <= limits.records && self.table.remembered() <= limits.remembered);
         assert!(*bytes <= limits.bytes + limits.bytes / 16, "{bytes}");
         assert_eq!(*bytes, entries.iter().flatten().map(|entry| entry.weight).sum::<usize>());
+        let view = self.table.view();
+        assert_eq!(view.signed_bytes(), view.signed().map(|s| s.message.len()).sum::<usize>());
         assert_eq!(established.records, known().count());
         assert_eq!(established.bytes, known().map(|entry| entry.weight).sum::<usize>());
         assert!(established.records <= limits.records * 7 / 8);

@@ -347,7 +347,7 @@ impl Table {
             root.indexes.iter_mut().for_each(|index| index.remove(slot, &root.slots));
         }
         root.slots.set(slot, Some(record.clone()));
-        root.proofs.set(slot as usize, Proof { signed: signed.into(), received: now, age });
+        root.prove(slot, Proof { signed: signed.into(), received: now, age });
         if !same_keys {
             root.indexes.iter_mut().for_each(|index| index.insert(slot, &root.slots));
         }
@@ -406,7 +406,7 @@ impl Table {
         let root = Arc::make_mut(&mut self.root);
         root.indexes.iter_mut().for_each(|index| index.remove(slot, &root.slots));
         root.slots.set(slot, None);
-        root.proofs.set(slot as usize, Proof::default());
+        root.prove(slot, Proof::default());
         root.len -= 1;
         self.slots.remove(&record.peer());
         self.free.push(slot);
