@@ -19,6 +19,11 @@ const OPENS: (f64, f64) = (64.0, 1.0 / 3.0);
 const OPENS_OF_NETWORK: f64 = 8.0;
 /// How often it may tell of goodbyes.
 const PUSHES: (f64, f64) = (256.0, 10.0);
+/// How often unknown peers that another brings show that gossip leaves something
+/// out: of one network (or one peer of this machine), and of all. Anybody can make
+/// peers up.
+const UNSETTLED: (f64, f64) = (2.0, 1.0 / 300.0);
+const UNSETTLED_BY_ALL: (f64, f64) = (8.0, 1.0 / 60.0);
 /// How many signatures are checked of what a peer hands over, in a row, as many
 /// as the largest table has by default, and in a second on average; and of the
 /// goodbyes that it pushes, as many as are kept.
@@ -64,6 +69,7 @@ struct OfPeer {
     pushes: Spent,
     bytes: Spent,
     checks: Checks,
+    unsettled: Spent,
 }
 
 #[derive(Default)]
@@ -71,6 +77,7 @@ struct OfNetwork {
     opens: Spent,
     bytes: Spent,
     checks: Checks,
+    unsettled: Spent,
 }
 
 /// Signatures that were checked of what was handed over, and of what was pushed.
@@ -96,13 +103,15 @@ pub(super) struct Budgets {
     networks: LruCache<Prefix, OfNetwork>,
     /// Until when this node has handed over what it may.
     until: Duration,
+    unsettled: Spent,
 }
 
 impl Default for Budgets {
     fn default() -> Self {
         // With a bound, the memory for all of them would be taken at once.
         let (peers, networks) = (LruCache::unbounded(), LruCache::unbounded());
-        Self { peers, networks, until: Duration::ZERO }
+        let (until, unsettled) = (Duration::ZERO, Spent::default());
+        Self { peers, networks, until, unsettled }
     }
 }
 
@@ -118,6 +127,20 @@ impl Budgets {
     /// Whether a peer may tell of goodbyes now.
     pub(super) fn pushes(&mut self, peer: PeerId, now: Duration) -> bool {
         of(&mut self.peers, peer).pushes.one(PUSHES, now)
+    }
+
+    /// Whether the unknown peers that a peer brought count as a sign now.
+    pub(super) fn unsettles(
+        &mut self,
+        peer: PeerId,
+        network: Option<Prefix>,
+        now: Duration,
+    ) -> bool {
+        let by = match network {
+            Some(network) => &mut of(&mut self.networks, network).unsettled,
+            None => &mut of(&mut self.peers, peer).unsettled,
+        };
+        by.one(UNSETTLED, now) && self.unsettled.one(UNSETTLED_BY_ALL, now)
     }
 
     /// Whether another signature of a peer's is checked now.
@@ -229,6 +252,23 @@ mod tests {
         }
         // Ten seconds, and one at once.
         assert!((sent / RATE - 11.0).abs() < 0.01, "{sent}");
+    }
+
+    #[test]
+    fn peers_that_are_made_up_unsettle_a_node_now_and_then() {
+        let mut budgets = Budgets::default();
+        let network = |n| Some(IpAddr::from([8, 8, n, 8]).into());
+        let mut unsettles = |network, now| {
+            let times =
+                (0..600).filter(|_| budgets.unsettles(PeerId::random(), network, secs(now)));
+            times.count()
+        };
+        assert_eq!(unsettles(network(0), 0), 2);
+        let many: usize = (1..200).map(|n| unsettles(network(n), 1)).sum();
+        assert_eq!(many, 6, "eight of all");
+        assert_eq!(unsettles(network(0), 310), 1);
+        assert_eq!(unsettles(network(200), 310), 2);
+        assert_eq!(unsettles(None, 10_000), 8, "each peer of this machine counts by itself");
     }
 
     #[test]

@@ -41,7 +41,8 @@ use tokio::{
 pub const PAUSE: Duration = Duration::from_secs(20);
 /// The first pause. The next ones double up to the longest; an exchange that
 /// brought an unknown peer (other than the one it was with) shows that gossip
-/// leaves something out, and begins again (Trickle, RFC 6206).
+/// leaves something out, and begins again (Trickle, RFC 6206), but not too often:
+/// anybody can make peers up.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// How many exchanges follow each other, as many as a large table takes.
 const BURST: u32 = 64;
@@ -390,7 +391,7 @@ impl Sync {
             Ok(done) => {
                 self.count("done");
                 self.0.records.inc_by(done.received as u64);
-                if done.joined > 0 {
+                if done.joined > 0 && self.unsettles(peer) {
                     self.0.unsettled.notify_one();
                 }
                 tracing::debug!(%peer, ?done, "heartbeats were exchanged");
@@ -402,6 +403,13 @@ impl Sync {
                 None
             }
         }
+    }
+
+    /// Whether the unknown peers that a peer brought show that gossip leaves
+    /// something out.
+    fn unsettles(&self, peer: PeerId) -> bool {
+        let (network, elapsed) = (counted(&self.0.host, &peer), self.0.exchange.cluster.elapsed());
+        lock(&self.0.budgets).unsettles(peer, network, elapsed)
     }
 
     pub(super) fn count(&self, outcome: &'static str) {
