@@ -34,23 +34,29 @@ pub(in crate::cluster) struct Goodbyes {
     peers: HashMap<PeerId, u64>,
     due: OrdSet<(Duration, u64)>,
     last: u64,
+    /// Bytes of the messages.
+    bytes: usize,
 }
 
 impl Goodbyes {
     /// How many are kept at most; then the oldest make room.
     pub(in crate::cluster) const MAX: usize = 8192;
+    /// The most bytes of all of them: 2 KiB for each, if there are so many.
+    pub(in crate::cluster) const MAX_BYTES: usize = 16 << 20;
     /// For how long a goodbye is kept at least, beginning when it was said.
     pub(in crate::cluster) const LEAST: Duration = Duration::from_secs(30);
 
     /// Keeps a goodbye, in the place of an earlier one of the same peer.
     pub(in crate::cluster) fn put(&mut self, goodbye: Goodbye) {
         self.forget(&goodbye.peer);
-        if self.turns.len() >= Self::MAX
+        while (self.turns.len() >= Self::MAX
+            || self.bytes + goodbye.signed.len() > Self::MAX_BYTES)
             && let Some(oldest) = self.turns.get_min().map(|(_, oldest)| oldest.peer)
         {
             self.forget(&oldest);
         }
         self.last += 1;
+        self.bytes += goodbye.signed.len();
         self.peers.insert(goodbye.peer, self.last);
         self.due.insert((goodbye.until, self.last));
         self.turns.insert(self.last, goodbye);
@@ -61,6 +67,7 @@ impl Goodbyes {
         if let Some(turn) = self.peers.remove(peer)
             && let Some(goodbye) = self.turns.remove(&turn)
         {
+            self.bytes -= goodbye.signed.len();
             self.due.remove(&(goodbye.until, turn));
         }
     }
@@ -166,24 +173,37 @@ mod tests {
         }
     }
 
+    /// Keeps goodbyes of so many bytes each.
+    fn keep(kept: &mut Goodbyes, peers: &[PeerId], bytes: usize) {
+        for peer in peers {
+            let (seq, zero, from) = (1, Duration::ZERO, *peer);
+            let (signed, until) = (vec![0; bytes].into(), Duration::from_secs(30));
+            let (peer, received, age, by_gossip) = (*peer, zero, zero, true);
+            kept.put(Goodbye { peer, seq, signed, received, age, until, from, by_gossip });
+        }
+    }
+
+    #[test]
+    fn the_oldest_make_room_for_bytes_too() {
+        let mut kept = Goodbyes::default();
+        let peers: Vec<_> = (0..4000).map(|_| PeerId::random()).collect();
+        keep(&mut kept, &peers, 8 << 10);
+        let sum = |kept: &Goodbyes| -> usize {
+            kept.after(0).map(|(_, goodbye)| goodbye.signed.len()).sum()
+        };
+        assert_eq!((sum(&kept), kept.bytes), (Goodbyes::MAX_BYTES, Goodbyes::MAX_BYTES));
+        assert!(kept.of(&peers[1951]).is_none() && kept.of(&peers[1952]).is_some());
+        keep(&mut kept, &peers[3990..], 10);
+        assert_eq!(sum(&kept), kept.bytes);
+        kept.expire(Duration::from_secs(30));
+        assert_eq!(kept.bytes, 0);
+    }
+
     #[test]
     fn the_oldest_make_room() {
         let mut kept = Goodbyes::default();
         let peers: Vec<_> = (0..Goodbyes::MAX + 3).map(|_| PeerId::random()).collect();
-        for peer in &peers {
-            let (seq, signed, zero, from) = (1, [][..].into(), Duration::ZERO, *peer);
-            let until = Duration::from_secs(30);
-            kept.put(Goodbye {
-                peer: *peer,
-                seq,
-                signed,
-                received: zero,
-                age: zero,
-                until,
-                from,
-                by_gossip: true,
-            });
-        }
+        keep(&mut kept, &peers, 0);
         assert_eq!(kept.after(0).count(), Goodbyes::MAX);
         assert!(kept.of(&peers[2]).is_none() && kept.of(&peers[3]).is_some());
         kept.expire(Duration::from_secs(30));
