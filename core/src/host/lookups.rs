@@ -21,6 +21,13 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How long a look-up may take: the peer's other addresses wait for it.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Where a peer is to be dialled.
+pub(super) struct Found {
+    pub(super) addrs: Vec<Multiaddr>,
+    /// Whether its name was not looked up, since too many were lately.
+    pub(super) postponed: bool,
+}
+
 /// Looks names up, but not too often.
 #[derive(Clone)]
 pub(super) struct Lookups {
@@ -36,16 +43,16 @@ impl Lookups {
 
     /// A peer's addresses, at a node with those addresses of its own; in place
     /// of its name, what that stands for.
-    pub(super) async fn replaced(&self, addrs: &[Multiaddr], own: &[Multiaddr]) -> Vec<Multiaddr> {
+    pub(super) async fn replaced(&self, addrs: &[Multiaddr], own: &[Multiaddr]) -> Found {
         let Some((the_name, family)) = addrs.iter().find_map(name) else {
-            return addrs.to_vec();
+            return Found { addrs: addrs.to_vec(), postponed: false };
         };
-        let ips = match self.take(Instant::now()) {
-            false => {
-                self.skipped.get_or_create(&[("reason", "often")]).inc();
-                Vec::new()
-            }
-            true => look_up(&the_name, family).await,
+        let postponed = !self.take(Instant::now());
+        let ips = if postponed {
+            self.skipped.get_or_create(&[("reason", "often")]).inc();
+            Vec::new()
+        } else {
+            look_up(&the_name, family).await
         };
         let found = sensible(&stand_for(addrs, &ips), Hearing::by_name(own), &self.skipped);
         let mut all = Vec::new();
@@ -57,7 +64,7 @@ impl Lookups {
                 Some(_) => all.extend(found.take().into_iter().flatten()),
             }
         }
-        all
+        Found { addrs: all, postponed }
     }
 
     /// Takes a look-up from the budget, if it has one left.
@@ -130,10 +137,10 @@ mod tests {
             ("0.0.0.0", vec![]),
         ] {
             let all = [&["/ip4/9.9.9.9/tcp/1"], &found[..], &["/ip4/9.9.9.8/tcp/1"]].concat();
-            assert_eq!(lookups.replaced(&told(name), &own).await, addrs(&all), "{name}");
+            assert_eq!(lookups.replaced(&told(name), &own).await.addrs, addrs(&all), "{name}");
         }
         let public = addrs(&["/ip4/7.7.7.7/tcp/1"]);
-        let found = lookups.replaced(&told("10.7.7.7"), &public).await;
+        let found = lookups.replaced(&told("10.7.7.7"), &public).await.addrs;
         assert_eq!(found, addrs(&["/ip4/9.9.9.9/tcp/1", "/ip4/9.9.9.8/tcp/1"]));
     }
 
@@ -143,16 +150,18 @@ mod tests {
         let told = addrs(&["/dns/8.8.8.8/tcp/1"]);
         let mut found = 0;
         for _ in 0..200 {
-            found += lookups.replaced(&told, &[]).await.len();
+            found += lookups.replaced(&told, &[]).await.addrs.len();
         }
         assert_eq!(found, BURST as usize);
         tokio::time::advance(PAUSE * 3).await;
         for _ in 0..200 {
-            found += lookups.replaced(&told, &[]).await.len();
+            found += lookups.replaced(&told, &[]).await.addrs.len();
         }
         assert_eq!(found, BURST as usize + 3);
         let often = lookups.skipped.get_or_create(&[("reason", "often")]).get();
         assert_eq!(often, 200 - 64 + 200 - 3);
-        assert_eq!(lookups.replaced(&addrs(&["/ip4/8.8.8.8/tcp/1"]), &[]).await.len(), 1);
+        assert!(lookups.replaced(&told, &[]).await.postponed);
+        let found = lookups.replaced(&addrs(&["/ip4/8.8.8.8/tcp/1"]), &[]).await;
+        assert_eq!((found.addrs.len(), found.postponed), (1, false));
     }
 }

@@ -42,7 +42,7 @@ mod topics;
 mod wide;
 
 use crate::{
-    Error, PeerInfo, Result,
+    Error, ErrorKind, PeerInfo, Result,
     announce::Announced,
     ask::ask,
     config::Limits,
@@ -257,15 +257,24 @@ impl Host {
     /// connected already: to a few of them, and not too often to any.
     ///
     /// # Errors
-    /// `Busy` if they were tried too often lately; else as
+    /// `Busy` if they were tried, or names looked up, too often lately; else as
     /// [`connect`](Self::connect).
     pub(crate) async fn reach(&self, info: &PeerInfo) -> Result<()> {
         if self.is_connected(&info.id) {
             return Ok(());
         }
         let own = self.own.borrow().clone();
-        let info = PeerInfo { id: info.id, addrs: self.lookups.replaced(&info.addrs, &own).await };
-        self.ask(|reply| Command::Dial { info, configured: false, reply }).await?
+        let lookups::Found { addrs, postponed } = self.lookups.replaced(&info.addrs, &own).await;
+        let info = PeerInfo { id: info.id, addrs };
+        let dialled = self.ask(|reply| Command::Dial { info, configured: false, reply }).await?;
+        // Its name may well lead to it.
+        dialled.map_err(|error| match error.kind() {
+            ErrorKind::Unreachable if postponed => {
+                let message = format!("{error}; too many names were looked up lately for its own");
+                Error::new(ErrorKind::Busy, message)
+            }
+            _ => error,
+        })
     }
 
     /// Where what a peer tells is said, as its connections show.

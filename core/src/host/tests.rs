@@ -543,3 +543,18 @@ async fn streams_end_with_their_connection() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_peer_whose_name_is_not_looked_up_now_is_busy_and_not_gone() {
+    let host = ed25519(TCP).await;
+    let reach = async |peer| {
+        let addrs = vec!["/dns/127.0.0.1/tcp/1".parse().unwrap()];
+        host.host.reach(&PeerInfo { id: peer, addrs }).await.unwrap_err().kind()
+    };
+    // A name for this machine is no address of a peer that others told of.
+    let kinds = futures::future::join_all((0..80).map(|_| reach(PeerId::random()))).await;
+    let count = |kind| kinds.iter().filter(|other| **other == kind).count();
+    assert!((64..70).contains(&count(ErrorKind::Unreachable)), "{kinds:?}");
+    assert_eq!(count(ErrorKind::Unreachable) + count(ErrorKind::Busy), 80);
+    host.close().await;
+}
