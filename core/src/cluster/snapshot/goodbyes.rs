@@ -49,8 +49,7 @@ impl Goodbyes {
     /// Keeps a goodbye, in the place of an earlier one of the same peer.
     pub(in crate::cluster) fn put(&mut self, goodbye: Goodbye) {
         self.forget(&goodbye.peer);
-        while (self.turns.len() >= Self::MAX
-            || self.bytes + goodbye.signed.len() > Self::MAX_BYTES)
+        while (self.turns.len() >= Self::MAX || self.bytes + goodbye.signed.len() > Self::MAX_BYTES)
             && let Some(oldest) = self.turns.get_min().map(|(_, oldest)| oldest.peer)
         {
             self.forget(&oldest);

@@ -87,7 +87,8 @@ impl Behaviour {
 
     /// A peer was the first to bring a gossip message that was good.
     pub(in crate::host) fn brought(&mut self, peer: &PeerId) {
-        self.slots.brought(peer);
+        let now = self.now();
+        self.slots.brought(peer, now);
     }
 
     /// An exchange of peers with a peer is over.

@@ -289,6 +289,7 @@ impl<Id: Copy + Ord, S: BuildHasher> Slots<Id, S> {
         now: Duration,
     ) -> Result<Admitted<Id>, Refusal> {
         self.over(id);
+        self.halve(now);
         if self.held(&peer).count() >= self.sizes.per_peer {
             return Err(Refusal::PerPeer);
         }
@@ -405,7 +406,8 @@ impl<Id: Copy + Ord, S: BuildHasher> Slots<Id, S> {
     }
 
     /// A peer was the first to bring a gossip message that was good.
-    pub fn brought(&mut self, peer: &PeerId) {
+    pub fn brought(&mut self, peer: &PeerId, now: Duration) {
+        self.halve(now);
         for id in self.by_peer.get(peer).into_iter().flatten() {
             if let Some(slot) = self.slots.get_mut(id) {
                 slot.brought = slot.brought.saturating_add(1);
@@ -434,10 +436,6 @@ impl<Id: Copy + Ord, S: BuildHasher> Slots<Id, S> {
     /// The guests that have to close now. For whom there is a place by now, it
     /// stays.
     pub fn due(&mut self, now: Duration) -> Vec<Id> {
-        while now.saturating_sub(self.halved) >= HALF_LIFE {
-            self.halved += HALF_LIFE;
-            self.slots.values_mut().for_each(|slot| slot.brought /= 2);
-        }
         let is_due = |slot: &Slot| matches!(slot.kind, Kind::Guest(until) if until <= now);
         let mut due: Vec<Id> =
             self.slots.iter().filter(|(_, slot)| is_due(slot)).map(|(id, _)| *id).collect();
@@ -454,6 +452,14 @@ impl<Id: Copy + Ord, S: BuildHasher> Slots<Id, S> {
             !stays
         });
         due
+    }
+
+    /// Has what was brought long ago count less.
+    fn halve(&mut self, now: Duration) {
+        while now.saturating_sub(self.halved) >= HALF_LIFE {
+            self.halved += HALF_LIFE;
+            self.slots.values_mut().for_each(|slot| slot.brought /= 2);
+        }
     }
 
     /// The peer of a connection.

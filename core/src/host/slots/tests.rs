@@ -182,7 +182,7 @@ fn those_with_merits_stay_and_of_the_others_the_youngest_go_first() {
     near.iter().for_each(|id| full.slots.answered(*id, Duration::from_millis(1)));
     for id in useful {
         let peer = full.slots.peer(*id).unwrap();
-        full.slots.brought(&peer);
+        full.slots.brought(&peer, full.now);
     }
     for i in 0..others.len() {
         let (_, admitted) = full.inbound(network(2000 + i));
@@ -208,9 +208,14 @@ fn what_was_brought_long_ago_counts_less() {
     let mut full = Full::new(512);
     let peer = PeerId::random();
     let (id, _) = full.inbound_of(peer, network(1));
-    (0..8).for_each(|_| full.slots.brought(&peer));
-    full.pass(HALF_LIFE * 2);
-    assert_eq!(full.slots.slots[&id].brought, 2);
+    (0..8).for_each(|_| full.slots.brought(&peer, full.now));
+    // No guest need ever have to go.
+    full.now += HALF_LIFE * 2;
+    full.slots.brought(&peer, full.now);
+    assert_eq!(full.slots.slots[&id].brought, 3);
+    full.now += HALF_LIFE;
+    let _ = full.inbound(network(2));
+    assert_eq!(full.slots.slots[&id].brought, 1);
 }
 
 #[test]
