@@ -25,10 +25,12 @@ pub(super) use behaviour::{Behaviour, Room};
 pub use crate::prefix::Prefix;
 
 use libp2p::PeerId;
+use lru::LruCache;
 use pending::Pending;
 use std::{
     collections::{BTreeMap, HashMap},
     hash::BuildHasher,
+    num::NonZeroUsize,
     time::Duration,
 };
 
@@ -43,8 +45,8 @@ pub const AFTERWARDS: Duration = Duration::from_millis(500);
 /// How long a network waits for its next turn as a guest, when others want in:
 /// who comes more often must not have more of the slots.
 const TURN: Duration = Duration::from_secs(60);
-/// Networks whose turns are remembered.
-const MAX_TURNS: usize = 4096;
+/// Networks whose turns are remembered: the last.
+const MAX_TURNS: NonZeroUsize = NonZeroUsize::new(4096).expect("not 0");
 /// When what a peer has brought counts half.
 const HALF_LIFE: Duration = Duration::from_secs(600);
 
@@ -182,7 +184,7 @@ pub struct Slots<Id, S> {
     outgoing: Pending<Id>,
     halved: Duration,
     /// When networks were guests last.
-    turns: BTreeMap<Prefix, Duration>,
+    turns: LruCache<Prefix, Duration>,
     /// Its key is secret: nobody can choose a network that is protected.
     hasher: S,
 }
@@ -190,6 +192,9 @@ pub struct Slots<Id, S> {
 impl<Id: Copy + Ord, S: BuildHasher> Slots<Id, S> {
     /// No connections.
     pub fn new(sizes: Sizes, hasher: S) -> Self {
+        // Made with a bound, it would take the memory for all of them at once.
+        let mut turns = LruCache::unbounded();
+        turns.resize(MAX_TURNS);
         Self {
             sizes,
             slots: BTreeMap::new(),
@@ -197,7 +202,7 @@ impl<Id: Copy + Ord, S: BuildHasher> Slots<Id, S> {
             incoming: Pending::new(sizes.pending),
             outgoing: Pending::new(sizes.pending),
             halved: Duration::ZERO,
-            turns: BTreeMap::new(),
+            turns,
             hasher,
         }
     }
@@ -364,7 +369,7 @@ impl<Id: Copy + Ord, S: BuildHasher> Slots<Id, S> {
                 is_guest(slot.kind) && now.saturating_sub(slot.since) >= HURRY
             };
             let fresh =
-                self.turns.get(&prefix).is_none_or(|last| now.saturating_sub(*last) >= TURN);
+                self.turns.peek(&prefix).is_none_or(|last| now.saturating_sub(*last) >= TURN);
             let instead = most.or_else(|| {
                 let all = || self.slots.iter().find(waited).map(|(id, _)| *id);
                 fresh.then(all).flatten()
@@ -374,12 +379,7 @@ impl<Id: Copy + Ord, S: BuildHasher> Slots<Id, S> {
         if let Some(victim) = instead {
             self.close(victim);
         }
-        if self.turns.len() >= MAX_TURNS {
-            self.turns.retain(|_, last| now.saturating_sub(*last) < TURN);
-        }
-        if self.turns.len() < MAX_TURNS {
-            self.turns.insert(prefix, now);
-        }
+        self.turns.put(prefix, now);
         self.put(id, peer, prefix, Kind::Guest(now + STAY), now);
         Ok(Admitted { guest: true, instead })
     }

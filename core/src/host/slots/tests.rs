@@ -320,6 +320,26 @@ fn a_network_that_comes_often_has_no_more_turns_as_a_guest() {
     assert!(admitted.is_ok_and(|a| a.guest && a.instead.is_some()), "{admitted:?}");
 }
 
+/// Else each of them would be taken for one that comes for the first time.
+#[test]
+fn the_last_turns_are_remembered_though_more_networks_come_than_that() {
+    let mut full = Full::new(512);
+    full.fill();
+    // They go at once.
+    let all = 1000..1000 + MAX_TURNS.get() + 500;
+    for i in all.clone() {
+        let (id, admitted) = full.inbound(network(i));
+        assert_eq!(admitted, Ok(GUEST));
+        full.slots.closed(id);
+    }
+    full.come(1, 9000..9032);
+    full.pass(HURRY);
+    assert_eq!(full.inbound(network(all.end - 1)).1, Err(Refusal::Full));
+    // The turn of the first is forgotten.
+    assert!(full.inbound(network(all.start)).1.is_ok());
+    assert_eq!(full.slots.turns.len(), MAX_TURNS.get());
+}
+
 /// Whatever 2,000 identities of any number of networks do, who comes from
 /// another network than they gets a place, and the node dials.
 #[test]
