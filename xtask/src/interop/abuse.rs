@@ -96,10 +96,16 @@ pub fn check(report: &mut Report, programs: &Programs) {
     siege::check(report, programs);
 }
 
-/// Two nodes find each other in a group in which a third answers without end.
+/// Two nodes find each other in a group in which a third answers without end, and
+/// each question at once from eight addresses.
 fn found_among_answers(programs: &Programs) -> Result<String> {
     const GROUP: &str = "/ip4/228.8.8.8/udp/8822/multicast/eth0/survey";
     let lan = Lan::new(3)?;
+    // So many answers silence a node that heeds them, one from each address.
+    for n in 0..7 {
+        let addr = format!("10.77.0.{}/24", 200 + n);
+        shell::run(lan.host(2).command("ip").args(["addr", "add", &addr, "dev", "eth0"]))?;
+    }
     let attacker = Start::new(Stack::Go, 2, NS).option("--degree=0").option("--observer");
     let mut attacker = attacker.start(programs, &lan)?;
     let addr = attacker.addrs.first().context("no address")?.clone();

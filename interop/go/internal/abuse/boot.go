@@ -2,6 +2,7 @@ package abuse
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"time"
@@ -58,8 +59,9 @@ func freshRequest(ns string) ([]byte, error) {
 	return wire.SealPacket(key, &wire.Packet{Kind: wire.Request, Peer: id, Namespace: ns})
 }
 
-// bootAnswers answers in a multicast group, asked or not, in the name of peers
-// that don't exist; half of the signatures are wrong.
+// bootAnswers answers in a multicast group, in the name of peers that don't
+// exist: what is asked at once, with its nonce and from every address of the
+// interface; and without end what is not, with half of the signatures wrong.
 func bootAnswers(ctx context.Context, p Params) (int, error) {
 	group, err := net.ResolveUDPAddr("udp4", p.Boot)
 	if err != nil {
@@ -69,31 +71,28 @@ func bootAnswers(ctx context.Context, p Params) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	conn, err := net.ListenPacket("udp4", ":0")
+	conns, err := fromEveryAddress(iface)
 	if err != nil {
 		return 0, err
 	}
-	defer conn.Close()
-	if err := ipv4.NewPacketConn(conn).SetMulticastInterface(iface); err != nil {
+	for _, conn := range conns {
+		defer conn.Close()
+	}
+	heard, err := net.ListenMulticastUDP("udp4", iface, group)
+	if err != nil {
 		return 0, err
 	}
+	defer heard.Close()
+	go echo(heard, group, conns, p.Namespace)
 	for i := range p.Times {
-		key, id, err := freshIdentity()
-		if err != nil {
-			return i, err
-		}
-		// Nobody has the address.
-		addr := ma.StringCast("/ip4/10.77.0.250/tcp/4001")
-		data, err := wire.SealPacket(key, &wire.Packet{
-			Kind: wire.Response, Peer: id, Namespace: p.Namespace, Addrs: []ma.Multiaddr{addr},
-		})
+		data, err := falseAnswer(p.Namespace, 0)
 		if err != nil {
 			return i, err
 		}
 		if i%2 == 1 {
 			data[len(data)-1] ^= 1
 		}
-		_, _ = conn.WriteTo(data, group)
+		_, _ = conns[0].WriteTo(data, group)
 		select {
 		case <-ctx.Done():
 			return i, nil
@@ -101,6 +100,67 @@ func bootAnswers(ctx context.Context, p Params) (int, error) {
 		}
 	}
 	return p.Times, nil
+}
+
+// fromEveryAddress gives a socket for each IPv4 address of an interface.
+func fromEveryAddress(iface *net.Interface) ([]net.PacketConn, error) {
+	addrs, err := iface.Addrs()
+	if err != nil {
+		return nil, err
+	}
+	var conns []net.PacketConn
+	for _, addr := range addrs {
+		ip, ok := addr.(*net.IPNet)
+		if !ok || ip.IP.To4() == nil {
+			continue
+		}
+		conn, err := net.ListenPacket("udp4", net.JoinHostPort(ip.IP.String(), "0"))
+		if err != nil {
+			return nil, err
+		}
+		if err := ipv4.NewPacketConn(conn).SetMulticastInterface(iface); err != nil {
+			return nil, err
+		}
+		conns = append(conns, conn)
+	}
+	if len(conns) == 0 {
+		return nil, fmt.Errorf("%s has no IPv4 address", iface.Name)
+	}
+	return conns, nil
+}
+
+// echo answers every survey that is heard, until the socket is closed: as
+// another peer from each address.
+func echo(heard net.PacketConn, group net.Addr, conns []net.PacketConn, ns string) {
+	buf := make([]byte, wire.MaxDatagram)
+	for {
+		n, _, err := heard.ReadFrom(buf)
+		if err != nil {
+			return
+		}
+		asked, err := wire.OpenPacket(buf[:n])
+		if err != nil || asked.Kind != wire.Survey {
+			continue
+		}
+		for _, conn := range conns {
+			if data, err := falseAnswer(ns, asked.Nonce); err == nil {
+				_, _ = conn.WriteTo(data, group)
+			}
+		}
+	}
+}
+
+// falseAnswer is that of a peer that doesn't exist.
+func falseAnswer(ns string, nonce uint64) ([]byte, error) {
+	key, id, err := freshIdentity()
+	if err != nil {
+		return nil, err
+	}
+	// Nobody has the address.
+	addr := ma.StringCast("/ip4/10.77.0.250/tcp/4001")
+	return wire.SealPacket(key, &wire.Packet{
+		Kind: wire.Response, Peer: id, Namespace: ns, Nonce: nonce, Addrs: []ma.Multiaddr{addr},
+	})
 }
 
 // bootIdentities asks in the name of many peers that don't exist.

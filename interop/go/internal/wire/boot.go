@@ -33,6 +33,9 @@ type Packet struct {
 	Namespace string
 	// Distance is the number of XOR bits that a survey ignores.
 	Distance uint8
+	// Nonce is that of a survey, for its answers to echo; 0 if there is none. Our
+	// schema is without: Go's nodes read past it.
+	Nonce uint64
 	// Addrs are those of a response that are understood here.
 	Addrs []ma.Multiaddr
 }
@@ -46,7 +49,7 @@ func (*Packet) Codec() []byte { return []byte{0x1f, 0x00} }
 // MarshalRecord encodes the payload.
 func (p *Packet) MarshalRecord() ([]byte, error) {
 	return pack(func(s *capnp.Segment) error {
-		root, err := boot.NewRootPacket(s)
+		root, err := newPacket(s, p.Nonce)
 		if err != nil {
 			return err
 		}
@@ -76,6 +79,20 @@ func (p *Packet) MarshalRecord() ([]byte, error) {
 	})
 }
 
+// nonceAt is where the nonce is in the data of a packet.
+const nonceAt = 8
+
+func newPacket(s *capnp.Segment, nonce uint64) (boot.Packet, error) {
+	if nonce == 0 {
+		return boot.NewRootPacket(s)
+	}
+	root, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: nonceAt + 8, PointerCount: 3})
+	if err == nil {
+		root.SetUint64(nonceAt, nonce)
+	}
+	return boot.Packet(root), err
+}
+
 // UnmarshalRecord decodes a payload.
 func (p *Packet) UnmarshalRecord(data []byte) error {
 	return unpack(data, func(m *capnp.Message) error {
@@ -86,6 +103,7 @@ func (p *Packet) UnmarshalRecord(data []byte) error {
 		if p.Namespace, err = root.Namespace(); err != nil {
 			return err
 		}
+		p.Nonce = capnp.Struct(root).Uint64(nonceAt)
 		var id string
 		switch root.Which() {
 		case boot.Packet_Which_request:
