@@ -30,7 +30,7 @@ const PEAK_KIB: u64 = 160 * 1024;
 /// each by so much, the sum of those whose name and label contain the text.
 struct Kind(&'static str, u64, &'static [(&'static str, f64)]);
 
-const KINDS: [Kind; 14] = [
+const KINDS: [Kind; 15] = [
     Kind("heartbeat-pointers", 240, &[("heartbeats_total{verdict=\"malformed\"", 200.0)]),
     Kind("seqno-length", 70, &[("gossip_refused_total{reason=\"bad-sequence-number\"", 70.0)]),
     // Two that claim one number stand side by side: nothing is to be refused.
@@ -49,6 +49,15 @@ const KINDS: [Kind; 14] = [
         &[
             ("pex_rounds_total{verdict=\"wrong-sender\"", 8.0),
             ("pex_rounds_total{verdict=\"empty\"", 2.0),
+        ],
+    ),
+    // Each names 20 ports of the node's own machine, and 40 of another.
+    Kind(
+        "pex-addrs",
+        8,
+        &[
+            ("dials_skipped_total{reason=\"loopback\"", 1000.0),
+            ("dials_skipped_total{reason=\"too-many\"", 1500.0),
         ],
     ),
     // Four fifths of them for RPC, which serves 8 of one peer.

@@ -45,6 +45,7 @@ var abuses = map[string]func(context.Context, Params) (int, error){
 	"pex-flood":          pexFlood,
 	"pex-hop":            pexHop,
 	"pex-last":           pexLast,
+	"pex-addrs":          pexAddrs,
 	"stall":              stall,
 	"lz4-bomb":           lz4Bomb,
 	"boot-identities":    bootIdentities,

@@ -111,6 +111,37 @@ func pexHop(ctx context.Context, p Params) (int, error) {
 	})
 }
 
+// pexAddrs pushes records of as many addresses as one may have: ports of the
+// target's own machine, many of one host, names.
+func pexAddrs(ctx context.Context, p Params) (int, error) {
+	var addrs []ma.Multiaddr
+	for port := 1; port <= 20; port++ {
+		addrs = append(addrs, ma.StringCast(fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", port)))
+	}
+	for port := 1; port <= 40; port++ {
+		addrs = append(addrs, ma.StringCast(fmt.Sprintf("/ip4/192.0.2.1/tcp/%d", port)))
+	}
+	for i := range 4 {
+		addrs = append(addrs, ma.StringCast(fmt.Sprintf("/dns/victim-%d.invalid/tcp/1", i)))
+	}
+	return rounds(ctx, p, func(w wire.GossipWriter, own []byte, _ int) error {
+		for range 8 {
+			key, err := freshKey()
+			if err != nil {
+				return err
+			}
+			envelope, err := wire.SignRecord(key, addrs)
+			if err != nil {
+				return err
+			}
+			if err := w.Write(1, envelope); err != nil {
+				return err
+			}
+		}
+		return w.Write(0, own)
+	})
+}
+
 // pexLast breaks the rule about the last record in every way.
 func pexLast(ctx context.Context, p Params) (int, error) {
 	records, err := fakes(1)
