@@ -30,7 +30,10 @@ const PEAK_KIB: u64 = 160 * 1024;
 /// each by so much, the sum of those whose name and label contain the text.
 struct Kind(&'static str, u64, &'static [(&'static str, f64)]);
 
-const KINDS: [Kind; 15] = [
+/// Characters of what is sent that change how others are shown.
+const FORMATS: [char; 2] = ['\u{202e}', '\u{2028}'];
+
+const KINDS: [Kind; 16] = [
     Kind("heartbeat-pointers", 240, &[("heartbeats_total{verdict=\"malformed\"", 200.0)]),
     Kind("seqno-length", 70, &[("gossip_refused_total{reason=\"bad-sequence-number\"", 70.0)]),
     // Two that claim one number stand side by side: nothing is to be refused.
@@ -39,6 +42,8 @@ const KINDS: [Kind; 15] = [
     Kind("identities", 4096, &[("heartbeats_total{verdict=\"accepted\"", 2000.0)]),
     // What was captured an hour ago and is told by another brings nobody back.
     Kind("ghosts", 1000, &[("heartbeats_total{verdict=\"ghost\"", 1000.0)]),
+    // Nothing of it is in the log as it came: that is looked for after every kind.
+    Kind("escapes", 50, &[("heartbeats_total{verdict=\"accepted\"", 50.0)]),
     // Too many records, or a block that would hold them.
     Kind("pex-flood", 3, &[("pex_rounds_total{verdict=\"too-", 3.0)]),
     // Each time another peer: the pace of one is not what stops them.
@@ -219,6 +224,10 @@ impl Scene {
         self.view_was_unchanged(mark, honest_mark, &record)?;
 
         self.streams_end()?;
+        let log = self.node.log()?;
+        let raw = |c: &char| *c != '\n' && (c.is_control() || FORMATS.contains(c));
+        let raw: String = log.chars().filter(raw).collect();
+        ensure!(raw.is_empty(), "in the log: {raw:?}");
 
         let peak = self.node.peak_memory()?;
         let grown = peak.saturating_sub(memory);

@@ -7,7 +7,7 @@ use std::{
     collections::BTreeSet,
     fs::File,
     io::{BufRead, BufReader, Write},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
     sync::{Arc, Condvar, Mutex, MutexGuard},
     time::{Duration, Instant},
@@ -40,11 +40,13 @@ pub struct Peer {
     stdin: Option<ChildStdin>,
     lines: Arc<Lines>,
     commands: u64,
+    log: PathBuf,
 }
 
 impl Peer {
     pub fn start(stack: Stack, name: String, command: &mut Command, logs: &Path) -> Result<Self> {
-        let log = File::create(logs.join(format!("{name}.log")))?;
+        let at = logs.join(format!("{name}.log"));
+        let log = File::create(&at)?;
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -72,6 +74,7 @@ impl Peer {
             stdin,
             lines,
             commands: 0,
+            log: at,
         };
         let listening = peer.wait("an address", PATIENCE, |e| {
             e["event"] == "listening" && e["addrs"].as_array().is_some_and(|a| !a.is_empty())
@@ -79,6 +82,11 @@ impl Peer {
         peer.id = text(&listening["peer"]);
         peer.addrs = texts(&listening["addrs"]);
         Ok(peer)
+    }
+
+    /// What it has written to its log.
+    pub fn log(&self) -> Result<String> {
+        Ok(String::from_utf8_lossy(&std::fs::read(&self.log)?).into_owned())
     }
 
     /// The number of events so far, to look at later ones only.

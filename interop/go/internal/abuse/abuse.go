@@ -42,6 +42,7 @@ var abuses = map[string]func(context.Context, Params) (int, error){
 	"server-claim":       serverClaim,
 	"identities":         identities,
 	"ghosts":             ghosts,
+	"escapes":            escapes,
 	"pex-flood":          pexFlood,
 	"pex-hop":            pexHop,
 	"pex-last":           pexLast,

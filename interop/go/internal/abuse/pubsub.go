@@ -3,6 +3,7 @@ package abuse
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/protocol"
+	ma "github.com/multiformats/go-multiaddr"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/wetware/casm/interop/go/internal/wire"
@@ -173,6 +175,44 @@ func identities(ctx context.Context, p Params) (int, error) {
 			return err
 		}
 		return s.publish(key, s.next(), data)
+	})
+}
+
+// escapes publishes heartbeats whose texts would colour, clear and reverse what a
+// terminal shows, and names such addresses to whoever asks.
+func escapes(ctx context.Context, p Params) (int, error) {
+	done, err := repeat(ctx, p, func(s *speaker, i int) error {
+		key, err := freshKey()
+		if err != nil {
+			return err
+		}
+		data, err := wire.EncodeHeartbeat(wire.Heartbeat{
+			TTL: wire.DefaultTTL, Server: rand.Uint64(), Host: fmt.Sprintf("\x1b[31m\a\u202e%d", i),
+			Meta: []string{"k=\x1b]0;title\a\r\u2028"},
+		})
+		if err != nil {
+			return err
+		}
+		return s.publish(key, s.next(), data)
+	})
+	if err != nil {
+		return done, err
+	}
+	named := append([]byte{0x35, 7}, "\x1b[2J\r\na"...) // dns
+	addr, err := ma.NewMultiaddrBytes(append(named, 0x06, 0, 1))
+	if err != nil {
+		return done, err
+	}
+	return done, round(ctx, p, func(w wire.GossipWriter, own []byte) error {
+		key, err := freshKey()
+		if err != nil {
+			return err
+		}
+		envelope, err := wire.SignRecord(key, []ma.Multiaddr{addr, fakeAddr})
+		if err != nil {
+			return err
+		}
+		return errors.Join(w.Write(1, envelope), w.Write(0, own))
 	})
 }
 
