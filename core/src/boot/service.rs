@@ -4,8 +4,7 @@ use super::{
     BootAddr, Discovery, FindOptions, Finding, Found, Tap,
     crawl::{ask_once, crawl},
     desk::{Desk, ViewSize},
-    finding::{self, Told},
-    fixed,
+    finding, fixed,
     race::race,
     responder::Responder,
     start::{Source, Starting, Way},
@@ -222,7 +221,7 @@ impl Boot {
             self.0.sources.iter().map(|source| self.search(source, namespace, &options)).collect();
         let troubles = &self.0.desk.metrics.troubles;
         searches.extend(self.extra().iter().enumerate().map(|(nth, discovery)| {
-            let told = Told::new(troubles.clone(), extra_subject(nth));
+            let told = finding::Told::new(troubles.clone(), extra_subject(nth));
             told.of(discovery.find_peers(namespace, options.clone()))
         }));
         let own = self.0.desk.own;

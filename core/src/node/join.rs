@@ -67,6 +67,10 @@ impl Around for Services {
     async fn connect(&self, found: &Found) -> Result<()> {
         connect(&self.host, &found.source, &found.peer).await
     }
+
+    async fn disconnect(&self, peer: PeerId) {
+        self.host.disconnect(peer).await;
+    }
 }
 
 /// Connects to a peer to which a source led. What a person configured is dialled
@@ -75,10 +79,6 @@ pub(super) async fn connect(host: &Host, source: &str, peer: &PeerInfo) -> Resul
     match source.parse() {
         Ok(BootAddr::Static { .. }) | Err(_) => host.connect(peer).await,
         Ok(_) => host.reach(peer).await,
-    }
-
-    async fn disconnect(&self, peer: PeerId) {
-        self.host.disconnect(peer).await;
     }
 }
 
