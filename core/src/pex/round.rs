@@ -96,7 +96,7 @@ impl Told {
         self.skipped.extend((self.others.len()..before).map(|_| "no-address"));
     }
 
-    /// Notes of those that are connected from where they are.
+    /// Notes of those that were met from where they are.
     pub(super) fn meet(&mut self, network: impl Fn(&PeerId) -> Option<Prefix>) {
         let others = self.others.iter_mut().map(|gossip| &mut gossip.record);
         for record in others.chain([&mut self.sender]) {

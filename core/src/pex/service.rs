@@ -16,13 +16,16 @@ use crate::{
     event::EventBus,
     host::Host,
     metrics::{Metrics, verdict},
+    prefix::Prefix,
     record::SignedRecord,
     scope::Scope,
 };
 use futures::{StreamExt, future, stream};
+use lru::LruCache;
 use prometheus_client::metrics::{family::Family, gauge::Gauge};
 use std::{
     collections::{BTreeMap, HashSet},
+    num::NonZeroUsize,
     sync::{Arc, Mutex, PoisonError},
 };
 use tokio::sync::{Semaphore, mpsc};
@@ -34,6 +37,8 @@ const SERVED: usize = 32;
 const STARTED: usize = 16;
 /// Commands that may wait for a namespace's task.
 const COMMANDS: usize = 256;
+/// Peers of which it is remembered from where they were met.
+const MET: NonZeroUsize = NonZeroUsize::new(4096).expect("not 0");
 
 /// How discovery is asked.
 pub(crate) type Find = Arc<dyn Fn(&Namespace, FindOptions) -> Finding + Send + Sync>;
@@ -70,6 +75,9 @@ pub(super) struct Shared {
     pub(super) served: Arc<Semaphore>,
     pub(super) sizes: Sizes,
     verifier: Verifier,
+    /// From where peers were met lately: those who say that they are elsewhere are
+    /// not believed again.
+    met: Mutex<LruCache<PeerId, Prefix>>,
     joined: Mutex<BTreeMap<Namespace, mpsc::Sender<Command>>>,
 }
 
@@ -80,7 +88,8 @@ impl Pex {
     /// `Config`, as [`Config::check`].
     pub(crate) fn new(env: Env) -> Result<Self> {
         env.config.check()?;
-        let sizes = Sizes::default();
+        let (sizes, mut met) = (Sizes::default(), LruCache::unbounded());
+        met.resize(MET);
         env.metrics.register("pex_view", "Peers in the peer-exchange view", sizes.view.clone());
         env.metrics.register(
             "pex_standby",
@@ -93,6 +102,7 @@ impl Pex {
             served: Arc::new(Semaphore::new(SERVED)),
             sizes,
             verifier: Verifier::default(),
+            met: Mutex::new(met),
             joined: Mutex::default(),
         })))
     }
@@ -219,8 +229,19 @@ impl Shared {
         let mut told = result?;
         self.env.host.exchanged(peer).await;
         told.keep_sensible(self.env.host.hears(&peer), &self.env.metrics.dials_skipped);
-        told.meet(|peer| self.env.host.network(peer));
+        told.meet(|peer| self.met(peer));
         Ok(told)
+    }
+
+    /// From where a peer was met, if it was.
+    pub(super) fn met(&self, peer: &PeerId) -> Option<Prefix> {
+        let network = self.env.host.network(peer);
+        let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        match network {
+            Some(network) => drop(met.put(*peer, network)),
+            None => return met.get(peer).copied(),
+        }
+        network
     }
 
     /// Sees whether a peer can be reached.

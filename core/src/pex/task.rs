@@ -257,6 +257,8 @@ impl Task {
             }
             Command::Alive(peer) => {
                 self.keeper.reached(peer);
+                let network = self.shared.met(&peer);
+                self.view.met(peer, |record| record.meet(network));
                 self.view.alive(peer, &mut self.rng);
             }
             Command::Postponed(peer) => {

@@ -5,6 +5,7 @@ use crate::rng::mix;
 use casm::pex::view::{Gossip, Origin, Params, Record, View};
 use rand::Rng;
 use std::{
+    collections::BTreeSet,
     hash::{BuildHasher, Hash, Hasher},
     marker::PhantomData,
 };
@@ -187,17 +188,33 @@ impl<R: Small> Casm<R> {
     }
 }
 
+/// A node: its view, and whom it has met.
+pub struct Node<R: Record> {
+    view: View<R, Secret>,
+    met: BTreeSet<u32>,
+}
+
+impl<R: Small> Node<R> {
+    fn merge(&mut self, origin: Origin, sender: R, mut told: Vec<Gossip<R>>, rng: &mut impl Rng) {
+        self.met.insert(sender.id());
+        for gossip in told.iter_mut().filter(|gossip| self.met.contains(&gossip.record.id())) {
+            gossip.record = gossip.record.clone().met();
+        }
+        self.view.merge(origin, sender.met(), told, rng);
+    }
+}
+
 impl<R: Small> Policy for Casm<R> {
-    type Node = View<R, Secret>;
+    type Node = Node<R>;
 
     fn node(&self, id: u32, seed: u64, known: &[u32], rng: &mut impl Rng) -> Self::Node {
         let mut view = View::new(id, self.params, Secret(mix(seed ^ mix(id.into()))));
         view.restore(known.iter().map(|&n| self.record(n)), [], rng);
-        view
+        Node { view, met: BTreeSet::new() }
     }
 
     fn tick(&self, node: &mut Self::Node, out: &mut Contacts, rng: &mut impl Rng) {
-        let plan = node.tick(rng);
+        let plan = node.view.tick(rng);
         out.lonely = plan.is_empty();
         out.rounds.extend(plan.rounds.iter().chain(&plan.retries).map(Record::id));
         out.probes.extend(plan.probes.iter().map(Record::id));
@@ -210,18 +227,20 @@ impl<R: Small> Policy for Casm<R> {
         boot: bool,
         rng: &mut impl Rng,
     ) {
-        let (pushed, pulled) = (a.tell(rng), b.tell(rng));
+        let (pushed, pulled) = (a.view.tell(rng), b.view.tell(rng));
         let origin = if boot { Origin::Boot } else { Origin::Pulled };
-        a.merge(origin, self.record(callee).met(), pulled, rng);
-        b.merge(Origin::Pushed, self.record(caller).met(), pushed, rng);
+        a.merge(origin, self.record(callee), pulled, rng);
+        b.merge(Origin::Pushed, self.record(caller), pushed, rng);
     }
 
     fn failed(&self, node: &mut Self::Node, peer: u32, rng: &mut impl Rng) {
-        node.failed(peer, rng);
+        node.view.failed(peer, rng);
     }
 
     fn alive(&self, node: &mut Self::Node, peer: u32, rng: &mut impl Rng) {
-        node.alive(peer, rng);
+        node.met.insert(peer);
+        node.view.met(peer, |record| *record = record.clone().met());
+        node.view.alive(peer, rng);
     }
 
     fn told(&self) -> usize {
@@ -238,10 +257,10 @@ impl<R: Small> Policy for Casm<R> {
     ) {
         let told = told.iter().map(|&n| Gossip { record: self.record(n), hop: 1 }).collect();
         let origin = if asked { Origin::Pulled } else { Origin::Pushed };
-        node.merge(origin, self.record(liar).met(), told, rng);
+        node.merge(origin, self.record(liar), told, rng);
     }
 
     fn view(&self, node: &Self::Node, out: &mut Vec<u32>) {
-        out.extend(node.iter().map(|g| g.record.id()));
+        out.extend(node.view.iter().map(|g| g.record.id()));
     }
 }

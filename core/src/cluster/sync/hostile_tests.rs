@@ -148,7 +148,7 @@ async fn once_the_table_takes_no_strangers_none_are_verified() {
 }
 
 /// Asks for all that a node has. Gives the bytes of it, or nothing if refused.
-async fn ask_for_all(host: &Host, peer: PeerId) -> Option<usize> {
+pub(super) async fn ask_for_all(host: &Host, peer: PeerId) -> Option<usize> {
     let protocol = Namespace::default().own_protocol("sync/2");
     let mut stream = host.open_stream(peer, protocol).await.ok()?;
     let begin = [Frame::Header(Header::default()), nothing(), Frame::End { more: false }];

@@ -235,6 +235,8 @@ impl Sync {
             tokio::select! {
                 event = events.next() => match event {
                     Some(Event::Connected { peer }) => {
+                        // From now on it is told of goodbyes.
+                        self.with(peer, |_| ());
                         let others_turn = self.0.host.id() > peer;
                         let due = if others_turn { now + OTHERS_TURN } else { now };
                         greetings.put(peer, due, now);

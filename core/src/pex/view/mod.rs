@@ -338,6 +338,17 @@ impl<R: Record, H: BuildHasher> View<R, H> {
         out
     }
 
+    /// A peer was met: `note` takes down what was found out of it beside its record.
+    pub fn met(&mut self, id: R::Id, note: impl Fn(&mut R)) {
+        let (key, slot) = (self.sampler.key(id), self.slot(id));
+        self.sampler.met(id, (key, slot), &note);
+        if let Some(entry) = self.places.find(id, slot).peer.and_then(|at| self.places.get_mut(at))
+        {
+            note(&mut entry.gossip.record);
+            entry.rank = self.sampler.rank(&entry.gossip.record, key, slot);
+        }
+    }
+
     /// A peer has shown that it lives.
     pub fn alive(&mut self, id: R::Id, rng: &mut impl Rng) {
         if let Some(entry) = self.position(id).and_then(|i| self.places.get_mut(i)) {

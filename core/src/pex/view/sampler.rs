@@ -109,6 +109,21 @@ impl<R: Record, H: BuildHasher> Sampler<R, H> {
         }
     }
 
+    /// Something was found out of a peer.
+    pub(super) fn met(&mut self, id: R::Id, (key, slot): (u64, u8), note: impl Fn(&mut R)) {
+        let epoch = self.epoch(slot).wrapping_add(1);
+        let next = self.next.get_mut(usize::from(slot));
+        let Some(mut next) = next.and_then(|next| next.take_if(|n| n.gossip.record.id() == id))
+        else {
+            return;
+        };
+        note(&mut next.gossip.record);
+        next.rank = self.rank_at(&next.gossip.record, key, slot, epoch);
+        if let Some(place) = self.next.get_mut(usize::from(slot)) {
+            *place = Some(next);
+        }
+    }
+
     /// Random ones of those who are to hold a slot next: like the holders, they
     /// aren't chosen by how often they were heard of.
     pub(super) fn successors(&self, many: usize, rng: &mut impl Rng) -> Vec<Gossip<R>> {
