@@ -156,8 +156,10 @@ export class Node {
    */
   async waitFor(n: number, options: WaitForOptions = {}): Promise<View> {
     whole('n', n)
-    const { query, ...wait } = options
+    const { query, ...rest } = options
     const asked = spec(query)
+    // The signal of an AbortController, which will do as well, is not its own.
+    const wait = 'query' in options ? rest : options
     const start = (id: number) => this.#node.waitFor(id, n, asked)
     return this.#call('waitFor', start, work => new View(work.view!), wait)
   }
