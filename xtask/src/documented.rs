@@ -44,7 +44,8 @@ struct Known {
 enum Small {
     /// By a step of .ci/run.
     Step,
-    /// Not at all: it asks somebody outside the machine.
+    /// Not at all: it asks somebody outside the machine, or is spoken of as
+    /// another's tool.
     Outside,
     /// The program `casm` with these arguments.
     Casm(&'static [&'static str]),
@@ -55,10 +56,11 @@ enum Small {
     Cargo(&'static [&'static str]),
 }
 
-const KNOWN: [Known; 13] = [
+const KNOWN: [Known; 14] = [
     Known { begins: ".ci/run", small: Small::Step },
     Known { begins: "cargo clippy ", small: Small::Step },
     Known { begins: "cargo deny check advisories", small: Small::Outside },
+    Known { begins: "cargo fuzz", small: Small::Outside },
     Known { begins: "cargo doc", small: Small::Step },
     Known { begins: "cargo fmt ", small: Small::Step },
     Known {
