@@ -112,7 +112,13 @@ mod tests {
         assert_eq!(take(7, 9), 0);
         assert!(places.take(None).is_none());
         held.clear();
-        assert_eq!((places.taken().all, places.taken().networks.len()), (0, 0));
+        let Taken { all, networks } = &*places.taken();
+        assert_eq!((*all, networks.len()), (0, 0));
+    }
+
+    #[test]
+    fn what_is_of_this_machine_has_no_share() {
+        let places = Places::new(16);
         assert_eq!((0..99).filter_map(|_| places.take(None)).collect::<Vec<_>>().len(), 16);
     }
 
