@@ -29,6 +29,8 @@ pub enum Line {
     View { n: usize, records: Vec<RecordLine> },
     /// The clock differs from those of peers: how far theirs are ahead.
     ClockDiffers { offset_ms: i64, peers: Vec<String> },
+    /// Another node uses this node's key: what that one says of itself.
+    KeyShared { record: RecordLine },
     /// Events were lost.
     Dropped { count: u64 },
     /// The command failed.
@@ -114,6 +116,7 @@ impl Line {
             Event::ClockDiffers { offset_ms, peers } => {
                 Self::ClockDiffers { offset_ms: *offset_ms, peers: strings(peers) }
             }
+            Event::KeyShared { record } => Self::KeyShared { record: record.into() },
             Event::Dropped { count } => Self::Dropped { count: *count },
             _ => return None,
         })

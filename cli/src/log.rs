@@ -230,7 +230,7 @@ mod tests {
     fn a_flood_of_one_kind_is_counted_and_hides_no_other() {
         let lines = logged(LogFormat::Text, |limit| {
             for n in 0..2273 {
-                tracing::warn!(target: "libp2p_gossipsub::behaviour", n, "queue is full");
+                tracing::warn!(target: "libp2p_swarm::connection", n, "queue is full");
                 if n == 2000 {
                     tracing::warn!("of another kind");
                 }
@@ -240,7 +240,7 @@ mod tests {
         });
         let of = |what: &str| lines.iter().filter(|line| line.contains(what)).count();
         assert_eq!((of("queue is full"), of("another kind")), (10, 1), "{lines:#?}");
-        assert_eq!((of("2263 more lines of libp2p_gossipsub::behaviour"), lines.len()), (1, 12));
+        assert_eq!((of("2263 more lines of libp2p_swarm::connection"), lines.len()), (1, 12));
     }
 
     #[test]

@@ -49,6 +49,11 @@ pub fn of(line: &Line, colour: bool) -> String {
             };
             format!("{} {by} {way} {whose}", word("clock", Color::Red, colour))
         }
+        Line::KeyShared { record } => {
+            let word = word("key", Color::Red, colour);
+            let who = described(record);
+            format!("{word} another node uses this node's key: give each its own ({who})")
+        }
         Line::Dropped { count } => {
             format!("{} {count} events", word("dropped", Color::Red, colour))
         }

@@ -77,6 +77,14 @@ pub enum Event {
         /// one alone, either clock may be wrong.
         peers: Vec<PeerId>,
     },
+    /// Another node that runs now uses this node's key: its machine or its data
+    /// is a copy, and neither works as it should, since others see one peer.
+    /// Comes once, at both, and again only after it was over for ten minutes.
+    /// Give each node a key of its own.
+    KeyShared {
+        /// What the other node says of itself, under the same id.
+        record: Record,
+    },
     /// The listener was too slow: the oldest events were dropped.
     Dropped {
         /// How many.

@@ -17,6 +17,8 @@ pub mod error;
 pub mod event;
 #[doc(hidden)]
 pub mod fuzzing;
+#[doc(hidden)]
+pub mod gossip;
 mod host;
 pub mod identity;
 #[doc(hidden)]
@@ -33,6 +35,7 @@ pub mod record;
 pub mod rpc;
 mod schema;
 mod scope;
+mod spent;
 mod trouble;
 #[cfg(test)]
 mod vectors;

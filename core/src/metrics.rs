@@ -30,7 +30,7 @@ pub struct Metrics {
     pub(crate) boot_sent: ByLabel,
     /// Heartbeats received, by verdict.
     pub(crate) heartbeats: ByLabel,
-    /// Gossip messages that no topic got to see, by reason.
+    /// What gossip refused, and what it held against peers, by reason.
     pub(crate) gossip_refused: ByLabel,
     /// Rounds of peer exchange, by outcome.
     pub(crate) pex_rounds: ByLabel,
@@ -87,7 +87,7 @@ impl Default for Metrics {
             ("heartbeats", "Heartbeats received, by verdict", &metrics.heartbeats),
             (
                 "gossip_refused",
-                "Gossip messages that no topic got to see, by reason",
+                "What gossip refused, and what it held against peers, by reason",
                 &metrics.gossip_refused,
             ),
             ("pex_rounds", "Rounds of peer exchange, by outcome", &metrics.pex_rounds),

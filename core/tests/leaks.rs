@@ -34,6 +34,10 @@ async fn start_and_drop(other: Option<&Node>) {
     drop(node);
 }
 
+async fn keeper() -> Node {
+    Node::builder().listen("/ip4/127.0.0.1/tcp/0").boot(["none"]).start().await.unwrap()
+}
+
 async fn settles(at_most: Held) -> Held {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
@@ -49,7 +53,14 @@ async fn settles(at_most: Held) -> Held {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_dropped_nodes_leave_nothing_behind() {
     start_and_drop(None).await;
-    // What the runtime and the libraries keep for good is there after the first.
+    // What the process keeps for good is there after two have heard of each other:
+    // the threads that check signatures among it.
+    let first = [keeper().await, keeper().await];
+    first[0].connect(&first[1].info()).await.unwrap();
+    for node in &first {
+        tokio::time::timeout(Duration::from_secs(60), node.wait_for(2)).await.unwrap().unwrap();
+    }
+    drop(first);
     let mut first = held();
     loop {
         tokio::time::sleep(Duration::from_millis(700)).await;
@@ -59,8 +70,7 @@ async fn a_hundred_dropped_nodes_leave_nothing_behind() {
         }
         first = now;
     }
-    let keeper =
-        Node::builder().listen("/ip4/127.0.0.1/tcp/0").boot(["none"]).start().await.unwrap();
+    let keeper = keeper().await;
     for i in 0..99 {
         start_and_drop((i % 3 == 0).then_some(&keeper)).await;
     }

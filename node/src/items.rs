@@ -6,7 +6,7 @@ use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;
 
 /// The names of the kinds of items; an item's kind is a place in this list.
-const KINDS: [&str; 17] = [
+const KINDS: [&str; 18] = [
     "listening",
     "peer:joined",
     "peer:updated",
@@ -16,6 +16,7 @@ const KINDS: [&str; 17] = [
     "connected",
     "disconnected",
     "clock:differs",
+    "key:shared",
     "dropped",
     "current",
     "joined",
@@ -118,7 +119,8 @@ impl Item for Event {
                 let offset = Some(offset_ms as f64);
                 batch.other(8, Other { offset, peers, ..Other::default() });
             }
-            Self::Dropped { count } => batch.other(9, counted(count)),
+            Self::KeyShared { record } => batch.record(9, record),
+            Self::Dropped { count } => batch.other(10, counted(count)),
             _ => {}
         }
     }
@@ -127,11 +129,11 @@ impl Item for Event {
 impl Item for Change {
     fn put(self, batch: &mut Builder) {
         match self {
-            Self::Current(record) => batch.record(10, record),
-            Self::Joined(record) => batch.record(11, record),
-            Self::Updated(record) => batch.record(12, record),
-            Self::Left(record) => batch.record(13, record),
-            Self::Dropped { count } => batch.other(14, counted(count)),
+            Self::Current(record) => batch.record(11, record),
+            Self::Joined(record) => batch.record(12, record),
+            Self::Updated(record) => batch.record(13, record),
+            Self::Left(record) => batch.record(14, record),
+            Self::Dropped { count } => batch.other(15, counted(count)),
             _ => {}
         }
     }
@@ -139,13 +141,13 @@ impl Item for Change {
 
 impl Item for Found {
     fn put(self, batch: &mut Builder) {
-        batch.other(15, found(self.source, &self.peer));
+        batch.other(16, found(self.source, &self.peer));
     }
 }
 
 impl Item for Record {
     fn put(self, batch: &mut Builder) {
-        batch.record(16, self);
+        batch.record(17, self);
     }
 }
 

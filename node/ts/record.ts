@@ -118,6 +118,11 @@ export interface Events {
    * those that were compared, one of each network; if it is one alone, either may be wrong.
    */
   'clock:differs': { offset: number; peers: string[] }
+  /**
+   * Another node that runs now uses this node's key: its machine or its data is a copy. Comes
+   * once, at both, with what the other one says of itself. Give each node a key of its own.
+   */
+  'key:shared': Record
   /** The listener was too slow: the oldest events were dropped. */
   dropped: { count: number }
 }
@@ -160,6 +165,7 @@ export const KINDS = [
   'connected',
   'disconnected',
   'clock:differs',
+  'key:shared',
   'dropped',
   'current',
   'joined',
@@ -170,7 +176,16 @@ export const KINDS = [
   'record',
 ]
 
-const WITH_RECORD = new Set(['peer:joined', 'peer:updated', 'current', 'joined', 'updated', 'left', 'record'])
+const WITH_RECORD = new Set([
+  'peer:joined',
+  'peer:updated',
+  'key:shared',
+  'current',
+  'joined',
+  'updated',
+  'left',
+  'record',
+])
 const HOLDS_RECORD = KINDS.map(kind => WITH_RECORD.has(kind))
 
 /** @internal The names of all events. */

@@ -212,6 +212,12 @@ class ClockDiffers(Event):
     def peers(self) -> list[str]: ...
 
 @final
+class KeyShared(Event):
+    __match_args__: ClassVar[tuple[Literal["record"]]]
+    @property
+    def record(self) -> Record: ...
+
+@final
 class Dropped(Event):
     __match_args__: ClassVar[tuple[Literal["count"]]]
     @property

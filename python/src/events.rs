@@ -107,6 +107,12 @@ events! {
         /// If it is one alone, either clock may be wrong.
         peers: Vec<String>
     }
+    /// Another node that runs now uses this node's key: its machine or its data is
+    /// a copy. Comes once, at both. Give each node a key of its own.
+    KeyShared = "key-shared" {
+        /// What the other node says of itself, under the same id.
+        record: Py<Record>
+    }
     /// The listener was too slow: the oldest events were dropped.
     Dropped = "dropped" {
         /// How many.
@@ -233,6 +239,7 @@ fn event(py: Python<'_>, event: casm_bindings::Event) -> PyResult<Option<Py<PyAn
             let peers = peers.iter().map(|peer| peer.to_base58()).collect();
             ClockDiffers::make(py, offset_ms as f64 / 1000.0, peers)
         }
+        E::KeyShared { record: r } => KeyShared::make(py, record(r)?),
         E::Dropped { count } => Dropped::make(py, count),
         _ => return Ok(None),
     }

@@ -34,8 +34,8 @@ mod _casm {
         config::{Config, PeerInfo, PeerStatus},
         driver::Driver,
         events::{
-            Change, ClockDiffers, Connected, Disconnected, Dropped, Event, Found, Listening,
-            PeerJoined, PeerLeft, PeerUpdated, PeersFound, ViewChanged,
+            Change, ClockDiffers, Connected, Disconnected, Dropped, Event, Found, KeyShared,
+            Listening, PeerJoined, PeerLeft, PeerUpdated, PeersFound, ViewChanged,
         },
         key::Key,
         log::forward_logs,

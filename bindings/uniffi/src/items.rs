@@ -136,6 +136,12 @@ pub enum Event {
         /// If it is one alone, either clock may be wrong.
         peers: Vec<String>,
     },
+    /// Another node that runs now uses this node's key: its machine or its data is
+    /// a copy. Comes once, at both. Give each node a key of its own.
+    KeyShared {
+        /// What the other node says of itself, under the same id.
+        record: Record,
+    },
     /// The listener was too slow: the oldest events were dropped.
     Dropped {
         /// How many.
@@ -242,6 +248,7 @@ impl Item<casm_bindings::Event> for Event {
                 offset: offset_ms as f64 / 1000.0,
                 peers: peers.iter().map(|peer| peer.to_base58()).collect(),
             },
+            Given::KeyShared { record } => Self::KeyShared { record: record.into() },
             Given::Dropped { count } => Self::Dropped { count },
             _ => return None,
         })

@@ -15,7 +15,7 @@ fn check(value: &Value) -> Result<(), String> {
     let fields: &[(&str, Check)] = match value["event"].as_str().ok_or("no event")? {
         "listening" => &[("peer", id), ("addrs", own_addrs)],
         "peers-found" => &[("source", Value::is_string), ("peer", id), ("addrs", addrs)],
-        "peer-joined" | "peer-updated" => &[("record", record)],
+        "peer-joined" | "peer-updated" | "key-shared" => &[("record", record)],
         "peer-left" => &[("peer", id), ("reason", reason)],
         "view-changed" => &[("peers", ids)],
         "connected" | "disconnected" => &[("peer", id)],

@@ -32,7 +32,7 @@ pub use query::{Index, Query, Select};
 pub use record::{Field, Meta, Record, server_of};
 #[doc(hidden)]
 pub use service::Pace;
-pub(crate) use service::{Cluster, ClusterConfig, Handed, Sign};
+pub(crate) use service::{Cluster, ClusterConfig, Handed, Numbers, Sign};
 #[doc(hidden)]
 pub use snapshot::Signed;
 pub use snapshot::View;

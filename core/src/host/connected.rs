@@ -64,7 +64,7 @@ struct Peer {
 }
 
 impl Connected {
-    pub(super) fn opened(&self, peer: PeerId, id: ConnectionId, end: &ConnectedPoint) {
+    pub(super) fn opened(&self, peer: PeerId, id: ConnectionId, end: &ConnectedPoint) -> Direction {
         let direction = if end.is_dialer() { Direction::Outbound } else { Direction::Inbound };
         let mut addr = end.get_remote_address().clone();
         // Which a dial of the peer ends with.
@@ -72,6 +72,7 @@ impl Connected {
             addr.pop();
         }
         self.with(|peers| peers.entry(peer).or_default().connections.push((id, addr, direction)));
+        direction
     }
 
     pub(super) fn closed(&self, peer: &PeerId, id: ConnectionId) {
@@ -100,14 +101,6 @@ impl Connected {
 
     pub(super) fn contains(&self, peer: &PeerId) -> bool {
         self.with(|peers| peers.contains_key(peer))
-    }
-
-    /// Whether this node made one of the connections with a peer.
-    pub(super) fn was_dialled(&self, peer: &PeerId) -> bool {
-        self.with(|peers| {
-            let mut connections = peers.get(peer).into_iter().flat_map(|known| &known.connections);
-            connections.any(|(.., direction)| *direction == Direction::Outbound)
-        })
     }
 
     /// The network that a peer is in, by its oldest connection.

@@ -5,16 +5,24 @@
 //! has a random name, told by identify in the agent version:
 //! `casm/0.1.0 (instance 0123456789abcdef)`. Two names of one peer mean that
 //! it restarted, and that the connections to the former instance are dead.
+//!
+//! Unless a former name comes back on a newer connection: then two nodes that
+//! run have the same key. If each closed the other's connections here, both would
+//! come back for ever; so all of them stay for a while, and the dead ones among
+//! them are left to ping.
 
-use libp2p::{Multiaddr, PeerId, swarm::ConnectionId};
-use std::collections::{HashMap, HashSet};
+use libp2p::{PeerId, swarm::ConnectionId};
+use lru::LruCache;
+use smallvec::SmallVec;
+use std::{collections::HashMap, num::NonZeroUsize, time::Duration};
 
 const PREFIX: &str = " (instance ";
-/// Addresses of a peer that are remembered, to dial it again.
-const MAX_ADDRS: usize = 16;
-/// Peers that are connected because they were dialled again: nobody else looks
-/// after these connections.
-const MAX_REDIALLED: usize = 16;
+/// Peers whose former instances are remembered, and how many of each.
+const MAX_FORMER: NonZeroUsize = NonZeroUsize::new(1024).expect("not 0");
+const FORMER: usize = 8;
+/// For how long after an instance came that differs from the last one a peer's id
+/// counts as that of several nodes.
+const SHARED: Duration = Duration::from_secs(600);
 
 /// The agent version of a host that starts now.
 pub(super) fn agent_version() -> String {
@@ -27,63 +35,97 @@ fn instance(agent_version: &str) -> Option<u64> {
     u64::from_str_radix(rest.strip_suffix(')')?, 16).ok()
 }
 
-/// What identify told on a connection.
-struct Told {
-    instance: u64,
-    connection: ConnectionId,
-    addrs: Vec<Multiaddr>,
+/// Whether an agent version is that of a node of ours.
+pub(super) fn is_ours(agent_version: &str) -> bool {
+    instance(agent_version).is_some()
 }
 
-/// The instances of the connected peers.
+/// What is remembered of a peer beyond its connections.
 #[derive(Default)]
+struct Former {
+    /// The last ones.
+    instances: SmallVec<[u64; FORMER]>,
+    /// Until when its id is that of several nodes.
+    shared: Option<Duration>,
+}
+
+/// Another instance than the last one.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Other {
+    /// The peer restarted; the newer of its connections.
+    Restarted(ConnectionId),
+    /// Two nodes that run have the peer's key; whether that is news.
+    Shared(bool),
+}
+
+/// The instances of peers.
 pub(super) struct Instances {
-    newest: HashMap<PeerId, Told>,
-    restarted: HashSet<PeerId>,
-    redialled: HashSet<PeerId>,
+    /// Of the connected peers, and on which connection identify told of it.
+    newest: HashMap<PeerId, (u64, ConnectionId)>,
+    former: LruCache<PeerId, Former>,
+}
+
+impl Default for Instances {
+    fn default() -> Self {
+        // With a bound, the memory for all of them would be taken at once.
+        let mut former = LruCache::unbounded();
+        former.resize(MAX_FORMER);
+        Self { newest: HashMap::new(), former }
+    }
 }
 
 impl Instances {
-    /// Takes note of what a connected peer told. If it told of another instance
-    /// before, gives the newer of the two connections.
+    /// Takes note of what a connected peer told, and says if it told of another
+    /// instance before.
     pub(super) fn told(
         &mut self,
         peer: PeerId,
         connection: ConnectionId,
         agent_version: &str,
-        mut addrs: Vec<Multiaddr>,
-    ) -> Option<ConnectionId> {
+        now: Duration,
+    ) -> Option<Other> {
         let instance = instance(agent_version)?;
-        addrs.truncate(MAX_ADDRS);
-        let now = Told { instance, connection, addrs };
-        let before = self.newest.entry(peer).or_insert_with(|| Told { addrs: vec![], ..now });
-        let restarted = before.instance != instance;
-        if connection >= before.connection {
-            *before = now;
+        let told = (instance, connection);
+        let newest = self.newest.entry(peer).or_insert(told);
+        let differs = newest.0 != instance;
+        let newer = connection >= newest.1;
+        if newer {
+            *newest = told;
         }
-        restarted.then_some(before.connection)
-    }
-
-    /// Has the peer's addresses given back once it is disconnected.
-    pub(super) fn redial(&mut self, peer: PeerId) {
-        self.restarted.insert(peer);
-    }
-
-    /// The last connection of a peer has closed: where to dial it now, unless
-    /// many are connected so.
-    pub(super) fn disconnected(&mut self, peer: &PeerId) -> Option<Vec<Multiaddr>> {
-        self.redialled.remove(peer);
-        let restarted = self.restarted.remove(peer);
-        let told = self.newest.remove(peer)?;
-        if !restarted || self.redialled.len() >= MAX_REDIALLED {
+        let former = self.former.get_or_insert_mut(peer, Former::default);
+        // No run has the name of a former one: another ran all the time.
+        let back = newer && former.comes_back(instance);
+        if !differs && !back {
             return None;
         }
-        self.redialled.insert(*peer);
-        Some(told.addrs)
+        let known = former.shared.is_some_and(|until| now < until);
+        if !back && !known {
+            return Some(Other::Restarted(newest.1));
+        }
+        former.shared = Some(now.saturating_add(SHARED));
+        Some(Other::Shared(!known))
     }
 
-    /// A peer that was dialled is not connected.
-    pub(super) fn not_reached(&mut self, peer: &PeerId) {
-        self.redialled.remove(peer);
+    /// The last connection of a peer has closed.
+    pub(super) fn disconnected(&mut self, peer: &PeerId) {
+        self.newest.remove(peer);
+    }
+}
+
+impl Former {
+    /// Notes an instance. Whether it was here before the last one.
+    fn comes_back(&mut self, instance: u64) -> bool {
+        if self.instances.last() == Some(&instance) {
+            return false;
+        }
+        let before = self.instances.iter().position(|other| *other == instance);
+        match before {
+            Some(at) => drop(self.instances.remove(at)),
+            None if self.instances.len() == FORMER => drop(self.instances.remove(0)),
+            None => {}
+        }
+        self.instances.push(instance);
+        before.is_some()
     }
 }
 
@@ -93,7 +135,7 @@ mod tests {
 
     #[test]
     fn an_agent_version_tells_the_instance() {
-        assert!(instance(&agent_version()).is_some());
+        assert!(instance(&agent_version()).is_some() && is_ours(&agent_version()));
         assert_ne!(agent_version(), agent_version());
         assert_eq!(instance("casm/0.1.0 (instance 00000000000000ff)"), Some(255));
         for other in
@@ -107,40 +149,77 @@ mod tests {
     fn only_another_instance_is_a_restart() {
         let (mut instances, peer) = (Instances::default(), PeerId::random());
         let connection = ConnectionId::new_unchecked;
-        let addr = |port| vec![format!("/ip4/127.0.0.1/tcp/{port}").parse().unwrap(); 20];
-        let one = "casm/1 (instance 1)";
-        assert_eq!(instances.told(peer, connection(1), one, addr(1)), None);
-        assert_eq!(instances.told(peer, connection(2), one, addr(2)), None);
-        assert_eq!(instances.told(peer, connection(3), "go-libp2p", addr(3)), None);
-        assert_eq!(instances.disconnected(&peer), None);
+        let (one, now) = ("casm/1 (instance 1)", Duration::ZERO);
+        assert_eq!(instances.told(peer, connection(1), one, now), None);
+        assert_eq!(instances.told(peer, connection(2), one, now), None);
+        assert_eq!(instances.told(peer, connection(3), "go-libp2p", now), None);
+        instances.disconnected(&peer);
 
         // Whichever is identified first.
         for order in [[1, 2], [2, 1]] {
-            let [first, then] =
-                order.map(|n| (connection(n), format!("casm/1 (instance {n})"), addr(n)));
-            assert_eq!(instances.told(peer, first.0, &first.1, first.2), None);
-            assert_eq!(instances.told(peer, then.0, &then.1, then.2), Some(connection(2)));
-            instances.redial(peer);
-            let redial = instances.disconnected(&peer).unwrap();
-            assert_eq!(redial, addr(2)[..MAX_ADDRS]);
-            assert_eq!(instances.disconnected(&peer), None);
+            let peer = PeerId::random();
+            let [first, then] = order.map(|n| (connection(n), format!("casm/1 (instance {n})")));
+            assert_eq!(instances.told(peer, first.0, &first.1, now), None);
+            let restarted = Some(Other::Restarted(connection(2)));
+            assert_eq!(instances.told(peer, then.0, &then.1, now), restarted);
+            instances.disconnected(&peer);
+            // The new one comes back.
+            assert_eq!(instances.told(peer, connection(3), "x (instance 2)", now), None);
         }
     }
+
+    /// What each connection of a peer, by its instance and the second in which it
+    /// is made, is taken for.
+    fn taken(instances: &mut Instances, peer: PeerId, made: &[(u64, u64)]) -> Vec<Option<Other>> {
+        let mut next = instances
+            .newest
+            .get(&peer)
+            .map_or(1, |told| told.1.to_string().parse::<usize>().unwrap() + 1);
+        let each = made.iter().map(|(instance, secs)| {
+            let connection = ConnectionId::new_unchecked(next);
+            next += 1;
+            let agent = format!("casm/1 (instance {instance:x})");
+            instances.told(peer, connection, &agent, Duration::from_secs(*secs))
+        });
+        each.collect()
+    }
+
     #[test]
-    fn few_peers_are_connected_because_they_were_dialled_again() {
+    fn a_former_instance_that_comes_back_is_another_node_with_the_key() {
+        let (mut instances, peer) = (Instances::default(), PeerId::random());
+        let restarted = |n| Some(Other::Restarted(ConnectionId::new_unchecked(n)));
+        let shared = |news| Some(Other::Shared(news));
+        let made = [(1, 0), (2, 1), (1, 2), (2, 3), (3, 4), (1, 5), (1, 6)];
+        let expected = [
+            None,
+            restarted(2),
+            shared(true),
+            shared(false),
+            // A third copy, or a restart of one of the two.
+            shared(false),
+            shared(false),
+            None,
+        ];
+        assert_eq!(taken(&mut instances, peer, &made), expected);
+        // A restart after one of the two was gone for long.
+        assert_eq!(taken(&mut instances, peer, &[(4, 700)]), [restarted(8)]);
+        // All were disconnected meanwhile.
+        instances.disconnected(&peer);
+        assert_eq!(taken(&mut instances, peer, &[(1, 1400)]), [shared(true)]);
+        let restarts: Vec<_> = (10..30).map(|n| (n, 3000)).collect();
+        let taken = taken(&mut instances, PeerId::random(), &restarts);
+        assert!(taken[1..].iter().all(|other| matches!(other, Some(Other::Restarted(_)))));
+    }
+
+    #[test]
+    fn what_is_remembered_of_former_instances_is_bounded() {
         let mut instances = Instances::default();
-        let restart = |instances: &mut Instances, peer| {
-            instances.told(peer, ConnectionId::new_unchecked(1), "casm/1 (instance 1)", vec![]);
-            instances.redial(peer);
-            instances.disconnected(&peer).is_some()
-        };
-        let peers: Vec<_> = (0..100).map(|_| PeerId::random()).collect();
-        let dialled = peers.iter().filter(|peer| restart(&mut instances, **peer)).count();
-        assert_eq!(dialled, MAX_REDIALLED);
-        // Another for each that is gone.
-        assert_eq!(instances.disconnected(&peers[0]), None);
-        instances.not_reached(&peers[1]);
-        let dialled = peers[20..].iter().filter(|peer| restart(&mut instances, **peer)).count();
-        assert_eq!(dialled, 2);
+        for _ in 0..2000 {
+            let peer = PeerId::random();
+            taken(&mut instances, peer, &(0..20).map(|n| (n, 0)).collect::<Vec<_>>());
+            instances.disconnected(&peer);
+        }
+        assert_eq!(instances.former.len(), MAX_FORMER.get());
+        assert!(instances.former.iter().all(|(_, former)| former.instances.len() == FORMER));
     }
 }

@@ -2,14 +2,13 @@
 //!
 //! `swarm` builds the transports and behaviours, `listen` has it listen (with
 //! `wide` where netlink is forbidden, `again` where a socket closed), `task` runs
-//! it, `instances` recognises restarted peers, `slots` says who may hold a
-//! connection, `mesh` how gossipsub keeps its mesh, `renew` tells gossipsub of
-//! restarted peers, `heard`, `budget` and `lookups` bound the dials that follow
-//! from what others told, `ping` notices dead links and takes round-trip times,
-//! `closing` lets no dead link hold up the end of a connection, `leaving` has a
-//! closing host say all, `boxed` and `tls` save memory per connection and per
+//! it, `instances` recognises restarted peers and shared keys, `slots` says who may hold a
+//! connection, `mesh` how gossip keeps its mesh, `heard`, `budget` and `lookups`
+//! bound the dials that follow from what others told, `ping` notices dead links
+//! and takes round-trip times, `closing` lets no dead link hold up the end of a
+//! connection, `leaving` has a closing host say all, `boxed` and `tls` save memory per connection and per
 //! node, `security` chooses how connections are secured, `names` has dials of
-//! names follow the system's configuration, `topics` joins gossipsub to the seam
+//! names follow the system's configuration, `topics` joins gossip to the seam
 //! of `pubsub`, `streams` opens and accepts streams, `addrs` keeps the list of
 //! addresses and the signed record of it.
 
@@ -19,6 +18,10 @@ mod boxed;
 mod budget;
 mod closing;
 mod connected;
+#[cfg(test)]
+mod flood_tests;
+#[cfg(test)]
+mod gossip_tests;
 mod heard;
 mod instances;
 mod leaving;
@@ -29,7 +32,6 @@ mod names;
 mod ping;
 #[cfg(test)]
 mod redial_tests;
-mod renew;
 mod security;
 pub mod slots;
 mod streams;
@@ -57,7 +59,7 @@ use crate::{
 use connected::Connected;
 pub use connected::{Direction, PeerStatus};
 pub(crate) use leaving::Leaving;
-use libp2p::{Multiaddr, PeerId, StreamProtocol, gossipsub::IdentTopic, identity::Keypair};
+use libp2p::{Multiaddr, PeerId, StreamProtocol, identity::Keypair};
 pub use listen::ensure_free;
 use lookups::Lookups;
 use ping::RoundTrips;
@@ -120,7 +122,7 @@ enum Command {
     #[cfg(test)]
     LoseSockets,
     Join {
-        topic: IdentTopic,
+        topic: Arc<str>,
         commands: mpsc::Receiver<TopicCommand>,
         events: mpsc::Sender<TopicEvent>,
     },
@@ -327,7 +329,7 @@ impl Host {
         let (command_sender, commands) = mpsc::channel(COMMANDS);
         let (events, event_receiver) = mpsc::channel(TOPIC_EVENTS);
         self.commands
-            .send(Command::Join { topic: IdentTopic::new(topic), commands, events })
+            .send(Command::Join { topic: topic.into(), commands, events })
             .await
             .map_err(|_| Error::closed("node"))?;
         Ok(Topic::new(command_sender, event_receiver))

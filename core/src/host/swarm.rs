@@ -3,20 +3,25 @@
 use super::{
     Limits,
     boxed::Boxing,
-    closing, instances, mesh,
+    closing, instances,
     names::Names,
     ping::{self, RoundTrips},
-    renew::Renewing,
     security::Security,
     slots,
     streams::{self, Streams},
-    topics::KeepSigned,
 };
-use crate::{Error, ErrorKind, Result, announce::Announced, metrics::Metrics};
+use crate::{
+    Error, ErrorKind, Result,
+    announce::Announced,
+    gossip::{
+        Gossip, Refused,
+        engine::{Config, Counts},
+    },
+    metrics::Metrics,
+};
 use libp2p::{
     PeerId, Swarm, SwarmBuilder, Transport,
     core::{muxing::StreamMuxerBox, transport::Boxed, upgrade::Version},
-    gossipsub::{self, MessageAuthenticity, MessageId, ValidationMode},
     identify,
     identity::Keypair,
     memory_connection_limits, quic,
@@ -28,38 +33,17 @@ use std::{convert::Infallible, time::Duration};
 /// A connection is kept until one side closes it: which ones are worth keeping
 /// is for the connection keeper to say, not for a timer.
 const NEVER_IDLE: Duration = Duration::from_secs(365 * 24 * 3600);
-/// As Go's pubsub.
-const MAX_MESSAGE: usize = 1 << 20;
-/// Ids of messages that are offered or asked for at a time: with 48 bytes each
-/// they stay below the 16 KiB that rust-libp2p takes if it is told nothing.
-const MAX_IDS: usize = 300;
-/// What others may offer, in bytes: Go's 5,000 ids, and room.
-const MAX_CONTROL: usize = 512 << 10;
-/// When gossipsub first looks after its mesh and offers what it has, as in Go.
-/// (Until then, a peer that is in nobody's mesh gets nothing.)
-const FIRST_GOSSIP: Duration = Duration::from_millis(100);
-/// For how many gossip heartbeats, a second each, a message is kept: it is
-/// offered at three of them, and may be asked for until the next one.
-const KEPT: usize = 4;
-/// For how long a message is known again: longer than a busy node lags behind,
-/// or it would ask for what it had. An older copy comes from who replays it, and
-/// is stale to the topic's service.
-const KNOWN_AGAIN: Duration = Duration::from_secs(15);
-/// Messages that may wait for one connection: a slow peer loses the rest.
-const CONNECTION_QUEUE: usize = 2048;
-
-pub(super) type Gossipsub = gossipsub::Behaviour<KeepSigned>;
 
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
+    refused: Refused,
     memory: memory_connection_limits::Behaviour,
-    /// After `memory`: nobody is replaced for one who is refused.
+    /// After those two: nobody is replaced for one who is refused.
     pub(super) slots: slots::Behaviour,
     pub(super) ping: ping::Behaviour,
     identify: identify::Behaviour,
     streams: streams::Behaviour,
-    /// The last, so that none can refuse a connection of which it was told.
-    pub(super) gossipsub: Renewing,
+    pub(super) gossip: Gossip,
 }
 
 pub(super) type HostSwarm = Swarm<Boxing<Behaviour>>;
@@ -73,7 +57,7 @@ pub(super) fn build(
     round_trips: &RoundTrips,
     metrics: &Metrics,
 ) -> Result<HostSwarm> {
-    let behaviour = behaviour(key, limits, announced, streams, round_trips, metrics)?;
+    let behaviour = behaviour(key, limits, announced, streams, round_trips, metrics);
     let names = Names::new(transports(key)?, metrics.troubles.clone());
     let mut swarm = SwarmBuilder::with_existing_identity(key.clone())
         .with_tokio()
@@ -109,7 +93,7 @@ fn behaviour(
     streams: &Streams,
     round_trips: &RoundTrips,
     metrics: &Metrics,
-) -> Result<Behaviour> {
+) -> Behaviour {
     let sizes = slots::Sizes::new(limits.connections, limits.connections_per_peer, limits.pending);
     let identify = identify::Config::new("casm/0.0.0".into(), key.public())
         .with_agent_version(instances::agent_version())
@@ -117,47 +101,18 @@ fn behaviour(
         // What peers say of their addresses is judged before it is dialled.
         .with_cache_size(0)
         .with_hide_listen_addrs(announced.only);
-    Ok(Behaviour {
+    let refused = Refused::new(metrics.gossip_refused.clone());
+    let counts =
+        Counts { refused: metrics.gossip_refused.clone(), dropped: metrics.dropped.clone() };
+    Behaviour {
+        gossip: Gossip::new(Config::default(), counts, refused.clone()),
+        refused,
         memory: memory_connection_limits::Behaviour::with_max_percentage(limits.memory),
         slots: slots::Behaviour::new(sizes, round_trips.clone(), metrics),
         ping: ping::Behaviour::new(round_trips.clone()),
         identify: identify::Behaviour::new(identify),
         streams: streams.behaviour(),
-        gossipsub: Renewing::new(gossipsub(key, metrics)?, metrics.clone()),
-    })
-}
-
-/// Gossipsub as Go's nodes speak it: strict signing, the message id made of
-/// raw bytes, and every message waiting for a verdict before it is relayed.
-fn gossipsub(key: &Keypair, metrics: &Metrics) -> Result<Gossipsub> {
-    let config = gossipsub::ConfigBuilder::default()
-        .validation_mode(ValidationMode::Strict)
-        .validate_messages()
-        .message_id_fn(|message| {
-            let mut id = message.source.map_or_else(Vec::new, |peer| peer.to_bytes());
-            id.extend(message.sequence_number.unwrap_or_default().to_be_bytes());
-            MessageId(id)
-        })
-        .max_transmit_size(MAX_MESSAGE)
-        .max_control_message_size(MAX_CONTROL)
-        .max_control_messages_sent(MAX_IDS)
-        .connection_handler_queue_len(CONNECTION_QUEUE)
-        .flood_publish(false)
-        .heartbeat_initial_delay(FIRST_GOSSIP)
-        .history_length(KEPT)
-        .duplicate_cache_time(KNOWN_AGAIN)
-        .mesh_n(mesh::DEGREE)
-        .mesh_n_low(mesh::LOW)
-        .mesh_n_high(mesh::HIGH)
-        .mesh_outbound_min(1)
-        .prune_backoff(mesh::BACKOFF)
-        .gossip_lazy(mesh::LAZY)
-        .gossip_factor(mesh::LAZY_PART)
-        .build()
-        .map_err(|e| Error::new(ErrorKind::Internal, format!("gossipsub: {e}")))?;
-    let transform = KeepSigned { metrics: metrics.clone() };
-    Gossipsub::new_with_transform(MessageAuthenticity::Signed(key.clone()), config, transform)
-        .map_err(|e| Error::new(ErrorKind::Internal, format!("gossipsub: {e}")))
+    }
 }
 
 #[cfg(test)]

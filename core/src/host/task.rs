@@ -4,7 +4,7 @@ use super::{
     Command, Connected,
     addrs::AddressBook,
     heard::Heard,
-    instances::Instances,
+    instances::{self, Instances, Other},
     leaving::Leaving,
     listen::Listening,
     ping,
@@ -15,7 +15,7 @@ use crate::{
     Error, ErrorKind, PeerInfo, Result, dials,
     error::reason,
     event::{Event, EventBus},
-    metrics::Metrics,
+    metrics::{ByLabel, Metrics},
     prefix::ip,
     pubsub::{TopicCommand, Verdict},
     scope::Scope,
@@ -29,7 +29,10 @@ use libp2p::{
     },
 };
 use std::{collections::HashMap, future::poll_fn, time::Duration};
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 use tokio_util::sync::DropGuard;
 
 /// How long a closing host waits for its connections to close.
@@ -47,12 +50,15 @@ pub(super) struct Task {
     topics: Topics,
     dials: HashMap<ConnectionId, Waiting>,
     instances: Instances,
+    started: Instant,
     book: AddressBook,
     connected: Connected,
     leaving: Leaving,
     heard: Heard,
     events: EventBus,
     metrics: Metrics,
+    /// Connections that were made.
+    made: ByLabel,
     listening: Listening,
 }
 
@@ -69,18 +75,22 @@ impl Task {
         let topics = Topics::new(metrics.clone());
         let heard = Heard::new(metrics.dials_skipped.clone());
         let (dials, instances) = (HashMap::new(), Instances::default());
+        let (started, made) = (Instant::now(), ByLabel::default());
+        metrics.register("connections_made", "Connections, by direction", made.clone());
         Box::new(Self {
             swarm,
             commands,
             topics,
             dials,
             instances,
+            started,
             book,
             connected,
             leaving,
             heard,
             events,
             metrics,
+            made,
             listening: Listening::default(),
         })
     }
@@ -127,7 +137,7 @@ impl Task {
                 if let Some(TopicCommand::Report { ticket, verdict: Verdict::Accept }) = &command {
                     behaviour.slots.brought(&ticket.from);
                 }
-                self.topics.on_command(&mut behaviour.gossipsub, topic, command);
+                self.topics.on_command(&mut behaviour.gossip, &topic, command);
             }
         }
     }
@@ -174,8 +184,8 @@ impl Task {
             }
             Command::Exchanged { peer } => self.swarm.behaviour_mut().slots.exchanged(&peer),
             Command::Join { topic, commands, events } => {
-                let gossipsub = &mut self.swarm.behaviour_mut().gossipsub;
-                self.topics.join(gossipsub, topic, commands, events);
+                let gossip = &mut self.swarm.behaviour_mut().gossip;
+                self.topics.join(gossip, topic, commands, events);
             }
         }
     }
@@ -267,7 +277,8 @@ impl Task {
                 endpoint,
                 ..
             } => {
-                self.connected.opened(peer_id, connection_id, &endpoint);
+                let direction = self.connected.opened(peer_id, connection_id, &endpoint);
+                self.made.get_or_create(&[("direction", direction.name())]).inc();
                 let remote = endpoint.get_remote_address();
                 self.heard.ended(connection_id, Some(remote));
                 if endpoint.is_dialer() {
@@ -291,26 +302,12 @@ impl Task {
                 }
                 self.metrics.connections.dec();
                 self.events.emit(Event::Disconnected { peer: peer_id });
-                if let Some(addrs) = self.instances.disconnected(&peer_id) {
-                    // Only where the new instance listens.
-                    let chosen = self.heard.choose(&peer_id, addrs);
-                    let options = DialOpts::peer_id(peer_id).addresses(chosen.addrs.clone());
-                    let fresh = self.listening.dials_afresh();
-                    let options = if fresh { options.allocate_new_port() } else { options }.build();
-                    self.heard.dialled(options.connection_id(), peer_id, chosen);
-                    if let Err(error) = self.swarm.dial(options) {
-                        self.instances.not_reached(&peer_id);
-                        tracing::debug!(peer = %peer_id, error = reason(&error), "a restarted peer is not dialled");
-                    }
-                }
+                self.instances.disconnected(&peer_id);
             }
             SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
                 let whom = peer_id.map_or_else(|| "the address".into(), |peer| peer.to_string());
                 tracing::debug!(peer = %whom, error = reason(&error), "a dial failed");
                 self.heard.ended(connection_id, None);
-                if let Some(peer) = peer_id.filter(|peer| !self.swarm.is_connected(peer)) {
-                    self.instances.not_reached(&peer);
-                }
                 if let DialError::WrongPeerId { obtained, address } = &error {
                     self.heard.is_at(*obtained, address);
                 }
@@ -332,8 +329,8 @@ impl Task {
 
     fn on_behaviour(&mut self, event: BehaviourEvent) {
         match event {
-            BehaviourEvent::Gossipsub(event) => {
-                self.topics.on_event(&mut self.swarm.behaviour_mut().gossipsub, event);
+            BehaviourEvent::Gossip(event) => {
+                self.topics.on_event(&mut self.swarm.behaviour_mut().gossip, event);
             }
             BehaviourEvent::Ping(ping::Failed { peer, why }) => {
                 tracing::debug!(%peer, "{why}: closing the connection");
@@ -349,19 +346,23 @@ impl Task {
                 let from = self.connected.hears(&peer_id, &self.book.own().borrow());
                 let listen_addrs =
                     dials::sensible(&listen_addrs, from, &self.metrics.dials_skipped);
-                self.heard.told(peer_id, listen_addrs.clone());
-                let newest =
-                    self.instances.told(peer_id, connection_id, &agent_version, listen_addrs);
-                if let Some(newest) = newest {
-                    tracing::debug!(peer = %peer_id, "restarted: closing its older connections");
-                    let gossipsub = &mut self.swarm.behaviour_mut().gossipsub;
-                    // A peer that came by itself comes again by itself: whoever says
-                    // that it restarted must not have this node give it one of the
-                    // places that are for its own dials.
-                    if gossipsub.on_restart(peer_id, newest) && self.connected.was_dialled(&peer_id)
-                    {
-                        self.instances.redial(peer_id);
+                self.heard.told(peer_id, listen_addrs);
+                if instances::is_ours(&agent_version) {
+                    self.swarm.behaviour_mut().gossip.is_ours(&peer_id);
+                }
+                let now = self.started.elapsed();
+                match self.instances.told(peer_id, connection_id, &agent_version, now) {
+                    Some(Other::Restarted(newest)) => {
+                        tracing::debug!(peer = %peer_id, "restarted: closing its older connections");
+                        self.swarm.behaviour_mut().gossip.restarted(peer_id, newest);
                     }
+                    Some(Other::Shared(true)) => tracing::warn!(
+                        peer = %peer_id,
+                        addrs = ?self.connected.status(&peer_id).map(|status| status.addrs),
+                        "two nodes that run use the key of this peer, as when a machine was \
+                         copied: give each its own"
+                    ),
+                    Some(Other::Shared(false)) | None => {}
                 }
             }
             BehaviourEvent::Identify(identify::Event::Error { peer_id, error, .. }) => {

@@ -24,8 +24,6 @@ const SLOW: Duration = Duration::from_millis(500);
 /// The most peers that are tried at a time. Many, because whoever answers for
 /// peers that don't exist must not hold up a search for long.
 const TRIES: usize = 32;
-/// The pause of a node that has just lost its last peer.
-const AGAIN: Duration = Duration::from_millis(50);
 
 /// What a node that joins needs of its services.
 trait Around {
@@ -124,7 +122,8 @@ async fn join(around: &impl Around, mut events: Events) {
             End::Over => {}
             // A search that goes on tells of a peer once: it must start afresh.
             End::Alone => {
-                sleep(jittered(AGAIN)).await;
+                let pause = pace.deserted(Instant::now(), &mut rand::rng());
+                sleep(pause).await;
                 continue;
             }
             End::Closed => return,
@@ -244,6 +243,11 @@ async fn rest(around: &impl Around, pace: &mut Pace, events: &mut Events) -> End
             // The view may have grown since: what is due is asked again.
             () = sleep_until(due) => {}
             open = changed => match open {
+                true if around.standing().connected == 0 => {
+                    let pause = pace.deserted(Instant::now(), &mut rand::rng());
+                    sleep(pause).await;
+                    return End::Over;
+                }
                 true => pace.lost(Instant::now()),
                 false => return End::Closed,
             },

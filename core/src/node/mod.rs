@@ -15,20 +15,23 @@ use crate::{
     Result,
     announce::Announced,
     boot::{Boot, BootConfig, FindOptions, Finding},
-    cluster::{Cluster, ClusterConfig, LiveQuery, Query, RemoteView, View, serve_view, start_sync},
+    cluster::{
+        Cluster, ClusterConfig, LiveQuery, Numbers, Query, RemoteView, View, serve_view, start_sync,
+    },
     config::machine_name,
     event::EventBus,
     host::{Addresses, Host},
     metrics::Metrics,
     pex::{self, Pex},
     pubsub::signed::SignedMessage,
-    record::SignedRecord,
+    record::{SignedRecord, unix_nanos},
     rpc::{Export, Vat},
     scope::Scope,
 };
 use builder::Early;
 use libp2p::multiaddr::Protocol;
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use tokio::sync::watch;
 
 /// How long closing may take before what still runs is left behind.
 const CLOSE: Duration = Duration::from_secs(5);
@@ -110,6 +113,10 @@ impl Node {
         let keep_seq = store.clone().keep_seq(host.record());
         scope.spawn(in_time("its data", keep_seq).await?);
         scope.spawn(store.clone().keep_clock(metrics.clock.subscribe()));
+        let mut numbers = Numbers::after(in_time("its data", store.last_beat()).await?);
+        let (keep, ahead) = watch::channel(numbers.keep_now(unix_nanos()).unwrap_or(0));
+        let keep_beat = store.clone().keep_beat(ahead);
+        scope.spawn(in_time("its data", keep_beat).await?);
         let topic = host.join(config.namespace.as_str()).await?;
         let cluster = ClusterConfig {
             namespace: config.namespace.clone(),
@@ -120,6 +127,9 @@ impl Node {
             observer: config.observer,
             limits: config.limits.table,
             sign: sign(key.clone(), &config.namespace),
+            numbers,
+            keep,
+            clock: Arc::new(unix_nanos),
             over: host.leaving().over(),
             machine: Arc::new(machine_name),
         };
@@ -429,14 +439,8 @@ async fn in_time<T>(what: &str, wait: impl Future<Output = Result<T>>) -> Result
     })
 }
 
-/// Signs heartbeats, for those who get them from another node than this.
+/// Signs heartbeats.
 fn sign(key: Keypair, namespace: &Namespace) -> crate::cluster::Sign {
     let topic = namespace.clone();
-    Arc::new(move |seq, data| match SignedMessage::sign(&key, topic.as_str(), seq, data) {
-        Ok(message) => message.encode(),
-        Err(error) => {
-            tracing::error!(%error, "the own heartbeat could not be signed");
-            Vec::new()
-        }
-    })
+    Arc::new(move |seq, data| SignedMessage::sign(&key, topic.as_str(), seq, data))
 }

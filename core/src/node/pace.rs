@@ -19,6 +19,11 @@ const ALONE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_
 const FEW: Duration = Duration::from_secs(60);
 /// The pause of one that has lost some, and knows of others.
 const LOST: Duration = Duration::from_secs(10);
+/// The pause of a node that has just lost its last peer, growing while those that
+/// it finds close their connections again at once.
+const DESERTED: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(15));
+/// A connection that lasts for so long was none of those.
+const STEADY: Duration = Duration::from_secs(10);
 /// The longest pause of a node that has peers enough.
 const CONTENT: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -72,13 +77,15 @@ pub(super) struct Pace {
     /// When a connection was lost first since then.
     lost: Option<Instant>,
     alone: Duration,
+    /// When the last peer was lost last, and the pause after that.
+    deserted: Option<(Instant, Duration)>,
     /// Nodes that start or lose a peer together must not search in step.
     jitter: f64,
 }
 
 impl Pace {
     pub(super) fn new(now: Instant, rng: &mut impl Rng) -> Self {
-        Self { searched: now, lost: None, alone: ALONE.0, jitter: jitter(rng) }
+        Self { searched: now, lost: None, alone: ALONE.0, deserted: None, jitter: jitter(rng) }
     }
 
     /// A search has ended.
@@ -93,6 +100,16 @@ impl Pace {
     /// A connection was lost.
     pub(super) fn lost(&mut self, now: Instant) {
         self.lost.get_or_insert(now);
+    }
+
+    /// The last peer was lost: for how long to wait until the next search.
+    pub(super) fn deserted(&mut self, now: Instant, rng: &mut impl Rng) -> Duration {
+        let pause = match self.deserted {
+            Some((at, pause)) if now - at < STEADY + 2 * pause => (pause * 2).min(DESERTED.1),
+            _ => DESERTED.0,
+        };
+        self.deserted = Some((now, pause));
+        pause.mul_f64(jitter(rng))
     }
 
     /// When to search next, as things stand.
@@ -189,6 +206,21 @@ mod tests {
         assert!(pauses[0] < Duration::from_millis(1500), "{pauses:?}");
         assert!(pauses[19] > Duration::from_secs(7) && pauses[19] < ALONE.1 * 3 / 2, "{pauses:?}");
         assert!(pause(&mut pace, 1) < Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_node_whose_peers_leave_it_at_once_searches_rarer() {
+        let (rng, mut now) = (&mut ChaCha8Rng::seed_from_u64(4), Instant::now());
+        let mut pace = Pace::new(now, rng);
+        let mut pauses = Vec::new();
+        for _ in 0..20 {
+            pauses.push(pace.deserted(now, rng));
+            now += pauses[pauses.len() - 1] + Duration::from_secs(1);
+        }
+        assert!(pauses[0] < Duration::from_millis(75), "{pauses:?}");
+        assert!(pauses[10..].iter().all(|pause| *pause > Duration::from_secs(7)), "{pauses:?}");
+        now += 4 * DESERTED.1;
+        assert!(pace.deserted(now, rng) < Duration::from_millis(75));
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! Which connections to make and to give up: enough with random members of the
-//! view for gossipsub's mesh never to starve, and not more than that.
+//! view for gossip's mesh never to starve, and not more than that.
 //!
 //! The decision is a function of (state, what is connected, time, random
 //! source); the service carries it out.

@@ -32,6 +32,8 @@ type Done<T> = Result<T, redb::Error>;
 const RETRY: Duration = Duration::from_secs(10);
 /// Where the highest sequence number of the node's records is kept.
 const SEQ: &str = "seq";
+/// Where a number is kept that is higher than those of the node's heartbeats.
+const BEAT: &str = "beat";
 /// Where it is kept by how much the clock differed from those of peers, and when.
 const CLOCK: &str = "clock";
 const FILE: &str = "casm.redb";
@@ -161,8 +163,8 @@ impl Store {
             if let Some(ahead) = ahead.filter(|ahead| u128::from(*ahead) <= BELIEVED.as_nanos()) {
                 tracing::warn!(
                     seconds = ahead / 1_000_000_000,
-                    "the clock is behind this node's last sequence number: who saw its last \
-                     heartbeat may not believe new ones until then; set the clock"
+                    "the clock is behind this node's last run: numbers go on from there; set the \
+                     clock, best by NTP"
                 );
             }
             Ok((store, last.saturating_add(1)))
@@ -175,29 +177,60 @@ impl Store {
     /// gives back goes on.
     pub(crate) async fn keep_seq(
         self,
-        mut record: watch::Receiver<SignedRecord>,
+        record: watch::Receiver<SignedRecord>,
     ) -> Result<impl Future<Output = ()> + Send + 'static> {
-        let keep = async move |seq: u64| {
+        self.keep(SEQ, record, SignedRecord::seq).await
+    }
+
+    async fn keep<T: Send + Sync + 'static>(
+        self,
+        key: &'static str,
+        mut values: watch::Receiver<T>,
+        number: fn(&T) -> u64,
+    ) -> Result<impl Future<Output = ()> + Send + 'static> {
+        let keep = async move |number: u64| {
             if !self.keeps() {
                 return Ok(());
             }
             let store = self.clone();
-            on_disk(move || store.set(SEQ, &seq.to_le_bytes())).await
+            on_disk(move || store.set(key, &number.to_le_bytes())).await
         };
-        let first = record.borrow_and_update().seq();
+        let first = number(&values.borrow_and_update());
         keep(first).await?;
         Ok(async move {
             let mut kept = true;
             loop {
                 tokio::select! {
-                    changed = record.changed() => if changed.is_err() { return },
+                    changed = values.changed() => if changed.is_err() { return },
                     () = tokio::time::sleep(RETRY), if !kept => {}
                 }
-                let seq = record.borrow_and_update().seq();
+                let number = number(&values.borrow_and_update());
                 // The store tells if not.
-                kept = keep(seq).await.is_ok();
+                kept = keep(number).await.is_ok();
             }
         })
+    }
+
+    /// What was kept of the numbers of the node's heartbeats; 0 if nothing was.
+    ///
+    /// # Errors
+    /// `Io` if the data cannot be read.
+    pub(crate) async fn last_beat(&self) -> Result<u64> {
+        let store = self.clone();
+        on_disk(move || {
+            let last = store.get(BEAT)?.and_then(|b| Some(u64::from_le_bytes(b.try_into().ok()?)));
+            Ok(last.unwrap_or(0))
+        })
+        .await
+    }
+
+    /// Keeps a number that is higher than those of the node's heartbeats, and each
+    /// that replaces it, as [`keep_seq`](Self::keep_seq) does.
+    pub(crate) async fn keep_beat(
+        self,
+        ahead: watch::Receiver<u64>,
+    ) -> Result<impl Future<Output = ()> + Send + 'static> {
+        self.keep(BEAT, ahead, |ahead| *ahead).await
     }
 
     /// Keeps it while the clock is known to differ from those of peers, for who

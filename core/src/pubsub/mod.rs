@@ -1,16 +1,18 @@
-//! The seam between the services and gossipsub: all that they know of it is a
+//! The seam between the services and gossip: all that they know of it is a
 //! [`Topic`] to publish on, and what it receives with a verdict to give.
 
-pub(crate) mod keys;
-pub(crate) mod signed;
+pub(crate) mod fields;
+pub mod keys;
+pub mod signed;
 
-use crate::{Result, ask::ask};
-use libp2p::{PeerId, gossipsub::MessageId};
+use crate::{Result, ask::ask, gossip::id::MessageId};
+use libp2p::PeerId;
+use signed::SignedMessage;
 use tokio::sync::{mpsc, oneshot};
 
 /// What a receiver thinks of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     /// Good: relay it.
     Accept,
     /// Neither good nor bad: don't relay it.
@@ -20,22 +22,22 @@ pub(crate) enum Verdict {
 }
 
 /// A message whose signature has been verified.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Received {
-    /// Who published it.
-    pub(crate) source: PeerId,
-    /// Its sequence number.
-    pub(crate) seq: u64,
-    /// What was published.
-    pub(crate) data: Vec<u8>,
-    /// The message as it was signed, in its protobuf encoding: what another
-    /// node needs to verify it for itself.
-    pub(crate) signed: Vec<u8>,
-    /// What a verdict refers to.
-    pub(crate) ticket: Ticket,
+    /// The message, as any other node can verify it.
+    pub(crate) message: SignedMessage,
+    /// Who passed it on.
+    pub(crate) from: PeerId,
 }
 
-/// Identifies a received message towards gossipsub.
+impl Received {
+    /// What a verdict refers to.
+    pub(crate) fn ticket(&self) -> Ticket {
+        Ticket { id: self.message.id().clone(), from: self.from }
+    }
+}
+
+/// Identifies a received message towards gossip.
 #[derive(Clone, Debug)]
 pub(crate) struct Ticket {
     pub(crate) id: MessageId,
@@ -44,21 +46,24 @@ pub(crate) struct Ticket {
 
 /// What happens on a topic.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly every event is a message")]
 pub(crate) enum TopicEvent {
     /// A message arrived, and waits for its verdict.
     Received(Received),
-    /// A connected peer joined the topic.
-    Subscribed,
+    /// A connected peer joined the topic, or says so on a new connection.
+    Subscribed {
+        /// Who.
+        peer: PeerId,
+    },
 }
 
-/// What a topic asks of the task that owns gossipsub.
+/// What a topic asks of the task that owns gossip.
 #[derive(Debug)]
 pub(crate) enum TopicCommand {
-    /// Publish, and give back the sequence number. Fails with
-    /// [`ErrorKind::Unreachable`](crate::ErrorKind::Unreachable) while no
-    /// connected peer is subscribed.
-    Publish { data: Vec<u8>, reply: oneshot::Sender<Result<u64>> },
+    /// Publish. Fails with [`ErrorKind::Unreachable`](crate::ErrorKind::Unreachable)
+    /// while no connected peer is subscribed.
+    Publish { message: SignedMessage, reply: oneshot::Sender<Result<()>> },
+    /// Send to one peer.
+    Tell { peer: PeerId, message: SignedMessage },
     /// Report a verdict.
     Report { ticket: Ticket, verdict: Verdict },
 }
@@ -85,13 +90,21 @@ impl Topic {
         self.events.recv().await
     }
 
-    /// Publishes, and gives back the message's sequence number.
+    /// Publishes a message, which is of this topic, and signed and numbered by
+    /// its source: this node, or another whose message came some other way.
     ///
     /// # Errors
-    /// `Unreachable` while nobody is subscribed; `Closed` after the host has
-    /// closed.
-    pub(crate) async fn publish(&self, data: Vec<u8>) -> Result<u64> {
-        ask(&self.commands, |reply| TopicCommand::Publish { data, reply }).await?
+    /// `Unreachable` while nobody is subscribed, `TooLarge` above 1 MiB; `Closed`
+    /// after the host has closed.
+    pub(crate) async fn publish(&self, message: SignedMessage) -> Result<()> {
+        ask(&self.commands, |reply| TopicCommand::Publish { message, reply }).await?
+    }
+
+    /// Sends such a message to one peer, which passes it on if it is news to it.
+    /// It is lost if the peer is not connected.
+    pub(crate) async fn tell(&self, peer: PeerId, message: SignedMessage) {
+        // A closed host sends no more.
+        let _ = self.commands.send(TopicCommand::Tell { peer, message }).await;
     }
 
     /// Gives a verdict. Every received message gets one.

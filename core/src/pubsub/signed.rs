@@ -4,14 +4,23 @@
 //! Format and signature: libp2p pubsub,
 //! <https://github.com/libp2p/specs/blob/master/pubsub/README.md#message-signing>.
 
-use super::keys::Keys;
-use crate::{Error, Result};
+use super::{
+    fields::{Fields, Malformed, Value, field_len, write_field},
+    keys::Keys,
+};
+use crate::{
+    Error, ErrorKind,
+    gossip::{
+        id::MessageId,
+        wire::{MAX_MESSAGE, MAX_TOPIC},
+    },
+};
 use libp2p::{
     PeerId,
     identity::{Keypair, PublicKey},
     multihash::Multihash,
 };
-use prost::{Message as _, encoding};
+use std::{fmt, ops::Range, sync::Arc};
 
 /// What precedes the signed bytes.
 const PREFIX: &[u8] = b"libp2p-pubsub:";
@@ -20,97 +29,205 @@ const MAX_INLINE_KEY: usize = 42;
 /// The multihash code of an id that is the key itself.
 const IDENTITY: u64 = 0;
 
-/// The protobuf of a signed pubsub message.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct SignedMessage {
-    pub(crate) from: Vec<u8>,
-    pub(crate) data: Vec<u8>,
-    pub(crate) seqno: Vec<u8>,
-    pub(crate) topic: String,
-    pub(crate) signature: Vec<u8>,
-    pub(crate) key: Option<Vec<u8>>,
-}
+/// A signed pubsub message, in the one encoding that is relayed: the fields from
+/// `from` to `key` in order; `key` only if the source's id doesn't hold it;
+/// nothing else. Whether its signature is good is for [`SignedMessage::verify`]
+/// to say.
+///
+/// A clone shares the bytes.
+#[derive(Clone)]
+pub struct SignedMessage(Arc<Inner>);
 
-#[derive(Clone, PartialEq, Eq, prost::Message)]
-struct MessageProto {
-    #[prost(bytes = "vec", optional, tag = "1")]
-    from: Option<Vec<u8>>,
-    #[prost(bytes = "vec", optional, tag = "2")]
-    data: Option<Vec<u8>>,
-    #[prost(bytes = "vec", optional, tag = "3")]
-    seqno: Option<Vec<u8>>,
-    #[prost(string, required, tag = "4")]
-    topic: String,
-    #[prost(bytes = "vec", optional, tag = "5")]
-    signature: Option<Vec<u8>>,
-    #[prost(bytes = "vec", optional, tag = "6")]
-    key: Option<Vec<u8>>,
-}
-
-/// A message whose signature was verified.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Verified {
-    pub(crate) source: PeerId,
-    pub(crate) seq: u64,
-    pub(crate) topic: String,
-    pub(crate) data: Vec<u8>,
+struct Inner {
+    /// The prefix and the encoding: what is signed stands at the start.
+    bytes: Vec<u8>,
+    id: MessageId,
+    data: Range<u32>,
+    topic: Range<u32>,
+    /// The end of the signed bytes.
+    signed: u32,
+    signature: Range<u32>,
+    /// Empty if the source's id holds it.
+    key: Range<u32>,
 }
 
 /// Why a message is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum SignedError {
-    #[error("the message is not a pubsub message with source, number and signature")]
+pub enum SignedError {
+    /// It isn't protobuf.
+    #[error("the message is no protobuf message")]
     Malformed,
+    /// No source, or one that is no peer's id.
+    #[error("the message's source is missing or is not the id of a peer")]
+    Source,
+    /// No sequence number, or a wrong one.
     #[error("the message's sequence number is not 8 bytes long")]
     SequenceNumber,
+    /// No topic, or a wrong one.
+    #[error("the message's topic is missing, is not UTF-8, or has more than {MAX_TOPIC} bytes")]
+    Topic,
+    /// No signature.
+    #[error("the message is not signed")]
+    Unsigned,
+    /// No key, or another's.
     #[error("the message's key is missing or is not its source's")]
     Key,
+    /// The signature is not of the source, or not of this message.
     #[error("the message's signature is wrong")]
     Signature,
+    /// Longer than [`MAX_MESSAGE`].
+    #[error("the message has more than {MAX_MESSAGE} bytes")]
+    TooLarge,
+}
+
+impl SignedError {
+    /// The reason by which refused messages are counted.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Malformed | Self::Topic => "malformed",
+            Self::Source => "bad-source",
+            Self::SequenceNumber => "bad-sequence-number",
+            Self::Unsigned | Self::Key | Self::Signature => "bad-signature",
+            Self::TooLarge => "too-large",
+        }
+    }
+}
+
+impl From<Malformed> for SignedError {
+    fn from(_: Malformed) -> Self {
+        Self::Malformed
+    }
+}
+
+/// The fields of a message, as somebody sent them.
+#[derive(Default)]
+struct Parts<'a> {
+    from: Option<&'a [u8]>,
+    /// Go's nodes leave it out where it is empty, others don't: what is signed is
+    /// what was sent.
+    data: Option<&'a [u8]>,
+    seqno: Option<&'a [u8]>,
+    topic: Option<&'a [u8]>,
+    signature: Option<&'a [u8]>,
+    key: Option<&'a [u8]>,
 }
 
 impl SignedMessage {
+    /// A message of these fields, each as it is in the protobuf encoding: `from`
+    /// the bytes of the source's id, `seqno` 8 bytes, big-endian, `key` what the
+    /// source's id may hold instead.
+    ///
+    /// # Errors
+    /// What can be told of the fields without verifying the signature.
+    pub fn new(
+        from: &[u8],
+        data: &[u8],
+        seqno: &[u8],
+        topic: &str,
+        signature: &[u8],
+        key: Option<&[u8]>,
+    ) -> Result<Self, SignedError> {
+        let (from, data, seqno) = (Some(from), Some(data), Some(seqno));
+        let (topic, signature) = (Some(topic.as_bytes()), Some(signature));
+        Self::of(Parts { from, data, seqno, topic, signature, key })
+    }
+
     /// Makes and signs a message.
-    pub(crate) fn sign(key: &Keypair, topic: &str, seq: u64, data: &[u8]) -> Result<Self> {
+    ///
+    /// # Errors
+    /// [`ErrorKind::TooLarge`] above [`MAX_MESSAGE`] or [`MAX_TOPIC`];
+    /// [`ErrorKind::Internal`] if the key cannot sign.
+    pub fn sign(key: &Keypair, topic: &str, seq: u64, data: &[u8]) -> crate::Result<Self> {
         let public = key.public();
         let encoded = public.encode_protobuf();
-        let mut message = Self {
-            from: public.to_peer_id().to_bytes(),
-            data: data.to_vec(),
-            seqno: seq.to_be_bytes().to_vec(),
-            topic: topic.into(),
-            signature: Vec::new(),
-            key: (encoded.len() > MAX_INLINE_KEY).then_some(encoded),
+        let (from, seqno) = (public.to_peer_id().to_bytes(), seq.to_be_bytes());
+        let parts = Parts {
+            from: Some(&from),
+            data: Some(data),
+            seqno: Some(&seqno),
+            topic: Some(topic.as_bytes()),
+            signature: None,
+            key: (encoded.len() > MAX_INLINE_KEY).then_some(&encoded),
         };
-        message.signature = key.sign(&message.signed_bytes()).map_err(|e| {
-            Error::new(crate::ErrorKind::Internal, "the node's key cannot sign").with_source(e)
+        let refused = |error| {
+            let kind = match error {
+                SignedError::TooLarge | SignedError::Topic => ErrorKind::TooLarge,
+                _ => ErrorKind::Internal,
+            };
+            let (data, topic) = (data.len(), topic.len());
+            let about = format!("a message of {data} bytes on a topic with a name of {topic}");
+            Error::new(kind, format!("{about} cannot be signed: {error}"))
+        };
+        let unsigned = Inner::begin(&parts).map_err(refused)?;
+        let signature = key.sign(&unsigned.bytes).map_err(|e| {
+            Error::new(ErrorKind::Internal, "the node's key cannot sign").with_source(e)
         })?;
-        Ok(message)
+        unsigned.finish(&signature, parts.key).map_err(refused)
     }
 
-    pub(crate) fn encode(self) -> Vec<u8> {
-        MessageProto {
-            from: Some(self.from),
-            data: Some(self.data),
-            seqno: Some(self.seqno),
-            topic: self.topic,
-            signature: Some(self.signature),
-            key: self.key,
+    /// Decodes without verifying. Of a field that comes more than once the last
+    /// one counts; fields that are unknown, or have another kind of value, are
+    /// left out.
+    ///
+    /// # Errors
+    /// As for [`SignedMessage::new`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, SignedError> {
+        let mut parts = Parts::default();
+        for field in Fields(bytes) {
+            let (tag, Value::Bytes(value)) = field? else { continue };
+            let part = match tag {
+                1 => &mut parts.from,
+                2 => &mut parts.data,
+                3 => &mut parts.seqno,
+                4 => &mut parts.topic,
+                5 => &mut parts.signature,
+                6 => &mut parts.key,
+                _ => continue,
+            };
+            *part = Some(value);
         }
-        .encode_to_vec()
+        Self::of(parts)
     }
 
-    /// Decodes without verifying.
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, SignedError> {
-        let proto = MessageProto::decode(bytes).map_err(|_| SignedError::Malformed)?;
-        Ok(Self {
-            from: proto.from.ok_or(SignedError::Malformed)?,
-            data: proto.data.unwrap_or_default(),
-            seqno: proto.seqno.ok_or(SignedError::SequenceNumber)?,
-            topic: proto.topic,
-            signature: proto.signature.ok_or(SignedError::Malformed)?,
-            key: proto.key,
-        })
+    fn of(parts: Parts<'_>) -> Result<Self, SignedError> {
+        let inner = Inner::begin(&parts)?;
+        let signature = parts.signature.filter(|bytes| !bytes.is_empty());
+        let signature = signature.ok_or(SignedError::Unsigned)?;
+        inner.finish(signature, parts.key.filter(|bytes| !bytes.is_empty()))
+    }
+
+    /// The one encoding.
+    pub fn encoded(&self) -> &[u8] {
+        &self.0.bytes[PREFIX.len()..]
+    }
+
+    /// What the message is known by.
+    pub fn id(&self) -> &MessageId {
+        &self.0.id
+    }
+
+    /// Who published it, if the signature is good.
+    pub fn source(&self) -> PeerId {
+        PeerId::from_bytes(self.0.id.source()).expect("checked when the message was made")
+    }
+
+    /// Its sequence number.
+    pub fn seq(&self) -> u64 {
+        self.0.id.seq()
+    }
+
+    /// The topic on which it was published.
+    pub fn topic(&self) -> &str {
+        str::from_utf8(self.at(&self.0.topic)).expect("checked when the message was made")
+    }
+
+    /// What was published.
+    pub fn data(&self) -> &[u8] {
+        self.at(&self.0.data)
+    }
+
+    fn at(&self, range: &Range<u32>) -> &[u8] {
+        &self.0.bytes[range.start as usize..range.end as usize]
     }
 
     /// Verifies that the message was published by its source.
@@ -118,36 +235,102 @@ impl SignedMessage {
     /// Each signature by itself: a batch (`verify_batch` of ed25519-dalek, or
     /// any that takes the cofactor out) accepts some signatures that are refused
     /// one by one, so that nodes would differ on what is forged.
-    pub(crate) fn verify(self, keys: &Keys) -> Result<Verified, SignedError> {
-        let source = PeerId::from_bytes(&self.from).map_err(|_| SignedError::Malformed)?;
-        let seqno =
-            <[u8; 8]>::try_from(&self.seqno[..]).map_err(|_| SignedError::SequenceNumber)?;
-        let key = match &self.key {
-            Some(encoded) => key_of(encoded, &source),
-            None => keys.of(&source),
-        };
+    ///
+    /// # Errors
+    /// [`SignedError::Key`] and [`SignedError::Signature`].
+    pub fn verify(&self, keys: &Keys) -> Result<(), SignedError> {
+        let (source, encoded) = (self.source(), self.at(&self.0.key));
+        let key = if encoded.is_empty() { keys.of(&source) } else { key_of(encoded, &source) };
         let key = key.ok_or(SignedError::Key)?;
-        if !key.verify(&self.signed_bytes(), &self.signature) {
+        let signed = &self.0.bytes[..self.0.signed as usize];
+        if !key.verify(signed, self.at(&self.0.signature)) {
             return Err(SignedError::Signature);
         }
-        if self.key.is_none() {
+        if encoded.is_empty() {
             keys.keep(source, key);
         }
-        let seq = u64::from_be_bytes(seqno);
-        Ok(Verified { source, seq, topic: self.topic, data: self.data })
+        Ok(())
+    }
+}
+
+impl Inner {
+    /// What is signed of a message.
+    fn begin(parts: &Parts<'_>) -> Result<Self, SignedError> {
+        let from = parts.from.filter(|from| from.len() <= MessageId::MAX_LEN - 8);
+        let from = from.ok_or(SignedError::Source)?;
+        let seqno = parts.seqno.unwrap_or_default();
+        let number = seqno.try_into().map_err(|_| SignedError::SequenceNumber)?;
+        let topic = parts.topic.filter(|topic| topic.len() <= MAX_TOPIC);
+        let topic = topic.filter(|topic| str::from_utf8(topic).is_ok());
+        let topic = topic.ok_or(SignedError::Topic)?;
+        let data = parts.data.unwrap_or_default();
+        if data.len() > MAX_MESSAGE {
+            return Err(SignedError::TooLarge);
+        }
+        let rest = [parts.signature, parts.key].map(|part| part.map_or(64, <[u8]>::len));
+        let fields = [from.len(), data.len(), seqno.len(), topic.len()].into_iter().chain(rest);
+        let len = fields.map(field_len).sum::<usize>();
+        let mut bytes = Vec::with_capacity(PREFIX.len() + len.min(MAX_MESSAGE));
+        bytes.extend_from_slice(PREFIX);
+        write(1, from, &mut bytes);
+        let data = parts.data.map_or(0..0, |data| write(2, data, &mut bytes));
+        write(3, seqno, &mut bytes);
+        let topic = write(4, topic, &mut bytes);
+        let signed = bytes.len() as u32;
+        let id = MessageId::new(from, number);
+        Ok(Self { bytes, id, data, topic, signed, signature: 0..0, key: 0..0 })
     }
 
-    fn signed_bytes(&self) -> Vec<u8> {
-        let len = PREFIX.len() + self.from.len() + self.data.len() + self.topic.len();
-        // Tags, lengths and the sequence number take less than the rest.
-        let mut bytes = Vec::with_capacity(len + 48);
-        bytes.extend_from_slice(PREFIX);
-        // The message without signature and key.
-        encoding::bytes::encode(1, &self.from, &mut bytes);
-        encoding::bytes::encode(2, &self.data, &mut bytes);
-        encoding::bytes::encode(3, &self.seqno, &mut bytes);
-        encoding::string::encode(4, &self.topic, &mut bytes);
-        bytes
+    /// The message with a signature and, if its source's id doesn't hold it, a key.
+    fn finish(
+        mut self,
+        signature: &[u8],
+        key: Option<&[u8]>,
+    ) -> Result<SignedMessage, SignedError> {
+        let source = PeerId::from_bytes(self.id.source()).map_err(|_| SignedError::Source)?;
+        let id: &Multihash<64> = source.as_ref();
+        let inline = id.code() == IDENTITY;
+        let key = match key {
+            // Another's, or not as it is in the id: no node writes such a message.
+            Some(key) if inline && key != id.digest() => return Err(SignedError::Key),
+            None if !inline => return Err(SignedError::Key),
+            key => key.filter(|_| !inline),
+        };
+        let rest = field_len(signature.len()) + key.map_or(0, |key| field_len(key.len()));
+        if self.bytes.len() - PREFIX.len() + rest > MAX_MESSAGE {
+            return Err(SignedError::TooLarge);
+        }
+        self.signature = write(5, signature, &mut self.bytes);
+        if let Some(key) = key {
+            self.key = write(6, key, &mut self.bytes);
+        }
+        self.bytes.shrink_to_fit();
+        Ok(SignedMessage(Arc::new(self)))
+    }
+}
+
+/// Writes a field, and says where its value is: messages are shorter than 4 GiB.
+fn write(tag: u32, value: &[u8], to: &mut Vec<u8>) -> Range<u32> {
+    write_field(tag, value, to);
+    (to.len() - value.len()) as u32..to.len() as u32
+}
+
+impl PartialEq for SignedMessage {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0.bytes == other.0.bytes
+    }
+}
+
+impl Eq for SignedMessage {}
+
+impl fmt::Debug for SignedMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SignedMessage")
+            .field("source", &self.source())
+            .field("seq", &self.seq())
+            .field("topic", &self.topic())
+            .field("bytes", &self.encoded().len())
+            .finish()
     }
 }
 
@@ -164,82 +347,5 @@ fn key_of(encoded: &[u8], peer: &PeerId) -> Option<PublicKey> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_signed_message_verifies_and_a_changed_one_does_not() {
-        let (key, keys) = (Keypair::generate_ed25519(), Keys::default());
-        let bytes = SignedMessage::sign(&key, "casm", 7, b"data").unwrap().encode();
-        let verified = SignedMessage::decode(&bytes).unwrap().verify(&keys).unwrap();
-        assert_eq!((verified.source, verified.seq), (key.public().to_peer_id(), 7));
-        assert_eq!((verified.topic.as_str(), &verified.data[..]), ("casm", &b"data"[..]));
-
-        let mut changed = SignedMessage::decode(&bytes).unwrap();
-        changed.data[0] ^= 1;
-        assert_eq!(changed.verify(&keys), Err(SignedError::Signature));
-
-        let mut short = SignedMessage::decode(&bytes).unwrap();
-        short.seqno.pop();
-        assert_eq!(short.verify(&keys), Err(SignedError::SequenceNumber));
-
-        let mut foreign = SignedMessage::decode(&bytes).unwrap();
-        foreign.key = Some(Keypair::generate_ed25519().public().encode_protobuf());
-        assert_eq!(foreign.verify(&keys), Err(SignedError::Key));
-    }
-
-    #[test]
-    fn what_is_signed_is_the_message_without_signature_and_key() {
-        let key = Keypair::generate_ed25519();
-        for (topic, data) in [("", vec![]), ("casm", vec![7; 3]), ("casm", vec![7; 300_000])] {
-            let message = SignedMessage::sign(&key, topic, 7, &data).unwrap();
-            let unsigned = MessageProto {
-                from: Some(message.from.clone()),
-                data: Some(data),
-                seqno: Some(message.seqno.clone()),
-                topic: topic.into(),
-                signature: None,
-                key: None,
-            };
-            assert_eq!(message.signed_bytes(), [PREFIX, &unsigned.encode_to_vec()].concat());
-        }
-    }
-
-    #[test]
-    fn a_key_that_is_kept_makes_no_other_message_good() {
-        let (key, keys) = (Keypair::generate_ecdsa(), Keys::default());
-        let message = SignedMessage::sign(&key, "casm", 7, b"data").unwrap();
-        let verify = |message: &SignedMessage| message.clone().verify(&keys).map(|_| ());
-        assert_eq!(verify(&message), Ok(()));
-        let without_key = SignedMessage { key: None, ..message };
-        assert_eq!(verify(&without_key), Err(SignedError::Key));
-
-        let inline = Keypair::generate_ed25519();
-        let message = SignedMessage::sign(&inline, "casm", 7, b"data").unwrap();
-        assert_eq!(verify(&message), Ok(()));
-        let forged = SignedMessage { seqno: vec![8; 8], ..message.clone() };
-        assert_eq!(verify(&forged), Err(SignedError::Signature));
-        let other = SignedMessage { key: Some(key.public().encode_protobuf()), ..message };
-        assert_eq!(verify(&other), Err(SignedError::Key));
-    }
-
-    #[test]
-    fn messages_of_go_nodes_verify() {
-        let Some(folder) = std::env::var_os("CASM_GOLDEN") else {
-            return println!("skipped: CASM_GOLDEN is not set");
-        };
-        let keys = Keys::default();
-        for (file, seq) in [
-            ("pubsub-message-0.bin", 0x18ea_8940_15c0_b7d2_u64),
-            ("pubsub-message-1.bin", 0x18ea_8940_15c0_b7d3),
-        ] {
-            let bytes = std::fs::read(std::path::Path::new(&folder).join(file)).unwrap();
-            let verified = SignedMessage::decode(&bytes).unwrap().verify(&keys).unwrap();
-            assert_eq!(
-                verified.source.to_string(),
-                "12D3KooWDcrd1KztSpK1YeBUAxMdCkgkqUskqe6FxXq6FQFbeKsG"
-            );
-            assert_eq!((verified.seq, verified.topic.as_str()), (seq, "casm"));
-        }
-    }
-}
+#[path = "signed_tests.rs"]
+pub(crate) mod tests;

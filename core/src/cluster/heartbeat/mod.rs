@@ -35,8 +35,10 @@ pub enum HeartbeatError {
     Malformed,
     /// The message is too large, packed, unpacked, or as its pointers count.
     #[error(
-        "the message is larger than {} bytes, or unpacks to more than {}",
+        "the message is larger than {} bytes ({} if it says when it was sent), or unpacks to more \
+         than {}",
         Heartbeat::MAX_LEN,
+        Heartbeat::MAX_OURS,
         Heartbeat::MAX_UNPACKED
     )]
     TooLarge,
@@ -110,6 +112,9 @@ impl Heartbeat {
     /// The longest message that is read, in bytes: Go's nodes never shed what
     /// their message held before, up to what pubsub carries.
     pub const MAX_LEN: usize = 1 << 20;
+    /// The longest message of a node that says when it sent it, in bytes: ours do,
+    /// and hold nothing but what they say.
+    pub const MAX_OURS: usize = 16 << 10;
     /// The longest message after unpacking, and the most that its pointers may
     /// lead to, in bytes.
     pub const MAX_UNPACKED: usize = 2 << 20;
@@ -162,7 +167,11 @@ impl Heartbeat {
     /// # Errors
     /// The first reason found why it is not taken.
     pub fn decode(bytes: &[u8]) -> Result<Self, HeartbeatError> {
-        Self::read(Self::open(bytes)?.get_root()?)
+        let beat = Self::read(Self::open(bytes)?.get_root()?)?;
+        if beat.sent_at.is_some() && bytes.len() > Self::MAX_OURS {
+            return Err(HeartbeatError::TooLarge);
+        }
+        Ok(beat)
     }
 
     fn open(
@@ -210,6 +219,13 @@ impl Heartbeat {
             ),
             HeartbeatError::TooLarge if bytes.len() > Self::MAX_LEN => {
                 (Some(format!("{} bytes", bytes.len())), Self::MAX_LEN)
+            }
+            HeartbeatError::TooLarge if bytes.len() > Self::MAX_OURS => {
+                let says = measure(|root| Ok(usize::from(root.get_sent_at() != 0)));
+                (
+                    says.filter(|says| *says != 0).map(|_| format!("{} bytes", bytes.len())),
+                    Self::MAX_OURS,
+                )
             }
             _ => (None, 0),
         };

@@ -177,6 +177,22 @@ fn a_large_message_with_orphaned_bytes_is_read() {
     let bytes = packed(&words);
     assert!(bytes.len() > 200_000);
     assert_eq!(Heartbeat::decode(&bytes).unwrap().host, "ab");
+
+    // Who says when it was sent does not do that.
+    words[0] = 3 << 32 | 2 << 48;
+    words.insert(3, 1_800_000_000_000);
+    let bytes = packed(&words);
+    assert_eq!(Heartbeat::decode(&bytes), Err(HeartbeatError::TooLarge));
+    let excess = Heartbeat::excess(&bytes, HeartbeatError::TooLarge);
+    assert_eq!(excess, format!("{} bytes, where 16384 are the most", bytes.len()));
+    let most = Heartbeat {
+        sent_at: Some(Duration::from_secs(1)),
+        host: "h".repeat(Heartbeat::MAX_HOST),
+        meta: vec![format!("{}=", "k".repeat(63)); Heartbeat::MAX_META],
+        ..beat(&[])
+    };
+    assert!(most.encode().len() < Heartbeat::MAX_OURS / 2);
+    assert_eq!(Heartbeat::decode(&most.encode()), Ok(most));
 }
 
 proptest! {

@@ -1,6 +1,7 @@
 //! Peers whose heartbeats are over a limit: they are in no view and are not
 //! passed on, and the one who could put that right is told by nobody else.
 
+use super::rates::Over;
 use crate::{
     cluster::heartbeat::{Heartbeat, HeartbeatError},
     metrics::{ByLabel, Metrics},
@@ -64,6 +65,11 @@ impl Complaints {
     /// the clock. Whether that is to be said.
     pub(super) fn ahead(&mut self, peer: PeerId, elapsed: Duration) -> bool {
         self.is_told(peer, "future", elapsed)
+    }
+
+    /// A peer sends more than it may. Whether that is to be said.
+    pub(super) fn over(&mut self, peer: PeerId, over: Over, elapsed: Duration) -> bool {
+        self.is_told(peer, over.label(), elapsed)
     }
 
     /// Counts a peer once. Whether something is to be said of it now: once, and

@@ -2,14 +2,23 @@
 //!
 //! - `task`: joins the table to a pubsub topic
 //! - `pace`: how often it says that the node lives
+//! - `numbers`: which numbers its heartbeats have
+//! - `twins`: whether another node uses the same key
+//! - `rates`: how often, and how much, others may say
 //! - `complaints`: whose heartbeats are over a limit
 
+#[cfg(test)]
+mod clock_tests;
 mod complaints;
+mod numbers;
 mod pace;
+mod rates;
 mod task;
 #[cfg(test)]
 mod tests;
+mod twins;
 
+pub(crate) use numbers::Numbers;
 pub use pace::Pace;
 
 use super::{
@@ -24,8 +33,7 @@ use crate::{
     ask::{answered, ask},
     event::EventBus,
     metrics::{Metrics, waiting},
-    pubsub::Topic,
-    record::unix_nanos,
+    pubsub::{Topic, signed::SignedMessage},
     scope::Scope,
 };
 use libp2p::PeerId;
@@ -41,9 +49,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Signs a pubsub message of this node with a sequence number, in its protobuf
-/// encoding.
-pub(crate) type Sign = Arc<dyn Fn(u64, &[u8]) -> Vec<u8> + Send + Sync>;
+/// Signs a pubsub message of this node with a sequence number.
+pub(crate) type Sign = Arc<dyn Fn(u64, &[u8]) -> Result<SignedMessage> + Send + Sync>;
+
+/// Tells the time, in nanoseconds since 1970.
+pub(crate) type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// Says what the machine is called now.
 pub(crate) type Machine = Arc<dyn Fn() -> String + Send + Sync>;
@@ -60,6 +70,11 @@ pub(crate) struct ClusterConfig {
     pub(crate) observer: bool,
     pub(crate) limits: Limits,
     pub(crate) sign: Sign,
+    /// The numbers of its heartbeats, as an earlier run left them, and where what
+    /// is to be kept for the next run goes.
+    pub(crate) numbers: Numbers,
+    pub(crate) keep: watch::Sender<u64>,
+    pub(crate) clock: Clock,
     /// Until when a node that has left hands on what others say: cancelled when
     /// nothing more can be sent.
     pub(crate) over: CancellationToken,
@@ -96,6 +111,7 @@ pub(crate) struct Cluster {
     /// The own meta fields, as they were last told to the task.
     meta: Arc<Mutex<BTreeMap<String, String>>>,
     epoch: Instant,
+    clock: Clock,
 }
 
 impl Cluster {
@@ -117,13 +133,14 @@ impl Cluster {
         metrics.watch_queue("cluster", waiting(&commands));
         let epoch = Instant::now();
         let meta = Arc::new(Mutex::new(config.meta.clone()));
+        let clock = config.clock.clone();
         let task = Task::new(config, topic, events, metrics.clone(), epoch);
         let hub = task.hub();
         let watched = Arc::downgrade(&hub);
         let live = move || watched.upgrade().map(|hub| hub.waiting());
         metrics.watch_queue("live", live);
         scope.spawn_graceful(task.run(received, scope.clone()));
-        Ok(Self { hub, commands, meta, epoch })
+        Ok(Self { hub, commands, meta, epoch, clock })
     }
 
     /// A snapshot of the cluster view.
@@ -228,7 +245,7 @@ impl Cluster {
 
     /// The time on both clocks.
     pub(in crate::cluster) fn now(&self) -> Now {
-        Now { elapsed: self.elapsed(), unix_nanos: unix_nanos() }
+        Now { elapsed: self.elapsed(), unix_nanos: (self.clock)() }
     }
 
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T> {

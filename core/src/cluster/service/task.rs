@@ -1,8 +1,15 @@
 //! The task behind the service: it alone changes the table.
 
-use super::{ClusterConfig, Command, Machine, Pace, Sign, complaints::Complaints};
+mod own;
+
+use super::{
+    Clock, ClusterConfig, Command, Machine, Numbers, Sign,
+    complaints::Complaints,
+    rates::{Over, Rates},
+    twins::Twins,
+};
 use crate::{
-    ErrorKind, Event, Namespace, Result,
+    Event, Namespace, Result,
     cluster::{
         heartbeat::{Heartbeat, HeartbeatError},
         live::Hub,
@@ -12,16 +19,17 @@ use crate::{
     event::EventBus,
     metrics::{Metrics, verdict},
     pubsub::{Received, Topic, TopicEvent, Verdict},
-    record::unix_nanos,
     scope::Scope,
 };
 use futures::FutureExt as _;
 use libp2p::PeerId;
+use own::Said;
+use prometheus_client::metrics::gauge::Gauge;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, watch},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
@@ -38,15 +46,21 @@ pub(super) struct Task {
     hub: Arc<Hub>,
     table: Table,
     complaints: Complaints,
+    rates: Rates,
+    twins: Twins,
+    /// Whether another node is known to use the key.
+    key_shared: Gauge,
     rng: ChaCha8Rng,
     epoch: Instant,
+    clock: Clock,
     /// What this node says of itself.
     beat: Heartbeat,
     ttl: Duration,
-    /// Of the last heartbeat that went out.
-    seq: u64,
-    /// Whether the last heartbeat found nobody to hear it.
-    unpublished: bool,
+    said: Said,
+    numbers: Numbers,
+    keep: watch::Sender<u64>,
+    /// When one that was heard back was answered last.
+    answered: Option<Instant>,
     next_beat: Instant,
     /// Until when no record expires.
     held_until: Instant,
@@ -63,8 +77,6 @@ impl Task {
     const BATCH: usize = 256;
     /// A node that does something so much later than it meant to was held up.
     const HELD_UP: Duration = Duration::from_secs(1);
-    /// How long gossip may take to accept a goodbye.
-    const LEAVE_TIME: Duration = Duration::from_millis(300);
 
     /// A task of a checked configuration. Its view has the own record at once.
     pub(super) fn new(
@@ -85,11 +97,18 @@ impl Task {
             sent_at: None,
         };
         if !config.observer {
-            table.insert_own(now(epoch), 0, &beat, &[]);
+            let now = Now { elapsed: epoch.elapsed(), unix_nanos: (config.clock)() };
+            table.insert_own(now, 0, &beat, &[]);
             table.take_differences();
         }
         let view = table.view();
         metrics.cluster_peers.set(view.len().try_into().unwrap_or(i64::MAX));
+        let key_shared = Gauge::default();
+        metrics.register(
+            "key_shared",
+            "Whether another node that runs uses this node's key: 1 if so",
+            key_shared.clone(),
+        );
         Self {
             namespace: config.namespace,
             own: config.own,
@@ -101,12 +120,18 @@ impl Task {
             complaints: Complaints::new(&metrics),
             metrics,
             table,
+            rates: Rates::default(),
+            twins: Twins::default(),
+            key_shared,
             rng,
             epoch,
+            clock: config.clock,
             beat,
             ttl: config.ttl,
-            seq: 0,
-            unpublished: true,
+            said: Said::default(),
+            numbers: config.numbers,
+            keep: config.keep,
+            answered: None,
             next_beat: epoch,
             held_until: epoch,
             left: false,
@@ -162,46 +187,82 @@ impl Task {
     async fn on_event(&mut self, event: TopicEvent) {
         match event {
             TopicEvent::Received(received) => self.on_message(received).await,
-            TopicEvent::Subscribed if self.unpublished && !self.observer && !self.left => {
-                self.send_heartbeat().await;
-            }
-            TopicEvent::Subscribed => {}
+            TopicEvent::Subscribed { peer } => self.greet(peer).await,
         }
     }
 
     async fn on_message(&mut self, received: Received) {
-        let Received { source: peer, seq, data, signed, ticket } = received;
-        let arrival = (peer, seq, &signed[..]);
-        let verdict = match self.take(arrival, &data, ticket.from, Via::Gossip) {
-            Ok(outcome) if outcome.is_accepted() => Verdict::Accept,
-            Ok(_) => Verdict::Ignore,
-            Err(error) => error.verdict(),
+        let ticket = received.ticket();
+        let Received { message, from } = received;
+        let (peer, data) = (message.source(), message.data());
+        let arrival = (peer, message.seq(), message.encoded());
+        let verdict = match self.judge(&peer, &from, data) {
+            Err(over) => {
+                self.metrics.heartbeats.get_or_create(&verdict(over.label())).inc();
+                if self.complaints.over(peer, over, self.epoch.elapsed()) {
+                    tracing::warn!(
+                        namespace = %self.namespace,
+                        %peer,
+                        reason = over.label(),
+                        "a peer's heartbeats are more than it may send: some are not taken, and \
+                         not passed on"
+                    );
+                }
+                Verdict::Ignore
+            }
+            Ok(beat) => match self.take(arrival, data, beat, from, Via::Gossip) {
+                Ok(outcome) if outcome.is_accepted() => Verdict::Accept,
+                Ok(_) => Verdict::Ignore,
+                Err(error) => error.verdict(),
+            },
         };
         self.topic.report(ticket, verdict).await;
     }
 
-    /// Decodes a heartbeat, puts it in the table, and counts what became of it.
+    /// Decodes what gossip brought, if its source has not said too much lately.
+    fn judge(
+        &mut self,
+        peer: &PeerId,
+        from: &PeerId,
+        data: &[u8],
+    ) -> Result<Result<Heartbeat, HeartbeatError>, Over> {
+        let now = self.epoch.elapsed();
+        // To decode a large one takes time: it is paid for before.
+        let large = data.len() > Heartbeat::MAX_OURS;
+        if large {
+            self.rates.bytes(peer, from, data.len(), now)?;
+        }
+        let beat = Heartbeat::decode(data);
+        if beat == Err(HeartbeatError::Malformed) {
+            return Ok(beat);
+        }
+        self.rates.heartbeat(peer, self.table.ttl_of(peer), now)?;
+        if !large && beat.as_ref().is_ok_and(|beat| beat.sent_at.is_none()) {
+            self.rates.bytes(peer, from, data.len(), now)?;
+        }
+        Ok(beat)
+    }
+
+    /// Puts a heartbeat in the table, and counts what became of it.
     fn take(
         &mut self,
         (peer, seq, signed): (PeerId, u64, &[u8]),
         data: &[u8],
+        beat: Result<Heartbeat, HeartbeatError>,
         from: PeerId,
         via: Via,
     ) -> Result<Outcome, HeartbeatError> {
-        let taken = Heartbeat::decode(data).map(|beat| {
+        let taken = beat.map(|beat| {
+            if peer == self.own {
+                return self.hear_own(seq, data, &beat, via);
+            }
             let arrival = Arrival { peer, seq, from, beat: &beat, signed, via };
-            self.table.insert(now(self.epoch), arrival)
+            self.table.insert(self.now(), arrival)
         });
         let label = taken.map_or_else(HeartbeatError::label, Outcome::label);
         self.metrics.heartbeats.get_or_create(&verdict(label)).inc();
         match taken {
-            Ok(Outcome::OwnAhead) => tracing::warn!(
-                namespace = %self.namespace,
-                seq,
-                own_seq = self.seq,
-                "a heartbeat in this node's name is ahead of it: check that the clock was not set \
-                 back, and that no other node uses the same key"
-            ),
+            Ok(Outcome::OwnAhead) => {}
             Ok(outcome) if outcome.is_accepted() => {}
             _ => self.complain(peer, seq, taken, data),
         }
@@ -219,7 +280,7 @@ impl Task {
         let namespace = &self.namespace;
         let elapsed = self.epoch.elapsed();
         if taken == Ok(Outcome::Future) && self.complaints.ahead(peer, elapsed) {
-            let clock = Duration::from_nanos(unix_nanos());
+            let clock = Duration::from_nanos((self.clock)());
             let ahead = Duration::from_nanos(seq).saturating_sub(clock).as_secs();
             tracing::warn!(
                 %namespace,
@@ -253,7 +314,8 @@ impl Task {
                     .iter()
                     .map(|h| {
                         let arrival = (h.source, h.seq, &h.signed[..]);
-                        self.take(arrival, &h.data, from, Via::Exchange(h.age))
+                        let beat = Heartbeat::decode(&h.data);
+                        self.take(arrival, &h.data, beat, from, Via::Exchange(h.age))
                     })
                     .collect();
                 self.publish_view();
@@ -277,67 +339,6 @@ impl Task {
         }
     }
 
-    async fn tell(&mut self, reply: oneshot::Sender<()>) {
-        if !self.observer {
-            self.send_heartbeat().await;
-            self.publish_view();
-        }
-        let _ = reply.send(());
-    }
-
-    /// What this node says of itself, sent now.
-    fn encode_beat(&mut self) -> Vec<u8> {
-        self.beat.sent_at = Some(Duration::from_millis(unix_nanos() / 1_000_000));
-        self.beat.encode()
-    }
-
-    /// Publishes the own heartbeat, and keeps the own record in step with it.
-    async fn send_heartbeat(&mut self) {
-        // A machine may be named after its programs have started.
-        let name = self.machine.as_ref().map(|machine| machine());
-        if let Some(name) = name.filter(|name| Heartbeat::check_host(name).is_ok()) {
-            self.beat.host = name;
-        }
-        let data = self.encode_beat();
-        let published = self.topic.publish(data.clone()).await;
-        self.unpublished = published.is_err();
-        let signed = match published {
-            Ok(seq) => {
-                self.seq = seq;
-                (self.sign)(seq, &data)
-            }
-            Err(error) => {
-                if error.kind() != ErrorKind::Unreachable {
-                    tracing::warn!(namespace = %self.namespace, %error, "heartbeat not sent");
-                }
-                Vec::new()
-            }
-        };
-        self.table.insert_own(now(self.epoch), self.seq, &self.beat, &signed);
-        self.next_beat = Instant::now() + Pace.pause(self.ttl, &mut self.rng);
-    }
-
-    /// Says goodbye, if anybody knows this node: by gossip, and in the view for
-    /// those to whom it is pushed.
-    async fn leave(&mut self) {
-        self.left = true;
-        if self.seq != 0 {
-            self.beat.ttl = None;
-            let data = self.encode_beat();
-            let goodbye = self.topic.publish(data.clone());
-            let said = tokio::time::timeout(Self::LEAVE_TIME, goodbye).await;
-            // Gossip counts up from the last number.
-            let seq = said.ok().and_then(Result::ok).unwrap_or_else(|| {
-                tracing::debug!("gossip did not take the goodbye");
-                self.seq.saturating_add(1)
-            });
-            let signed = (self.sign)(seq, &data);
-            self.table.leave(self.epoch.elapsed(), seq, &self.beat, &signed);
-            self.publish_view();
-        }
-        self.hub.close();
-    }
-
     /// Renews what readers see, then tells who listens.
     fn publish_view(&mut self) {
         let view = self.table.view();
@@ -359,10 +360,10 @@ impl Task {
             }
         }
     }
-}
 
-fn now(epoch: Instant) -> Now {
-    Now { elapsed: epoch.elapsed(), unix_nanos: unix_nanos() }
+    fn now(&self) -> Now {
+        Now { elapsed: self.epoch.elapsed(), unix_nanos: (self.clock)() }
+    }
 }
 
 fn fields(meta: &BTreeMap<String, String>) -> Vec<String> {

@@ -4,40 +4,75 @@
 use crate::{
     Error, ErrorKind, Event, LeaveReason, Namespace,
     cluster::{
-        Change, Cluster, ClusterConfig, Handed, Heartbeat, HeartbeatError, Index, Limits, Outcome,
-        Query, server_of,
+        Change, Cluster, ClusterConfig, Handed, Heartbeat, HeartbeatError, Index, Limits, Numbers,
+        Outcome, Query, server_of,
     },
     event::{EventBus, Events},
     metrics::Metrics,
-    pubsub::{Received, Ticket, Topic, TopicCommand, TopicEvent, Verdict},
+    pubsub::{Received, Topic, TopicCommand, TopicEvent, Verdict, signed::SignedMessage},
     record::unix_nanos,
     scope::Scope,
 };
-use libp2p::{PeerId, gossipsub::MessageId};
+use libp2p::PeerId;
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Duration,
 };
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, watch},
     time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
+/// A clock that runs as fast as virtual time, and can be set.
+#[derive(Clone)]
+pub(super) struct Time {
+    start: Instant,
+    unix: u64,
+    ahead_s: Arc<AtomicI64>,
+}
+
+impl Time {
+    pub(super) fn ahead(secs: i64) -> Self {
+        Self { start: Instant::now(), unix: unix_nanos(), ahead_s: Arc::new(secs.into()) }
+    }
+
+    /// Another clock of the same world.
+    pub(super) fn other(&self, ahead_s: i64) -> Self {
+        Self { ahead_s: Arc::new(ahead_s.into()), ..self.clone() }
+    }
+
+    /// So much ahead of the right one.
+    pub(super) fn set(&self, ahead_s: i64) {
+        self.ahead_s.store(ahead_s, Ordering::Relaxed);
+    }
+
+    pub(super) fn now(&self) -> u64 {
+        let elapsed = u64::try_from(self.start.elapsed().as_nanos()).unwrap();
+        let ahead = self.ahead_s.load(Ordering::Relaxed) * 1_000_000_000;
+        self.unix.wrapping_add(elapsed).wrapping_add_signed(ahead)
+    }
+}
+
 /// A service, and the host's end of its topic.
-struct Fixture {
-    own: PeerId,
-    cluster: Cluster,
+pub(super) struct Fixture {
+    pub(super) own: PeerId,
+    pub(super) cluster: Cluster,
     scope: Scope,
-    metrics: Metrics,
-    events: Events,
+    pub(super) metrics: Metrics,
+    pub(super) events: Events,
     to: mpsc::Sender<TopicEvent>,
     commands: mpsc::Receiver<TopicCommand>,
-    next_seq: u64,
+    pub(super) last_seq: u64,
     subscribed: bool,
     /// What the machine is called.
     machine: Arc<Mutex<String>>,
+    /// What is to be kept.
+    pub(super) kept: watch::Receiver<u64>,
 }
 
 /// Nothing is handed on by one that leaves.
@@ -49,8 +84,18 @@ fn over() -> CancellationToken {
 
 impl Fixture {
     fn start(observer: bool, subscribed: bool) -> Self {
-        let (own, metrics, scope, bus) =
-            (PeerId::random(), Metrics::default(), Scope::default(), EventBus::default());
+        Self::start_as(PeerId::random(), (observer, subscribed), Time::ahead(0), 0)
+    }
+
+    /// One with this id and clock, and with what an earlier run has kept.
+    pub(super) fn start_as(
+        own: PeerId,
+        (observer, subscribed): (bool, bool),
+        time: Time,
+        kept: u64,
+    ) -> Self {
+        let (metrics, scope, bus) = (Metrics::default(), Scope::default(), EventBus::default());
+        let (keep, keeps) = watch::channel(0);
         let (commands, from) = mpsc::channel(16);
         let (to, received) = mpsc::channel(64);
         let machine = Arc::new(Mutex::new("here".to_owned()));
@@ -63,36 +108,50 @@ impl Fixture {
             ttl: Duration::from_secs(10),
             observer,
             limits: Limits::default(),
-            sign: Arc::new(|seq, data| [b"signed", &seq.to_be_bytes()[..], data].concat()),
+            sign: Arc::new(move |seq, data| Ok(message(own, seq, data))),
+            numbers: Numbers::after(kept),
+            keep,
+            clock: Arc::new(move || time.now()),
             over: over(),
             machine: Arc::new(move || name.lock().unwrap().clone()),
         };
         let events = bus.subscribe();
         let topic = Topic::new(commands, received);
         let cluster = Cluster::start(config, topic, bus, metrics.clone(), &scope).unwrap();
-        let next_seq = unix_nanos();
-        let commands = from;
-        Self { own, cluster, scope, metrics, events, to, commands, next_seq, subscribed, machine }
+        let (commands, kept, last_seq) = (from, keeps, 0);
+        Self {
+            own,
+            cluster,
+            scope,
+            metrics,
+            events,
+            to,
+            commands,
+            last_seq,
+            subscribed,
+            machine,
+            kept,
+        }
     }
 
     /// What the service next publishes, and whether anybody heard it.
-    async fn published(&mut self) -> Heartbeat {
+    pub(super) async fn published(&mut self) -> Heartbeat {
         match self.commands.recv().await.unwrap() {
-            TopicCommand::Publish { data, reply } => {
+            TopicCommand::Publish { message, reply } => {
                 let answer = if self.subscribed {
-                    self.next_seq += 1;
-                    Ok(self.next_seq)
+                    self.last_seq = message.seq();
+                    Ok(())
                 } else {
                     Err(Error::new(ErrorKind::Unreachable, "nobody is subscribed"))
                 };
                 reply.send(answer).unwrap();
-                Heartbeat::decode(&data).unwrap()
+                Heartbeat::decode(message.data()).unwrap()
             }
-            TopicCommand::Report { .. } => panic!("a verdict on nothing"),
+            other => panic!("{other:?}"),
         }
     }
 
-    async fn receive(&mut self, source: PeerId, seq: u64, data: Vec<u8>) -> Verdict {
+    pub(super) async fn receive(&mut self, source: PeerId, seq: u64, data: Vec<u8>) -> Verdict {
         self.receive_from(source, source, seq, data).await
     }
 
@@ -103,30 +162,37 @@ impl Fixture {
         seq: u64,
         data: Vec<u8>,
     ) -> Verdict {
-        let ticket = Ticket { id: MessageId::new(&seq.to_be_bytes()), from };
-        let signed = data.clone();
-        let received = Received { source, seq, data, signed, ticket };
+        let message = message(source, seq, &data);
+        let id = message.id().clone();
+        let received = Received { message, from };
         self.to.send(TopicEvent::Received(received)).await.unwrap();
         loop {
             match self.commands.recv().await.unwrap() {
                 TopicCommand::Report { ticket, verdict } => {
-                    assert_eq!(ticket.id, MessageId::new(&seq.to_be_bytes()));
+                    assert_eq!((ticket.id, ticket.from), (id, from));
                     return verdict;
                 }
-                TopicCommand::Publish { reply, .. } => {
-                    self.next_seq += 1;
-                    let _ = reply.send(Ok(self.next_seq));
+                TopicCommand::Publish { message, reply } => {
+                    self.last_seq = message.seq();
+                    let _ = reply.send(Ok(()));
                 }
+                TopicCommand::Tell { .. } => {}
             }
         }
     }
 
-    fn count(&self, label: &'static str) -> u64 {
+    pub(super) fn count(&self, label: &'static str) -> u64 {
         self.metrics.heartbeats.get_or_create(&[("verdict", label)]).get()
     }
 }
 
-fn beat(ttl: u64, host: &str) -> Heartbeat {
+/// A message with a signature that nobody looks at here.
+fn message(source: PeerId, seq: u64, data: &[u8]) -> SignedMessage {
+    let (source, seq) = (source.to_bytes(), seq.to_be_bytes());
+    SignedMessage::new(&source, data, &seq, "casm", b"signature", None).unwrap()
+}
+
+pub(super) fn beat(ttl: u64, host: &str) -> Heartbeat {
     let ttl = Some(Duration::from_secs(ttl));
     Heartbeat { server: 1, ttl, host: host.into(), meta: vec!["k=v".into()], sent_at: None }
 }
@@ -143,9 +209,8 @@ async fn the_own_record_is_there_at_once_and_signed_when_it_is_out() {
     f.cluster.insert_verified(f.own, vec![]).await.unwrap();
     let view = f.cluster.view();
     let signed = view.signed_of(&f.own).unwrap();
-    assert_eq!(signed.seq, f.next_seq);
-    let message = [b"signed", &f.next_seq.to_be_bytes()[..], &sent.encode()].concat();
-    assert_eq!(signed.message, message);
+    assert_eq!(signed.seq, f.last_seq);
+    assert_eq!(signed.message, message(f.own, f.last_seq, &sent.encode()).encoded());
     assert_eq!(view.signed().count(), 1);
 }
 
@@ -180,18 +245,27 @@ async fn a_node_that_is_called_as_its_machine_follows_it_until_it_is_given_a_nam
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_heartbeat_that_nobody_heard_goes_out_on_the_first_subscription() {
+async fn a_peer_that_subscribes_is_told_alone_and_not_again_and_again() {
     let mut f = Fixture::start(false, false);
-    f.published().await;
+    let said = f.published().await;
+    let (start, peers) = (Instant::now(), [PeerId::random(), PeerId::random()]);
+    let mut told = Vec::new();
+    for peer in [peers[0], peers[1], peers[0], peers[0], peers[0], peers[0]] {
+        f.to.send(TopicEvent::Subscribed { peer }).await.unwrap();
+    }
     f.subscribed = true;
-    let start = Instant::now();
-    f.to.send(TopicEvent::Subscribed).await.unwrap();
-    f.published().await;
-    assert_eq!(start.elapsed(), Duration::ZERO);
-    // A second subscription is no reason: the next one is a regular one.
-    f.to.send(TopicEvent::Subscribed).await.unwrap();
-    f.published().await;
-    assert!(start.elapsed() > Duration::from_secs(2));
+    loop {
+        match f.commands.recv().await.unwrap() {
+            TopicCommand::Tell { peer, message } => {
+                assert_eq!((start.elapsed(), message.data()), (Duration::ZERO, &said.encode()[..]));
+                told.push(peer);
+            }
+            TopicCommand::Publish { reply, .. } => break reply.send(Ok(())).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(told, [peers[0], peers[1], peers[0], peers[0]]);
+    assert!(start.elapsed() > Duration::from_secs(2), "the next one is a regular one");
 }
 
 #[tokio::test(start_paused = true)]
@@ -341,7 +415,7 @@ async fn changes_of_the_own_record_go_out_at_once() {
     change.await.unwrap().unwrap();
     assert_eq!(start.elapsed(), Duration::ZERO);
     let own = f.cluster.view().get(&f.own).unwrap();
-    assert_eq!((own.host(), own.meta().get("role"), own.seq()), ("new", Some("idle"), f.next_seq));
+    assert_eq!((own.host(), own.meta().get("role"), own.seq()), ("new", Some("idle"), f.last_seq));
     let error = f.cluster.set_host("h".repeat(256)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
 }
@@ -366,21 +440,10 @@ async fn closing_says_goodbye_and_ends_what_waits() {
 #[tokio::test(start_paused = true)]
 async fn an_observer_says_nothing() {
     let mut f = Fixture::start(true, true);
-    f.to.send(TopicEvent::Subscribed).await.unwrap();
+    f.to.send(TopicEvent::Subscribed { peer: PeerId::random() }).await.unwrap();
     f.cluster.set_host("still".into()).await.unwrap();
     assert!(timeout(Duration::from_secs(60), f.commands.recv()).await.is_err());
     assert!(f.cluster.view().is_empty());
     assert!(f.scope.close(Duration::from_secs(1)).await);
     assert!(f.commands.recv().await.is_none());
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_own_heartbeat_from_the_future_is_counted_and_changes_nothing() {
-    let mut f = Fixture::start(false, true);
-    f.published().await;
-    let (own, ahead) = (f.own, unix_nanos() + 1_000_000_000);
-    assert_eq!(f.receive(own, ahead, beat(10, "h").encode()).await, Verdict::Ignore);
-    assert_eq!(f.receive(own, 5, beat(10, "h").encode()).await, Verdict::Ignore);
-    assert_eq!((f.count("own-ahead"), f.count("own")), (1, 1));
-    assert_eq!(f.cluster.view().get(&own).unwrap().host(), "here");
 }

@@ -1,9 +1,11 @@
 //! How often peers may open exchanges, how much they are handed, and how many
-//! signatures are checked for them. It is
-//! remembered beyond their connections. Pure: the time is an argument.
+//! signatures are checked for them. It is remembered beyond their connections. Pure: the time is an argument.
 
 use super::exchange::Purpose;
-use crate::prefix::Prefix;
+use crate::{
+    prefix::Prefix,
+    spent::{Limit, Spent},
+};
 use libp2p::PeerId;
 use lru::LruCache;
 use std::{hash::Hash, time::Duration};
@@ -13,22 +15,22 @@ use std::{hash::Hash, time::Duration};
 const MAX: usize = 4096;
 /// How many comparisons a peer may open in a row, as many as a large table takes,
 /// and how many in a second on average.
-const OPENS: (f64, f64) = (64.0, 1.0 / 3.0);
+const OPENS: Limit = Limit { most: 64.0, a_second: 1.0 / 3.0 };
 /// How many times as many the peers of a network may: each costs a look at the
 /// whole table.
 const OPENS_OF_NETWORK: f64 = 8.0;
 /// How often it may tell of goodbyes.
-const PUSHES: (f64, f64) = (256.0, 10.0);
+const PUSHES: Limit = Limit { most: 256.0, a_second: 10.0 };
 /// How often unknown peers that another brings show that gossip leaves something
 /// out: of one network (or one peer of this machine), and of all. Anybody can make
 /// peers up.
-const UNSETTLED: (f64, f64) = (2.0, 1.0 / 300.0);
-const UNSETTLED_BY_ALL: (f64, f64) = (8.0, 1.0 / 60.0);
+const UNSETTLED: Limit = Limit { most: 2.0, a_second: 1.0 / 300.0 };
+const UNSETTLED_BY_ALL: Limit = Limit { most: 8.0, a_second: 1.0 / 60.0 };
 /// How many signatures are checked of what a peer hands over, in a row, as many
 /// as the largest table has by default, and in a second on average; and of the
 /// goodbyes that it pushes, as many as are kept.
-const CHECKS: (f64, f64) = (131_072.0, 1024.0);
-const PUSHED_CHECKS: (f64, f64) = (8192.0, 64.0);
+const CHECKS: Limit = Limit { most: 131_072.0, a_second: 1024.0 };
+const PUSHED_CHECKS: Limit = Limit { most: 8192.0, a_second: 64.0 };
 /// How many times as many for the peers of a network.
 const CHECKS_OF_NETWORK: f64 = 2.0;
 /// How many times all that this node has it hands to a peer in a minute, and to
@@ -39,29 +41,6 @@ const TABLES_OF_NETWORK: f64 = 16.0;
 const LEAST_TABLE: usize = 64 << 10;
 /// Bytes that this node hands over in a second.
 const RATE: f64 = (4 << 20) as f64;
-
-/// What was spent, less what was earned since.
-#[derive(Clone, Copy, Debug, Default)]
-struct Spent {
-    amount: f64,
-    at: Duration,
-}
-
-impl Spent {
-    /// What is left of a limit, with so much earned in a second.
-    fn left(&mut self, (limit, earned): (f64, f64), now: Duration) -> f64 {
-        let since = now.saturating_sub(self.at).as_secs_f64();
-        *self = Self { amount: (self.amount - since * earned).max(0.0), at: now };
-        limit - self.amount
-    }
-
-    /// Spends one, if there is one.
-    fn one(&mut self, limit: (f64, f64), now: Duration) -> bool {
-        let may = self.left(limit, now) >= 1.0;
-        self.amount += f64::from(u8::from(may));
-        may
-    }
-}
 
 #[derive(Default)]
 struct OfPeer {
@@ -89,11 +68,11 @@ struct Checks {
 
 impl Checks {
     fn one(&mut self, purpose: Purpose, times: f64, now: Duration) -> bool {
-        let (spent, (limit, earned)) = match purpose {
+        let (spent, limit) = match purpose {
             Purpose::Compare => (&mut self.compared, CHECKS),
             Purpose::Push => (&mut self.pushed, PUSHED_CHECKS),
         };
-        spent.one((times * limit, times * earned), now)
+        spent.one(limit.times(times), now)
     }
 }
 
@@ -118,8 +97,7 @@ impl Default for Budgets {
 impl Budgets {
     /// Whether a peer may open a comparison now.
     pub(super) fn opens(&mut self, peer: PeerId, network: Option<Prefix>, now: Duration) -> bool {
-        let (limit, earned) = OPENS;
-        let all = (OPENS_OF_NETWORK * limit, OPENS_OF_NETWORK * earned);
+        let all = OPENS.times(OPENS_OF_NETWORK);
         of(&mut self.peers, peer).opens.one(OPENS, now)
             && network.is_none_or(|network| of(&mut self.networks, network).opens.one(all, now))
     }
@@ -167,7 +145,7 @@ impl Budgets {
         now: Duration,
     ) -> bool {
         let table = table.max(LEAST_TABLE) as f64;
-        let limit = |tables: f64| (tables * table, tables * table / 60.0);
+        let limit = |tables: f64| Limit { most: tables * table, a_second: tables * table / 60.0 };
         of(&mut self.peers, peer).bytes.left(limit(TABLES), now) > 0.0
             && network.is_none_or(|network| {
                 of(&mut self.networks, network).bytes.left(limit(TABLES_OF_NETWORK), now) > 0.0
@@ -183,9 +161,9 @@ impl Budgets {
         bytes: usize,
         now: Duration,
     ) -> Duration {
-        of(&mut self.peers, peer).bytes.amount += bytes as f64;
+        of(&mut self.peers, peer).bytes.spend(bytes as f64);
         if let Some(network) = network {
-            of(&mut self.networks, network).bytes.amount += bytes as f64;
+            of(&mut self.networks, network).bytes.spend(bytes as f64);
         }
         // A second's worth may go at once.
         let from = self.until.max(now.saturating_sub(Duration::from_secs(1)));

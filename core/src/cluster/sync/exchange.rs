@@ -45,6 +45,8 @@ pub(super) struct Done {
     pub(super) received: usize,
     /// Those of peers that were not known, the other node left aside.
     pub(super) joined: usize,
+    /// Whether one came back in this node's own name that it did not send.
+    pub(super) own: bool,
     /// Heartbeats that were sent.
     pub(super) sent: usize,
     /// Whether another exchange is worth its while: there was more than fits in
@@ -58,6 +60,7 @@ impl Done {
         Self {
             received: self.received + other.received,
             joined: self.joined + other.joined,
+            own: self.own || other.own,
             sent: self.sent + other.sent,
             more: self.more || other.more,
         }
@@ -338,28 +341,28 @@ impl Exchange {
         for (age, signed) in batch {
             let message = SignedMessage::decode(&signed).map_err(|_| SyncError::Forged)?;
             // What is no news is not worth a verification.
-            let source = PeerId::from_bytes(&message.from).map_err(|_| SyncError::Forged)?;
-            let seq = message.seqno.first_chunk().map_or(0, |seq| u64::from_be_bytes(*seq));
+            let (source, seq) = (message.source(), message.seq());
             let now = self.cluster.elapsed();
             let last = self.cluster.view().last_seq(&source);
             let known = last.is_some_and(|last| last >= seq)
                 || self.heard().get(&Digest::id(&source), now).is_some_and(|last| last >= seq)
                 || handed.get(&source).is_some_and(|other| other.seq >= seq);
-            if known || message.data.len() > Heartbeat::MAX_LEN || (*full && last.is_none()) {
+            if known || message.data().len() > Heartbeat::MAX_LEN || (*full && last.is_none()) {
                 continue;
             }
-            let leaves = || Heartbeat::decode(&message.data).is_ok_and(|beat| beat.ttl.is_none());
+            let leaves = || Heartbeat::decode(message.data()).is_ok_and(|beat| beat.ttl.is_none());
             if purpose == Purpose::Push && !leaves() {
                 return Err(SyncError::Unexpected);
             }
             if !(self.may_verify)(other, purpose) {
                 return Err(SyncError::Refused("refused-signatures"));
             }
-            let verified = message.verify(&self.keys).map_err(|_| SyncError::Forged)?;
-            if verified.topic != self.namespace.as_str() {
+            message.verify(&self.keys).map_err(|_| SyncError::Forged)?;
+            if message.topic() != self.namespace.as_str() {
                 return Err(SyncError::Forged);
             }
-            let (source, seq, data) = (verified.source, verified.seq, verified.data);
+            // Nothing that somebody put beside the message is handed on.
+            let (data, signed) = (message.data().to_vec(), message.encoded().to_vec());
             handed.insert(source, Handed { source, seq, data, signed, age });
             tokio::task::yield_now().await;
         }
@@ -382,7 +385,8 @@ impl Exchange {
             }
         }
         let received = outcomes.iter().flatten().filter(|outcome| outcome.is_accepted()).count();
-        Ok(Done { received, joined, ..Done::default() })
+        let own = outcomes.contains(&Ok(Outcome::OwnAhead));
+        Ok(Done { received, joined, own, ..Done::default() })
     }
 
     fn heard(&self) -> MutexGuard<'_, Heard> {

@@ -24,12 +24,12 @@ use tokio_util::compat::TokioAsyncReadCompatExt;
 /// The signed goodbye of a key's peer.
 fn goodbye(key: &Keypair, seq: u64) -> Vec<u8> {
     let beat = Heartbeat { ttl: None, ..beat("there") };
-    SignedMessage::sign(key, "casm", seq, &beat.encode()).unwrap().encode()
+    SignedMessage::sign(key, "casm", seq, &beat.encode()).unwrap().encoded().to_vec()
 }
 
 async fn hear_goodbye(member: &Member, from: PeerId, key: &Keypair, seq: u64) -> Outcome {
     let signed = goodbye(key, seq);
-    let SignedMessage { data, .. } = SignedMessage::decode(&signed).unwrap();
+    let data = SignedMessage::decode(&signed).unwrap().data().to_vec();
     let source = key.public().to_peer_id();
     let handed = Handed { source, seq, data, signed, age: Duration::ZERO };
     let outcomes = member.exchange.cluster.insert_verified(from, vec![handed]).await.unwrap();
@@ -152,12 +152,11 @@ impl Quiet {
         scope.spawn(async move {
             while let Some(command) = asked.recv().await {
                 if let TopicCommand::Publish { reply, .. } = command {
-                    let _ = reply.send(Ok(unix_nanos()));
+                    let _ = reply.send(Ok(()));
                 }
             }
         });
-        let sign =
-            move |seq, data: &[u8]| SignedMessage::sign(&key, "casm", seq, data).unwrap().encode();
+        let sign = move |seq, data: &[u8]| SignedMessage::sign(&key, "casm", seq, data);
         let config = config(host.id(), host.leaving().over());
         let config = ClusterConfig { observer: false, sign: Arc::new(sign), ..config };
         let topic = Topic::new(commands, received);

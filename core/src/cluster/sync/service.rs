@@ -42,7 +42,9 @@ pub const PAUSE: Duration = Duration::from_secs(20);
 /// The first pause. The next ones double up to the longest; an exchange that
 /// brought an unknown peer (other than the one it was with) shows that gossip
 /// leaves something out, and begins again (Trickle, RFC 6206), but not too often:
-/// anybody can make peers up.
+/// anybody can make peers up. So does one that brought a heartbeat of this node's
+/// own which it did not send: if another node has the same key, the next ones
+/// prove it.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// How many exchanges follow each other, as many as a large table takes.
 const BURST: u32 = 64;
@@ -77,7 +79,7 @@ struct Inner {
     waiting: Places,
     comparing: Places,
     pushing: Places,
-    /// Told when an exchange brought an unknown peer.
+    /// Told when an exchange brought an unknown peer, or an unknown own heartbeat.
     unsettled: Notify,
     clocks: Arc<Mutex<Teller>>,
 }
@@ -393,7 +395,7 @@ impl Sync {
             Ok(done) => {
                 self.count("done");
                 self.0.records.inc_by(done.received as u64);
-                if done.joined > 0 && self.unsettles(peer) {
+                if (done.own || done.joined > 0) && self.unsettles(peer) {
                     self.0.unsettled.notify_one();
                 }
                 tracing::debug!(%peer, ?done, "heartbeats were exchanged");

@@ -72,7 +72,8 @@ fn ids() -> Vec<Value> {
 }
 
 fn items() -> Vec<Value> {
-    let message = SignedMessage::sign(&key("ed25519-1"), "casm", 7, b"data").unwrap().encode();
+    let message =
+        SignedMessage::sign(&key("ed25519-1"), "casm", 7, b"data").unwrap().encoded().to_vec();
     let mut handed: Vec<_> = [0u64, 2_500, u64::MAX]
         .map(|age| {
             let out = frame(&Frame::Handed(Duration::from_millis(age), message.clone()));

@@ -85,9 +85,8 @@ pub enum Outcome {
     Share,
     /// The node's own, come back.
     Own,
-    /// In this node's own name, and with a higher number than its last
-    /// heartbeat: the clock was set back since an earlier run, or another node
-    /// has the same key.
+    /// In this node's own name, and not of this run of it: of an earlier one, or of
+    /// another node that has the same key. The table leaves that to who uses it.
     OwnAhead,
 }
 

@@ -121,14 +121,16 @@ impl Table {
         self.remembered.len()
     }
 
+    /// The TTL of a peer's record, if it is in the table.
+    pub fn ttl_of(&self, peer: &PeerId) -> Option<Duration> {
+        self.record(peer).map(Record::ttl)
+    }
+
     /// Takes a heartbeat of another node, or refuses it.
     pub fn insert(&mut self, now: Now, arrival: Arrival<'_>) -> Outcome {
         let Arrival { peer, seq, .. } = arrival;
         if peer == self.own {
-            // Numbers begin with the time at which a node starts.
-            let own = self.record(&peer).map(Record::seq).filter(|own| *own != 0);
-            let ahead = seq > own.unwrap_or(now.unix_nanos);
-            return if ahead { Outcome::OwnAhead } else { Outcome::Own };
+            return Outcome::Own;
         }
         let ahead = u64::try_from(Self::MAX_AHEAD.as_nanos()).unwrap_or(u64::MAX);
         if seq > now.unix_nanos.saturating_add(ahead) {

@@ -51,10 +51,11 @@ impl Verifier {
         if signed.len() > Table::MAX_SIGNED {
             return None;
         }
-        let verified = SignedMessage::decode(signed).ok()?.verify(&self.keys).ok()?;
-        let beat = Heartbeat::decode(&verified.data).ok()?;
-        let proven = Record::new(verified.source, verified.seq, beat.ttl?, &beat);
-        let same = verified.topic == self.namespace.as_str()
+        let message = SignedMessage::decode(signed).ok()?;
+        message.verify(&self.keys).ok()?;
+        let beat = Heartbeat::decode(message.data()).ok()?;
+        let proven = Record::new(message.source(), message.seq(), beat.ttl?, &beat);
+        let same = message.topic() == self.namespace.as_str()
             && (proven.peer(), proven.seq()) == (record.peer(), record.seq())
             && proven.says_same(record);
         same.then_some(proven)

@@ -79,7 +79,7 @@ fn proof(of: &str) -> Vec<u8> {
         return Vec::new();
     }
     let data = beat().encode();
-    SignedMessage::sign(&key(of), "casm", SEQ, &data).unwrap().encode()
+    SignedMessage::sign(&key(of), "casm", SEQ, &data).unwrap().encoded().to_vec()
 }
 
 fn beat() -> Heartbeat {

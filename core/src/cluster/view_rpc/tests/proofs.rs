@@ -15,7 +15,7 @@ fn beat(host: &str) -> Heartbeat {
 }
 
 fn signed(n: u8, topic: &str, seq: u64, beat: &Heartbeat) -> Vec<u8> {
-    SignedMessage::sign(&key(n), topic, seq, &beat.encode()).unwrap().encode()
+    SignedMessage::sign(&key(n), topic, seq, &beat.encode()).unwrap().encoded().to_vec()
 }
 
 /// A view of records with these proofs.

@@ -1,0 +1,250 @@
+//! How often, and how much, a source may say: what is more is not passed on.
+//! Pure: the time is an argument.
+
+use crate::{
+    cluster::heartbeat::Heartbeat,
+    spent::{Limit, Spent},
+};
+use libp2p::PeerId;
+use lru::LruCache;
+use std::{
+    collections::hash_map::RandomState,
+    hash::{BuildHasher, Hash},
+    time::Duration,
+};
+
+/// Heartbeats that a source may send at once.
+const BURST: f64 = 8.0;
+/// Of these, what this node sends at once itself: on their way they may come
+/// closer together.
+const OWN_BURST: f64 = 6.0;
+/// Heartbeats that a source may send in a TTL, and at least in a second.
+const IN_TTL: f64 = 5.0;
+const IN_SECOND: f64 = 1.0;
+
+const MIB: f64 = (1 << 20) as f64;
+/// Bytes of heartbeats that are not ours (Go's grow with every one): of a source,
+/// of the peer that they come from, and of all.
+const OF_SOURCE: Limit = Limit { most: 2.0 * MIB, a_second: (160 << 10) as f64 };
+const OF_PEER: Limit = Limit { most: 4.0 * MIB, a_second: MIB };
+const OF_ALL: Limit = Limit { most: 8.0 * MIB, a_second: 4.0 * MIB };
+
+/// Sources, and peers that bring something, that are remembered: those that were
+/// heard of longest ago are forgotten.
+const MAX_SOURCES: usize = 65_536;
+const MAX_PEERS: usize = 4096;
+
+/// Which limit a heartbeat is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Over {
+    /// Too many of its source.
+    Rate,
+    /// Too many bytes of its source.
+    SourceBytes,
+    /// Too many bytes by way of the peer that brought it.
+    PeerBytes,
+    /// Too many bytes in all.
+    Bytes,
+}
+
+impl Over {
+    /// Its name as a metrics label.
+    pub(super) const fn label(self) -> &'static str {
+        match self {
+            Self::Rate => "over-rate",
+            Self::SourceBytes => "over-source-bytes",
+            Self::PeerBytes => "over-peer-bytes",
+            Self::Bytes => "over-bytes",
+        }
+    }
+}
+
+#[derive(Default)]
+struct Source {
+    heartbeats: Spent,
+    bytes: Spent,
+}
+
+/// What was spent by whom.
+pub(super) struct Rates {
+    /// By keyed hashes of their ids, which take a third of the memory.
+    sources: LruCache<u64, Source>,
+    peers: LruCache<u64, Spent>,
+    all: Spent,
+    own: Spent,
+    hasher: RandomState,
+}
+
+impl Default for Rates {
+    fn default() -> Self {
+        // With a bound, the memory for all of them would be taken at once.
+        let (sources, peers) = (LruCache::unbounded(), LruCache::unbounded());
+        let (all, own, hasher) = (Spent::default(), Spent::default(), RandomState::new());
+        Self { sources, peers, all, own, hasher }
+    }
+}
+
+impl Rates {
+    /// A source sends a heartbeat; its last one had this TTL, if it is known.
+    ///
+    /// # Errors
+    /// The limit that it is over.
+    pub(super) fn heartbeat(
+        &mut self,
+        source: &PeerId,
+        ttl: Option<Duration>,
+        now: Duration,
+    ) -> Result<(), Over> {
+        let may = self.source(source).heartbeats.one(beats(BURST, ttl), now);
+        may.then_some(()).ok_or(Over::Rate)
+    }
+
+    /// A source sends so many bytes, by way of a peer. If one of them has not
+    /// enough left, none of them pays.
+    ///
+    /// # Errors
+    /// The limit that it is over.
+    pub(super) fn bytes(
+        &mut self,
+        source: &PeerId,
+        from: &PeerId,
+        len: usize,
+        now: Duration,
+    ) -> Result<(), Over> {
+        let from = self.hasher.hash_one(from);
+        let len = len as f64;
+        if self.source(source).bytes.left(OF_SOURCE, now) < len {
+            return Err(Over::SourceBytes);
+        }
+        if of(&mut self.peers, from, MAX_PEERS).left(OF_PEER, now) < len {
+            return Err(Over::PeerBytes);
+        }
+        if self.all.left(OF_ALL, now) < len {
+            return Err(Over::Bytes);
+        }
+        self.source(source).bytes.spend(len);
+        of(&mut self.peers, from, MAX_PEERS).spend(len);
+        self.all.spend(len);
+        Ok(())
+    }
+
+    /// This node sends a heartbeat now, if others take it.
+    ///
+    /// # Errors
+    /// When they will.
+    pub(super) fn own(&mut self, ttl: Duration, now: Duration) -> Result<(), Duration> {
+        let limit = beats(OWN_BURST, Some(ttl));
+        let may = self.own.one(limit, now);
+        // Not a moment too soon, for want of a fraction.
+        may.then_some(()).ok_or_else(|| self.own.next(limit, now) + Duration::from_millis(1))
+    }
+
+    fn source(&mut self, source: &PeerId) -> &mut Source {
+        of(&mut self.sources, self.hasher.hash_one(source), MAX_SOURCES)
+    }
+}
+
+/// How many heartbeats a node with this TTL may send.
+fn beats(most: f64, ttl: Option<Duration>) -> Limit {
+    let ttl = ttl.map_or(Heartbeat::MAX_TTL, |ttl| ttl.max(Heartbeat::MIN_TTL));
+    Limit { most, a_second: (IN_TTL / ttl.as_secs_f64()).max(IN_SECOND) }
+}
+
+fn of<K: Hash + Eq, V: Default>(known: &mut LruCache<K, V>, key: K, most: usize) -> &mut V {
+    if known.len() >= most && !known.contains(&key) {
+        known.pop_lru();
+    }
+    known.get_or_insert_mut(key, V::default)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEC: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_source_has_a_burst_and_then_what_its_ttl_gives() {
+        for (ttl, a_second) in [(1, 5), (2, 2), (5, 1), (10, 1), (86_400, 1)] {
+            let (mut rates, source) = (Rates::default(), PeerId::random());
+            let ttl = Some(Duration::from_secs(ttl));
+            let mut taken = |seconds: u64| {
+                let now = SEC * u32::try_from(seconds).unwrap();
+                (0..100).filter(|_| rates.heartbeat(&source, ttl, now).is_ok()).count()
+            };
+            assert_eq!((taken(0), taken(1)), (8, a_second), "{ttl:?}");
+            assert_eq!(taken(1000), 8);
+        }
+    }
+
+    #[test]
+    fn a_flood_of_one_source_costs_another_nothing() {
+        let (mut rates, flood, honest) = (Rates::default(), PeerId::random(), PeerId::random());
+        let (mut flooded, mut refused) = (0, 0);
+        for ms in 0..20_000 {
+            let now = Duration::from_millis(ms);
+            flooded += usize::from(rates.heartbeat(&flood, None, now).is_ok());
+            // Three in a TTL of ten seconds.
+            if ms % 3300 == 0 {
+                refused += usize::from(rates.heartbeat(&honest, Some(SEC * 10), now).is_err());
+            }
+        }
+        assert_eq!((flooded, refused), (8 + 19, 0));
+    }
+
+    #[test]
+    fn the_own_pace_is_within_what_others_take() {
+        for ttl in [1, 2, 10] {
+            let (mut rates, ttl) = (Rates::default(), SEC * ttl);
+            let (mut now, mut sent) = (Duration::ZERO, 0);
+            while now < SEC * 60 {
+                match rates.own(ttl, now) {
+                    Ok(()) => {
+                        sent += 1;
+                        // Late by chance, and the next one is not.
+                        let late = Duration::from_millis(400 * (sent % 2));
+                        let source = PeerId::from_bytes(&[0, 0]).unwrap();
+                        assert_eq!(rates.heartbeat(&source, Some(ttl), now + late), Ok(()));
+                    }
+                    Err(next) => now = next,
+                }
+            }
+            let most = 60.0 * (5.0 / ttl.as_secs_f64()).max(1.0);
+            assert!(sent as f64 > most && sent as f64 <= most + 7.0, "{sent} at {ttl:?}");
+        }
+    }
+
+    #[test]
+    fn bytes_are_counted_by_source_by_peer_and_in_all() {
+        let mut rates = Rates::default();
+        let (one, by) = (PeerId::random(), PeerId::random());
+        let large = 1 << 20;
+        let now = Duration::ZERO;
+        assert_eq!(rates.bytes(&one, &by, large, now), Ok(()));
+        assert_eq!(rates.bytes(&one, &by, large, now), Ok(()));
+        assert_eq!(rates.bytes(&one, &PeerId::random(), 1, now), Err(Over::SourceBytes));
+        let mut other = |by: &PeerId, now| rates.bytes(&PeerId::random(), by, large, now);
+        assert_eq!((other(&by, now), other(&by, now)), (Ok(()), Ok(())));
+        assert_eq!(other(&by, now), Err(Over::PeerBytes));
+        assert_eq!(other(&by, SEC), Ok(()));
+        assert_eq!(other(&by, SEC), Err(Over::PeerBytes));
+        let all = (0..100).filter(|_| other(&PeerId::random(), SEC).is_ok()).count();
+        // Of eight at once four were left, to which one second gave four, of which
+        // one is spent.
+        assert_eq!(all, 7);
+        assert_eq!(other(&PeerId::random(), SEC), Err(Over::Bytes));
+        assert_eq!(rates.bytes(&one, &by, 160 << 10, SEC * 2), Ok(()));
+    }
+
+    #[test]
+    fn those_who_are_remembered_are_bounded() {
+        let mut rates = Rates::default();
+        for n in 0..MAX_SOURCES as u64 + 100 {
+            let id = [&[0, 8], &n.to_be_bytes()[..]].concat();
+            let peer = PeerId::from_bytes(&id).unwrap();
+            assert_eq!(rates.heartbeat(&peer, None, SEC), Ok(()));
+            assert_eq!(rates.bytes(&peer, &peer, 0, SEC), Ok(()));
+        }
+        assert_eq!((rates.sources.len(), rates.peers.len()), (MAX_SOURCES, MAX_PEERS));
+    }
+}

@@ -1,0 +1,153 @@
+//! The signatures that wait to be checked, those of each forwarding peer in a
+//! queue of their own, taken in turn: who floods waits for himself.
+
+use super::{config, peer::PeerKey};
+use crate::{gossip::id::MessageId, pubsub::signed::SignedMessage};
+use smallvec::SmallVec;
+use std::collections::{BTreeMap, HashMap};
+
+/// A signature under check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CheckId(pub(in crate::gossip) u64);
+
+/// Messages that are not known to be good yet.
+#[derive(Default)]
+pub(super) struct Checks {
+    all: BTreeMap<CheckId, Check>,
+    /// The copies under an id, which differ.
+    by_id: HashMap<MessageId, SmallVec<[CheckId; 1]>>,
+    next: u64,
+    running: usize,
+    waiting_bytes: usize,
+}
+
+pub(super) struct Check {
+    pub(super) message: SignedMessage,
+    /// In whose queue it waits or waited.
+    pub(super) by: PeerKey,
+    /// Who else has sent the same.
+    pub(super) also: SmallVec<[PeerKey; 4]>,
+    pub(super) running: bool,
+}
+
+/// What a copy is to those that are under check.
+pub(super) enum Copy {
+    /// There is none like it.
+    New,
+    /// There is another one under its id.
+    Other,
+    /// The same is under check.
+    Same,
+    /// The peer has another one there, or sends the same again.
+    Refused,
+}
+
+impl Checks {
+    /// The most peers that are noted to have sent the same.
+    const ALSO: usize = 64;
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        let nothing = self.running == 0 && self.waiting_bytes == 0;
+        self.all.is_empty() && self.by_id.is_empty() && nothing
+    }
+
+    pub(super) fn contains(&self, id: &MessageId) -> bool {
+        self.by_id.contains_key(id)
+    }
+
+    /// A copy of a message came from a peer: what it is to the others.
+    pub(super) fn compare(&mut self, message: &SignedMessage, by: PeerKey) -> Copy {
+        let Some(copies) = self.by_id.get(message.id()) else { return Copy::New };
+        let mut same = None;
+        for id in copies {
+            let Some(check) = self.all.get(id) else { continue };
+            if check.by == by || check.also.contains(&by) {
+                return Copy::Refused;
+            }
+            if check.message == *message {
+                same = Some(*id);
+            }
+        }
+        let Some(check) = same.and_then(|id| self.all.get_mut(&id)) else { return Copy::Other };
+        if check.also.len() < Self::ALSO {
+            check.also.push(by);
+        }
+        Copy::Same
+    }
+
+    /// Whether there is room for so many bytes more.
+    pub(super) fn has_room(&self, bytes: usize) -> bool {
+        self.waiting_bytes + bytes <= config::MAX_WAITING_IN_ALL
+    }
+
+    /// Has a message wait.
+    pub(super) fn add(&mut self, message: SignedMessage, by: PeerKey) -> CheckId {
+        let id = CheckId(self.next);
+        self.next += 1;
+        self.waiting_bytes += message.encoded().len();
+        self.by_id.entry(message.id().clone()).or_default().push(id);
+        self.all.insert(id, Check { message, by, also: SmallVec::new(), running: false });
+        id
+    }
+
+    /// The id of the message.
+    pub(super) fn id_of(&self, id: CheckId) -> Option<MessageId> {
+        self.all.get(&id).map(|check| check.message.id().clone())
+    }
+
+    /// Whether another check can be started.
+    pub(super) fn is_idle(&self) -> bool {
+        self.running < config::MAX_RUNNING
+    }
+
+    /// Starts a check, unless it is not there any more.
+    pub(super) fn start(&mut self, id: CheckId) -> Option<SignedMessage> {
+        let check = self.all.get_mut(&id)?;
+        check.running = true;
+        self.running += 1;
+        self.waiting_bytes -= check.message.encoded().len();
+        Some(check.message.clone())
+    }
+
+    /// Ends a check, or has it not wait any more.
+    pub(super) fn remove(&mut self, id: CheckId) -> Option<Check> {
+        let check = self.all.remove(&id)?;
+        if check.running {
+            self.running -= 1;
+        } else {
+            self.waiting_bytes -= check.message.encoded().len();
+        }
+        if let Some(copies) = self.by_id.get_mut(check.message.id()) {
+            copies.retain(|copy| *copy != id);
+            if copies.is_empty() {
+                self.by_id.remove(check.message.id());
+            }
+        }
+        Some(check)
+    }
+
+    /// The copies under an id that nobody checks yet.
+    pub(super) fn waiting(&self, id: &MessageId) -> SmallVec<[CheckId; 1]> {
+        let copies = self.by_id.get(id).into_iter().flatten().copied();
+        copies.filter(|copy| self.all.get(copy).is_some_and(|check| !check.running)).collect()
+    }
+
+    /// A peer is gone, and with it its queue: what it sent waits in the queue of
+    /// who else sent it. Gives back into whose.
+    pub(super) fn hand_over(
+        &mut self,
+        id: CheckId,
+        is_here: impl Fn(PeerKey) -> bool,
+    ) -> Option<(PeerKey, usize)> {
+        let check = self.all.get_mut(&id)?;
+        while let Some(peer) = check.also.pop() {
+            if is_here(peer) {
+                check.by = peer;
+                return Some((peer, check.message.encoded().len()));
+            }
+        }
+        self.remove(id);
+        None
+    }
+}

@@ -1,0 +1,108 @@
+//! What the engine is told, and its bounds.
+
+use crate::host::mesh;
+use std::time::Duration;
+
+/// How the mesh is kept, and how long things take.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Peers to whom a message is passed on whole.
+    pub degree: usize,
+    /// A node with fewer mesh links grafts some.
+    pub low: usize,
+    /// A node with more prunes some.
+    pub high: usize,
+    /// Peers outside the mesh that are told, once a second, what they may lack.
+    pub lazy: usize,
+    /// How long a link that was pruned stays out.
+    pub backoff: Duration,
+    /// How long a frame waits for more after another one went to the same peer.
+    pub pause: Duration,
+    /// The same if there are as many messages as a stranger is sent at a time.
+    pub spacing: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            degree: mesh::DEGREE,
+            low: mesh::LOW,
+            high: mesh::HIGH,
+            lazy: mesh::LAZY,
+            backoff: mesh::BACKOFF,
+            pause: Duration::from_millis(50),
+            spacing: Duration::from_millis(5),
+        }
+    }
+}
+
+/// How often the mesh is looked after and what is there is offered, as in Go.
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(1);
+/// When it is first. (Until then, who is in nobody's mesh gets nothing.)
+pub(super) const FIRST_HEARTBEAT: Duration = Duration::from_millis(100);
+/// How long a link stays out when a topic is left, as in Go.
+pub(super) const LEFT_BACKOFF: Duration = Duration::from_secs(10);
+/// A link that comes so much early is none too many: some count back-offs in
+/// whole seconds.
+pub(super) const SLACK: Duration = Duration::from_secs(1);
+/// The longest back-off that a peer can ask for.
+pub(super) const MAX_BACKOFF: Duration = Duration::from_secs(3600);
+/// How long a topic that is not joined any more is remembered: peers learn of it
+/// a moment later.
+pub(super) const LEFT: Duration = Duration::from_secs(60);
+/// How long the peers are kept to whom is published on a topic that this node
+/// has not joined.
+pub(super) const FANOUT: Duration = Duration::from_secs(60);
+
+/// What is younger may well be under way to who would be offered it.
+pub(super) const OFFER_FROM: Duration = Duration::from_millis(100);
+/// How long a message is offered: three heartbeats.
+pub(super) const OFFER_UNTIL: Duration = Duration::from_millis(3300);
+/// How long a message can be asked for.
+pub(super) const KEPT: Duration = Duration::from_secs(6);
+/// When what was offered and asked for has to be there.
+pub(super) const PROMISE: Duration = Duration::from_secs(3);
+/// Messages from this size on are not wanted twice, as in Go.
+pub(super) const LARGE: usize = 1024;
+/// How long a peer's word counts that it does not want a message.
+pub(super) const UNWANTED: Duration = Duration::from_secs(3);
+
+/// Topics of one peer, and the bytes of their names.
+pub(super) const MAX_TOPICS: usize = 1000;
+pub(super) const MAX_TOPIC_BYTES: usize = 64 << 10;
+/// Signatures under check.
+pub(super) const MAX_RUNNING: usize = 256;
+/// Messages of one forwarding peer that wait to be checked, and their bytes.
+pub(super) const MAX_WAITING: usize = 4096;
+/// How many may wait if one more has an id of which another copy is there.
+pub(super) const MAX_WAITING_COPIES: usize = 64;
+pub(super) const MAX_WAITING_BYTES: usize = 2 << 20;
+/// The bytes of all that wait to be checked.
+pub(super) const MAX_WAITING_IN_ALL: usize = 64 << 20;
+/// The bytes of messages that make a frame: it does not wait for more.
+pub(super) const FULL: usize = 32 << 10;
+/// Messages that wait for one peer, and their bytes: a slow one loses the oldest.
+pub(super) const MAX_OUTBOX: usize = 2048;
+pub(super) const MAX_OUTBOX_BYTES: usize = 4 << 20;
+/// Messages in a frame to a stranger. Go's nodes have room for 32 that wait to be
+/// checked, and throw away what comes beyond (`defaultValidateQueueSize` of
+/// go-libp2p-pubsub 0.19).
+pub(super) const AT_A_TIME: usize = 24;
+/// Ids that wait for one peer, of each kind.
+pub(super) const MAX_OUTBOX_IDS: usize = 5000;
+/// Ids that are offered again, and all ids of an offer that has such ones: no more
+/// than one frame holds.
+pub(super) const MAX_AGAIN: usize = 300;
+/// Ids of one peer's offers that are looked at in a heartbeat, as in Go.
+pub(super) const MAX_OFFERED: usize = 5000;
+/// Ids that a peer does not want, in each half of [`UNWANTED`].
+pub(super) const MAX_UNWANTED: usize = 512;
+/// Ids that are asked for and not there yet.
+pub(super) const MAX_WANTS: usize = 16_384;
+/// Messages that can be asked for, and their bytes.
+pub(super) const MAX_KEPT: usize = 16_384;
+pub(super) const MAX_KEPT_BYTES: usize = 32 << 20;
+/// Times that a peer gets the same message on asking.
+pub(super) const MAX_ASKED: u8 = 3;
+/// Topics besides the joined ones that are kept: left, or only published on.
+pub(super) const MAX_LOOSE_TOPICS: usize = 256;

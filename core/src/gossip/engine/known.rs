@@ -1,0 +1,124 @@
+//! The messages that are known to be good: what has one of their ids is no news.
+
+use crate::gossip::id::MessageId;
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    time::Duration,
+};
+
+/// Ids, each kept for a time, and none pushed out by another source's flood
+/// while there is room.
+#[derive(Default)]
+pub(super) struct Known {
+    ids: HashSet<MessageId>,
+    /// In the order of their times; also some that were forgotten before.
+    order: VecDeque<(Duration, MessageId)>,
+    /// The ids of each source, the oldest first.
+    sources: HashMap<Box<[u8]>, VecDeque<MessageId>>,
+}
+
+impl Known {
+    /// How long an id is known again: longer than a busy node lags behind. An
+    /// older copy is checked once more, and is stale to the topic's service.
+    pub(super) const KEPT: Duration = Duration::from_secs(30);
+    /// The most ids.
+    pub(super) const ROOM: usize = 65_536;
+    /// The most of one source.
+    pub(super) const SHARE: usize = Self::ROOM / 8;
+
+    pub(super) fn contains(&self, id: &MessageId) -> bool {
+        self.ids.contains(id)
+    }
+
+    pub(super) fn insert(&mut self, now: Duration, id: MessageId) {
+        if !self.ids.insert(id.clone()) {
+            return;
+        }
+        let source = match self.sources.get_mut(id.source()) {
+            Some(source) => source,
+            None => self.sources.entry(id.source().into()).or_default(),
+        };
+        source.push_back(id.clone());
+        if source.len() > Self::SHARE
+            && let Some(oldest) = source.pop_front()
+        {
+            self.ids.remove(&oldest);
+        }
+        self.order.push_back((now, id));
+        while self.ids.len() > Self::ROOM {
+            self.forget_oldest();
+        }
+        // What one source pushed out of its share, again and again.
+        if self.order.len() > 2 * Self::ROOM {
+            self.order.retain(|(_, id)| self.ids.contains(id));
+        }
+    }
+
+    /// Forgets what is too old.
+    pub(super) fn expire(&mut self, now: Duration) {
+        let old = |at: &Duration| now.saturating_sub(*at) > Self::KEPT;
+        while self.order.front().is_some_and(|(at, _)| old(at)) {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some((_, id)) = self.order.pop_front() else { return };
+        // Forgotten and learnt again: it is the younger entry's.
+        let Some(source) = self.sources.get_mut(id.source()) else { return };
+        if source.front() != Some(&id) {
+            return;
+        }
+        source.pop_front();
+        self.ids.remove(&id);
+        if source.is_empty() {
+            self.sources.remove(id.source());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(source: u8, number: u64) -> MessageId {
+        MessageId::new(&[source; 38], number.to_be_bytes())
+    }
+
+    #[test]
+    fn an_id_is_known_for_its_time() {
+        let mut known = Known::default();
+        known.insert(Duration::ZERO, id(1, 1));
+        known.insert(Duration::from_secs(1), id(1, 2));
+        known.insert(Duration::from_secs(20), id(1, 1));
+        known.expire(Known::KEPT + Duration::from_millis(1));
+        assert!(!known.contains(&id(1, 1)) && known.contains(&id(1, 2)));
+        known.expire(2 * Known::KEPT);
+        assert!(known.ids.is_empty() && known.sources.is_empty() && known.order.is_empty());
+    }
+
+    #[test]
+    fn a_flood_of_one_source_pushes_out_its_own() {
+        let mut known = Known::default();
+        known.insert(Duration::ZERO, id(1, 1));
+        for number in 0..3 * Known::ROOM as u64 {
+            known.insert(Duration::from_secs(1), id(2, number));
+        }
+        assert!(known.contains(&id(1, 1)));
+        assert_eq!(known.ids.len(), 1 + Known::SHARE);
+        assert!(known.order.len() <= 2 * Known::ROOM);
+        assert!(known.contains(&id(2, 3 * Known::ROOM as u64 - 1)));
+        known.expire(Duration::from_secs(40));
+        assert!(known.ids.is_empty() && known.sources.is_empty(), "{}", known.ids.len());
+    }
+
+    #[test]
+    fn many_sources_share_the_room() {
+        let mut known = Known::default();
+        for number in 0..2 * Known::ROOM as u64 {
+            known.insert(Duration::from_secs(1), id(number as u8, number));
+        }
+        assert_eq!(known.ids.len(), Known::ROOM);
+        assert_eq!(known.sources.values().map(VecDeque::len).sum::<usize>(), Known::ROOM);
+    }
+}

@@ -1,0 +1,282 @@
+//! Who has joined what, and the links between them.
+
+use super::{Engine, Output, config, offence::Offence, peer::PeerKey, topic::Topic};
+use rand::seq::{IteratorRandom as _, SliceRandom as _};
+use std::{sync::Arc, time::Duration};
+
+impl Engine {
+    /// Joins a topic.
+    pub fn join(&mut self, now: Duration, topic: &str) {
+        let topic: Arc<str> = topic.into();
+        let subscribed = self.peers.iter().filter(|(_, peer)| peer.topics.contains(&topic));
+        let subscribed = subscribed.map(|(key, _)| *key).collect();
+        let entry = self.topics.entry(topic.clone()).or_default();
+        if entry.joined {
+            return;
+        }
+        entry.joined = true;
+        entry.subscribed = subscribed;
+        entry.fanout.clear();
+        for subscriber in &entry.subscribed {
+            if let Some(peer) = self.peers.get(subscriber) {
+                let (peer, topic) = (peer.id, topic.clone());
+                self.outputs.push_back(Output::Subscribed { peer, topic });
+            }
+        }
+        self.announce(now, &topic, true);
+        self.tend(now, &topic);
+    }
+
+    /// Leaves a topic.
+    pub fn leave(&mut self, now: Duration, topic: &str) {
+        let Some((topic, entry)) = self.topics.get_key_value(topic) else { return };
+        if !entry.joined {
+            return;
+        }
+        let (topic, mesh) = (topic.clone(), entry.mesh.clone());
+        for key in mesh {
+            self.prune(now, key, &topic, config::LEFT_BACKOFF);
+        }
+        if let Some(entry) = self.topics.get_mut(&topic) {
+            (entry.joined, entry.until) = (false, now + config::LEFT);
+        }
+        self.announce(now, &topic, false);
+        self.limit_topics();
+    }
+
+    /// How many connected peers have joined a topic that this node has joined.
+    pub fn subscribers(&self, topic: &str) -> usize {
+        let joined = self.topics.get(topic).filter(|topic| topic.joined);
+        joined.map_or(0, |topic| topic.subscribed.len())
+    }
+
+    /// The peers with whom messages of a topic are exchanged whole.
+    pub fn links(&self, topic: &str) -> usize {
+        self.topics.get(topic).map_or(0, |topic| topic.mesh.len())
+    }
+
+    /// Tells a peer what this node has joined.
+    pub(super) fn greet(&mut self, now: Duration, key: PeerKey) {
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        for (topic, entry) in &self.topics {
+            if entry.joined {
+                peer.outbox.subscription(topic, true);
+            }
+        }
+        self.schedule(now, key);
+    }
+
+    fn announce(&mut self, now: Duration, topic: &Arc<str>, joined: bool) {
+        let keys: Vec<_> = self.peers.keys().copied().collect();
+        for key in keys {
+            if let Some(peer) = self.peers.get_mut(&key) {
+                peer.outbox.subscription(topic, joined);
+            }
+            self.schedule(now, key);
+        }
+    }
+
+    pub(super) fn on_subscription(
+        &mut self,
+        now: Duration,
+        key: PeerKey,
+        topic: Arc<str>,
+        joins: bool,
+    ) {
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        if !joins {
+            peer.topics.leave(&topic);
+            if let Some(entry) = self.topics.get_mut(&topic) {
+                entry.forget(key);
+            }
+            return;
+        }
+        let Some(is_news) = peer.topics.join(topic.clone()) else {
+            return self.charge(now, key, Offence::Topics);
+        };
+        let Some(entry) = self.topics.get_mut(&topic) else { return };
+        entry.subscribed.insert(key);
+        if !entry.joined {
+            return;
+        }
+        if is_news {
+            let peer = peer.id;
+            self.outputs.push_back(Output::Subscribed { peer, topic: topic.clone() });
+        }
+        let entry = &self.topics[&topic];
+        if entry.mesh.len() < self.config.low && self.may_graft(now, key, &topic) {
+            self.graft(now, key, &topic);
+        }
+    }
+
+    pub(super) fn on_graft(&mut self, now: Duration, key: PeerKey, topic: Arc<str>) {
+        let Some(entry) = self.topics.get(&topic) else {
+            // Whoever makes up topics gets no answer, as in Go.
+            return self.count("graft-of-unknown-topic", 1);
+        };
+        if !entry.joined {
+            // It has not heard yet that the topic was left.
+            return;
+        }
+        if entry.mesh.contains(&key) {
+            return;
+        }
+        let full = entry.mesh.len() >= self.config.high;
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        // A link that the peer itself took back may come early by as much as
+        // its word was under way.
+        let backoff = peer.backoff.get(&topic).copied();
+        let early = backoff.is_some_and(|(until, ours)| ours && now + config::SLACK < until);
+        if early {
+            self.prune(now, key, &topic, self.config.backoff);
+            return self.charge(now, key, Offence::Graft);
+        }
+        if full && !peer.outbound {
+            return self.prune(now, key, &topic, self.config.backoff);
+        }
+        peer.backoff.remove(&topic);
+        if let Some(entry) = self.topics.get_mut(&topic) {
+            entry.mesh.insert(key);
+        }
+    }
+
+    pub(super) fn on_prune(
+        &mut self,
+        now: Duration,
+        key: PeerKey,
+        topic: Arc<str>,
+        backoff: Option<Duration>,
+    ) {
+        let Some(entry) = self.topics.get_mut(&topic) else {
+            return self.charge(now, key, Offence::Prune);
+        };
+        entry.mesh.remove(&key);
+        let backoff = backoff.unwrap_or(self.config.backoff).min(config::MAX_BACKOFF);
+        if let Some(peer) = self.peers.get_mut(&key) {
+            let stands =
+                peer.backoff.get(&topic).is_some_and(|(until, ours)| *ours && now < *until);
+            if !stands {
+                peer.backoff.insert(topic, (now + backoff, false));
+            }
+        }
+    }
+
+    /// Whether a link with a peer can be asked for.
+    fn may_graft(&self, now: Duration, key: PeerKey, topic: &Arc<str>) -> bool {
+        self.peers.get(&key).is_some_and(|peer| !peer.closing && !peer.backs_off(topic, now))
+            && self.topics.get(topic).is_some_and(|entry| !entry.mesh.contains(&key))
+    }
+
+    fn graft(&mut self, now: Duration, key: PeerKey, topic: &Arc<str>) {
+        if let Some(entry) = self.topics.get_mut(topic) {
+            entry.mesh.insert(key);
+        }
+        if let Some(peer) = self.peers.get_mut(&key) {
+            peer.outbox.link(topic, None);
+        }
+        self.schedule(now, key);
+    }
+
+    fn prune(&mut self, now: Duration, key: PeerKey, topic: &Arc<str>, backoff: Duration) {
+        if let Some(entry) = self.topics.get_mut(topic) {
+            entry.mesh.remove(&key);
+        }
+        if let Some(peer) = self.peers.get_mut(&key) {
+            peer.outbox.link(topic, Some(backoff));
+            peer.backoff.insert(topic.clone(), (now + backoff, true));
+        }
+        self.schedule(now, key);
+    }
+
+    /// Looks after all topics: their links, and what is offered.
+    pub(super) fn tend_topics(&mut self, now: Duration) {
+        self.topics.retain(|_, topic| {
+            if topic.fanout_until <= now {
+                topic.fanout.clear();
+            }
+            topic.joined || topic.until > now || topic.fanout_until > now
+        });
+        let joined = self.topics.iter().filter(|(_, topic)| topic.joined);
+        let joined: Vec<_> = joined.map(|(topic, _)| topic.clone()).collect();
+        for topic in joined {
+            self.tend(now, &topic);
+            self.offer(now, &topic);
+        }
+    }
+
+    /// Makes links where there are too few, and takes some back where there are
+    /// too many.
+    fn tend(&mut self, now: Duration, topic: &Arc<str>) {
+        let Some(entry) = self.topics.get(topic) else { return };
+        let links = entry.mesh.len();
+        if links > self.config.high {
+            return self.thin(now, topic);
+        }
+        let few = links < self.config.low;
+        // One that this node chose itself: who connects to it can't be all it hears.
+        let lacks_outbound = links > 0 && !entry.mesh.iter().any(|key| self.is_outbound(key));
+        if !few && !lacks_outbound {
+            return;
+        }
+        let open = entry.subscribed.iter().filter(|key| self.may_graft(now, **key, topic));
+        let mut open: Vec<_> = open.copied().collect();
+        open.shuffle(&mut self.rng);
+        if lacks_outbound && let Some(outbound) = open.iter().position(|key| self.is_outbound(key))
+        {
+            open.swap(0, outbound);
+        } else if !few {
+            return;
+        }
+        open.truncate(if few { self.config.degree.saturating_sub(links) } else { 1 });
+        for key in open {
+            self.graft(now, key, topic);
+        }
+    }
+
+    fn is_outbound(&self, key: &PeerKey) -> bool {
+        self.peers.get(key).is_some_and(|peer| peer.outbound)
+    }
+
+    fn thin(&mut self, now: Duration, topic: &Arc<str>) {
+        let Some(entry) = self.topics.get(topic) else { return };
+        let mut links: Vec<_> = entry.mesh.iter().copied().collect();
+        links.shuffle(&mut self.rng);
+        if let Some(outbound) = links.iter().position(|key| self.is_outbound(key)) {
+            links.swap(0, outbound);
+        }
+        for key in links.split_off(self.config.degree) {
+            self.prune(now, key, topic, self.config.backoff);
+        }
+    }
+
+    /// The peers to whom is published on a topic that this node has not joined.
+    pub(super) fn fanout(&mut self, now: Duration, topic: &str) -> Vec<PeerKey> {
+        let topic: Arc<str> = topic.into();
+        if !self.topics.contains_key(&topic) {
+            let subscribed = self.peers.iter().filter(|(_, peer)| peer.topics.contains(&topic));
+            let subscribed = subscribed.map(|(key, _)| *key).collect();
+            self.topics.insert(topic.clone(), Topic { subscribed, ..Topic::default() });
+            self.limit_topics();
+        }
+        let Some(entry) = self.topics.get_mut(&topic) else { return Vec::new() };
+        entry.fanout_until = now + config::FANOUT;
+        let missing = self.config.degree.saturating_sub(entry.fanout.len());
+        let others = entry.subscribed.iter().filter(|key| !entry.fanout.contains(key));
+        let more = others.copied().sample(&mut self.rng, missing);
+        entry.fanout.extend(more);
+        entry.fanout.iter().copied().collect()
+    }
+
+    /// Forgets topics that are not joined, if they are too many: those first
+    /// that would be forgotten first.
+    fn limit_topics(&mut self) {
+        let loose = || self.topics.iter().filter(|(_, topic)| !topic.joined);
+        if loose().count() <= config::MAX_LOOSE_TOPICS {
+            return;
+        }
+        let first = loose().min_by_key(|(_, topic)| topic.until.max(topic.fanout_until));
+        if let Some(topic) = first.map(|(topic, _)| topic.clone()) {
+            self.topics.remove(&topic);
+        }
+    }
+}

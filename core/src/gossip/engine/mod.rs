@@ -1,0 +1,375 @@
+//! The protocol, pure: what comes in and the time go in, what is to be done
+//! comes out. The node, the simulator and the fuzzers run the same type.
+//!
+//! - `config`: what it is told, and its bounds
+//! - `peer`: what is known of one peer; `outbox`: what is due for it
+//! - `mesh`: who has joined what, and the links between them
+//! - `relay`: messages, from their arrival to whom they are passed on;
+//!   `checks`: those whose signatures wait, `known`: those that are good
+//! - `offers`: what is offered, asked for and not wanted; `store`: what can be
+//!   asked for, `wants`: what was
+//! - `offence`: what a peer does wrong
+//!
+//! Every time is since one moment that the caller chooses.
+
+mod checks;
+mod config;
+mod known;
+mod mesh;
+mod offence;
+mod offers;
+mod outbox;
+mod peer;
+mod relay;
+mod store;
+mod topic;
+mod wants;
+
+#[cfg(test)]
+mod tests;
+
+pub use checks::CheckId;
+pub use config::Config;
+pub use offence::Offence;
+
+use super::{id::MessageId, wire::Rpc};
+use crate::{metrics::ByLabel, pubsub::signed::SignedMessage};
+use checks::Checks;
+use known::Known;
+use libp2p::PeerId;
+use peer::{Peer, PeerKey};
+use rand::SeedableRng as _;
+use rand_chacha::ChaCha8Rng;
+use relay::Awaiting;
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+use store::Store;
+use topic::Topic;
+use wants::Wants;
+
+/// What the engine wants done.
+#[derive(Debug)]
+pub enum Output {
+    /// Write a frame (with its length before it) to a peer. There is one under
+    /// way for a peer at a time: the next one follows [`Engine::sent`].
+    Send {
+        /// To whom.
+        peer: PeerId,
+        /// What.
+        frame: Vec<u8>,
+    },
+    /// Check a signature, and say how that went with [`Engine::verified`].
+    Verify {
+        /// Which one.
+        check: CheckId,
+        /// What was signed.
+        message: SignedMessage,
+    },
+    /// A message of a joined topic, once, with a good signature. It waits for
+    /// [`Engine::verdict`].
+    Deliver {
+        /// The message.
+        message: SignedMessage,
+        /// Who passed it on.
+        from: PeerId,
+    },
+    /// A peer has joined a topic of ours, or says so anew on a new connection.
+    Subscribed {
+        /// Who.
+        peer: PeerId,
+        /// What.
+        topic: Arc<str>,
+    },
+    /// Close the connections of a peer.
+    Close {
+        /// Whose.
+        peer: PeerId,
+        /// The offence that was too much.
+        reason: &'static str,
+        /// Whether to take none of it and of its network for [`REFUSED`].
+        refuse: bool,
+    },
+}
+
+/// For how long who has forged messages is not taken back.
+pub const REFUSED: Duration = Duration::from_secs(300);
+
+/// A version of the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Version {
+    /// Meshes, and offers between those who are in none together.
+    V1_0,
+    /// With back-offs.
+    V1_1,
+    /// A peer can say what it does not want.
+    V1_2,
+}
+
+/// Why a message was not published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// There is nobody to send it to.
+    #[error("no connected peer is subscribed to the topic")]
+    NoPeers,
+    /// Its encoding does not fit into a frame.
+    #[error("the message is longer than 1 MiB")]
+    TooLarge,
+}
+
+/// What the engine counts.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    /// What was refused or left out, by reason.
+    pub(crate) refused: ByLabel,
+    /// What a slow consumer lost, by queue.
+    pub(crate) dropped: ByLabel,
+}
+
+/// Gossip of one node.
+pub struct Engine {
+    config: Config,
+    counts: Counts,
+    rng: ChaCha8Rng,
+    keys: HashMap<PeerId, PeerKey>,
+    peers: BTreeMap<PeerKey, Peer>,
+    next_key: u64,
+    topics: BTreeMap<Arc<str>, Topic>,
+    known: Known,
+    checks: Checks,
+    /// Whose checks are to be started next.
+    turns: VecDeque<PeerKey>,
+    awaiting: HashMap<MessageId, Awaiting>,
+    store: Store,
+    wants: Wants,
+    /// When which peer's next frame is due.
+    due: BTreeSet<(Duration, PeerKey)>,
+    outputs: VecDeque<Output>,
+    next_heartbeat: Duration,
+}
+
+impl Engine {
+    /// An engine with no peers and no topics.
+    pub fn new(now: Duration, config: Config, counts: Counts, seed: u64) -> Self {
+        Self {
+            config,
+            counts,
+            rng: ChaCha8Rng::seed_from_u64(seed),
+            keys: HashMap::new(),
+            peers: BTreeMap::new(),
+            next_key: 0,
+            topics: BTreeMap::new(),
+            known: Known::default(),
+            checks: Checks::default(),
+            turns: VecDeque::new(),
+            awaiting: HashMap::new(),
+            store: Store::default(),
+            wants: Wants::default(),
+            due: BTreeSet::new(),
+            outputs: VecDeque::new(),
+            next_heartbeat: now + config::FIRST_HEARTBEAT,
+        }
+    }
+
+    /// A connection with a peer that gossip is to use; `outbound` if this node
+    /// made it.
+    pub fn connected(&mut self, now: Duration, peer: PeerId, outbound: bool) {
+        if self.keys.contains_key(&peer) {
+            return self.replaced(now, peer, outbound);
+        }
+        let key = PeerKey(self.next_key);
+        self.next_key += 1;
+        self.keys.insert(peer, key);
+        self.peers.insert(key, Peer::new(peer, outbound));
+        self.greet(now, key);
+    }
+
+    /// Another connection with a peer is used from now on. The peer may have
+    /// restarted: it is greeted anew, and nothing of the links with it is left.
+    pub fn replaced(&mut self, now: Duration, peer: PeerId, outbound: bool) {
+        let Some(&key) = self.keys.get(&peer) else { return self.connected(now, peer, outbound) };
+        let Some(former) = self.peers.get_mut(&key) else { return };
+        if let Some(due) = former.due.take() {
+            self.due.remove(&(due, key));
+        }
+        let fresh = Peer::new(peer, outbound);
+        let former = std::mem::replace(former, fresh);
+        let Some(fresh) = self.peers.get_mut(&key) else { return };
+        // What it has sent still counts, and it may not have restarted at all.
+        fresh.waiting = former.waiting;
+        fresh.waiting_bytes = former.waiting_bytes;
+        fresh.outbox = former.outbox.messages();
+        fresh.takes_many = former.takes_many;
+        fresh.topics = former.topics;
+        fresh.topics.are_stale();
+        for topic in self.topics.values_mut() {
+            topic.mesh.remove(&key);
+        }
+        self.greet(now, key);
+    }
+
+    /// The stream to a peer is open, in this version of the protocol.
+    pub fn negotiated(&mut self, peer: &PeerId, version: Version) {
+        if let Some(peer) = self.keys.get(peer).and_then(|key| self.peers.get_mut(key)) {
+            peer.takes_idontwant = version >= Version::V1_2;
+        }
+    }
+
+    /// A peer is one of ours: it has room for as many messages as come at a time.
+    pub fn is_ours(&mut self, peer: &PeerId) {
+        if let Some(peer) = self.keys.get(peer).and_then(|key| self.peers.get_mut(key)) {
+            peer.takes_many = true;
+        }
+    }
+
+    /// The last connection with a peer is closed, or it speaks no gossip.
+    pub fn disconnected(&mut self, now: Duration, peer: &PeerId) {
+        let Some(key) = self.keys.remove(peer) else { return };
+        let Some(peer) = self.peers.remove(&key) else { return };
+        if let Some(due) = peer.due {
+            self.due.remove(&(due, key));
+        }
+        for topic in self.topics.values_mut() {
+            topic.forget(key);
+        }
+        self.wants.gone(key);
+        self.hand_over(now, peer.waiting);
+    }
+
+    /// A frame came from a peer.
+    pub fn received(&mut self, now: Duration, peer: &PeerId, rpc: Rpc) {
+        let Some(&key) = self.keys.get(peer) else { return };
+        if self.peers.get(&key).is_none_or(|peer| peer.closing) {
+            return;
+        }
+        for (reason, times) in rpc.refused {
+            self.count(reason, times.into());
+        }
+        for subscription in rpc.subscriptions {
+            self.on_subscription(now, key, subscription.topic.into(), subscription.subscribe);
+        }
+        for topic in rpc.graft {
+            self.on_graft(now, key, topic.into());
+        }
+        for prune in rpc.prune {
+            self.on_prune(now, key, prune.topic.into(), prune.backoff);
+        }
+        for (topic, ids) in rpc.ihave {
+            self.on_ihave(now, key, &topic, ids);
+        }
+        self.on_iwant(now, key, rpc.iwant);
+        self.on_idontwant(now, key, rpc.idontwant);
+        for message in rpc.messages {
+            self.on_message(key, message);
+        }
+        self.start_checks();
+    }
+
+    /// A peer did what only whoever holds its streams can see.
+    pub fn offended(&mut self, now: Duration, peer: &PeerId, offence: Offence) {
+        if let Some(&key) = self.keys.get(peer) {
+            self.charge(now, key, offence);
+        }
+    }
+
+    /// The frame that was under way to a peer is written.
+    pub fn sent(&mut self, now: Duration, peer: &PeerId) {
+        let Some(&key) = self.keys.get(peer) else { return };
+        if let Some(peer) = self.peers.get_mut(&key) {
+            peer.under_way = false;
+            self.schedule(now, key);
+        }
+    }
+
+    /// What is to be done next. To be called until there is nothing, after
+    /// anything else was.
+    pub fn poll(&mut self, now: Duration) -> Option<Output> {
+        if let Some(output) = self.outputs.pop_front() {
+            return Some(output);
+        }
+        if now >= self.next_heartbeat {
+            self.heartbeat(now);
+            if let Some(output) = self.outputs.pop_front() {
+                return Some(output);
+            }
+        }
+        while let Some(&(due, key)) = self.due.first()
+            && due <= now
+        {
+            self.due.pop_first();
+            let Some(peer) = self.peers.get_mut(&key) else { continue };
+            peer.due = None;
+            let at_a_time = peer.at_a_time();
+            if let Some((frame, has_messages)) = peer.outbox.frame(&peer.unwanted, at_a_time) {
+                peer.under_way = true;
+                if has_messages {
+                    peer.sent = Some(now);
+                }
+                return Some(Output::Send { peer: peer.id, frame });
+            }
+        }
+        None
+    }
+
+    /// When to call [`poll`](Self::poll) if nothing happens before.
+    pub fn next_wake(&self) -> Duration {
+        let due = self.due.first().map(|(due, _)| *due);
+        due.map_or(self.next_heartbeat, |due| due.min(self.next_heartbeat))
+    }
+
+    /// Sees to it that what waits for a peer goes: at once if nothing went
+    /// lately, else together with what comes within a moment, which is shorter
+    /// if there is much.
+    fn schedule(&mut self, now: Duration, key: PeerKey) {
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        if peer.under_way || peer.outbox.is_empty() {
+            return;
+        }
+        let Config { pause, spacing, .. } = self.config;
+        let pause = if peer.outbox.len() >= peer.at_a_time() {
+            spacing
+        } else if peer.outbox.is_full() {
+            Duration::ZERO
+        } else {
+            pause
+        };
+        let due = peer.sent.map_or(now, |sent| now.max(sent + pause));
+        match peer.due {
+            Some(former) if former <= due => return,
+            Some(former) => _ = self.due.remove(&(former, key)),
+            None => {}
+        }
+        peer.due = Some(due);
+        self.due.insert((due, key));
+    }
+
+    fn heartbeat(&mut self, now: Duration) {
+        self.next_heartbeat = now + config::HEARTBEAT;
+        self.known.expire(now);
+        self.store.expire(now);
+        for peer in self.peers.values_mut() {
+            peer.offered = 0;
+            peer.unwanted.expire(now);
+            peer.backoff.retain(|_, (until, _)| now < *until);
+        }
+        self.ask_others(now);
+        self.tend_topics(now);
+    }
+
+    /// Holds an offence against a peer.
+    fn charge(&mut self, now: Duration, key: PeerKey, offence: Offence) {
+        self.count(offence.label(), 1);
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        if peer.record.add(now, offence) && !peer.closing {
+            peer.closing = true;
+            let (peer, refuse) = (peer.id, peer.record.has_forged());
+            self.outputs.push_back(Output::Close { peer, reason: offence.label(), refuse });
+        }
+    }
+
+    fn count(&self, reason: &'static str, times: u64) {
+        self.counts.refused.get_or_create(&[("reason", reason)]).inc_by(times);
+    }
+}

@@ -1,0 +1,123 @@
+//! What is offered, asked for and not wanted.
+
+use super::{Engine, config, offence::Offence, peer::PeerKey, store::Asked};
+use crate::gossip::id::MessageId;
+use rand::seq::SliceRandom as _;
+use std::{sync::Arc, time::Duration};
+
+impl Engine {
+    /// Tells some peers outside the mesh what they may lack: in turn, so that up to
+    /// three times as many hear of each message while it is offered.
+    pub(super) fn offer(&mut self, now: Duration, topic: &Arc<str>) {
+        let Some(entry) = self.topics.get_mut(topic) else { return };
+        let outside = entry.subscribed.difference(&entry.mesh);
+        let mut outside: Vec<_> = outside.map(|key| (entry.told.get(key), *key)).collect();
+        outside.shuffle(&mut self.rng);
+        outside.sort_by_key(|(told, _)| *told);
+        let outside: Vec<_> = outside.iter().take(self.config.lazy).map(|(_, key)| *key).collect();
+        entry.told.extend(outside.iter().map(|key| (*key, now)));
+        for key in outside {
+            let Some(peer) = self.peers.get_mut(&key) else { continue };
+            peer.outbox.ihave(topic, self.store.offer(now, topic, key));
+            self.schedule(now, key);
+        }
+    }
+
+    pub(super) fn on_ihave(
+        &mut self,
+        now: Duration,
+        key: PeerKey,
+        topic: &str,
+        ids: Vec<MessageId>,
+    ) {
+        if self.topics.get(topic).is_none_or(|topic| !topic.joined) {
+            return;
+        }
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        let room = config::MAX_OFFERED.saturating_sub(peer.offered);
+        peer.offered += ids.len().min(room);
+        if ids.len() > room {
+            let left_out = ids.len() - room;
+            self.count("too-many-offers", left_out as u64);
+        }
+        let mut wanted = Vec::new();
+        for id in ids.into_iter().take(room) {
+            if self.known.contains(&id) {
+                self.store.has(&id, key);
+            } else if self.checks.contains(&id) {
+                self.wants.offered_meanwhile(now, &id, key);
+            } else if self.wants.offered(now, &id, key) {
+                wanted.push(id);
+            }
+        }
+        self.ask(now, key, &wanted);
+    }
+
+    fn ask(&mut self, now: Duration, key: PeerKey, ids: &[MessageId]) {
+        if let Some(peer) = self.peers.get_mut(&key) {
+            peer.outbox.iwant(ids);
+            self.schedule(now, key);
+        }
+    }
+
+    pub(super) fn on_iwant(&mut self, now: Duration, key: PeerKey, ids: Vec<MessageId>) {
+        for id in ids {
+            match self.store.asked(&id, key) {
+                Asked::Unknown => self.count("asked-too-late", 1),
+                Asked::Again => self.charge(now, key, Offence::Asked),
+                Asked::Sent(message) => {
+                    if let Some(peer) = self.peers.get_mut(&key) {
+                        peer.unwanted.remove(&id);
+                    }
+                    self.send(now, key, message);
+                }
+            }
+        }
+    }
+
+    pub(super) fn on_idontwant(&mut self, now: Duration, key: PeerKey, ids: Vec<MessageId>) {
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        peer.unwanted.expire(now);
+        for id in ids {
+            // Who doesn't want it has it.
+            self.store.has(&id, key);
+            peer.unwanted.insert(id);
+        }
+    }
+
+    /// Tells the mesh that a large message is here, and need not come again.
+    pub(super) fn not_wanted(
+        &mut self,
+        now: Duration,
+        topic: &str,
+        id: &MessageId,
+        from: &[PeerKey],
+    ) {
+        let Some(entry) = self.topics.get(topic) else { return };
+        let mesh: Vec<_> = entry.mesh.iter().filter(|key| !from.contains(key)).copied().collect();
+        for key in mesh {
+            if let Some(peer) = self.peers.get_mut(&key).filter(|peer| peer.takes_idontwant) {
+                peer.outbox.idontwant(id);
+                self.schedule(now, key);
+            }
+        }
+    }
+
+    /// What was offered and did not come is asked of the next one.
+    pub(super) fn ask_others(&mut self, now: Duration) {
+        let broken = self.wants.broken(now, |id| self.checks.contains(id));
+        for key in broken.peers {
+            self.charge(now, key, Offence::Promise);
+        }
+        for (key, ids) in broken.ask {
+            self.ask(now, key, &ids);
+        }
+    }
+
+    /// What came under this id was bad: asks the next one who offered it.
+    pub(super) fn ask_next(&mut self, now: Duration, id: &MessageId) {
+        if let Some(key) = self.wants.next(now, id) {
+            self.ask(now, key, std::slice::from_ref(id));
+        }
+    }
+}

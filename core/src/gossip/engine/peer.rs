@@ -1,0 +1,149 @@
+//! What the engine knows of one peer.
+
+use super::{checks::CheckId, config, offence::Record, outbox::Outbox};
+use crate::gossip::id::MessageId;
+use libp2p::PeerId;
+use std::{
+    collections::{BTreeMap, HashSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+/// A peer while it is connected: never given twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct PeerKey(pub(super) u64);
+
+pub(super) struct Peer {
+    pub(super) id: PeerId,
+    /// Whether this node made the connection.
+    pub(super) outbound: bool,
+    /// Whether it can be told what is not wanted.
+    pub(super) takes_idontwant: bool,
+    /// Whether it has room for as many messages as come at a time.
+    pub(super) takes_many: bool,
+    /// What it has joined.
+    pub(super) topics: Topics,
+    /// Until when no link is to be made; and whether it was this node that said so.
+    pub(super) backoff: BTreeMap<Arc<str>, (Duration, bool)>,
+    pub(super) record: Record,
+    /// Nothing more is taken from it.
+    pub(super) closing: bool,
+    pub(super) waiting: VecDeque<CheckId>,
+    pub(super) waiting_bytes: usize,
+    pub(super) unwanted: Unwanted,
+    /// How many ids it has offered since the last heartbeat.
+    pub(super) offered: usize,
+    pub(super) outbox: Outbox,
+    /// Whether a frame is being written.
+    pub(super) under_way: bool,
+    /// When the last one with messages went.
+    pub(super) sent: Option<Duration>,
+    /// When the next one goes.
+    pub(super) due: Option<Duration>,
+}
+
+impl Peer {
+    pub(super) fn new(id: PeerId, outbound: bool) -> Self {
+        Self {
+            id,
+            outbound,
+            takes_idontwant: false,
+            takes_many: false,
+            topics: Topics::default(),
+            backoff: BTreeMap::new(),
+            record: Record::default(),
+            closing: false,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            unwanted: Unwanted::default(),
+            offered: 0,
+            outbox: Outbox::default(),
+            under_way: false,
+            sent: None,
+            due: None,
+        }
+    }
+
+    /// How many messages it is sent at a time.
+    pub(super) fn at_a_time(&self) -> usize {
+        if self.takes_many { usize::MAX } else { config::AT_A_TIME }
+    }
+
+    /// Whether a link must not be made yet.
+    pub(super) fn backs_off(&self, topic: &str, now: Duration) -> bool {
+        self.backoff.get(topic).is_some_and(|(until, _)| now < *until)
+    }
+}
+
+/// The topics of a peer.
+#[derive(Default)]
+pub(super) struct Topics {
+    /// Each with whether the peer has said so on the connection that is used.
+    names: BTreeMap<Arc<str>, bool>,
+    bytes: usize,
+}
+
+impl Topics {
+    /// Adds one. Whether that is news; `None` if it is too much.
+    pub(super) fn join(&mut self, topic: Arc<str>) -> Option<bool> {
+        let bytes = topic.len();
+        let former = self.names.insert(topic, true);
+        if former.is_none() {
+            self.bytes += bytes;
+        }
+        let fits = self.names.len() <= config::MAX_TOPICS && self.bytes <= config::MAX_TOPIC_BYTES;
+        fits.then_some(former != Some(true))
+    }
+
+    pub(super) fn leave(&mut self, topic: &str) {
+        if self.names.remove(topic).is_some() {
+            self.bytes -= topic.len();
+        }
+    }
+
+    pub(super) fn contains(&self, topic: &str) -> bool {
+        self.names.contains_key(topic)
+    }
+
+    /// The peer may have restarted: what it says next is news.
+    pub(super) fn are_stale(&mut self) {
+        self.names.values_mut().for_each(|said| *said = false);
+    }
+}
+
+/// The messages that a peer does not want, for a few seconds.
+#[derive(Default)]
+pub(super) struct Unwanted {
+    young: HashSet<MessageId>,
+    old: HashSet<MessageId>,
+    since: Duration,
+}
+
+impl Unwanted {
+    pub(super) fn insert(&mut self, id: MessageId) {
+        if self.young.len() < config::MAX_UNWANTED {
+            self.young.insert(id);
+        }
+    }
+
+    pub(super) fn remove(&mut self, id: &MessageId) {
+        self.young.remove(id);
+        self.old.remove(id);
+    }
+
+    pub(super) fn contains(&self, id: &MessageId) -> bool {
+        self.young.contains(id) || self.old.contains(id)
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.young.len() + self.old.len()
+    }
+
+    pub(super) fn expire(&mut self, now: Duration) {
+        if now.saturating_sub(self.since) > config::UNWANTED {
+            self.since = now;
+            self.old = std::mem::take(&mut self.young);
+        }
+    }
+}

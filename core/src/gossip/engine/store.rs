@@ -1,0 +1,129 @@
+//! The messages of the last seconds: what is offered, and sent to who asks.
+
+use super::{config, peer::PeerKey};
+use crate::{gossip::id::MessageId, pubsub::signed::SignedMessage};
+use smallvec::SmallVec;
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Duration,
+};
+
+/// Good messages that were accepted, none for long.
+#[derive(Default)]
+pub(super) struct Store {
+    kept: HashMap<MessageId, Kept>,
+    order: VecDeque<MessageId>,
+    bytes: usize,
+}
+
+struct Kept {
+    message: SignedMessage,
+    at: Duration,
+    /// Who has it, or was offered it.
+    holders: SmallVec<[PeerKey; 8]>,
+    /// Who asked for it, and how often.
+    asked: SmallVec<[(PeerKey, u8); 2]>,
+}
+
+/// What becomes of it when a peer asks for a message.
+pub(super) enum Asked {
+    /// It is not there, or not any more.
+    Unknown,
+    /// It was sent often enough.
+    Again,
+    Sent(SignedMessage),
+}
+
+impl Store {
+    /// Keeps a message, and who has it.
+    pub(super) fn insert(
+        &mut self,
+        now: Duration,
+        message: SignedMessage,
+        holders: SmallVec<[PeerKey; 8]>,
+    ) {
+        let id = message.id().clone();
+        self.bytes += message.encoded().len();
+        let kept = Kept { message, at: now, holders, asked: SmallVec::new() };
+        if let Some(former) = self.kept.insert(id.clone(), kept) {
+            self.bytes -= former.message.encoded().len();
+        } else {
+            self.order.push_back(id);
+        }
+        while self.order.len() > config::MAX_KEPT || self.bytes > config::MAX_KEPT_BYTES {
+            self.forget_oldest();
+        }
+    }
+
+    /// Forgets what is too old.
+    pub(super) fn expire(&mut self, now: Duration) {
+        while let Some(kept) = self.order.front().and_then(|id| self.kept.get(id))
+            && now.saturating_sub(kept.at) > config::KEPT
+        {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        if let Some(kept) = self.order.pop_front().and_then(|id| self.kept.remove(&id)) {
+            self.bytes -= kept.message.encoded().len();
+        }
+    }
+
+    /// A peer sent a message that is here.
+    pub(super) fn has(&mut self, id: &MessageId, peer: PeerKey) {
+        if let Some(kept) = self.kept.get_mut(id)
+            && !kept.holders.contains(&peer)
+        {
+            kept.holders.push(peer);
+        }
+    }
+
+    /// The ids of a topic that a peer may lack. They are not offered to it again,
+    /// but for those that it has asked for, once, if there are not many others: it
+    /// may have had no room for what came.
+    pub(super) fn offer(&mut self, now: Duration, topic: &str, peer: PeerKey) -> Vec<MessageId> {
+        let (mut offered, mut again) = (Vec::new(), Vec::new());
+        for id in self.order.iter().rev() {
+            let Some(kept) = self.kept.get_mut(id) else { continue };
+            let age = now.saturating_sub(kept.at);
+            if age > config::OFFER_UNTIL || offered.len() == config::MAX_OUTBOX_IDS {
+                break;
+            }
+            let may_lack = age >= config::OFFER_FROM
+                && kept.message.topic() == topic
+                && !kept.holders.contains(&peer);
+            if may_lack && kept.asked.iter().any(|(by, _)| *by == peer) {
+                again.push(id.clone());
+            } else if may_lack {
+                kept.holders.push(peer);
+                offered.push(id.clone());
+            }
+        }
+        again.truncate(config::MAX_AGAIN.saturating_sub(offered.len()));
+        again.iter().for_each(|id| self.has(id, peer));
+        offered.append(&mut again);
+        offered
+    }
+
+    /// A peer asks for a message.
+    pub(super) fn asked(&mut self, id: &MessageId, peer: PeerKey) -> Asked {
+        let Some(kept) = self.kept.get_mut(id) else { return Asked::Unknown };
+        let times = match kept.asked.iter_mut().find(|(by, _)| *by == peer) {
+            Some((_, times)) => times,
+            None => {
+                kept.asked.push((peer, 0));
+                let (_, times) = kept.asked.last_mut().expect("it was pushed");
+                times
+            }
+        };
+        if *times == config::MAX_ASKED {
+            return Asked::Again;
+        }
+        *times += 1;
+        if *times == 1 {
+            kept.holders.retain(|holder| *holder != peer);
+        }
+        Asked::Sent(kept.message.clone())
+    }
+}

@@ -1,0 +1,246 @@
+//! What a hostile peer can do, and what it can't.
+
+use super::{delivery::subscribe, *};
+use crate::gossip::{
+    engine::{Offence, config},
+    wire::Prune,
+};
+
+/// A node, and peers without engines that have joined its topic.
+fn node_with(peers: u64) -> Net {
+    let mut net = Net::new(1);
+    let now = net.now;
+    for number in 1..=peers {
+        net.engine(0).connected(now, peer(number), false);
+        net.receive(0, peer(number), Rpc { subscriptions: vec![subscribe()], ..rpc() });
+    }
+    net.run(secs(1.5));
+    net
+}
+
+fn messages(messages: impl IntoIterator<Item = SignedMessage>) -> Rpc {
+    Rpc { messages: messages.into_iter().collect(), ..rpc() }
+}
+
+fn bad(source: PeerId, number: u64) -> SignedMessage {
+    message(source, number, b"forged", b"evil")
+}
+
+#[test]
+fn a_forged_copy_shadows_nothing_first_or_last() {
+    let (forger, honest) = (peer(1), peer(2));
+    for forged_first in [true, false] {
+        let mut net = node_with(2);
+        let (real, forged) = (good(peer(7), 5), bad(peer(7), 5));
+        assert_eq!(real.id(), forged.id());
+        let now = net.now;
+        let mut frames = [(forger, forged), (honest, real.clone())];
+        if !forged_first {
+            frames.reverse();
+        }
+        // Both arrive before either is checked.
+        for (from, message) in frames {
+            net.engine(0).received(now, &from, messages([message]));
+        }
+        net.run_for(secs(1.0));
+        assert_eq!(net.delivered[&peer(0)], [real.id().clone()]);
+        assert!(net.closed.is_empty());
+    }
+}
+
+#[test]
+fn a_forged_copy_that_is_checked_first_is_no_news_and_the_real_one_is() {
+    let mut net = node_with(2);
+    net.receive(0, peer(1), messages([bad(peer(7), 5)]));
+    assert_eq!(net.have(bad(peer(7), 5).id()), 0);
+    assert_eq!(net.refused(0, "bad-signature"), 1);
+    net.receive(0, peer(2), messages([good(peer(7), 5)]));
+    assert_eq!(net.have(good(peer(7), 5).id()), 1);
+}
+
+#[test]
+fn what_failed_is_asked_of_the_next_who_offers_it() {
+    let mut net = node_with(2);
+    let (real, forged) = (good(peer(7), 5), bad(peer(7), 5));
+    let now = net.now;
+    let ihave = vec![(TOPIC.into(), vec![real.id().clone()])];
+    net.engine(0).received(now, &peer(1), Rpc { ihave: ihave.clone(), ..messages([forged]) });
+    net.engine(0).received(now, &peer(2), Rpc { ihave, ..rpc() });
+    let before = net.frames;
+    net.run_for(secs(0.2));
+    assert!(net.frames > before);
+    assert!(net.engine(0).wants.is_asked(real.id()));
+    net.receive(0, peer(2), messages([real.clone()]));
+    assert_eq!(net.have(real.id()), 1);
+}
+
+#[test]
+fn three_forged_messages_close_and_refuse() {
+    let mut net = node_with(1);
+    net.receive(0, peer(1), messages((0..3).map(|number| bad(peer(7), number))));
+    assert_eq!(net.closed, [(peer(0), peer(1), "bad-signature", true)]);
+}
+
+#[test]
+fn each_who_hands_on_a_forged_message_answers_for_it() {
+    let mut net = node_with(3);
+    let now = net.now;
+    for number in 0..3 {
+        for from in 1..=3 {
+            let forged = messages([bad(peer(7), number)]);
+            net.engine(0).received(now, &peer(from), forged);
+        }
+    }
+    net.run_for(secs(0.1));
+    let mut closed: Vec<_> = net.closed.iter().map(|(_, other, ..)| *other).collect();
+    closed.sort();
+    let mut all = [peer(1), peer(2), peer(3)];
+    all.sort();
+    assert_eq!(closed, all);
+}
+
+#[test]
+fn who_grafts_in_its_backoff_is_closed_in_the_end() {
+    let mut net = node_with(1);
+    let now = net.now;
+    net.engine(0).leave(now, TOPIC);
+    net.engine(0).join(now, TOPIC);
+    for _ in 0..10 {
+        net.receive(0, peer(1), Rpc { graft: vec![TOPIC.into()], ..rpc() });
+    }
+    assert_eq!(net.closed, [(peer(0), peer(1), "graft-in-backoff", false)]);
+    assert_eq!(net.engine(0).links(TOPIC), 0);
+}
+
+#[test]
+fn a_link_that_the_peer_itself_took_back_can_be_made_again() {
+    let mut net = node_with(1);
+    net.receive(
+        0,
+        peer(1),
+        Rpc { prune: vec![Prune { topic: TOPIC.into(), backoff: Some(secs(60.0)) }], ..rpc() },
+    );
+    assert_eq!(net.engine(0).links(TOPIC), 0);
+    net.receive(0, peer(1), Rpc { graft: vec![TOPIC.into()], ..rpc() });
+    assert_eq!((net.engine(0).links(TOPIC), net.closed.len()), (1, 0));
+    assert_eq!(net.refused(0, "graft-in-backoff"), 0);
+}
+
+#[test]
+fn a_prune_of_what_was_never_joined_is_held_against_it() {
+    let mut net = node_with(1);
+    for _ in 0..10 {
+        net.receive(
+            0,
+            peer(1),
+            Rpc { prune: vec![Prune { topic: "other".into(), backoff: None }], ..rpc() },
+        );
+    }
+    assert_eq!(net.closed, [(peer(0), peer(1), "prune-of-unknown-topic", false)]);
+}
+
+#[test]
+fn malformed_frames_and_further_streams_close() {
+    for (offence, times) in [(Offence::Malformed, 2), (Offence::Substream, 10)] {
+        let mut net = node_with(1);
+        let now = net.now;
+        for _ in 1..times {
+            net.engine(0).offended(now, &peer(1), offence);
+        }
+        net.settle();
+        assert!(net.closed.is_empty());
+        net.engine(0).offended(now, &peer(1), offence);
+        net.settle();
+        assert_eq!(net.closed.len(), 1);
+    }
+}
+
+#[test]
+fn an_id_is_sent_three_times_and_asking_on_is_held_against_it() {
+    let mut net = node_with(1);
+    net.publish(0, good(peer(0), 1));
+    let iwant = Rpc { iwant: vec![good(peer(0), 1).id().clone(); 10], ..rpc() };
+    let copies = net.copies;
+    net.receive(0, peer(1), iwant);
+    net.run_for(secs(1.0));
+    assert_eq!((net.copies - copies, net.refused(0, "asked-again")), (3, 7));
+    let iwant = Rpc { iwant: vec![good(peer(0), 1).id().clone(); 14], ..rpc() };
+    net.receive(0, peer(1), iwant);
+    assert_eq!(net.closed, [(peer(0), peer(1), "asked-again", false)]);
+}
+
+#[test]
+fn promises_that_are_broken_again_and_again_close_and_others_are_asked() {
+    let mut net = node_with(2);
+    let mut number = 0;
+    while net.closed.is_empty() && number < 30 {
+        let id = good(peer(7), number).id().clone();
+        let ihave = vec![(TOPIC.into(), vec![id.clone()])];
+        net.receive(0, peer(1), Rpc { ihave: ihave.clone(), ..rpc() });
+        net.receive(0, peer(2), Rpc { ihave, ..rpc() });
+        // The second one is asked after three seconds, and keeps its promise.
+        net.run_for(secs(4.2));
+        net.receive(0, peer(2), messages([good(peer(7), number)]));
+        assert_eq!(net.have(&id), 1);
+        number += 1;
+        net.run_for(secs(10.0));
+    }
+    // Spread over so much time they are forgiven.
+    assert!(net.closed.is_empty());
+    for round in 0..60_u64 {
+        let id = good(peer(8), round).id().clone();
+        net.receive(0, peer(1), Rpc { ihave: vec![(TOPIC.into(), vec![id])], ..rpc() });
+        net.run_for(secs(1.0));
+    }
+    assert_eq!(net.closed, [(peer(0), peer(1), "broken-promise", false)]);
+}
+
+#[test]
+fn a_flood_waits_for_itself_and_not_for_others() {
+    let mut net = node_with(2);
+    let now = net.now;
+    // More than there is room for, before anything is checked.
+    let flood = messages((0..9000).map(|number| good(peer(1), number)));
+    net.engine(0).received(now, &peer(1), flood);
+    let honest = good(peer(2), 1);
+    net.engine(0).received(now, &peer(2), messages([honest.clone()]));
+    let mut place = 0;
+    while let Some(output) = net.engine(0).poll(now) {
+        let Output::Verify { check, message } = output else { continue };
+        if message.id() == honest.id() {
+            break;
+        }
+        place += 1;
+        net.engine(0).verified(now, check, true);
+    }
+    assert!(place <= config::MAX_RUNNING + 1, "{place}");
+    assert!(net.refused(0, "too-many-waiting") > 4000);
+}
+
+#[test]
+fn nothing_grows_without_limit() {
+    let mut net = node_with(3);
+    let mut number = 0;
+    for _ in 0..40 {
+        let now = net.now;
+        let ids = |from: u64| (from..from + 5000).map(|n| good(peer(9), n).id().clone()).collect();
+        let rpc = Rpc {
+            ihave: vec![(TOPIC.into(), ids(number))],
+            idontwant: ids(number),
+            iwant: ids(number),
+            messages: (0..200).map(|n| good(peer(n), number + n)).collect(),
+            ..rpc()
+        };
+        number += 5000;
+        for from in 1..=3 {
+            net.engine(0).received(now, &peer(from), rpc.clone());
+        }
+        net.run_for(secs(0.3));
+    }
+    let engine = net.engine(0);
+    assert!(engine.wants.len() <= config::MAX_WANTS);
+    for peer in engine.peers.values() {
+        assert!(peer.waiting.len() <= config::MAX_WAITING + 256);
+        assert!(peer.unwanted.len() <= 2 * config::MAX_UNWANTED);
+    }
+}

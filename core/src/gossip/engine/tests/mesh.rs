@@ -1,0 +1,139 @@
+//! Links: how they are made, kept and taken back.
+
+use super::{delivery::subscribe, *};
+use crate::{gossip::engine::config, host::mesh::HIGH};
+
+#[test]
+fn meshes_have_their_size_and_are_mutual() {
+    let mut net = Net::new(60);
+    net.connect_all(60, 6);
+    net.run(secs(70.0));
+    let ids: Vec<_> = net.engines.keys().copied().collect();
+    for id in &ids {
+        let engine = &net.engines[id];
+        let mesh = &engine.topics[TOPIC].mesh;
+        assert!((engine.config.low..=HIGH + 1).contains(&mesh.len()), "{}", mesh.len());
+        for key in mesh {
+            let other = &net.engines[&engine.peers[key].id];
+            let back = other.keys[id];
+            assert!(other.topics[TOPIC].mesh.contains(&back));
+        }
+    }
+    assert!(net.closed.is_empty(), "{:?}", net.closed);
+}
+
+#[test]
+fn a_peer_that_joins_later_is_told_of_and_linked_at_once() {
+    let mut net = Net::new(2);
+    let now = net.now;
+    net.engine(1).leave(now, TOPIC);
+    net.connect(0, 1);
+    net.run(secs(3.0));
+    assert_eq!(net.engine(0).subscribers(TOPIC), 0);
+    let now = net.now;
+    net.engine(1).join(now, TOPIC);
+    net.run_for(Duration::from_millis(200));
+    assert_eq!((net.engine(0).subscribers(TOPIC), net.engine(0).links(TOPIC)), (1, 1));
+    assert!(net.subscribed.contains(&(peer(0), peer(1))));
+}
+
+#[test]
+fn who_leaves_a_topic_is_out_of_the_mesh_and_hears_nothing() {
+    let mut net = Net::new(3);
+    net.connect_all(3, 2);
+    net.run(secs(2.0));
+    let now = net.now;
+    net.engine(2).leave(now, TOPIC);
+    net.run_for(secs(1.0));
+    net.publish(0, good(peer(0), 1));
+    net.run_for(secs(3.0));
+    assert_eq!(net.have(good(peer(0), 1).id()), 1);
+    assert_eq!((net.engine(0).links(TOPIC), net.engine(2).subscribers(TOPIC)), (1, 0));
+}
+
+#[test]
+fn a_restarted_peer_is_greeted_and_linked_again() {
+    let mut net = Net::new(2);
+    net.connect(0, 1);
+    net.run(secs(2.0));
+    net.engines.remove(&peer(1));
+    net.subscribed.clear();
+    net.add(1);
+    let now = net.now;
+    net.engine(1).connected(now, peer(0), true);
+    net.engine(0).replaced(now, peer(1), false);
+    net.run_for(secs(2.0));
+    assert!(net.subscribed.contains(&(peer(0), peer(1))));
+    assert_eq!((net.engine(0).links(TOPIC), net.engine(1).links(TOPIC)), (1, 1));
+    net.publish(0, good(peer(0), 1));
+    net.run_for(secs(1.0));
+    assert_eq!(net.have(good(peer(0), 1).id()), 1);
+}
+
+#[test]
+fn what_waits_for_a_peer_goes_on_its_new_connection() {
+    let mut net = Net::new(2);
+    net.connect(0, 1);
+    net.run_for(secs(2.0));
+    // The second one waits for more.
+    for number in 1..=2 {
+        net.publish(0, good(peer(0), number));
+    }
+    let now = net.now;
+    net.engine(0).replaced(now, peer(1), false);
+    net.run_for(secs(0.5));
+    for number in 1..=2 {
+        assert_eq!(net.have(good(peer(0), number).id()), 1, "{number}");
+    }
+}
+
+#[test]
+fn a_mesh_that_is_full_takes_no_more_from_outside() {
+    let mut net = Net::new(1);
+    let now = net.now;
+    for number in 1..20 {
+        net.engine(0).connected(now, peer(number), false);
+        let graft = Rpc { subscriptions: vec![subscribe()], graft: vec![TOPIC.into()], ..rpc() };
+        net.receive(0, peer(number), graft);
+    }
+    assert_eq!(net.engine(0).links(TOPIC), HIGH);
+}
+
+#[test]
+fn one_link_at_least_leads_to_whom_this_node_chose() {
+    let mut net = Net::new(1);
+    let now = net.now;
+    for number in 1..20 {
+        net.engine(0).connected(now, peer(number), false);
+        let graft = Rpc { subscriptions: vec![subscribe()], graft: vec![TOPIC.into()], ..rpc() };
+        net.receive(0, peer(number), graft);
+    }
+    net.engine(0).connected(now, peer(99), true);
+    net.receive(0, peer(99), Rpc { subscriptions: vec![subscribe()], ..rpc() });
+    net.run(secs(5.0));
+    let engine = &net.engines[&peer(0)];
+    let chosen = engine.keys[&peer(99)];
+    assert!(engine.topics[TOPIC].mesh.contains(&chosen));
+}
+
+#[test]
+fn many_topics_of_one_peer_are_too_much_and_of_this_node_are_forgotten() {
+    let mut net = Net::new(1);
+    let now = net.now;
+    net.engine(0).connected(now, peer(1), false);
+    let topics = (0..=config::MAX_TOPICS).map(|number| crate::gossip::wire::Subscription {
+        subscribe: true,
+        topic: number.to_string(),
+    });
+    net.receive(0, peer(1), Rpc { subscriptions: topics.collect(), ..rpc() });
+    assert_eq!(net.closed, [(peer(0), peer(1), "too-many-topics", false)]);
+
+    for number in 0..2000 {
+        let topic = number.to_string();
+        net.engine(0).join(now, &topic);
+        net.engine(0).leave(now, &topic);
+    }
+    assert!(net.engine(0).topics.len() <= config::MAX_LOOSE_TOPICS + 1);
+    net.run(secs(120.0));
+    assert_eq!(net.engine(0).topics.len(), 1);
+}
