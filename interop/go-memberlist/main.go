@@ -12,6 +12,8 @@ import (
 	"log"
 	"math/rand"
 	"os"
+	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -25,64 +27,112 @@ import (
 // counter is the delegate of every node: it counts what they report.
 type counter struct {
 	leaves, probes atomic.Int64
+	ways           ways
 }
 
-func (c *counter) NotifyJoin(*memberlist.Node)   {}
-func (c *counter) NotifyUpdate(*memberlist.Node) {}
-func (c *counter) NotifyLeave(*memberlist.Node)  { c.leaves.Add(1) }
-func (c *counter) AckPayload() []byte            { return nil }
+func (c *counter) NotifyJoin(*memberlist.Node)           {}
+func (c *counter) NotifyUpdate(updated *memberlist.Node) { c.ways.updated(updated.Meta) }
+func (c *counter) NotifyLeave(*memberlist.Node)          { c.leaves.Add(1) }
+func (c *counter) AckPayload() []byte                    { return nil }
 func (c *counter) NotifyPingComplete(*memberlist.Node, time.Duration, []byte) {
 	c.probes.Add(1)
 }
 
+// report has no figures beyond the first ones if the views did not get full in
+// time: then failed says so.
 type report struct {
 	Bench           string  `json:"bench"`
 	Impl            string  `json:"impl"`
 	Nodes           int     `json:"nodes"`
 	Degree          int     `json:"degree,omitempty"`
 	Hubs            int     `json:"hubs,omitempty"`
-	Seconds         float64 `json:"seconds"`
 	Seed            int64   `json:"seed"`
-	ConnectS        float64 `json:"connect_s"`
-	FullViewS       float64 `json:"full_view_s"`
-	FullViewCPUS    float64 `json:"full_view_cpu_s"`
-	CPUCores        float64 `json:"cpu_cores"`
-	RSSBytesPerNode int64   `json:"rss_bytes_per_node"`
+	Failed          string  `json:"failed,omitempty"`
+	Seconds         float64 `json:"seconds,omitempty"`
+	ConnectS        float64 `json:"connect_s,omitempty"`
+	FullViewS       float64 `json:"full_view_s,omitempty"`
+	FullViewCPUS    float64 `json:"full_view_cpu_s,omitempty"`
+	CPUCores        float64 `json:"cpu_cores,omitempty"`
+	RSSBytesPerNode int64   `json:"rss_bytes_per_node,omitempty"`
 	MissingPerView  float64 `json:"missing_per_view"`
-	FalseDrops      int64   `json:"false_drops"`
+	FalseDrops      *int64  `json:"false_drops,omitempty"`
 	// memberlist has no heartbeats; what it has instead is acknowledged probes.
-	HeartbeatsPerS float64 `json:"heartbeats_per_s"`
+	HeartbeatsPerS float64 `json:"heartbeats_per_s,omitempty"`
+	*wayReport
+}
+
+type options struct {
+	degree, hubs, changes int
+	seconds               float64
+	fullWithin            time.Duration
+	seed                  int64
 }
 
 func main() {
-	nodes := flag.Int("nodes", 100, "nodes in this process")
-	degree := flag.Int("degree", 4, "earlier nodes that each node joins")
-	hubs := flag.Int("hubs", 0, "join so many first nodes, the same for all, instead of random earlier ones")
-	seconds := flag.Float64("seconds", 20, "how long the full cluster is measured")
-	fullWithin := flag.Duration("full-within", 2*time.Minute, "give up when views are not full by then")
-	seed := flag.Int64("seed", 1, "seed of the choice of earlier nodes")
+	var o options
+	nodes := flag.String("nodes", "100", "nodes in one process; several numbers with commas between them are measured one after the other, and what stands behind an @ means nothing here")
+	flag.IntVar(&o.degree, "degree", 4, "earlier nodes that each node joins")
+	flag.IntVar(&o.hubs, "hubs", 0, "join so many first nodes, the same for all, instead of random earlier ones")
+	flag.Float64Var(&o.seconds, "seconds", 20, "how long the full cluster is measured")
+	flag.DurationVar(&o.fullWithin, "full-within", 2*time.Minute, "give up when views are not full by then")
+	flag.IntVar(&o.changes, "changes", 40, "changes of a node's metadata, of which the way to every other node is timed")
+	flag.Int64Var(&o.seed, "seed", 1, "seed of the choice of earlier nodes")
 	flag.Parse()
-	if *nodes < 1 || *degree < 1 || *hubs < 0 || *seconds <= 0 {
-		fmt.Fprintln(os.Stderr, "nodes, degree and seconds must be positive")
-		os.Exit(2)
-	}
-	result, err := measure(*nodes, *degree, *hubs, *seconds, *fullWithin, *seed)
-	if err != nil {
+	if err := run(*nodes, o); err != nil {
 		fmt.Fprintln(os.Stderr, "memberlist:", err)
-		os.Exit(1)
-	}
-	if err := json.NewEncoder(os.Stdout).Encode(result); err != nil {
 		os.Exit(1)
 	}
 }
 
-func measure(n, degree, hubs int, seconds float64, fullWithin time.Duration, seed int64) (*report, error) {
+func run(nodes string, o options) error {
+	if o.degree < 1 || o.hubs < 0 || o.seconds <= 0 || o.changes < 0 {
+		return errors.New("degree and seconds must be positive, hubs and changes not negative")
+	}
+	sizes := strings.Split(nodes, ",")
+	if len(sizes) > 1 {
+		return eachByItself(sizes)
+	}
+	number, _, _ := strings.Cut(nodes, "@")
+	n, err := strconv.Atoi(number)
+	if err != nil || n < 1 {
+		return fmt.Errorf("-nodes %q: write a number, 1 or more", nodes)
+	}
+	result, err := measure(n, o)
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(os.Stdout).Encode(result)
+}
+
+// eachByItself runs this program once for each size, so that each has memory of
+// its own.
+func eachByItself(sizes []string) error {
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	for _, size := range sizes {
+		// The last of two is what holds.
+		command := exec.Command(program, append(slices.Clone(os.Args[1:]), "--nodes", size)...)
+		command.Stdout, command.Stderr = os.Stdout, os.Stderr
+		if err := command.Run(); err != nil {
+			return fmt.Errorf("with %s nodes: %w", size, err)
+		}
+	}
+	return nil
+}
+
+func measure(n int, o options) (*report, error) {
 	empty, err := residentBytes()
 	if err != nil {
 		return nil, err
 	}
+	result := &report{Bench: "cluster", Impl: "hashicorp/memberlist", Nodes: n, Degree: o.degree, Hubs: o.hubs, Seed: o.seed}
+	if o.hubs > 0 {
+		result.Degree = 0
+	}
 	count := &counter{}
-	cluster := make([]*memberlist.Memberlist, 0, n)
+	cluster := make([]*member, 0, n)
 	for i := range n {
 		node, err := start(i, count)
 		if err != nil {
@@ -92,17 +142,62 @@ func measure(n, degree, hubs int, seconds float64, fullWithin time.Duration, see
 		cluster = append(cluster, node)
 	}
 
-	random := rand.New(rand.NewSource(seed))
 	began, startedWith := time.Now(), cpuSeconds()
+	full, err := connect(cluster, o, result, began.Add(o.fullWithin))
+	if err != nil {
+		return nil, err
+	}
+	if !full {
+		result.MissingPerView = missing(cluster)
+		result.Failed = fmt.Sprintf("after %v %v records are missing per view", time.Since(began), result.MissingPerView)
+		return result, nil
+	}
+	result.FullViewS, result.FullViewCPUS = time.Since(began).Seconds(), cpuSeconds()-startedWith
+
+	count.leaves.Store(0)
+	count.probes.Store(0)
+	cpu, from := cpuSeconds(), time.Now()
+	var sum float64
+	samples := 0
+	for time.Since(from).Seconds() < o.seconds {
+		time.Sleep(500 * time.Millisecond)
+		sum += missing(cluster)
+		samples++
+	}
+	elapsed := time.Since(from).Seconds()
+	used := cpuSeconds() - cpu
+	resident, err := residentBytes()
+	if err != nil {
+		return nil, err
+	}
+	left := count.leaves.Load()
+	result.Seconds, result.CPUCores, result.FalseDrops = elapsed, used/elapsed, &left
+	result.RSSBytesPerNode = (resident - empty) / int64(n)
+	result.MissingPerView = sum / float64(samples)
+	result.HeartbeatsPerS = float64(count.probes.Load()) / elapsed
+	if o.changes > 0 && n > 1 {
+		result.wayReport = count.ways.measure(cluster, o)
+	}
+	return result, nil
+}
+
+// connect joins each node to earlier ones, and waits until every view is full;
+// it says whether that was so in time.
+func connect(cluster []*member, o options, result *report, until time.Time) (bool, error) {
+	began := time.Now()
+	random := rand.New(rand.NewSource(o.seed))
 	for i, node := range cluster {
 		if i == 0 {
 			continue
 		}
+		if time.Now().After(until) {
+			return false, nil
+		}
 		// All of its own at once, as CASM's nodes do.
 		var group sync.WaitGroup
-		chosen := random.Perm(i)[:min(degree, i)]
-		if hubs > 0 {
-			chosen = make([]int, min(hubs, i))
+		chosen := random.Perm(i)[:min(o.degree, i)]
+		if o.hubs > 0 {
+			chosen = make([]int, min(o.hubs, i))
 			for k := range chosen {
 				chosen[k] = k
 			}
@@ -117,62 +212,38 @@ func measure(n, degree, hubs int, seconds float64, fullWithin time.Duration, see
 		}
 		group.Wait()
 		if err := errors.Join(errs...); err != nil {
-			return nil, fmt.Errorf("node %d: %w", i, err)
+			return false, fmt.Errorf("node %d: %w", i, err)
 		}
 	}
-	connected := time.Since(began)
+	result.ConnectS = time.Since(began).Seconds()
 	for missing(cluster) > 0 {
-		if time.Since(began) > fullWithin {
-			return nil, fmt.Errorf("after %v still %.2f records are missing per view", fullWithin, missing(cluster))
+		if time.Now().After(until) {
+			return false, nil
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	full, fullCPU := time.Since(began), cpuSeconds()-startedWith
-	if hubs > 0 {
-		degree = 0
-	}
-
-	count.leaves.Store(0)
-	count.probes.Store(0)
-	cpu, from := cpuSeconds(), time.Now()
-	var sum float64
-	samples := 0
-	for time.Since(from).Seconds() < seconds {
-		time.Sleep(500 * time.Millisecond)
-		sum += missing(cluster)
-		samples++
-	}
-	elapsed := time.Since(from).Seconds()
-	used := cpuSeconds() - cpu
-	resident, err := residentBytes()
-	if err != nil {
-		return nil, err
-	}
-	return &report{
-		Bench: "cluster", Impl: "hashicorp/memberlist", Nodes: n, Degree: degree, Hubs: hubs,
-		Seconds: elapsed, Seed: seed,
-		ConnectS: connected.Seconds(), FullViewS: full.Seconds(), FullViewCPUS: fullCPU, CPUCores: used / elapsed,
-		RSSBytesPerNode: (resident - empty) / int64(n), MissingPerView: sum / float64(samples),
-		FalseDrops: count.leaves.Load(), HeartbeatsPerS: float64(count.probes.Load()) / elapsed,
-	}, nil
+	return true, nil
 }
 
 // start makes a node on 127.0.0.1, at a port that the system chooses, with
 // encryption on.
-func start(i int, count *counter) (*memberlist.Memberlist, error) {
+func start(i int, count *counter) (*member, error) {
+	node := &member{}
 	key := sha256.Sum256([]byte("bench cluster"))
 	config := memberlist.DefaultLANConfig()
 	config.Name = "node-" + strconv.Itoa(i)
 	config.BindAddr, config.BindPort = "127.0.0.1", 0
 	config.AdvertiseAddr = "127.0.0.1"
 	config.SecretKey = key[:]
-	config.Events, config.Ping = count, count
+	config.Events, config.Ping, config.Delegate = count, count, node
 	config.Logger = log.New(io.Discard, "", 0)
-	return memberlist.Create(config)
+	list, err := memberlist.Create(config)
+	node.Memberlist = list
+	return node, err
 }
 
 // missing is how many members a node does not see, in the mean.
-func missing(cluster []*memberlist.Memberlist) float64 {
+func missing(cluster []*member) float64 {
 	sum := 0
 	for _, node := range cluster {
 		sum += len(cluster) - node.NumMembers()

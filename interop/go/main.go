@@ -103,6 +103,7 @@ func parseFlags() (peer.Config, error) {
 	flag.StringVar(&config.Security, "security", "", "noise or tls; both by default")
 	flag.StringVar(&config.FirstMuxer, "first-muxer", "", "`id` of a muxer to offer before yamux, which must be declined")
 	flag.BoolVar(&config.Lazy, "lazy", false, "join no mesh: get and give by IHAVE and IWANT alone")
+	flag.IntVar(&config.ValidateQueue, "validate-queue", 0, "messages that may wait to be checked; the library's 32 if it is 0")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		return config, fmt.Errorf("argument %q is not understood: everything is a flag", flag.Arg(0))

@@ -3,9 +3,12 @@
 
 mod abuse;
 mod build;
+mod flood;
+mod gossip;
 mod migration;
 mod mixed;
 pub mod net;
+mod offences;
 mod pairs;
 mod peer;
 mod protocols;
@@ -46,6 +49,8 @@ pub fn run(args: &Args) -> Result<()> {
     vectors::check(&mut report, &programs, !args.subset);
     protocols::check(&mut report, &programs);
     migration::check(&mut report, &programs);
+    gossip::check(&mut report, &programs, !args.subset);
+    flood::check(&mut report, &programs, !args.subset);
     let stacks = if args.subset { &Stack::ALL[..2] } else { &Stack::ALL[..] };
     pairs::check(&mut report, &programs, stacks);
     let networks: &[_] = if args.subset { &[mixed::FOUR] } else { &[mixed::EIGHT, mixed::TWELVE] };
@@ -53,6 +58,7 @@ pub fn run(args: &Args) -> Result<()> {
         mixed::check(&mut report, &programs, *plan);
     }
     abuse::check(&mut report, &programs);
+    offences::check(&mut report, &programs);
 
     let table = report.markdown();
     println!("{table}");
@@ -71,8 +77,9 @@ const HEAD: &str = "\
 
 What `cargo xtask interop --write` found: the program `casm` against peers that were written from \
 the wire format alone on go-libp2p 0.51 (`interop/go`), js-libp2p 3.3 (`interop/js`) and py-libp2p \
-0.8 (`interop/py`). Each peer runs on a host of its own, a network namespace on a bridge. The Go peer has \
-all of CASM's protocols; JavaScript and Python have heartbeats. Times are those of one run on a \
+0.8 (`interop/py`), and against rust-libp2p 0.57's gossipsub (`interop/rust`), since CASM has a \
+gossip engine of its own. Each peer runs on a host of its own, a network namespace on a bridge. The \
+Go peer has all of CASM's protocols; JavaScript, Python and rust-libp2p have heartbeats. Times are those of one run on a \
 small machine, and no promise.
 ";
 
@@ -100,9 +107,21 @@ on hosts of their own, and go on to what follows a connection: identify, ping, g
 **gossipsub-interop** runs networks of hundreds of go-libp2p and rust-libp2p nodes in the Shadow \
 simulator, and compares how reliably, how fast and with how many duplicates messages arrive. Its \
 nodes are programs of its own that follow scripts: they would test rust-libp2p, which does that \
-itself, and not a CASM node; Shadow has to be built from its sources. Above, *Mixed networks* show that what each says reaches all, in networks of several stacks, \
-and *Gossipsub message ids* that messages pass by IHAVE and IWANT alone. Scenarios of hundreds of \
+itself, and not a CASM node; Shadow has to be built from its sources. Above, *Mixed networks* and \
+*One gossipsub mesh* show that what each says reaches all, in networks of several stacks, and \
+*Gossipsub message ids* that messages pass by IHAVE and IWANT alone. Scenarios of hundreds of \
 nodes are for our simulator (docs/simulator.md), which has one stack.
+
+## Gossipsub
+
+In the ring of *One gossipsub mesh* nobody reaches more than its two neighbours, so that a message \
+passes through every stack. *Two thousand message ids* are heartbeats of as many peers, evenly over \
+three seconds, as a cluster of some thousand nodes has: by IHAVE and IWANT alone they are offered \
+hundreds at a time, and sent hundreds at a time. A Go node throws away what comes while 32 messages \
+wait to be checked. So it is sent no more than 24 in a frame, and offered once more what it has \
+asked for; in the mesh, where nothing is offered, the Go peer of these rows has room for more. \
+Between Rust nodes, exchanges of whole tables bring many records first (the row says how many each \
+of them); that gossip alone brings all is a test of the host.
 
 ## Abuse
 
@@ -121,4 +140,10 @@ it. *rpc-iter* holds streams with an iteration whose handler never answers, *rpc
 of a message of 1 MiB: the view must be told in each encoding. Memory may grow by 64 MiB over \
 *connections*, by 48 and 32 over *sync-slow* and *rpc-iter*, and by 96 over *rpc-partial*, since RPC \
 may hold 64.
+
+Each of the offences against gossipsub (*cut off*) is done to a node of its own, ten times a second, \
+until the node closes the connection, which it must do after so many as the sum of what is held \
+against the peer comes to; memory may grow by 16 MiB. Who forges messages must not be taken back, \
+nor another from its address. *forged* gives the node, before and after each message of an honest \
+peer, others under the id that this message has: it must reach the node, and another one behind it.
 ";

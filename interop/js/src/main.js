@@ -29,7 +29,8 @@ function parseOptions () {
       ttl: { type: 'string', default: '10s' },
       key: { type: 'string' },
       security: { type: 'string' },
-      observer: { type: 'boolean', default: false }
+      observer: { type: 'boolean', default: false },
+      lazy: { type: 'boolean', default: false }
     }
   })
   return { ...values, ttlMs: milliseconds(values.ttl), server: randomBytes(8).readBigUInt64BE() }

@@ -17,6 +17,8 @@ import { Table, recordFields } from './table.js'
 const MAX_MESSAGE = 1 << 20
 const LEAVE_TTL_MS = 1
 const RECONNECT_MS = 3000
+/** In nobody's mesh: what is relayed goes by IHAVE and IWANT alone. */
+const NO_MESH = { D: 0, Dlo: 0, Dhi: 0, Dout: 0, Dscore: 0 }
 
 /** The bytes of the source's id, then the eight of the sequence number. */
 export function messageId ({ from, sequenceNumber }) {
@@ -69,7 +71,8 @@ export class Node {
           floodPublish: true,
           // Brings the sequence number that the library gave the message.
           emitSelf: true,
-          maxInboundDataLength: MAX_MESSAGE
+          maxInboundDataLength: MAX_MESSAGE,
+          ...(options.lazy ? NO_MESH : {})
         })
       }
     })

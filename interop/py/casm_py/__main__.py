@@ -40,10 +40,12 @@ def parse_options() -> tuple[Options, list[str]]:
     parser.add_argument("--ttl", type=milliseconds, default=10_000)
     parser.add_argument("--security", choices=["noise", "tls"])
     parser.add_argument("--observer", action="store_true")
+    parser.add_argument("--lazy", action="store_true", help="be in nobody's mesh")
     args = parser.parse_args()
     heartbeat = Heartbeat(args.ttl, random.getrandbits(64), args.host, args.meta)
     listen = args.listen or ["/ip4/127.0.0.1/tcp/0"]
-    return Options(args.ns, listen, heartbeat, args.security, args.observer), args.connect
+    options = Options(args.ns, listen, heartbeat, args.security, args.observer, args.lazy)
+    return options, args.connect
 
 
 async def execute(node: Node, command: dict) -> dict:

@@ -38,6 +38,15 @@ class Options:
     heartbeat: Heartbeat
     security: str | None = None
     observer: bool = False
+    lazy: bool = False
+
+
+class Lazy(GossipSub):
+    """In nobody's mesh: what it tells goes by IHAVE and IWANT alone."""
+
+    async def handle_graft(self, graft_msg, sender_peer_id: ID) -> None:
+        # The library takes whoever asks, whatever its degrees are.
+        await self.emit_prune(graft_msg.topicID, sender_peer_id, False, False)
 
 
 class Node:
@@ -57,11 +66,12 @@ class Node:
         }
         chosen = {"noise": [NOISE], "tls": [TLS]}.get(options.security or "", [NOISE, TLS])
         self.host = new_host(key_pair=key, sec_opt={name: transports[name]() for name in chosen})
-        self._router = GossipSub(
+        router, degrees = (Lazy, (0, 0, 0)) if options.lazy else (GossipSub, (6, 4, 12))
+        self._router = router(
             protocols=[PROTOCOL_ID_V12, PROTOCOL_ID_V11, PROTOCOL_ID],
-            degree=6,
-            degree_low=4,
-            degree_high=12,
+            degree=degrees[0],
+            degree_low=degrees[1],
+            degree_high=degrees[2],
             heartbeat_interval=1,
             # Ten a second is less than a cluster of fifty nodes says.
             max_messages_per_topic_per_second=1_000_000,

@@ -37,7 +37,15 @@ const KINDS: [Kind; 16] = [
     Kind("heartbeat-pointers", 240, &[("heartbeats_total{verdict=\"malformed\"", 200.0)]),
     Kind("seqno-length", 70, &[("gossip_refused_total{reason=\"bad-sequence-number\"", 70.0)]),
     // Two that claim one number stand side by side: nothing is to be refused.
-    Kind("server-claim", 50, &[("heartbeats_total{verdict=\"accepted\"", 50.0)]),
+    // They come faster than one source may send.
+    Kind(
+        "server-claim",
+        50,
+        &[
+            ("heartbeats_total{verdict=\"accepted\"", 8.0),
+            ("heartbeats_total{verdict=\"over-rate\"", 30.0),
+        ],
+    ),
     // These are peers like any other, as far as the table's bounds go.
     Kind("identities", 4096, &[("heartbeats_total{verdict=\"accepted\"", 2000.0)]),
     // What was captured an hour ago and is told by another brings nobody back.

@@ -14,6 +14,8 @@ use std::{
 pub struct Programs {
     /// The program `casm`.
     pub casm: PathBuf,
+    /// The peer on rust-libp2p's gossipsub.
+    pub libp2p: PathBuf,
     /// The Go peer.
     pub go: PathBuf,
     /// The JavaScript peer's main file, which `node` runs.
@@ -36,12 +38,23 @@ pub fn build(casm: Option<&Path>, with_scripts: bool) -> Result<Programs> {
     let folder = shell::workspace().join("interop");
     let scratch = shell::target().join("interop");
     fs::create_dir_all(&scratch)?;
-    let casm = match casm {
-        Some(path) => path.canonicalize().with_context(|| format!("{}", path.display()))?,
-        None => build_casm()?,
+    let (casm, libp2p) = match casm {
+        Some(path) => {
+            let casm = path.canonicalize().with_context(|| format!("{}", path.display()))?;
+            let libp2p = casm.with_file_name(LIBP2P);
+            ensure!(
+                libp2p.exists(),
+                "the program {LIBP2P} is not beside {}: build it with \
+                 `cargo build -p casm-interop-rust`",
+                casm.display()
+            );
+            (casm, libp2p)
+        }
+        None => build_rust()?,
     };
     let programs = Programs {
         casm,
+        libp2p,
         go: scratch.join("casm-go"),
         js: folder.join("js/src/main.js"),
         python: scratch.join("venv/bin/python"),
@@ -62,9 +75,14 @@ pub fn build(casm: Option<&Path>, with_scripts: bool) -> Result<Programs> {
     Ok(programs)
 }
 
-fn build_casm() -> Result<PathBuf> {
-    shell::run(shell::cargo().args(["build", "--locked", "-p", "casm-cli"]))?;
-    Ok(shell::target().join("debug/casm"))
+/// The peer on rust-libp2p's gossipsub.
+const LIBP2P: &str = "casm-libp2p";
+
+fn build_rust() -> Result<(PathBuf, PathBuf)> {
+    let packages = ["-p", "casm-cli", "-p", "casm-interop-rust"];
+    shell::run(shell::cargo().args(["build", "--locked"]).args(packages))?;
+    let folder = shell::target().join("debug");
+    Ok((folder.join("casm"), folder.join(LIBP2P)))
 }
 
 fn install_js(folder: &Path) -> Result<()> {

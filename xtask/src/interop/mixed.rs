@@ -7,7 +7,7 @@ use super::{
     report::Report,
     stack::{Stack, Start},
 };
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
 use std::{
     collections::BTreeSet,
@@ -236,10 +236,20 @@ impl<'a> Network<'a> {
         // Nobody else may be lost over it.
         let marks: Vec<_> = self.peers.iter().map(|p| p.as_ref().map_or(0, Peer::mark)).collect();
         std::thread::sleep(calm);
-        for (peer, mark) in self.peers.iter().zip(marks) {
-            if let Some(peer) = peer {
-                let lost = peer.events(mark, |e| e["event"] == "peer-left");
-                ensure!(lost.is_empty(), "{} loses a live peer: {lost:?}", peer.name);
+        let names: Vec<(String, String)> =
+            self.peers.iter().flatten().map(|p| (p.id.clone(), p.name.clone())).collect();
+        for (peer, mark) in self.peers.iter_mut().zip(marks) {
+            let Some(peer) = peer else { continue };
+            let lost = peer.events(mark, |e| e["event"] == "peer-left");
+            let lost = names.iter().filter(|(id, _)| lost.iter().any(|e| e["peer"] == *id));
+            let lost: Vec<&str> = lost.map(|(_, name)| name.as_str()).collect();
+            if !lost.is_empty() {
+                // What its gossipsub says may tell why.
+                let stats = match peer.stack {
+                    Rust => "none".into(),
+                    _ => peer.command(json!({"cmd": "stats"}))?.to_string(),
+                };
+                bail!("{} loses {lost:?}, who live; its mesh: {stats}", peer.name);
             }
         }
         Ok(format!("{} gone from every view after {:.1} s", killed.join(", "), seen.as_secs_f32()))

@@ -144,6 +144,11 @@ impl Peer {
         self.lines.lock()[mark..].iter().filter(|e| holds(e)).cloned().collect()
     }
 
+    /// How many events there were for which a condition holds, behind a mark.
+    pub fn count(&self, mark: usize, holds: impl Fn(&Value) -> bool) -> usize {
+        self.lines.lock()[mark..].iter().filter(|e| holds(e)).count()
+    }
+
     /// Gives a command, and waits for its reply. Not for Rust, which takes none.
     pub fn command(&mut self, command: Value) -> Result<Value> {
         let command = self.begin(command)?;
@@ -178,16 +183,20 @@ impl Peer {
         !self.events(0, |e| e["id"] == command["id"]).is_empty()
     }
 
-    /// The ids of the peers in its view.
-    pub fn view(&mut self) -> Result<BTreeSet<String>> {
+    /// The records of its view.
+    pub fn records(&mut self) -> Result<Vec<Value>> {
         let view = if self.stack == Stack::Rust {
             let mark = self.mark();
             self.wait_since(mark, "a view", PATIENCE, |e| e["event"] == "view")?
         } else {
             self.command(json!({"cmd": "view"}))?
         };
-        let records = view["records"].as_array().context("a view without records")?;
-        Ok(records.iter().map(|r| text(&r["peer"])).collect())
+        Ok(view["records"].as_array().context("a view without records")?.clone())
+    }
+
+    /// The ids of the peers in its view.
+    pub fn view(&mut self) -> Result<BTreeSet<String>> {
+        Ok(self.records()?.iter().map(|record| text(&record["peer"])).collect())
     }
 
     /// Waits until a peer joins this one's view.

@@ -45,11 +45,6 @@ pub fn check(report: &mut Report, programs: &Programs) {
         });
     }
     report.check("View over RPC", "rust asks go (`casm ls --peer`)", || rust_asks_go(programs));
-    report.check(
-        "Gossipsub message ids",
-        "a chain of rust, rust, go, rust: through go by IHAVE and IWANT alone",
-        || lazy_gossip(programs),
-    );
     report.check("Restart with the same key", "rust, seen by go", || rust_restarts(programs));
     report.check("Restart with the same key", "go, seen by rust", || go_restarts(programs));
 }
@@ -183,44 +178,6 @@ fn rust_asks_go(programs: &Programs) -> Result<String> {
     let records = view["records"].as_array().context("no records")?;
     ensure!(records.len() == 1 && records[0]["peer"] == rust.id, "go's view is {view}");
     Ok("one match of two records".into())
-}
-
-/// A chain of Rust, Rust, Go, Rust, in which nobody reaches more than his
-/// neighbours, and Go is in nobody's mesh.
-fn lazy_gossip(programs: &Programs) -> Result<String> {
-    let lan = Lan::new(4)?;
-    for (from, to) in [(0, 2), (0, 3), (1, 3)] {
-        lan.host(from).block(to)?;
-        lan.host(to).block(from)?;
-    }
-    let go = Start::new(Stack::Go, 2, NS).ttl("3s").pex_tick("1h");
-    let mut go = go.option("--degree=0").option("--lazy").start(programs, &lan)?;
-    let rust = |host, neighbour: &Peer| {
-        let addr = neighbour.addrs.first().context("no address")?;
-        Start::new(Stack::Rust, host, NS).boot(addr).ttl("3s").pex_tick("1h").start(programs, &lan)
-    };
-    let second = rust(1, &go)?;
-    let first = rust(0, &second)?;
-    let last = rust(3, &go)?;
-    first.sees(&last, PATIENCE)?;
-    last.sees(&first, PATIENCE)?;
-    go.sees(&first, PATIENCE)?;
-    first.sees(&go, PATIENCE)?;
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let stats = go.command(json!({"cmd": "stats"}))?;
-        let count = |direction: &str| stats[direction]["iwant"].as_u64().unwrap_or(0);
-        if count("sent") > 0 && count("received") > 0 {
-            ensure!(stats["mesh"] == 0, "go is in a mesh: {stats}");
-            return Ok(format!(
-                "IWANT: {} of go's answered by rust, {} of rust's by go",
-                count("sent"),
-                count("received")
-            ));
-        }
-        ensure!(Instant::now() < deadline, "no IWANT in both directions: {stats}");
-        std::thread::sleep(Duration::from_millis(100));
-    }
 }
 
 /// A fresh key file that both stacks read.

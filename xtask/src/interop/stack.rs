@@ -15,9 +15,12 @@ pub enum Stack {
     Go,
     Js,
     Py,
+    /// Rust-libp2p, with the gossipsub that comes with it.
+    Libp2p,
 }
 
 impl Stack {
+    /// Those that are checked in pairs. (The transports of `Libp2p` are Rust's.)
     pub const ALL: [Self; 4] = [Self::Rust, Self::Go, Self::Js, Self::Py];
 
     /// Whether it is a whole CASM node, which finds peers by itself.
@@ -33,6 +36,7 @@ impl fmt::Display for Stack {
             Self::Go => "go",
             Self::Js => "js",
             Self::Py => "py",
+            Self::Libp2p => "rust-libp2p",
         })
     }
 }
@@ -172,6 +176,7 @@ impl<'a> Start<'a> {
                 command.current_dir(&programs.python_folder).args(["-m", "casm_py"]);
                 command
             }
+            Stack::Libp2p => host.command(&programs.libp2p.to_string_lossy()),
         }
     }
 

@@ -33,6 +33,10 @@ type Params struct {
 	Hold time.Duration
 	// Boot is the UDP address that answers boot requests.
 	Boot string
+	// Victim is the peer in whose name something is forged, with the number
+	// Seq.
+	Victim string
+	Seq    uint64
 }
 
 // abuses are all kinds. Each says how often it was done.
@@ -58,6 +62,16 @@ var abuses = map[string]func(context.Context, Params) (int, error){
 	"sync-sybils":        syncSybils,
 	"rpc-iter":           rpcIter,
 	"rpc-partial":        rpcPartial,
+	"bad-signatures":     badSignatures,
+	"malformed-frames":   malformedFrames,
+	"graft-in-backoff":   graftInBackoff,
+	"prune-unjoined":     pruneUnjoined,
+	"further-streams":    furtherStreams,
+	"broken-promises":    brokenPromises,
+	"asks-again":         asksAgain,
+	"many-topics":        manyTopics,
+	"forged":             forged,
+	"burst":              burst,
 }
 
 // Run does one kind of abuse.

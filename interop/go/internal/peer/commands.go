@@ -44,6 +44,8 @@ type Command struct {
 	Server string
 	Hold   Duration
 	Boot   string
+	Victim string
+	Seq    string
 }
 
 // Duration is written as in 500ms, 10s, 5m.
@@ -157,7 +159,7 @@ func (n *Node) doUpdate(c Command) (Fields, error) {
 func (n *Node) doAbuse(ctx context.Context, c Command) (Fields, error) {
 	params := abuse.Params{
 		Namespace: n.config.Namespace, Target: c.Addr, Times: c.Times,
-		Hold: time.Duration(c.Hold), Boot: c.Boot,
+		Hold: time.Duration(c.Hold), Boot: c.Boot, Victim: c.Victim,
 	}
 	if c.Server != "" {
 		server, err := strconv.ParseUint(c.Server, 16, 64)
@@ -165,6 +167,13 @@ func (n *Node) doAbuse(ctx context.Context, c Command) (Fields, error) {
 			return nil, err
 		}
 		params.Server = server
+	}
+	if c.Seq != "" {
+		seq, err := strconv.ParseUint(c.Seq, 10, 64)
+		if err != nil {
+			return nil, err
+		}
+		params.Seq = seq
 	}
 	done, err := abuse.Run(ctx, c.Kind, params)
 	return Fields{"done": done}, err

@@ -30,6 +30,9 @@ type Config struct {
 	// Lazy nodes are in nobody's mesh: all that they get and give goes by
 	// IHAVE and IWANT.
 	Lazy bool
+	// ValidateQueue is how many messages may wait to be checked: the library
+	// throws away what comes beyond. Its own number if it is zero.
+	ValidateQueue int
 
 	Boot, Serve []string
 	// Degree is the number of connections below which the node looks for more.
@@ -106,7 +109,7 @@ func (n *Node) newPubsub() (*pubsub.PubSub, error) {
 	if n.config.Lazy {
 		params.D, params.Dlo, params.Dhi, params.Dout, params.Dscore = 0, 0, 0, 0, 0
 	}
-	return pubsub.NewGossipSub(n.ctx, n.host,
+	options := []pubsub.Option{
 		pubsub.WithGossipSubParams(params),
 		// What is said before the mesh has formed would be lost.
 		pubsub.WithFloodPublish(!n.config.Lazy),
@@ -114,7 +117,11 @@ func (n *Node) newPubsub() (*pubsub.PubSub, error) {
 		pubsub.WithMessageIdFn(wire.MessageID),
 		pubsub.WithMaxMessageSize(wire.MaxMessage),
 		pubsub.WithRawTracer(n.gossip),
-	)
+	}
+	if n.config.ValidateQueue > 0 {
+		options = append(options, pubsub.WithValidateQueueSize(n.config.ValidateQueue))
+	}
+	return pubsub.NewGossipSub(n.ctx, n.host, options...)
 }
 
 // notifiee reports the first and the last connection of each peer.
