@@ -3,6 +3,7 @@
 mod cluster;
 mod connections;
 mod flood;
+mod gossip;
 mod pex;
 mod rng;
 mod survey;
@@ -22,6 +23,7 @@ enum Command {
     Cluster(cluster::Args),
     Connections(connections::Args),
     Flood(flood::Args),
+    Gossip(gossip::Args),
     Pex(Box<pex::Args>),
     Survey(survey::Args),
 }
@@ -31,6 +33,7 @@ fn main() -> anyhow::Result<()> {
         Command::Cluster(args) => cluster::run(&args),
         Command::Connections(args) => connections::run(&args),
         Command::Flood(args) => flood::run(&args),
+        Command::Gossip(args) => gossip::run(&args),
         Command::Pex(args) => pex::run(&args),
         Command::Survey(args) => survey::run(args),
     }

@@ -66,7 +66,7 @@ enum Peer {
         /// Options of ours that mean nothing to it; each has a value.
         without: &'static [&'static str],
     },
-    /// The script of ours, with `--peer` and this name.
+    /// The program of ours, with `--peer` and this name.
     Named(&'static str),
 }
 
@@ -85,9 +85,14 @@ pub fn run(args: &Args) -> Result<()> {
         return smoke::run(bench, peers);
     }
     let bench = bench.context("clap asks for a name")?;
+    let mut failed = vec![];
+    let mut tell = |run: &Map<String, Value>| {
+        print(run, json);
+        failed.extend(failure(run));
+    };
     for side in bench.sides {
         let ours = runs(&mut side.ours.command(&options, None)?)?;
-        ours.iter().for_each(|run| print(run, json));
+        ours.iter().for_each(&mut tell);
         if !peers {
             continue;
         }
@@ -98,13 +103,14 @@ pub fn run(args: &Args) -> Result<()> {
                     let ratio = ratio(ours, &theirs);
                     theirs.insert("ratio".into(), ratio.into());
                 }
-                print(&theirs, json);
+                tell(&theirs);
             }
         }
         if side.peers.is_empty() {
             eprintln!("bench {}: there is no peer to compare with", bench.name);
         }
     }
+    ensure!(failed.is_empty(), "{}", failed.join("; "));
     Ok(())
 }
 
@@ -124,14 +130,15 @@ pub fn is_there(name: &str) -> bool {
 impl Program {
     /// With the name of a peer: the program that measures that one.
     fn command(&self, options: &[String], peer: Option<&str>) -> Result<Command> {
+        let named = || peer.iter().flat_map(|peer| ["--peer", peer]);
         let cargo = |args: &[&str], before: &[&str]| {
             let mut cargo = shell::cargo();
             cargo.args(args).args(["--quiet", "--locked", "--"]).args(before);
-            cargo.args(options).arg("--json");
+            cargo.args(options).arg("--json").args(named());
             cargo
         };
         let script = |mut command: Command| {
-            command.args(options).args(peer.iter().flat_map(|peer| ["--peer", peer]));
+            command.args(options).args(named());
             command
         };
         Ok(match self {
@@ -187,11 +194,20 @@ fn runs(command: &mut Command) -> Result<Vec<Map<String, Value>>> {
     Ok(runs)
 }
 
+/// Why a run gives not all of its figures, if it doesn't: others have theirs all
+/// the same.
+fn failure(run: &Map<String, Value>) -> Option<String> {
+    let told = |key: &str| run.get(key).and_then(Value::as_str);
+    let nodes = run.get("nodes").map(|nodes| format!(", {nodes} nodes")).unwrap_or_default();
+    Some(format!("{}{nodes}: {}", told("impl").unwrap_or_default(), told("failed")?))
+}
+
 /// Ours divided by theirs, for each figure that both have. What was asked of
 /// both is the same and says nothing.
 fn ratio(ours: &Map<String, Value>, theirs: &Map<String, Value>) -> Map<String, Value> {
     let figure = |run: &Map<String, Value>, key: &str| run.get(key).and_then(Value::as_f64);
-    let asked = ["nodes", "degree", "hubs", "seconds", "seed", "records"];
+    let asked =
+        ["nodes", "degree", "hubs", "seconds", "seed", "records", "changes", "window", "bytes"];
     let keys = ours.keys().filter(|key| !asked.contains(&key.as_str()));
     keys.filter_map(|key| Some((key, figure(ours, key)?, figure(theirs, key)?)))
         .filter(|(_, _, theirs)| *theirs != 0.0)

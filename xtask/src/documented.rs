@@ -56,7 +56,7 @@ enum Small {
     Cargo(&'static [&'static str]),
 }
 
-const KNOWN: [Known; 14] = [
+const KNOWN: [Known; 15] = [
     Known { begins: ".ci/run", small: Small::Step },
     Known { begins: "cargo clippy ", small: Small::Step },
     Known { begins: "cargo deny check advisories", small: Small::Outside },
@@ -82,6 +82,10 @@ const KNOWN: [Known; 14] = [
     Known {
         begins: "cargo run --release -p casm-sim -- flood ",
         small: Small::Sim(&["flood", "--records", "64", "--members", "5", "--json"]),
+    },
+    Known {
+        begins: "cargo run --release -p casm-sim -- gossip ",
+        small: Small::Sim(&["gossip", "--nodes", "20", "--messages", "5", "--json"]),
     },
     Known {
         begins: "cargo run --release -p casm-sim -- survey ",

@@ -1,6 +1,6 @@
 //! Gossipsub's mesh: the links that carry every heartbeat.
 
-use casm::mesh::{BACKOFF, DEGREE, HIGH, LAZY, LAZY_PART, LOW};
+use casm::mesh::{BACKOFF, DEGREE, HIGH, LAZY, LOW};
 use rand::{Rng, seq::IndexedRandom};
 use std::{collections::HashMap, time::Duration};
 
@@ -76,8 +76,7 @@ impl Mesh {
         let peers = &self.0[node];
         let outside = peers.connected.iter().filter(|peer| !peers.mesh.contains(peer));
         let outside: Vec<usize> = outside.copied().collect();
-        let many = LAZY.max((outside.len() as f64 * LAZY_PART) as usize);
-        outside.sample(rng, many).copied().collect()
+        outside.sample(rng, LAZY).copied().collect()
     }
 
     fn graft(&mut self, node: usize, peer: usize, now: Duration) {

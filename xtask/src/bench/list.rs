@@ -15,14 +15,25 @@ const ZENOH: &[Peer] = &[Peer::Named("eclipse-zenoh")];
 const ZEROMQ: &[Peer] = &[Peer::Named("zeromq")];
 
 /// All of them, by name.
-pub const BENCHES: [Bench; 11] = [
+pub const BENCHES: [Bench; 12] = [
     Bench {
         name: "cluster",
         sides: &[Side {
             ours: Program::Core("cluster"),
             peers: &[Peer::Go { module: "interop/go-memberlist", without: &["--ttl"] }],
         }],
-        small: &["--nodes", "4", "--degree", "2", "--ttl", "2s", "--seconds", "1"],
+        small: &[
+            "--nodes",
+            "3,4@3s",
+            "--degree",
+            "2",
+            "--ttl",
+            "2s",
+            "--seconds",
+            "1",
+            "--changes",
+            "2",
+        ],
     },
     Bench {
         name: "codec",
@@ -36,6 +47,11 @@ pub const BENCHES: [Bench; 11] = [
             Side { ours: Program::Node("events.mjs"), peers: ZEROMQ },
         ],
         small: &["--count", "1000", "--records", "100"],
+    },
+    Bench {
+        name: "gossip",
+        sides: &[Side { ours: Program::Core("gossip"), peers: &[Peer::Named("rust-libp2p")] }],
+        small: &["--seconds", "0.2"],
     },
     Bench {
         name: "import",

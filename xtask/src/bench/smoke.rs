@@ -1,8 +1,8 @@
 //! Whether the benchmarks run: each small, with what the tests have built.
 
-use super::{Bench, Program, list::BENCHES, runs};
+use super::{Bench, Peer, Program, list::BENCHES, runs};
 use crate::{built::Built, shell};
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use serde_json::Value;
 use std::process::Command;
 
@@ -19,8 +19,12 @@ pub fn run(bench: Option<&'static Bench>, peers: bool) -> Result<()> {
         for side in bench.sides {
             let options: Vec<String> = bench.small.iter().map(ToString::to_string).collect();
             let theirs = side.peers.iter().filter(|_| peers);
-            let commands = std::iter::once(ours(&built, &side.ours, &options))
-                .chain(theirs.map(|peer| peer.command(&side.ours, &options)));
+            let theirs = theirs.map(|peer| match peer {
+                Peer::Named(name) => command(&built, &side.ours, &options, Some(name)),
+                Peer::Go { .. } => peer.command(&side.ours, &options),
+            });
+            let ours = command(&built, &side.ours, &options, None);
+            let commands = std::iter::once(ours).chain(theirs);
             for command in commands {
                 count += 1;
                 if let Err(error) = command.and_then(|mut command| tried(bench, &mut command)) {
@@ -38,6 +42,9 @@ pub fn run(bench: Option<&'static Bench>, peers: bool) -> Result<()> {
 fn tried(bench: &Bench, command: &mut Command) -> Result<()> {
     eprintln!("+ {}", shell::line(command));
     for run in runs(command)? {
+        if let Some(failure) = super::failure(&run) {
+            bail!(failure);
+        }
         let figures: Vec<f64> = run.values().filter_map(Value::as_f64).collect();
         ensure!(!figures.is_empty(), "it prints no figures: {}", Value::Object(run));
         println!("{:>12}  {} figures", bench.name, figures.len());
@@ -67,8 +74,14 @@ fn are_listed(built: &Built) -> Result<()> {
     Ok(())
 }
 
-/// A program of ours as the tests have built it.
-fn ours(built: &Built, program: &Program, options: &[String]) -> Result<Command> {
+/// A program of ours as the tests have built it; with the name of a peer, as it
+/// measures that one.
+fn command(
+    built: &Built,
+    program: &Program,
+    options: &[String],
+    peer: Option<&str>,
+) -> Result<Command> {
     let mut command = match program {
         Program::Core(name) => Command::new(built.program(name)?),
         Program::Sim(scenario) => {
@@ -76,8 +89,9 @@ fn ours(built: &Built, program: &Program, options: &[String]) -> Result<Command>
             sim.arg(scenario);
             sim
         }
-        Program::Python(_) | Program::Node(_) => return program.command(options, None),
+        Program::Python(_) | Program::Node(_) => return program.command(options, peer),
     };
     command.current_dir(shell::workspace()).args(options).arg("--json");
+    command.args(peer.iter().flat_map(|peer| ["--peer", peer]));
     Ok(command)
 }
