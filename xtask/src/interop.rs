@@ -1,5 +1,5 @@
 //! Proves that CASM works with other people's stacks: peers on go-libp2p,
-//! js-libp2p and py-libp2p against the program `casm`, in network namespaces.
+//! rust-libp2p, js-libp2p and py-libp2p against the program `casm`, in network namespaces.
 
 mod abuse;
 mod build;
@@ -128,7 +128,7 @@ of them); that gossip alone brings all is a test of the host.
 Each kind must show in the counters that its row names, with at least the number that the check \
 asks for. Over one kind the node's peak memory may grow by 32 MiB, and never be above 160 MiB; in \
 every view that it writes meanwhile (one a second) the honest peer's record must stand as it was, \
-and the honest peer must not lose the node. *server-claim* and *identities* break no rule: \
+and the honest peer must not lose the node. *server-claim* and *identities* break no rule but that of the rate of one source: \
 they show as accepted, and what bounds them are the table's limits.
 
 What goes on for a while is done to a node of its own, by many peers on one address, and an honest \

@@ -57,7 +57,8 @@ pub(crate) enum Told {
     Received(Box<Rpc>),
     /// The peer did what it should not.
     Offended(Offence),
-    /// Our stream failed, or the peer doesn't read: the connection is of no use.
+    /// Our stream failed, or the peer doesn't read or stops within a frame: the
+    /// connection is of no use.
     Failed(String),
 }
 
@@ -144,6 +145,10 @@ impl Handler {
             Err(Ended::Over) => {
                 self.inbound = None;
                 return Poll::Pending;
+            }
+            Err(Ended::Stalled) => {
+                self.inbound = None;
+                return Poll::Ready(Told::Failed("the rest of a frame does not come".into()));
             }
         };
         Poll::Ready(match rpc {

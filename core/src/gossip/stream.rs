@@ -11,8 +11,13 @@ use std::{
 };
 use tokio::time::{Sleep, sleep};
 
-/// How long the peer may take over one frame.
+/// How long the peer may take over one frame, and a second for each 16 KiB of it.
 pub(super) const STALLED: Duration = Duration::from_secs(15);
+
+fn time_for(len: usize) -> Duration {
+    STALLED + Duration::from_secs((len >> 14) as u64)
+}
+
 /// The memory that a longer frame begins with.
 const FIRST: usize = 4 << 10;
 /// The most bytes of a length.
@@ -25,6 +30,8 @@ pub(super) enum Ended {
     Over,
     /// What came is no frame, or is longer than it may be.
     Malformed,
+    /// The rest of a frame does not come.
+    Stalled,
 }
 
 /// What is read of a stream.
@@ -36,11 +43,14 @@ pub(super) struct Reading<S> {
     has_len: bool,
     frame: Vec<u8>,
     filled: usize,
+    /// Runs as soon as the rest of a frame has to be waited for.
+    stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S: AsyncRead + Unpin> Reading<S> {
     pub(super) fn new(stream: S) -> Self {
-        Self { stream, len: 0, len_bytes: 0, has_len: false, frame: Vec::new(), filled: 0 }
+        let (len, len_bytes, has_len) = (0, 0, false);
+        Self { stream, len, len_bytes, has_len, frame: Vec::new(), filled: 0, stalled: None }
     }
 
     /// The next frame, of `max` bytes at most, without its length.
@@ -49,6 +59,18 @@ impl<S: AsyncRead + Unpin> Reading<S> {
         cx: &mut Context<'_>,
         max: usize,
     ) -> Poll<Result<Vec<u8>, Ended>> {
+        let polled = self.poll_frame(cx, max);
+        let is_between = self.len_bytes == 0;
+        if polled.is_ready() || is_between {
+            self.stalled = None;
+            return polled;
+        }
+        let len = if self.has_len { self.len } else { 0 };
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(time_for(len))));
+        stalled.as_mut().poll(cx).map(|()| Err(Ended::Stalled))
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>, max: usize) -> Poll<Result<Vec<u8>, Ended>> {
         while !self.has_len {
             let mut byte = [0];
             if ready!(self.poll_read(cx, &mut byte)) == 0 {
@@ -107,7 +129,8 @@ impl Writing {
         if let Poll::Ready(result) = self.poll_write(stream, cx) {
             return Poll::Ready(result);
         }
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(STALLED)));
+        let time = time_for(self.frame.len());
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(time)));
         stalled.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 
@@ -213,5 +236,28 @@ mod tests {
         assert_eq!(begun.elapsed(), STALLED);
         let mut some = [0; 64];
         theirs.read_exact(&mut some).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_stops_within_a_frame_is_waited_for_no_longer_than_it_may_take() {
+        let (ours, theirs) = tokio::io::duplex(1 << 21);
+        let (mut ours, mut reading) = (ours.compat(), Reading::new(theirs.compat()));
+        // Between frames there is all the time.
+        let day = Duration::from_secs(24 * 3600);
+        assert!(tokio::time::timeout(day, next(&mut reading)).await.is_err());
+        for len in [100_usize, MAX] {
+            let frame = framed(&vec![7; len]);
+            let begun = tokio::time::Instant::now();
+            ours.write_all(&frame[..frame.len() - 1]).await.unwrap();
+            let late = tokio::time::timeout(time_for(len) / 2, next(&mut reading)).await;
+            assert!(late.is_err());
+            ours.write_all(&frame[frame.len() - 1..]).await.unwrap();
+            assert_eq!(next(&mut reading).await.unwrap().len(), len);
+            assert_eq!(begun.elapsed(), time_for(len) / 2);
+        }
+        ours.write_all(&framed(&[7; 100])[..50]).await.unwrap();
+        let begun = tokio::time::Instant::now();
+        assert_eq!(next(&mut reading).await, Err(Ended::Stalled));
+        assert_eq!(begun.elapsed(), STALLED);
     }
 }

@@ -17,7 +17,8 @@ pub enum Verdict {
     Accept,
     /// Neither good nor bad: don't relay it.
     Ignore,
-    /// Bad: don't relay it, and think less of who sent it.
+    /// Bad: don't relay it. Nothing is held against who passed it on: it may be of
+    /// another make, and have relayed it unread.
     Reject,
 }
 

@@ -36,8 +36,8 @@ const FORMATS: [char; 2] = ['\u{202e}', '\u{2028}'];
 const KINDS: [Kind; 16] = [
     Kind("heartbeat-pointers", 240, &[("heartbeats_total{verdict=\"malformed\"", 200.0)]),
     Kind("seqno-length", 70, &[("gossip_refused_total{reason=\"bad-sequence-number\"", 70.0)]),
-    // Two that claim one number stand side by side: nothing is to be refused.
-    // They come faster than one source may send.
+    // Two that claim one number stand side by side: nothing is to be refused but
+    // for the rate, since they come faster than one source may send.
     Kind(
         "server-claim",
         50,

@@ -18,7 +18,7 @@ pub(super) struct Checks {
     by_id: HashMap<MessageId, SmallVec<[CheckId; 1]>>,
     next: u64,
     running: usize,
-    waiting_bytes: usize,
+    bytes: usize,
 }
 
 pub(super) struct Check {
@@ -32,10 +32,8 @@ pub(super) struct Check {
 
 /// What a copy is to those that are under check.
 pub(super) enum Copy {
-    /// There is none like it.
+    /// There is none like it, whatever else there is under its id.
     New,
-    /// There is another one under its id.
-    Other,
     /// The same is under check.
     Same,
     /// The peer has another one there, or sends the same again.
@@ -48,7 +46,7 @@ impl Checks {
 
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        let nothing = self.running == 0 && self.waiting_bytes == 0;
+        let nothing = self.running == 0 && self.bytes == 0;
         self.all.is_empty() && self.by_id.is_empty() && nothing
     }
 
@@ -69,7 +67,7 @@ impl Checks {
                 same = Some(*id);
             }
         }
-        let Some(check) = same.and_then(|id| self.all.get_mut(&id)) else { return Copy::Other };
+        let Some(check) = same.and_then(|id| self.all.get_mut(&id)) else { return Copy::New };
         if check.also.len() < Self::ALSO {
             check.also.push(by);
         }
@@ -78,14 +76,14 @@ impl Checks {
 
     /// Whether there is room for so many bytes more.
     pub(super) fn has_room(&self, bytes: usize) -> bool {
-        self.waiting_bytes + bytes <= config::MAX_WAITING_IN_ALL
+        self.bytes + bytes <= config::MAX_WAITING_IN_ALL
     }
 
     /// Has a message wait.
     pub(super) fn add(&mut self, message: SignedMessage, by: PeerKey) -> CheckId {
         let id = CheckId(self.next);
         self.next += 1;
-        self.waiting_bytes += message.encoded().len();
+        self.bytes += message.encoded().len();
         self.by_id.entry(message.id().clone()).or_default().push(id);
         self.all.insert(id, Check { message, by, also: SmallVec::new(), running: false });
         id
@@ -106,18 +104,14 @@ impl Checks {
         let check = self.all.get_mut(&id)?;
         check.running = true;
         self.running += 1;
-        self.waiting_bytes -= check.message.encoded().len();
         Some(check.message.clone())
     }
 
     /// Ends a check, or has it not wait any more.
     pub(super) fn remove(&mut self, id: CheckId) -> Option<Check> {
         let check = self.all.remove(&id)?;
-        if check.running {
-            self.running -= 1;
-        } else {
-            self.waiting_bytes -= check.message.encoded().len();
-        }
+        self.running -= usize::from(check.running);
+        self.bytes -= check.message.encoded().len();
         if let Some(copies) = self.by_id.get_mut(check.message.id()) {
             copies.retain(|copy| *copy != id);
             if copies.is_empty() {

@@ -74,10 +74,8 @@ pub(super) const MAX_TOPIC_BYTES: usize = 64 << 10;
 pub(super) const MAX_RUNNING: usize = 256;
 /// Messages of one forwarding peer that wait to be checked, and their bytes.
 pub(super) const MAX_WAITING: usize = 4096;
-/// How many may wait if one more has an id of which another copy is there.
-pub(super) const MAX_WAITING_COPIES: usize = 64;
 pub(super) const MAX_WAITING_BYTES: usize = 2 << 20;
-/// The bytes of all that wait to be checked.
+/// The bytes of all that are under check or wait for it.
 pub(super) const MAX_WAITING_IN_ALL: usize = 64 << 20;
 /// The bytes of messages that make a frame: it does not wait for more.
 pub(super) const FULL: usize = 32 << 10;

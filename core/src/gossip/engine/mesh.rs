@@ -255,7 +255,9 @@ impl Engine {
         if !self.topics.contains_key(&topic) {
             let subscribed = self.peers.iter().filter(|(_, peer)| peer.topics.contains(&topic));
             let subscribed = subscribed.map(|(key, _)| *key).collect();
-            self.topics.insert(topic.clone(), Topic { subscribed, ..Topic::default() });
+            let fanout_until = now + config::FANOUT;
+            let entry = Topic { subscribed, fanout_until, ..Topic::default() };
+            self.topics.insert(topic.clone(), entry);
             self.limit_topics();
         }
         let Some(entry) = self.topics.get_mut(&topic) else { return Vec::new() };

@@ -197,13 +197,17 @@ impl Engine {
         let fresh = Peer::new(peer, outbound);
         let former = std::mem::replace(former, fresh);
         let Some(fresh) = self.peers.get_mut(&key) else { return };
-        // What it has sent still counts, and it may not have restarted at all.
+        // What it has sent and done still counts, and it may not have restarted at
+        // all. (Back-offs don't: one that restarted knows of none.)
+        fresh.record = former.record;
         fresh.waiting = former.waiting;
         fresh.waiting_bytes = former.waiting_bytes;
         fresh.outbox = former.outbox.messages();
         fresh.takes_many = former.takes_many;
         fresh.topics = former.topics;
         fresh.topics.are_stale();
+        // Whether it has heard what it was asked for is not known.
+        self.wants.gone(key);
         for topic in self.topics.values_mut() {
             topic.mesh.remove(&key);
         }

@@ -18,7 +18,8 @@ impl Engine {
         entry.told.extend(outside.iter().map(|key| (*key, now)));
         for key in outside {
             let Some(peer) = self.peers.get_mut(&key) else { continue };
-            peer.outbox.ihave(topic, self.store.offer(now, topic, key));
+            let room = peer.outbox.room_for_offers();
+            peer.outbox.ihave(topic, self.store.offer(now, topic, key, room));
             self.schedule(now, key);
         }
     }
@@ -35,6 +36,7 @@ impl Engine {
         }
         let Some(peer) = self.peers.get_mut(&key) else { return };
         let room = config::MAX_OFFERED.saturating_sub(peer.offered);
+        let room = room.min(peer.outbox.room_for_asking());
         peer.offered += ids.len().min(room);
         if ids.len() > room {
             let left_out = ids.len() - room;

@@ -70,13 +70,21 @@ impl Outbox {
         lost
     }
 
-    pub(super) fn iwant(&mut self, ids: &[MessageId]) {
-        let room = config::MAX_OUTBOX_IDS.saturating_sub(self.iwant.len());
-        self.iwant.extend(ids.iter().take(room).cloned());
+    /// How many more ids can be asked for.
+    pub(super) fn room_for_asking(&self) -> usize {
+        config::MAX_OUTBOX_IDS.saturating_sub(self.iwant.len())
     }
 
-    pub(super) fn ihave(&mut self, topic: &Arc<str>, mut ids: Vec<MessageId>) {
-        ids.truncate(config::MAX_OUTBOX_IDS.saturating_sub(self.offered));
+    pub(super) fn iwant(&mut self, ids: &[MessageId]) {
+        self.iwant.extend(ids.iter().take(self.room_for_asking()).cloned());
+    }
+
+    /// How many more ids can be offered.
+    pub(super) fn room_for_offers(&self) -> usize {
+        config::MAX_OUTBOX_IDS.saturating_sub(self.offered)
+    }
+
+    pub(super) fn ihave(&mut self, topic: &Arc<str>, ids: Vec<MessageId>) {
         if !ids.is_empty() {
             self.offered += ids.len();
             self.ihave.push_back((topic.clone(), ids));

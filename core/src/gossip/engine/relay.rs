@@ -77,15 +77,14 @@ impl Engine {
             self.has(id, key);
             return;
         }
-        let most = match self.checks.compare(&message, key) {
+        match self.checks.compare(&message, key) {
             Copy::Same => return,
             Copy::Refused => return self.count("second-copy", 1),
-            Copy::Other => config::MAX_WAITING_COPIES,
-            Copy::New => config::MAX_WAITING,
-        };
+            Copy::New => {}
+        }
         let Some(peer) = self.peers.get_mut(&key) else { return };
         let bytes = message.encoded().len();
-        let fits = peer.waiting.len() < most
+        let fits = peer.waiting.len() < config::MAX_WAITING
             && (peer.waiting_bytes + bytes <= config::MAX_WAITING_BYTES || peer.waiting.is_empty())
             && self.checks.has_room(bytes);
         if !fits {

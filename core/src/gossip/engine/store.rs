@@ -82,12 +82,18 @@ impl Store {
     /// The ids of a topic that a peer may lack. They are not offered to it again,
     /// but for those that it has asked for, once, if there are not many others: it
     /// may have had no room for what came.
-    pub(super) fn offer(&mut self, now: Duration, topic: &str, peer: PeerKey) -> Vec<MessageId> {
+    pub(super) fn offer(
+        &mut self,
+        now: Duration,
+        topic: &str,
+        peer: PeerKey,
+        room: usize,
+    ) -> Vec<MessageId> {
         let (mut offered, mut again) = (Vec::new(), Vec::new());
         for id in self.order.iter().rev() {
             let Some(kept) = self.kept.get_mut(id) else { continue };
             let age = now.saturating_sub(kept.at);
-            if age > config::OFFER_UNTIL || offered.len() == config::MAX_OUTBOX_IDS {
+            if age > config::OFFER_UNTIL || offered.len() == room {
                 break;
             }
             let may_lack = age >= config::OFFER_FROM
@@ -100,7 +106,7 @@ impl Store {
                 offered.push(id.clone());
             }
         }
-        again.truncate(config::MAX_AGAIN.saturating_sub(offered.len()));
+        again.truncate(config::MAX_AGAIN.min(room).saturating_sub(offered.len()));
         again.iter().for_each(|id| self.has(id, peer));
         offered.append(&mut again);
         offered

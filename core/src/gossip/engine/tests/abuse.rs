@@ -49,6 +49,18 @@ fn a_forged_copy_shadows_nothing_first_or_last() {
 }
 
 #[test]
+fn a_forged_copy_shadows_nothing_of_who_has_much_to_say() {
+    let mut net = node_with(2);
+    let (real, forged) = (good(peer(7), 5), bad(peer(7), 5));
+    let now = net.now;
+    net.engine(0).received(now, &peer(1), messages([forged]));
+    let many = (0..1000).map(|number| good(peer(8), number));
+    net.engine(0).received(now, &peer(2), messages(many.chain([real.clone()])));
+    net.run_for(secs(1.0));
+    assert_eq!(net.have(real.id()), 1);
+}
+
+#[test]
 fn a_forged_copy_that_is_checked_first_is_no_news_and_the_real_one_is() {
     let mut net = node_with(2);
     net.receive(0, peer(1), messages([bad(peer(7), 5)]));
@@ -97,6 +109,33 @@ fn each_who_hands_on_a_forged_message_answers_for_it() {
     let mut all = [peer(1), peer(2), peer(3)];
     all.sort();
     assert_eq!(closed, all);
+}
+
+#[test]
+fn another_connection_makes_nobody_honest() {
+    let mut net = node_with(1);
+    for number in 0..3 {
+        let now = net.now;
+        net.engine(0).replaced(now, peer(1), false);
+        net.receive(0, peer(1), messages([bad(peer(7), number)]));
+    }
+    assert_eq!(net.closed, [(peer(0), peer(1), "bad-signature", true)]);
+}
+
+#[test]
+fn what_was_asked_for_on_a_connection_that_is_gone_is_held_against_nobody() {
+    let mut net = node_with(2);
+    let id = good(peer(7), 1).id().clone();
+    let ihave = vec![(TOPIC.into(), vec![id.clone()])];
+    net.receive(0, peer(1), Rpc { ihave: ihave.clone(), ..rpc() });
+    net.receive(0, peer(2), Rpc { ihave, ..rpc() });
+    let now = net.now;
+    net.engine(0).replaced(now, peer(1), false);
+    net.run_for(secs(2.0));
+    assert!(net.engine(0).wants.is_asked(&id), "the other one is asked");
+    net.receive(0, peer(2), messages([good(peer(7), 1)]));
+    net.run_for(secs(5.0));
+    assert_eq!((net.have(&id), net.refused(0, "broken-promise")), (1, 0));
 }
 
 #[test]

@@ -137,3 +137,20 @@ fn many_topics_of_one_peer_are_too_much_and_of_this_node_are_forgotten() {
     net.run(secs(120.0));
     assert_eq!(net.engine(0).topics.len(), 1);
 }
+
+#[test]
+fn a_topic_that_was_never_joined_can_be_published_on_however_many_there_are() {
+    let mut net = Net::new(1);
+    let now = net.now;
+    net.engine(0).connected(now, peer(1), false);
+    for number in 0..2 * config::MAX_LOOSE_TOPICS as u64 {
+        let topic = number.to_string();
+        let subscription = crate::gossip::wire::Subscription { subscribe: true, topic };
+        let topic = number.to_string();
+        net.receive(0, peer(1), Rpc { subscriptions: vec![subscription], ..rpc() });
+        let (source, seqno) = (peer(0).to_bytes(), number.to_be_bytes());
+        let message = SignedMessage::new(&source, b"", &seqno, &topic, GOOD, None).unwrap();
+        net.engine(0).publish(now, message).unwrap();
+        assert!(net.engine(0).topics.len() <= config::MAX_LOOSE_TOPICS + 1);
+    }
+}
