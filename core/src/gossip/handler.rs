@@ -72,6 +72,8 @@ enum Outbound {
     Failed,
 }
 
+/// Frames without anything that are read before others have their turn.
+const EMPTY_AT_ONCE: usize = 64;
 /// How long the peer may take to open our stream.
 const OPENING: Duration = Duration::from_secs(30);
 
@@ -137,6 +139,18 @@ impl Handler {
 
     /// Reads what the peer sends.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Told> {
+        // What says nothing costs nobody else any time.
+        for _ in 0..EMPTY_AT_ONCE {
+            match ready!(self.poll_frame(cx)) {
+                Told::Received(rpc) if *rpc == Rpc::default() => {}
+                told => return Poll::Ready(told),
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Told> {
         let Some(reading) = &mut self.inbound else { return Poll::Pending };
         let rpc = match ready!(reading.poll(cx, MAX_FRAME)) {
             Ok(frame) => Rpc::decode(&frame).ok(),

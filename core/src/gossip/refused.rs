@@ -119,15 +119,11 @@ impl NetworkBehaviour for Refused {
         &mut self,
         _: ConnectionId,
         peer: Option<PeerId>,
-        addrs: &[Multiaddr],
+        _: &[Multiaddr],
         _: Endpoint,
     ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
+        // Its neighbours are dialled: this node has its reasons to.
         self.check(peer, None)?;
-        // Of several addresses one may do.
-        let is_refused = |addr| network(addr).is_some_and(|it| self.contains(Whom::Network(it)));
-        if !addrs.is_empty() && addrs.iter().all(is_refused) {
-            return Err(self.deny());
-        }
         Ok(Vec::new())
     }
 
@@ -135,11 +131,11 @@ impl NetworkBehaviour for Refused {
         &mut self,
         _: ConnectionId,
         peer: PeerId,
-        addr: &Multiaddr,
+        _: &Multiaddr,
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.check(Some(peer), Some(addr)).map(|()| dummy::ConnectionHandler)
+        self.check(Some(peer), None).map(|()| dummy::ConnectionHandler)
     }
 
     fn on_swarm_event(&mut self, _: FromSwarm<'_>) {}
@@ -181,10 +177,9 @@ mod tests {
             let (id, role) = (ConnectionId::new_unchecked(1), Endpoint::Dialer);
             dialling.handle_pending_outbound_connection(id, peer, &addrs, role).is_ok()
         };
-        assert!(!dial(Some(forger), &[&away]) && !dial(Some(other), &[&there, &beside]));
-        assert!(
-            dial(Some(other), &[&there, &away]) && dial(None, &[&away]) && dial(Some(other), &[])
-        );
+        // Its neighbours don't get in, and can be dialled all the same.
+        assert!(!dial(Some(forger), &[&away]) && dial(Some(other), &[&there, &beside]));
+        assert!(dial(None, &[&away]) && dial(Some(other), &[]));
         tokio::time::advance(REFUSED).await;
         assert!(!is_refused(forger, &there));
 

@@ -28,6 +28,9 @@ const PREFIX: &[u8] = b"libp2p-pubsub:";
 const MAX_INLINE_KEY: usize = 42;
 /// The multihash code of an id that is the key itself.
 const IDENTITY: u64 = 0;
+/// How a peer's id begins that is an Ed25519 key: a multihash of 36 bytes, which
+/// are the key's protobuf.
+const ED25519: [u8; 6] = [0, 36, 8, 1, 18, 32];
 
 /// A signed pubsub message, in the one encoding that is relayed: the fields from
 /// `from` to `key` in order; `key` only if the source's id doesn't hold it;
@@ -49,6 +52,8 @@ struct Inner {
     signature: Range<u32>,
     /// Empty if the source's id holds it.
     key: Range<u32>,
+    /// Whether something was left out, which others may have signed.
+    trimmed: bool,
 }
 
 /// Why a message is refused.
@@ -110,6 +115,7 @@ struct Parts<'a> {
     topic: Option<&'a [u8]>,
     signature: Option<&'a [u8]>,
     key: Option<&'a [u8]>,
+    trimmed: bool,
 }
 
 impl SignedMessage {
@@ -129,7 +135,7 @@ impl SignedMessage {
     ) -> Result<Self, SignedError> {
         let (from, data, seqno) = (Some(from), Some(data), Some(seqno));
         let (topic, signature) = (Some(topic.as_bytes()), Some(signature));
-        Self::of(Parts { from, data, seqno, topic, signature, key })
+        Self::of(Parts { from, data, seqno, topic, signature, key, trimmed: false })
     }
 
     /// Makes and signs a message.
@@ -148,6 +154,7 @@ impl SignedMessage {
             topic: Some(topic.as_bytes()),
             signature: None,
             key: (encoded.len() > MAX_INLINE_KEY).then_some(&encoded),
+            trimmed: false,
         };
         let refused = |error| {
             let kind = match error {
@@ -174,7 +181,10 @@ impl SignedMessage {
     pub fn decode(bytes: &[u8]) -> Result<Self, SignedError> {
         let mut parts = Parts::default();
         for field in Fields(bytes) {
-            let (tag, Value::Bytes(value)) = field? else { continue };
+            let (tag, Value::Bytes(value)) = field? else {
+                parts.trimmed = true;
+                continue;
+            };
             let part = match tag {
                 1 => &mut parts.from,
                 2 => &mut parts.data,
@@ -182,7 +192,10 @@ impl SignedMessage {
                 4 => &mut parts.topic,
                 5 => &mut parts.signature,
                 6 => &mut parts.key,
-                _ => continue,
+                _ => {
+                    parts.trimmed = true;
+                    continue;
+                }
             };
             *part = Some(value);
         }
@@ -228,6 +241,14 @@ impl SignedMessage {
 
     fn at(&self, range: &Range<u32>) -> &[u8] {
         &self.0.bytes[range.start as usize..range.end as usize]
+    }
+
+    /// Whether nobody can take the signature for good if
+    /// [`verify`](Self::verify) doesn't. Nodes of other makes differ on keys and
+    /// signatures of other kinds, and on fields that were left out here: an honest
+    /// one may have checked such a message, and passed it on.
+    pub fn is_beyond_doubt(&self) -> bool {
+        !self.0.trimmed && self.id().source().starts_with(&ED25519)
     }
 
     /// Verifies that the message was published by its source.
@@ -278,7 +299,8 @@ impl Inner {
         let topic = write(4, topic, &mut bytes);
         let signed = bytes.len() as u32;
         let id = MessageId::new(from, number);
-        Ok(Self { bytes, id, data, topic, signed, signature: 0..0, key: 0..0 })
+        let trimmed = parts.trimmed;
+        Ok(Self { bytes, id, data, topic, signed, signature: 0..0, key: 0..0, trimmed })
     }
 
     /// The message with a signature and, if its source's id doesn't hold it, a key.

@@ -265,6 +265,23 @@ async fn a_flood_of_one_source_is_not_passed_on_and_costs_the_others_nothing() {
     assert!((56..=58).contains(&taken), "{taken}");
 }
 
+/// What a source said long ago is well signed for ever.
+#[tokio::test(start_paused = true)]
+async fn heartbeats_that_are_played_again_spend_nothing_of_their_source() {
+    let mut f = Fixture::start_as(PeerId::random(), (true, true), Time::ahead(0), 0);
+    let (source, time) = (PeerId::random(), crate::record::unix_nanos());
+    f.receive(source, time, beat(10, "now").encode()).await;
+    for n in 1..30 {
+        for old in 0..20 {
+            f.receive(source, time - 1000 + old, beat(10, "old").encode()).await;
+        }
+        let verdict = f.receive(source, time + n, beat(10, "now").encode()).await;
+        assert_eq!(verdict, Verdict::Accept, "{n}");
+        tokio::time::sleep(Duration::from_secs(3)).await;
+    }
+    assert_eq!(f.count("over-rate"), 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn large_heartbeats_of_others_have_a_budget_and_ours_are_small() {
     let mut f = Fixture::start_as(PeerId::random(), (true, true), Time::ahead(0), 0);

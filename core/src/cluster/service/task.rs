@@ -196,7 +196,7 @@ impl Task {
         let Received { message, from } = received;
         let (peer, data) = (message.source(), message.data());
         let arrival = (peer, message.seq(), message.encoded());
-        let verdict = match self.judge(&peer, &from, data) {
+        let verdict = match self.judge((peer, message.seq()), &from, data) {
             Err(over) => {
                 self.metrics.heartbeats.get_or_create(&verdict(over.label())).inc();
                 if self.complaints.over(peer, over, self.epoch.elapsed()) {
@@ -222,11 +222,15 @@ impl Task {
     /// Decodes what gossip brought, if its source has not said too much lately.
     fn judge(
         &mut self,
-        peer: &PeerId,
+        (peer, seq): (PeerId, u64),
         from: &PeerId,
         data: &[u8],
     ) -> Result<Result<Heartbeat, HeartbeatError>, Over> {
-        let now = self.epoch.elapsed();
+        let (now, peer) = (self.epoch.elapsed(), &peer);
+        // What somebody plays again is not what its source says now.
+        if self.table.last_seq(peer, now).is_some_and(|last| seq < last) {
+            return Ok(Heartbeat::decode(data));
+        }
         // To decode a large one takes time: it is paid for before.
         let large = data.len() > Heartbeat::MAX_OURS;
         if large {

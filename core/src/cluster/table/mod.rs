@@ -126,6 +126,12 @@ impl Table {
         self.record(peer).map(Record::ttl)
     }
 
+    /// The last number that is known of a peer, be it in the table or departed.
+    pub fn last_seq(&self, peer: &PeerId, now: Duration) -> Option<u64> {
+        let record = self.record(peer).map(Record::seq);
+        record.or_else(|| self.remembered.get(peer, now).map(|departed| departed.seq))
+    }
+
     /// Takes a heartbeat of another node, or refuses it.
     pub fn insert(&mut self, now: Now, arrival: Arrival<'_>) -> Outcome {
         let Arrival { peer, seq, .. } = arrival;

@@ -59,9 +59,14 @@ pub(super) const OFFER_FROM: Duration = Duration::from_millis(100);
 /// How long a message is offered: three heartbeats.
 pub(super) const OFFER_UNTIL: Duration = Duration::from_millis(3300);
 /// How long a message can be asked for.
-pub(super) const KEPT: Duration = Duration::from_secs(6);
+pub(super) const KEPT: Duration = Duration::from_secs(7);
 /// When what was offered and asked for has to be there.
 pub(super) const PROMISE: Duration = Duration::from_secs(3);
+/// When the next one who offers it is asked, if it did not come.
+pub(super) const ASK_NEXT: Duration = Duration::from_millis(700);
+/// How long who offers something can be asked for it: it may have had it for as
+/// long as it is offered.
+pub(super) const OFFER_HOLDS: Duration = Duration::from_secs(3);
 /// Messages from this size on are not wanted twice, as in Go.
 pub(super) const LARGE: usize = 1024;
 /// How long a peer's word counts that it does not want a message.
@@ -95,8 +100,10 @@ pub(super) const MAX_AGAIN: usize = 300;
 pub(super) const MAX_OFFERED: usize = 5000;
 /// Ids that a peer does not want, in each half of [`UNWANTED`].
 pub(super) const MAX_UNWANTED: usize = 512;
-/// Ids that are asked for and not there yet.
-pub(super) const MAX_WANTS: usize = 16_384;
+/// Ids that are asked for and not there yet, and those of them that one peer was
+/// the first to offer.
+pub(super) const MAX_WANTS: usize = 65_536;
+pub(super) const MAX_WANTS_OF_PEER: usize = MAX_WANTS / 8;
 /// Messages that can be asked for, and their bytes.
 pub(super) const MAX_KEPT: usize = 16_384;
 pub(super) const MAX_KEPT_BYTES: usize = 32 << 20;

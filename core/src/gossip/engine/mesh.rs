@@ -87,7 +87,7 @@ impl Engine {
         if !joins {
             peer.topics.leave(&topic);
             if let Some(entry) = self.topics.get_mut(&topic) {
-                entry.forget(key);
+                entry.left(key);
             }
             return;
         }
@@ -96,10 +96,12 @@ impl Engine {
         };
         let Some(entry) = self.topics.get_mut(&topic) else { return };
         entry.subscribed.insert(key);
+        // Its turn comes after those who are here already.
+        entry.told.entry(key).or_insert(now);
         if !entry.joined {
             return;
         }
-        if is_news {
+        if is_news && peer.announced.insert(topic.clone()) {
             let peer = peer.id;
             self.outputs.push_back(Output::Subscribed { peer, topic: topic.clone() });
         }
@@ -233,7 +235,7 @@ impl Engine {
         }
     }
 
-    fn is_outbound(&self, key: &PeerKey) -> bool {
+    pub(super) fn is_outbound(&self, key: &PeerKey) -> bool {
         self.peers.get(key).is_some_and(|peer| peer.outbound)
     }
 

@@ -208,6 +208,12 @@ impl Engine {
         fresh.topics.are_stale();
         // Whether it has heard what it was asked for is not known.
         self.wants.gone(key);
+        // That a topic was left may not have been heard.
+        for (topic, entry) in &self.topics {
+            if !entry.joined && entry.until > now {
+                fresh.outbox.subscription(topic, false);
+            }
+        }
         for topic in self.topics.values_mut() {
             topic.mesh.remove(&key);
         }
@@ -251,8 +257,12 @@ impl Engine {
         for (reason, times) in rpc.refused {
             self.count(reason, times.into());
         }
-        for subscription in rpc.subscriptions {
-            self.on_subscription(now, key, subscription.topic.into(), subscription.subscribe);
+        // Of a topic the last word in a frame counts.
+        let subscriptions = rpc.subscriptions.into_iter();
+        let subscriptions: BTreeMap<_, _> =
+            subscriptions.map(|said| (said.topic, said.subscribe)).collect();
+        for (topic, subscribe) in subscriptions {
+            self.on_subscription(now, key, topic.into(), subscribe);
         }
         for topic in rpc.graft {
             self.on_graft(now, key, topic.into());
@@ -355,6 +365,7 @@ impl Engine {
         self.store.expire(now);
         for peer in self.peers.values_mut() {
             peer.offered = 0;
+            peer.announced.clear();
             peer.unwanted.expire(now);
             peer.backoff.retain(|_, (until, _)| now < *until);
         }

@@ -42,15 +42,22 @@ impl Engine {
             let left_out = ids.len() - room;
             self.count("too-many-offers", left_out as u64);
         }
-        let mut wanted = Vec::new();
+        let (mut wanted, mut crowded) = (Vec::new(), 0);
         for id in ids.into_iter().take(room) {
             if self.known.contains(&id) {
                 self.store.has(&id, key);
             } else if self.checks.contains(&id) {
                 self.wants.offered_meanwhile(now, &id, key);
-            } else if self.wants.offered(now, &id, key) {
-                wanted.push(id);
+            } else {
+                match self.wants.offered(now, &id, key) {
+                    Some(true) => wanted.push(id),
+                    Some(false) => {}
+                    None => crowded += 1,
+                }
             }
+        }
+        if crowded > 0 {
+            self.count("too-many-wanted", crowded);
         }
         self.ask(now, key, &wanted);
     }

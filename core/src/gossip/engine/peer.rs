@@ -4,7 +4,7 @@ use super::{checks::CheckId, config, offence::Record, outbox::Outbox};
 use crate::gossip::id::MessageId;
 use libp2p::PeerId;
 use std::{
-    collections::{BTreeMap, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -33,6 +33,8 @@ pub(super) struct Peer {
     pub(super) unwanted: Unwanted,
     /// How many ids it has offered since the last heartbeat.
     pub(super) offered: usize,
+    /// What it has joined since then.
+    pub(super) announced: BTreeSet<Arc<str>>,
     pub(super) outbox: Outbox,
     /// Whether a frame is being written.
     pub(super) under_way: bool,
@@ -57,6 +59,7 @@ impl Peer {
             waiting_bytes: 0,
             unwanted: Unwanted::default(),
             offered: 0,
+            announced: BTreeSet::new(),
             outbox: Outbox::default(),
             under_way: false,
             sent: None,

@@ -11,7 +11,7 @@ use crate::{
     gossip::{id::MessageId, wire::MAX_MESSAGE},
     pubsub::{Verdict, signed::SignedMessage},
 };
-use rand::seq::IteratorRandom as _;
+use rand::seq::SliceRandom as _;
 use smallvec::SmallVec;
 use std::{collections::VecDeque, time::Duration};
 
@@ -38,9 +38,16 @@ impl Engine {
         let to = match self.topics.get(topic).filter(|topic| topic.joined) {
             Some(entry) => {
                 let mut to: Vec<_> = entry.mesh.iter().copied().collect();
-                let missing = self.config.degree.saturating_sub(to.len());
+                // One more at least: who is in the mesh may keep it to itself.
+                let more = self.config.degree.saturating_sub(to.len()).max(1);
                 let outside = entry.subscribed.difference(&entry.mesh).copied();
-                to.extend(outside.sample(&mut self.rng, missing));
+                let mut outside: Vec<_> = outside.collect();
+                outside.shuffle(&mut self.rng);
+                // First of all one that this node chose.
+                if let Some(chosen) = outside.iter().position(|key| self.is_outbound(key)) {
+                    outside.swap(0, chosen);
+                }
+                to.extend(outside.iter().take(more));
                 to
             }
             None => self.fanout(now, topic),
@@ -159,9 +166,13 @@ impl Engine {
     }
 
     fn on_bad(&mut self, now: Duration, check: Check) {
-        // Each has handed on what it should have checked.
-        for key in check.also.into_iter().chain([check.by]) {
-            self.charge(now, key, Offence::Signature);
+        if check.message.is_beyond_doubt() {
+            // Each has handed on what it should have checked.
+            for key in check.also.into_iter().chain([check.by]) {
+                self.charge(now, key, Offence::Signature);
+            }
+        } else {
+            self.count("unverifiable", 1);
         }
         let id = check.message.id();
         if !self.checks.contains(id) {

@@ -25,11 +25,16 @@ pub(super) struct Topic {
 }
 
 impl Topic {
-    /// A peer is gone, or has left the topic.
-    pub(super) fn forget(&mut self, key: PeerKey) {
+    /// A peer has left the topic.
+    pub(super) fn left(&mut self, key: PeerKey) {
         self.subscribed.remove(&key);
         self.mesh.remove(&key);
         self.fanout.remove(&key);
+    }
+
+    /// A peer is gone.
+    pub(super) fn forget(&mut self, key: PeerKey) {
+        self.left(key);
         self.told.remove(&key);
     }
 }

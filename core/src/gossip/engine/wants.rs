@@ -8,18 +8,26 @@ use std::{
     time::Duration,
 };
 
-/// Ids that were asked for, one peer at a time.
+/// Ids that were asked for: of the first who offers one at once, and then of the
+/// others in turn, since who offers first may want to keep it back.
 #[derive(Default)]
 pub(super) struct Wants {
     all: HashMap<MessageId, Want>,
+    /// How many there are because of whom.
+    of: HashMap<PeerKey, usize>,
 }
 
 struct Want {
-    /// Who was asked, unless it has sent it.
-    asked: Option<PeerKey>,
-    until: Duration,
-    /// Who else offers it.
-    others: SmallVec<[PeerKey; 2]>,
+    /// Who offered it first.
+    by: PeerKey,
+    /// By when it has to send it, unless it did, or was not asked.
+    promised: Option<Duration>,
+    /// When the next one is asked.
+    next: Duration,
+    /// Who else offers it, and since when.
+    others: SmallVec<[(PeerKey, Duration); 2]>,
+    /// Whether it is asked of somebody now.
+    asked: bool,
 }
 
 /// Promises that were broken by now.
@@ -31,67 +39,74 @@ pub(super) struct Broken {
     pub(super) ask: BTreeMap<PeerKey, Vec<MessageId>>,
 }
 
+impl Want {
+    /// The next one to ask. Who has offered it long ago may not have it any more.
+    fn take(&mut self, now: Duration) -> Option<PeerKey> {
+        let offered = |since: Duration| now.saturating_sub(since) < config::OFFER_HOLDS;
+        self.others.retain(|(_, since)| offered(*since));
+        if self.others.is_empty() {
+            return None;
+        }
+        (self.next, self.asked) = (now + config::ASK_NEXT, true);
+        Some(self.others.remove(0).0)
+    }
+}
+
 impl Wants {
     /// The most others that are remembered for an id.
     const OTHERS: usize = 8;
 
-    /// A peer offers what this node lacks. Whether it is to be asked for it now.
-    pub(super) fn offered(&mut self, now: Duration, id: &MessageId, peer: PeerKey) -> bool {
+    /// A peer offers what this node lacks. Whether it is to be asked for it now;
+    /// `None` if there is no room for what it offers.
+    pub(super) fn offered(&mut self, now: Duration, id: &MessageId, peer: PeerKey) -> Option<bool> {
         if let Some(want) = self.all.get_mut(id) {
-            if want.others.len() < Self::OTHERS
-                && want.asked != Some(peer)
-                && !want.others.contains(&peer)
-            {
-                want.others.push(peer);
+            let is_known = want.by == peer || want.others.iter().any(|(other, _)| *other == peer);
+            if !is_known && want.others.len() < Self::OTHERS {
+                want.others.push((peer, now));
             }
-            return false;
+            return Some(false);
         }
-        if self.all.len() >= config::MAX_WANTS {
-            return false;
+        let of = self.of.entry(peer).or_default();
+        if self.all.len() >= config::MAX_WANTS || *of >= config::MAX_WANTS_OF_PEER {
+            return None;
         }
-        let until = now + config::PROMISE;
-        self.all.insert(id.clone(), Want { asked: Some(peer), until, others: SmallVec::new() });
-        true
+        *of += 1;
+        let (promised, next) = (Some(now + config::PROMISE), now + config::ASK_NEXT);
+        let others = SmallVec::new();
+        self.all.insert(id.clone(), Want { by: peer, promised, next, others, asked: true });
+        Some(true)
     }
 
     /// A peer offers what another one's copy of is under check: should that be
     /// bad, this peer is asked.
     pub(super) fn offered_meanwhile(&mut self, now: Duration, id: &MessageId, peer: PeerKey) {
-        if self.offered(now, id, peer)
+        if self.offered(now, id, peer) == Some(true)
             && let Some(want) = self.all.get_mut(id)
         {
-            want.asked = None;
-            want.others.push(peer);
+            (want.promised, want.asked) = (None, false);
+            want.others.push((peer, now));
         }
     }
 
     /// A peer has sent it, or something under its id.
     pub(super) fn came(&mut self, id: &MessageId, peer: PeerKey) {
         if let Some(want) = self.all.get_mut(id)
-            && want.asked == Some(peer)
+            && want.by == peer
         {
-            want.asked = None;
+            want.promised = None;
         }
     }
 
     /// It is here, and good.
     pub(super) fn done(&mut self, id: &MessageId) {
-        self.all.remove(id);
+        if let Some(want) = self.all.remove(id) {
+            less(&mut self.of, want.by);
+        }
     }
 
     /// What came under this id was bad. Whom to ask for it now.
     pub(super) fn next(&mut self, now: Duration, id: &MessageId) -> Option<PeerKey> {
-        let want = self.all.get_mut(id)?;
-        if want.asked.is_some() {
-            return None;
-        }
-        if want.others.is_empty() {
-            self.all.remove(id);
-            return None;
-        }
-        let peer = want.others.remove(0);
-        (want.asked, want.until) = (Some(peer), now + config::PROMISE);
-        Some(peer)
+        self.all.get_mut(id)?.take(now)
     }
 
     /// What did not come in its time, unless it is under check now.
@@ -100,22 +115,27 @@ impl Wants {
         now: Duration,
         mut under_check: impl FnMut(&MessageId) -> bool,
     ) -> Broken {
-        let mut broken = Broken::default();
+        let (mut broken, of) = (Broken::default(), &mut self.of);
         self.all.retain(|id, want| {
-            if now < want.until || under_check(id) {
+            if under_check(id) {
                 return true;
             }
-            if let Some(peer) = want.asked.take()
-                && !broken.peers.contains(&peer)
-            {
-                broken.peers.push(peer);
+            if want.promised.is_some_and(|until| now >= until) {
+                want.promised = None;
+                if !broken.peers.contains(&want.by) {
+                    broken.peers.push(want.by);
+                }
             }
-            if want.others.is_empty() {
-                return false;
+            if now >= want.next {
+                match want.take(now) {
+                    Some(peer) => broken.ask.entry(peer).or_default().push(id.clone()),
+                    None if want.promised.is_none() => {
+                        less(of, want.by);
+                        return false;
+                    }
+                    None => {}
+                }
             }
-            let peer = want.others.remove(0);
-            (want.asked, want.until) = (Some(peer), now + config::PROMISE);
-            broken.ask.entry(peer).or_default().push(id.clone());
             true
         });
         // What is asked for doesn't depend on the order of a hash table.
@@ -124,26 +144,41 @@ impl Wants {
         broken
     }
 
+    /// A peer is gone: what it was asked for is not held against it, and asked of
+    /// others at the next heartbeat.
+    pub(super) fn gone(&mut self, peer: PeerKey) {
+        let of = &mut self.of;
+        self.all.retain(|_, want| {
+            want.others.retain(|(other, _)| *other != peer);
+            if want.by == peer {
+                (want.promised, want.next, want.asked) = (None, Duration::ZERO, false);
+            }
+            let stays = want.promised.is_some() || !want.others.is_empty();
+            if !stays {
+                less(of, want.by);
+            }
+            stays
+        });
+    }
+
     /// Whether it is asked of somebody now.
     #[cfg(test)]
     pub(super) fn is_asked(&self, id: &MessageId) -> bool {
-        self.all.get(id).is_some_and(|want| want.asked.is_some())
+        self.all.get(id).is_some_and(|want| want.asked)
     }
 
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
+        assert_eq!(self.of.values().sum::<usize>(), self.all.len());
         self.all.len()
     }
+}
 
-    /// A peer is gone: what it was asked for is asked of others at the next
-    /// heartbeat, and not held against it.
-    pub(super) fn gone(&mut self, peer: PeerKey) {
-        self.all.retain(|_, want| {
-            want.others.retain(|other| *other != peer);
-            if want.asked == Some(peer) {
-                (want.asked, want.until) = (None, Duration::ZERO);
-            }
-            want.asked.is_some() || !want.others.is_empty()
-        });
+fn less(of: &mut HashMap<PeerKey, usize>, peer: PeerKey) {
+    if let Some(count) = of.get_mut(&peer) {
+        *count -= 1;
+        if *count == 0 {
+            of.remove(&peer);
+        }
     }
 }

@@ -4,10 +4,7 @@ use super::{
     MAX_BACKOFF, MAX_FRAME, MAX_IDS, MAX_MESSAGES, MAX_TOPIC, MAX_TOPICS, Malformed, MessageId,
     Prune, Rpc, SignedMessage, Subscription,
 };
-use crate::pubsub::{
-    fields::{Fields, Value},
-    signed::SignedError,
-};
+use crate::pubsub::fields::{Fields, Value};
 use std::time::Duration;
 
 impl Rpc {
@@ -67,7 +64,7 @@ impl Reader {
         }
         match SignedMessage::decode(bytes) {
             Ok(message) => self.rpc.messages.push(message),
-            Err(SignedError::Malformed) => return Err(Malformed),
+            // Whoever passed it on may read it.
             Err(error) => refuse(&mut self.rpc.refused, error.label()),
         }
         Ok(())

@@ -93,6 +93,74 @@ fn three_forged_messages_close_and_refuse() {
     assert_eq!(net.closed, [(peer(0), peer(1), "bad-signature", true)]);
 }
 
+/// Other makes take keys and signatures that ours doesn't, and sign fields that it
+/// leaves out: an honest peer may have checked them.
+#[test]
+fn what_others_may_take_for_good_is_held_against_nobody() {
+    let mut net = node_with(1);
+    for number in 0..5 {
+        let extended = [bad(peer(7), number).encoded(), &[9 << 3, 1]].concat();
+        net.receive(0, peer(1), messages([SignedMessage::decode(&extended).unwrap()]));
+    }
+    assert_eq!((net.closed.len(), net.refused(0, "unverifiable")), (0, 5));
+}
+
+#[test]
+fn who_joins_again_and_again_takes_nobodys_turn() {
+    let mut net = node_with(8);
+    let mut leave = subscribe();
+    leave.subscribe = false;
+    for _ in 0..10 {
+        for sybil in 6..=8 {
+            for said in [leave.clone(), subscribe()] {
+                net.receive(0, peer(sybil), Rpc { subscriptions: vec![said], ..rpc() });
+            }
+        }
+        net.run_for(secs(1.0));
+    }
+    let (engine, now) = (&net.engines[&peer(0)], net.now);
+    let topic = &engine.topics[TOPIC];
+    for honest in 1..=5 {
+        let key = engine.keys[&peer(honest)];
+        assert!(topic.mesh.contains(&key) || now - topic.told[&key] <= secs(3.0));
+    }
+    let said = net.subscribed.len();
+    let toggles = [leave, subscribe()].into_iter().cycle().take(1000).collect();
+    net.receive(0, peer(8), Rpc { subscriptions: toggles, ..rpc() });
+    assert!(net.subscribed.len() <= said + 1);
+}
+
+#[test]
+fn who_offers_first_and_keeps_it_back_delays_and_blames_nobody() {
+    let mut net = node_with(4);
+    let id = good(peer(7), 1).id().clone();
+    for from in 1..=4 {
+        let ihave = vec![(TOPIC.into(), vec![id.clone()])];
+        net.receive(0, peer(from), Rpc { ihave, ..rpc() });
+    }
+    // Two keep it back; the third is asked within three seconds.
+    net.run_for(secs(3.1));
+    let asked = std::mem::take(&mut net.asked);
+    assert_eq!(asked, [peer(1), peer(2), peer(3)].map(|peer| (peer, id.clone())));
+    net.run_for(secs(10.0));
+    assert_eq!(net.refused(0, "broken-promise"), 1, "of the one who was asked at its offer");
+}
+
+#[test]
+fn who_offers_what_there_is_not_leaves_room_for_others() {
+    let mut net = node_with(2);
+    let ids = |from: u64, to| (from..to).map(|n| good(peer(9), n).id().clone()).collect();
+    for second in 0..4 {
+        let ihave = vec![(TOPIC.into(), ids(second * 5000, (second + 1) * 5000))];
+        net.receive(0, peer(1), Rpc { ihave, ..rpc() });
+        net.run_for(secs(0.4));
+    }
+    assert!(net.refused(0, "too-many-wanted") > 0);
+    let ihave = vec![(TOPIC.into(), ids(90_000, 90_001))];
+    net.receive(0, peer(2), Rpc { ihave, ..rpc() });
+    assert!(net.engine(0).wants.is_asked(good(peer(9), 90_000).id()));
+}
+
 #[test]
 fn each_who_hands_on_a_forged_message_answers_for_it() {
     let mut net = node_with(3);
@@ -132,7 +200,7 @@ fn what_was_asked_for_on_a_connection_that_is_gone_is_held_against_nobody() {
     let now = net.now;
     net.engine(0).replaced(now, peer(1), false);
     net.run_for(secs(2.0));
-    assert!(net.engine(0).wants.is_asked(&id), "the other one is asked");
+    assert!(net.asked.contains(&(peer(2), id.clone())));
     net.receive(0, peer(2), messages([good(peer(7), 1)]));
     net.run_for(secs(5.0));
     assert_eq!((net.have(&id), net.refused(0, "broken-promise")), (1, 0));

@@ -68,6 +68,8 @@ struct Net {
     frames: u64,
     closed: Vec<(PeerId, PeerId, &'static str, bool)>,
     subscribed: Vec<(PeerId, PeerId)>,
+    /// Who was asked for what.
+    asked: Vec<(PeerId, MessageId)>,
     config: Config,
 }
 
@@ -93,6 +95,7 @@ impl Net {
             frames: 0,
             closed: Vec::new(),
             subscribed: Vec::new(),
+            asked: Vec::new(),
             config: Config::default(),
         };
         (0..nodes).for_each(|number| net.add(number));
@@ -165,6 +168,7 @@ impl Net {
                 let (_, body) = unsigned_varint::decode::usize(&frame).unwrap();
                 let mut rpc = Rpc::decode(body).unwrap();
                 self.copies += rpc.messages.len() as u64;
+                self.asked.extend(rpc.iwant.iter().map(|id| (to, id.clone())));
                 if self.blocked.contains(&(node, to)) {
                     let engine = &self.engines[&to];
                     rpc.messages.retain(|message| engine.wants.is_asked(message.id()));
