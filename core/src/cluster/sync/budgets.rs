@@ -26,6 +26,9 @@ const PUSHES: Limit = Limit { most: 256.0, a_second: 10.0 };
 /// peers up.
 const UNSETTLED: Limit = Limit { most: 2.0, a_second: 1.0 / 300.0 };
 const UNSETTLED_BY_ALL: Limit = Limit { most: 8.0, a_second: 1.0 / 60.0 };
+/// How often heartbeats of this node's own that it did not send do. Those of former
+/// runs are had by anybody.
+const UNSETTLED_BY_OWN: Limit = Limit { most: 8.0, a_second: 1.0 / 60.0 };
 /// How many signatures are checked of what a peer hands over, in a row, as many
 /// as the largest table has by default, and in a second on average; and of the
 /// goodbyes that it pushes, as many as are kept.
@@ -83,14 +86,15 @@ pub(super) struct Budgets {
     /// Until when this node has handed over what it may.
     until: Duration,
     unsettled: Spent,
+    unsettled_by_own: Spent,
 }
 
 impl Default for Budgets {
     fn default() -> Self {
         // With a bound, the memory for all of them would be taken at once.
         let (peers, networks) = (LruCache::unbounded(), LruCache::unbounded());
-        let (until, unsettled) = (Duration::ZERO, Spent::default());
-        Self { peers, networks, until, unsettled }
+        let (unsettled, unsettled_by_own) = (Spent::default(), Spent::default());
+        Self { peers, networks, until: Duration::ZERO, unsettled, unsettled_by_own }
     }
 }
 
@@ -119,6 +123,12 @@ impl Budgets {
             None => &mut of(&mut self.peers, peer).unsettled,
         };
         by.one(UNSETTLED, now) && self.unsettled.one(UNSETTLED_BY_ALL, now)
+    }
+
+    /// Whether heartbeats of this node's own that it did not send count as a sign
+    /// now.
+    pub(super) fn unsettles_own(&mut self, now: Duration) -> bool {
+        self.unsettled_by_own.one(UNSETTLED_BY_OWN, now)
     }
 
     /// Whether another signature of a peer's is checked now.

@@ -395,7 +395,7 @@ impl Sync {
             Ok(done) => {
                 self.count("done");
                 self.0.records.inc_by(done.received as u64);
-                if (done.own || done.joined > 0) && self.unsettles(peer) {
+                if (done.own && self.unsettles_own()) || (done.joined > 0 && self.unsettles(peer)) {
                     self.0.unsettled.notify_one();
                 }
                 tracing::debug!(%peer, ?done, "heartbeats were exchanged");
@@ -414,6 +414,10 @@ impl Sync {
     fn unsettles(&self, peer: PeerId) -> bool {
         let (network, elapsed) = (counted(&self.0.host, &peer), self.0.exchange.cluster.elapsed());
         lock(&self.0.budgets).unsettles(peer, network, elapsed)
+    }
+
+    fn unsettles_own(&self) -> bool {
+        lock(&self.0.budgets).unsettles_own(self.0.exchange.cluster.elapsed())
     }
 
     pub(super) fn count(&self, outcome: &'static str) {
