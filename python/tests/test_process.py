@@ -81,6 +81,8 @@ def goes_on(node):
     while works():
         time.sleep(0.01)
     node.set_host("goes on")
+    # A goodbye may overtake what was said just before.
+    node.wait_for(1, timeout=60, query="host:seen")
     node.close()
 
 def works():
@@ -112,6 +114,11 @@ def test_exit_of_a_worker_of_multiprocessing_says_goodbye(tmp_path, how, threads
     file = tmp_path / "worker.py"
     file.write_text(WORKER)
     with casm.testing.cluster(1, ttl=3600) as (node,), node.events() as events:
+        def answer(event):
+            if isinstance(event, casm.PeerUpdated) and event.record.host == "goes on":
+                node.set_host("seen")
+
+        node.on_event(answer)
         arguments = [how, threads, node.namespace, *node.addrs()]
         subprocess.run([sys.executable, file, *arguments], check=True, timeout=PATIENCE)
         hosts = []

@@ -102,8 +102,11 @@ impl Task {
             && let Ok(goodbye) = self.sign_beat()
         {
             let said = self.topic.publish(goodbye.clone());
-            if !matches!(tokio::time::timeout(Self::LEAVE_TIME, said).await, Ok(Ok(()))) {
-                tracing::debug!("gossip did not take the goodbye");
+            match tokio::time::timeout(Self::LEAVE_TIME, said).await {
+                Ok(Ok(())) => {}
+                // There is nobody to hear it.
+                Ok(Err(error)) if error.kind() == ErrorKind::Unreachable => {}
+                _ => tracing::debug!("gossip did not take the goodbye"),
             }
             let (seq, signed) = (goodbye.seq(), goodbye.encoded());
             self.table.leave(self.epoch.elapsed(), seq, &self.beat, signed);
