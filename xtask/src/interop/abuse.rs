@@ -83,8 +83,9 @@ const KINDS: [Kind; 16] = [
             ("pex_rounds_total{verdict=\"refused-often\"", 10.0),
         ],
     ),
-    // From one peer a sixteenth of the table is taken.
-    Kind("sync-sybils", 4, &[("heartbeats_total{verdict=\"share\"", 3000.0)]),
+    // From one peer a sixteenth of the table is taken; no more strangers of it are
+    // then looked at in an exchange.
+    Kind("sync-sybils", 4, &[("heartbeats_total{verdict=\"share\"", 2.0)]),
     // Eight peers have two tables a minute each.
     Kind("sync-again", 120, &[("sync_exchanges_total{outcome=\"refused-too-much\"", 60.0)]),
     Kind("lz4-bomb", 6, &[("=\"empty-message\"", 6.0)]),
