@@ -104,8 +104,9 @@ impl Task {
             let said = self.topic.publish(goodbye.clone());
             match tokio::time::timeout(Self::LEAVE_TIME, said).await {
                 Ok(Ok(())) => {}
-                // There is nobody to hear it.
-                Ok(Err(error)) if error.kind() == ErrorKind::Unreachable => {}
+                // There is nobody to hear it (then the host is closed already).
+                Ok(Err(error))
+                    if matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::Closed) => {}
                 _ => tracing::debug!("gossip did not take the goodbye"),
             }
             let (seq, signed) = (goodbye.seq(), goodbye.encoded());
