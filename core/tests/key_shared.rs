@@ -7,7 +7,7 @@ use std::{future::Future, time::Duration};
 
 /// What every wait in these tests is bounded by; none is expected to come near.
 async fn soon<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(180), what).await.expect("it happens within 180 s")
+    tokio::time::timeout(Duration::from_secs(300), what).await.expect("it happens within 300 s")
 }
 
 fn builder(boot: &[String]) -> NodeBuilder {

@@ -28,7 +28,7 @@ const UNSETTLED: Limit = Limit { most: 2.0, a_second: 1.0 / 300.0 };
 const UNSETTLED_BY_ALL: Limit = Limit { most: 8.0, a_second: 1.0 / 60.0 };
 /// How often heartbeats of this node's own that it did not send do. Those of former
 /// runs are had by anybody.
-const UNSETTLED_BY_OWN: Limit = Limit { most: 8.0, a_second: 1.0 / 60.0 };
+const UNSETTLED_BY_OWN: Limit = Limit { most: 64.0, a_second: 0.1 };
 /// How many signatures are checked of what a peer hands over, in a row, as many
 /// as the largest table has by default, and in a second on average; and of the
 /// goodbyes that it pushes, as many as are kept.
