@@ -1,5 +1,7 @@
 //! LZ4 frames, decompressed as their blocks arrive
-//! (<https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md>).
+//! (<https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md>). Frames that
+//! need a dictionary and "legacy" ones, from before this format, are refused: no
+//! peer writes them.
 //!
 //! Nothing is reserved for what a frame or a block declares: a block's true
 //! size is counted first, by walking over its sequences. Checksums are passed

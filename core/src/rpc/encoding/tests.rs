@@ -157,6 +157,14 @@ fn linked_blocks_and_checksums_of_other_writers_are_read() {
     }
 }
 
+#[test]
+fn a_frame_from_before_the_format_is_refused() {
+    // A stored block of ten bytes, which readers of that format take.
+    let bytes = [&0x184C_2102u32.to_le_bytes()[..], &(1u32 << 31 | 10).to_le_bytes(), &[1; 10]];
+    let end = decoded(Encoding::Lz4, &bytes.concat(), 5, MAX);
+    assert_eq!(end, (vec![], Some(FrameError::Lz4Header)));
+}
+
 /// The length of the head of the frames that are written here.
 const LZ4_HEAD: usize = 7;
 
