@@ -86,6 +86,10 @@ impl TopicSwarm {
         loop {
             match self.swarm.select_next_some().await {
                 SwarmEvent::NewListenAddr { address, .. } => return Heard::Listening(address),
+                // Nodes know each other for ours by what identify tells them.
+                SwarmEvent::ConnectionEstablished { peer_id, .. } => {
+                    self.swarm.behaviour_mut().is_ours(&peer_id);
+                }
                 SwarmEvent::Behaviour(Event::Subscribed { .. }) => return Heard::Subscribed,
                 SwarmEvent::Behaviour(Event::Deliver { message, .. }) => {
                     self.swarm.behaviour_mut().verdict(message.id(), Verdict::Accept);

@@ -84,6 +84,8 @@ pub(super) const MAX_WAITING_BYTES: usize = 2 << 20;
 pub(super) const MAX_WAITING_IN_ALL: usize = 64 << 20;
 /// The bytes of messages that make a frame: it does not wait for more.
 pub(super) const FULL: usize = 32 << 10;
+/// So many messages do as well: what a frame costs is little for each by then.
+pub(super) const MANY: usize = 64;
 /// Messages that wait for one peer, and their bytes: a slow one loses the oldest.
 pub(super) const MAX_OUTBOX: usize = 2048;
 pub(super) const MAX_OUTBOX_BYTES: usize = 4 << 20;

@@ -146,6 +146,8 @@ pub struct Engine {
     wants: Wants,
     /// When which peer's next frame is due.
     due: BTreeSet<(Duration, PeerKey)>,
+    /// When the last frame with messages went to anybody.
+    flushed: Option<Duration>,
     outputs: VecDeque<Output>,
     next_heartbeat: Duration,
 }
@@ -168,6 +170,7 @@ impl Engine {
             store: Store::default(),
             wants: Wants::default(),
             due: BTreeSet::new(),
+            flushed: None,
             outputs: VecDeque::new(),
             next_heartbeat: now + config::FIRST_HEARTBEAT,
         }
@@ -319,7 +322,7 @@ impl Engine {
             if let Some((frame, has_messages)) = peer.outbox.frame(&peer.unwanted, at_a_time) {
                 peer.under_way = true;
                 if has_messages {
-                    peer.sent = Some(now);
+                    (peer.sent, self.flushed) = (Some(now), Some(now));
                 }
                 return Some(Output::Send { peer: peer.id, frame });
             }
@@ -333,23 +336,24 @@ impl Engine {
         due.map_or(self.next_heartbeat, |due| due.min(self.next_heartbeat))
     }
 
-    /// Sees to it that what waits for a peer goes: at once if nothing went
-    /// lately, else together with what comes within a moment, which is shorter
-    /// if there is much.
+    /// Sees to it that what waits for a peer goes: at once if nothing went lately,
+    /// else together with what comes within a moment, also for others, since each
+    /// time the node wakes up for it costs as much as the frames do. There is no
+    /// waiting once there is much.
     fn schedule(&mut self, now: Duration, key: PeerKey) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         if peer.under_way || peer.outbox.is_empty() {
             return;
         }
         let Config { pause, spacing, .. } = self.config;
-        let pause = if peer.outbox.len() >= peer.at_a_time() {
-            spacing
+        let after = |last: Option<Duration>, pause| last.map_or(now, |last| now.max(last + pause));
+        let due = if peer.outbox.len() >= peer.at_a_time() {
+            after(peer.sent, spacing)
         } else if peer.outbox.is_full() {
-            Duration::ZERO
+            now
         } else {
-            pause
+            after(self.flushed, pause)
         };
-        let due = peer.sent.map_or(now, |sent| now.max(sent + pause));
         match peer.due {
             Some(former) if former <= due => return,
             Some(former) => _ = self.due.remove(&(former, key)),

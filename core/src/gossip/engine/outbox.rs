@@ -39,7 +39,7 @@ impl Outbox {
     /// Whether there are messages enough for a frame, so that waiting for more
     /// would only hold them up.
     pub(super) fn is_full(&self) -> bool {
-        self.bytes >= config::FULL
+        self.bytes >= config::FULL || self.messages.len() >= config::MANY
     }
 
     /// The last word on a topic counts.
