@@ -35,13 +35,15 @@ pub(super) enum Asked {
 }
 
 impl Store {
-    /// Keeps a message, and who has it.
+    /// Keeps a message, and who has it; gives back how many others were forgotten
+    /// for it before their time.
+    #[must_use]
     pub(super) fn insert(
         &mut self,
         now: Duration,
         message: SignedMessage,
         holders: SmallVec<[PeerKey; 8]>,
-    ) {
+    ) -> u64 {
         let id = message.id().clone();
         self.bytes += message.encoded().len();
         let kept = Kept { message, at: now, holders, asked: SmallVec::new() };
@@ -50,9 +52,12 @@ impl Store {
         } else {
             self.order.push_back(id);
         }
+        let mut forgotten = 0;
         while self.order.len() > config::MAX_KEPT || self.bytes > config::MAX_KEPT_BYTES {
             self.forget_oldest();
+            forgotten += 1;
         }
+        forgotten
     }
 
     /// Forgets what is too old.
