@@ -2,12 +2,13 @@
 
 use crate::{
     Error, ErrorKind, Result,
-    gossip::{Event, Gossip, engine::PublishError},
+    gossip::{Event, Gossip, WINDOW, engine::PublishError},
     metrics::{Metrics, waiting},
     pubsub::{Received, Ticket, TopicCommand, TopicEvent, Verdict},
 };
+use libp2p::PeerId;
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::Arc,
     task::{Context, Poll},
 };
@@ -16,6 +17,21 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 struct Joined {
     commands: mpsc::Receiver<TopicCommand>,
     events: mpsc::Sender<TopicEvent>,
+    /// Peers that have joined, of which the service is told as soon as it has time.
+    untold: BTreeSet<PeerId>,
+}
+
+impl Joined {
+    /// Tells of peers as long as there is room for all messages that gossip has
+    /// under way: those are never left out.
+    fn tell(&mut self) {
+        while self.events.capacity() > WINDOW
+            && let Some(peer) = self.untold.pop_first()
+        {
+            // A service that is gone need not know.
+            let _ = self.events.try_send(TopicEvent::Subscribed { peer });
+        }
+    }
 }
 
 /// The topics that services have joined.
@@ -40,7 +56,7 @@ impl Topics {
     ) {
         gossip.join(&topic);
         self.metrics.watch_queue("topic", waiting(&events));
-        self.joined.insert(topic, Joined { commands, events });
+        self.joined.insert(topic, Joined { commands, events, untold: BTreeSet::new() });
     }
 
     /// The next command of any topic. A topic whose handle was dropped comes
@@ -63,6 +79,10 @@ impl Topics {
         topic: &str,
         command: Option<TopicCommand>,
     ) {
+        // Whoever says something has taken something in.
+        if let Some(joined) = self.joined.get_mut(topic) {
+            joined.tell();
+        }
         match command {
             None => {
                 self.joined.remove(topic);
@@ -90,6 +110,7 @@ impl Topics {
                     None => return gossip.verdict(&id, Verdict::Ignore),
                 };
                 if let Err(error) = sent {
+                    // There is room for all that gossip has under way.
                     if let TrySendError::Full(_) = error {
                         self.metrics.dropped.get_or_create(&[("queue", "topic")]).inc();
                     }
@@ -97,9 +118,13 @@ impl Topics {
                 }
             }
             Event::Subscribed { peer, topic } => {
-                if let Some(joined) = self.joined.get(&topic) {
-                    // A full queue holds messages enough to wake the service.
-                    let _ = joined.events.try_send(TopicEvent::Subscribed { peer });
+                if let Some(joined) = self.joined.get_mut(&topic) {
+                    joined.untold.insert(peer);
+                    joined.tell();
+                    if joined.untold.len() > WINDOW {
+                        joined.untold.pop_last();
+                        self.metrics.dropped.get_or_create(&[("queue", "topic")]).inc();
+                    }
                 }
             }
         }

@@ -3,24 +3,30 @@
 //!
 //! - `config`: what it is told, and its bounds
 //! - `peer`: what is known of one peer; `outbox`: what is due for it
-//! - `mesh`: who has joined what, and the links between them
-//! - `relay`: messages, from their arrival to whom they are passed on;
-//!   `checks`: those whose signatures wait, `known`: those that are good
+//! - `mesh`: who has joined what, and the links between them; `rotate` replaces
+//!   those that bring nothing
+//! - `intake`: messages, from their arrival to the check of their signatures, and
+//!   `relay`, from there to whom they are passed on; `queues`: those that wait,
+//!   `checks`: all that are not known to be good yet, `known`: those that are
 //! - `offers`: what is offered, asked for and not wanted; `store`: what can be
 //!   asked for, `wants`: what was
-//! - `offence`: what a peer does wrong
+//! - `offence`: what a peer does wrong; `departed`: what counts if it comes back
 //!
 //! Every time is since one moment that the caller chooses.
 
 mod checks;
 mod config;
+mod departed;
+mod intake;
 mod known;
 mod mesh;
 mod offence;
 mod offers;
 mod outbox;
 mod peer;
+mod queues;
 mod relay;
+mod rotate;
 mod store;
 mod topic;
 mod wants;
@@ -30,11 +36,13 @@ mod tests;
 
 pub use checks::CheckId;
 pub use config::Config;
+pub(crate) use config::WINDOW;
 pub use offence::Offence;
 
 use super::{id::MessageId, wire::Rpc};
 use crate::{metrics::ByLabel, pubsub::signed::SignedMessage};
 use checks::Checks;
+use departed::Departed;
 use known::Known;
 use libp2p::PeerId;
 use peer::{Peer, PeerKey};
@@ -69,7 +77,7 @@ pub enum Output {
         message: SignedMessage,
     },
     /// A message of a joined topic, once, with a good signature. It waits for
-    /// [`Engine::verdict`].
+    /// [`Engine::verdict`], and 512 of a topic do at most.
     Deliver {
         /// The message.
         message: SignedMessage,
@@ -139,8 +147,9 @@ pub struct Engine {
     topics: BTreeMap<Arc<str>, Topic>,
     known: Known,
     checks: Checks,
-    /// Whose checks are to be started next.
-    turns: VecDeque<PeerKey>,
+    departed: Departed,
+    /// The topics of which checks are to be started next.
+    turns: VecDeque<Arc<str>>,
     awaiting: HashMap<MessageId, Awaiting>,
     store: Store,
     wants: Wants,
@@ -165,6 +174,7 @@ impl Engine {
             topics: BTreeMap::new(),
             known: Known::default(),
             checks: Checks::default(),
+            departed: Departed::default(),
             turns: VecDeque::new(),
             awaiting: HashMap::new(),
             store: Store::default(),
@@ -185,7 +195,11 @@ impl Engine {
         let key = PeerKey(self.next_key);
         self.next_key += 1;
         self.keys.insert(peer, key);
-        self.peers.insert(key, Peer::new(peer, outbound));
+        let mut fresh = Peer::new(peer, outbound);
+        if let Some(former) = self.departed.take(&peer) {
+            fresh.is_again(former.record, former.backoff);
+        }
+        self.peers.insert(key, fresh);
         self.greet(now, key);
     }
 
@@ -201,8 +215,9 @@ impl Engine {
         let former = std::mem::replace(former, fresh);
         let Some(fresh) = self.peers.get_mut(&key) else { return };
         // What it has sent and done still counts, and it may not have restarted at
-        // all. (Back-offs don't: one that restarted knows of none.)
-        fresh.record = former.record;
+        // all.
+        fresh.is_again(former.record, former.backoff);
+        fresh.offered = former.offered;
         fresh.waiting = former.waiting;
         fresh.waiting_bytes = former.waiting_bytes;
         fresh.outbox = former.outbox.messages();
@@ -248,7 +263,10 @@ impl Engine {
             topic.forget(key);
         }
         self.wants.gone(key);
-        self.hand_over(now, peer.waiting);
+        self.hand_over(now, key);
+        let Peer { id, record, backoff, .. } = peer;
+        let forgotten = self.departed.add(now, id, record, backoff);
+        self.count_some("too-many-departed", forgotten);
     }
 
     /// A frame came from a peer.
@@ -371,8 +389,9 @@ impl Engine {
             peer.offered = 0;
             peer.announced.clear();
             peer.unwanted.expire(now);
-            peer.backoff.retain(|_, (until, _)| now < *until);
+            peer.backoff.retain(|_, backoff| now < backoff.until);
         }
+        self.departed.expire(now);
         self.ask_others(now);
         self.tend_topics(now);
     }
@@ -385,6 +404,13 @@ impl Engine {
             peer.closing = true;
             let (peer, refuse) = (peer.id, peer.record.has_forged());
             self.outputs.push_back(Output::Close { peer, reason: offence.label(), refuse });
+        }
+    }
+
+    /// Counts, if there is anything.
+    fn count_some(&self, reason: &'static str, times: u64) {
+        if times > 0 {
+            self.count(reason, times);
         }
     }
 

@@ -75,8 +75,12 @@ impl Outbox {
         config::MAX_OUTBOX_IDS.saturating_sub(self.iwant.len())
     }
 
-    pub(super) fn iwant(&mut self, ids: &[MessageId]) {
-        self.iwant.extend(ids.iter().take(self.room_for_asking()).cloned());
+    /// Asks for messages; gives back for how many there was no room.
+    #[must_use]
+    pub(super) fn iwant(&mut self, ids: &[MessageId]) -> u64 {
+        let room = self.room_for_asking();
+        self.iwant.extend(ids.iter().take(room).cloned());
+        ids.len().saturating_sub(room) as u64
     }
 
     /// How many more ids can be offered.
@@ -91,11 +95,15 @@ impl Outbox {
         }
     }
 
-    pub(super) fn idontwant(&mut self, id: &MessageId) {
-        // Of so many, the peer may as well send some.
-        if self.idontwant.len() < config::MAX_UNWANTED {
+    /// Says what is not wanted; whether there was room for it. (Of so many, the
+    /// peer may as well send some.)
+    #[must_use]
+    pub(super) fn idontwant(&mut self, id: &MessageId) -> bool {
+        let room = self.idontwant.len() < config::MAX_UNWANTED;
+        if room {
             self.idontwant.push(id.clone());
         }
+        room
     }
 
     /// Messages that wait.

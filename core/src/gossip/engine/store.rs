@@ -40,13 +40,15 @@ pub(super) enum Asked {
 }
 
 impl Store {
-    /// Keeps a message, and who has it.
+    /// Keeps a message, and who has it; gives back how many others were forgotten
+    /// for it before their time.
+    #[must_use]
     pub(super) fn insert(
         &mut self,
         now: Duration,
         message: SignedMessage,
         holders: SmallVec<[PeerKey; 8]>,
-    ) {
+    ) -> u64 {
         self.bytes += message.encoded().len();
         let kept = Kept { message, at: now, holders, asked: SmallVec::new() };
         if let Some(former) = self.get(kept.message.id()) {
@@ -57,9 +59,12 @@ impl Store {
             self.places.insert(kept.message.id().clone(), place);
             self.kept.push_back(kept);
         }
+        let mut forgotten = 0;
         while self.kept.len() > config::MAX_KEPT || self.bytes > config::MAX_KEPT_BYTES {
             self.forget_oldest();
+            forgotten += 1;
         }
+        forgotten
     }
 
     /// Forgets what is too old.

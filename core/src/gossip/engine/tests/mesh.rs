@@ -1,7 +1,7 @@
 //! Links: how they are made, kept and taken back.
 
 use super::{delivery::subscribe, *};
-use crate::{gossip::engine::config, host::mesh::HIGH};
+use crate::gossip::{engine::config, mesh::HIGH};
 
 #[test]
 fn meshes_have_their_size_and_are_mutual() {
