@@ -4,7 +4,7 @@ use crate::{
     Error, ErrorKind, Result,
     gossip::{Event, Gossip, WINDOW, engine::PublishError},
     metrics::{Metrics, waiting},
-    pubsub::{Received, Ticket, TopicCommand, TopicEvent, Verdict},
+    pubsub::{Received, Ticket, TopicCommand, TopicEvent, Verdict, signed::SignedMessage},
 };
 use libp2p::PeerId;
 use std::{
@@ -12,7 +12,10 @@ use std::{
     sync::Arc,
     task::{Context, Poll},
 };
-use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::sync::mpsc::{
+    self,
+    error::{TryRecvError, TrySendError},
+};
 
 struct Joined {
     commands: mpsc::Receiver<TopicCommand>,
@@ -73,6 +76,15 @@ impl Topics {
         Poll::Pending
     }
 
+    /// The same if there is one at once.
+    pub(super) fn next_command(&mut self) -> Option<(Arc<str>, Option<TopicCommand>)> {
+        self.joined.iter_mut().find_map(|(topic, joined)| match joined.commands.try_recv() {
+            Ok(command) => Some((topic.clone(), Some(command))),
+            Err(TryRecvError::Disconnected) => Some((topic.clone(), None)),
+            Err(TryRecvError::Empty) => None,
+        })
+    }
+
     pub(super) fn on_command(
         &mut self,
         gossip: &mut Gossip,
@@ -99,23 +111,25 @@ impl Topics {
         }
     }
 
+    fn deliver(&mut self, gossip: &mut Gossip, message: SignedMessage, from: PeerId) {
+        let id = message.id().clone();
+        let Some(joined) = self.joined.get(message.topic()) else {
+            return gossip.verdict(&id, Verdict::Ignore);
+        };
+        let received = TopicEvent::Received(Received { message, from });
+        if let Err(error) = joined.events.try_send(received) {
+            // There is room for all that gossip has under way.
+            if let TrySendError::Full(_) = error {
+                self.metrics.dropped.get_or_create(&[("queue", "topic")]).inc();
+            }
+            gossip.verdict(&id, Verdict::Ignore);
+        }
+    }
+
     pub(super) fn on_event(&mut self, gossip: &mut Gossip, event: Event) {
         match event {
-            Event::Deliver { message, from } => {
-                let id = message.id().clone();
-                let sent = match self.joined.get(message.topic()) {
-                    Some(joined) => {
-                        joined.events.try_send(TopicEvent::Received(Received { message, from }))
-                    }
-                    None => return gossip.verdict(&id, Verdict::Ignore),
-                };
-                if let Err(error) = sent {
-                    // There is room for all that gossip has under way.
-                    if let TrySendError::Full(_) = error {
-                        self.metrics.dropped.get_or_create(&[("queue", "topic")]).inc();
-                    }
-                    gossip.verdict(&id, Verdict::Ignore);
-                }
+            Event::Deliver(messages) => {
+                messages.into_iter().for_each(|(m, from)| self.deliver(gossip, m, from));
             }
             Event::Subscribed { peer, topic } => {
                 if let Some(joined) = self.joined.get_mut(&topic) {

@@ -24,6 +24,10 @@ impl Engine {
         self.wants.came(id, key);
         if self.known.contains(id) {
             self.has(id, key);
+            // Both had it at about the same time.
+            if let Some(peer) = self.peers.get_mut(&key) {
+                peer.outbox.withdraw(id);
+            }
             return;
         }
         let bytes = message.encoded().len();
@@ -82,7 +86,9 @@ impl Engine {
     }
 
     fn queue(&mut self, topic: &str, key: PeerKey, waiting: Waiting) {
-        let Some(entry) = self.topics.get_mut(topic) else { return };
+        let Some((topic, _)) = self.topics.get_key_value(topic) else { return };
+        let topic = topic.clone();
+        let Some(entry) = self.topics.get_mut(&topic) else { return };
         let Some(peer) = self.peers.get_mut(&key) else { return };
         peer.waiting += 1;
         peer.waiting_bytes += waiting.bytes;
@@ -90,7 +96,7 @@ impl Engine {
         entry.queues.push(key, waiting);
         if !entry.in_line {
             entry.in_line = true;
-            self.turns.push_back(topic.into());
+            self.turns.push_back(topic);
         }
     }
 

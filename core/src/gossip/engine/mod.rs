@@ -318,6 +318,12 @@ impl Engine {
         }
     }
 
+    /// Whether more is to go to a peer once the frame under way is written.
+    pub fn waits_for(&self, peer: &PeerId) -> bool {
+        let peer = self.keys.get(peer).and_then(|key| self.peers.get(key));
+        peer.is_some_and(|peer| peer.under_way && !peer.outbox.is_empty())
+    }
+
     /// What is to be done next. To be called until there is nothing, after
     /// anything else was.
     pub fn poll(&mut self, now: Duration) -> Option<Output> {

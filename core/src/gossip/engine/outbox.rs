@@ -70,6 +70,18 @@ impl Outbox {
         lost
     }
 
+    /// Takes a message back that the peer turns out to have, unless there are too
+    /// many to look through.
+    pub(super) fn withdraw(&mut self, id: &MessageId) {
+        if self.messages.len() > config::MANY {
+            return;
+        }
+        let place = self.messages.iter().position(|message| message.id() == id);
+        if let Some(message) = place.and_then(|place| self.messages.remove(place)) {
+            self.bytes -= message.encoded().len();
+        }
+    }
+
     /// How many more ids can be asked for.
     pub(super) fn room_for_asking(&self) -> usize {
         config::MAX_OUTBOX_IDS.saturating_sub(self.iwant.len())
