@@ -44,7 +44,7 @@ fn signed(own: &Keypair) -> Vec<Vec<u8>> {
     let first = unix_nanos();
     let round = |round: usize| {
         let message = |n: usize| {
-            let key = if n % 2 == 0 { own } else { &others[n / 2 % SOURCES] };
+            let key = if n.is_multiple_of(2) { own } else { &others[n / 2 % SOURCES] };
             let message = SignedMessage::sign(key, TOPIC, first + n as u64, b"flood").unwrap();
             assert!(n > 0 || message.verify(&Keys::default()).is_ok());
             field(2, message.encoded())
