@@ -10,10 +10,13 @@ pub struct Config {
     pub degree: usize,
     /// A node with fewer mesh links grafts some.
     pub low: usize,
-    /// A node with more prunes some.
+    /// A node with more prunes some, and with as many takes none from who connected
+    /// to it.
     pub high: usize,
     /// Peers outside the mesh that are told, once a second, what they may lack.
     pub lazy: usize,
+    /// As many more of those whose links were refused.
+    pub refused: usize,
     /// How long a link that was pruned stays out.
     pub backoff: Duration,
     /// How long a frame waits for more after another one went to the same peer.
@@ -29,6 +32,7 @@ impl Default for Config {
             low: mesh::LOW,
             high: mesh::HIGH,
             lazy: mesh::LAZY,
+            refused: mesh::REFUSED,
             backoff: mesh::BACKOFF,
             pause: Duration::from_millis(50),
             spacing: Duration::from_millis(5),
