@@ -1,7 +1,7 @@
 //! What the engine is told, and its bounds.
 
 use crate::gossip::mesh;
-use std::time::Duration;
+use std::{num::NonZeroUsize, time::Duration};
 
 /// How the mesh is kept, and how long things take.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,7 +84,7 @@ pub(super) const UNWANTED: Duration = Duration::from_secs(3);
 pub(super) const MAX_TOPICS: usize = 1000;
 pub(super) const MAX_TOPIC_BYTES: usize = 64 << 10;
 /// Peers that are gone of which something is remembered.
-pub(super) const MAX_DEPARTED: usize = 4096;
+pub(super) const MAX_DEPARTED: NonZeroUsize = NonZeroUsize::new(4096).expect("not 0");
 /// Signatures under check.
 pub(super) const MAX_RUNNING: usize = 256;
 /// Messages of a topic that are under check or wait for a verdict: more wait until
