@@ -1,6 +1,7 @@
 //! Who has joined what, and the links between them.
 
 use super::{Engine, Output, config, offence::Offence, peer::PeerKey, topic::Topic};
+use libp2p::PeerId;
 use rand::seq::{IteratorRandom as _, SliceRandom as _};
 use std::{sync::Arc, time::Duration};
 
@@ -55,6 +56,12 @@ impl Engine {
         self.topics.get(topic).map_or(0, |topic| topic.mesh.len())
     }
 
+    /// Who they are.
+    pub fn mesh(&self, topic: &str) -> impl Iterator<Item = PeerId> {
+        let mesh = self.topics.get(topic).into_iter().flat_map(|topic| &topic.mesh);
+        mesh.filter_map(|key| self.peers.get(key)).map(|peer| peer.id)
+    }
+
     /// Tells a peer what this node has joined.
     pub(super) fn greet(&mut self, now: Duration, key: PeerKey) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
@@ -86,6 +93,7 @@ impl Engine {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         if !joins {
             peer.topics.leave(&topic);
+            peer.outbox.no_graft(&topic);
             if let Some(entry) = self.topics.get_mut(&topic) {
                 entry.left(key);
             }
@@ -137,6 +145,7 @@ impl Engine {
             return self.prune(now, key, &topic, self.config.backoff);
         }
         peer.backoff.remove(&topic);
+        peer.outbox.no_link(&topic);
         if let Some(entry) = self.topics.get_mut(&topic) {
             entry.mesh.insert(key);
         }
@@ -155,6 +164,7 @@ impl Engine {
         entry.mesh.remove(&key);
         let backoff = backoff.unwrap_or(self.config.backoff).min(config::MAX_BACKOFF);
         if let Some(peer) = self.peers.get_mut(&key) {
+            peer.outbox.no_graft(&topic);
             let stands =
                 peer.backoff.get(&topic).is_some_and(|(until, ours)| *ours && now < *until);
             if !stands {

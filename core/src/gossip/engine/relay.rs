@@ -70,6 +70,7 @@ impl Engine {
             return;
         }
         self.known.insert(now, message.id().clone());
+        self.wants.done(message.id());
         self.store.has(message.id(), key);
         self.send(now, key, message);
     }
@@ -106,10 +107,13 @@ impl Engine {
 
     /// A peer has a message that is known here.
     fn has(&mut self, id: &MessageId, key: PeerKey) {
-        match self.awaiting.get_mut(id) {
-            Some(awaiting) if !awaiting.holders.contains(&key) => awaiting.holders.push(key),
-            _ => self.store.has(id, key),
+        if let Some(awaiting) = self.awaiting.get_mut(id)
+            && !awaiting.holders.contains(&key)
+        {
+            awaiting.holders.push(key);
         }
+        // It may be there from before it was forgotten, and came once more.
+        self.store.has(id, key);
     }
 
     /// Starts checks, one of each forwarding peer in turn.

@@ -47,9 +47,10 @@ impl Store {
         let kept = Kept { message, at: now, holders, asked: SmallVec::new() };
         if let Some(former) = self.kept.insert(id.clone(), kept) {
             self.bytes -= former.message.encoded().len();
-        } else {
-            self.order.push_back(id);
+            // Where it stood, it would keep those behind it.
+            self.order.retain(|other| *other != id);
         }
+        self.order.push_back(id);
         while self.order.len() > config::MAX_KEPT || self.bytes > config::MAX_KEPT_BYTES {
             self.forget_oldest();
         }

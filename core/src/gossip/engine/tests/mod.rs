@@ -4,6 +4,7 @@ mod abuse;
 mod delivery;
 mod mesh;
 mod model;
+mod random;
 
 use super::{Config, Counts, Engine, Output};
 use crate::{
