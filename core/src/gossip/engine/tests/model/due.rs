@@ -118,9 +118,7 @@ impl Due {
         certain: bool,
         again: bool,
     ) {
-        let same = |offer: &&mut Offer| {
-            offer.at >= since && offer.topic == topic && offer.id == *id
-        };
+        let same = |offer: &&mut Offer| offer.at > since && offer.topic == topic && offer.id == *id;
         let waits = self.offers.iter_mut().filter(same).count();
         if waits <= usize::from(again) {
             let (topic, id) = (topic.into(), id.clone());
@@ -236,10 +234,15 @@ impl Model {
         let maybe = due.maybe.iter().position(|maybe| maybe == message);
         match (certain, maybe) {
             (Some(true), _) | (_, None) => {
-                assert!(certain.is_some(), "{message:?} is sent to {id}, where {:?} is due", due.messages.get(before));
+                assert!(
+                    certain.is_some(),
+                    "{message:?} is sent to {id}, where {:?} is due",
+                    due.messages.get(before)
+                );
                 due.messages.remove(before);
                 // If that had not to go, it may be a later one of the same.
-                let mut later = due.messages.iter_mut().filter(|(_, of, _)| of == message);
+                let mut later =
+                    due.messages.iter_mut().filter(|(_, of, due)| *due && of == message);
                 if let Some((.., later)) = later.next().filter(|_| certain == Some(false)) {
                     *later = false;
                 }

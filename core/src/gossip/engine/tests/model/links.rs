@@ -167,7 +167,10 @@ impl Model {
             let most = degree.min(before.len() + open.len());
             assert_eq!(after.len(), most, "links of {} open ones", open.len());
         } else {
-            assert!(made.len() <= 1 && (made.is_empty() || chosen(&made)), "links made without need");
+            assert!(
+                made.len() <= 1 && (made.is_empty() || chosen(&made)),
+                "links made without need"
+            );
             assert!(made.is_empty() || !chosen(&before), "a link made without need");
         }
         if !before.is_empty() && before.len() <= high && !chosen(&before) && chosen(&open) {

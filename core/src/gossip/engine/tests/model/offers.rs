@@ -152,8 +152,8 @@ impl Model {
                     let peer = self.peers.get_mut(id).expect("who is subscribed is here");
                     let asked = kept.asked.contains(&peer.key);
                     let has = kept.holders.contains(&peer.key);
-                    let told = kept.offered.contains(&peer.key)
-                        || kept.maybe_told.contains(&peer.key);
+                    let told =
+                        kept.offered.contains(&peer.key) || kept.maybe_told.contains(&peer.key);
                     if !has || asked {
                         let all = outside.len() <= self.config.lazy;
                         let certain = all && !asked && !told;
@@ -187,7 +187,7 @@ impl Model {
             return assert!(waited, "{of:?} is offered, and not there any more");
         };
         // One that has waited since it was kept before says nothing of this.
-        if since >= kept.at {
+        if since > kept.at {
             kept.offered.push(key);
             let times = kept.offered.iter().filter(|by| **by == key).count();
             let most = if kept.asked.contains(&key) { 2 } else { 1 };
