@@ -13,7 +13,7 @@ fn run(seed: u64, tells: bool) {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let bytes = std::iter::repeat_with(move || rng.next_u32() as u8);
     let mut world = World::new(Bytes::new(bytes), seed, tells);
-    world.run(200);
+    world.run(150);
     world.end();
 }
 
