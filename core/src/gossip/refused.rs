@@ -55,9 +55,13 @@ impl Refused {
     pub(super) fn refuse(&self, peer: PeerId, networks: impl Iterator<Item = Prefix>) {
         let until = Instant::now() + REFUSED;
         let mut refused = self.until.lock().unwrap_or_else(PoisonError::into_inner);
-        refused.put(Whom::Peer(peer), until);
-        for network in networks {
-            refused.put(Whom::Network(network), until);
+        let whom = [Whom::Peer(peer)].into_iter().chain(networks.map(Whom::Network));
+        for whom in whom {
+            let former = refused.push(whom, until);
+            // Who was refused before them may come back too soon.
+            if former.is_some_and(|(former, until)| former != whom && until > Instant::now()) {
+                self.counts.get_or_create(&[("reason", "too-many-refused")]).inc();
+            }
         }
     }
 
@@ -187,5 +191,7 @@ mod tests {
             refused.refuse(PeerId::random(), std::iter::empty());
         }
         assert_eq!(refused.until.lock().unwrap().len(), MAX.get());
+        let forgotten = refused.counts.get_or_create(&[("reason", "too-many-refused")]).get();
+        assert_eq!(forgotten, 3000 - MAX.get() as u64);
     }
 }

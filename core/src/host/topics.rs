@@ -2,20 +2,39 @@
 
 use crate::{
     Error, ErrorKind, Result,
-    gossip::{Event, Gossip, engine::PublishError},
+    gossip::{Event, Gossip, WINDOW, engine::PublishError},
     metrics::{Metrics, waiting},
-    pubsub::{Received, Ticket, TopicCommand, TopicEvent, Verdict},
+    pubsub::{Received, Ticket, TopicCommand, TopicEvent, Verdict, signed::SignedMessage},
 };
+use libp2p::PeerId;
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::Arc,
     task::{Context, Poll},
 };
-use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::sync::mpsc::{
+    self,
+    error::{TryRecvError, TrySendError},
+};
 
 struct Joined {
     commands: mpsc::Receiver<TopicCommand>,
     events: mpsc::Sender<TopicEvent>,
+    /// Peers that have joined, of which the service is told as soon as it has time.
+    untold: BTreeSet<PeerId>,
+}
+
+impl Joined {
+    /// Tells of peers as long as there is room for all messages that gossip has
+    /// under way: those are never left out.
+    fn tell(&mut self) {
+        while self.events.capacity() > WINDOW
+            && let Some(peer) = self.untold.pop_first()
+        {
+            // A service that is gone need not know.
+            let _ = self.events.try_send(TopicEvent::Subscribed { peer });
+        }
+    }
 }
 
 /// The topics that services have joined.
@@ -40,7 +59,7 @@ impl Topics {
     ) {
         gossip.join(&topic);
         self.metrics.watch_queue("topic", waiting(&events));
-        self.joined.insert(topic, Joined { commands, events });
+        self.joined.insert(topic, Joined { commands, events, untold: BTreeSet::new() });
     }
 
     /// The next command of any topic. A topic whose handle was dropped comes
@@ -57,12 +76,25 @@ impl Topics {
         Poll::Pending
     }
 
+    /// The same if there is one at once.
+    pub(super) fn next_command(&mut self) -> Option<(Arc<str>, Option<TopicCommand>)> {
+        self.joined.iter_mut().find_map(|(topic, joined)| match joined.commands.try_recv() {
+            Ok(command) => Some((topic.clone(), Some(command))),
+            Err(TryRecvError::Disconnected) => Some((topic.clone(), None)),
+            Err(TryRecvError::Empty) => None,
+        })
+    }
+
     pub(super) fn on_command(
         &mut self,
         gossip: &mut Gossip,
         topic: &str,
         command: Option<TopicCommand>,
     ) {
+        // Whoever says something has taken something in.
+        if let Some(joined) = self.joined.get_mut(topic) {
+            joined.tell();
+        }
         match command {
             None => {
                 self.joined.remove(topic);
@@ -79,27 +111,34 @@ impl Topics {
         }
     }
 
+    fn deliver(&mut self, gossip: &mut Gossip, message: SignedMessage, from: PeerId) {
+        let id = message.id().clone();
+        let Some(joined) = self.joined.get(message.topic()) else {
+            return gossip.verdict(&id, Verdict::Ignore);
+        };
+        let received = TopicEvent::Received(Received { message, from });
+        if let Err(error) = joined.events.try_send(received) {
+            // There is room for all that gossip has under way.
+            if let TrySendError::Full(_) = error {
+                self.metrics.dropped.get_or_create(&[("queue", "topic")]).inc();
+            }
+            gossip.verdict(&id, Verdict::Ignore);
+        }
+    }
+
     pub(super) fn on_event(&mut self, gossip: &mut Gossip, event: Event) {
         match event {
-            Event::Deliver { message, from } => {
-                let id = message.id().clone();
-                let sent = match self.joined.get(message.topic()) {
-                    Some(joined) => {
-                        joined.events.try_send(TopicEvent::Received(Received { message, from }))
-                    }
-                    None => return gossip.verdict(&id, Verdict::Ignore),
-                };
-                if let Err(error) = sent {
-                    if let TrySendError::Full(_) = error {
-                        self.metrics.dropped.get_or_create(&[("queue", "topic")]).inc();
-                    }
-                    gossip.verdict(&id, Verdict::Ignore);
-                }
+            Event::Deliver(messages) => {
+                messages.into_iter().for_each(|(m, from)| self.deliver(gossip, m, from));
             }
             Event::Subscribed { peer, topic } => {
-                if let Some(joined) = self.joined.get(&topic) {
-                    // A full queue holds messages enough to wake the service.
-                    let _ = joined.events.try_send(TopicEvent::Subscribed { peer });
+                if let Some(joined) = self.joined.get_mut(&topic) {
+                    joined.untold.insert(peer);
+                    joined.tell();
+                    if joined.untold.len() > WINDOW {
+                        joined.untold.pop_last();
+                        self.metrics.dropped.get_or_create(&[("queue", "topic")]).inc();
+                    }
                 }
             }
         }

@@ -234,6 +234,11 @@ impl SignedMessage {
         str::from_utf8(self.at(&self.0.topic)).expect("checked when the message was made")
     }
 
+    /// Whether it is of that topic.
+    pub(crate) fn is_of(&self, topic: &str) -> bool {
+        self.at(&self.0.topic) == topic.as_bytes()
+    }
+
     /// What was published.
     pub fn data(&self) -> &[u8] {
         self.at(&self.0.data)

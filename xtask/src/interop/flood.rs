@@ -163,6 +163,15 @@ fn among_rust(programs: &Programs) -> Result<String> {
     let marks: Vec<(&Peer, usize)> = leaves.iter().chain([&hub]).map(|p| (p, p.mark())).collect();
     let flood = begin(&mut source, &tcp(&hub)?)?;
     let took = hear_all(&marks, &source, &flood)?;
+    for host in 0..=LEAVES {
+        for lost in [
+            "casm_dropped_total{queue=\"topic\"",
+            "casm_gossip_refused_total{reason=\"too-many-waiting\"",
+        ] {
+            let times = counter(&lan, host, lost)?;
+            ensure!(times == 0, "{times} of `{lost}` on host {host}");
+        }
+    }
     let mut shares = vec![];
     for (host, before) in (1..=LEAVES).zip(before) {
         shares.push(exchanged(host)? - before);

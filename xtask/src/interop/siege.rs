@@ -11,12 +11,12 @@ use super::{
 };
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// One kind.
 struct Siege {
     kind: &'static str,
-    /// How many peers do it.
+    /// How many peers do it, if not said otherwise.
     peers: u64,
     /// For how long.
     hold: &'static str,
@@ -37,7 +37,17 @@ const HOSTS: usize = 5;
 const NEWCOMER: usize = 3;
 const ASIDE: usize = 4;
 
-const SIEGES: [Siege; 4] = [
+const SIEGES: [Siege; 5] = [
+    Siege {
+        kind: "message-flood",
+        // Messages in a second, of one peer.
+        peers: 6000,
+        hold: "30s",
+        counter: ("heartbeats_total{verdict=\"over-rate\"", 1000.0, 10_000.0),
+        growth_mib: 32,
+        meanwhile: "all that an honest peer says is heard",
+        still: hears_all,
+    },
     Siege {
         kind: "connections",
         peers: 600,
@@ -79,7 +89,11 @@ const SIEGES: [Siege; 4] = [
 /// Does every kind to a node of its own.
 pub fn check(report: &mut Report, programs: &Programs) {
     for siege in SIEGES {
-        let name = format!("{}, by {} peers: {}", siege.kind, siege.peers, siege.meanwhile);
+        let much = match siege.kind {
+            "message-flood" => format!("{} a second", siege.peers),
+            _ => format!("by {} peers", siege.peers),
+        };
+        let name = format!("{}, {much}: {}", siege.kind, siege.meanwhile);
         report.check(SECTION, name, || siege.check(programs));
     }
 }
@@ -160,6 +174,29 @@ fn joins_and_is_dialled(scene: &mut Scene, programs: &Programs) -> Result<String
         joined.as_secs_f32(),
         begin.elapsed().as_secs_f32()
     ))
+}
+
+/// An honest peer says something new again and again, which only gossip brings, and
+/// nothing is lost on its way to the service.
+fn hears_all(scene: &mut Scene, _: &Programs) -> Result<String> {
+    // Fewer than a source may say at once.
+    const TIMES: usize = 5;
+    let before = scene.metrics()?;
+    let mut slowest = Duration::ZERO;
+    for n in 0..TIMES {
+        let (mark, note, begin) = (scene.node.mark(), format!("siege-{n}"), Instant::now());
+        let meta = ["stack=go".to_owned(), format!("note={note}")];
+        scene.honest.command(json!({"cmd": "update", "meta": meta}))?;
+        scene.node.wait_since(mark, "the honest peer's update", PATIENCE, |e| {
+            e["event"] == "peer-updated"
+                && e["record"]["peer"] == scene.honest.id
+                && e["record"]["meta"]["note"] == *note
+        })?;
+        slowest = slowest.max(begin.elapsed());
+    }
+    let lost = scene.rise(&before, "dropped_total{queue=\"topic\"")?;
+    ensure!(lost == 0.0, "{lost} messages were dropped before the service");
+    Ok(format!("{TIMES} updates heard, each within {:.1} s, none dropped", slowest.as_secs_f32()))
 }
 
 /// A newcomer has nearly the whole table, most of which it cannot have by gossip.

@@ -1,6 +1,6 @@
 //! What the engine is told, and its bounds.
 
-use crate::host::mesh;
+use crate::gossip::mesh;
 use std::time::Duration;
 
 /// How the mesh is kept, and how long things take.
@@ -45,6 +45,10 @@ pub(super) const LEFT_BACKOFF: Duration = Duration::from_secs(10);
 /// A link that comes so much early is none too many: some count back-offs in
 /// whole seconds.
 pub(super) const SLACK: Duration = Duration::from_secs(1);
+/// How often the links of a topic are judged by what they bring, as often as Go's
+/// opportunistic grafting; and how old one is that is judged.
+pub(super) const JUDGED: Duration = Duration::from_secs(60);
+pub(super) const PROVEN: Duration = Duration::from_secs(30);
 /// The longest back-off that a peer can ask for.
 pub(super) const MAX_BACKOFF: Duration = Duration::from_secs(3600);
 /// How long a topic that is not joined any more is remembered: peers learn of it
@@ -75,8 +79,13 @@ pub(super) const UNWANTED: Duration = Duration::from_secs(3);
 /// Topics of one peer, and the bytes of their names.
 pub(super) const MAX_TOPICS: usize = 1000;
 pub(super) const MAX_TOPIC_BYTES: usize = 64 << 10;
+/// Peers that are gone of which something is remembered.
+pub(super) const MAX_DEPARTED: usize = 4096;
 /// Signatures under check.
 pub(super) const MAX_RUNNING: usize = 256;
+/// Messages of a topic that are under check or wait for a verdict: more wait until
+/// its service has had time for these.
+pub(crate) const WINDOW: usize = 512;
 /// Messages of one forwarding peer that wait to be checked, and their bytes.
 pub(super) const MAX_WAITING: usize = 4096;
 pub(super) const MAX_WAITING_BYTES: usize = 2 << 20;
@@ -84,6 +93,8 @@ pub(super) const MAX_WAITING_BYTES: usize = 2 << 20;
 pub(super) const MAX_WAITING_IN_ALL: usize = 64 << 20;
 /// The bytes of messages that make a frame: it does not wait for more.
 pub(super) const FULL: usize = 32 << 10;
+/// So many messages do as well: what a frame costs is little for each by then.
+pub(super) const MANY: usize = 64;
 /// Messages that wait for one peer, and their bytes: a slow one loses the oldest.
 pub(super) const MAX_OUTBOX: usize = 2048;
 pub(super) const MAX_OUTBOX_BYTES: usize = 4 << 20;

@@ -19,6 +19,7 @@ impl Engine {
         for key in outside {
             let Some(peer) = self.peers.get_mut(&key) else { continue };
             let room = peer.outbox.room_for_offers();
+            // What there is no room for is offered at its next turn.
             peer.outbox.ihave(topic, self.store.offer(now, topic, key, room));
             self.schedule(now, key);
         }
@@ -56,15 +57,14 @@ impl Engine {
                 }
             }
         }
-        if crowded > 0 {
-            self.count("too-many-wanted", crowded);
-        }
+        self.count_some("too-many-wanted", crowded);
         self.ask(now, key, &wanted);
     }
 
     fn ask(&mut self, now: Duration, key: PeerKey, ids: &[MessageId]) {
         if let Some(peer) = self.peers.get_mut(&key) {
-            peer.outbox.iwant(ids);
+            let left_out = peer.outbox.iwant(ids);
+            self.count_some("too-many-asked", left_out);
             self.schedule(now, key);
         }
     }
@@ -87,11 +87,13 @@ impl Engine {
     pub(super) fn on_idontwant(&mut self, now: Duration, key: PeerKey, ids: Vec<MessageId>) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         peer.unwanted.expire(now);
+        let mut left_out = 0;
         for id in ids {
             // Who doesn't want it has it.
             self.store.has(&id, key);
-            peer.unwanted.insert(id);
+            left_out += u64::from(!peer.unwanted.insert(id));
         }
+        self.count_some("too-many-unwanted", left_out);
     }
 
     /// Tells the mesh that a large message is here, and need not come again.
@@ -106,7 +108,8 @@ impl Engine {
         let mesh: Vec<_> = entry.mesh.iter().filter(|key| !from.contains(key)).copied().collect();
         for key in mesh {
             if let Some(peer) = self.peers.get_mut(&key).filter(|peer| peer.takes_idontwant) {
-                peer.outbox.idontwant(id);
+                let told = peer.outbox.idontwant(id);
+                self.count_some("unwanted-not-told", (!told).into());
                 self.schedule(now, key);
             }
         }

@@ -39,7 +39,7 @@ impl Outbox {
     /// Whether there are messages enough for a frame, so that waiting for more
     /// would only hold them up.
     pub(super) fn is_full(&self) -> bool {
-        self.bytes >= config::FULL
+        self.bytes >= config::FULL || self.messages.len() >= config::MANY
     }
 
     /// The last word on a topic counts.
@@ -81,13 +81,29 @@ impl Outbox {
         lost
     }
 
+    /// Takes a message back that the peer turns out to have, unless there are too
+    /// many to look through.
+    pub(super) fn withdraw(&mut self, id: &MessageId) {
+        if self.messages.len() > config::MANY {
+            return;
+        }
+        let place = self.messages.iter().position(|message| message.id() == id);
+        if let Some(message) = place.and_then(|place| self.messages.remove(place)) {
+            self.bytes -= message.encoded().len();
+        }
+    }
+
     /// How many more ids can be asked for.
     pub(super) fn room_for_asking(&self) -> usize {
         config::MAX_OUTBOX_IDS.saturating_sub(self.iwant.len())
     }
 
-    pub(super) fn iwant(&mut self, ids: &[MessageId]) {
-        self.iwant.extend(ids.iter().take(self.room_for_asking()).cloned());
+    /// Asks for messages; gives back for how many there was no room.
+    #[must_use]
+    pub(super) fn iwant(&mut self, ids: &[MessageId]) -> u64 {
+        let room = self.room_for_asking();
+        self.iwant.extend(ids.iter().take(room).cloned());
+        ids.len().saturating_sub(room) as u64
     }
 
     /// How many more ids can be offered.
@@ -102,11 +118,15 @@ impl Outbox {
         }
     }
 
-    pub(super) fn idontwant(&mut self, id: &MessageId) {
-        // Of so many, the peer may as well send some.
-        if self.idontwant.len() < config::MAX_UNWANTED {
+    /// Says what is not wanted; whether there was room for it. (Of so many, the
+    /// peer may as well send some.)
+    #[must_use]
+    pub(super) fn idontwant(&mut self, id: &MessageId) -> bool {
+        let room = self.idontwant.len() < config::MAX_UNWANTED;
+        if room {
             self.idontwant.push(id.clone());
         }
+        room
     }
 
     /// Messages that wait.

@@ -7,14 +7,14 @@ use crate::gossip::{
 };
 
 /// A node, and peers without engines that have joined its topic.
-fn node_with(peers: u64) -> Net {
+pub(super) fn node_with(peers: u64) -> Net {
     let mut net = Net::new(1);
     (1..=peers).for_each(|number| net.stranger(number, false));
     net.run(secs(1.5));
     net
 }
 
-fn messages(messages: impl IntoIterator<Item = SignedMessage>) -> Rpc {
+pub(super) fn messages(messages: impl IntoIterator<Item = SignedMessage>) -> Rpc {
     Rpc { messages: messages.into_iter().collect(), ..rpc() }
 }
 
@@ -343,7 +343,7 @@ fn nothing_grows_without_limit() {
     let engine = net.engine(0);
     assert!(engine.wants.len() <= config::MAX_WANTS);
     for peer in engine.peers.values() {
-        assert!(peer.waiting.len() <= config::MAX_WAITING + 256);
+        assert!(peer.waiting <= config::MAX_WAITING + 256);
         assert!(peer.unwanted.len() <= 2 * config::MAX_UNWANTED);
     }
 }

@@ -1,10 +1,7 @@
 //! Links: how they are made, kept and taken back.
 
 use super::*;
-use crate::{
-    gossip::{engine::config, wire::Prune},
-    host::mesh::HIGH,
-};
+use crate::gossip::{engine::config, mesh::HIGH, wire::Prune};
 
 #[test]
 fn meshes_have_their_size_and_are_mutual() {

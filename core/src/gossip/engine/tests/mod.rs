@@ -2,9 +2,12 @@
 
 mod abuse;
 mod delivery;
+mod flood;
+mod frames;
 mod mesh;
 mod model;
 mod random;
+mod rotate;
 
 use super::{Config, Counts, Engine, Output};
 use crate::{
@@ -60,6 +63,19 @@ fn rpc() -> Rpc {
 
 fn secs(secs: f64) -> Duration {
     Duration::from_secs_f64(secs)
+}
+
+impl Engine {
+    /// How many connected peers have joined a topic that this node has joined.
+    fn subscribers(&self, topic: &str) -> usize {
+        let joined = self.topics.get(topic).filter(|topic| topic.joined);
+        joined.map_or(0, |topic| topic.subscribed.len())
+    }
+
+    /// The peers with whom messages of a topic are exchanged whole.
+    fn links(&self, topic: &str) -> usize {
+        self.topics.get(topic).map_or(0, |topic| topic.mesh.len())
+    }
 }
 
 /// Nodes with an engine each, and what is under way between them.

@@ -9,6 +9,15 @@ use std::time::Duration;
 /// Points that are too few or too many by less are a matter of rounding.
 const ROUNDING: f64 = 1e-6;
 
+/// When, how much, and whether something was forged.
+pub(super) type Charge = (Duration, f64, bool);
+
+/// The points that are left.
+pub(super) fn sum<'a>(now: Duration, charges: impl IntoIterator<Item = &'a Charge>) -> f64 {
+    let left = |(at, points, _): &Charge| points * (-(now - *at).as_secs_f64() / 60.0).exp2();
+    charges.into_iter().map(left).sum()
+}
+
 fn points(offence: Offence) -> (f64, &'static str) {
     match offence {
         Offence::Signature => (34.0, "bad-signature"),
@@ -27,11 +36,8 @@ impl Model {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let (points, reason) = points(offence);
         peer.offences.push((now, points, offence == Offence::Signature));
-        let sum = |forged_only: bool| -> f64 {
-            let counted = peer.offences.iter().filter(|(.., forged)| *forged || !forged_only);
-            counted.map(|(at, points, _)| points * (-(now - *at).as_secs_f64() / 60.0).exp2()).sum()
-        };
-        let (all, forged) = (sum(false), sum(true));
+        let all = sum(now, &peer.offences);
+        let forged = sum(now, peer.offences.iter().filter(|(.., forged)| *forged));
         assert!((all - 100.0).abs() > ROUNDING || all == 100.0, "a choice of rounding");
         if all >= 100.0 && !peer.closing {
             peer.closing = true;

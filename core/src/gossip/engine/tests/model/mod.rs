@@ -71,21 +71,26 @@ struct Peer {
     topics: BTreeMap<String, bool>,
     /// What it has joined since the last heartbeat.
     announced: BTreeSet<String>,
-    /// Until when there is to be no link, and whether this node said so.
-    backoff: BTreeMap<String, (Duration, bool)>,
-    /// When, how much, and whether something was forged.
-    offences: Vec<(Duration, f64, bool)>,
+    /// When there is to be no link.
+    backoff: Backoffs,
+    offences: Vec<blame::Charge>,
     closing: bool,
     /// What it does not want, since when.
     unwanted: Vec<(MessageId, Duration)>,
     due: due::Due,
 }
 
+/// Until when there is to be no link with a peer on a topic, whether this node said
+/// so, and whether it did on the connection that is used.
+type Backoffs = BTreeMap<String, (Duration, bool, bool)>;
+
 /// What the node ought to know.
 struct Model {
     config: Config,
     peers: BTreeMap<PeerId, Peer>,
     next_key: Key,
+    /// What counts of those who are gone.
+    departed: BTreeMap<PeerId, (Vec<blame::Charge>, Backoffs)>,
     topics: BTreeMap<String, Topic>,
     /// Good ids, since when.
     known: Vec<(MessageId, Duration)>,
@@ -107,6 +112,7 @@ impl Model {
             config,
             peers: BTreeMap::new(),
             next_key: 0,
+            departed: BTreeMap::new(),
             topics: BTreeMap::new(),
             known: Vec::new(),
             copies: Vec::new(),
@@ -125,6 +131,8 @@ impl Model {
         if self.peers.contains_key(&id) {
             return self.replaced(now, id, outbound);
         }
+        let (offences, mut backoff) = self.departed.remove(&id).unwrap_or_default();
+        backoff.values_mut().for_each(|(.., said)| *said = false);
         let peer = Peer {
             key: self.next_key,
             outbound,
@@ -132,8 +140,8 @@ impl Model {
             ours: false,
             topics: BTreeMap::new(),
             announced: BTreeSet::new(),
-            backoff: BTreeMap::new(),
-            offences: Vec::new(),
+            backoff,
+            offences,
             closing: false,
             unwanted: Vec::new(),
             due: due::Due::new(now),
@@ -151,7 +159,7 @@ impl Model {
         peer.takes_idontwant = false;
         peer.topics.values_mut().for_each(|said| *said = false);
         peer.announced.clear();
-        peer.backoff.clear();
+        peer.backoff.values_mut().for_each(|(.., said)| *said = false);
         peer.closing = false;
         peer.unwanted.clear();
         let key = peer.key;
@@ -174,6 +182,8 @@ impl Model {
         }
         self.publications.iter_mut().for_each(|one| one.without(id));
         self.offerer_gone(peer.key);
+        let offences = if blame::sum(now, &peer.offences) > 1.0 { peer.offences } else { vec![] };
+        self.departed.insert(id, (offences, peer.backoff));
         self.sender_gone(now);
     }
 

@@ -1,7 +1,7 @@
 //! What is offered, asked for and not wanted.
 
 use super::{Key, Model, Peer, SECOND, millis};
-use crate::gossip::{SignedMessage, engine::Offence, id::MessageId};
+use crate::gossip::{engine::Offence, id::MessageId};
 use libp2p::PeerId;
 use std::{collections::BTreeSet, time::Duration};
 
@@ -128,11 +128,8 @@ impl Model {
         let key = peer.key;
         peer.unwanted.retain(|(id, at)| !ids.contains(id) && now - *at <= 8 * SECOND);
         peer.unwanted.extend(ids.iter().map(|id| (id.clone(), now)));
-        ids.iter().for_each(|id| peer.due.need_not_go(id));
+        ids.iter().for_each(|of| self.need_not_go(id, of));
         ids.iter().for_each(|id| self.keeps(id, key));
-        let unwanted = |message: &SignedMessage| ids.contains(message.id());
-        let published = self.publications.iter_mut().filter(|one| unwanted(&one.message));
-        published.for_each(|one| one.least = 0);
     }
 
     /// What can be offered at a heartbeat. If there are no more to tell than are
@@ -157,7 +154,7 @@ impl Model {
                     if !has || asked {
                         let all = outside.len() <= self.config.lazy;
                         let certain = all && !asked && !told;
-                        let what = (name.as_str(), kept.message.id(), kept.at);
+                        let what = (name.as_str(), kept.message.id(), kept.last);
                         peer.due.offer(now, what, certain, asked || told);
                     }
                 }
@@ -187,7 +184,7 @@ impl Model {
             return assert!(waited, "{of:?} is offered, and not there any more");
         };
         // One that has waited since it was kept before says nothing of this.
-        if since > kept.at {
+        if since > kept.last {
             kept.offered.push(key);
             let times = kept.offered.iter().filter(|by| **by == key).count();
             let most = if kept.asked.contains(&key) { 2 } else { 1 };

@@ -1,4 +1,4 @@
-//! How gossip keeps its mesh: what the node sets, and the simulator's model
+//! How gossip keeps its mesh: what the engine is told, and the simulator's model
 //! of dissemination follows.
 
 use std::time::Duration;
