@@ -6,6 +6,7 @@ use super::{
     peer::{Backoff, PeerKey},
     topic::Topic,
 };
+use libp2p::PeerId;
 use rand::seq::{IteratorRandom as _, SliceRandom as _};
 use std::{sync::Arc, time::Duration};
 
@@ -52,6 +53,12 @@ impl Engine {
         self.limit_topics();
     }
 
+    /// The peers with whom messages of a topic are exchanged whole.
+    pub fn mesh(&self, topic: &str) -> impl Iterator<Item = PeerId> {
+        let mesh = self.topics.get(topic).into_iter().flat_map(|topic| &topic.mesh);
+        mesh.filter_map(|key| self.peers.get(key)).map(|peer| peer.id)
+    }
+
     /// Tells a peer what this node has joined.
     pub(super) fn greet(&mut self, now: Duration, key: PeerKey) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
@@ -83,6 +90,7 @@ impl Engine {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         if !joins {
             peer.topics.leave(&topic);
+            peer.outbox.no_graft(&topic);
             if let Some(entry) = self.topics.get_mut(&topic) {
                 entry.left(key);
             }
@@ -140,6 +148,7 @@ impl Engine {
             return self.prune(now, key, &topic, self.config.backoff);
         }
         peer.backoff.remove(&topic);
+        peer.outbox.no_link(&topic);
         if let Some(entry) = self.topics.get_mut(&topic) {
             entry.link(now, key);
         }
@@ -158,6 +167,7 @@ impl Engine {
         entry.mesh.remove(&key);
         let backoff = backoff.unwrap_or(self.config.backoff).min(config::MAX_BACKOFF);
         if let Some(peer) = self.peers.get_mut(&key) {
+            peer.outbox.no_graft(&topic);
             let stands = peer.backoff.get(&topic).is_some_and(|b| b.ours && now < b.until);
             if !stands {
                 let until = now + backoff;

@@ -1,5 +1,5 @@
 //! The protocol, pure: what comes in and the time go in, what is to be done
-//! comes out. The node and the simulator run the same type.
+//! comes out. The node, the simulator and the fuzzers run the same type.
 //!
 //! - `config`: what it is told, and its bounds
 //! - `peer`: what is known of one peer; `outbox`: what is due for it

@@ -54,6 +54,17 @@ impl Outbox {
         self.links.push_back((topic.clone(), prune));
     }
 
+    /// The peer itself made the link: nothing is left to say of it.
+    pub(super) fn no_link(&mut self, topic: &str) {
+        self.links.retain(|(of, _)| **of != *topic);
+    }
+
+    /// The peer wants no link: one that was not yet asked for is not asked for any
+    /// more.
+    pub(super) fn no_graft(&mut self, topic: &str) {
+        self.links.retain(|(of, prune)| **of != *topic || prune.is_some());
+    }
+
     /// Adds a message; gives back how many older ones had to go for it.
     #[must_use]
     pub(super) fn message(&mut self, message: SignedMessage) -> u64 {

@@ -66,16 +66,20 @@ impl Engine {
             return;
         }
         self.know(now, message.id());
+        self.wants.done(message.id());
         self.store.has(message.id(), key);
         self.send(now, key, message);
     }
 
     /// A peer has a message that is known here.
     pub(super) fn has(&mut self, id: &MessageId, key: PeerKey) {
-        match self.awaiting.get_mut(id) {
-            Some(awaiting) if !awaiting.holders.contains(&key) => awaiting.holders.push(key),
-            _ => self.store.has(id, key),
+        if let Some(awaiting) = self.awaiting.get_mut(id)
+            && !awaiting.holders.contains(&key)
+        {
+            awaiting.holders.push(key);
         }
+        // It may be there from before it was forgotten, and came once more.
+        self.store.has(id, key);
     }
 
     /// A signature was checked.

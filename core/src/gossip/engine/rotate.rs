@@ -35,7 +35,7 @@ impl Engine {
         entry.judged = next;
         let worst = entry.worst_link(now);
         entry.firsts.clear();
-        let Some(old) = worst else { return };
+        let Some(old) = worst.filter(|_| entry.mesh.len() <= self.config.high) else { return };
         let open = self.topics[topic].subscribed.iter();
         let open = open.filter(|key| self.may_graft(now, **key, topic));
         let mut open: Vec<PeerKey> = open.copied().collect();

@@ -52,7 +52,9 @@ impl Store {
         self.bytes += message.encoded().len();
         let kept = Kept { message, at: now, holders, asked: SmallVec::new() };
         if let Some(former) = self.get(kept.message.id()) {
-            let former = mem::replace(former, kept);
+            // Where it stands, it would keep those behind it.
+            let at = former.at;
+            let former = mem::replace(former, Kept { at, ..kept });
             self.bytes -= former.message.encoded().len();
         } else {
             let place = self.first + self.kept.len() as u64;

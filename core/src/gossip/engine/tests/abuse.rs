@@ -1,6 +1,6 @@
 //! What a hostile peer can do, and what it can't.
 
-use super::{delivery::subscribe, *};
+use super::*;
 use crate::gossip::{
     engine::{Offence, config},
     wire::Prune,
@@ -9,11 +9,7 @@ use crate::gossip::{
 /// A node, and peers without engines that have joined its topic.
 pub(super) fn node_with(peers: u64) -> Net {
     let mut net = Net::new(1);
-    let now = net.now;
-    for number in 1..=peers {
-        net.engine(0).connected(now, peer(number), false);
-        net.receive(0, peer(number), Rpc { subscriptions: vec![subscribe()], ..rpc() });
-    }
+    (1..=peers).for_each(|number| net.stranger(number, false));
     net.run(secs(1.5));
     net
 }

@@ -1,6 +1,6 @@
 //! What goes in a frame, and when.
 
-use super::{delivery::subscribe, *};
+use super::*;
 
 /// A node with a peer outside its mesh, of which all frames are kept.
 struct Watched {

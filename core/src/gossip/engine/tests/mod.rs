@@ -6,11 +6,15 @@ mod flood;
 mod frames;
 mod mesh;
 mod model;
+mod random;
 mod rotate;
 
 use super::{Config, Counts, Engine, Output};
 use crate::{
-    gossip::{id::MessageId, wire::Rpc},
+    gossip::{
+        id::MessageId,
+        wire::{Rpc, Subscription},
+    },
     pubsub::{Verdict, signed::SignedMessage},
 };
 use libp2p::{PeerId, multihash::Multihash};
@@ -41,6 +45,15 @@ fn message(source: PeerId, number: u64, data: &[u8], signature: &[u8]) -> Signed
 
 fn good(source: PeerId, number: u64) -> SignedMessage {
     message(source, number, b"data", GOOD)
+}
+
+/// What a peer says that has joined the topic.
+fn subscribe() -> Subscription {
+    subscribe_to(TOPIC)
+}
+
+fn subscribe_to(topic: impl Into<String>) -> Subscription {
+    Subscription { subscribe: true, topic: topic.into() }
 }
 
 /// The messages in a frame that is made by hand.
@@ -138,6 +151,22 @@ impl Net {
             engine.is_ours(&peer(b));
         }
         self.settle();
+    }
+
+    /// Connects the first node to a peer without an engine, which has joined the
+    /// topic.
+    fn stranger(&mut self, number: u64, outbound: bool) {
+        let now = self.now;
+        self.engine(0).connected(now, peer(number), outbound);
+        self.receive(0, peer(number), Rpc { subscriptions: vec![subscribe()], ..rpc() });
+    }
+
+    /// Such ones that come by themselves, and make links.
+    fn grafted(&mut self, numbers: impl IntoIterator<Item = u64>) {
+        for number in numbers {
+            self.stranger(number, false);
+            self.receive(0, peer(number), Rpc { graft: vec![TOPIC.into()], ..rpc() });
+        }
     }
 
     /// Connects each to so many others, by chance; and all of them in a ring.

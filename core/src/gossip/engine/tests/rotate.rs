@@ -2,7 +2,6 @@
 
 use super::{
     abuse::{messages, node_with},
-    delivery::subscribe,
     *,
 };
 use crate::gossip::{
