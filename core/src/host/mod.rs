@@ -6,8 +6,8 @@
 //! connection, `mesh` how gossip keeps its mesh, `heard`, `budget` and `lookups`
 //! bound the dials that follow from what others told, `ping` notices dead links
 //! and takes round-trip times, `closing` lets no dead link hold up the end of a
-//! connection, `leaving` has a closing host say all, `boxed` and `tls` save memory per connection and per
-//! node, `security` chooses how connections are secured, `names` has dials of
+//! connection, `leaving` has a closing host say all, `boxed`, `tls` and `quic` save memory per connection and per
+//! node, `memory` limits it, `security` chooses how connections are secured, `names` has dials of
 //! names follow the system's configuration, `topics` joins gossip to the seam
 //! of `pubsub`, `streams` opens and accepts streams, `addrs` keeps the list of
 //! addresses and the signed record of it.
@@ -27,9 +27,11 @@ mod instances;
 mod leaving;
 mod listen;
 mod lookups;
+mod memory;
 pub mod mesh;
 mod names;
 mod ping;
+mod quic;
 #[cfg(test)]
 mod redial_tests;
 mod security;

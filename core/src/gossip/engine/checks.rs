@@ -1,7 +1,7 @@
 //! The signatures that wait to be checked, those of each forwarding peer in a
 //! queue of their own, taken in turn: who floods waits for himself.
 
-use super::{config, peer::PeerKey};
+use super::{config, peer::PeerKey, spare::Spare};
 use crate::{gossip::id::MessageId, pubsub::signed::SignedMessage};
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, HashMap};
@@ -38,6 +38,12 @@ pub(super) enum Copy {
     Same,
     /// The peer has another one there, or sends the same again.
     Refused,
+}
+
+impl Spare for Checks {
+    fn give_back(&mut self) {
+        self.by_id.give_back();
+    }
 }
 
 impl Checks {

@@ -8,7 +8,7 @@
 //!   `checks`: those whose signatures wait, `known`: those that are good
 //! - `offers`: what is offered, asked for and not wanted; `store`: what can be
 //!   asked for, `wants`: what was
-//! - `offence`: what a peer does wrong
+//! - `offence`: what a peer does wrong; `spare`: room that a burst took
 //!
 //! Every time is since one moment that the caller chooses.
 
@@ -21,6 +21,7 @@ mod offers;
 mod outbox;
 mod peer;
 mod relay;
+mod spare;
 mod store;
 mod topic;
 mod wants;
@@ -41,6 +42,7 @@ use peer::{Peer, PeerKey};
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 use relay::Awaiting;
+use spare::Spare as _;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::Arc,
@@ -363,6 +365,10 @@ impl Engine {
         self.next_heartbeat = now + config::HEARTBEAT;
         self.known.expire(now);
         self.store.expire(now);
+        self.checks.give_back();
+        self.wants.give_back();
+        self.awaiting.give_back();
+        self.outputs.give_back();
         for peer in self.peers.values_mut() {
             peer.offered = 0;
             peer.announced.clear();

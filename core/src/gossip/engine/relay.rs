@@ -55,7 +55,7 @@ impl Engine {
         if to.is_empty() {
             return Err(PublishError::NoPeers);
         }
-        self.known.insert(now, message.id().clone());
+        self.known.insert(now, message.id());
         self.wants.done(message.id());
         self.pass_on(now, message, to, SmallVec::new());
         Ok(())
@@ -69,7 +69,7 @@ impl Engine {
         {
             return;
         }
-        self.known.insert(now, message.id().clone());
+        self.known.insert(now, message.id());
         self.store.has(message.id(), key);
         self.send(now, key, message);
     }
@@ -187,7 +187,7 @@ impl Engine {
             // Its source has signed two under one number: the first one counts.
             return self.count("number-used-twice", 1);
         }
-        self.known.insert(now, id.clone());
+        self.known.insert(now, &id);
         self.wants.done(&id);
         for copy in self.checks.waiting(&id) {
             if let Some(copy) = self.checks.remove(copy)

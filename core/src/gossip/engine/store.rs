@@ -1,20 +1,45 @@
 //! The messages of the last seconds: what is offered, and sent to who asks.
 
-use super::{config, peer::PeerKey};
+use super::{config, peer::PeerKey, spare::Spare as _};
 use crate::{gossip::id::MessageId, pubsub::signed::SignedMessage};
 use smallvec::SmallVec;
 use std::{
+    borrow::Borrow,
     collections::{HashMap, VecDeque},
+    hash::{Hash, Hasher},
     time::Duration,
 };
 
 /// Good messages that were accepted, none for long.
 #[derive(Default)]
 pub(super) struct Store {
-    kept: HashMap<MessageId, Kept>,
-    order: VecDeque<MessageId>,
+    kept: HashMap<ById, Box<Kept>>,
+    order: VecDeque<SignedMessage>,
     bytes: usize,
 }
+
+/// A message, found by its id, which stands in it.
+struct ById(SignedMessage);
+
+impl Borrow<MessageId> for ById {
+    fn borrow(&self) -> &MessageId {
+        self.0.id()
+    }
+}
+
+impl Hash for ById {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.id().hash(state);
+    }
+}
+
+impl PartialEq for ById {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.id() == other.0.id()
+    }
+}
+
+impl Eq for ById {}
 
 struct Kept {
     message: SignedMessage,
@@ -22,7 +47,7 @@ struct Kept {
     /// Who has it, or was offered it.
     holders: SmallVec<[PeerKey; 8]>,
     /// Who asked for it, and how often.
-    asked: SmallVec<[(PeerKey, u8); 2]>,
+    asked: Vec<(PeerKey, u8)>,
 }
 
 /// What becomes of it when a peer asks for a message.
@@ -42,13 +67,12 @@ impl Store {
         message: SignedMessage,
         holders: SmallVec<[PeerKey; 8]>,
     ) {
-        let id = message.id().clone();
         self.bytes += message.encoded().len();
-        let kept = Kept { message, at: now, holders, asked: SmallVec::new() };
-        if let Some(former) = self.kept.insert(id.clone(), kept) {
+        let kept = Kept { message: message.clone(), at: now, holders, asked: Vec::new() };
+        if let Some(former) = self.kept.insert(ById(message.clone()), Box::new(kept)) {
             self.bytes -= former.message.encoded().len();
         } else {
-            self.order.push_back(id);
+            self.order.push_back(message);
         }
         while self.order.len() > config::MAX_KEPT || self.bytes > config::MAX_KEPT_BYTES {
             self.forget_oldest();
@@ -57,15 +81,18 @@ impl Store {
 
     /// Forgets what is too old.
     pub(super) fn expire(&mut self, now: Duration) {
-        while let Some(kept) = self.order.front().and_then(|id| self.kept.get(id))
+        while let Some(kept) = self.order.front().and_then(|oldest| self.kept.get(oldest.id()))
             && now.saturating_sub(kept.at) > config::KEPT
         {
             self.forget_oldest();
         }
+        self.kept.give_back();
+        self.order.give_back();
     }
 
     fn forget_oldest(&mut self) {
-        if let Some(kept) = self.order.pop_front().and_then(|id| self.kept.remove(&id)) {
+        let oldest = self.order.pop_front();
+        if let Some(kept) = oldest.and_then(|oldest| self.kept.remove(oldest.id())) {
             self.bytes -= kept.message.encoded().len();
         }
     }
@@ -90,7 +117,7 @@ impl Store {
         room: usize,
     ) -> Vec<MessageId> {
         let (mut offered, mut again) = (Vec::new(), Vec::new());
-        for id in self.order.iter().rev() {
+        for id in self.order.iter().rev().map(SignedMessage::id) {
             let Some(kept) = self.kept.get_mut(id) else { continue };
             let age = now.saturating_sub(kept.at);
             if age > config::OFFER_UNTIL || offered.len() == room {
