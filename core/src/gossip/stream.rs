@@ -22,7 +22,7 @@ fn time_for(len: usize) -> Duration {
 const FIRST: usize = 4 << 10;
 /// The most bytes that are written at once. Buffers of a connection (noise has
 /// three) keep the size of the longest write for as long as it lasts.
-const AT_ONCE: usize = 4 << 10;
+const AT_ONCE: usize = 2 << 10;
 /// The most bytes of a length.
 const MAX_LEN_BYTES: u8 = 4;
 
