@@ -4,9 +4,11 @@
 //! `wide` where netlink is forbidden, `again` where a socket closed), `task` runs
 //! it, `instances` recognises restarted peers and shared keys, `slots` says who may hold a
 //! connection, `heard`, `budget` and `lookups` bound the dials that follow from
-//! what others told, `ping` notices dead links and takes round-trip times, `closing` lets no dead link hold up the end of a
-//! connection, `leaving` has a closing host say all, `boxed` and `tls` save memory per connection and per
-//! node, `security` chooses how connections are secured, `names` has dials of
+//! what others told, `ping` notices dead links and takes round-trip times,
+//! `closing` lets no dead link hold up the end of a connection, `leaving` has a
+//! closing host say all, `boxed`, `tls` and `quic` save memory per connection and
+//! per node, `memory` limits it, `security` chooses how connections are secured,
+//! `names` has dials of
 //! names follow the system's configuration, `topics` joins gossip to the seam
 //! of `pubsub`, `streams` opens and accepts streams, `addrs` keeps the list of
 //! addresses and the signed record of it.
@@ -26,8 +28,10 @@ mod instances;
 mod leaving;
 mod listen;
 mod lookups;
+mod memory;
 mod names;
 mod ping;
+mod quic;
 #[cfg(test)]
 mod redial_tests;
 mod security;

@@ -30,7 +30,7 @@ const MAX_BYTES: usize = 4 << 20;
 /// Heartbeats that are verified in one go, and bytes written in one. (The buffers
 /// of a connection keep the size of the longest write.)
 const BATCH: usize = 16;
-const CHUNK: usize = 4 << 10;
+const CHUNK: usize = 2 << 10;
 /// How much news an exchange brings at least that another follows for more.
 pub(super) const WORTH: usize = 32;
 /// How long a partner waits for its turn at most: it gives up by then.

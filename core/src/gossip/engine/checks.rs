@@ -1,6 +1,6 @@
 //! The signatures that are under check, or wait for it in `queues`.
 
-use super::{config, peer::PeerKey};
+use super::{config, peer::PeerKey, spare::Spare};
 use crate::{gossip::id::MessageId, pubsub::signed::SignedMessage};
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, HashMap};
@@ -44,6 +44,12 @@ pub(super) enum Copy {
     Crowded,
     /// The peer has another one there, or sends the same again.
     Refused,
+}
+
+impl Spare for Checks {
+    fn give_back(&mut self) {
+        self.by_id.give_back();
+    }
 }
 
 impl Checks {

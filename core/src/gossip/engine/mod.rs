@@ -11,6 +11,7 @@
 //! - `offers`: what is offered, asked for and not wanted; `store`: what can be
 //!   asked for, `wants`: what was
 //! - `offence`: what a peer does wrong; `departed`: what counts if it comes back
+//! - `spare`: room that a burst took
 //!
 //! Every time is since one moment that the caller chooses.
 
@@ -27,6 +28,7 @@ mod peer;
 mod queues;
 mod relay;
 mod rotate;
+mod spare;
 mod store;
 mod topic;
 mod wants;
@@ -49,6 +51,7 @@ use peer::{Peer, PeerKey};
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 use relay::Awaiting;
+use spare::Spare as _;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::Arc,
@@ -391,6 +394,10 @@ impl Engine {
         self.next_heartbeat = now + config::HEARTBEAT;
         self.known.expire(now);
         self.store.expire(now);
+        self.checks.give_back();
+        self.wants.give_back();
+        self.awaiting.give_back();
+        self.outputs.give_back();
         for peer in self.peers.values_mut() {
             peer.offered = 0;
             peer.announced.clear();

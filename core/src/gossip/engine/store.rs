@@ -1,10 +1,12 @@
 //! The messages of the last seconds: what is offered, and sent to who asks.
 
-use super::{config, peer::PeerKey};
+use super::{config, peer::PeerKey, spare::Spare as _};
 use crate::{gossip::id::MessageId, pubsub::signed::SignedMessage};
 use smallvec::SmallVec;
 use std::{
+    borrow::Borrow,
     collections::{HashMap, VecDeque},
+    hash::{Hash, Hasher},
     mem,
     time::Duration,
 };
@@ -15,11 +17,34 @@ pub(super) struct Store {
     /// The oldest first.
     kept: VecDeque<Kept>,
     /// Where each is, the first one ever kept being at 0.
-    places: HashMap<MessageId, u64>,
+    places: HashMap<ById, u64>,
     /// Where the oldest is.
     first: u64,
     bytes: usize,
 }
+
+/// A message, found by its id, which stands in it.
+struct ById(SignedMessage);
+
+impl Borrow<MessageId> for ById {
+    fn borrow(&self) -> &MessageId {
+        self.0.id()
+    }
+}
+
+impl Hash for ById {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.id().hash(state);
+    }
+}
+
+impl PartialEq for ById {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.id() == other.0.id()
+    }
+}
+
+impl Eq for ById {}
 
 struct Kept {
     message: SignedMessage,
@@ -27,7 +52,7 @@ struct Kept {
     /// Who has it, or was offered it.
     holders: SmallVec<[PeerKey; 8]>,
     /// Who asked for it, and how often.
-    asked: SmallVec<[(PeerKey, u8); 2]>,
+    asked: Vec<(PeerKey, u8)>,
 }
 
 /// What becomes of it when a peer asks for a message.
@@ -50,7 +75,7 @@ impl Store {
         holders: SmallVec<[PeerKey; 8]>,
     ) -> u64 {
         self.bytes += message.encoded().len();
-        let kept = Kept { message, at: now, holders, asked: SmallVec::new() };
+        let kept = Kept { message, at: now, holders, asked: Vec::new() };
         if let Some(former) = self.get(kept.message.id()) {
             // Where it stands, it would keep those behind it.
             let at = former.at;
@@ -58,7 +83,7 @@ impl Store {
             self.bytes -= former.message.encoded().len();
         } else {
             let place = self.first + self.kept.len() as u64;
-            self.places.insert(kept.message.id().clone(), place);
+            self.places.insert(ById(kept.message.clone()), place);
             self.kept.push_back(kept);
         }
         let mut forgotten = 0;
@@ -75,6 +100,8 @@ impl Store {
         while self.kept.front().is_some_and(old) {
             self.forget_oldest();
         }
+        self.kept.give_back();
+        self.places.give_back();
     }
 
     fn forget_oldest(&mut self) {

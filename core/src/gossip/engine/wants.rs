@@ -1,6 +1,6 @@
 //! What others offer and this node lacks.
 
-use super::{config, peer::PeerKey};
+use super::{config, peer::PeerKey, spare::Spare};
 use crate::gossip::id::MessageId;
 use smallvec::SmallVec;
 use std::{
@@ -49,6 +49,12 @@ impl Want {
         }
         (self.next, self.asked) = (now + config::ASK_NEXT, true);
         Some(self.others.remove(0).0)
+    }
+}
+
+impl Spare for Wants {
+    fn give_back(&mut self) {
+        self.all.give_back();
     }
 }
 
