@@ -10,6 +10,7 @@ mod announce;
 mod ask;
 pub mod boot;
 mod bus;
+mod cache;
 pub mod cluster;
 pub mod config;
 mod dials;

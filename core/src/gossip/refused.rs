@@ -1,7 +1,7 @@
 //! Who has forged messages, and is not taken back for a while.
 
 use super::{engine::REFUSED, links::network};
-use crate::{metrics::ByLabel, prefix::Prefix};
+use crate::{cache::cache, metrics::ByLabel, prefix::Prefix};
 use libp2p::{
     Multiaddr, PeerId,
     core::{Endpoint, transport::PortUse},
@@ -45,10 +45,7 @@ enum Whom {
 impl Refused {
     /// Counts whom it refuses.
     pub(crate) fn new(counts: ByLabel) -> Self {
-        // With a bound, the memory for all of them would be taken at once.
-        let mut until = LruCache::unbounded();
-        until.resize(MAX);
-        Self { until: Arc::new(Mutex::new(until)), counts }
+        Self { until: Arc::new(Mutex::new(cache(MAX))), counts }
     }
 
     /// Refuses a peer, and the networks it is in.

@@ -25,6 +25,10 @@ struct Siege {
     counter: (&'static str, f64, f64),
     /// How much the node's peak memory may grow.
     growth_mib: u64,
+    /// What the node is told beside the usual.
+    options: &'static [&'static str],
+    /// What must hold before it begins.
+    first: fn(&Scene) -> Result<()>,
     /// What must go on, in words.
     meanwhile: &'static str,
     /// The check of it. Gives what was measured.
@@ -37,7 +41,12 @@ const HOSTS: usize = 5;
 const NEWCOMER: usize = 3;
 const ASIDE: usize = 4;
 
-const SIEGES: [Siege; 5] = [
+/// What the table has taken in.
+const ACCEPTED: &str = "heartbeats_total{verdict=\"accepted\"";
+/// The limit on records of a node in a flood of identities.
+const RECORDS: u64 = 512;
+
+const SIEGES: [Siege; 6] = [
     Siege {
         kind: "message-flood",
         // Messages in a second, of one peer.
@@ -45,6 +54,8 @@ const SIEGES: [Siege; 5] = [
         hold: "30s",
         counter: ("heartbeats_total{verdict=\"over-rate\"", 1000.0, 10_000.0),
         growth_mib: 32,
+        options: &[],
+        first: at_once,
         meanwhile: "all that an honest peer says is heard",
         still: hears_all,
     },
@@ -54,8 +65,22 @@ const SIEGES: [Siege; 5] = [
         hold: "60s",
         counter: ("connections_refused_total{reason=\"share\"", 100.0, 200.0),
         growth_mib: 64,
+        options: &[],
+        first: at_once,
         meanwhile: "a newcomer joins, and the node dials",
         still: joins_and_is_dialled,
+    },
+    // Nobody of them comes to be established, though each would stay for a day.
+    Siege {
+        kind: "identities",
+        peers: 2048,
+        hold: "61s",
+        counter: (ACCEPTED, 1500.0, 3000.0),
+        growth_mib: 32,
+        options: &["--table-limit=records=512,probation=5s"],
+        first: the_honest_is_established,
+        meanwhile: "members stay, newcomers come and stay",
+        still: members_and_newcomers_stay,
     },
     Siege {
         kind: "sync-slow",
@@ -63,6 +88,8 @@ const SIEGES: [Siege; 5] = [
         hold: "50s",
         counter: ("sync_exchanges_total{outcome=\"slow\"", 1.0, 16.0),
         growth_mib: 48,
+        options: &[],
+        first: at_once,
         meanwhile: "a newcomer gets the table",
         still: gets_the_table,
     },
@@ -72,6 +99,8 @@ const SIEGES: [Siege; 5] = [
         hold: "20s",
         counter: ("rpc_ended_total{reason=\"too-many-streams\"", 1.0, 50.0),
         growth_mib: 32,
+        options: &[],
+        first: at_once,
         meanwhile: "an honest peer is answered",
         still: is_answered,
     },
@@ -81,6 +110,8 @@ const SIEGES: [Siege; 5] = [
         hold: "20s",
         counter: ("rpc_ended_total{reason=\"over-budget\"", 10.0, 50.0),
         growth_mib: 96,
+        options: &[],
+        first: at_once,
         meanwhile: "an honest peer is answered",
         still: is_answered,
     },
@@ -100,14 +131,15 @@ pub fn check(report: &mut Report, programs: &Programs) {
 
 impl Siege {
     fn check(&self, programs: &Programs) -> Result<String> {
-        let mut scene = Scene::start(programs, HOSTS, "2s")?;
+        let mut scene = Scene::start(programs, HOSTS, "2s", self.options)?;
         let record = scene.node.sees(&scene.honest, PATIENCE)?;
+        (self.first)(&scene)?;
         let (mark, honest_mark) = (scene.node.mark(), scene.honest.mark());
         let (before, memory) = (scene.metrics()?, scene.node.peak_memory()?);
         let addr = scene.node.addrs[0].clone();
         let abuse = scene.attacker.begin(json!({
             "cmd": "abuse", "kind": self.kind, "times": self.peers, "addr": addr,
-            "hold": self.hold, "timeout": "110s",
+            "hold": self.hold, "timeout": "170s",
         }))?;
         let (counter, height, least) = self.counter;
         until(2 * PATIENCE, || {
@@ -128,6 +160,65 @@ impl Siege {
         let shown = scene.shown(&before, &[(counter, least)])?;
         Ok(format!("{measured}; peak memory {} MiB, +{grown}; {shown}", peak / 1024))
     }
+}
+
+fn at_once(_: &Scene) -> Result<()> {
+    Ok(())
+}
+
+/// It has been heard of for its TTL of 10 s, which is longer than the probation.
+fn the_honest_is_established(scene: &Scene) -> Result<()> {
+    std::thread::sleep(Duration::from_secs(11));
+    let before = scene.metrics()?;
+    until(PATIENCE, || {
+        Ok((scene.rise(&before, ACCEPTED)? > 0.0, "the honest peer sends no heartbeat".into()))
+    })
+}
+
+/// A newcomer gets into a full table, and stays when all come again; then one more
+/// does. (Who was there before is looked after in each siege.)
+fn members_and_newcomers_stay(scene: &mut Scene, programs: &Programs) -> Result<String> {
+    let before = scene.metrics()?;
+    let first = newcomer(scene, programs)?;
+    let begin = Instant::now();
+    scene.node.sees(&first, PATIENCE)?;
+    let joined = begin.elapsed();
+    stops_rising(scene)?;
+    let (mark, full) = (scene.node.mark(), scene.gauge("cluster_peers")?);
+    ensure!(full > RECORDS / 2 && full <= RECORDS + 1, "{full} of {RECORDS} records");
+    let wave = scene.rise(&before, ACCEPTED)?;
+    until(4 * PATIENCE, || {
+        let rise = scene.rise(&before, ACCEPTED)? - wave;
+        Ok((rise > 1500.0, format!("they don't come again: {rise} heartbeats")))
+    })?;
+    stops_rising(scene)?;
+    let begin = Instant::now();
+    let second = Start::new(Stack::Go, ASIDE, NS).boot(scene.node.addrs[0].clone());
+    let second = second.start(programs, &scene.lan)?;
+    scene.node.sees(&second, PATIENCE)?;
+    first.sees(&second, PATIENCE)?;
+    for view in scene.node.events(mark, |e| e["event"] == "view") {
+        let records = view["records"].as_array().context("a view without records")?;
+        let there = records.iter().any(|record| record["peer"] == first.id);
+        ensure!(there, "the newcomer is missing in a view of {}", records.len());
+    }
+    Ok(format!(
+        "{full} of {RECORDS} records; one joined after {:.1} s and stayed, one more after {:.1} s",
+        joined.as_secs_f32(),
+        begin.elapsed().as_secs_f32()
+    ))
+}
+
+/// Waits until the flood pauses: the honest send a heartbeat now and then.
+fn stops_rising(scene: &Scene) -> Result<()> {
+    let before = scene.metrics()?;
+    let (mut last, mut same) = (0.0, 0);
+    until(2 * PATIENCE, || {
+        let rise = scene.rise(&before, ACCEPTED)?;
+        same = if rise - last < 3.0 { same + 1 } else { 0 };
+        last = rise;
+        Ok((same == 5, format!("it goes on: {rise} heartbeats")))
+    })
 }
 
 /// The number of connections of a kind that the node has.

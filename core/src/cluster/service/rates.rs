@@ -2,15 +2,14 @@
 //! Pure: the time is an argument.
 
 use crate::{
+    cache::cache,
     cluster::heartbeat::Heartbeat,
     spent::{Limit, Spent},
 };
 use libp2p::PeerId;
 use lru::LruCache;
 use std::{
-    collections::hash_map::RandomState,
-    hash::{BuildHasher, Hash},
-    time::Duration,
+    collections::hash_map::RandomState, hash::BuildHasher, num::NonZeroUsize, time::Duration,
 };
 
 /// Heartbeats that a source may send at once.
@@ -31,8 +30,8 @@ const OF_ALL: Limit = Limit { most: 8.0 * MIB, a_second: 4.0 * MIB };
 
 /// Sources, and peers that bring something, that are remembered: those that were
 /// heard of longest ago are forgotten.
-const MAX_SOURCES: usize = 65_536;
-const MAX_PEERS: usize = 4096;
+const MAX_SOURCES: NonZeroUsize = NonZeroUsize::new(65_536).expect("not 0");
+const MAX_PEERS: NonZeroUsize = NonZeroUsize::new(4096).expect("not 0");
 
 /// Which limit a heartbeat is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,8 +76,7 @@ pub(super) struct Rates {
 
 impl Default for Rates {
     fn default() -> Self {
-        // With a bound, the memory for all of them would be taken at once.
-        let (sources, peers) = (LruCache::unbounded(), LruCache::unbounded());
+        let (sources, peers) = (cache(MAX_SOURCES), cache(MAX_PEERS));
         let (all, own, hasher) = (Spent::default(), Spent::default(), RandomState::new());
         Self { sources, peers, all, own, hasher }
     }
@@ -116,14 +114,14 @@ impl Rates {
         if self.source(source).bytes.left(OF_SOURCE, now) < len {
             return Err(Over::SourceBytes);
         }
-        if of(&mut self.peers, from, MAX_PEERS).left(OF_PEER, now) < len {
+        if self.peers.get_or_insert_mut(from, Spent::default).left(OF_PEER, now) < len {
             return Err(Over::PeerBytes);
         }
         if self.all.left(OF_ALL, now) < len {
             return Err(Over::Bytes);
         }
         self.source(source).bytes.spend(len);
-        of(&mut self.peers, from, MAX_PEERS).spend(len);
+        self.peers.get_or_insert_mut(from, Spent::default).spend(len);
         self.all.spend(len);
         Ok(())
     }
@@ -140,7 +138,7 @@ impl Rates {
     }
 
     fn source(&mut self, source: &PeerId) -> &mut Source {
-        of(&mut self.sources, self.hasher.hash_one(source), MAX_SOURCES)
+        self.sources.get_or_insert_mut(self.hasher.hash_one(source), Source::default)
     }
 }
 
@@ -148,13 +146,6 @@ impl Rates {
 fn beats(most: f64, ttl: Option<Duration>) -> Limit {
     let ttl = ttl.map_or(Heartbeat::MAX_TTL, |ttl| ttl.max(Heartbeat::MIN_TTL));
     Limit { most, a_second: (IN_TTL / ttl.as_secs_f64()).max(IN_SECOND) }
-}
-
-fn of<K: Hash + Eq, V: Default>(known: &mut LruCache<K, V>, key: K, most: usize) -> &mut V {
-    if known.len() >= most && !known.contains(&key) {
-        known.pop_lru();
-    }
-    known.get_or_insert_mut(key, V::default)
 }
 
 #[cfg(test)]
@@ -239,12 +230,12 @@ mod tests {
     #[test]
     fn those_who_are_remembered_are_bounded() {
         let mut rates = Rates::default();
-        for n in 0..MAX_SOURCES as u64 + 100 {
+        for n in 0..MAX_SOURCES.get() as u64 + 100 {
             let id = [&[0, 8], &n.to_be_bytes()[..]].concat();
             let peer = PeerId::from_bytes(&id).unwrap();
             assert_eq!(rates.heartbeat(&peer, None, SEC), Ok(()));
             assert_eq!(rates.bytes(&peer, &peer, 0, SEC), Ok(()));
         }
-        assert_eq!((rates.sources.len(), rates.peers.len()), (MAX_SOURCES, MAX_PEERS));
+        assert_eq!((rates.sources.len(), rates.peers.len()), (MAX_SOURCES.get(), MAX_PEERS.get()));
     }
 }

@@ -1,7 +1,7 @@
 //! What the engine is told, and its bounds.
 
 use crate::gossip::mesh;
-use std::time::Duration;
+use std::{num::NonZeroUsize, time::Duration};
 
 /// How the mesh is kept, and how long things take.
 #[derive(Clone, Debug, PartialEq)]
@@ -10,10 +10,13 @@ pub struct Config {
     pub degree: usize,
     /// A node with fewer mesh links grafts some.
     pub low: usize,
-    /// A node with more prunes some.
+    /// A node with more prunes some, and with as many takes none from who connected
+    /// to it.
     pub high: usize,
     /// Peers outside the mesh that are told, once a second, what they may lack.
     pub lazy: usize,
+    /// As many more of those whose links were refused.
+    pub refused: usize,
     /// How long a link that was pruned stays out.
     pub backoff: Duration,
     /// How long a frame waits for more after another one went to the same peer.
@@ -29,6 +32,7 @@ impl Default for Config {
             low: mesh::LOW,
             high: mesh::HIGH,
             lazy: mesh::LAZY,
+            refused: mesh::REFUSED,
             backoff: mesh::BACKOFF,
             pause: Duration::from_millis(50),
             spacing: Duration::from_millis(5),
@@ -80,7 +84,7 @@ pub(super) const UNWANTED: Duration = Duration::from_secs(3);
 pub(super) const MAX_TOPICS: usize = 1000;
 pub(super) const MAX_TOPIC_BYTES: usize = 64 << 10;
 /// Peers that are gone of which something is remembered.
-pub(super) const MAX_DEPARTED: usize = 4096;
+pub(super) const MAX_DEPARTED: NonZeroUsize = NonZeroUsize::new(4096).expect("not 0");
 /// Signatures under check.
 pub(super) const MAX_RUNNING: usize = 256;
 /// Messages of a topic that are under check or wait for a verdict: more wait until

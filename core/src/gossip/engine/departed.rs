@@ -2,6 +2,7 @@
 //! and until when no link is to be made with them.
 
 use super::{config, offence::Record, peer::Backoffs};
+use crate::cache::cache;
 use libp2p::PeerId;
 use lru::LruCache;
 use std::time::Duration;
@@ -18,8 +19,7 @@ pub(super) struct Left {
 
 impl Default for Departed {
     fn default() -> Self {
-        // With a bound, the memory for all of them would be taken at once.
-        Self(LruCache::unbounded())
+        Self(cache(config::MAX_DEPARTED))
     }
 }
 
@@ -39,13 +39,8 @@ impl Departed {
         if until <= now {
             return 0;
         }
-        self.0.put(peer, Left { record, backoff, until });
-        let mut forgotten = 0;
-        while self.0.len() > config::MAX_DEPARTED {
-            self.0.pop_lru();
-            forgotten += 1;
-        }
-        forgotten
+        let out = self.0.push(peer, Left { record, backoff, until });
+        u64::from(out.is_some_and(|(out, _)| out != peer))
     }
 
     /// It is back.

@@ -142,6 +142,9 @@ impl Engine {
             };
         }
         if full && !peer.outbound {
+            if let Some(entry) = self.topics.get_mut(&topic) {
+                entry.refused.insert(key, now + self.config.backoff);
+            }
             return self.prune(now, key, &topic, self.config.backoff);
         }
         peer.backoff.remove(&topic);
@@ -265,7 +268,7 @@ impl Engine {
         if let Some(outbound) = links.iter().position(|key| self.is_outbound(key)) {
             links.swap(0, outbound);
         }
-        for key in links.split_off(self.config.degree) {
+        for key in links.split_off(self.config.high) {
             self.prune(now, key, topic, self.config.backoff);
         }
     }

@@ -7,14 +7,19 @@ use std::{sync::Arc, time::Duration};
 
 impl Engine {
     /// Tells some peers outside the mesh what they may lack: in turn, so that up to
-    /// three times as many hear of each message while it is offered.
+    /// three times as many hear of each message while it is offered. Besides, those
+    /// whose links were refused: there may be nobody else from whom they hear.
     pub(super) fn offer(&mut self, now: Duration, topic: &Arc<str>) {
         let Some(entry) = self.topics.get_mut(topic) else { return };
         let outside = entry.subscribed.difference(&entry.mesh);
         let mut outside: Vec<_> = outside.map(|key| (entry.told.get(key), *key)).collect();
         outside.shuffle(&mut self.rng);
         outside.sort_by_key(|(told, _)| *told);
-        let outside: Vec<_> = outside.iter().take(self.config.lazy).map(|(_, key)| *key).collect();
+        let (told, others) = outside.split_at(outside.len().min(self.config.lazy));
+        entry.refused.retain(|_, until| now < *until);
+        let refused = others.iter().filter(|(_, key)| entry.refused.contains_key(key));
+        let outside = told.iter().chain(refused.take(self.config.refused));
+        let outside: Vec<_> = outside.map(|(_, key)| *key).collect();
         entry.told.extend(outside.iter().map(|key| (*key, now)));
         for key in outside {
             let Some(peer) = self.peers.get_mut(&key) else { continue };

@@ -27,6 +27,9 @@ pub(super) struct Topic {
     pub(super) swap: Option<Swap>,
     /// When who was last told what is here.
     pub(super) told: BTreeMap<PeerKey, Duration>,
+    /// Those whose links were refused because there were enough, and until when they
+    /// are thought to have too few.
+    pub(super) refused: BTreeMap<PeerKey, Duration>,
     /// Those to whom is published without having joined.
     pub(super) fanout: BTreeSet<PeerKey>,
     /// Until when they stay the same.
@@ -50,6 +53,7 @@ impl Topic {
     /// A link with a peer is made.
     pub(super) fn link(&mut self, now: Duration, key: PeerKey) {
         self.mesh.insert(key);
+        self.refused.remove(&key);
         self.since.entry(key).or_insert(now);
     }
 
@@ -87,6 +91,7 @@ impl Topic {
         self.subscribed.remove(&key);
         self.mesh.remove(&key);
         self.fanout.remove(&key);
+        self.refused.remove(&key);
     }
 
     /// A peer is gone.

@@ -60,7 +60,7 @@ impl Slow {
 /// The messages of one hundredth of a second in a flood of 6,000 in one: half of
 /// its own, half of many sources.
 fn flood(round: u64) -> Vec<SignedMessage> {
-    let message = |n| good(peer(if n.is_multiple_of(2) { 1 } else { 100 + n }), n);
+    let message = |n: u64| good(peer(if n.is_multiple_of(2) { 1 } else { 100 + n }), n);
     (round * 60..(round + 1) * 60).map(message).collect()
 }
 

@@ -46,6 +46,23 @@ impl Watched {
         }
     }
 
+    /// A message comes, is found good and accepted.
+    fn receive(&mut self, from: u64, message: SignedMessage) {
+        let now = self.net.now;
+        let rpc = Rpc { messages: vec![message], ..rpc() };
+        self.net.engine(0).received(now, &peer(from), rpc);
+        while let Some(output) = self.net.engine(0).poll(now) {
+            match output {
+                Output::Verify { check, .. } => self.net.engine(0).verified(now, check, true),
+                Output::Deliver { message, .. } => {
+                    self.net.engine(0).verdict(now, message.id(), Verdict::Accept);
+                }
+                Output::Send { peer, .. } => self.net.engine(0).sent(now, &peer),
+                _ => {}
+            }
+        }
+    }
+
     fn publish(&mut self, number: u64) {
         let now = self.net.now;
         self.net.engine(0).publish(now, good(peer(0), number)).unwrap();
@@ -65,19 +82,7 @@ fn an_id_is_offered_once_to_a_peer() {
     for number in 0..20 {
         // Another's: of what is its own, one copy goes out of the mesh at once.
         let now = node.net.now;
-        let message = good(peer(77), number);
-        let rpc = Rpc { messages: vec![message.clone()], ..rpc() };
-        node.net.engine(0).received(now, &peer(20), rpc);
-        while let Some(output) = node.net.engine(0).poll(now) {
-            match output {
-                Output::Verify { check, .. } => node.net.engine(0).verified(now, check, true),
-                Output::Deliver { message, .. } => {
-                    node.net.engine(0).verdict(now, message.id(), Verdict::Accept);
-                }
-                Output::Send { peer, .. } => node.net.engine(0).sent(now, &peer),
-                _ => {}
-            }
-        }
+        node.receive(20, good(peer(77), number));
         node.run(now + secs(0.2));
     }
     node.run(secs(20.0));
@@ -123,4 +128,28 @@ fn no_message_waits_for_more_than_fifty_milliseconds() {
     let with: Vec<_> = node.frames.iter().filter(|(_, rpc)| !rpc.messages.is_empty()).collect();
     let soon = with.windows(2).filter(|pair| pair[1].0 - pair[0].0 < Duration::from_millis(50));
     assert_eq!(soon.count(), 0);
+}
+
+#[test]
+fn what_a_peer_sends_meanwhile_is_not_sent_to_it() {
+    let mut node = Watched::new();
+    node.join(WATCHED);
+    node.join(20);
+    node.run(secs(2.0));
+    node.frames.clear();
+    // A frame goes at once, so that the next message waits.
+    for (number, comes_back) in [(1, false), (2, true), (3, false)] {
+        node.publish(100 + number);
+        let soon = node.net.now + Duration::from_millis(10);
+        node.run(soon);
+        node.receive(20, good(peer(77), number));
+        if comes_back {
+            node.receive(WATCHED, good(peer(77), number));
+        }
+        let later = node.net.now + secs(1.0);
+        node.run(later);
+    }
+    let messages = node.frames.iter().flat_map(|(_, rpc)| &rpc.messages);
+    let sent: Vec<_> = messages.map(SignedMessage::seq).collect();
+    assert_eq!(sent, [101, 1, 102, 103, 3]);
 }

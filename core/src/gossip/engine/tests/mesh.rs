@@ -139,6 +139,23 @@ fn a_topic_that_was_never_joined_can_be_published_on_however_many_there_are() {
     }
 }
 
+/// A hub has no room for so many links. Who is refused hears of what there is
+/// within a second all the same.
+#[test]
+fn whom_a_full_mesh_refuses_is_offered_all_there_is() {
+    let leaves = 30;
+    let mut net = Net::new(leaves + 1);
+    (1..=leaves).for_each(|leaf| net.connect(leaf, 0));
+    net.run(secs(3.0));
+    assert_eq!(net.engine(0).links(TOPIC), HIGH);
+    for number in 0..20 {
+        let leaf = number % leaves + 1;
+        net.publish(leaf, good(peer(leaf), number));
+        net.run_for(secs(1.5));
+        assert_eq!(net.have(good(peer(leaf), number).id()), leaves as usize, "{number}");
+    }
+}
+
 #[test]
 fn a_link_that_was_not_asked_for_yet_is_not_once_the_peer_wants_none() {
     let leave = || Subscription { subscribe: false, ..subscribe() };

@@ -192,7 +192,7 @@ fn who_comes_back_is_not_forgiven() {
 #[test]
 fn those_who_are_gone_and_remembered_are_bounded() {
     let mut net = Net::new(1);
-    for number in 1..=config::MAX_DEPARTED as u64 + 10 {
+    for number in 1..=config::MAX_DEPARTED.get() as u64 + 10 {
         let now = net.now;
         net.engine(0).connected(now, peer(number), false);
         net.engine(0).offended(now, &peer(number), crate::gossip::engine::Offence::Substream);
@@ -201,6 +201,6 @@ fn those_who_are_gone_and_remembered_are_bounded() {
         net.engine(0).connected(now, peer(1_000_000 + number), false);
         net.engine(0).disconnected(now, &peer(1_000_000 + number));
     }
-    assert_eq!(net.engine(0).departed.len(), config::MAX_DEPARTED);
+    assert_eq!(net.engine(0).departed.len(), config::MAX_DEPARTED.get());
     assert_eq!(net.refused(0, "too-many-departed"), 10);
 }
