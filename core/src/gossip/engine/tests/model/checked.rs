@@ -222,6 +222,8 @@ impl Checked {
     /// Nothing is under way any more, and nothing waited for.
     pub fn assert_at_rest(&self) {
         assert!(self.model.wants.is_empty(), "what was wanted is not given up");
-        assert!(self.checks.is_empty() && self.model.publications.is_empty());
+        assert!(self.checks.is_empty(), "{} checks are not over", self.checks.len());
+        let published = &self.model.publications;
+        assert!(published.is_empty(), "{} of {published:?}", published.len());
     }
 }

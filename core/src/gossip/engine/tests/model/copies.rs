@@ -39,6 +39,7 @@ pub(super) struct Kept {
 }
 
 /// One that was published: besides the mesh, some others get it.
+#[derive(Debug)]
 pub(super) struct Publication {
     pub(super) message: SignedMessage,
     /// Of whom some have to get it, and how many.

@@ -232,20 +232,15 @@ impl Model {
         let found = due.messages.get(before).filter(|(_, of, _)| of == message);
         let certain = found.map(|(.., certain)| *certain);
         let maybe = due.maybe.iter().position(|maybe| maybe == message);
+        if certain == Some(false) {
+            // If that had not to go, it may be a later one of the same.
+            let mut later = due.messages.iter_mut().filter(|(_, of, due)| *due && of == message);
+            later.next().into_iter().for_each(|(.., certain)| *certain = false);
+        }
         match (certain, maybe) {
             (Some(true), _) | (_, None) => {
-                assert!(
-                    certain.is_some(),
-                    "{message:?} is sent to {id}, where {:?} is due",
-                    due.messages.get(before)
-                );
+                assert!(certain.is_some(), "{message:?} is sent to {id}, and is not due there");
                 due.messages.remove(before);
-                // If that had not to go, it may be a later one of the same.
-                let mut later =
-                    due.messages.iter_mut().filter(|(_, of, due)| *due && of == message);
-                if let Some((.., later)) = later.next().filter(|_| certain == Some(false)) {
-                    *later = false;
-                }
             }
             (_, Some(maybe)) => {
                 due.maybe.remove(maybe);
@@ -268,9 +263,9 @@ impl Model {
             assert!(ask.is_none(), "{id} is not asked for {ask:?}");
             let offer = due.offers.iter().find(|offer| offer.certain && late(offer.at));
             assert!(offer.is_none(), "{id} is not offered {:?}", offer.map(|offer| &offer.id));
-            let first = due.messages.front();
+            let first = due.messages.iter().find(|(.., certain)| *certain);
             let backlog = due.messages.len() > AT_A_TIME;
-            if let Some((at, message, true)) = first.filter(|_| !backlog) {
+            if let Some((at, message, _)) = first.filter(|_| !backlog) {
                 assert!(!late(*at), "{id} is not sent {message:?}");
             }
         }
