@@ -40,6 +40,7 @@ struct Source {
     /// The numbers of its messages, the oldest first.
     numbers: VecDeque<u64>,
     /// The same, to be found among many.
+    #[expect(clippy::box_collection, reason = "few sources have one, which is large")]
     many: Option<Box<HashSet<u64>>>,
     /// How many were pushed out by its own: the oldest in the order.
     pushed_out: usize,

@@ -209,7 +209,8 @@ impl Model {
     fn beat(&mut self, now: Duration) {
         (self.heartbeat, self.next_heartbeat) = (now, now + SECOND);
         self.told.clear();
-        self.known.retain(|(_, at)| now - *at <= 30 * SECOND);
+        // In whole seconds.
+        self.known.retain(|(_, at)| now.as_secs() - at.as_secs() <= 30);
         self.store.retain(|kept| now - kept.at <= 7 * SECOND);
         self.peers.values_mut().for_each(|peer| peer.announced.clear());
         self.ask_others(now);
