@@ -232,12 +232,13 @@ fn a_link_that_the_peer_itself_took_back_can_be_made_again() {
 #[test]
 fn a_prune_of_what_was_never_joined_is_held_against_it() {
     let mut net = node_with(1);
-    for _ in 0..10 {
-        net.receive(
-            0,
-            peer(1),
-            Rpc { prune: vec![Prune { topic: "other".into(), backoff: None }], ..rpc() },
-        );
+    for number in 0..10 {
+        // Nor does it leave anything behind (GHSA-vrx6-jcp8-vm7m).
+        let engine = net.engine(0);
+        assert!(engine.peers[&engine.keys[&peer(1)]].backoff.is_empty());
+        assert_eq!((engine.topics.len(), net.closed.len()), (1, 0));
+        let prune = vec![Prune { topic: format!("other {number}"), backoff: None }];
+        net.receive(0, peer(1), Rpc { prune, ..rpc() });
     }
     assert_eq!(net.closed, [(peer(0), peer(1), "prune-of-unknown-topic", false)]);
 }
