@@ -176,7 +176,11 @@ impl Model {
         if peer.due.was_free(self.heartbeat) {
             self.told.insert((topic.into(), id));
             let told = self.told.iter().filter(|(of, _)| of == topic).count();
-            assert!(told <= self.config.lazy, "{told} peers are told at a heartbeat");
+            let refused = self
+                .topics
+                .get(topic)
+                .map_or(0, |topic| topic.refused.values().filter(|until| now < **until).count());
+            assert!(told <= self.config.lazy + refused, "{told} peers are told at a heartbeat");
         }
         let key = peer.key;
         let Some(kept) = self.store.iter_mut().find(|kept| kept.message.id() == of) else {
