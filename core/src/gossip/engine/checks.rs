@@ -40,8 +40,11 @@ pub(super) enum Copy {
         /// The check, if it is not begun: it can wait in the peer's queue too.
         waits: Option<CheckId>,
     },
-    /// The same is there, and as many as can be noted have sent it.
-    Crowded,
+    /// The same, and as many as can be noted have sent it.
+    Crowded {
+        /// As above.
+        waits: Option<CheckId>,
+    },
     /// The peer has another one there, or sends the same again.
     Refused,
 }
@@ -80,11 +83,12 @@ impl Checks {
             }
         }
         let Some(check) = same.and_then(|id| self.all.get_mut(&id)) else { return Copy::New };
+        let waits = same.filter(|_| !check.running);
         if check.also.len() == Self::ALSO {
-            return Copy::Crowded;
+            return Copy::Crowded { waits };
         }
         check.also.push(by);
-        Copy::Same { waits: same.filter(|_| !check.running) }
+        Copy::Same { waits }
     }
 
     /// Whether there is room for so many bytes more.

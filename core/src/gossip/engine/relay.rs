@@ -112,7 +112,8 @@ impl Engine {
     fn on_good(&mut self, now: Duration, check: Check) {
         let Check { message, by, also, .. } = check;
         let id = message.id().clone();
-        if self.known.contains(&id) {
+        // One that waits for its verdict for long is not known any more.
+        if self.known.contains(&id) || self.awaiting.contains_key(&id) {
             // Its source has signed two under one number: the first one counts.
             self.count("number-used-twice", 1);
             return self.done_with(message.topic());

@@ -177,7 +177,7 @@ impl Model {
             }
             return;
         }
-        if self.knows(id) {
+        if self.knows(id) || self.awaiting.iter().any(|awaiting| awaiting.message.id() == id) {
             return;
         }
         self.learn(now, id);
@@ -194,7 +194,6 @@ impl Model {
         let here: BTreeSet<_> = copy.senders.iter().filter_map(|key| self.peer_of(*key)).collect();
         let from = if here.is_empty() { BTreeSet::from([message.source()]) } else { here };
         self.expected.push(Expected::Deliver { message: message.clone(), from });
-        self.awaiting.retain(|awaiting| awaiting.message.id() != id);
         let holders = copy.senders.into_iter().collect();
         self.awaiting.push(Awaiting { message: message.clone(), holders });
     }
