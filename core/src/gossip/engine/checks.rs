@@ -78,7 +78,7 @@ impl Checks {
             if check.by == by || check.also.contains(&by) {
                 return Copy::Refused;
             }
-            if check.message == *message {
+            if check.message.is_copy_of(message) {
                 same = Some(*id);
             }
         }

@@ -101,6 +101,28 @@ fn what_others_may_take_for_good_is_held_against_nobody() {
     assert_eq!((net.closed.len(), net.refused(0, "unverifiable")), (0, 5));
 }
 
+/// One who has cut out of it what was signed besides blames nobody else.
+#[test]
+fn who_handed_on_what_others_may_take_for_good_answers_for_no_other_copy_of_it() {
+    for cut_first in [true, false] {
+        let mut net = node_with(2);
+        let now = net.now;
+        for number in 0..3 {
+            let cut = bad(peer(7), number);
+            let whole = [cut.encoded(), &[9 << 3, 1]].concat();
+            let mut frames = [(1, cut), (2, SignedMessage::decode(&whole).unwrap())];
+            if !cut_first {
+                frames.reverse();
+            }
+            for (from, message) in frames {
+                net.engine(0).received(now, &peer(from), messages([message]));
+            }
+        }
+        net.run_for(secs(0.1));
+        assert_eq!(net.closed, [(peer(0), peer(1), "bad-signature", true)]);
+    }
+}
+
 #[test]
 fn who_joins_again_and_again_takes_nobodys_turn() {
     let mut net = node_with(8);
