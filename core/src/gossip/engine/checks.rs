@@ -24,6 +24,8 @@ pub(super) struct Check {
     pub(super) message: SignedMessage,
     /// Who sent it first.
     pub(super) by: PeerKey,
+    /// Whether it had been asked for it.
+    pub(super) asked: bool,
     /// Who else has sent the same.
     pub(super) also: SmallVec<[PeerKey; 4]>,
     running: bool,
@@ -97,13 +99,13 @@ impl Checks {
     }
 
     /// A message that came from a peer. It waits in no queue yet.
-    pub(super) fn add(&mut self, message: SignedMessage, by: PeerKey) -> CheckId {
+    pub(super) fn add(&mut self, message: SignedMessage, by: PeerKey, asked: bool) -> CheckId {
         let id = CheckId(self.next);
         self.next += 1;
         self.bytes += message.encoded().len();
         self.by_id.entry(message.id().clone()).or_default().push(id);
         let (also, running, queues) = (SmallVec::new(), false, 0);
-        self.all.insert(id, Check { message, by, also, running, queues });
+        self.all.insert(id, Check { message, by, asked, also, running, queues });
         id
     }
 

@@ -21,7 +21,7 @@ impl Engine {
             return self.count("topic-not-joined", 1);
         }
         let id = message.id();
-        self.wants.came(id, key);
+        let asked = self.wants.came(id, key);
         if self.known.contains(id) {
             self.has(id, key);
             // Both had it at about the same time.
@@ -43,7 +43,7 @@ impl Engine {
                     _ => return,
                 }
             }
-            Copy::New if self.make_room(key, bytes) => self.checks.add(message.clone(), key),
+            Copy::New if self.make_room(key, bytes) => self.checks.add(message.clone(), key, asked),
             Copy::New => return self.count("too-many-waiting", 1),
         };
         self.queue(message.topic(), key, Waiting { check, bytes });
