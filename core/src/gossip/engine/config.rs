@@ -19,9 +19,11 @@ pub struct Config {
     pub refused: usize,
     /// How long a link that was pruned stays out.
     pub backoff: Duration,
-    /// How long a frame waits for more after another one went to the same peer.
+    /// How long a frame waits for more after the last one with messages went to
+    /// anybody.
     pub pause: Duration,
-    /// The same if there are as many messages as a stranger is sent at a time.
+    /// How long it waits after the last one with messages to the same peer, if as
+    /// many wait as go to a stranger at a time.
     pub spacing: Duration,
 }
 

@@ -48,6 +48,7 @@ use departed::Departed;
 use known::Known;
 use libp2p::PeerId;
 use peer::{Peer, PeerKey};
+use prometheus_client::metrics::gauge::Gauge;
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 use relay::Awaiting;
@@ -137,6 +138,10 @@ pub struct Counts {
     pub(crate) refused: ByLabel,
     /// What a slow consumer lost, by queue.
     pub(crate) dropped: ByLabel,
+    /// Ids that peers have offered, and asked for.
+    pub(crate) ids: ByLabel,
+    /// The links of all topics.
+    pub(crate) links: Gauge,
 }
 
 /// Gossip of one node.
@@ -299,6 +304,8 @@ impl Engine {
         for prune in rpc.prune {
             self.on_prune(now, key, prune.topic.into(), prune.backoff);
         }
+        self.count_ids("offered", rpc.ihave.iter().map(|(_, ids)| ids.len()).sum());
+        self.count_ids("asked-for", rpc.iwant.len());
         for (topic, ids) in rpc.ihave {
             self.on_ihave(now, key, &topic, ids);
         }
@@ -416,6 +423,8 @@ impl Engine {
         self.departed.expire(now);
         self.ask_others(now);
         self.tend_topics(now);
+        let links: usize = self.topics.values().map(|topic| topic.mesh.len()).sum();
+        self.counts.links.set(links.try_into().unwrap_or(i64::MAX));
     }
 
     /// Holds an offence against a peer.
@@ -433,6 +442,13 @@ impl Engine {
     fn count_some(&self, reason: &'static str, times: u64) {
         if times > 0 {
             self.count(reason, times);
+        }
+    }
+
+    /// Counts ids, by what a peer says of them.
+    fn count_ids(&self, what: &'static str, ids: usize) {
+        if ids > 0 {
+            self.counts.ids.get_or_create(&[("ids", what)]).inc_by(ids as u64);
         }
     }
 
