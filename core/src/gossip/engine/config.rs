@@ -72,6 +72,9 @@ pub(super) const OFFER_UNTIL: Duration = Duration::from_millis(3300);
 pub(super) const KEPT: Duration = Duration::from_secs(7);
 /// When what was offered and asked for has to be there.
 pub(super) const PROMISE: Duration = Duration::from_secs(3);
+/// A node whose heartbeat is later than by this has been held up itself: it blames
+/// nobody for what did not come meanwhile.
+pub(super) const HELD_UP: Duration = Duration::from_secs(1);
 /// When the next one who offers it is asked, if it did not come.
 pub(super) const ASK_NEXT: Duration = Duration::from_millis(700);
 /// How long who offers something can be asked for it: it may have had it for as

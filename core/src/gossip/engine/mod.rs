@@ -232,8 +232,6 @@ impl Engine {
         fresh.takes_many = former.takes_many;
         fresh.topics = former.topics;
         fresh.topics.are_stale();
-        // Whether it has heard what it was asked for is not known.
-        self.wants.gone(key);
         // That a topic was left may not have been heard.
         for (topic, entry) in &self.topics {
             if !entry.joined && entry.until > now {
@@ -244,6 +242,9 @@ impl Engine {
             topic.mesh.remove(&key);
         }
         self.greet(now, key);
+        // Whether it has heard what it was asked for is not known.
+        let ids = self.wants.again(key);
+        self.ask(now, key, &ids);
     }
 
     /// The stream to a peer is open, in this version of the protocol.
@@ -270,9 +271,13 @@ impl Engine {
         for topic in self.topics.values_mut() {
             topic.forget(key);
         }
-        self.wants.gone(key);
+        let Peer { id, mut record, backoff, .. } = peer;
+        // Nobody is rid of a promise by going.
+        if self.wants.gone(key) {
+            self.count(Offence::Promise.label(), 1);
+            record.add(now, Offence::Promise);
+        }
         self.hand_over(now, key);
-        let Peer { id, record, backoff, .. } = peer;
         let forgotten = self.departed.add(now, id, record, backoff);
         self.count_some("too-many-departed", forgotten);
     }
@@ -398,6 +403,10 @@ impl Engine {
     }
 
     fn heartbeat(&mut self, now: Duration) {
+        let late = now.saturating_sub(self.next_heartbeat);
+        if late > config::HELD_UP {
+            self.wants.held_up(late);
+        }
         self.next_heartbeat = now + config::HEARTBEAT;
         self.known.expire(now);
         self.store.expire(now);
