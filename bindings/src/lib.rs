@@ -35,7 +35,7 @@ pub use bench::{bench_events, bench_view};
 pub use call::{CHECK_EVERY, Pending, block, guard, spawn};
 pub use casm::{
     Error, ErrorKind, Event, Keypair, LeaveReason, Multiaddr, PeerId, PeerInfo, PeerStatus, Record,
-    Result,
+    Result, Secret,
     boot::Found,
     cluster::{Change, Field, Index, Query, View},
     identity::{load_key, save_key},

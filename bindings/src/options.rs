@@ -1,6 +1,6 @@
 //! A node's configuration, from plain values.
 
-use crate::{Error, ErrorKind, Keypair, Multiaddr, PeerId, PeerInfo, Result};
+use crate::{Error, ErrorKind, Keypair, Multiaddr, PeerId, PeerInfo, Result, Secret};
 use casm::{NodeBuilder, config::Limits};
 use rand::{TryRng, rngs::SysRng};
 use std::{collections::BTreeMap, fmt::Display, path::PathBuf, str::FromStr, time::Duration};
@@ -10,6 +10,9 @@ const BOOT: &str = "CASM_BOOT";
 /// The variable that says where others reach the node, which who starts the
 /// program knows rather than who wrote it.
 const ANNOUNCE: &str = "CASM_ANNOUNCE";
+/// The variable that names the file of the cluster's secret, when the program gives
+/// none.
+const SECRET_FILE: &str = "CASM_SECRET_FILE";
 
 /// What a node can be told before it starts. What is left out has core's
 /// default.
@@ -47,6 +50,11 @@ pub struct Options {
     pub key: Option<Keypair>,
     /// The file of its identity; not with `key`.
     pub key_file: Option<PathBuf>,
+    /// The pre-shared key of a private cluster.
+    pub secret: Option<Secret>,
+    /// The file of it; not with `secret`. If there is neither, the variable
+    /// `CASM_SECRET_FILE` says it.
+    pub secret_file: Option<PathBuf>,
 }
 
 /// Limits on what is spent on peers; see [`Limits`].
@@ -170,6 +178,21 @@ impl Options {
             (Some(key), None) => builder = builder.key(key),
             (None, Some(file)) => builder = builder.key_file(file),
             (None, None) => builder = builder.key(generate_key()?),
+        }
+        let of_environment = || std::env::var_os(SECRET_FILE).map(PathBuf::from);
+        match (self.secret, self.secret_file) {
+            (Some(_), Some(file)) => {
+                let accepted = "give `secret` or `secret_file`, not both";
+                return Err(Error::config("secret_file", file, accepted));
+            }
+            (Some(secret), None) => builder = builder.secret(secret),
+            // An empty name is one that cannot be read: a cluster that was to be
+            // private must not be open by a slip.
+            (None, file) => {
+                if let Some(file) = file.or_else(of_environment) {
+                    builder = builder.secret_file(file);
+                }
+            }
         }
         Ok(builder)
     }

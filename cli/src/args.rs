@@ -39,7 +39,7 @@ pub enum Command {
     /// Find peers; show or send discovery's packets
     #[command(subcommand)]
     Discover(DiscoverCommand),
-    /// Make and show identity files
+    /// Make and show identity files, and the secrets of private clusters
     #[command(subcommand)]
     Key(KeyCommand),
     /// Check what would stop discovery on this machine
@@ -180,6 +180,15 @@ pub enum KeyCommand {
         #[command(flatten)]
         output: OutputArgs,
     },
+    /// Make the secret of a private cluster: a swarm.key that only you may read,
+    /// for every node of it
+    Secret {
+        /// The file; it must not exist
+        file: PathBuf,
+        /// Where results go.
+        #[command(flatten)]
+        output: OutputArgs,
+    },
     /// Show the peer id of an identity file
     Show {
         /// The file
@@ -304,7 +313,11 @@ impl Cli {
             | Command::Run(RunArgs { output, .. })
             | Command::Ls(LsArgs { output, .. })
             | Command::Doctor(DoctorArgs { output, .. })
-            | Command::Key(KeyCommand::New { output, .. } | KeyCommand::Show { output, .. })
+            | Command::Key(
+                KeyCommand::New { output, .. }
+                | KeyCommand::Secret { output, .. }
+                | KeyCommand::Show { output, .. },
+            )
             | Command::Discover(DiscoverCommand::Find(FindArgs { output, .. }))
             | Command::Discover(DiscoverCommand::Listen(ListenArgs { output, .. }))
             | Command::Discover(DiscoverCommand::Emit(EmitArgs { output, .. })) => output.json,

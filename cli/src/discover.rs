@@ -38,6 +38,8 @@ pub async fn discover(command: &DiscoverCommand) -> Result<(), Failure> {
             check_told(&config)?;
         }
         let boot = boot(config)?;
+        // Who only listens has to do with no namespace else.
+        boot.opens(&node.namespace);
         match command {
             DiscoverCommand::Find(args) => find(args, boot, output).await,
             DiscoverCommand::Listen(_) => show_packets(&mut boot.tap(), output).await,
@@ -77,6 +79,7 @@ fn boot(config: Config) -> Result<Boot> {
     boot.boot = config.boot;
     boot.serve = config.serve;
     boot.announce = config.announce;
+    boot.secret = config.secret;
     let told = if config.announce_only { Vec::new() } else { config.listen };
     Boot::standalone(boot, key, watch::channel(told.into()).1)
 }

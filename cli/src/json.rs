@@ -50,6 +50,8 @@ pub enum Line {
     Check { name: String, status: String, message: String, advice: Option<String> },
     /// An identity file.
     Key { path: String, peer: String, r#type: String },
+    /// The file of a secret, and what tells it from others.
+    Secret { path: String, fingerprint: String },
 }
 
 /// What a peer last said of itself.

@@ -1,4 +1,4 @@
-//! `casm key`: identity files.
+//! `casm key`: identity files, and those of secrets.
 
 use crate::{
     args::{KeyCommand, KeyKind},
@@ -6,10 +6,10 @@ use crate::{
     json::Line,
     output::Output,
 };
-use casm::{Keypair, identity};
+use casm::{Keypair, Secret, identity};
 use std::path::Path;
 
-/// Makes or shows an identity file.
+/// Makes or shows a file.
 pub fn key(command: &KeyCommand) -> Result<(), Failure> {
     match command {
         KeyCommand::New { file, kind, output } => {
@@ -20,6 +20,14 @@ pub fn key(command: &KeyCommand) -> Result<(), Failure> {
             };
             identity::save_key(file, &key)?;
             show(&key, file, Output::new(output.json))
+        }
+        KeyCommand::Secret { file, output } => {
+            let secret = Secret::generate()?;
+            secret.save(file)?;
+            Output::new(output.json).line(&Line::Secret {
+                path: file.display().to_string(),
+                fingerprint: secret.fingerprint(),
+            })
         }
         KeyCommand::Show { file, output } => {
             show(&identity::load_key(file)?, file, Output::new(output.json))

@@ -90,6 +90,7 @@ pub fn of(line: &Line, colour: bool) -> String {
             text
         }
         Line::Key { peer, .. } => peer.clone(),
+        Line::Secret { fingerprint, .. } => fingerprint.clone(),
     }
 }
 

@@ -80,6 +80,53 @@ fn an_answer_to_a_request_is_shown() {
     assert!(!answer["addrs"].as_array().unwrap().is_empty());
 }
 
+#[test]
+fn a_private_node_is_found_and_heard_by_who_holds_its_secret() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = |name: &str| {
+        let path = dir.path().join(name).to_str().unwrap().to_owned();
+        assert!(finish(&["key", "secret", &path]).status.success());
+        path
+    };
+    let (secret, other) = (made("swarm.key"), made("other"));
+    let (boot, heard) = (port(), port());
+    let [boot, heard] = [boot, heard].map(|port| format!("/ip4/127.0.0.1/udp/{port}"));
+    let mut a = Running::start({
+        let mut a = common::node("none", &["--serve", &boot]);
+        a.env("CASM_SECRET_FILE", &secret);
+        a
+    });
+    let (a_id, _) = a.listening();
+    let find = |more: &[&str], timeout: &str| {
+        let args = ["discover", "find", "--json", "--ns", "test", "--boot", &boot, "--limit", "1"];
+        finish(&[&args[..], &["--timeout", timeout], more].concat())
+    };
+    let found = json_lines(&find(&["--secret", &secret], "30s")).remove(0);
+    assert_eq!(found["peer"], *a_id);
+    for stranger in [&[][..], &["--secret", &other]] {
+        let output = find(stranger, "500ms");
+        assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    }
+
+    let listen = ["discover", "listen", "--json", "--boot", "none", "--serve", &heard];
+    let mut listener =
+        Running::start(casm(&[&listen[..], &["--ns", "test", "--secret", &secret]].concat()));
+    let mut emit = |more: &[&str], verdict: &str| {
+        common::eventually(verdict, || {
+            let args = ["discover", "emit", "request", "--ns", "test", "--boot", &heard];
+            finish(&[&args[..], &["--wait", "0s"], more].concat());
+            listener.seen().iter().any(|l| l["verdict"] == verdict)
+        });
+        let line = listener.seen().iter().find(|l| l["verdict"] == verdict).unwrap();
+        (line["kind"].as_str().unwrap().to_owned(), line["ns"].clone())
+    };
+    let invalid = ("invalid".to_owned(), serde_json::Value::Null);
+    assert_eq!(emit(&[], "not-sealed"), invalid);
+    assert_eq!(emit(&["--secret", &other], "other-seal"), invalid);
+    let shown = emit(&["--secret", &secret], "not-advertised");
+    assert_eq!(shown, ("request".to_owned(), "test".into()));
+}
+
 /// A survey, in a network of its own whose loopback can multicast.
 #[test]
 fn a_survey_reaches_who_listens_to_the_group() {

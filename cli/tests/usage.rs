@@ -113,6 +113,55 @@ fn a_key_file_is_made_once_shown_and_private() {
 }
 
 #[test]
+fn the_file_of_a_secret_is_made_once_and_private_and_a_bad_one_is_not_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let path = at("swarm.key");
+    let made = json_lines(&finish(&["key", "secret", &path, "--json"])).remove(0);
+    assert_eq!((&made["event"], &made["path"]), (&Value::from("secret"), &path.clone().into()));
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+    }
+    let before = std::fs::read_to_string(&path).unwrap();
+    let again = finish(&["key", "secret", &path]);
+    assert_eq!(again.status.code(), Some(2));
+    assert!(stderr(&again).contains(&path) && stderr(&again).contains("not overwritten"));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), before);
+    let other = finish(&["key", "secret", &at("other")]);
+    let fingerprint = String::from_utf8_lossy(&other.stdout).trim().to_owned();
+    assert!(fingerprint.len() == 32 && made["fingerprint"] != fingerprint.as_str());
+
+    let digits = before.lines().nth(2).unwrap();
+    std::fs::write(at("cut"), &before[..60]).unwrap();
+    std::fs::write(at("foreign"), "-----BEGIN PRIVATE KEY-----\n").unwrap();
+    for (given, code, hint) in [
+        (at("cut"), 2, "fewer than 32 bytes"),
+        (at("foreign"), 2, "/key/swarm/psk/1.0.0/"),
+        (at("absent"), 1, "casm key secret"),
+        (digits.to_owned(), 2, "the secret itself"),
+        (before.clone(), 2, "the secret itself"),
+    ] {
+        for command in [&["run", "--boot", "none"][..], &["ls"], &["discover", "find"], &["doctor"]]
+        {
+            let output = finish(&[command, &["--secret", &given]].concat());
+            let message = stderr(&output);
+            assert_eq!(output.status.code(), Some(code), "{command:?}: {message}");
+            assert!(message.contains(hint), "{message}");
+            assert!(!message.contains(&digits[..12]), "{message}");
+        }
+    }
+    let mut empty = common::casm(&["run", "--boot", "none"]);
+    let output = empty.env("CASM_SECRET_FILE", "").output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    let quic = ["--listen", "/ip4/127.0.0.1/udp/0/quic-v1"];
+    let output = finish(&[&["run", "--boot", "none", "--secret", &path][..], &quic].concat());
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("QUIC has no pre-shared key"), "{}", stderr(&output));
+}
+
+#[test]
 fn every_shell_has_completions() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let output = finish(&["completions", shell]);

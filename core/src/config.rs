@@ -1,6 +1,9 @@
 //! What a node can be told before it starts.
 
-use crate::{Error, Keypair, Multiaddr, Namespace, Result, boot::BootAddr, cluster, pex, rpc};
+use crate::{
+    Error, ErrorKind, Keypair, Multiaddr, Namespace, Result, Secret, boot::BootAddr, cluster, host,
+    pex, rpc,
+};
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 pub use crate::announce::MAX_ANNOUNCED;
@@ -13,7 +16,7 @@ pub struct Config {
     /// The cluster to join. Default `casm`.
     pub namespace: Namespace,
     /// Where to listen. Empty (the default) means every interface, TCP and
-    /// QUIC, at ports that the system chooses.
+    /// QUIC (with a `secret` TCP alone), at ports that the system chooses.
     pub listen: Vec<Multiaddr>,
     /// Where to look for peers. Default [`BootAddr::Auto`].
     pub boot: Vec<BootAddr>,
@@ -39,6 +42,11 @@ pub struct Config {
     pub observer: bool,
     /// The node's identity. Default: a fresh ed25519 key.
     pub key: Option<Keypair>,
+    /// The pre-shared key of a private cluster. Who doesn't hold it can't connect,
+    /// gets no answer to its packets, and learns neither names nor addresses from
+    /// those that pass. QUIC, which has no such thing, is off. Default: none, and
+    /// the cluster is open to all who reach it.
+    pub secret: Option<Secret>,
     /// The directory in which the node keeps what is to outlast it: the peers
     /// that it knows, and the last sequence number of its record. Each node
     /// needs its own; an observer keeps nothing. Default: nowhere, all is
@@ -73,6 +81,7 @@ impl Default for Config {
             ttl: Duration::from_secs(10),
             observer: false,
             key: None,
+            secret: None,
             data: None,
             pex: Some(pex::Config::default()),
             limits: Limits::default(),
@@ -94,7 +103,28 @@ impl Config {
                 "write `none` for no discovery, or leave it out for `auto`",
             ));
         }
+        self.check_transports()?;
         self.limits.check()
+    }
+
+    /// QUIC that was asked for by hand and can't be had with a secret.
+    fn check_transports(&self) -> Result<()> {
+        if self.secret.is_none() {
+            return Ok(());
+        }
+        let fixed = self.boot.iter().filter_map(|addr| match addr {
+            BootAddr::Static { addr, .. } => Some(("boot", addr)),
+            _ => None,
+        });
+        let listen = self.listen.iter().map(|addr| ("listen", addr));
+        let announce = self.announce.iter().map(|addr| ("announce", addr));
+        match listen.chain(announce).chain(fixed).find(|(_, addr)| host::is_quic(addr)) {
+            Some((field, addr)) => {
+                let message = format!("{field}: {addr}: {}", host::NO_QUIC);
+                Err(Error::new(ErrorKind::Config, message))
+            }
+            None => Ok(()),
+        }
     }
 }
 
@@ -166,7 +196,34 @@ impl Limits {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ErrorKind;
+
+    #[test]
+    fn quic_by_hand_does_not_go_with_a_secret() {
+        let quic = "/ip4/127.0.0.1/udp/4001/quic-v1";
+        let of = |field: &str, addr: &str| {
+            let builder = crate::Node::builder();
+            let id = crate::PeerId::random();
+            let builder = match field {
+                "listen" => builder.listen(addr),
+                "announce" => builder.announce(addr),
+                _ => builder.boot([format!("{addr}/p2p/{id}")]),
+            };
+            builder.config().unwrap()
+        };
+        for field in ["listen", "announce", "boot"] {
+            let mut config = of(field, quic);
+            assert!(config.check().is_ok());
+            config.secret = Some(Secret::from_bytes([7; 32]));
+            let error = config.check().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config);
+            let said = format!("{field}: {quic}");
+            assert!(error.message().starts_with(&said), "{error}");
+            assert!(error.message().contains("QUIC has no pre-shared key"), "{error}");
+            let mut config = of(field, "/ip4/127.0.0.1/tcp/4001");
+            config.secret = Some(Secret::from_bytes([7; 32]));
+            assert!(config.check().is_ok());
+        }
+    }
 
     #[test]
     fn a_limit_out_of_range_is_named_with_its_value() {

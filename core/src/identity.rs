@@ -45,23 +45,28 @@ pub fn save_key(path: impl AsRef<Path>, key: &Keypair) -> Result<()> {
         let accepted = "only ed25519, secp256k1 and ECDSA keys can be written";
         Error::config("key file", path, accepted).with_source(e)
     })?;
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path).map_err(|e| match e.kind() {
+    let written = write_new(path, &bytes);
+    bytes.fill(0);
+    written.map_err(|e| match e.kind() {
         io::ErrorKind::AlreadyExists => {
             let accepted = "the file exists and is not overwritten; name a new one, or remove it";
             Error::config("key file", path, accepted)
         }
         _ => cannot("write", path, e),
-    })?;
-    let written = file.write_all(&bytes).and_then(|()| file.sync_all());
-    bytes.fill(0);
-    written.map_err(|e| {
+    })
+}
+
+/// Writes a new file that only its owner may read and write.
+pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    written.inspect_err(|_| {
         // Half a key is of no use, and would stand in the way of the next try.
         let _ = std::fs::remove_file(path);
-        cannot("write", path, e)
     })
 }
 
@@ -83,8 +88,9 @@ fn not_a_key(path: &Path, problem: &str) -> Error {
     Error::config("key file", path, accepted)
 }
 
+/// Warns of a file that others may read.
 #[cfg(unix)]
-fn warn_if_shared(file: &File, path: &Path) {
+pub(crate) fn warn_if_shared(file: &File, path: &Path) {
     use std::os::unix::fs::PermissionsExt;
     if let Ok(meta) = file.metadata()
         && meta.permissions().mode() & 0o077 != 0
@@ -96,7 +102,7 @@ fn warn_if_shared(file: &File, path: &Path) {
 }
 
 #[cfg(not(unix))]
-fn warn_if_shared(_: &File, _: &Path) {}
+pub(crate) fn warn_if_shared(_: &File, _: &Path) {}
 
 #[cfg(test)]
 mod tests {

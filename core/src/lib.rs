@@ -36,6 +36,7 @@ pub mod record;
 pub mod rpc;
 mod schema;
 mod scope;
+pub mod secret;
 mod spent;
 mod trouble;
 #[cfg(test)]
@@ -61,6 +62,7 @@ pub use libp2p::{Multiaddr, PeerId, identity::Keypair};
 pub use namespace::Namespace;
 pub use node::{Node, NodeBuilder};
 pub use record::PeerInfo;
+pub use secret::Secret;
 
 /// The code in README.md, compiled as a test.
 #[cfg(doctest)]

@@ -50,6 +50,9 @@ pub struct Metrics {
     pub(crate) connections: Gauge,
     /// Connections that were given up because a ping failed, by reason.
     pub(crate) connections_given_up: ByLabel,
+    /// Connections of others whose handshake came to nothing: all of who doesn't
+    /// hold the secret of a private cluster.
+    pub(crate) handshakes_failed: Counter,
     queues: Queues,
     /// What is configured and does not work.
     pub(crate) troubles: Troubles,
@@ -83,6 +86,7 @@ impl Default for Metrics {
             cluster_peers: Gauge::default(),
             connections: Gauge::default(),
             connections_given_up: Family::default(),
+            handshakes_failed: Counter::default(),
             queues: Queues::default(),
             troubles: Troubles::default(),
             clock: watch::Sender::default(),
@@ -128,6 +132,11 @@ impl Default for Metrics {
             metrics.gossip_links.clone(),
         );
         metrics.register("connections", "Connected peers", metrics.connections.clone());
+        metrics.register(
+            "handshakes_failed",
+            "Connections of others whose handshake came to nothing",
+            metrics.handshakes_failed.clone(),
+        );
         metrics.register(
             "troubles",
             "What is configured and does not work now",

@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/pnet"
+
 	"github.com/wetware/casm/interop/go/internal/peer"
 	"github.com/wetware/casm/interop/go/internal/wire"
 )
@@ -82,6 +84,7 @@ func parseFlags() (peer.Config, error) {
 		listen, boot     list
 		serve, meta      list
 		keyFile, keyType string
+		secretFile       string
 		seed             int64
 		host             string
 		ttl              time.Duration
@@ -100,6 +103,7 @@ func parseFlags() (peer.Config, error) {
 	flag.IntVar(&config.Degree, "degree", 4, "connections below which more peers are looked for")
 	flag.StringVar(&keyFile, "key", "", "identity `file` (libp2p protobuf)")
 	flag.StringVar(&keyType, "key-type", "ed25519", "type of a fresh key: ed25519, secp256k1, ecdsa or rsa")
+	flag.StringVar(&secretFile, "secret", "", "swarm.key `file` of a private network")
 	flag.Int64Var(&seed, "seed", -1, "number from which to derive an ed25519 key")
 	flag.StringVar(&config.Security, "security", "", "noise or tls; both by default")
 	flag.StringVar(&config.FirstMuxer, "first-muxer", "", "`id` of a muxer to offer before yamux, which must be declined")
@@ -109,8 +113,21 @@ func parseFlags() (peer.Config, error) {
 	if flag.NArg() > 0 {
 		return config, fmt.Errorf("argument %q is not understood: everything is a flag", flag.Arg(0))
 	}
+	if secretFile != "" {
+		file, err := os.Open(secretFile)
+		if err != nil {
+			return config, err
+		}
+		defer file.Close()
+		if config.PSK, err = pnet.DecodeV1PSK(file); err != nil {
+			return config, err
+		}
+	}
 	if len(listen) == 0 {
-		listen = list{"/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"}
+		listen = list{"/ip4/127.0.0.1/tcp/0"}
+		if config.PSK == nil {
+			listen = append(listen, "/ip4/127.0.0.1/udp/0/quic-v1")
+		}
 	}
 	key, err := loadKey(keyFile, keyType, seed)
 	if err != nil {

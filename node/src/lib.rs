@@ -3,7 +3,7 @@
 //!
 //! - `port`: the way into a JavaScript thread
 //! - `call`, `errors`: how a call waits, and what it throws
-//! - `node`, `options`, `key`: the node and what it is told
+//! - `node`, `options`, `key`, `secret`: the node and what it is told
 //! - `view`, `records`, `remote`, `query`, `items`: what a node knows, and what
 //!   happens to it
 //! - `stream`: the same to pull, and to be called with
@@ -25,6 +25,7 @@ mod port;
 mod query;
 mod records;
 mod remote;
+mod secret;
 mod stream;
 mod view;
 

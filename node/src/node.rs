@@ -8,6 +8,7 @@ use crate::{
     port::{Port, Shared, Work},
     query::QuerySpec,
     remote::RemoteView,
+    secret::Secret,
     stream::{Forward, Stream, Subscription},
     view::View,
 };
@@ -52,10 +53,11 @@ impl Node {
         id: u32,
         options: Options,
         key: Option<&Key>,
+        secret: Option<&Secret>,
         events: Option<u32>,
     ) -> Result<Pending> {
         const WHAT: &str = "starting a node";
-        let options = options.build(key).or_throw()?;
+        let options = options.build(key, secret).or_throw()?;
         let port = port.0.clone();
         let Some(listener) = events else {
             let node = casm_bindings::Node::start(options, port.dispatcher());

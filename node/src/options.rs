@@ -1,6 +1,6 @@
 //! What a node is told before it starts.
 
-use crate::{call::duration, key::Key};
+use crate::{call::duration, key::Key, secret::Secret};
 use casm_bindings::{LimitOptions, RpcLimitOptions, TableLimitOptions};
 use napi_derive::napi;
 use std::collections::HashMap;
@@ -22,6 +22,7 @@ pub struct Options {
     pub pex_tick: Option<f64>,
     pub limits: Option<Limits>,
     pub key_file: Option<String>,
+    pub secret_file: Option<String>,
 }
 
 /// Limits on what is spent on peers.
@@ -99,7 +100,11 @@ impl Limits {
 }
 
 impl Options {
-    pub(crate) fn build(self, key: Option<&Key>) -> casm_bindings::Result<casm_bindings::Options> {
+    pub(crate) fn build(
+        self,
+        key: Option<&Key>,
+        secret: Option<&Secret>,
+    ) -> casm_bindings::Result<casm_bindings::Options> {
         Ok(casm_bindings::Options {
             namespace: self.namespace,
             listen: self.listen.unwrap_or_default(),
@@ -116,6 +121,8 @@ impl Options {
             limits: self.limits.unwrap_or_default().build()?,
             key: key.map(|key| key.0.clone()),
             key_file: self.key_file.map(Into::into),
+            secret: secret.map(|secret| secret.0.clone()),
+            secret_file: self.secret_file.map(Into::into),
         })
     }
 }

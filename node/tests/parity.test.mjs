@@ -78,6 +78,7 @@ for (const [group, cls] of Object.entries({
   remote_view: casm.RemoteView,
   record: casm.Record,
   key: casm.Key,
+  secret: casm.Secret,
   subscription: casm.Subscription,
   stream: casm.Stream,
 })) {

@@ -7,6 +7,7 @@ export {
   Node,
   Record,
   RemoteView,
+  Secret,
   Stream,
   Subscription,
   version,

@@ -25,6 +25,7 @@ export type { Limits, Options, RpcLimits, TableLimits } from './options.js'
 export type { Index, Query } from './query.js'
 export { Record, type Change, type Event, type EventName, type Events, type Found, type PeerInfo, type PeerStatus } from './record.js'
 export { Stream, Subscription, type Wait } from './stream.js'
+export { Secret } from './secret.js'
 export { RemoteView, View } from './view.js'
 export { version } from './native.js'
 

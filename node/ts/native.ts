@@ -122,6 +122,11 @@ export interface NativeKey {
   save(path: string): void
 }
 
+export interface NativeSecret {
+  readonly fingerprint: string
+  save(path: string): void
+}
+
 export interface NativeNode {
   readonly id: string
   readonly namespace: string
@@ -154,11 +159,23 @@ export interface Native {
   kinds(): string[]
   Port: new (deliver: (works: Work[]) => void) => Port
   NativeNode: {
-    start(port: Port, id: number, options: object, key?: NativeKey, events?: number): Pending
+    start(
+      port: Port,
+      id: number,
+      options: object,
+      key?: NativeKey,
+      secret?: NativeSecret,
+      events?: number,
+    ): Pending
   }
   NativeKey: {
     generate(): NativeKey
     load(path: string): NativeKey
+  }
+  NativeSecret: {
+    generate(): NativeSecret
+    parse(file: Uint8Array): NativeSecret
+    load(path: string): NativeSecret
   }
   forwardLogs(port: Port, id: number, level: string): void
   benchEvents(node: NativeNode, id: number, count: number): NativeSubscription

@@ -73,11 +73,11 @@ export class Node {
 
   /** Starts a node. */
   static async start(options: Options = {}, wait?: Wait): Promise<Node> {
-    const { options: checked, key, onEvent } = build(options)
+    const { options: checked, key, secret, onEvent } = build(options)
     const holder = new Holder()
     // The number of its events: they come after the node.
     const events = onEvent && listen(() => {})
-    const start = (id: number) => native().NativeNode.start(open(), id, checked, key, events)
+    const start = (id: number) => native().NativeNode.start(open(), id, checked, key, secret, events)
     const started = (work: Work) => {
       const node = new Node(work.node!, holder)
       const { subscription } = work

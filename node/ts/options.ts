@@ -2,8 +2,9 @@
 
 import { boolean, callback, fields, ms, number, properties, string, strings, whole, wrong } from './check.js'
 import { Key, nativeKey } from './key.js'
-import type { NativeKey } from './native.js'
+import type { NativeKey, NativeSecret } from './native.js'
 import type { Event } from './record.js'
+import { hidden, nativeSecret, Secret } from './secret.js'
 
 /**
  * What a node can be told before it starts. Every option can be left out: then
@@ -46,6 +47,13 @@ export interface Options {
   limits?: Limits
   /** The node's identity: a key, or the file of one. Default: a fresh one. */
   key?: Key | string
+  /**
+   * The pre-shared key of a private cluster, or the file of one, a `swarm.key`. Who
+   * doesn't hold it learns nothing of the cluster; QUIC is off. Default: the file
+   * that the environment variable `CASM_SECRET_FILE` names, or none, and the cluster
+   * is open.
+   */
+  secret?: Secret | string
   /**
    * Is called with every event of the node from its first on, such as where it
    * listens: as `on('event', …)` does with those that come later.
@@ -161,6 +169,10 @@ const OPTIONS = {
     if (value instanceof Key || typeof value === 'string') return value
     throw wrong(field, value, 'a Key, or the path of a key file')
   },
+  secret: (field: string, value: unknown) => {
+    if (value instanceof Secret || typeof value === 'string') return value
+    throw hidden(field, 'a Secret, or the path of a swarm.key file')
+  },
   onEvent: callback,
 }
 
@@ -176,10 +188,18 @@ export const OPTION_NAMES = {
 export function build(options: Options): {
   options: object
   key: NativeKey | undefined
+  secret: NativeSecret | undefined
   onEvent: Options['onEvent']
 } {
-  const { key, onEvent: given, ...rest } = properties('', options, OPTIONS)
-  const onEvent = given as Options['onEvent']
-  if (key instanceof Key) return { options: rest, key: nativeKey(key), onEvent }
-  return { options: key === undefined ? rest : { ...rest, keyFile: key }, key: undefined, onEvent }
+  const { key, secret, onEvent, ...rest } = properties('', options, OPTIONS)
+  return {
+    options: {
+      ...rest,
+      ...(typeof key === 'string' && { keyFile: key }),
+      ...(typeof secret === 'string' && { secretFile: secret }),
+    },
+    key: key instanceof Key ? nativeKey(key) : undefined,
+    secret: secret instanceof Secret ? nativeSecret(secret) : undefined,
+    onEvent: onEvent as Options['onEvent'],
+  }
 }

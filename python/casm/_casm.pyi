@@ -29,6 +29,7 @@ class Config:
         pex_tick: float | None = None,
         limits: Mapping[str, float | Mapping[str, float]] | None = None,
         key: Key | str | os.PathLike[str] | None = None,
+        secret: Secret | str | os.PathLike[str] | None = None,
     ) -> Config: ...
 
 @final
@@ -62,6 +63,18 @@ class Key:
     def save(self, path: str | os.PathLike[str]) -> None: ...
     @property
     def peer(self) -> str: ...
+
+@final
+class Secret:
+    @staticmethod
+    def generate() -> Secret: ...
+    @staticmethod
+    def parse(file: bytes) -> Secret: ...
+    @staticmethod
+    def load(path: str | os.PathLike[str]) -> Secret: ...
+    def save(self, path: str | os.PathLike[str]) -> None: ...
+    @property
+    def fingerprint(self) -> str: ...
 
 @final
 class Query:
@@ -308,6 +321,7 @@ class Node:
         pex_tick: float | None = None,
         limits: Mapping[str, float | Mapping[str, float]] | None = None,
         key: Key | str | os.PathLike[str] | None = None,
+        secret: Secret | str | os.PathLike[str] | None = None,
         on_event: Callable[[Event], object] | None = None,
     ) -> Node: ...
     @staticmethod

@@ -22,7 +22,19 @@ from ._errors import ClosedError
 if TYPE_CHECKING:
     import os
 
-    from . import Change, Config, Event, Found, Key, PeerInfo, PeerStatus, Query, Record, View
+    from . import (
+        Change,
+        Config,
+        Event,
+        Found,
+        Key,
+        PeerInfo,
+        PeerStatus,
+        Query,
+        Record,
+        Secret,
+        View,
+    )
 
 __all__ = ["Node", "RemoteView", "Stream", "Subscription"]
 
@@ -219,6 +231,7 @@ class Node:
         pex_tick: float | None = None,
         limits: Mapping[str, float | Mapping[str, float]] | None = None,
         key: Key | str | os.PathLike[str] | None = None,
+        secret: Secret | str | os.PathLike[str] | None = None,
         on_event: Callable[[Event], object] | None = None,
     ) -> None:
         self._config = _casm.Config(
@@ -236,6 +249,7 @@ class Node:
             pex_tick=pex_tick,
             limits=limits,
             key=key,
+            secret=secret,
         )
         if on_event is not None:
             _check_callable(on_event)

@@ -1,6 +1,6 @@
 //! What a node is told before it starts, and what says where a peer is.
 
-use crate::{call::seconds, key::Key};
+use crate::{call::seconds, key::Key, secret::Secret};
 use casm_bindings::{LimitOptions, Options, RpcLimitOptions, TableLimitOptions};
 use pyo3::{exceptions::PyTypeError, prelude::*, types::PyMapping};
 use std::{collections::BTreeMap, path::PathBuf};
@@ -28,6 +28,15 @@ impl Strings {
 pub(crate) enum KeyOrFile {
     #[pyo3(transparent, annotation = "Key")]
     Key(Py<Key>),
+    #[pyo3(transparent, annotation = "str | os.PathLike[str]")]
+    File(PathBuf),
+}
+
+/// A secret, or the file of one.
+#[derive(FromPyObject)]
+pub(crate) enum SecretOrFile {
+    #[pyo3(transparent, annotation = "Secret")]
+    Secret(Py<Secret>),
     #[pyo3(transparent, annotation = "str | os.PathLike[str]")]
     File(PathBuf),
 }
@@ -154,6 +163,10 @@ fn not_accepted(field: &str, name: &str, known: &str) -> PyErr {
 ///         nothing, is closed.
 ///     key: The node's identity: a ``Key``, or the file of one. Default: a
 ///         fresh one.
+///     secret: The pre-shared key of a private cluster: a ``Secret``, or the file
+///         of one, a ``swarm.key``. Who doesn't hold it learns nothing of the
+///         cluster; QUIC is off. Default: the file that the environment variable
+///         ``CASM_SECRET_FILE`` names, or none, and the cluster is open.
 #[pyclass(frozen, module = "casm")]
 pub(crate) struct Config {
     pub(crate) options: Options,
@@ -162,7 +175,7 @@ pub(crate) struct Config {
 #[pymethods]
 impl Config {
     #[new]
-    #[pyo3(signature = (namespace=None, *, listen=None, boot=None, serve=None, announce=None, announce_only=false, host=None, meta=None, ttl=None, observer=false, data=None, pex_tick=None, limits=None, key=None))]
+    #[pyo3(signature = (namespace=None, *, listen=None, boot=None, serve=None, announce=None, announce_only=false, host=None, meta=None, ttl=None, observer=false, data=None, pex_tick=None, limits=None, key=None, secret=None))]
     #[expect(clippy::too_many_arguments, reason = "these are Python's keyword arguments")]
     pub(crate) fn new(
         namespace: Option<String>,
@@ -179,11 +192,17 @@ impl Config {
         pex_tick: Option<f64>,
         limits: Option<Limits>,
         key: Option<KeyOrFile>,
+        secret: Option<SecretOrFile>,
     ) -> PyResult<Self> {
         let list = |strings: Option<Strings>| strings.map(Strings::into_vec).unwrap_or_default();
         let (key, key_file) = match key {
             Some(KeyOrFile::Key(key)) => (Some(key.get().key.clone()), None),
             Some(KeyOrFile::File(file)) => (None, Some(file)),
+            None => (None, None),
+        };
+        let (secret, secret_file) = match secret {
+            Some(SecretOrFile::Secret(secret)) => (Some(secret.get().secret.clone()), None),
+            Some(SecretOrFile::File(file)) => (None, Some(file)),
             None => (None, None),
         };
         let options = Options {
@@ -202,6 +221,8 @@ impl Config {
             limits: limits.map(|limits| limits.0).unwrap_or_default(),
             key,
             key_file,
+            secret,
+            secret_file,
         };
         Ok(Self { options })
     }

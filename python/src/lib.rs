@@ -2,7 +2,7 @@
 //! this module is in `casm/`.
 //!
 //! - `call`, `errors`: how a call waits, and what it raises
-//! - `node`, `config`, `key`: the node and what it is told
+//! - `node`, `config`, `key`, `secret`: the node and what it is told
 //! - `view`, `meta`, `remote`, `query`, `events`: what a node knows, and what
 //!   happens to it
 //! - `stream`: the same to iterate over, and to be called with
@@ -21,6 +21,7 @@ mod meta;
 mod node;
 mod query;
 mod remote;
+mod secret;
 mod stream;
 mod view;
 
@@ -42,6 +43,7 @@ mod _casm {
         node::{Node, start},
         query::Query,
         remote::RemoteView,
+        secret::Secret,
         stream::{Delivery, Stream, Subscription},
         view::{Record, Records, View},
     };

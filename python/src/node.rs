@@ -2,7 +2,7 @@
 
 use crate::{
     call::{Pending, block, detach, guard, seconds, spawn},
-    config::{Config, KeyOrFile, Limits, Peer, PeerInfo, PeerStatus, Strings},
+    config::{Config, KeyOrFile, Limits, Peer, PeerInfo, PeerStatus, SecretOrFile, Strings},
     driver,
     errors::OrRaise,
     query::{QueryArg, query},
@@ -90,7 +90,7 @@ pub(crate) fn start(
 #[pymethods]
 impl Node {
     #[new]
-    #[pyo3(signature = (namespace=None, *, listen=None, boot=None, serve=None, announce=None, announce_only=false, host=None, meta=None, ttl=None, observer=false, data=None, pex_tick=None, limits=None, key=None, on_event=None))]
+    #[pyo3(signature = (namespace=None, *, listen=None, boot=None, serve=None, announce=None, announce_only=false, host=None, meta=None, ttl=None, observer=false, data=None, pex_tick=None, limits=None, key=None, secret=None, on_event=None))]
     #[expect(clippy::too_many_arguments, reason = "these are Python's keyword arguments")]
     fn new(
         py: Python<'_>,
@@ -108,6 +108,7 @@ impl Node {
         pex_tick: Option<f64>,
         limits: Option<Limits>,
         key: Option<KeyOrFile>,
+        secret: Option<SecretOrFile>,
         on_event: Option<Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let config = Config::new(
@@ -125,6 +126,7 @@ impl Node {
             pex_tick,
             limits,
             key,
+            secret,
         )?;
         Self::start(py, &config, on_event)
     }

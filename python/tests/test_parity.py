@@ -64,6 +64,7 @@ def test_every_call_of_the_node_in_both_forms(cls):
         ("record", [casm.Record]),
         ("peer_status", [casm.PeerStatus]),
         ("key", [casm.Key]),
+        ("secret", [casm.Secret]),
         ("subscription", [casm.Subscription, casm.aio.Subscription]),
         ("stream", [casm.Stream, casm.aio.Stream]),
         ("module", [casm]),

@@ -12,6 +12,7 @@ pub mod net;
 mod offences;
 mod pairs;
 mod peer;
+mod private;
 mod protocols;
 mod report;
 mod siege;
@@ -50,6 +51,7 @@ pub fn run(args: &Args) -> Result<()> {
     let mut report = Report::new(args.only.clone(), programs.scratch.clone());
     vectors::check(&mut report, &programs, !args.subset);
     protocols::check(&mut report, &programs);
+    private::check(&mut report, &programs, !args.subset);
     migration::check(&mut report, &programs);
     gossip::check(&mut report, &programs, !args.subset);
     flood::check(&mut report, &programs, !args.subset);

@@ -1,6 +1,6 @@
 //! What a node and a search are told.
 
-use crate::key::Key;
+use crate::{key::Key, secret::Secret};
 use casm_bindings::{LimitOptions, Options, Result, RpcLimitOptions, TableLimitOptions, duration};
 use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 
@@ -58,6 +58,11 @@ pub struct Config {
     /// The node's identity; a fresh one if it is left out.
     #[uniffi(default)]
     pub key: Option<Arc<Key>>,
+    /// The pre-shared key of a private cluster: who doesn't hold it learns nothing of
+    /// it, and QUIC is off. If it is left out, the variable `CASM_SECRET_FILE` names
+    /// its file, or the cluster is open.
+    #[uniffi(default)]
+    pub secret: Option<Arc<Secret>>,
 }
 
 /// Limits on what is spent on peers. What is left out has its default.
@@ -172,6 +177,8 @@ impl Config {
             limits: self.limits.unwrap_or_default().build()?,
             key: self.key.map(|key| key.0.clone()),
             key_file: None,
+            secret: self.secret.map(|secret| secret.0.clone()),
+            secret_file: None,
         })
     }
 }

@@ -6,7 +6,7 @@
 //! the code that is generated from this.
 //!
 //! - `node`, `view`, `remote`: the node, and the views of the cluster
-//! - `config`, `query`, `key`: what they are told
+//! - `config`, `query`, `key`, `secret`: what they are told
 //! - `items`: records, events and changes, as values
 //! - `stream`, `listener`: what streams, pulled or pushed
 //! - `log`: log records, for the language's own logging
@@ -22,6 +22,7 @@ mod log;
 mod node;
 mod query;
 mod remote;
+mod secret;
 mod stream;
 mod view;
 
@@ -34,6 +35,7 @@ pub use log::{LogLevel, LogListener, LogRecord, forward_logs};
 pub use node::Node;
 pub use query::Query;
 pub use remote::RemoteView;
+pub use secret::Secret;
 pub use stream::{ChangeStream, EventStream, PeerStream, RecordStream};
 pub use view::View;
 

@@ -4,7 +4,7 @@
 use casm_bindings::{Error, ErrorKind};
 use casm_uniffi::{
     CasmError, Change, ChangeListener, Config, Event, EventListener, FindOptions, ListenerError,
-    Node, Query,
+    Node, Query, Secret,
 };
 use std::{
     sync::{
@@ -230,4 +230,38 @@ fn the_cause_of_an_error_is_told_once() {
     assert_eq!(CasmError::from(error).to_string(), "no key: no file");
     let error = Error::new(ErrorKind::Io, "no file: make one").with_source("no file");
     assert_eq!(CasmError::from(error).to_string(), "no file: make one");
+}
+
+#[test]
+fn who_holds_the_secret_is_in_and_nobody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("swarm.key").display().to_string();
+    let secret = Arc::new(Secret::generate().unwrap());
+    secret.save(path.clone()).unwrap();
+    let read = Secret::parse(std::fs::read(&path).unwrap()).unwrap();
+    assert_eq!(read.fingerprint(), secret.fingerprint());
+    assert_eq!(kind(secret.save(path.clone())), "Config");
+    assert_eq!(kind(Secret::parse(b"/key/swarm/psk/1.0.0/\n".to_vec())), "Config");
+    let start = |secret| {
+        let config = Config {
+            namespace: Some("private".into()),
+            listen: vec!["/ip4/127.0.0.1/tcp/0".into()],
+            boot: Some(vec!["none".into()]),
+            secret,
+            ..Config::default()
+        };
+        Node::start(config, PATIENCE, None).unwrap()
+    };
+    let member = start(Some(secret));
+    let other = start(Some(Arc::new(Secret::load(path).unwrap())));
+    let addrs = member.addrs().unwrap();
+    other.connect(addrs.clone(), PATIENCE).unwrap();
+    assert_eq!(other.wait_for(2, PATIENCE, None).unwrap().len(), 2);
+    let strangers = [start(None), start(Some(Arc::new(Secret::generate().unwrap())))];
+    for stranger in &strangers {
+        assert_eq!(kind(stranger.connect(addrs.clone(), PATIENCE)), "Unreachable");
+    }
+    for node in strangers.iter().chain([&member, &other]) {
+        node.close(PATIENCE).unwrap();
+    }
 }

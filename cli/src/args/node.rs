@@ -1,7 +1,7 @@
 //! The options of a node, the same in every command that makes one.
 
 use super::parse::{self, PexTick, TableLimit};
-use casm::{Config, Error, Multiaddr, Namespace, Result, boot::BootAddr, identity, pex};
+use casm::{Config, Error, Multiaddr, Namespace, Result, Secret, boot::BootAddr, identity, pex};
 use clap::{Args, builder::FalseyValueParser};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -55,6 +55,10 @@ pub struct NodeArgs {
     /// The node's identity [default: a new one]
     #[arg(long, value_name = "FILE", env = "CASM_KEY")]
     pub key: Option<PathBuf>,
+    /// Have part in a private cluster, whose secret is in this file: who doesn't hold
+    /// it learns nothing [default: the cluster is open]
+    #[arg(long, value_name = "FILE", env = "CASM_SECRET_FILE")]
+    pub secret: Option<PathBuf>,
     /// Keep the peers that are known here, one directory for each node: it comes
     /// back to its cluster without discovery [default: they are forgotten]
     #[arg(long, value_name = "DIR", env = "CASM_DATA")]
@@ -73,7 +77,7 @@ impl NodeArgs {
     /// The configuration that the options ask for.
     ///
     /// # Errors
-    /// If the key file cannot be used, or a field of `CASM_META` is malformed.
+    /// If the key or the secret file cannot be used, or a field of `CASM_META` is malformed.
     pub fn config(&self) -> Result<Config> {
         let mut config = Config::default();
         config.namespace = self.namespace.clone();
@@ -97,6 +101,7 @@ impl NodeArgs {
             limit.set(&mut config.limits.table);
         }
         config.key = self.key.as_ref().map(identity::load_key).transpose()?;
+        config.secret = self.secret.as_ref().map(Secret::load).transpose()?;
         Ok(config)
     }
 

@@ -44,6 +44,9 @@ fn check(value: &Value) -> Result<(), String> {
             ("advice", |v| v.is_null() || v.is_string()),
         ],
         "key" => &[("path", Value::is_string), ("peer", id), ("type", Value::is_string)],
+        "secret" => {
+            &[("path", Value::is_string), ("fingerprint", |v| is_string(v, |s| s.len() == 32))]
+        }
         other => return Err(format!("unknown event {other}")),
     };
     // The demo says which of its nodes tells a line.

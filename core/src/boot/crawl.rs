@@ -12,6 +12,7 @@ use super::{
 use crate::{Namespace, PeerInfo, Result};
 use rand::RngExt;
 use std::{
+    io,
     net::{IpAddr, SocketAddr},
     num::NonZeroU32,
     sync::Arc,
@@ -193,11 +194,8 @@ impl Crawl {
                         };
                         sent += 1;
                         // One address that cannot be asked ends nothing.
-                        match socket::try_send(&self.socket, &self.request, to).await {
-                            Ok(()) => {
-                                passed = true;
-                                self.desk.sent("request");
-                            }
+                        match self.ask(to).await {
+                            Ok(()) => passed = true,
                             Err(error) => failed = Some(error),
                         }
                     }
@@ -214,6 +212,13 @@ impl Crawl {
                 }
             }
         }
+    }
+
+    async fn ask(&self, to: SocketAddr) -> io::Result<()> {
+        let request = self.desk.sealing.seal(&self.namespace, &self.request)?;
+        socket::try_send(&self.socket, &request, to).await?;
+        self.desk.sent("request");
+        Ok(())
     }
 
     /// What is wrong if nobody answers, where somebody should: at an address that
@@ -277,10 +282,7 @@ pub(crate) async fn ask_once(
         if i > 0 && (i as u64).is_multiple_of(crawl.pace.burst.into()) {
             tokio::time::sleep(crawl.pace.per_burst()).await;
         }
-        if socket::send(&crawl.socket, &crawl.request, to).await {
-            desk.sent("request");
-            sent += 1;
-        }
+        sent += u64::from(crawl.ask(to).await.is_ok());
     }
     desk.scope.spawn(async move {
         let mut buffer = socket::buffer();

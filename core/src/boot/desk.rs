@@ -3,13 +3,14 @@
 
 use super::{
     limit::prefix,
-    packet::{Body, Packet, PacketError, Unverified},
+    packet::{Body, MAX_LEN, Packet, PacketError, Unverified},
     responder::{Asked, Medium, Refusal, Responder},
+    sealing::Sealing,
     survey::Reply,
     tap::Datagram,
 };
 use crate::{
-    Multiaddr, Namespace, PeerId, Result,
+    Multiaddr, Namespace, PeerId, Result, Secret,
     bus::{Bus, Listener},
     cache::cache,
     dials,
@@ -19,6 +20,7 @@ use crate::{
 use libp2p::{identity::Keypair, multiaddr::Protocol};
 use lru::LruCache;
 use std::{
+    borrow::Cow,
     collections::HashSet,
     net::{IpAddr, SocketAddr},
     num::NonZeroUsize,
@@ -38,6 +40,7 @@ pub(crate) struct Desk {
     pub(crate) scope: Scope,
     pub(crate) metrics: Metrics,
     pub(crate) view: ViewSize,
+    pub(crate) sealing: Sealing,
     /// Where this node answers: nobody else can.
     served: Mutex<HashSet<SocketAddr>>,
     addrs: watch::Receiver<Arc<[Multiaddr]>>,
@@ -91,6 +94,7 @@ impl Desk {
         key: Keypair,
         addrs: watch::Receiver<Arc<[Multiaddr]>>,
         announced: Vec<Multiaddr>,
+        secret: Option<Secret>,
         view: ViewSize,
         metrics: Metrics,
         scope: Scope,
@@ -102,6 +106,7 @@ impl Desk {
             served: Mutex::default(),
             responder: Mutex::new(Responder::new(own, Instant::now())),
             answers: Mutex::new(answers),
+            sealing: Sealing::new(secret),
             tap: Bus::new(Self::TAP),
             key,
             own,
@@ -137,9 +142,11 @@ impl Desk {
         self.metrics.boot_sent.get_or_create(&verdict(kind)).inc();
     }
 
-    /// A packet of this node, signed.
+    /// A packet of this node, signed, and to be [sealed](Sealing::seal) each time
+    /// that it is sent.
     pub(crate) fn sign(&self, namespace: &Namespace, nonce: u64, body: Body) -> Result<Vec<u8>> {
-        Packet { peer: self.own, namespace: namespace.clone(), nonce, body }.encode(&self.key)
+        let packet = Packet { peer: self.own, namespace: namespace.clone(), nonce, body };
+        packet.encode_within(&self.key, self.sealing.room(MAX_LEN))
     }
 
     /// Judges a datagram, and counts it by what becomes of it. `asked` is told
@@ -198,12 +205,18 @@ impl Desk {
         asked: impl FnOnce(&Packet) -> Asked,
     ) -> Result<(Packet, Option<usize>), Reason> {
         let now = Instant::now();
-        let unverified = Unverified::parse(bytes).map_err(Reason::Packet)?;
+        let envelope = self.sealing.open(bytes).map_err(Reason::Packet)?;
+        let unverified = Unverified::parse(&envelope.bytes).map_err(Reason::Packet)?;
         let claim = unverified.claim();
-        let asked = asked(claim);
+        envelope.check(claim).map_err(Reason::Packet)?;
+        let replayed = self.sealing.knows(&envelope);
+        let asked = if replayed { Asked::No } else { asked(claim) };
         let (screened, may_verify) = {
             let mut responder = self.responder();
-            let screened = responder.screen(claim, source, medium, asked, now);
+            let screened = match replayed {
+                true => Err(Refusal::Replay),
+                false => responder.screen(claim, source, medium, asked, now),
+            };
             let wanted = screened.is_ok() || self.tap.is_heard();
             // Only what is awaited has a share in what is kept for that.
             let asked = if screened.is_ok() { asked } else { Asked::No };
@@ -219,6 +232,10 @@ impl Desk {
         may_verify.map_err(|refusal| Reason::Refusal(refusal, None))?;
         // Not under the lock: this is what takes long.
         let packet = unverified.verify().map_err(Reason::Packet)?;
+        // What is of no use is not noted: one of several sockets may have use for it.
+        if !self.sealing.uses(&envelope) {
+            return Err(Reason::Refusal(Refusal::Replay, Some(Box::new(packet))));
+        }
         if matches!(packet.body, Body::Response { .. }) {
             return Ok((packet, None));
         }
@@ -234,13 +251,20 @@ impl Desk {
         dials::sensible(addrs, from, &self.metrics.dials_skipped)
     }
 
-    /// A signed answer, with the addresses that are most useful to `asker`
-    /// first. `None` if there is nothing useful to say.
+    /// The datagram of an answer, with the addresses that are most useful to
+    /// `asker` first. `None` if there is nothing useful to say.
     pub(crate) fn answer(&self, reply: &Reply, asker: IpAddr) -> Option<Vec<u8>> {
+        let signed = self.signed_answer(reply, asker)?;
+        let sealed = self.sealing.seal(&reply.namespace, &signed).map(Cow::into_owned);
+        sealed.inspect_err(|error| tracing::warn!(%error, "sealing a boot answer")).ok()
+    }
+
+    fn signed_answer(&self, reply: &Reply, asker: IpAddr) -> Option<Vec<u8>> {
         let addrs = Arc::clone(&self.addrs.borrow());
         let useful = useful_first(&addrs, &self.announced, asker);
         let sign = |addrs: &[Multiaddr], budget| {
-            Packet::answer(&self.key, &reply.namespace, reply.nonce, addrs, budget)
+            let room = self.sealing.room(budget);
+            Packet::answer(&self.key, &reply.namespace, reply.nonce, addrs, room)
                 .inspect_err(|error| tracing::warn!(%error, "signing a boot answer"))
                 .ok()
         };
@@ -298,66 +322,5 @@ fn useful_first(addrs: &[Multiaddr], announced: &[Multiaddr], asker: IpAddr) -> 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn addrs(list: &[&str]) -> Vec<Multiaddr> {
-        list.iter().map(|a| a.parse().unwrap()).collect()
-    }
-
-    #[test]
-    fn an_asker_gets_the_addresses_that_it_can_reach_nearest_first() {
-        let all = addrs(&[
-            "/ip4/127.0.0.1/tcp/1",
-            "/ip6/fd00::1/tcp/1",
-            "/ip4/192.168.1.1/tcp/1",
-            "/ip4/10.0.0.1/tcp/1",
-            "/ip4/10.0.0.1/tcp/0",
-            "/ip4/10.0.0.1/udp/0/quic-v1",
-            "/ip4/0.0.0.0/tcp/1",
-        ]);
-        let to = |ip: &str| useful_first(&all, &[], ip.parse().unwrap());
-        let lan = ["/ip4/10.0.0.1/tcp/1", "/ip4/192.168.1.1/tcp/1", "/ip6/fd00::1/tcp/1"];
-        assert_eq!(to("10.0.0.7"), addrs(&lan));
-        assert_eq!(to("127.0.0.1")[0], all[0]);
-        assert_eq!(to("fd00::9")[0], all[1]);
-    }
-
-    #[test]
-    fn what_is_announced_is_told_to_all_after_what_is_on_their_own_network() {
-        let all = addrs(&["/ip4/127.0.0.1/tcp/9", "/ip4/172.17.0.2/tcp/1", "/ip4/10.0.0.1/tcp/1"]);
-        let announced =
-            addrs(&["/dns/a.example.org/tcp/1", "/ip6/fd00::1/tcp/1", "/ip4/127.0.0.1/tcp/9"]);
-        let to = |ip: &str| useful_first(&all, &announced, ip.parse().unwrap());
-        let local = addrs(&["/ip4/10.0.0.1/tcp/1", "/ip4/172.17.0.2/tcp/1"]);
-        assert_eq!(to("8.8.8.8"), [&announced[..], &[all[1].clone(), all[2].clone()]].concat());
-        assert_eq!(to("10.0.0.7"), [&local[..1], &announced, &local[1..]].concat());
-    }
-
-    #[test]
-    fn changed_addresses_invalidate_signed_answers() {
-        let key = Keypair::ed25519_from_bytes([1; 32]).unwrap();
-        let list = |port| Arc::from(addrs(&[&format!("/ip4/10.0.0.1/tcp/{port}")]));
-        let (change, watch) = watch::channel(list(1));
-        let (scope, metrics) = (Scope::default(), Metrics::default());
-        let desk = Desk::new(key, watch, vec![], Arc::new(|| 0), metrics, scope);
-        let ns = Namespace::default();
-        let echo = |nonce| {
-            let reply = Reply { namespace: ns.clone(), nonce, budget: 1000 };
-            let bytes = desk.answer(&reply, "10.0.0.2".parse().unwrap()).unwrap();
-            let packet = Packet::decode(&bytes).unwrap();
-            assert_eq!(packet.nonce, nonce);
-            match packet.body {
-                Body::Response { addrs } => addrs,
-                other => panic!("{other:?}"),
-            }
-        };
-        let answer = || echo(0);
-        assert_eq!(answer()[..], list(1)[..]);
-        assert_eq!(desk.answers.lock().unwrap().signed.len(), 1);
-        change.send(list(2)).unwrap();
-        assert_eq!(answer()[..], list(2)[..]);
-        assert_eq!(echo(5)[..], list(2)[..]);
-        assert_eq!(desk.answers.lock().unwrap().signed.len(), 1);
-    }
-}
+#[path = "desk_tests.rs"]
+mod tests;

@@ -148,9 +148,12 @@ impl Group {
     /// The same, with the reason if not.
     async fn ask(&self, namespace: &Namespace, distance: u8) -> Result<io::Result<bool>> {
         let nonce = rand::random_range(1..=u64::MAX);
-        let bytes = self.desk.sign(namespace, nonce, Body::Survey { distance })?;
+        let signed = self.desk.sign(namespace, nonce, Body::Survey { distance })?;
         self.asking().nonces.asked(nonce, Instant::now());
-        Ok(self.send(&bytes, "survey").await)
+        Ok(match self.desk.sealing.seal(namespace, &signed) {
+            Ok(bytes) => self.send(&bytes, "survey").await,
+            Err(error) => Err(error),
+        })
     }
 
     /// Sends one response, to whoever may want it.

@@ -1,12 +1,13 @@
 //! Discovery: finding the first peers.
 //!
 //! Pure parts, which take times and random sources as arguments: [`addr`] (boot
-//! addresses), [`packet`] (the signed datagrams), [`permute`] (the order of a
+//! addresses), [`packet`] (the signed datagrams), [`seal`] (those of private
+//! clusters), [`permute`] (the order of a
 //! crawl), [`survey`] (when to ask and to answer a multicast group),
 //! [`responder`] and [`limit`] (what is answered), `turns` (in what order answers
 //! are taken).
 //!
-//! Around them: `socket` and `desk` (sockets, and what all of them share),
+//! Around them: `socket`, `desk` and `sealing` (sockets, and what all of them share),
 //! `serve` (ports that answer), `group` (multicast), `crawl`, `fixed` (static
 //! peers and names), [`race`] and [`router`] (several discoveries as one), `tap`
 //! (what passes), `told` (what was found before), and `start` and `service`, which put them together as
@@ -30,6 +31,11 @@ pub mod race;
 pub mod responder;
 #[doc(hidden)]
 pub mod router;
+#[doc(hidden)]
+pub mod seal;
+#[cfg(test)]
+mod seal_vectors;
+mod sealing;
 mod serve;
 mod service;
 mod socket;

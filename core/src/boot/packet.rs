@@ -5,7 +5,7 @@
 //! the rest: [`Unverified::parse`] tells what a datagram claims, so that what
 //! is of no interest can be dropped, and [`Unverified::verify`] proves it.
 
-use super::packing::pack;
+use super::{packing::pack, seal::is_sealed};
 use crate::{
     Error, ErrorKind, Multiaddr, Namespace, PeerId, Result,
     announce::MAX_ANNOUNCED,
@@ -111,6 +111,25 @@ pub enum PacketError {
     /// The packet names another peer than the one that signed it.
     #[error("the packet names another peer than its signer")]
     Signer,
+    /// It is of a private cluster, and this node has no secret.
+    #[error("the datagram is sealed, and this node has no secret")]
+    Sealed,
+    /// It is of no private cluster, and this node has a secret.
+    #[error("the datagram is not sealed, and this node has a secret")]
+    Unsealed,
+    /// It is sealed in a way that is not known here, or cut.
+    #[error("the seal is cut or of an unknown version")]
+    SealForm,
+    /// It is sealed with another secret, or for a namespace that this node has
+    /// nothing to do with.
+    #[error("the datagram is sealed with another secret or for another namespace")]
+    SealKey,
+    /// It was not sealed by who holds the secret, or was changed.
+    #[error("the seal is broken")]
+    Seal,
+    /// The packet names another namespace than the one it is sealed for.
+    #[error("the packet names another namespace than its seal")]
+    SealNamespace,
 }
 
 impl Packet {
@@ -132,6 +151,12 @@ impl PacketError {
             Self::Namespace => "bad-namespace",
             Self::Peer => "bad-peer",
             Self::Signer => "wrong-signer",
+            Self::Sealed => "sealed",
+            Self::Unsealed => "not-sealed",
+            Self::SealForm => "bad-seal-form",
+            Self::SealKey => "other-seal",
+            Self::Seal => "bad-seal",
+            Self::SealNamespace => "wrong-seal",
         }
     }
 }
@@ -178,6 +203,9 @@ impl<'a> Unverified<'a> {
     pub fn parse(bytes: &'a [u8]) -> Result<Self, PacketError> {
         if bytes.len() > MAX_LEN {
             return Err(PacketError::TooLarge);
+        }
+        if is_sealed(bytes) {
+            return Err(PacketError::Sealed);
         }
         let envelope = EnvelopeProto::decode(bytes).map_err(|_| PacketError::Envelope)?;
         if envelope.payload_type != PAYLOAD_TYPE {
@@ -289,7 +317,7 @@ impl Packet {
         pack(&segments)
     }
 
-    pub(super) fn seal(&self, key: &Keypair, padding: usize) -> Result<Vec<u8>> {
+    pub(super) fn sign(&self, key: &Keypair, padding: usize) -> Result<Vec<u8>> {
         record::seal(key, DOMAIN, PAYLOAD_TYPE, self.payload(padding))
     }
 
@@ -301,13 +329,18 @@ impl Packet {
     /// [`ErrorKind::TooLarge`] if it doesn't fit a datagram, as with an RSA key
     /// of more than 4096 bits or too many addresses.
     pub fn encode(&self, key: &Keypair) -> Result<Vec<u8>> {
+        self.encode_within(key, MAX_LEN)
+    }
+
+    /// The same, in at most so many bytes.
+    pub(super) fn encode_within(&self, key: &Keypair, most: usize) -> Result<Vec<u8>> {
         debug_assert_eq!(self.peer, key.public().to_peer_id());
-        let bare = self.seal(key, 0)?;
-        if bare.len() > MAX_LEN {
+        let bare = self.sign(key, 0)?;
+        if bare.len() > most {
             return Err(Error::new(
                 ErrorKind::TooLarge,
                 format!(
-                    "a boot {} of {} bytes doesn't fit a datagram of {MAX_LEN}: \
+                    "a boot {} of {} bytes doesn't fit a datagram, which has room for {most}: \
                      use an ed25519 key and fewer addresses",
                     self.body.name(),
                     bare.len()
@@ -316,11 +349,11 @@ impl Packet {
         }
         // Packing adds two bytes to 255 words, the envelope a longer length;
         // ECDSA signatures differ in length by a few bytes.
-        let room = (MAX_LEN - bare.len()).saturating_sub(24);
+        let room = (most - bare.len()).saturating_sub(24);
         match self.body {
             Body::Response { .. } => Ok(bare),
             _ if room < 8 => Ok(bare),
-            _ => self.seal(key, PADDING.min(room)),
+            _ => self.sign(key, PADDING.min(room)),
         }
     }
 
@@ -349,11 +382,11 @@ impl Packet {
                 let packet = Self { peer, namespace: namespace.clone(), nonce, body };
                 let payload = packet.payload(0).len();
                 if payload + overhead <= budget {
-                    let sealed = packet.seal(key, 0)?;
-                    if sealed.len() <= budget {
-                        return Ok(Some(sealed));
+                    let signed = packet.sign(key, 0)?;
+                    if signed.len() <= budget {
+                        return Ok(Some(signed));
                     }
-                    overhead = sealed.len() - payload;
+                    overhead = signed.len() - payload;
                 }
                 addrs.pop();
             }
@@ -378,4 +411,4 @@ pub fn position(peer: &PeerId) -> u32 {
 
 #[cfg(test)]
 #[path = "packet_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -33,7 +33,7 @@ fn an_answer_takes_as_many_addresses_as_fit_from_the_first() {
     let key = key(1);
     let all = addrs(40);
     let ns = Namespace::default();
-    let question = packet(&key, Body::Request).seal(&key, 0).unwrap().len();
+    let question = packet(&key, Body::Request).sign(&key, 0).unwrap().len();
     let small = Packet::answer(&key, &ns, 0, &all, question + MAX_GROWTH).unwrap().unwrap();
     assert!(small.len() <= question + MAX_GROWTH);
     let Body::Response { addrs } = Packet::decode(&small).unwrap().body else { panic!() };

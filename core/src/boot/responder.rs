@@ -66,6 +66,8 @@ pub enum Refusal {
     Source,
     /// Not one address fits an answer that is hardly longer than the question.
     NoRoom,
+    /// The same sealed datagram was used before.
+    Replay,
 }
 
 impl Refusal {
@@ -83,6 +85,7 @@ impl Refusal {
             Self::Stale => "stale",
             Self::Source => "bad-source",
             Self::NoRoom => "no-room",
+            Self::Replay => "replay",
         }
     }
 }

@@ -11,7 +11,7 @@ use super::{
     told::Told,
 };
 use crate::{
-    Error, ErrorKind, Event, Multiaddr, Namespace, PeerInfo, Result, announce::Announced,
+    Error, ErrorKind, Event, Multiaddr, Namespace, PeerInfo, Result, Secret, announce::Announced,
     event::EventBus, metrics::Metrics, scope::Scope,
 };
 use futures::{FutureExt, StreamExt, future::BoxFuture};
@@ -44,6 +44,9 @@ pub struct BootConfig {
     /// Addresses of the node that are told to all who ask, whatever the network
     /// they ask from; see [`Config::announce`](crate::Config::announce).
     pub announce: Vec<Multiaddr>,
+    /// The pre-shared key of a private cluster: then packets are sealed, and
+    /// nothing else is answered.
+    pub secret: Option<Secret>,
     /// Requests that a crawl sends per second; the loopback interface is
     /// crawled at 1000 at least.
     pub crawl_rate: NonZeroU32,
@@ -55,6 +58,7 @@ impl Default for BootConfig {
             boot: vec![BootAddr::Auto],
             serve: Vec::new(),
             announce: Vec::new(),
+            secret: None,
             crawl_rate: NonZeroU32::new(32).expect("not 0"),
         }
     }
@@ -111,7 +115,8 @@ impl Boot {
     ) -> Result<Self> {
         BootAddr::check_list(&config.boot)?;
         let announced = Announced::new(&config.announce, false, key.public().to_peer_id())?;
-        let desk = Desk::new(key, addrs, announced.addrs, view, metrics, scope.child());
+        let (announced, secret, scope) = (announced.addrs, config.secret, scope.child());
+        let desk = Desk::new(key, addrs, announced, secret, view, metrics, scope);
         let desk = Arc::new(desk);
         let mut starting = Starting::new(Arc::clone(&desk));
         let mut sources = Vec::new();
@@ -270,6 +275,13 @@ impl Boot {
         self.0.told().last()
     }
 
+    /// From now on opens the sealed packets of this namespace, as it does those of
+    /// the ones that it advertises or looks for: for tools that only look on. Does
+    /// nothing if there is no secret.
+    pub fn opens(&self, namespace: &Namespace) {
+        self.0.desk.sealing.opens(namespace);
+    }
+
     /// Every boot datagram that is received from now on.
     pub fn tap(&self) -> Tap {
         Tap(self.0.desk.tap())
@@ -333,6 +345,7 @@ impl Boot {
 impl Service {
     /// Answers who asks for a namespace, until `ttl` has passed.
     fn answer_for(&self, namespace: &Namespace, ttl: Duration) -> Result<()> {
+        self.desk.sealing.opens(namespace);
         if self.desk.responder().advertise(namespace, ttl, Instant::now()) {
             return Ok(());
         }

@@ -66,7 +66,7 @@ fn packets() -> Vec<Value> {
         for body in [Body::Request, Body::Survey { distance: 20 }, response] {
             let packet = packet(name, "casm/a.b", body);
             let what = format!("{} by {name}", packet.body.name());
-            let bare = packet.seal(&key(name), 0).unwrap();
+            let bare = packet.sign(&key(name), 0).unwrap();
             vectors.push(vector(&what, name, &packet, 0, &bare));
             let sent = packet.encode(&key(name)).unwrap();
             if sent != bare {
@@ -81,7 +81,7 @@ fn packets() -> Vec<Value> {
         ("not only ASCII", "zürich/東京", Body::Request),
     ] {
         let packet = packet("ed25519-2", namespace, body);
-        let bare = packet.seal(&key("ed25519-2"), 0).unwrap();
+        let bare = packet.sign(&key("ed25519-2"), 0).unwrap();
         vectors.push(vector(name, "ed25519-2", &packet, 0, &bare));
     }
     for (name, nonce, body) in [
@@ -90,7 +90,7 @@ fn packets() -> Vec<Value> {
         ("the largest nonce", u64::MAX, Body::Survey { distance: 22 }),
     ] {
         let packet = Packet { nonce, ..packet("ed25519-2", "casm", body) };
-        let bare = packet.seal(&key("ed25519-2"), 0).unwrap();
+        let bare = packet.sign(&key("ed25519-2"), 0).unwrap();
         vectors.push(vector(name, "ed25519-2", &packet, 0, &bare));
         let sent = packet.encode(&key("ed25519-2")).unwrap();
         if sent != bare {

@@ -41,9 +41,16 @@ pub(super) struct Listening {
     pub(super) again: Again,
     /// How many QUIC sockets of one family have an address of their own.
     narrow: usize,
+    /// Whether there is no QUIC, since a secret is held.
+    pub(super) tcp_alone: bool,
 }
 
 impl Listening {
+    /// Whether this address can be dialled, as far as its transport goes.
+    pub(super) fn dials(&self, addr: &Multiaddr) -> bool {
+        !(self.tcp_alone && is_quic(addr))
+    }
+
     /// Whether dials need sockets of their own. QUIC dials from any socket that
     /// listens: of several that are bound to one address each, that may be the
     /// loopback's, from which nothing gets to a network.
@@ -52,10 +59,15 @@ impl Listening {
     }
 }
 
+/// Whether an address is one of QUIC.
+pub(crate) fn is_quic(addr: &Multiaddr) -> bool {
+    addr.iter().any(|part| matches!(part, Protocol::Quic | Protocol::QuicV1))
+}
+
 /// How many QUIC sockets of one family are bound to an address of their own.
 fn narrow(addrs: &[Multiaddr]) -> usize {
-    let quic = |addr: &&Multiaddr| addr.iter().any(|p| matches!(p, Protocol::QuicV1));
-    let own = addrs.iter().filter(quic).filter_map(ip).filter(|ip| !ip.is_unspecified());
+    let own =
+        addrs.iter().filter(|addr| is_quic(addr)).filter_map(ip).filter(|ip| !ip.is_unspecified());
     let (v4, v6): (Vec<IpAddr>, Vec<IpAddr>) = own.partition(IpAddr::is_ipv4);
     v4.len().max(v6.len())
 }
@@ -75,7 +87,8 @@ impl<'a> Waiting<'a> {
 
 /// Listens at these addresses, or everywhere if there are none. Waits, for a
 /// bounded time, until each has told where it can be reached; an unspecified one
-/// may have no such place yet, and follows the interfaces.
+/// may have no such place yet, and follows the interfaces. `quic` says whether
+/// there is QUIC.
 ///
 /// # Errors
 /// `Bind` if one cannot be bound; `Address` if it is of a kind that is not
@@ -83,12 +96,14 @@ impl<'a> Waiting<'a> {
 pub(super) async fn listen(
     swarm: &mut HostSwarm,
     addrs: &[Multiaddr],
+    quic: bool,
     scope: &Scope,
     troubles: &Troubles,
 ) -> Result<Listening> {
     let everywhere;
     let addrs = if addrs.is_empty() {
-        everywhere = EVERYWHERE.map(|addr| addr.parse().expect("a valid address"));
+        let all = EVERYWHERE.map(|addr| addr.parse().expect("a valid address"));
+        everywhere = all.into_iter().filter(|addr| quic || !is_quic(addr)).collect::<Vec<_>>();
         &everywhere
     } else {
         addrs
@@ -143,7 +158,8 @@ pub(super) async fn listen(
              an interface is up (ip link set lo up; see `casm doctor`)"
         );
     }
-    Ok(Listening { missed: settle(swarm, waiting).await?, wide, again, narrow: narrow(addrs) })
+    let missed = settle(swarm, waiting).await?;
+    Ok(Listening { missed, wide, again, narrow: narrow(addrs), tcp_alone: !quic })
 }
 
 /// Waits until every socket has told where it can be reached.

@@ -46,7 +46,7 @@ mod topics;
 mod wide;
 
 use crate::{
-    Error, ErrorKind, PeerInfo, Result,
+    Error, ErrorKind, PeerInfo, Result, Secret,
     announce::Announced,
     ask::ask,
     config::Limits,
@@ -64,6 +64,7 @@ pub use connected::{Direction, PeerStatus};
 pub(crate) use leaving::Leaving;
 use libp2p::{Multiaddr, PeerId, StreamProtocol, identity::Keypair};
 pub use listen::ensure_free;
+pub(crate) use listen::is_quic;
 use lookups::Lookups;
 use ping::RoundTrips;
 use std::sync::Arc;
@@ -93,6 +94,18 @@ pub(crate) struct Host {
     record: watch::Receiver<SignedRecord>,
 }
 
+/// Who a host is: its key, and the secret of its cluster if that is private.
+pub(crate) struct Identity {
+    pub(crate) key: Keypair,
+    pub(crate) secret: Option<Secret>,
+}
+
+impl From<Keypair> for Identity {
+    fn from(key: Keypair) -> Self {
+        Self { key, secret: None }
+    }
+}
+
 /// Where a host listens, and what else others are told.
 pub(crate) struct Addresses<'a> {
     pub(crate) listen: &'a [Multiaddr],
@@ -104,6 +117,10 @@ impl<'a, T: AsRef<[Multiaddr]> + ?Sized> From<&'a T> for Addresses<'a> {
         Self { listen: listen.as_ref(), announced: Announced::default() }
     }
 }
+
+/// Why an address of QUIC is refused where a secret is held.
+pub(crate) const NO_QUIC: &str = "QUIC has no pre-shared key, and is off where a secret is set: \
+    write an address of TCP, such as /ip4/10.0.0.1/tcp/4001, or leave the secret out";
 
 enum Command {
     Dial {
@@ -143,7 +160,7 @@ impl Host {
     /// `Address` if it is of a kind that is not supported; `Timeout` if the
     /// system doesn't tell where the sockets can be reached.
     pub(crate) async fn start<'a>(
-        key: Keypair,
+        identity: impl Into<Identity>,
         addrs: impl Into<Addresses<'a>>,
         limits: &Limits,
         metrics: &Metrics,
@@ -151,13 +168,17 @@ impl Host {
         scope: &Scope,
         least_seq: u64,
     ) -> Result<Self> {
+        let Identity { key, secret } = identity.into();
         let id = key.public().to_peer_id();
         let addrs = addrs.into();
         let streams = Streams::new(metrics);
         let round_trips = RoundTrips::default();
+        let secret = secret.as_ref();
         let mut swarm =
-            swarm::build(&key, limits, &addrs.announced, &streams, &round_trips, metrics)?;
-        let listening = listen::listen(&mut swarm, addrs.listen, scope, &metrics.troubles).await?;
+            swarm::build(&key, secret, limits, &addrs.announced, &streams, &round_trips, metrics)?;
+        let troubles = &metrics.troubles;
+        let listening =
+            listen::listen(&mut swarm, addrs.listen, secret.is_none(), scope, troubles).await?;
 
         let (commands, command_receiver) = mpsc::channel(COMMANDS);
         metrics.watch_queue("swarm", waiting(&commands));

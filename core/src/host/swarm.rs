@@ -12,7 +12,7 @@ use super::{
     streams::{self, Streams},
 };
 use crate::{
-    Error, ErrorKind, Result,
+    Error, ErrorKind, Result, Secret,
     announce::Announced,
     gossip::{
         Gossip, Refused,
@@ -26,6 +26,7 @@ use libp2p::{
     identify,
     identity::Keypair,
     memory_connection_limits,
+    pnet::PnetConfig,
     swarm::NetworkBehaviour,
     tcp, yamux,
 };
@@ -52,6 +53,7 @@ pub(super) type HostSwarm = Swarm<Boxing<Behaviour>>;
 /// A swarm that doesn't listen yet.
 pub(super) fn build(
     key: &Keypair,
+    secret: Option<&Secret>,
     limits: &Limits,
     announced: &Announced,
     streams: &Streams,
@@ -59,7 +61,7 @@ pub(super) fn build(
     metrics: &Metrics,
 ) -> Result<HostSwarm> {
     let behaviour = behaviour(key, limits, announced, streams, round_trips, metrics);
-    let names = Names::new(transports(key)?, metrics.troubles.clone());
+    let names = Names::new(transports(key, secret)?, metrics.troubles.clone());
     let mut swarm = SwarmBuilder::with_existing_identity(key.clone())
         .with_tokio()
         .with_other_transport(|_| names)
@@ -73,14 +75,26 @@ pub(super) fn build(
     Ok(swarm)
 }
 
-/// TCP and QUIC.
-fn transports(key: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>> {
+/// TCP and QUIC; with a secret TCP alone, encrypted by it under all else.
+fn transports(key: &Keypair, secret: Option<&Secret>) -> Result<Boxed<(PeerId, StreamMuxerBox)>> {
     let security = Security::new(key)
         .map_err(|e| Error::new(ErrorKind::Internal, format!("encryption: {e}")))?;
-    let tcp = tcp::tokio::Transport::new(tcp::Config::new().nodelay(true))
+    let yamux = closing::Soon(yamux::Config::default());
+    let tcp = tcp::tokio::Transport::new(tcp::Config::new().nodelay(true));
+    if let Some(secret) = secret {
+        let network = PnetConfig::new(secret.psk());
+        let tcp = tcp
+            .and_then(move |socket, _| network.handshake(socket))
+            .upgrade(Version::V1Lazy)
+            .authenticate(security)
+            .multiplex(yamux)
+            .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+        return Ok(tcp.boxed());
+    }
+    let tcp = tcp
         .upgrade(Version::V1Lazy)
         .authenticate(security)
-        .multiplex(closing::Soon(yamux::Config::default()))
+        .multiplex(yamux)
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
     let quic = quic::Lazy::new(key).map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
     Ok(tcp.or_transport(quic).map(|either, _| either.into_inner()).boxed())
@@ -127,7 +141,7 @@ pub(super) mod tests {
     pub(in super::super) fn swarm() -> HostSwarm {
         let (key, metrics) = (Keypair::generate_ed25519(), Metrics::default());
         let (announced, streams) = (Announced::default(), Streams::new(&metrics));
-        build(&key, &Limits::default(), &announced, &streams, &RoundTrips::default(), &metrics)
-            .unwrap()
+        let (limits, pings) = (Limits::default(), RoundTrips::default());
+        build(&key, None, &limits, &announced, &streams, &pings, &metrics).unwrap()
     }
 }

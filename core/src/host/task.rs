@@ -1,7 +1,7 @@
 //! The task that owns the swarm.
 
 use super::{
-    Command, Connected,
+    Command, Connected, NO_QUIC,
     addrs::AddressBook,
     heard::Heard,
     instances::{self, Instances, Other},
@@ -24,11 +24,11 @@ use futures::StreamExt;
 use libp2p::{
     Multiaddr, PeerId, identify,
     swarm::{
-        ConnectionId, DialError, SwarmEvent,
+        ConnectionId, DialError, ListenError, SwarmEvent,
         dial_opts::{DialOpts, PeerCondition},
     },
 };
-use std::{collections::HashMap, future::poll_fn, time::Duration};
+use std::{collections::HashMap, future::poll_fn, io, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
@@ -206,13 +206,19 @@ impl Task {
             let _ = reply.send(Ok(()));
             return;
         }
-        let (given, mut heard) = match configured {
+        let (mut given, mut heard) = match configured {
             true => (info.addrs, Vec::new()),
             false => (Vec::new(), info.addrs),
         };
+        let listening = &self.listening;
+        if !given.is_empty() && !given.iter().any(|addr| listening.dials(addr)) {
+            let _ = reply.send(Err(no_quic(&given[0])));
+            return;
+        }
+        given.retain(|addr| listening.dials(addr));
         heard.extend(self.heard.of(&info.id).iter().filter(|a| !given.contains(a)).cloned());
         // Names that a person gave are looked up by the transport, others before.
-        heard.retain(|addr| ip(addr).is_some());
+        heard.retain(|addr| ip(addr).is_some() && listening.dials(addr));
         let known = !heard.is_empty();
         let chosen = self.heard.choose(&info.id, heard);
         if given.is_empty() && chosen.addrs.is_empty() && known {
@@ -225,7 +231,7 @@ impl Task {
             .condition(PeerCondition::Disconnected);
         let fresh = self.listening.dials_afresh();
         let options = if fresh { options.allocate_new_port() } else { options }.build();
-        let connection = options.connection_id();
+        let (connection, private) = (options.connection_id(), self.listening.tcp_alone);
         match self.swarm.dial(options) {
             Ok(()) => {
                 self.heard.dialled(connection, info.id, chosen);
@@ -236,12 +242,16 @@ impl Task {
                 let _ = reply.send(Ok(()));
             }
             Err(error) => {
-                let _ = reply.send(Err(unreachable(&info.id.to_string(), &error)));
+                let _ = reply.send(Err(unreachable(&info.id.to_string(), &error, private)));
             }
         }
     }
 
     fn dial_addr(&mut self, addr: Multiaddr, reply: oneshot::Sender<Result<PeerId>>) {
+        if !self.listening.dials(&addr) {
+            let _ = reply.send(Err(no_quic(&addr)));
+            return;
+        }
         let options = DialOpts::unknown_peer_id().address(addr.clone());
         let fresh = self.listening.dials_afresh();
         let options = if fresh { options.allocate_new_port() } else { options }.build();
@@ -249,13 +259,13 @@ impl Task {
             let _ = reply.send(Ok(peer));
             return;
         }
-        let connection = options.connection_id();
+        let (connection, private) = (options.connection_id(), self.listening.tcp_alone);
         match self.swarm.dial(options) {
             Ok(()) => {
                 self.dials.insert(connection, Waiting::Addr(reply));
             }
             Err(error) => {
-                let _ = reply.send(Err(unreachable(&addr.to_string(), &error)));
+                let _ = reply.send(Err(unreachable(&addr.to_string(), &error, private)));
             }
         }
     }
@@ -322,13 +332,21 @@ impl Task {
                 if let DialError::WrongPeerId { obtained, address } = &error {
                     self.heard.is_at(*obtained, address);
                 }
+                let private = self.listening.tcp_alone;
                 match self.dials.remove(&connection_id) {
-                    Some(Waiting::Peer(reply)) => drop(reply.send(Err(unreachable(&whom, &error)))),
-                    Some(Waiting::Addr(reply)) => drop(reply.send(Err(unreachable(&whom, &error)))),
+                    Some(Waiting::Peer(reply)) => {
+                        drop(reply.send(Err(unreachable(&whom, &error, private))))
+                    }
+                    Some(Waiting::Addr(reply)) => {
+                        drop(reply.send(Err(unreachable(&whom, &error, private))))
+                    }
                     None => {}
                 }
             }
             SwarmEvent::IncomingConnectionError { error, .. } => {
+                if matches!(error, ListenError::Transport(_)) {
+                    self.metrics.handshakes_failed.inc();
+                }
                 tracing::debug!(error = reason(&error), "an incoming connection failed");
             }
             SwarmEvent::ListenerError { error, .. } => {
@@ -384,17 +402,37 @@ impl Task {
     }
 }
 
-fn unreachable(whom: &str, error: &DialError) -> Error {
+fn no_quic(addr: &Multiaddr) -> Error {
+    Error::new(ErrorKind::Address, format!("{addr}: {NO_QUIC}"))
+}
+
+fn unreachable(whom: &str, error: &DialError, private: bool) -> Error {
     if let DialError::WrongPeerId { obtained, address } = error {
         let message =
             format!("{whom} cannot be reached: another peer, {obtained}, is at {address}");
         return Error::new(ErrorKind::Unreachable, message);
     }
     if let DialError::Transport(tried) = error {
+        let hint = match private && tried.iter().any(|(_, error)| answers(error)) {
+            true => " (whoever is there may hold another secret, or none)",
+            false => "",
+        };
         let tried: Vec<String> =
             tried.iter().map(|(addr, error)| format!("{addr}: {}", reason(error))).collect();
-        let message = format!("{whom} cannot be reached: {}", tried.join("; "));
+        let message = format!("{whom} cannot be reached: {}{hint}", tried.join("; "));
         return Error::new(ErrorKind::Unreachable, message);
     }
     Error::new(ErrorKind::Unreachable, format!("{whom} cannot be reached: {}", reason(error)))
+}
+
+/// Whether somebody is there, with whom no connection came about.
+fn answers(error: &(dyn std::error::Error + 'static)) -> bool {
+    use io::ErrorKind::*;
+    if let Some(error) = error.downcast_ref::<io::Error>() {
+        return match error.kind() {
+            ConnectionRefused | HostUnreachable | NetworkUnreachable | AddrNotAvailable => false,
+            _ => error.get_ref().is_none_or(|inner| answers(inner)),
+        };
+    }
+    error.source().is_none_or(answers)
 }

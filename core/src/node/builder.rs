@@ -2,7 +2,7 @@
 
 use super::Node;
 use crate::{
-    Config, Error, ErrorKind, Events, Keypair, Multiaddr, Namespace, Result,
+    Config, Error, ErrorKind, Events, Keypair, Multiaddr, Namespace, Result, Secret,
     boot::{BootAddr, Discovery},
     cluster::SYNC_PAUSE,
     config::Limits,
@@ -170,6 +170,23 @@ impl NodeBuilder {
     pub fn key_file(self, path: impl AsRef<Path>) -> Self {
         self.with(|config| {
             config.key = Some(identity::load_key(path)?);
+            Ok(())
+        })
+    }
+
+    /// The pre-shared key of a private cluster. Default: none. See
+    /// [`Config::secret`].
+    pub fn secret(self, secret: Secret) -> Self {
+        self.with(|config| {
+            config.secret = Some(secret);
+            Ok(())
+        })
+    }
+
+    /// The file of it, a `swarm.key` ([`Secret::save`] makes one).
+    pub fn secret_file(self, path: impl AsRef<Path>) -> Self {
+        self.with(|config| {
+            config.secret = Some(Secret::load(path)?);
             Ok(())
         })
     }

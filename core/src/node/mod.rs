@@ -20,7 +20,7 @@ use crate::{
     },
     config::machine_name,
     event::EventBus,
-    host::{Addresses, Host},
+    host::{Addresses, Host, Identity},
     metrics::Metrics,
     pex::{self, Pex},
     pubsub::signed::SignedMessage,
@@ -100,8 +100,9 @@ impl Node {
         let data = config.data.clone().filter(|_| !config.observer);
         let (store, least_seq) =
             in_time("its data", pex::Store::start(data, metrics.troubles.clone())).await?;
+        let secret = config.secret.clone();
         let host = Host::start(
-            key.clone(),
+            Identity { key: key.clone(), secret: secret.clone() },
             Addresses { listen: &config.listen, announced: announced.clone() },
             &config.limits,
             &metrics,
@@ -156,6 +157,7 @@ impl Node {
         boot.boot.clone_from(&config.boot);
         boot.serve.clone_from(&config.serve);
         boot.announce = announced.addrs;
+        boot.secret = secret;
         let known = cluster.clone();
         let boot = Boot::start(
             boot,

@@ -246,6 +246,11 @@ impl Lan {
             .collect();
         Self { hosts, bridge }
     }
+
+    /// Where all that hosts say to each other passes.
+    pub fn bridge(&self) -> &Netns {
+        &self.bridge
+    }
 }
 
 /// Whether namespaces can be made. In CI their absence is a failure.

@@ -28,6 +28,7 @@ function parseOptions () {
       meta: { type: 'string', multiple: true, default: [] },
       ttl: { type: 'string', default: '10s' },
       key: { type: 'string' },
+      secret: { type: 'string' },
       security: { type: 'string' },
       observer: { type: 'boolean', default: false },
       lazy: { type: 'boolean', default: false }

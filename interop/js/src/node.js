@@ -4,6 +4,7 @@ import { StrictSign, TopicValidatorResult, gossipsub } from '@libp2p/gossipsub'
 import { identify } from '@libp2p/identify'
 import { peerIdFromString } from '@libp2p/peer-id'
 import { ping } from '@libp2p/ping'
+import { preSharedKey } from '@libp2p/pnet'
 import { tcp } from '@libp2p/tcp'
 import { tls } from '@libp2p/tls'
 import { noise } from '@chainsafe/libp2p-noise'
@@ -60,6 +61,9 @@ export class Node {
       transports: [tcp()],
       connectionEncrypters: encrypters,
       streamMuxers: [yamux()],
+      ...(options.secret === undefined
+        ? {}
+        : { connectionProtector: preSharedKey({ psk: await readFile(options.secret) }) }),
       connectionGater: { denyDialMultiaddr: () => false },
       services: {
         identify: identify({ agentVersion: 'casm-interop-js' }),

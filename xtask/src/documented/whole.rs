@@ -1,5 +1,5 @@
 //! Commands of `casm` that are shown whole, run as they are shown: in a network
-//! of their own, where nothing of theirs gets out, beside a node to ask.
+//! and a folder of their own, where nothing of theirs gets out, beside a node to ask.
 
 use crate::shell;
 use anyhow::{Result, ensure};
@@ -10,12 +10,15 @@ use std::{path::Path, process::Command};
 /// is ended is ended after some seconds, and must say that all was well.
 const SCRIPT: &str = r#"
 set -e
-casm="$1"; shift
+casm="$(realpath "$1")"; shift
+folder="$(mktemp -d)"; cd "$folder"
 for name in $(env | sed -n 's/^\(CASM_[A-Z_]*\)=.*/\1/p'); do unset "$name"; done
 while [ "$1" = -e ]; do export "$2"; shift 2; done
 ip link set lo up
 out="$(mktemp)"
-trap 'kill $node 2>/dev/null || true; rm -f "$out"' EXIT
+trap 'kill $node 2>/dev/null || true; rm -rf "$out" "$folder"' EXIT
+# Where one is asked for, it is there.
+case "$*" in run*swarm.key*) "$casm" key secret swarm.key ;; esac
 until_it_listens() {
   for _ in $(seq 600); do
     grep -q listening "$out" && return

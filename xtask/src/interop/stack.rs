@@ -85,6 +85,8 @@ pub struct Start<'a> {
     /// Only this transport; all that the stack has if there is none.
     pub transport: Option<Transport>,
     pub key: Option<PathBuf>,
+    /// The file of a pre-shared key: then there is TCP alone.
+    pub secret: Option<PathBuf>,
     pub pex_tick: Option<&'a str>,
     /// How often Rust writes its view.
     pub view: &'a str,
@@ -103,6 +105,7 @@ impl<'a> Start<'a> {
             ttl: "10s",
             transport: None,
             key: None,
+            secret: None,
             pex_tick: None,
             view: "200ms",
             options: vec![],
@@ -131,6 +134,11 @@ impl<'a> Start<'a> {
 
     pub fn key(mut self, key: impl Into<PathBuf>) -> Self {
         self.key = Some(key.into());
+        self
+    }
+
+    pub fn secret(mut self, secret: impl Into<PathBuf>) -> Self {
+        self.secret = Some(secret.into());
         self
     }
 
@@ -209,6 +217,9 @@ impl<'a> Start<'a> {
         if let Some(key) = &self.key {
             add("key", &key.to_string_lossy());
         }
+        if let Some(secret) = &self.secret {
+            add("secret", &secret.to_string_lossy());
+        }
         if let (Some(security), false) =
             (self.transport.and_then(Transport::security), self.stack == Stack::Rust)
         {
@@ -225,7 +236,7 @@ impl<'a> Start<'a> {
         match self.transport {
             Some(Transport::Quic) => vec![quic],
             Some(_) => vec![tcp],
-            None if self.stack.is_whole() => vec![tcp, quic],
+            None if self.stack.is_whole() && self.secret.is_none() => vec![tcp, quic],
             None => vec![tcp],
         }
     }

@@ -11,6 +11,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/pnet"
 	"github.com/libp2p/go-libp2p/p2p/protocol/ping"
 
 	"github.com/wetware/casm/interop/go/internal/stack"
@@ -22,6 +23,8 @@ type Config struct {
 	Namespace string
 	Listen    []string
 	Key       crypto.PrivKey
+	// PSK is the key of a private network, if there is one.
+	PSK pnet.PSK
 	// Security is noise, tls, or empty for both.
 	Security string
 	// FirstMuxer is the id of a muxer that is offered before yamux, and that
@@ -65,7 +68,7 @@ type Node struct {
 
 // Start starts a node.
 func Start(config Config, out *Output) (*Node, error) {
-	h, err := stack.NewHost(config.Key, config.Listen, config.Security, config.FirstMuxer)
+	h, err := stack.NewHost(config.Key, config.Listen, config.Security, config.FirstMuxer, config.PSK)
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/pnet"
 	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
 	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
@@ -19,16 +20,21 @@ import (
 
 // NewHost makes a libp2p host with the transports that CASM uses. If a muxer is
 // named, its id is offered before yamux; whoever takes it up gets no answer that
-// it would understand.
-func NewHost(key crypto.PrivKey, listen []string, security, firstMuxer string) (host.Host, error) {
+// it would understand. With a pre-shared key it is in a private network, and has no
+// QUIC, which has no such thing.
+func NewHost(key crypto.PrivKey, listen []string, security, firstMuxer string, psk pnet.PSK) (host.Host, error) {
 	options := []libp2p.Option{
 		libp2p.Identity(key),
 		libp2p.ListenAddrStrings(listen...),
 		libp2p.Transport(tcp.NewTCPTransport),
-		libp2p.Transport(quic.NewTransport),
 		libp2p.ResourceManager(&network.NullResourceManager{}),
 		libp2p.DisableRelay(),
 		libp2p.DisableMetrics(),
+	}
+	if psk != nil {
+		options = append(options, libp2p.PrivateNetwork(psk))
+	} else {
+		options = append(options, libp2p.Transport(quic.NewTransport))
 	}
 	if len(listen) == 0 {
 		options = append(options, libp2p.NoListenAddrs)

@@ -10,6 +10,7 @@ import casm.ffi.FindOptions
 import casm.ffi.Key
 import casm.ffi.Node
 import casm.ffi.Query
+import casm.ffi.Secret
 import java.nio.file.Files
 import java.util.concurrent.LinkedBlockingQueue
 import java.util.concurrent.TimeUnit
@@ -195,6 +196,25 @@ class NodeTest {
             assertEquals(key.peer(), Key.load(file).peer())
             node.leave(PATIENCE)
         }
+        folder.toFile().deleteRecursively()
+    }
+
+    @Test
+    fun `who holds the secret is in and nobody else`() {
+        val folder = Files.createTempDirectory("casm")
+        val file = folder.resolve("swarm.key")
+        Secret.generate().use { it.save(file.toString()) }
+        val read = Secret.parse(Files.readAllBytes(file))
+        val of = { secret: Secret? ->
+            val listen = listOf("/ip4/127.0.0.1/tcp/0")
+            val config = Config(namespace = "private", listen = listen, boot = listOf("none"), secret = secret)
+            Node.start(config, PATIENCE)
+        }
+        val (member, other, stranger) = listOf(read, Secret.load(file.toString()), null).map(of)
+        other.connect(member.addrs(), PATIENCE)
+        assertEquals(2u, other.waitFor(2u, PATIENCE).use { it.len() })
+        assertFailsWith<CasmException.Unreachable> { stranger.connect(member.addrs(), PATIENCE) }
+        listOf(member, other, stranger).forEach { it.leave(PATIENCE) }
         folder.toFile().deleteRecursively()
     }
 }
