@@ -204,13 +204,16 @@ fn base64(text: &[u8], bytes: &mut [u8; LEN]) -> Result<(), &'static str> {
     // Encoders break lines.
     let text: Vec<u8> = text.iter().filter(|byte| !byte.is_ascii_whitespace()).copied().collect();
     let mut decoded = BASE64.decode(text).map_err(|_| "it is not in base64, or it is cut")?;
-    let whole = match decoded.len() {
-        0..LEN => Err(CUT),
-        LEN => Ok(bytes.copy_from_slice(&decoded)),
-        _ => Err(LONG),
+    let problem = match decoded.len() {
+        0..LEN => Some(CUT),
+        LEN => None,
+        _ => Some(LONG),
     };
+    if problem.is_none() {
+        bytes.copy_from_slice(&decoded);
+    }
     decoded.fill(0);
-    whole
+    problem.map_or(Ok(()), Err)
 }
 
 /// Whether somebody has written the secret where its file was to be named: then it

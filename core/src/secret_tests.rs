@@ -81,11 +81,9 @@ fn what_is_no_secret_is_refused_with_what_to_write_and_nothing_of_what_it_was() 
 #[test]
 fn nothing_prints_it() {
     let secret = Secret::from_bytes(bytes());
-    let mut config = crate::Config::default();
-    config.secret = Some(secret.clone());
+    let config = crate::Config { secret: Some(secret.clone()), ..Default::default() };
     let builder = crate::Node::builder().secret(secret.clone());
-    let mut boot = crate::boot::BootConfig::default();
-    boot.secret = Some(secret.clone());
+    let boot = crate::boot::BootConfig { secret: Some(secret.clone()), ..Default::default() };
     let all = [
         format!("{secret:?}"),
         format!("{secret:#?}"),
