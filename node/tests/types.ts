@@ -4,6 +4,7 @@ import {
   CasmError,
   Key,
   Node,
+  Secret,
   type Change,
   type ErrorCode,
   type Event,
@@ -37,6 +38,13 @@ export async function main(): Promise<void> {
   node.on('peer:gone', () => {})
   // @ts-expect-error a time is a number of milliseconds
   await node.setTtl('10s')
+  const secret: Secret = Secret.parse(new Uint8Array(32))
+  await (await Node.start({ secret })).close()
+  await Node.start({ secret: 'swarm.key' })
+  // @ts-expect-error what a file holds is parsed first
+  await Node.start({ secret: new Uint8Array(32) })
+  const fingerprint: string = secret.fingerprint
+  log([fingerprint])
   await Node.start({ limits: { connections: 64, rpc: { streamsPerPeer: 4, idle: 60_000 }, table: { records: 1000 } } })
   // @ts-expect-error there is no such limit
   await Node.start({ limits: { rpc: { nothing: 1 } } })

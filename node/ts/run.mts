@@ -13,6 +13,7 @@ export const {
   Node,
   Record,
   RemoteView,
+  Secret,
   Stream,
   Subscription,
   version,
