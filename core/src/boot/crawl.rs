@@ -227,9 +227,10 @@ impl Crawl {
         let Targets::List(list) = &self.targets else { return None };
         let others = list.iter().filter(|at| !self.desk.serves(at)).count();
         (others > 0).then(|| {
+            let secret = if self.desk.sealing.is_on() { " and holds the same secret" } else { "" };
             format!(
-                "nobody answers there for the namespace `{}`: is a node running that serves it, \
-                 and does UDP pass?",
+                "nobody answers there for the namespace `{}`: is a node running that serves \
+                 it{secret}, and does UDP pass?",
                 self.namespace
             )
         })

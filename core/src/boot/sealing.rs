@@ -40,6 +40,11 @@ impl Sealing {
         Self(secret.map(|secret| Mutex::new(Seals::new(secret))))
     }
 
+    /// Whether the cluster is private.
+    pub(super) fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
     fn seals(&self) -> Option<MutexGuard<'_, Seals>> {
         self.0.as_ref().map(|seals| seals.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -53,7 +58,7 @@ impl Sealing {
 
     /// The bytes that an envelope may have in a datagram of so many.
     pub(super) fn room(&self, budget: usize) -> usize {
-        let overhead = if self.0.is_some() { seal::OVERHEAD } else { 0 };
+        let overhead = if self.is_on() { seal::OVERHEAD } else { 0 };
         budget.min(MAX_LEN).saturating_sub(overhead)
     }
 
