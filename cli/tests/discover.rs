@@ -89,8 +89,10 @@ fn a_private_node_is_found_and_heard_by_who_holds_its_secret() {
         path
     };
     let (secret, other) = (made("swarm.key"), made("other"));
-    let (boot, heard) = (port(), port());
-    let [boot, heard] = [boot, heard].map(|port| format!("/ip4/127.0.0.1/udp/{port}"));
+    // An address of this process alone: who waits long for a port that was free may
+    // find it taken.
+    let [_, a, b, c] = std::process::id().to_be_bytes();
+    let [boot, heard] = [8822, 8823].map(|port| format!("/ip4/127.{}.{b}.{c}/udp/{port}", 64 | a));
     let mut a = Running::start({
         let mut a = common::node("none", &["--serve", &boot]);
         a.env("CASM_SECRET_FILE", &secret);
@@ -115,6 +117,7 @@ fn a_private_node_is_found_and_heard_by_who_holds_its_secret() {
         common::eventually(verdict, || {
             let args = ["discover", "emit", "request", "--ns", "test", "--boot", &heard];
             finish(&[&args[..], &["--wait", "0s"], more].concat());
+            assert!(!listener.is_over(), "{}", listener.log());
             listener.seen().iter().any(|l| l["verdict"] == verdict)
         });
         let line = listener.seen().iter().find(|l| l["verdict"] == verdict).unwrap();
