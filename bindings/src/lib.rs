@@ -7,6 +7,7 @@
 //!   with a callback that can be cancelled
 //! - `dispatcher`: the one thread per node on which callbacks run
 //! - `source`, `stream`, `subscription`: what streams, pulled or pushed
+//! - `byte_stream`: what is read and written
 //! - `node`, `remote`, `options`, `query`: the node and the views of others,
 //!   from plain values
 //! - `reading`: what makes reading many records quick
@@ -17,6 +18,7 @@
 //! Nothing is started and nothing is installed before a call asks for it.
 
 mod bench;
+mod byte_stream;
 mod call;
 mod dispatcher;
 mod exit;
@@ -32,6 +34,7 @@ mod stream;
 mod subscription;
 
 pub use bench::{bench_events, bench_view};
+pub use byte_stream::ByteStream;
 pub use call::{CHECK_EVERY, Pending, block, guard, spawn};
 pub use casm::{
     Error, ErrorKind, Event, Keypair, LeaveReason, Multiaddr, PeerId, PeerInfo, PeerStatus, Record,
@@ -45,7 +48,8 @@ pub use exit::{Reentry, reenter};
 pub use log::{LogLevel, LogRecord, forward_logs};
 pub use node::{FirstEvents, Node, at_exit, close_all};
 pub use options::{
-    LimitOptions, Options, RpcLimitOptions, TableLimitOptions, duration, generate_key, peer_id,
+    LimitOptions, Options, Peer, RpcLimitOptions, TableLimitOptions, duration, generate_key,
+    peer_id,
 };
 pub use query::QuerySpec;
 pub use reading::{TOGETHER, bring_near, hash_fields};

@@ -3,7 +3,7 @@
 use crate::{
     Dispatcher, Error, ErrorKind, Event, Listener, Options, PeerInfo, PeerStatus, Query, Result,
     Stream, Subscription, View, exit,
-    options::{Destination, destination},
+    options::Peer,
     peer_id, runtime,
     source::{Changes, Events, Peers},
     subscription::subscribe,
@@ -40,9 +40,18 @@ struct Inner {
 
 /// What there is until the node is closed.
 #[derive(Clone)]
-struct Open {
-    node: casm::Node,
-    dispatcher: Dispatcher,
+pub(crate) struct Open {
+    pub(crate) node: casm::Node,
+    pub(crate) dispatcher: Dispatcher,
+}
+
+/// A node that others hold.
+pub(crate) struct WeakNode(Weak<Inner>);
+
+impl WeakNode {
+    pub(crate) fn upgrade(&self) -> Option<Node> {
+        self.0.upgrade().map(Node)
+    }
 }
 
 /// The events of a node from its first on. They wait for who takes them; of too
@@ -205,22 +214,15 @@ impl Node {
     }
 
     /// Connects to a peer, and says who it is: to whoever answers at one
-    /// address, to addresses that end in `/p2p/<id>`, or to an id and its
-    /// addresses.
-    pub fn connect(
+    /// address, to addresses that end in `/p2p/<id>`, to an id and its
+    /// addresses, or to an id alone or a record, wherever the record or peer
+    /// exchange says that it is.
+    pub fn connect<P: Into<Peer>>(
         &self,
-        addrs: Vec<String>,
-    ) -> impl Future<Output = Result<String>> + Send + use<> {
-        self.run(|node| async move {
-            let peer = match destination(&addrs)? {
-                Destination::Peer(peer) => {
-                    node.connect(&peer).await?;
-                    peer.id
-                }
-                Destination::Addr(addr) => node.connect_addr(addr).await?,
-            };
-            Ok(peer.to_base58())
-        })
+        peer: P,
+    ) -> impl Future<Output = Result<String>> + Send + use<P> {
+        let peer = peer.into();
+        self.run(|node| async move { Ok(node.connect(peer.target()?).await?.to_base58()) })
     }
 
     /// The ids of the peers that are connected now, in their order.
@@ -377,11 +379,15 @@ impl Node {
         }
     }
 
+    pub(crate) fn downgrade(&self) -> WeakNode {
+        WeakNode(Arc::downgrade(&self.0))
+    }
+
     pub(crate) fn closing(&self) -> &CancellationToken {
         &self.0.closed
     }
 
-    fn open(&self) -> Result<Open> {
+    pub(crate) fn open(&self) -> Result<Open> {
         if self.0.is_foreign() {
             let message = "the node belongs to the parent of this process, and its threads with \
                            it: start a node in this process";

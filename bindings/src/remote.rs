@@ -1,6 +1,6 @@
 //! The views of other nodes.
 
-use crate::{Node, Query, Record, Result, Source, Stream, peer_id};
+use crate::{Node, Query, Record, Result, Source, Stream, options::Peer, peer_id};
 use casm::RemoteRecords;
 use std::future::Future;
 
@@ -53,11 +53,15 @@ impl RemoteView {
 }
 
 impl Node {
-    /// The view of a connected peer.
-    pub fn view_of(&self, peer: String) -> impl Future<Output = Result<RemoteView>> + Send + use<> {
-        let this = self.clone();
+    /// The view of a peer, to which it connects as [`connect`](Self::connect)
+    /// does.
+    pub fn view_of<P: Into<Peer>>(
+        &self,
+        peer: P,
+    ) -> impl Future<Output = Result<RemoteView>> + Send + use<P> {
+        let (this, peer) = (self.clone(), peer.into());
         self.run(|node| async move {
-            Ok(RemoteView { view: node.view_of(peer_id(&peer)?).await?, node: this })
+            Ok(RemoteView { view: node.view_of(peer.target()?).await?, node: this })
         })
     }
 }

@@ -207,7 +207,7 @@ fn a_closed_node_gives_closed_and_its_streams_end() {
         node.events().err(),
         node.subscribe(Query::all()).err(),
         wait(node.set_host("h".into())).err(),
-        wait(node.view_of(node.id().into())).err(),
+        wait(node.view_of(node.id())).err(),
     ] {
         assert_eq!(error.unwrap().kind(), ErrorKind::Closed);
     }

@@ -67,6 +67,9 @@ pub struct RecordLine {
     pub host: String,
     /// The fields that the peer describes itself with.
     pub meta: BTreeMap<String, String>,
+    /// Where it is reached, the most useful address first, without `/p2p/…`.
+    #[serde(default)]
+    pub addrs: Vec<String>,
     /// Whether the peer's signature was verified.
     pub verified: bool,
 }
@@ -158,6 +161,7 @@ impl From<&Record> for RecordLine {
             ttl_ms: u64::try_from(record.ttl().as_millis()).unwrap_or(u64::MAX),
             host: record.host().into(),
             meta: record.meta().iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(),
+            addrs: strings(&record.addrs()),
             verified: record.verified(),
         }
     }
@@ -229,13 +233,15 @@ mod tests {
             ttl_ms: 10_000,
             host: "h".into(),
             meta: [("role".to_owned(), "worker".to_owned())].into(),
+            addrs: vec!["/ip4/10.0.0.1/tcp/1".into()],
             verified: true,
         };
         assert_eq!(
             serde_json::to_value(Line::PeerJoined { record }).unwrap(),
             json!({"event": "peer-joined", "record": {
                 "peer": "p", "server": "000000000000000a", "seq": "18446744073709551615",
-                "ttl_ms": 10000, "host": "h", "meta": {"role": "worker"}, "verified": true}})
+                "ttl_ms": 10000, "host": "h", "meta": {"role": "worker"},
+                "addrs": ["/ip4/10.0.0.1/tcp/1"], "verified": true}})
         );
     }
 }

@@ -197,6 +197,7 @@ mod tests {
             ttl_ms: 10_000,
             host: host.into(),
             meta: [("role".to_owned(), "a\u{1b}[31m".to_owned())].into(),
+            addrs: Vec::new(),
             verified: true,
         }
     }

@@ -30,7 +30,8 @@ pub enum Event {
         /// What it says of itself.
         record: Record,
     },
-    /// A peer said something new: its host, meta, server number or TTL changed.
+    /// A peer said something new: its host, meta, addresses, server
+    /// number or TTL changed.
     PeerUpdated {
         /// What it says of itself now.
         record: Record,

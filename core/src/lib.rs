@@ -36,6 +36,8 @@ pub mod rpc;
 mod schema;
 mod scope;
 mod spent;
+pub mod streams;
+mod target;
 mod trouble;
 #[cfg(test)]
 mod vectors;
@@ -59,8 +61,15 @@ pub use libp2p::{Multiaddr, PeerId, identity::Keypair};
 pub use namespace::Namespace;
 pub use node::{Node, NodeBuilder};
 pub use record::PeerInfo;
+pub use streams::ByteStream;
+pub use target::Target;
 
 /// The code in README.md, compiled as a test.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// The code in docs/streams.md, compiled as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/streams.md")]
+struct Streams;

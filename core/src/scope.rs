@@ -66,6 +66,11 @@ impl Scope {
         self.token.cancelled().await;
     }
 
+    /// The same, for one who doesn't hold the scope.
+    pub(crate) fn cancelled_owned(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        self.token.clone().cancelled_owned()
+    }
+
     /// Where the tasks that run were started.
     pub(crate) fn running(&self) -> Vec<String> {
         self.running.with(|running| running.values().map(|at| at.to_string()).collect())

@@ -103,6 +103,7 @@ mod tests {
             ttl_ms: 1,
             host: String::new(),
             meta: BTreeMap::new(),
+            addrs: Vec::new(),
             verified: true,
         };
         Line::PeerJoined { record }

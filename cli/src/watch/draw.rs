@@ -106,6 +106,7 @@ mod tests {
             ttl_ms: 10_000,
             host: "host\u{1b}[2J".into(),
             meta: [("role".to_owned(), "worker".to_owned())].into(),
+            addrs: Vec::new(),
             verified: true,
         });
         app.see(records.collect(), Instant::now());

@@ -24,7 +24,7 @@ mod vectors;
 mod view_rpc;
 
 #[doc(hidden)]
-pub use heartbeat::{Heartbeat, HeartbeatError};
+pub use heartbeat::{Addrs, Heartbeat, HeartbeatError};
 #[doc(hidden)]
 pub use live::Live;
 pub use live::{Change, LiveQuery};

@@ -210,6 +210,11 @@ impl Host {
         self.connected.ids()
     }
 
+    /// Whether it has closed, or is about to.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.commands.is_closed()
+    }
+
     pub(crate) fn is_connected(&self, peer: &PeerId) -> bool {
         self.connected.contains(peer)
     }
@@ -271,12 +276,23 @@ impl Host {
         let dialled = self.ask(|reply| Command::Dial { info, configured: false, reply }).await?;
         // Its name may well lead to it.
         dialled.map_err(|error| match error.kind() {
-            ErrorKind::Unreachable if postponed => {
+            ErrorKind::Unreachable | ErrorKind::NotFound if postponed => {
                 let message = format!("{error}; too many names were looked up lately for its own");
                 Error::new(ErrorKind::Busy, message)
             }
             _ => error,
         })
+    }
+
+    /// The same with what the peer's record says, or what others told of it that was
+    /// found to be sensible.
+    ///
+    /// # Errors
+    /// `NotFound` if nothing makes sense here, and it said nothing that does while
+    /// it was connected; else as [`reach`](Self::reach).
+    pub(crate) async fn reach_told(&self, info: &PeerInfo) -> Result<()> {
+        let addrs = self.lookups.of_record(&info.addrs, &self.own.borrow());
+        self.reach(&PeerInfo { id: info.id, addrs }).await
     }
 
     /// Where what a peer tells is said, as its connections show.

@@ -34,6 +34,13 @@ use std::{convert::Infallible, time::Duration};
 /// is for the connection keeper to say, not for a timer.
 const NEVER_IDLE: Duration = Duration::from_secs(365 * 24 * 3600);
 
+/// What a peer may send ahead of who reads, on one stream of QUIC and on all of
+/// a connection together, in bytes. Streams that nobody reads must not hold up
+/// those on which heartbeats come: a program has 64 of a peer. (yamux has a window
+/// for each stream alone, of 256 KiB too.)
+const STREAM_WINDOW: u32 = 256 << 10;
+const CONNECTION_WINDOW: u32 = 32 << 20;
+
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
     refused: Refused,
@@ -81,7 +88,10 @@ fn transports(key: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>> {
         .authenticate(security)
         .multiplex(closing::Soon(yamux::Config::default()))
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
-    let quic = quic::tokio::Transport::new(quic::Config::new(key))
+    let mut over_quic = quic::Config::new(key);
+    over_quic.max_stream_data = STREAM_WINDOW;
+    over_quic.max_connection_data = CONNECTION_WINDOW;
+    let quic = quic::tokio::Transport::new(over_quic)
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
     Ok(tcp.or_transport(quic).map(|either, _| either.into_inner()).boxed())
 }

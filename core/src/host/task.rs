@@ -40,8 +40,27 @@ const DISCONNECT: Duration = Duration::from_millis(300);
 
 /// Who waits for a dial.
 enum Waiting {
-    Peer(oneshot::Sender<Result<()>>),
+    Peer(ToPeer),
     Addr(oneshot::Sender<Result<PeerId>>),
+}
+
+/// A dial of a peer, for all who want it at these addresses.
+struct ToPeer {
+    peer: PeerId,
+    addrs: Vec<Multiaddr>,
+    replies: Vec<oneshot::Sender<Result<()>>>,
+}
+
+impl Waiting {
+    /// Tells how it ended. Who asked may have gone meanwhile.
+    fn end(self, reached: &Result<PeerId>) {
+        match self {
+            Self::Peer(ToPeer { replies, .. }) => replies.into_iter().for_each(|reply| {
+                drop(reply.send(reached.as_ref().map(drop).map_err(Clone::clone)))
+            }),
+            Self::Addr(reply) => drop(reply.send(reached.clone())),
+        }
+    }
 }
 
 pub(super) struct Task {
@@ -202,6 +221,17 @@ impl Task {
         heard.extend(self.heard.of(&info.id).iter().filter(|a| !given.contains(a)).cloned());
         // Names that a person gave are looked up by the transport, others before.
         heard.retain(|addr| ip(addr).is_some());
+        let addrs = [&given[..], &heard[..]].concat();
+        let under_way = self.dials.values_mut().find_map(|waiting| match waiting {
+            Waiting::Peer(dial) if dial.peer == info.id => Some(dial),
+            _ => None,
+        });
+        if let Some(dial) = under_way
+            && addrs.iter().all(|addr| dial.addrs.contains(addr))
+        {
+            dial.replies.retain(|reply| !reply.is_closed());
+            return dial.replies.push(reply);
+        }
         let known = !heard.is_empty();
         let chosen = self.heard.choose(&info.id, heard);
         if given.is_empty() && chosen.addrs.is_empty() && known {
@@ -218,11 +248,16 @@ impl Task {
         match self.swarm.dial(options) {
             Ok(()) => {
                 self.heard.dialled(connection, info.id, chosen);
-                self.dials.insert(connection, Waiting::Peer(reply));
+                let dial = ToPeer { peer: info.id, addrs, replies: vec![reply] };
+                self.dials.insert(connection, Waiting::Peer(dial));
             }
             // Connected meanwhile.
             Err(DialError::DialPeerConditionFalse(_)) => {
                 let _ = reply.send(Ok(()));
+            }
+            Err(DialError::NoAddresses) => {
+                let message = format!("no address of {} is known that makes sense here", info.id);
+                let _ = reply.send(Err(Error::new(ErrorKind::NotFound, message)));
             }
             Err(error) => {
                 let _ = reply.send(Err(unreachable(&info.id.to_string(), &error)));
@@ -288,11 +323,8 @@ impl Task {
                     self.metrics.connections.inc();
                     self.events.emit(Event::Connected { peer: peer_id });
                 }
-                // Who asked may have gone meanwhile.
-                match self.dials.remove(&connection_id) {
-                    Some(Waiting::Peer(reply)) => drop(reply.send(Ok(()))),
-                    Some(Waiting::Addr(reply)) => drop(reply.send(Ok(peer_id))),
-                    None => {}
+                if let Some(waiting) = self.dials.remove(&connection_id) {
+                    waiting.end(&Ok(peer_id));
                 }
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, .. } => {
@@ -311,10 +343,11 @@ impl Task {
                 if let DialError::WrongPeerId { obtained, address } = &error {
                     self.heard.is_at(*obtained, address);
                 }
-                match self.dials.remove(&connection_id) {
-                    Some(Waiting::Peer(reply)) => drop(reply.send(Err(unreachable(&whom, &error)))),
-                    Some(Waiting::Addr(reply)) => drop(reply.send(Err(unreachable(&whom, &error)))),
-                    None => {}
+                if let Some(waiting) = self.dials.remove(&connection_id) {
+                    // It may have come by itself, or by another dial: then one more
+                    // was one too many.
+                    let there = peer_id.filter(|peer| self.swarm.is_connected(peer));
+                    waiting.end(&there.ok_or_else(|| unreachable(&whom, &error)));
                 }
             }
             SwarmEvent::IncomingConnectionError { error, .. } => {

@@ -1,12 +1,14 @@
 //! The node: the one place that knows the host and every service.
 //!
 //! `builder` configures one from plain strings; `join` finds the first peers
-//! and comes back when they are lost, when `pace` says so.
+//! and comes back when they are lost, when `pace` says so; `whereabouts` says where
+//! peers may be that somebody wants to connect to.
 
 mod builder;
 mod join;
 mod pace;
 mod seeds;
+mod whereabouts;
 
 pub use builder::NodeBuilder;
 
@@ -27,6 +29,8 @@ use crate::{
     record::{SignedRecord, unix_nanos},
     rpc::{Export, Vat},
     scope::Scope,
+    streams::{ByteStream, IncomingStreams, StreamServer, Streams},
+    target::{Connector, Target},
 };
 use builder::Early;
 use libp2p::multiaddr::Protocol;
@@ -52,6 +56,8 @@ pub struct Node(Arc<Inner>);
 struct Inner {
     config: Config,
     host: Host,
+    connector: Connector,
+    streams: Streams,
     boot: Boot,
     pex: Option<Pex>,
     cluster: Cluster,
@@ -124,6 +130,7 @@ impl Node {
             host: config.host.clone(),
             meta: config.meta.clone(),
             ttl: config.ttl,
+            addrs: host.addrs(),
             observer: config.observer,
             limits: config.limits.table,
             sign: sign(key.clone(), &config.namespace),
@@ -142,8 +149,10 @@ impl Node {
             &metrics,
             scope,
         )?;
+        let connector = Connector::new(host.clone());
+        let streams = Streams::new(connector.clone(), &metrics, scope);
         let vat = Vat::new(
-            host.clone(),
+            connector.clone(),
             config.namespace.clone(),
             config.limits.rpc.clone(),
             &metrics,
@@ -187,6 +196,10 @@ impl Node {
             }
             None => None,
         };
+        connector.find_with(
+            whereabouts::by_record(&cluster),
+            whereabouts::by_exchange(pex.as_ref(), &config.namespace),
+        );
         scope.spawn(seeds::run(
             host.clone(),
             boot.clone(),
@@ -200,8 +213,20 @@ impl Node {
             namespace: config.namespace.clone(),
         };
         scope.spawn(join::run(services, events.subscribe()));
-        let inner =
-            Inner { config, host, boot, pex, cluster, events, metrics, vat, _view: view, running };
+        let inner = Inner {
+            config,
+            host,
+            connector,
+            streams,
+            boot,
+            pex,
+            cluster,
+            events,
+            metrics,
+            vat,
+            _view: view,
+            running,
+        };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -336,21 +361,17 @@ impl Node {
         self.0.pex.as_ref().map_or(Ok(()), |pex| pex.join(namespace))
     }
 
-    /// Connects to a peer, unless it is connected already.
+    /// Connects to a peer, unless it is connected already, and says who it is: to
+    /// whoever answers at a multiaddr, or to a peer by its id, its record or its
+    /// [`PeerInfo`]. The addresses that are given are tried first, then those in
+    /// the peer's record, then those that peer exchange has. Each may take 10 s.
     ///
     /// # Errors
-    /// `Unreachable`, with what each address answered; `Closed`.
-    pub async fn connect(&self, peer: &PeerInfo) -> Result<()> {
-        self.0.host.connect(peer).await
-    }
-
-    /// Connects to whoever answers at an address, which may end in
-    /// `/p2p/<id>`, and says who it is.
-    ///
-    /// # Errors
-    /// `Unreachable`, with what the address answered; `Closed`.
-    pub async fn connect_addr(&self, addr: Multiaddr) -> Result<PeerId> {
-        self.0.host.connect_addr(addr).await
+    /// `NotFound` if no address of the peer is known that makes sense here;
+    /// `Unreachable` if it answers at none, with what each has answered; `Invalid`
+    /// if it is this node itself; `Closed`.
+    pub async fn connect(&self, peer: impl Into<Target>) -> Result<PeerId> {
+        self.0.connector.connect(peer).await
     }
 
     /// Closes all connections to a peer. It may come back, and discovery may
@@ -377,13 +398,57 @@ impl Node {
         &self.0.boot
     }
 
-    /// The view of a connected peer, as it is there.
+    /// The view of a peer, as it is there. Connects to it as
+    /// [`connect`](Self::connect) does.
     ///
     /// # Errors
-    /// `Unreachable` if there is no connection to it; `NotFound` if it serves
-    /// no view in this namespace; `Closed`.
-    pub async fn view_of(&self, peer: PeerId) -> Result<RemoteView> {
+    /// As of `connect`; `NotFound` if it serves no view in this namespace.
+    pub async fn view_of(&self, peer: impl Into<Target>) -> Result<RemoteView> {
         RemoteView::connect(self.0.vat.clone(), peer).await
+    }
+
+    /// Opens a stream of a protocol of one's own to a peer, to which it connects as
+    /// [`connect`](Self::connect) does. The protocol is a libp2p protocol id, such
+    /// as `/files/1`: 2 to 128 visible ASCII characters. There may be 64 such
+    /// streams to a peer. It takes 10 s at most once the peer is connected.
+    ///
+    /// # Errors
+    /// As of `connect`; `Config` if the protocol is not acceptable, or one of
+    /// CASM's or libp2p's own; `Protocol` if the peer doesn't take it; `Busy` if
+    /// there are 64; `Unreachable` if the connection ends; `Timeout`.
+    pub async fn open_stream(
+        &self,
+        peer: impl Into<Target>,
+        protocol: impl AsRef<str>,
+    ) -> Result<ByteStream> {
+        self.0.streams.open(peer, protocol.as_ref()).await
+    }
+
+    /// Has `handler` take the streams of a protocol that peers open, each in a task
+    /// of its own. It goes on until it is stopped or the node closes, which ends
+    /// the handlers that are at work too; dropping what this gives does not stop
+    /// it. Of a peer that has 64 open, and of all when there are 2,048, more are
+    /// reset.
+    ///
+    /// # Errors
+    /// `Config` as of [`open_stream`](Self::open_stream); `Busy` if the protocol is
+    /// taken already; `TooLarge` if the ids of all that are taken are longer than
+    /// 1,024 bytes together; `Closed`.
+    pub fn on_stream<F, Fut>(&self, protocol: impl AsRef<str>, handler: F) -> Result<StreamServer>
+    where
+        F: Fn(ByteStream, PeerId) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.0.streams.on_stream(protocol.as_ref(), handler)
+    }
+
+    /// The same streams one after the other, for who would rather take than be
+    /// given them. Up to 64 wait.
+    ///
+    /// # Errors
+    /// As of [`on_stream`](Self::on_stream).
+    pub fn accept_streams(&self, protocol: impl AsRef<str>) -> Result<IncomingStreams> {
+        self.0.streams.accept(protocol.as_ref())
     }
 
     /// Exports capabilities to peers, and connects to theirs.

@@ -13,9 +13,10 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, Namespace, Result,
-    host::{Host, Stream},
+    host::Stream,
     metrics::Metrics,
     scope::Scope,
+    target::{Connector, Target},
 };
 use capnp::capability::{Client, FromClientHook};
 use futures::{FutureExt, StreamExt, stream::select_all};
@@ -40,7 +41,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 pub struct Vat(Arc<Inner>);
 
 struct Inner {
-    host: Host,
+    connector: Connector,
     namespace: Namespace,
     thread: Thread,
 }
@@ -53,7 +54,7 @@ impl Vat {
 
     /// A vat whose thread ends with the scope.
     pub(crate) fn new(
-        host: Host,
+        connector: Connector,
         namespace: Namespace,
         limits: Limits,
         metrics: &Metrics,
@@ -61,7 +62,7 @@ impl Vat {
     ) -> Result<Self> {
         limits.check()?;
         let thread = Thread::new(limits, RpcMetrics::new(metrics), scope.child());
-        Ok(Self(Arc::new(Inner { host, namespace, thread })))
+        Ok(Self(Arc::new(Inner { connector, namespace, thread })))
     }
 
     /// Exports a capability by name: `bootstrap` makes it for each connection,
@@ -84,7 +85,7 @@ impl Vat {
         let mut incoming = Vec::new();
         for encoding in Encoding::ALL {
             let protocol = name::protocol(&self.0.namespace, name, encoding);
-            let streams = self.0.host.accept(protocol)?;
+            let streams = self.0.connector.host().accept(protocol)?;
             incoming.push(streams.map(move |(peer, stream)| (peer, stream, encoding)));
         }
         let token = CancellationToken::new();
@@ -94,16 +95,17 @@ impl Vat {
         Ok(Export { vat: self.clone(), _withdraw: token.drop_guard() })
     }
 
-    /// Connects to a capability that a peer exports by this name. There must be
-    /// a connection to the peer. The encodings are tried in the order of
+    /// Connects to a capability that a peer exports by this name, and to the peer
+    /// if it isn't connected yet. The encodings are tried in the order of
     /// [`Encoding::ALL`].
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] if the peer exports nothing by this name in this
-    /// namespace; [`ErrorKind::Unreachable`] if there is no connection to it;
+    /// namespace, or no address of it is known; [`ErrorKind::Unreachable`] if it
+    /// answers at none; [`ErrorKind::Invalid`] if it is this node itself;
     /// [`ErrorKind::Config`] if the name is not acceptable;
     /// [`ErrorKind::Closed`] after the node has closed.
-    pub async fn connect<C>(&self, peer: PeerId, name: &str) -> Result<Remote<C>>
+    pub async fn connect<C>(&self, peer: impl Into<Target>, name: &str) -> Result<Remote<C>>
     where
         C: FromClientHook + Clone + 'static,
     {
@@ -117,7 +119,7 @@ impl Vat {
     /// As of `connect`.
     pub async fn connect_with<C>(
         &self,
-        peer: PeerId,
+        peer: impl Into<Target>,
         name: &str,
         encodings: &[Encoding],
     ) -> Result<Remote<C>>
@@ -125,9 +127,10 @@ impl Vat {
         C: FromClientHook + Clone + 'static,
     {
         name::check(name)?;
+        let peer = self.0.connector.connect(peer).await?;
         for &encoding in encodings {
             let protocol = name::protocol(&self.0.namespace, name, encoding);
-            match self.0.host.open_stream(peer, protocol).await {
+            match self.0.connector.host().open_stream(peer, protocol).await {
                 Ok(stream) => return self.over(stream, peer, encoding).await,
                 Err(error) if error.kind() == ErrorKind::Protocol => (),
                 Err(error) => return Err(error),

@@ -1,9 +1,14 @@
 //! Heartbeats on the wire: one packed Cap'n Proto message each.
 //!
 //! Every field is decoded and checked here, before anything else sees it.
+//! `addrs`: where the sender is reached.
+
+mod addrs;
 
 #[cfg(test)]
 pub(in crate::cluster) mod tests;
+
+pub use addrs::Addrs;
 
 use crate::{Error, Result, pubsub::Verdict, schema::cluster_capnp::heartbeat};
 use capnp::{ErrorKind, message, serialize_packed, text};
@@ -24,6 +29,8 @@ pub struct Heartbeat {
     /// When it was sent, since 1970 by the sender's clock, in whole
     /// milliseconds; `None` if it does not say (Go's nodes don't).
     pub sent_at: Option<Duration>,
+    /// Where it is reached; empty if it does not say (Go's nodes don't).
+    pub addrs: Addrs,
 }
 
 /// Why the bytes are not a heartbeat that is taken.
@@ -151,10 +158,12 @@ impl Heartbeat {
         root.set_sent_at(
             self.sent_at.map_or(0, |at| u64::try_from(at.as_millis()).unwrap_or(u64::MAX)),
         );
-        let mut meta = root.init_meta(u32::try_from(self.meta.len()).unwrap_or(u32::MAX));
+        let mut meta =
+            root.reborrow().init_meta(u32::try_from(self.meta.len()).unwrap_or(u32::MAX));
         for (i, field) in (0..).zip(&self.meta) {
             meta.set(i, field.as_str());
         }
+        self.addrs.write(root);
         let mut bytes = Vec::new();
         serialize_packed::write_message(&mut bytes, &message)
             .expect("writing to a vector does not fail");
@@ -266,20 +275,12 @@ impl Heartbeat {
             }
             meta.push(field);
         }
-        // Nothing is made of them yet. What a later version would have to reject
-        // is not to be relayed, and so blamed on this one.
-        let mut room = Self::MAX_ADDRS_LEN;
-        if addrs.len() as usize > Self::MAX_ADDRS {
-            return Err(HeartbeatError::AddrsTooMany);
-        }
-        for addr in addrs {
-            room = room.checked_sub(addr?.len()).ok_or(HeartbeatError::AddrsTooLong)?;
-        }
+        let addrs = Addrs::read(addrs)?;
         let sent_at = match root.get_sent_at() {
             0 => None,
             ms => Some(Duration::from_millis(ms)),
         };
-        Ok(Self { server: root.get_server(), ttl, host, meta, sent_at })
+        Ok(Self { server: root.get_server(), ttl, host, meta, sent_at, addrs })
     }
 
     /// Checks a TTL that this node is to send.

@@ -4,8 +4,9 @@ mod field;
 
 pub use field::Field;
 
-use super::heartbeat::Heartbeat;
-use libp2p::PeerId;
+use super::heartbeat::{Addrs, Heartbeat};
+use crate::PeerInfo;
+use libp2p::{Multiaddr, PeerId};
 use smallvec::SmallVec;
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
@@ -34,7 +35,6 @@ impl Eq for Record {}
 ///
 /// Who goes over many records waits for memory, above all. So what leads to the
 /// text stands first and together, in the order of declaration.
-#[derive(PartialEq, Eq)]
 #[repr(C)]
 struct Body {
     text: Box<str>,
@@ -43,6 +43,8 @@ struct Body {
     meta: SmallVec<[Span; FEW]>,
     server: u64,
     peer: PeerId,
+    /// Last: they are looked at one record at a time.
+    addrs: Addrs,
 }
 
 /// Meta fields for which a record needs no allocation more.
@@ -91,6 +93,7 @@ impl Record {
             host_end: short(host_end),
             text: text.into(),
             meta,
+            addrs: beat.addrs.clone(),
         };
         Self { seq, ttl_ms: millis(ttl), verified: true, body: Arc::new(body) }
     }
@@ -105,23 +108,31 @@ impl Record {
         Self { verified: false, ..self }
     }
 
-    /// Whether the heartbeat says of host, meta and server what this record
-    /// does.
+    /// Whether the heartbeat says of host, meta, server and addresses what this
+    /// record does.
     pub(in crate::cluster) fn says(&self, beat: &Heartbeat) -> bool {
         self.server() == beat.server
             && self.host() == beat.host
+            && self.body.addrs == beat.addrs
             && (self.fields().eq(beat.meta.iter().map(String::as_str))
                 || self.same_keys(&Self::new(self.peer(), 0, Duration::ZERO, beat)))
     }
 
     /// Whether every index has the same keys for both.
     pub(in crate::cluster) fn same_keys(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.body, &other.body) || self.body == other.body
+        Arc::ptr_eq(&self.body, &other.body) || self.body.same_keys(&other.body)
     }
 
-    /// Whether both say the same of server, host, meta and TTL.
-    pub(in crate::cluster) fn says_same(&self, other: &Self) -> bool {
+    /// Whether both say the same of server, host, meta and TTL, whatever they say
+    /// of addresses.
+    pub(in crate::cluster) fn says_same_but_addrs(&self, other: &Self) -> bool {
         self.ttl_ms == other.ttl_ms && self.same_keys(other)
+    }
+
+    /// Whether both say the same of all.
+    pub(in crate::cluster) fn says_same(&self, other: &Self) -> bool {
+        self.says_same_but_addrs(other)
+            && (Arc::ptr_eq(&self.body, &other.body) || self.body.addrs == other.body.addrs)
     }
 
     /// The peer.
@@ -173,6 +184,22 @@ impl Record {
         &body.text[(body.peer_end + SERVER_LEN).into()..body.host_end.into()]
     }
 
+    /// Where the peer is reached, as it says: the most useful address first,
+    /// without `/p2p/<id>`; at most 8. Empty if it doesn't say: Go's nodes don't.
+    pub fn addrs(&self) -> Vec<Multiaddr> {
+        self.body.addrs.iter().collect()
+    }
+
+    /// The peer and its addresses.
+    pub fn info(&self) -> PeerInfo {
+        PeerInfo { id: self.peer(), addrs: self.addrs() }
+    }
+
+    /// The addresses as a heartbeat has them.
+    pub(in crate::cluster) fn told_addrs(&self) -> &Addrs {
+        &self.body.addrs
+    }
+
     /// What the peer says of itself, as a map.
     pub fn meta(&self) -> Meta<'_> {
         Meta(&self.body)
@@ -209,11 +236,20 @@ impl Record {
         let body = &*self.body;
         let spans = if body.meta.spilled() { size_of_val(&*body.meta) } else { 0 };
         // The counts of a reference-counted allocation are 16 bytes.
-        size_of::<Self>() + size_of::<Body>() + 16 + body.text.len() + spans
+        size_of::<Self>() + size_of::<Body>() + 16 + body.text.len() + spans + body.addrs.weight()
     }
 }
 
 impl Body {
+    /// Whether all but the addresses is the same.
+    fn same_keys(&self, other: &Self) -> bool {
+        self.server == other.server
+            && self.peer == other.peer
+            && (self.peer_end, self.host_end) == (other.peer_end, other.host_end)
+            && self.text == other.text
+            && self.meta == other.meta
+    }
+
     #[inline]
     fn field(&self, nth: usize) -> &str {
         let start = nth.checked_sub(1).map_or(self.host_end, |before| self.meta[before].end);
@@ -287,6 +323,7 @@ impl fmt::Debug for Record {
             .field("ttl", &self.ttl())
             .field("host", &self.host())
             .field("meta", &self.meta())
+            .field("addrs", &self.body.addrs)
             .finish()
     }
 }
@@ -330,6 +367,7 @@ mod tests {
             host: "h".into(),
             meta: meta.iter().map(|&m| m.into()).collect(),
             sent_at: None,
+            addrs: Default::default(),
         };
         Record::new(PeerId::random(), 1, Duration::from_secs(10), &beat)
     }

@@ -8,6 +8,8 @@
 //! - `complaints`: whose heartbeats are over a limit
 
 #[cfg(test)]
+mod addr_tests;
+#[cfg(test)]
 mod clock_tests;
 mod complaints;
 mod numbers;
@@ -36,7 +38,7 @@ use crate::{
     pubsub::{Topic, signed::SignedMessage},
     scope::Scope,
 };
-use libp2p::PeerId;
+use libp2p::{Multiaddr, PeerId};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
@@ -70,6 +72,8 @@ pub(crate) struct ClusterConfig {
     pub(crate) observer: bool,
     pub(crate) limits: Limits,
     pub(crate) sign: Sign,
+    /// Where the node is reached, the most useful address first.
+    pub(crate) addrs: watch::Receiver<Arc<[Multiaddr]>>,
     /// The numbers of its heartbeats, as an earlier run left them, and where what
     /// is to be kept for the next run goes.
     pub(crate) numbers: Numbers,

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     Event, Namespace, Result,
     cluster::{
-        heartbeat::{Heartbeat, HeartbeatError},
+        heartbeat::{Addrs, Heartbeat, HeartbeatError},
         live::Hub,
         record::server_of,
         table::{Arrival, Detector, Difference, Now, Outcome, Table, Via},
@@ -22,7 +22,7 @@ use crate::{
     scope::Scope,
 };
 use futures::FutureExt as _;
-use libp2p::PeerId;
+use libp2p::{Multiaddr, PeerId};
 use own::Said;
 use prometheus_client::metrics::gauge::Gauge;
 use rand::{RngExt as _, SeedableRng as _};
@@ -56,6 +56,8 @@ pub(super) struct Task {
     /// What this node says of itself.
     beat: Heartbeat,
     ttl: Duration,
+    /// Where it is reached.
+    addrs: watch::Receiver<Arc<[Multiaddr]>>,
     said: Said,
     numbers: Numbers,
     keep: watch::Sender<u64>,
@@ -80,7 +82,7 @@ impl Task {
 
     /// A task of a checked configuration. Its view has the own record at once.
     pub(super) fn new(
-        config: ClusterConfig,
+        mut config: ClusterConfig,
         topic: Topic,
         events: EventBus,
         metrics: Metrics,
@@ -95,6 +97,7 @@ impl Task {
             host: config.host,
             meta: fields(&config.meta),
             sent_at: None,
+            addrs: Addrs::told(&config.addrs.borrow_and_update()),
         };
         if !config.observer {
             let now = Now { elapsed: epoch.elapsed(), unix_nanos: (config.clock)() };
@@ -128,6 +131,7 @@ impl Task {
             clock: config.clock,
             beat,
             ttl: config.ttl,
+            addrs: config.addrs,
             said: Said::default(),
             numbers: config.numbers,
             keep: config.keep,
@@ -157,6 +161,7 @@ impl Task {
                     None => break,
                 },
                 Some(command) = commands.recv() => self.on_command(command).await,
+                Ok(()) = self.addrs.changed(), if !self.observer && !left => self.moved(),
                 () = tokio::time::sleep_until(next_beat), if !self.observer && !left => {
                     self.send_heartbeat().await;
                 }

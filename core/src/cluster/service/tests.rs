@@ -13,7 +13,7 @@ use crate::{
     record::unix_nanos,
     scope::Scope,
 };
-use libp2p::PeerId;
+use libp2p::{Multiaddr, PeerId};
 use std::{
     collections::BTreeMap,
     sync::{
@@ -62,7 +62,7 @@ impl Time {
 pub(super) struct Fixture {
     pub(super) own: PeerId,
     pub(super) cluster: Cluster,
-    scope: Scope,
+    pub(super) scope: Scope,
     pub(super) metrics: Metrics,
     pub(super) events: Events,
     to: mpsc::Sender<TopicEvent>,
@@ -73,6 +73,8 @@ pub(super) struct Fixture {
     machine: Arc<Mutex<String>>,
     /// What is to be kept.
     pub(super) kept: watch::Receiver<u64>,
+    /// Where the node is reached.
+    pub(super) addrs: watch::Sender<Arc<[Multiaddr]>>,
 }
 
 /// Nothing is handed on by one that leaves.
@@ -83,7 +85,7 @@ fn over() -> CancellationToken {
 }
 
 impl Fixture {
-    fn start(observer: bool, subscribed: bool) -> Self {
+    pub(super) fn start(observer: bool, subscribed: bool) -> Self {
         Self::start_as(PeerId::random(), (observer, subscribed), Time::ahead(0), 0)
     }
 
@@ -96,6 +98,7 @@ impl Fixture {
     ) -> Self {
         let (metrics, scope, bus) = (Metrics::default(), Scope::default(), EventBus::default());
         let (keep, keeps) = watch::channel(0);
+        let addrs = watch::Sender::new(Arc::from([]));
         let (commands, from) = mpsc::channel(16);
         let (to, received) = mpsc::channel(64);
         let machine = Arc::new(Mutex::new("here".to_owned()));
@@ -107,6 +110,7 @@ impl Fixture {
             meta: BTreeMap::from([("role".into(), "worker".into())]),
             ttl: Duration::from_secs(10),
             observer,
+            addrs: addrs.subscribe(),
             limits: Limits::default(),
             sign: Arc::new(move |seq, data| Ok(message(own, seq, data))),
             numbers: Numbers::after(kept),
@@ -131,6 +135,7 @@ impl Fixture {
             subscribed,
             machine,
             kept,
+            addrs,
         }
     }
 
@@ -194,7 +199,14 @@ fn message(source: PeerId, seq: u64, data: &[u8]) -> SignedMessage {
 
 pub(super) fn beat(ttl: u64, host: &str) -> Heartbeat {
     let ttl = Some(Duration::from_secs(ttl));
-    Heartbeat { server: 1, ttl, host: host.into(), meta: vec!["k=v".into()], sent_at: None }
+    Heartbeat {
+        server: 1,
+        ttl,
+        host: host.into(),
+        meta: vec!["k=v".into()],
+        sent_at: None,
+        addrs: Default::default(),
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -57,7 +57,9 @@ impl Verifier {
         let proven = Record::new(message.source(), message.seq(), beat.ttl?, &beat);
         let same = message.topic() == self.namespace.as_str()
             && (proven.peer(), proven.seq()) == (record.peer(), record.seq())
-            && proven.says_same(record);
+            // The other node may know other kinds of addresses. Those that are proven
+            // count.
+            && proven.says_same_but_addrs(record);
         same.then_some(proven)
     }
 }

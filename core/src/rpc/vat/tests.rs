@@ -1,7 +1,7 @@
 //! Vats over loopback sockets.
 
 use super::*;
-use crate::{PeerInfo, event::EventBus, schema::cluster_capnp::view};
+use crate::{PeerInfo, event::EventBus, host::Host, schema::cluster_capnp::view};
 use capnp_rpc::new_client;
 use libp2p::identity::Keypair;
 use std::{
@@ -24,7 +24,8 @@ impl TestVat {
         let events = EventBus::default();
         let of_host = crate::config::Limits::default();
         let host = Host::start(key, &listen, &of_host, &metrics, events, &scope, 0).await.unwrap();
-        let vat = Vat::new(host.clone(), Namespace::default(), limits, &metrics, &scope).unwrap();
+        let connector = Connector::new(host.clone());
+        let vat = Vat::new(connector, Namespace::default(), limits, &metrics, &scope).unwrap();
         Self { vat, host, metrics, scope }
     }
 
@@ -225,7 +226,7 @@ async fn bad_names_and_limits_are_named() {
     assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
     let limits = Limits { queued_bytes: 1, ..Limits::default() };
     let error = Vat::new(
-        a.host.clone(),
+        Connector::new(a.host.clone()),
         Namespace::default(),
         limits,
         &Metrics::default(),

@@ -4,7 +4,7 @@ use super::Task;
 use crate::{
     ErrorKind, Event, Result,
     cluster::{
-        heartbeat::Heartbeat,
+        heartbeat::{Addrs, Heartbeat},
         record::Record,
         service::{Pace, twins::Whose},
         table::{Outcome, Via},
@@ -20,6 +20,9 @@ use tokio::{sync::oneshot, time::Instant};
 const TOLD: u8 = 3;
 /// How many peers are told the same heartbeat. The others get it by an exchange.
 const MAX_TOLD: usize = 4096;
+
+/// Changes that come within this time of each other go in one heartbeat.
+const MOMENT: Duration = Duration::from_millis(50);
 
 /// The last own heartbeat.
 #[derive(Default)]
@@ -64,6 +67,21 @@ impl Task {
         let _ = reply.send(());
     }
 
+    /// The node's addresses have changed.
+    pub(super) fn moved(&mut self) {
+        let addrs = Addrs::told(&self.addrs.borrow_and_update());
+        if addrs != self.beat.addrs {
+            self.beat.addrs = addrs;
+            self.tell_soon();
+        }
+    }
+
+    /// What this node says of itself has changed, and may change again at once:
+    /// all changes of a moment go in one heartbeat.
+    fn tell_soon(&mut self) {
+        self.next_beat = self.next_beat.min(Instant::now() + MOMENT);
+    }
+
     /// Publishes the own heartbeat, and keeps the own record in step with it.
     /// Later, if others would not take so many.
     pub(super) async fn send_heartbeat(&mut self) {
@@ -98,6 +116,7 @@ impl Task {
     pub(super) async fn leave(&mut self) {
         self.left = true;
         self.beat.ttl = None;
+        self.beat.addrs = Addrs::default();
         if self.said.message.is_some()
             && let Ok(goodbye) = self.sign_beat()
         {
