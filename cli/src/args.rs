@@ -3,9 +3,11 @@
 
 mod node;
 mod parse;
+mod pipe;
 mod query;
 
 pub use node::NodeArgs;
+pub use pipe::{AcceptArgs, OpenArgs, PipeCommand};
 pub use query::QueryArgs;
 
 use casm::Multiaddr;
@@ -39,6 +41,9 @@ pub enum Command {
     /// Find peers; show or send discovery's packets
     #[command(subcommand)]
     Discover(DiscoverCommand),
+    /// Connect standard input and output with a peer's, over a stream
+    #[command(subcommand)]
+    Pipe(PipeCommand),
     /// Make and show identity files
     #[command(subcommand)]
     Key(KeyCommand),
@@ -308,7 +313,7 @@ impl Cli {
             | Command::Discover(DiscoverCommand::Find(FindArgs { output, .. }))
             | Command::Discover(DiscoverCommand::Listen(ListenArgs { output, .. }))
             | Command::Discover(DiscoverCommand::Emit(EmitArgs { output, .. })) => output.json,
-            Command::Watch(_) | Command::Completions { .. } => false,
+            Command::Watch(_) | Command::Pipe(_) | Command::Completions { .. } => false,
         }
     }
 }

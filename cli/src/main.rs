@@ -13,6 +13,7 @@ mod log;
 mod ls;
 mod outlet;
 mod output;
+mod pipe;
 mod run;
 mod telemetry;
 mod text;
@@ -61,6 +62,7 @@ async fn execute(cli: &Cli) -> Result<(), Failure> {
         Command::Ls(args) => ls::ls(args).await,
         Command::Watch(args) => watch::watch(args).await,
         Command::Discover(command) => discover::discover(command).await,
+        Command::Pipe(command) => pipe::pipe(command).await,
         Command::Key(command) => key::key(command),
         Command::Doctor(args) => doctor::doctor(args),
         Command::Completions { shell } => completions::completions(*shell),
