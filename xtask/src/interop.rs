@@ -15,6 +15,7 @@ mod protocols;
 mod report;
 mod siege;
 mod stack;
+mod streams;
 mod vectors;
 
 use crate::shell;
@@ -50,6 +51,7 @@ pub fn run(args: &Args) -> Result<()> {
     protocols::check(&mut report, &programs);
     migration::check(&mut report, &programs);
     gossip::check(&mut report, &programs, !args.subset);
+    streams::check(&mut report, &programs, !args.subset);
     flood::check(&mut report, &programs, !args.subset);
     let stacks = if args.subset { &Stack::ALL[..2] } else { &Stack::ALL[..] };
     pairs::check(&mut report, &programs, stacks);

@@ -42,6 +42,7 @@ const commands = {
   view: (node) => ({ n: node.records.length, records: node.records.map(recordFields) }),
   peers: (node) => ({ peers: node.connections() }),
   stats: (node) => node.mesh(),
+  stream: (node, { addr, protocol, bytes }) => node.openStream(addr, protocol, bytes),
   update: (node, { host, meta, ttl }) => {
     const change = {}
     if (host !== undefined) change.host = host

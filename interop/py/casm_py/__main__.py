@@ -60,6 +60,10 @@ async def execute(node: Node, command: dict) -> dict:
             return {"n": len(records), "records": records}
         case "peers":
             return {"peers": node.peers()}
+        case "stream":
+            return await node.open_stream(
+                command["addr"], command["protocol"], command["bytes"]
+            )
         case "stats":
             return {"mesh": node.mesh()}
         case "update":

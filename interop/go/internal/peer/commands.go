@@ -38,6 +38,10 @@ type Command struct {
 	Meta []string
 	TTL  Duration
 
+	// For stream.
+	Protocol string
+	Bytes    int
+
 	// For abuse.
 	Kind   string
 	Times  int
@@ -96,6 +100,8 @@ func (n *Node) dispatch(ctx context.Context, c Command) (Fields, error) {
 		return n.gossip.fields(), nil
 	case "peers":
 		return Fields{"peers": n.connections()}, nil
+	case "stream":
+		return n.openStream(ctx, c)
 	case "abuse":
 		return n.doAbuse(ctx, c)
 	}

@@ -89,6 +89,7 @@ func (n *Node) start() error {
 		return err
 	}
 	serveView(n)
+	n.serveEcho()
 	if n.boot, err = newBootService(n); err != nil {
 		return err
 	}
