@@ -6,6 +6,7 @@
 //! - `node`, `options`, `key`: the node and what it is told
 //! - `view`, `records`, `remote`, `query`, `items`: what a node knows, and what
 //!   happens to it
+//! - `byte_stream`: what is read and written
 //! - `stream`: the same to pull, and to be called with
 //! - `log`, `bench`: log records; synthetic data for measurements
 
@@ -14,6 +15,7 @@
 #![cfg_attr(test, allow(dead_code))]
 
 mod bench;
+mod byte_stream;
 mod call;
 mod errors;
 mod items;

@@ -1,12 +1,14 @@
 //! The node.
 
 use crate::{
+    byte_stream::{ByteStream, OnStream},
     call::{Pending, duration, guard, spawn, spawn_unit},
     errors::{OrThrow, Result},
     key::Key,
     options::Options,
     port::{Port, Shared, Work},
     query::QuerySpec,
+    records::Records,
     remote::RemoteView,
     stream::{Forward, Stream, Subscription},
     view::View,
@@ -142,8 +144,14 @@ impl Node {
     }
 
     #[napi]
-    pub fn view_of(&self, id: u32, peer: String) -> Result<Pending> {
-        let port = self.port.clone();
+    pub fn view_of(
+        &self,
+        id: u32,
+        addrs: Vec<String>,
+        records: Option<&Records>,
+        n: Option<u32>,
+    ) -> Result<Pending> {
+        let (port, peer) = (self.port.clone(), peer(addrs, records, n));
         spawn("viewOf", &self.port, id, self.node.view_of(peer), |view| Work {
             remote: Some(RemoteView::new(view, port)),
             ..Work::default()
@@ -151,11 +159,39 @@ impl Node {
     }
 
     #[napi]
-    pub fn connect(&self, id: u32, addrs: Vec<String>) -> Result<Pending> {
-        spawn("connect", &self.port, id, self.node.connect(addrs), |peer| Work {
-            text: Some(peer),
+    pub fn connect(
+        &self,
+        id: u32,
+        addrs: Vec<String>,
+        records: Option<&Records>,
+        n: Option<u32>,
+    ) -> Result<Pending> {
+        let call = self.node.connect(peer(addrs, records, n));
+        spawn("connect", &self.port, id, call, |peer| Work { text: Some(peer), ..Work::default() })
+    }
+
+    #[napi]
+    pub fn open_stream(
+        &self,
+        id: u32,
+        protocol: String,
+        addrs: Vec<String>,
+        records: Option<&Records>,
+        n: Option<u32>,
+    ) -> Result<Pending> {
+        let port = self.port.clone();
+        let call = self.node.open_stream(peer(addrs, records, n), protocol);
+        spawn("openStream", &self.port, id, call, |stream| Work {
+            stream: Some(ByteStream::new(stream, port)),
             ..Work::default()
         })
+    }
+
+    /// Hands over every stream of a protocol that a peer opens.
+    #[napi]
+    pub fn on_stream(&self, id: u32, protocol: String) -> Result<Subscription> {
+        let listener = OnStream { id, port: self.port.clone() };
+        guard("onStream", || self.node.on_stream(&protocol, listener)).map(Subscription::from)
     }
 
     #[napi]
@@ -234,6 +270,12 @@ impl Node {
     pub fn on_change(&self, id: u32, query: QuerySpec) -> Result<Subscription> {
         guard("watch", || self.node.on_change(query.build()?, Forward(id))).map(Subscription::from)
     }
+}
+
+/// A peer, by its record or by what names it.
+fn peer(addrs: Vec<String>, records: Option<&Records>, n: Option<u32>) -> casm_bindings::Peer {
+    let record = records.and_then(|records| records.at(n.unwrap_or(0)));
+    record.map_or_else(|| addrs.into(), |record| casm_bindings::Peer::Record(record.clone()))
 }
 
 impl Node {

@@ -6,13 +6,13 @@
 //! knows whom that number is for.
 
 use crate::{
-    errors::Fault, items::Items, log::LogLine, node::Node, records::Records, remote::RemoteView,
-    stream::Subscription, view::View,
+    byte_stream::ByteStream, errors::Fault, items::Items, log::LogLine, node::Node,
+    records::Records, remote::RemoteView, stream::Subscription, view::View,
 };
 use casm_bindings::{Dispatcher, Job, close_all};
 use napi::{
     Env, Status,
-    bindgen_prelude::Function,
+    bindgen_prelude::{Function, Uint8Array},
     threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode},
 };
 use napi_derive::napi;
@@ -38,6 +38,9 @@ pub struct Work {
     pub remote: Option<RemoteView>,
     pub record: Option<Records>,
     pub text: Option<String>,
+    pub stream: Option<ByteStream>,
+    pub streams: Option<Vec<ByteStream>>,
+    pub data: Option<Uint8Array>,
     pub count: Option<f64>,
     pub logs: Option<Vec<LogLine>>,
 }

@@ -48,6 +48,13 @@ impl Records {
         self.at(n).map(casm_bindings::Record::verified)
     }
 
+    /// Where a record's peer is reached.
+    #[napi]
+    pub fn addrs(&self, n: u32) -> Option<Vec<String>> {
+        let addrs = self.at(n)?.addrs();
+        Some(addrs.iter().map(ToString::to_string).collect())
+    }
+
     /// The text of up to `count` records, from this one on: one call for all,
     /// since each into this module takes longer than to cut a string out of one.
     #[napi]
@@ -62,7 +69,7 @@ impl Records {
 }
 
 impl Records {
-    fn at(&self, n: u32) -> Option<&Record> {
+    pub(crate) fn at(&self, n: u32) -> Option<&Record> {
         self.0.get(usize::try_from(n).ok()?)
     }
 }

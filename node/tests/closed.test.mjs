@@ -19,6 +19,8 @@ const CALLS = {
   findPeers: node => node.findPeers({ limit: 1, timeout: 100 }),
   advertise: node => node.advertise('other', 1000),
   connect: node => node.connect({ id: Key.generate().peer, addrs: [] }),
+  openStream: node => node.openStream(Key.generate().peer, '/x/1'),
+  onStream: node => node.onStream(`/${Key.generate().peer}`, () => {}),
   connected: node => node.connected(),
   peerStatus: node => node.peerStatus(node.id),
   setMeta: node => node.setMeta({}),
@@ -41,8 +43,8 @@ for (const [name, call] of Object.entries(CALLS)) {
     const [node] = await cluster(1)
     for (let attempt = 0; attempt < 2; attempt++) {
       await (async () => call(node))().catch(error => {
-        assert.ok(['connect', 'viewOf'].includes(name), error)
-        assert.equal(error.code, 'Unreachable')
+        assert.ok(['connect', 'viewOf', 'openStream'].includes(name), error)
+        assert.equal(error.code, 'NotFound')
       })
     }
     await node.close()

@@ -87,6 +87,11 @@ for (const [group, cls] of Object.entries({
   })
 }
 
+test('every call of a byte stream, which is a Duplex', () => {
+  const there = name => name in casm.ByteStream.prototype
+  assert.deepEqual(names('byte_stream').filter(name => !there(name)), [])
+})
+
 test('every call of the module', () => {
   assert.deepEqual(names('module').filter(name => !(name in casm)), [])
 })

@@ -1,5 +1,6 @@
 // The types of an `import`; run.mts is what runs.
 export {
+  ByteStream,
   CasmError,
   ERROR_CODES,
   forwardLogs,
@@ -24,6 +25,7 @@ export type {
   Limits,
   LogRecord,
   Options,
+  Peer,
   PeerInfo,
   PeerStatus,
   Query,

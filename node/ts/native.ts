@@ -35,6 +35,7 @@ export interface Records {
   seq(n: number): bigint | null
   ttl(n: number): number | null
   verified(n: number): boolean | null
+  addrs(n: number): string[] | null
   text(from: number, count: number): Text
 }
 
@@ -70,6 +71,9 @@ export interface Work {
   remote?: NativeRemoteView
   record?: Records
   text?: string
+  stream?: NativeByteStream
+  streams?: NativeByteStream[]
+  data?: Uint8Array
   count?: number
   logs?: LogRecord[]
 }
@@ -117,10 +121,22 @@ export interface NativeSubscription {
   cancel(): void
 }
 
+export interface NativeByteStream {
+  readonly peer: string
+  readonly protocol: string
+  read(id: number, most: number): Pending
+  write(id: number, data: Uint8Array): Pending
+  closeWrite(id: number): Pending
+  reset(): void
+}
+
 export interface NativeKey {
   readonly peer: string
   save(path: string): void
 }
+
+/** A peer: what names it, or the record of this number. */
+export type PeerArguments = [addrs: string[], records?: Records, n?: number]
 
 export interface NativeNode {
   readonly id: string
@@ -134,8 +150,10 @@ export interface NativeNode {
   metrics(): string
   metricsSnapshot(): { [name: string]: number }
   waitFor(id: number, n: number, query: QuerySpec): Pending
-  viewOf(id: number, peer: string): Pending
-  connect(id: number, addrs: string[]): Pending
+  viewOf(id: number, ...peer: PeerArguments): Pending
+  connect(id: number, ...peer: PeerArguments): Pending
+  openStream(id: number, protocol: string, ...peer: PeerArguments): Pending
+  onStream(id: number, protocol: string): NativeSubscription
   advertise(id: number, namespace: string, ttl: number): Pending
   setMeta(id: number, meta: { [key: string]: string }): Pending
   updateMeta(id: number, changes: { [key: string]: string | null }): Pending

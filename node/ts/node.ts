@@ -1,16 +1,19 @@
 /** The node. */
 
+import { ByteStream } from './bytes.js'
 import { callback, changedFields, fields, ms, properties, signal, string, strings, whole, wrong } from './check.js'
 import { guard } from './errors.js'
-import { native, type NativeNode, type NativeSubscription, type Pending, type Work } from './native.js'
+import { native, type NativeNode, type NativeSubscription, type PeerArguments, type Pending, type Work } from './native.js'
 import { build, type Options } from './options.js'
 import { call, Holder, listen, open, report, unlisten } from './port.js'
 import { spec, type Query } from './query.js'
 import {
+  AS_PEER,
   change,
   event,
   EVENT_NAMES,
   itself,
+  Record,
   visit,
   type Change,
   type Event,
@@ -37,6 +40,17 @@ export interface FindOptions extends Wait {
 export interface WaitForOptions extends Wait {
   /** What the records are to be found by. Default: all count. */
   query?: Query | string
+}
+
+/** Whom to connect to. */
+export type Peer = Record | PeerInfo | string | readonly string[]
+
+function peerArguments(peer: Peer): PeerArguments {
+  if (peer instanceof Record) return peer[AS_PEER]()
+  if (typeof peer === 'object' && peer !== null && 'id' in peer) {
+    return [[string('peer.id', peer.id), ...strings('peer.addrs', peer.addrs)]]
+  }
+  return [strings('peer', peer)]
 }
 
 /** A listener of events, and what it subscribed to. */
@@ -164,23 +178,61 @@ export class Node {
     return this.#call('waitFor', start, work => new View(work.view!), wait)
   }
 
-  /** The view of a connected peer, as it is there. */
-  async viewOf(peer: string, wait?: Wait): Promise<RemoteView> {
-    string('peer', peer)
+  /** The view of a peer, as it is there. Connects to it as `connect` does. */
+  async viewOf(peer: Peer, wait?: Wait): Promise<RemoteView> {
+    const whom = peerArguments(peer)
     const remote = (work: Work) => new RemoteView(work.remote!, this.#holder)
-    return this.#call('viewOf', id => this.#node.viewOf(id, peer), remote, wait)
+    return this.#call('viewOf', id => this.#node.viewOf(id, ...whom), remote, wait)
   }
 
   /**
-   * Connects to a peer, and gives its id. The peer is a `PeerInfo`, multiaddrs
-   * that end in `/p2p/<id>`, or one multiaddr of whoever answers there.
+   * Connects to a peer, and gives its id. The peer is a `Record`, an id, a
+   * `PeerInfo`, multiaddrs that end in `/p2p/<id>`, or one multiaddr of whoever
+   * answers there. An id leads to where the peer's record or peer exchange says
+   * that it is.
    */
-  async connect(peer: PeerInfo | string | readonly string[], wait?: Wait): Promise<string> {
-    const addrs =
-      typeof peer === 'object' && peer !== null && 'id' in peer ?
-        [string('peer.id', peer.id), ...strings('peer.addrs', peer.addrs)]
-      : strings('peer', peer)
-    return this.#call('connect', id => this.#node.connect(id, addrs), work => work.text!, wait)
+  async connect(peer: Peer, wait?: Wait): Promise<string> {
+    const whom = peerArguments(peer)
+    return this.#call('connect', id => this.#node.connect(id, ...whom), work => work.text!, wait)
+  }
+
+  /**
+   * Opens a stream of bytes to a peer, to which it connects as `connect` does.
+   * `protocol` is a libp2p protocol id of the program's own, such as `/files/1`.
+   */
+  async openStream(peer: Peer, protocol: string, wait?: Wait): Promise<ByteStream> {
+    const whom = peerArguments(peer)
+    string('protocol', protocol)
+    const opened = (work: Work) => new ByteStream(work.stream!, this.#holder)
+    return this.#call('openStream', id => this.#node.openStream(id, protocol, ...whom), opened, wait)
+  }
+
+  /**
+   * Calls `handler(stream, peer)` with every stream of a protocol that a peer
+   * opens. If it throws, or gives a promise that is rejected, the stream is
+   * destroyed.
+   */
+  onStream(protocol: string, handler: (stream: ByteStream, peer: string) => unknown): Subscription {
+    string('protocol', protocol)
+    callback('handler', handler)
+    const handle = (stream: unknown) => {
+      const given = stream as ByteStream
+      const fail = (error: unknown) => {
+        given.destroy()
+        throw error
+      }
+      try {
+        const result = handler(given, given.peer)
+        return result instanceof Promise ? result.catch(fail) : result
+      } catch (error) {
+        return fail(error)
+      }
+    }
+    const start = (id: number) => this.#node.onStream(id, protocol)
+    const deliver = (run: Run) => (work: Work) => {
+      for (const native of work.streams!) run(handle, new ByteStream(native, this.#holder))
+    }
+    return this.#deliver(protocol, handler, start, deliver)
   }
 
   /** Lets others find this node under another namespace too, for `ttl` milliseconds. */
@@ -326,11 +378,25 @@ export class Node {
     each: (run: Run) => (kind: number, held: unknown) => void,
     number?: number,
   ): Subscription {
+    const deliver = (run: Run) => {
+      const visitor = each(run)
+      return (work: Work) => visit(work.items!, visitor)
+    }
+    return this.#deliver(name, listener, start, deliver, number)
+  }
+
+  #deliver(
+    name: string,
+    listener: unknown,
+    start: (id: number) => NativeSubscription,
+    deliver: (run: Run) => (work: Work) => void,
+    number?: number,
+  ): Subscription {
     const fail = (error: unknown) => {
       started.countFailure()
       report(`a listener for ${JSON.stringify(name)}`, error)
     }
-    const visitor = each((tell, payload) => {
+    const handler = deliver((tell, payload) => {
       if (one.subscription.cancelled) return
       try {
         const result = tell(payload)
@@ -339,7 +405,7 @@ export class Node {
         fail(error)
       }
     })
-    const id = listen(work => visit(work.items!, visitor), number)
+    const id = listen(handler, number)
     const started = attempt(id, start)
     const subscription = new Subscription(started, () => {
       unlisten(id)

@@ -28,6 +28,9 @@ function deliver(works: Work[]): void {
     } else if (work.node) {
       // It was called off when it had started already.
       work.node.close(listen(() => {}))
+    } else {
+      work.stream?.reset()
+      work.streams?.forEach(stream => stream.reset())
     }
   }
 }

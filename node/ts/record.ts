@@ -1,7 +1,10 @@
 /** What a peer says of itself, and what happens to a node. */
 
 import { Batch, type Meta } from './batch.js'
-import type { Items, Other } from './native.js'
+import type { Items, Other, PeerArguments } from './native.js'
+
+/** @internal */
+export const AS_PEER = Symbol('as a peer')
 
 /** What a peer last said of itself. */
 export class Record {
@@ -45,6 +48,11 @@ export class Record {
     return (this.#meta ??= this.#batch.meta(this.#n))
   }
 
+  /** Where the peer is reached, as it says: multiaddrs, the most useful first, without `/p2p/<id>`. */
+  get addrs(): string[] {
+    return this.#batch.records.addrs(this.#n)!
+  }
+
   /** Whether the peer's signature was verified: false only for records of another node's view that it cannot prove. */
   get verified(): boolean {
     return this.#batch.records.verified(this.#n)!
@@ -52,15 +60,20 @@ export class Record {
 
   /** The record as on the command line: numbers that JSON has no room for are strings. */
   toJSON(): object {
-    const { peer, server, seq, ttl, host, meta, verified } = this
+    const { peer, server, seq, ttl, host, meta, addrs, verified } = this
     const [number, serial] = [server.toString(16).padStart(16, '0'), seq.toString()]
-    return { peer, server: number, seq: serial, ttl_ms: ttl, host, meta, verified }
+    return { peer, server: number, seq: serial, ttl_ms: ttl, host, meta, addrs, verified }
+  }
+
+  /** @internal For the native module. */
+  [AS_PEER](): PeerArguments {
+    return [[], this.#batch.records, this.#n]
   }
 
   /** @internal */
   [Symbol.for('nodejs.util.inspect.custom')](_: number, __: object, inspect: (value: object) => string): string {
-    const { peer, server, seq, ttl, host, meta } = this
-    return `Record ${inspect({ peer, server, seq, ttl, host, meta })}`
+    const { peer, server, seq, ttl, host, meta, addrs } = this
+    return `Record ${inspect({ peer, server, seq, ttl, host, meta, addrs })}`
   }
 }
 

@@ -6,6 +6,7 @@ import { casm } from './whole.js'
 
 /** @internal */
 export const {
+  ByteStream,
   CasmError,
   ERROR_CODES,
   forwardLogs,

@@ -56,11 +56,13 @@ from ._errors import (
     UnreachableError,
 )
 from ._log import forward_logs
+from ._streams import ByteStream
 
 __all__ = [
     "AddressError",
     "BindError",
     "BusyError",
+    "ByteStream",
     "CancelledError",
     "CasmError",
     "Change",

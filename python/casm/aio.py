@@ -16,7 +16,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from . import _callbacks, _casm
+from . import _aio_streams, _callbacks, _casm
 from ._errors import ClosedError
 
 if TYPE_CHECKING:
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
     from . import Change, Config, Event, Found, Key, PeerInfo, PeerStatus, Query, Record, View
 
-__all__ = ["Node", "RemoteView", "Stream", "Subscription"]
+__all__ = ["Node", "RemoteView", "Stream", "StreamServer", "Subscription"]
+
+StreamServer = _aio_streams.StreamServer
 
 T = TypeVar("T")
 Done = Callable[[Any, "BaseException | None"], None]
@@ -318,8 +320,8 @@ class Node:
         view: View = await _call(lambda done: node._wait_for(n, query, done))
         return view
 
-    async def view_of(self, peer: str) -> RemoteView:
-        """The view of a connected peer, as it is there."""
+    async def view_of(self, peer: Record | PeerInfo | str | Sequence[str]) -> RemoteView:
+        """The view of a peer, as it is there. Connects to it as ``connect`` does."""
         node = self._node
         return RemoteView(await _call(lambda done: node._view_of(peer, done)))
 
@@ -371,13 +373,38 @@ class Node:
         node = self._node
         await _call(lambda done: node._advertise(namespace, ttl, done))
 
-    async def connect(self, peer: PeerInfo | str | Sequence[str]) -> str:
-        """Connects to a peer, and returns its id. The peer is a ``PeerInfo``,
-        multiaddrs that end in ``/p2p/<id>``, or one multiaddr of whoever
-        answers there."""
+    async def connect(self, peer: Record | PeerInfo | str | Sequence[str]) -> str:
+        """Connects to a peer, and returns its id. The peer is a ``Record``, an id,
+        a ``PeerInfo``, multiaddrs that end in ``/p2p/<id>``, or one multiaddr of
+        whoever answers there. An id leads to where the peer's record or peer
+        exchange says that it is."""
         node = self._node
         id: str = await _call(lambda done: node._connect(peer, done))
         return id
+
+    async def open_stream(
+        self, peer: Record | PeerInfo | str | Sequence[str], protocol: str
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Opens a stream of bytes to a peer, to which it connects as ``connect``
+        does: a reader and a writer, as of ``asyncio.open_connection``.
+        ``protocol`` is a libp2p protocol id of the program's own, such as
+        ``/files/1``. ``writer.get_extra_info("peer")`` is the peer's id;
+        ``writer.transport.abort()`` resets the stream."""
+        node = self._node
+        raw = await _call(lambda done: node._open_stream(peer, protocol, done))
+        return _aio_streams.pair(raw, _call)
+
+    def on_stream(
+        self,
+        protocol: str,
+        handler: Callable[[asyncio.StreamReader, asyncio.StreamWriter], object],
+    ) -> StreamServer:
+        """Calls ``handler(reader, writer)`` with every stream of a protocol that a
+        peer opens, as ``asyncio.start_server`` does; a coroutine runs as a task.
+        The stream is closed when the handler returns, and reset if it raises. It
+        goes on until it is cancelled or the node is closed."""
+        node = self._node
+        return StreamServer(lambda came: node._on_stream(protocol, came), handler, _call)
 
     def connected(self) -> list[str]:
         """The ids of the peers that are connected now."""

@@ -6,10 +6,12 @@
 //! - `view`, `meta`, `remote`, `query`, `events`: what a node knows, and what
 //!   happens to it
 //! - `stream`: the same to iterate over, and to be called with
+//! - `byte_stream`: what is read and written
 //! - `driver`: the thread of the callbacks
 //! - `log`, `bench`: log records; synthetic data for measurements
 
 mod bench;
+mod byte_stream;
 mod call;
 mod config;
 mod driver;
@@ -30,6 +32,7 @@ mod _casm {
     #[pymodule_export]
     use super::{
         bench::{bench_events, bench_view},
+        byte_stream::RawStream,
         call::Pending,
         config::{Config, PeerInfo, PeerStatus},
         driver::Driver,

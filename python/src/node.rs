@@ -1,6 +1,7 @@
 //! The node.
 
 use crate::{
+    byte_stream::{OnStream, RawStream},
     call::{Pending, block, detach, guard, seconds, spawn},
     config::{Config, KeyOrFile, Limits, Peer, PeerInfo, PeerStatus, Strings},
     driver,
@@ -216,17 +217,17 @@ impl Node {
         })
     }
 
-    /// The view of a connected peer, as it is there.
+    /// The view of a peer, as it is there. Connects to it as ``connect`` does.
     #[pyo3(signature = (peer, timeout=None))]
-    fn view_of(this: &Bound<'_, Self>, peer: String, timeout: Option<f64>) -> PyResult<RemoteView> {
-        let view = block(this.py(), "view_of", this.get().node.view_of(peer), timeout)?;
+    fn view_of(this: &Bound<'_, Self>, peer: Peer, timeout: Option<f64>) -> PyResult<RemoteView> {
+        let view = block(this.py(), "view_of", this.get().node.view_of(peer.named()), timeout)?;
         Ok(RemoteView::new(view, this.clone().unbind()))
     }
 
-    fn _view_of(this: &Bound<'_, Self>, peer: String, done: Py<PyAny>) -> PyResult<Pending> {
+    fn _view_of(this: &Bound<'_, Self>, peer: Peer, done: Py<PyAny>) -> PyResult<Pending> {
         let (node, py) = (this.clone().unbind(), this.py());
         let dispatcher = node.get().dispatcher(py)?;
-        let call = node.get().node.view_of(peer);
+        let call = node.get().node.view_of(peer.named());
         spawn("view_of", &dispatcher, call, done, |py, view| {
             Ok(Py::new(py, RemoteView::new(view, node))?.into_any())
         })
@@ -309,19 +310,87 @@ impl Node {
         self.unit(py, "advertise", self.node.advertise(namespace, ttl), done)
     }
 
-    /// Connects to a peer, and returns its id. The peer is a ``PeerInfo``,
-    /// multiaddrs that end in ``/p2p/<id>``, or one multiaddr of whoever
-    /// answers there.
+    /// Connects to a peer, and returns its id. The peer is a ``Record``, an id, a
+    /// ``PeerInfo``, multiaddrs that end in ``/p2p/<id>``, or one multiaddr of
+    /// whoever answers there. An id leads to where the peer's record or peer
+    /// exchange says that it is.
+    ///
+    /// Raises:
+    ///     NotFoundError: if no address of the peer is known.
+    ///     UnreachableError: if it answers at none.
     #[pyo3(signature = (peer, timeout=None))]
     fn connect(&self, py: Python<'_>, peer: Peer, timeout: Option<f64>) -> PyResult<String> {
-        block(py, "connect", self.node.connect(peer.into_addrs()), timeout)
+        block(py, "connect", self.node.connect(peer.named()), timeout)
     }
 
     fn _connect(&self, py: Python<'_>, peer: Peer, done: Py<PyAny>) -> PyResult<Pending> {
-        let call = self.node.connect(peer.into_addrs());
+        let call = self.node.connect(peer.named());
         spawn("connect", &self.dispatcher(py)?, call, done, |py, id| {
             Ok(id.into_pyobject(py)?.into_any().unbind())
         })
+    }
+
+    /// Opens a stream of bytes to a peer, to which it connects as ``connect``
+    /// does. ``protocol`` is a libp2p protocol id of the program's own, such as
+    /// ``/files/1``. The timeout is for opening it.
+    ///
+    /// Raises:
+    ///     ProtocolError: if the peer doesn't take the protocol.
+    #[pyo3(signature = (peer, protocol, timeout=None))]
+    fn open_stream(
+        &self,
+        py: Python<'_>,
+        peer: Peer,
+        protocol: String,
+        timeout: Option<f64>,
+    ) -> PyResult<Py<PyAny>> {
+        let opened = self.node.open_stream(peer.named(), protocol);
+        let raw = RawStream(block(py, "open_stream", opened, timeout)?);
+        Ok(py.import("casm._streams")?.call_method1("opened", (raw,))?.unbind())
+    }
+
+    fn _open_stream(
+        &self,
+        py: Python<'_>,
+        peer: Peer,
+        protocol: String,
+        done: Py<PyAny>,
+    ) -> PyResult<Pending> {
+        let call = self.node.open_stream(peer.named(), protocol);
+        spawn("open_stream", &self.dispatcher(py)?, call, done, |py, stream| {
+            Ok(Py::new(py, RawStream(stream))?.into_any())
+        })
+    }
+
+    /// Calls ``handler(stream, peer)`` with every stream of a protocol that a peer
+    /// opens, on up to ``workers`` threads. The stream is closed when the handler
+    /// returns, and reset if it raises. It goes on until it is cancelled or the
+    /// node is closed.
+    #[pyo3(signature = (protocol, handler, *, workers=64))]
+    fn on_stream(
+        &self,
+        py: Python<'_>,
+        protocol: &str,
+        handler: Bound<'_, PyAny>,
+        workers: i64,
+    ) -> PyResult<Py<Subscription>> {
+        let handler = py.import("casm._streams")?.call_method1("Handler", (handler, workers))?;
+        let subscription = self._on_stream(py, protocol, handler.clone())?;
+        let subscription = Py::new(py, subscription)?;
+        handler.setattr("subscription", &subscription)?;
+        Ok(subscription)
+    }
+
+    /// Calls ``callback`` with them on the thread of the callbacks.
+    fn _on_stream(
+        &self,
+        py: Python<'_>,
+        protocol: &str,
+        callback: Bound<'_, PyAny>,
+    ) -> PyResult<Subscription> {
+        self.start_thread(py)?;
+        let callback = OnStream(callback.unbind());
+        guard("on_stream", || self.node.on_stream(protocol, callback)).map(Subscription::from)
     }
 
     /// The ids of the peers that are connected now.
@@ -455,18 +524,24 @@ impl Node {
         driver.map_or(Ok(()), |driver| driver::start(py, driver))
     }
 
-    /// Where results are told. Those of a closed node need a thread too.
+    /// Where results are told.
     pub(crate) fn dispatcher(&self, py: Python<'_>) -> PyResult<Dispatcher> {
-        if let Some(dispatcher) = self.node.dispatcher() {
-            self.start_thread(py)?;
-            return Ok(dispatcher);
-        }
-        let (dispatcher, driver) = Dispatcher::driven();
-        driver::start(py, driver)?;
-        Ok(dispatcher)
+        self.start_thread(py)?;
+        dispatcher_of(py, &self.node)
     }
 
     pub(crate) fn facade(&self) -> &casm_bindings::Node {
         &self.node
     }
+}
+
+/// Where results of a node whose thread is started are told. Those of a closed node
+/// need a thread too.
+pub(crate) fn dispatcher_of(py: Python<'_>, node: &casm_bindings::Node) -> PyResult<Dispatcher> {
+    if let Some(dispatcher) = node.dispatcher() {
+        return Ok(dispatcher);
+    }
+    let (dispatcher, driver) = Dispatcher::driven();
+    driver::start(py, driver)?;
+    Ok(dispatcher)
 }

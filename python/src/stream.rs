@@ -150,6 +150,11 @@ impl From<casm_bindings::Subscription> for Subscription {
 
 #[pymethods]
 impl Subscription {
+    /// Counts a call that raised an exception on another thread.
+    fn _count_failure(&self) {
+        self.0.monitor().count_failure();
+    }
+
     /// Calls the callback no more. A call that is running ends in its own time.
     fn cancel(&self) {
         self.0.cancel();

@@ -67,6 +67,13 @@ impl Record {
         meta::dict(py, &self.record)
     }
 
+    /// Where the peer is reached, as it says: multiaddrs, the most useful first,
+    /// without ``/p2p/<id>``.
+    #[getter]
+    fn addrs(&self) -> Vec<String> {
+        self.record.addrs().iter().map(ToString::to_string).collect()
+    }
+
     /// Whether the peer's signature was verified; False only for records of
     /// another node's view that that node cannot prove.
     #[getter]
@@ -86,6 +93,10 @@ impl Record {
 }
 
 impl Record {
+    pub(crate) fn record(&self) -> &casm_bindings::Record {
+        &self.record
+    }
+
     pub(crate) fn text(&self) -> String {
         let record = &self.record;
         format!(

@@ -240,7 +240,10 @@ def test_both_faces_have_the_same_calls_and_options():
         blocking = inspect.signature(getattr(casm.Node, name)).parameters
         awaited = inspect.signature(getattr(casm.aio.Node, name)).parameters
         # An await is limited by asyncio.timeout.
-        limit = {"timeout"} if name in ("wait_for", "connect", "view_of") else set()
+        waits = ("wait_for", "connect", "view_of", "open_stream")
+        limit = {"timeout"} if name in waits else set()
+        # Only threads have to be counted.
+        limit |= {"workers"} if name == "on_stream" else set()
         assert blocking.keys() - limit == awaited.keys(), name
     options = inspect.signature(casm.aio.Node).parameters
     assert options.keys() == inspect.signature(casm.Node).parameters.keys()

@@ -17,6 +17,8 @@ CALLS = {
     "find_peers": lambda node: node.find_peers(limit=1, timeout=0.1),
     "advertise": lambda node: node.advertise("other", ttl=1),
     "connect": lambda node: node.connect(casm.PeerInfo(casm.Key.generate().peer)),
+    "open_stream": lambda node: node.open_stream(casm.Key.generate().peer, "/x/1"),
+    "on_stream": lambda node: node.on_stream(f"/{casm.Key.generate().peer}", print),
     "connected": lambda node: node.connected(),
     "peer_status": lambda node: node.peer_status(node.id),
     "set_meta": lambda node: node.set_meta({}),
@@ -40,8 +42,8 @@ def test_every_call_works_twice_and_raises_closed_after_close(node, call):
     for _ in range(2):
         try:
             CALLS[call](node)
-        except casm.UnreachableError:
-            assert call in ("connect", "view_of")
+        except casm.NotFoundError:
+            assert call in ("connect", "view_of", "open_stream")
     node.close()
     for _ in range(2):
         with pytest.raises(casm.ClosedError, match="the node is closed"):

@@ -17,6 +17,8 @@ pub struct Record {
     pub host: String,
     /// What else it says.
     pub meta: HashMap<String, String>,
+    /// Where it is reached, the most useful multiaddr first, without `/p2p/<id>`.
+    pub addrs: Vec<String>,
     /// Whether its signature was verified; false only for records of another
     /// node's view that that node cannot prove.
     pub verified: bool,
@@ -190,6 +192,7 @@ impl From<casm_bindings::Record> for Record {
             ttl: record.ttl().as_secs_f64(),
             host: record.host().to_owned(),
             meta: meta.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+            addrs: record.addrs().iter().map(ToString::to_string).collect(),
             verified: record.verified(),
         }
     }

@@ -8,10 +8,12 @@
 //! - `node`, `view`, `remote`: the node, and the views of the cluster
 //! - `config`, `query`, `key`: what they are told
 //! - `items`: records, events and changes, as values
+//! - `byte_stream`: what is read and written
 //! - `stream`, `listener`: what streams, pulled or pushed
 //! - `log`: log records, for the language's own logging
 //! - `call`, `errors`: how a call is made, and how it fails
 
+mod byte_stream;
 mod call;
 mod config;
 mod errors;
@@ -25,11 +27,12 @@ mod remote;
 mod stream;
 mod view;
 
+pub use byte_stream::ByteStream;
 pub use config::{Config, FindOptions, Limits, RpcLimits, TableLimits};
 pub use errors::CasmError;
 pub use items::{Change, Event, LeaveReason, PeerFound, PeerInfo, PeerStatus, Record};
 pub use key::Key;
-pub use listener::{ChangeListener, EventListener, ListenerError, Subscription};
+pub use listener::{ChangeListener, EventListener, ListenerError, StreamListener, Subscription};
 pub use log::{LogLevel, LogListener, LogRecord, forward_logs};
 pub use node::Node;
 pub use query::Query;

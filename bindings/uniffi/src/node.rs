@@ -1,11 +1,12 @@
 //! The node.
 
 use crate::{
+    byte_stream::ByteStream,
     call::{block, guard},
     config::{Config, FindOptions},
     errors::Result,
     items::{PeerInfo, PeerStatus},
-    listener::{ChangeListener, EventListener, Subscription, Told},
+    listener::{ChangeListener, EventListener, StreamListener, Subscription, Told},
     query::Query,
     remote::RemoteView,
     stream::{ChangeStream, EventStream, PeerStream},
@@ -102,18 +103,43 @@ impl Node {
         block("wait_for", self.0.wait_for(query, n as usize), timeout).map(View::from)
     }
 
-    /// The view of a connected peer, as it is there.
+    /// The view of a peer, as it is there. Connects to it as `connect` does, by its
+    /// id or an address.
     #[uniffi::method(default(timeout))]
     pub fn view_of(&self, peer: String, timeout: Option<f64>) -> Result<RemoteView> {
         block("view_of", self.0.view_of(peer), timeout).map(RemoteView::from)
     }
 
     /// Connects to a peer, and says who it is: to whoever answers at one
-    /// address, to addresses that end in `/p2p/<id>`, or to an id and its
-    /// addresses.
+    /// address, to addresses that end in `/p2p/<id>`, to an id and its
+    /// addresses, or to an id alone, wherever its record or peer exchange says
+    /// that it is.
     #[uniffi::method(default(timeout))]
     pub fn connect(&self, addrs: Vec<String>, timeout: Option<f64>) -> Result<String> {
         block("connect", self.0.connect(addrs), timeout)
+    }
+
+    /// Opens a stream of a protocol to a peer, to which it connects as `connect`
+    /// does. The protocol is a libp2p protocol id of the program's own, such as
+    /// `/files/1`.
+    #[uniffi::method(default(timeout))]
+    pub fn open_stream(
+        &self,
+        addrs: Vec<String>,
+        protocol: String,
+        timeout: Option<f64>,
+    ) -> Result<Arc<ByteStream>> {
+        let stream = block("open_stream", self.0.open_stream(addrs, protocol), timeout)?;
+        Ok(Arc::new(stream.into()))
+    }
+
+    /// Gives a listener the streams of a protocol that peers open.
+    pub fn on_stream(
+        &self,
+        protocol: String,
+        listener: Arc<dyn StreamListener>,
+    ) -> Result<Subscription> {
+        guard("on_stream", || self.0.on_stream(&protocol, Told(listener))).map(Subscription::from)
     }
 
     /// Lets others find this node under another namespace too, until `ttl`

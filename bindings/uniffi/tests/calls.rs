@@ -102,6 +102,7 @@ fn two_nodes_see_each_other() {
     assert_eq!(view.len(), 2);
     assert_eq!(view.lookup(matching("meta:role=boss")).unwrap().unwrap().peer, first.id());
     let record = view.get(second.id()).unwrap().unwrap();
+    assert_eq!(record.addrs, second.info().unwrap().addrs);
     assert_eq!((record.ttl, record.meta["role"].as_str()), (10.0, "worker"));
     assert!(second.connected().unwrap().contains(&first.id()));
     assert_eq!(second.connect(first.addrs().unwrap(), PATIENCE).unwrap(), first.id());

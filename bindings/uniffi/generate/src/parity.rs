@@ -34,6 +34,7 @@ pub fn differences(table: &str, exported: &ComponentInterface) -> Result<Vec<Str
         ("View", with(table.all("view")?, "len"), members(exported, "View")?),
         ("RemoteView", table.all("remote_view")?, members(exported, "RemoteView")?),
         ("Key", table.all("key")?, members(exported, "Key")?),
+        ("ByteStream", table.all("byte_stream")?, members(exported, "ByteStream")?),
         ("Subscription", table.all("subscription")?, members(exported, "Subscription")?),
         ("Record", table.all("record")?, fields(exported, "Record")?),
         ("PeerStatus", table.all("peer_status")?, fields(exported, "PeerStatus")?),

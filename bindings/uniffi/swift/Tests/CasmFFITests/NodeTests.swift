@@ -21,6 +21,20 @@ private final class Flaky: ChangeListener, @unchecked Sendable {
     }
 }
 
+/// Keeps the streams it is given.
+private final class Streams: StreamListener, @unchecked Sendable {
+    private let lock = NSLock()
+    private var stream: ByteStream?
+    let came = DispatchSemaphore(value: 0)
+
+    func onStream(stream: ByteStream, peer: String) throws {
+        lock.withLock { self.stream = stream }
+        came.signal()
+    }
+
+    func last() -> ByteStream? { lock.withLock { stream } }
+}
+
 /// Fails at every call.
 private final class Logs: LogListener, Sendable {
     let told = DispatchSemaphore(value: 0)
@@ -68,6 +82,24 @@ final class NodeTests: XCTestCase {
         }
         try first.node.close(timeout: patience)
         XCTAssertNil(try changes.next(timeout: patience))
+    }
+
+    func testAStreamCarriesBytesBothWays() throws {
+        let (a, b) = (try WrappedNode().node, try WrappedNode().node)
+        let streams = Streams()
+        _ = try b.onStream(protocol: "/x/1", listener: streams)
+        let here = try a.openStream(addrs: try b.addrs(), protocol: "/x/1", timeout: patience)
+        XCTAssertEqual(streams.came.wait(timeout: .now() + patience), .success)
+        let there = try XCTUnwrap(streams.last())
+        XCTAssertEqual(there.peer(), a.id())
+        try here.write(data: Data("hello".utf8), timeout: patience)
+        try here.closeWrite(timeout: patience)
+        XCTAssertEqual(try there.read(most: 100, timeout: patience), Data("hello".utf8))
+        XCTAssertEqual(try there.read(most: 100, timeout: patience), Data())
+        try there.close(timeout: patience)
+        XCTAssertEqual(try here.read(most: 100, timeout: patience), Data())
+        try a.close(timeout: patience)
+        try b.close(timeout: patience)
     }
 
     func testAListenerThatThrowsIsCountedAndToldTheNextEvent() throws {
