@@ -221,7 +221,9 @@ proptest! {
 
     #[test]
     fn no_damage_makes_it_panic(flips in proptest::collection::vec((any::<usize>(), any::<u8>()), 1..6)) {
-        let mut bytes = beat(&["role=worker", "zone=a=b", "empty="]).encode();
+        let addrs = Addrs::told(&["/ip4/10.0.0.1/tcp/1", "/dns/a.example/udp/1/quic-v1"].map(|a| a.parse().unwrap()));
+        let meta = ["role=worker", "zone=a=b", "empty="];
+        let mut bytes = Heartbeat { addrs, ..beat(&meta) }.encode();
         for (at, with) in flips {
             let at = at % bytes.len();
             bytes[at] ^= with;
