@@ -269,8 +269,10 @@ impl Model {
     }
 }
 
+type Said<'a> = (u64, Option<Duration>, &'a str, Vec<(&'a str, &'a str)>, &'a Addrs);
+
 /// What counts of a heartbeat: each meta field once, the first of a key first.
-fn said(beat: &Heartbeat) -> (u64, Option<Duration>, &str, Vec<(&str, &str)>, &Addrs) {
+fn said(beat: &Heartbeat) -> Said<'_> {
     let mut meta: Vec<(&str, &str)> = Vec::new();
     for field in &beat.meta {
         let pair = field.split_once('=').unwrap();
