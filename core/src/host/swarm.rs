@@ -3,9 +3,10 @@
 use super::{
     Limits,
     boxed::Boxing,
-    closing, instances,
+    closing, instances, memory,
     names::Names,
     ping::{self, RoundTrips},
+    quic,
     security::Security,
     slots,
     streams::{self, Streams},
@@ -24,7 +25,7 @@ use libp2p::{
     core::{muxing::StreamMuxerBox, transport::Boxed, upgrade::Version},
     identify,
     identity::Keypair,
-    memory_connection_limits, quic,
+    memory_connection_limits,
     swarm::NetworkBehaviour,
     tcp, yamux,
 };
@@ -33,13 +34,6 @@ use std::{convert::Infallible, time::Duration};
 /// A connection is kept until one side closes it: which ones are worth keeping
 /// is for the connection keeper to say, not for a timer.
 const NEVER_IDLE: Duration = Duration::from_secs(365 * 24 * 3600);
-
-/// What a peer may send ahead of who reads, on one stream of QUIC and on all of
-/// a connection together, in bytes. Streams that nobody reads must not hold up
-/// those on which heartbeats come: a program has 64 of a peer. (yamux has a window
-/// for each stream alone, of 256 KiB too.)
-const STREAM_WINDOW: u32 = 256 << 10;
-const CONNECTION_WINDOW: u32 = 32 << 20;
 
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
@@ -88,11 +82,7 @@ fn transports(key: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>> {
         .authenticate(security)
         .multiplex(closing::Soon(yamux::Config::default()))
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
-    let mut over_quic = quic::Config::new(key);
-    over_quic.max_stream_data = STREAM_WINDOW;
-    over_quic.max_connection_data = CONNECTION_WINDOW;
-    let quic = quic::tokio::Transport::new(over_quic)
-        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+    let quic = quic::Lazy::new(key).map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
     Ok(tcp.or_transport(quic).map(|either, _| either.into_inner()).boxed())
 }
 
@@ -112,12 +102,16 @@ fn behaviour(
         .with_cache_size(0)
         .with_hide_listen_addrs(announced.only);
     let refused = Refused::new(metrics.gossip_refused.clone());
-    let counts =
-        Counts { refused: metrics.gossip_refused.clone(), dropped: metrics.dropped.clone() };
+    let counts = Counts {
+        refused: metrics.gossip_refused.clone(),
+        dropped: metrics.dropped.clone(),
+        ids: metrics.gossip_ids.clone(),
+        links: metrics.gossip_links.clone(),
+    };
     Behaviour {
         gossip: Gossip::new(Config::default(), counts, refused.clone()),
         refused,
-        memory: memory_connection_limits::Behaviour::with_max_percentage(limits.memory),
+        memory: memory::limit(limits.memory),
         slots: slots::Behaviour::new(sizes, round_trips.clone(), metrics),
         ping: ping::Behaviour::new(round_trips.clone()),
         identify: identify::Behaviour::new(identify),
