@@ -177,11 +177,16 @@ fn stdin() -> mpsc::Receiver<io::Result<Vec<u8>>> {
         let mut stdin = io::stdin().lock();
         loop {
             let mut piece = vec![0; PIECE];
-            let read = stdin.read(&mut piece);
-            piece.truncate(*read.as_ref().unwrap_or(&0));
-            let last = !matches!(read, Ok(1..));
-            if (last && read.is_ok()) || sender.blocking_send(read.map(|_| piece)).is_err() || last
-            {
+            let read = match stdin.read(&mut piece) {
+                Ok(0) => break,
+                Ok(n) => {
+                    piece.truncate(n);
+                    Ok(piece)
+                }
+                Err(error) => Err(error),
+            };
+            let failed = read.is_err();
+            if sender.blocking_send(read).is_err() || failed {
                 break;
             }
         }

@@ -12,10 +12,12 @@ const PYPI: &[Peer] = &[
 const NPM: &[Peer] =
     &[Peer::Named("@number0/iroh"), Peer::Named("@chainsafe/libp2p-quic"), Peer::Named("zeromq")];
 const ZENOH: &[Peer] = &[Peer::Named("eclipse-zenoh")];
+const IROH: &[Peer] = &[Peer::Named("iroh")];
+const JS_LIBP2P: &[Peer] = &[Peer::Named("libp2p")];
 const ZEROMQ: &[Peer] = &[Peer::Named("zeromq")];
 
 /// All of them, by name.
-pub const BENCHES: [Bench; 12] = [
+pub const BENCHES: [Bench; 13] = [
     Bench {
         name: "cluster",
         sides: &[Side {
@@ -82,6 +84,15 @@ pub const BENCHES: [Bench; 12] = [
             Side { ours: Program::Node("size.mjs"), peers: NPM },
         ],
         small: &[],
+    },
+    Bench {
+        name: "stream",
+        sides: &[
+            Side { ours: Program::Core("stream"), peers: &[Peer::Named("rust-libp2p")] },
+            Side { ours: Program::Python("stream.py"), peers: IROH },
+            Side { ours: Program::Node("stream.mjs"), peers: JS_LIBP2P },
+        ],
+        small: &["--bytes", "1000000"],
     },
     Bench {
         name: "survey",
