@@ -37,6 +37,7 @@ pub mod rpc;
 mod schema;
 mod scope;
 mod spent;
+pub mod topics;
 mod trouble;
 #[cfg(test)]
 mod vectors;
@@ -61,6 +62,7 @@ pub use libp2p::{Multiaddr, PeerId, identity::Keypair};
 pub use namespace::Namespace;
 pub use node::{Node, NodeBuilder};
 pub use record::PeerInfo;
+pub use topics::{Message, Messages, Topic, TopicOptions};
 
 /// The code in README.md, compiled as a test.
 #[cfg(doctest)]

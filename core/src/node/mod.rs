@@ -27,6 +27,7 @@ use crate::{
     record::{SignedRecord, unix_nanos},
     rpc::{Export, Vat},
     scope::Scope,
+    topics::{self, Topic, TopicOptions, Topics},
 };
 use builder::Early;
 use libp2p::multiaddr::Protocol;
@@ -58,6 +59,7 @@ struct Inner {
     events: EventBus,
     metrics: Metrics,
     vat: Vat,
+    topics: Topics,
     _view: Export,
     running: Running,
 }
@@ -118,6 +120,8 @@ impl Node {
         let keep_beat = store.clone().keep_beat(ahead);
         scope.spawn(in_time("its data", keep_beat).await?);
         let topic = host.join(config.namespace.as_str()).await?;
+        let given = Arc::new(topics::Numbers::default());
+        let beside = given.clone();
         let cluster = ClusterConfig {
             namespace: config.namespace.clone(),
             own: host.id(),
@@ -126,10 +130,10 @@ impl Node {
             ttl: config.ttl,
             observer: config.observer,
             limits: config.limits.table,
-            sign: sign(key.clone(), &config.namespace),
+            sign: sign(key.clone(), &config.namespace, given.clone()),
             numbers,
             keep,
-            clock: Arc::new(unix_nanos),
+            clock: Arc::new(move || beside.beside(unix_nanos())),
             over: host.leaving().over(),
             machine: Arc::new(machine_name),
         };
@@ -152,6 +156,16 @@ impl Node {
         )?;
         let served = cluster.clone();
         let view = serve_view(&vat, move || served.view())?;
+        let seen = cluster.clone();
+        let topics = Topics::new(
+            host.clone(),
+            key.clone(),
+            config.namespace.clone(),
+            Arc::new(move || seen.view()),
+            given,
+            metrics.clone(),
+            scope.clone(),
+        );
         let mut boot = BootConfig::default();
         boot.boot.clone_from(&config.boot);
         boot.serve.clone_from(&config.serve);
@@ -201,8 +215,19 @@ impl Node {
             namespace: config.namespace.clone(),
         };
         scope.spawn(join::run(services, events.subscribe()));
-        let inner =
-            Inner { config, host, boot, pex, cluster, events, metrics, vat, _view: view, running };
+        let inner = Inner {
+            config,
+            host,
+            boot,
+            pex,
+            cluster,
+            events,
+            metrics,
+            vat,
+            topics,
+            _view: view,
+            running,
+        };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -387,6 +412,27 @@ impl Node {
         RemoteView::connect(self.0.vat.clone(), peer).await
     }
 
+    /// A handle of a topic of this node's cluster, which it joins if it has not:
+    /// with [`TopicOptions::default`], or as it was opened. The name is 1 to 48 of
+    /// `A-Z a-z 0-9 . _ -`. To be called on the node's runtime.
+    ///
+    /// # Errors
+    /// `Config` if the name is not acceptable; `Closed`.
+    pub fn topic(&self, name: &str) -> Result<Topic> {
+        self.topic_with(name, TopicOptions::default())
+    }
+
+    /// The same with options, which are those of all handles of the topic in this
+    /// node.
+    ///
+    /// # Errors
+    /// `Config` if the name or an option is not acceptable, or the topic is open
+    /// with another; `Invalid` if the query's ends are of different fields;
+    /// `Closed`.
+    pub fn topic_with(&self, name: &str, options: TopicOptions) -> Result<Topic> {
+        self.0.topics.open(name, options)
+    }
+
     /// Exports capabilities to peers, and connects to theirs.
     pub fn vat(&self) -> &Vat {
         &self.0.vat
@@ -440,8 +486,11 @@ async fn in_time<T>(what: &str, wait: impl Future<Output = Result<T>>) -> Result
     })
 }
 
-/// Signs heartbeats.
-fn sign(key: Keypair, namespace: &Namespace) -> crate::cluster::Sign {
+/// Signs heartbeats. Their numbers are not those of messages on topics.
+fn sign(key: Keypair, namespace: &Namespace, given: Arc<topics::Numbers>) -> crate::cluster::Sign {
     let topic = namespace.clone();
-    Arc::new(move |seq, data| SignedMessage::sign(&key, topic.as_str(), seq, data))
+    Arc::new(move |seq, data| {
+        given.given(seq);
+        SignedMessage::sign(&key, topic.as_str(), seq, data)
+    })
 }

@@ -21,7 +21,8 @@ pub struct Config {
     pub backoff: Duration,
     /// How long a frame waits for more after another one went to the same peer.
     pub pause: Duration,
-    /// The same if there are as many messages as a stranger is sent at a time.
+    /// The same if there are as many messages as a stranger is sent at a time, or
+    /// one of a topic that is to be quick.
     pub spacing: Duration,
 }
 
@@ -106,6 +107,12 @@ pub(super) const MAX_OUTBOX_BYTES: usize = 4 << 20;
 /// checked, and throw away what comes beyond (`defaultValidateQueueSize` of
 /// go-libp2p-pubsub 0.19).
 pub(super) const AT_A_TIME: usize = 24;
+/// When there are so many, or so many bytes, what is published waits: the rest is
+/// for what is passed on, and for heartbeats.
+pub(super) const CROWDED: usize = MAX_OUTBOX / 2;
+pub(super) const CROWDED_BYTES: usize = MAX_OUTBOX_BYTES / 2;
+/// Who takes no frame for so long is not waited for.
+pub(super) const STUCK: Duration = Duration::from_secs(2);
 /// Ids that wait for one peer, of each kind.
 pub(super) const MAX_OUTBOX_IDS: usize = 5000;
 /// Ids that are offered again, and all ids of an offer that has such ones: no more
