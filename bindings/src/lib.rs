@@ -7,8 +7,8 @@
 //!   with a callback that can be cancelled
 //! - `dispatcher`: the one thread per node on which callbacks run
 //! - `source`, `stream`, `subscription`: what streams, pulled or pushed
-//! - `node`, `remote`, `options`, `query`: the node and the views of others,
-//!   from plain values
+//! - `node`, `remote`, `topic`, `options`, `query`: the node, the views of others
+//!   and topics, from plain values
 //! - `reading`: what makes reading many records quick
 //! - `exit`: where threads stay when the program ends
 //! - `bench`: synthetic data for measurements
@@ -30,12 +30,13 @@ mod runtime;
 mod source;
 mod stream;
 mod subscription;
+mod topic;
 
 pub use bench::{bench_events, bench_view};
 pub use call::{CHECK_EVERY, Pending, block, guard, spawn};
 pub use casm::{
-    Error, ErrorKind, Event, Keypair, LeaveReason, Multiaddr, PeerId, PeerInfo, PeerStatus, Record,
-    Result,
+    Error, ErrorKind, Event, Keypair, LeaveReason, Message, Multiaddr, PeerId, PeerInfo,
+    PeerStatus, Record, Result,
     boot::Found,
     cluster::{Change, Field, Index, Query, View},
     identity::{load_key, save_key},
@@ -53,3 +54,4 @@ pub use remote::{Records, RemoteView};
 pub use source::{Changes, Events, Peers, Source, Synthetic};
 pub use stream::Stream;
 pub use subscription::{Batch, Listener, Monitor, Subscription, subscribe};
+pub use topic::{Messages, SubscribeSpec, Topic, TopicSpec};

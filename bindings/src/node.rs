@@ -377,6 +377,11 @@ impl Node {
         }
     }
 
+    /// The node of core.
+    pub(crate) fn core(&self) -> Result<casm::Node> {
+        Ok(self.open()?.node)
+    }
+
     pub(crate) fn closing(&self) -> &CancellationToken {
         &self.0.closed
     }

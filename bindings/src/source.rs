@@ -7,7 +7,8 @@ use std::future::{Future, ready};
 use tokio::task::unconstrained;
 
 /// Something that gives items until it is over. What is not taken in time is
-/// dropped by the source, the oldest first, and told by an item of its own.
+/// dropped by the source, the oldest first if nothing else is said, and told by an
+/// item of its own, or by [`lost`](Self::lost).
 pub trait Source: Send + 'static {
     /// What it gives.
     type Item: Send + 'static;
@@ -20,6 +21,11 @@ pub trait Source: Send + 'static {
     fn dropped(item: &Self::Item) -> u64 {
         let _ = item;
         0
+    }
+
+    /// What tells how many items were dropped, if no item does.
+    fn lost(&self) -> Option<Box<dyn Fn() -> u64 + Send + Sync>> {
+        None
     }
 }
 

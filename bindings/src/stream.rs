@@ -2,7 +2,7 @@
 
 use crate::{Error, ErrorKind, Result, Source, source::next_batch};
 use std::sync::{
-    Mutex, PoisonError,
+    Mutex, MutexGuard, PoisonError,
     atomic::{AtomicU64, Ordering},
 };
 use tokio_util::sync::CancellationToken;
@@ -12,6 +12,7 @@ pub struct Stream<S> {
     source: Mutex<Option<S>>,
     cancel: CancellationToken,
     dropped: AtomicU64,
+    lost: Option<Box<dyn Fn() -> u64 + Send + Sync>>,
 }
 
 impl<S: Source> Stream<S> {
@@ -19,7 +20,8 @@ impl<S: Source> Stream<S> {
     pub const BATCH: usize = 256;
 
     pub(crate) fn new(source: S, cancel: CancellationToken) -> Self {
-        Self { source: Mutex::new(Some(source)), cancel, dropped: AtomicU64::new(0) }
+        let (lost, dropped) = (source.lost(), AtomicU64::new(0));
+        Self { source: Mutex::new(Some(source)), cancel, dropped, lost }
     }
 
     /// Waits for items, and gives those that are there. Empty when the stream
@@ -46,6 +48,8 @@ impl<S: Source> Stream<S> {
     /// Ends the stream, also for a call that is waiting.
     pub fn cancel(&self) {
         self.cancel.cancel();
+        // What nobody takes any more need not wait for the last handle to go.
+        drop(self.slot().take());
     }
 
     /// Whether it was cancelled.
@@ -55,14 +59,20 @@ impl<S: Source> Stream<S> {
 
     /// How many items were lost because nobody took them in time.
     pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+        let lost = self.lost.as_ref().map_or(0, |lost| lost());
+        self.dropped.load(Ordering::Relaxed) + lost
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Option<S>> {
+        self.source.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes the source out, so that no lock is held while it is waited for.
     fn take(&self) -> Result<Taken<'_, S>> {
-        let mut slot = self.source.lock().unwrap_or_else(PoisonError::into_inner);
-        match slot.take() {
+        match self.slot().take() {
             Some(source) => Ok(Taken { stream: self, source: Some(source) }),
+            // Cancelled meanwhile.
+            None if self.is_cancelled() => Ok(Taken { stream: self, source: None }),
             None => Err(Error::new(
                 ErrorKind::Busy,
                 "another call is waiting for the next item of this stream: make a stream for each",
@@ -79,6 +89,10 @@ struct Taken<'a, S> {
 
 impl<S> Drop for Taken<'_, S> {
     fn drop(&mut self) {
-        *self.stream.source.lock().unwrap_or_else(PoisonError::into_inner) = self.source.take();
+        let slot = self.stream.source.lock();
+        let mut slot = slot.unwrap_or_else(PoisonError::into_inner);
+        if !self.stream.cancel.is_cancelled() {
+            *slot = self.source.take();
+        }
     }
 }

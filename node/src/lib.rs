@@ -6,6 +6,7 @@
 //! - `node`, `options`, `key`: the node and what it is told
 //! - `view`, `records`, `remote`, `query`, `items`: what a node knows, and what
 //!   happens to it
+//! - `topic`: topics
 //! - `stream`: the same to pull, and to be called with
 //! - `log`, `bench`: log records; synthetic data for measurements
 
@@ -26,6 +27,7 @@ mod query;
 mod records;
 mod remote;
 mod stream;
+mod topic;
 mod view;
 
 /// The version of this module, which is that of its package.

@@ -9,6 +9,7 @@ use crate::{
     query::QuerySpec,
     remote::RemoteView,
     stream::{Forward, Stream, Subscription},
+    topic::{Topic, TopicOptions},
     view::View,
 };
 use napi_derive::napi;
@@ -206,6 +207,12 @@ impl Node {
     pub fn subscribe(&self, query: QuerySpec) -> Result<Stream> {
         let changes = guard("subscribe", || self.node.subscribe(query.build()?))?;
         Ok(Stream::new(changes, self.port.clone()))
+    }
+
+    #[napi]
+    pub fn topic(&self, name: String, options: TopicOptions) -> Result<Topic> {
+        let topic = guard("topic", || self.node.topic(&name, options.build()?))?;
+        Ok(Topic::new(topic, self.port.clone()))
     }
 
     #[napi]

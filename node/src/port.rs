@@ -38,6 +38,7 @@ pub struct Work {
     pub remote: Option<RemoteView>,
     pub record: Option<Records>,
     pub text: Option<String>,
+    pub texts: Option<Vec<String>>,
     pub count: Option<f64>,
     pub logs: Option<Vec<LogLine>>,
 }

@@ -44,10 +44,20 @@ export interface Text {
   spans: Uint32Array
 }
 
+/** Messages of topics; see the native module for what the arrays tell. */
+export interface Messages {
+  names: string[]
+  sources: Uint32Array
+  seqs: BigUint64Array
+  ends: Uint32Array
+  data: Uint8Array
+}
+
 export interface Items {
   kinds: Uint8Array
   records: Records
   others: Other[]
+  messages?: Messages
 }
 
 export interface LogRecord {
@@ -70,6 +80,7 @@ export interface Work {
   remote?: NativeRemoteView
   record?: Records
   text?: string
+  texts?: string[]
   count?: number
   logs?: LogRecord[]
 }
@@ -117,6 +128,17 @@ export interface NativeSubscription {
   cancel(): void
 }
 
+export interface NativeTopic {
+  readonly name: string
+  readonly fullName: string
+  publish(id: number, data: Uint8Array, timeout?: number): Pending
+  peers(): string[]
+  waitForPeers(id: number, n: number): Pending
+  subscribe(options: object): NativeStream
+  onMessage(id: number, options: object): NativeSubscription
+  close(): void
+}
+
 export interface NativeKey {
   readonly peer: string
   save(path: string): void
@@ -144,6 +166,7 @@ export interface NativeNode {
   close(id: number): Pending
   events(): NativeStream
   subscribe(query: QuerySpec): NativeStream
+  topic(name: string, options: object): NativeTopic
   findPeers(namespace?: string, limit?: number, timeout?: number): NativeStream
   onEvent(id: number): NativeSubscription
   onChange(id: number, query: QuerySpec): NativeSubscription

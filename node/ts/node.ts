@@ -21,6 +21,7 @@ import {
   type PeerStatus,
 } from './record.js'
 import { Stream, Subscription, type Wait } from './stream.js'
+import { Topic, topicOptions, type TopicOptions } from './topic.js'
 import { RemoteView, View } from './view.js'
 
 /** What a search for peers is limited by, and of which cluster they are to be. */
@@ -228,6 +229,20 @@ export class Node {
     const asked = spec(query)
     const given = signal(wait)
     return new Stream(guard(() => this.#node.subscribe(asked)), this.#holder, change, given)
+  }
+
+  /**
+   * A handle of a topic, which the node joins if it has not. The name is 1 to 48
+   * of `A-Z a-z 0-9 . _ -`, and the topic is of the node's cluster.
+   */
+  topic(name: string, options: TopicOptions = {}): Topic {
+    string('name', name)
+    const checked = topicOptions(options)
+    const topic = guard(() => this.#node.topic(name, checked))
+    return new Topic(topic, this.#holder, (listener, start) => {
+      const tell = listener as (payload: unknown) => unknown
+      return this.#listen('message', listener, start, run => (_, held) => run(tell, held))
+    })
   }
 
   /**

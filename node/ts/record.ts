@@ -1,6 +1,7 @@
 /** What a peer says of itself, and what happens to a node. */
 
 import { Batch, type Meta } from './batch.js'
+import { Message } from './message.js'
 import type { Items, Other } from './native.js'
 
 /** What a peer last said of itself. */
@@ -144,13 +145,15 @@ export type Change =
 
 /** @internal Calls `each` with the number of each item's kind, and what it holds. */
 export function visit(items: Items, each: (kind: number, payload: unknown) => void): void {
-  const { kinds, others } = items
+  const { kinds, others, messages } = items
   const batch = new Batch(items.records)
   let record = 0
   let other = 0
+  let message = 0
   for (let n = 0; n < kinds.length; n++) {
     const kind = kinds[n]!
-    each(kind, HOLDS_RECORD[kind] ? new Record(batch, record++) : payload(kind, others[other++]!))
+    if (kind === MESSAGE) each(kind, new Message(messages!, message++))
+    else each(kind, HOLDS_RECORD[kind] ? new Record(batch, record++) : payload(kind, others[other++]!))
   }
 }
 
@@ -174,7 +177,10 @@ export const KINDS = [
   'changes:dropped',
   'found',
   'record',
+  'message',
 ]
+
+const MESSAGE = KINDS.indexOf('message')
 
 const WITH_RECORD = new Set([
   'peer:joined',

@@ -10,11 +10,13 @@ export const {
   ERROR_CODES,
   forwardLogs,
   Key,
+  Message,
   Node,
   Record,
   RemoteView,
   Stream,
   Subscription,
+  Topic,
   version,
   View,
 } = casm

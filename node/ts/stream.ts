@@ -16,7 +16,7 @@ const NEXT = 'waiting for the next item'
 
 /**
  * Events, changes, peers or records, one after the other. What nobody takes in
- * time is dropped, the oldest first, and counted.
+ * time is dropped, the oldest first if nothing else was asked, and counted.
  *
  * It is over when the node is closed or the stream cancelled; leaving a
  * `for await` cancels it.

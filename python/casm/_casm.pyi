@@ -276,6 +276,54 @@ class Subscription:
     ) -> None: ...
 
 @final
+class Message:
+    __match_args__: ClassVar[tuple[Literal["source"], Literal["seq"], Literal["data"]]]
+    @property
+    def source(self) -> str: ...
+    @property
+    def seq(self) -> int: ...
+    @property
+    def data(self) -> bytes: ...
+    def __bytes__(self) -> bytes: ...
+
+@final
+class Topic:
+    @property
+    def name(self) -> str: ...
+    @property
+    def full_name(self) -> str: ...
+    def publish(
+        self, data: bytes | bytearray | memoryview, timeout: float | None = None
+    ) -> int: ...
+    def _publish(self, data: bytes | bytearray | memoryview, done: _Done) -> Pending: ...
+    def subscribe(
+        self,
+        *,
+        queue: int | None = None,
+        full: Literal["drop_oldest", "drop_newest"] | None = None,
+        echo: bool = False,
+    ) -> Stream[Message]: ...
+    def on_message(
+        self,
+        callback: Callable[[Message], object],
+        *,
+        queue: int | None = None,
+        full: Literal["drop_oldest", "drop_newest"] | None = None,
+        echo: bool = False,
+    ) -> Subscription: ...
+    def peers(self) -> list[str]: ...
+    def wait_for_peers(self, n: int, timeout: float | None = None) -> list[str]: ...
+    def _wait_for_peers(self, n: int, done: _Done) -> Pending: ...
+    def close(self) -> None: ...
+    def __enter__(self) -> Topic: ...
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None: ...
+
+@final
 class Delivery:
     @property
     def cancelled(self) -> bool: ...
@@ -346,6 +394,14 @@ class Node:
         limit: int | None = None,
         reverse: bool | None = None,
     ) -> Subscription: ...
+    def topic(
+        self,
+        name: str,
+        *,
+        exact: bool = False,
+        max_data: int | None = None,
+        accept: Query | str | None = None,
+    ) -> Topic: ...
     def find_peers(
         self,
         namespace: str | None = None,

@@ -1,6 +1,6 @@
 //! What happens to a node, and to the records of a query.
 
-use crate::{config::PeerInfo, view::Record};
+use crate::{config::PeerInfo, topic::Message, view::Record};
 use pyo3::{prelude::*, types::PyTuple};
 
 /// Something that happened to a node. Each kind is a class of its own.
@@ -175,6 +175,7 @@ pub(crate) enum Item {
     Change(casm_bindings::Change),
     Found(casm_bindings::Found),
     Record(casm_bindings::Record),
+    Message(casm_bindings::Message),
 }
 
 impl From<casm_bindings::Event> for Item {
@@ -201,12 +202,19 @@ impl From<casm_bindings::Record> for Item {
     }
 }
 
+impl From<casm_bindings::Message> for Item {
+    fn from(message: casm_bindings::Message) -> Self {
+        Self::Message(message)
+    }
+}
+
 impl Item {
     /// The same in Python; None for an event that this version doesn't know.
     pub(crate) fn into_python(self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         match self {
             Self::Event(event) => self::event(py, event),
             Self::Change(change) => self::change(py, change),
+            Self::Message(message) => Ok(Some(Py::new(py, Message::from(message))?.into_any())),
             Self::Record(record) => Ok(Some(Py::new(py, Record::from(record))?.into_any())),
             Self::Found(found) => {
                 let peer = Py::new(py, PeerInfo::from(found.peer))?;

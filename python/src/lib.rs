@@ -6,6 +6,7 @@
 //! - `view`, `meta`, `remote`, `query`, `events`: what a node knows, and what
 //!   happens to it
 //! - `stream`: the same to iterate over, and to be called with
+//! - `topic`: topics and their messages
 //! - `driver`: the thread of the callbacks
 //! - `log`, `bench`: log records; synthetic data for measurements
 
@@ -22,6 +23,7 @@ mod node;
 mod query;
 mod remote;
 mod stream;
+mod topic;
 mod view;
 
 /// The native part of the package `casm`.
@@ -43,6 +45,7 @@ mod _casm {
         query::Query,
         remote::RemoteView,
         stream::{Delivery, Stream, Subscription},
+        topic::{Message, Topic},
         view::{Record, Records, View},
     };
 

@@ -8,6 +8,7 @@ use crate::{
     query::{QueryArg, query},
     remote::RemoteView,
     stream::{Callback, Stream, Subscription},
+    topic::Topic,
     view::View,
 };
 use casm_bindings::{Dispatcher, Driver, duration};
@@ -272,6 +273,25 @@ impl Node {
         let callback = self.callback(py, callback)?;
         let query = self::query(query, limit, reverse)?;
         guard("on_change", || self.node.on_change(query, callback)).map(Subscription::from)
+    }
+
+    /// A handle of a topic, which the node joins if it has not. The name is 1 to 48
+    /// of ``A-Z a-z 0-9 . _ -``, and the topic is of the node's cluster; with
+    /// ``exact`` the name is taken as it is, for topics of other libp2p programs.
+    ///
+    /// ``max_data`` is the most bytes of a message, 61440 if nothing else is said,
+    /// up to 1024000. With ``accept``, a query, messages count of those alone whose
+    /// record it finds: what comes from others is neither delivered nor relayed.
+    /// Give all members the same.
+    #[pyo3(signature = (name, *, exact=false, max_data=None, accept=None))]
+    fn topic(
+        this: &Bound<'_, Self>,
+        name: &str,
+        exact: bool,
+        max_data: Option<usize>,
+        accept: Option<QueryArg>,
+    ) -> PyResult<Topic> {
+        Topic::open(this, name, exact, max_data, accept)
     }
 
     /// Looks for peers, to iterate over: of this node's cluster, or of another

@@ -15,8 +15,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// Events, changes or found peers, one after the other. What nobody takes in
-/// time is dropped, the oldest first, and counted.
+/// Events, changes, messages or found peers, one after the other. What nobody takes in
+/// time is dropped, the oldest first if nothing else was asked, and counted.
 ///
 /// Iterating blocks until there is one; it ends when the node is closed, or
 /// the stream cancelled. A stream is cancelled when it is no longer used, and

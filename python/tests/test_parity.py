@@ -33,6 +33,13 @@ def test_every_option():
     for cls in (casm.Node, casm.aio.Node):
         assert parameters(cls.start) == names("options", "start") | {"config"}
     assert names("options", "find_peers") == parameters(casm.Node.find_peers) - {"self"}
+    topic = names("options", "topic") | {"self", "name"}
+    for cls in (casm.Node, casm.aio.Node):
+        assert parameters(cls.topic) == topic
+    messages = names("options", "messages") | {"self"}
+    for cls in (casm.Topic, casm.aio.Topic):
+        assert parameters(cls.subscribe) == messages
+        assert parameters(cls.on_message) == messages | {"callback"}
     assert names("options", "query") <= public(casm.Query)
 
 
@@ -61,6 +68,8 @@ def test_every_call_of_the_node_in_both_forms(cls):
     [
         ("view", [casm.View]),
         ("remote_view", [casm.RemoteView, casm.aio.RemoteView]),
+        ("topic", [casm.Topic, casm.aio.Topic]),
+        ("message", [casm.Message]),
         ("record", [casm.Record]),
         ("peer_status", [casm.PeerStatus]),
         ("key", [casm.Key]),

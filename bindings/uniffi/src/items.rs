@@ -59,6 +59,17 @@ impl From<casm_bindings::PeerStatus> for PeerStatus {
     }
 }
 
+/// A message of a topic.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct Message {
+    /// The peer id of who published it: the signature is this peer's.
+    pub source: String,
+    /// Its number: no other message of this source has it. Numbers have gaps.
+    pub seq: u64,
+    /// What was published.
+    pub data: Vec<u8>,
+}
+
 /// A peer that discovery found.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct PeerFound {
@@ -211,6 +222,13 @@ pub(crate) trait Item<T>: Sized {
 impl Item<casm_bindings::Record> for Record {
     fn of(given: casm_bindings::Record) -> Option<Self> {
         Some(given.into())
+    }
+}
+
+impl Item<casm_bindings::Message> for Message {
+    fn of(given: casm_bindings::Message) -> Option<Self> {
+        let source = given.source().to_base58();
+        Some(Self { source, seq: given.seq(), data: given.data().to_vec() })
     }
 }
 

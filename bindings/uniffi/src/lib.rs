@@ -8,6 +8,7 @@
 //! - `node`, `view`, `remote`: the node, and the views of the cluster
 //! - `config`, `query`, `key`: what they are told
 //! - `items`: records, events and changes, as values
+//! - `topic`: topics
 //! - `stream`, `listener`: what streams, pulled or pushed
 //! - `log`: log records, for the language's own logging
 //! - `call`, `errors`: how a call is made, and how it fails
@@ -23,18 +24,20 @@ mod node;
 mod query;
 mod remote;
 mod stream;
+mod topic;
 mod view;
 
 pub use config::{Config, FindOptions, Limits, RpcLimits, TableLimits};
 pub use errors::CasmError;
-pub use items::{Change, Event, LeaveReason, PeerFound, PeerInfo, PeerStatus, Record};
+pub use items::{Change, Event, LeaveReason, Message, PeerFound, PeerInfo, PeerStatus, Record};
 pub use key::Key;
-pub use listener::{ChangeListener, EventListener, ListenerError, Subscription};
+pub use listener::{ChangeListener, EventListener, ListenerError, MessageListener, Subscription};
 pub use log::{LogLevel, LogListener, LogRecord, forward_logs};
 pub use node::Node;
 pub use query::Query;
 pub use remote::RemoteView;
-pub use stream::{ChangeStream, EventStream, PeerStream, RecordStream};
+pub use stream::{ChangeStream, EventStream, MessageStream, PeerStream, RecordStream};
+pub use topic::{SubscribeOptions, Topic, TopicOptions};
 pub use view::View;
 
 uniffi::setup_scaffolding!("casm");

@@ -9,6 +9,7 @@ use crate::{
     query::Query,
     remote::RemoteView,
     stream::{ChangeStream, EventStream, PeerStream},
+    topic::{Topic, TopicOptions},
     view::View,
 };
 use casm_bindings::{Dispatcher, duration};
@@ -177,6 +178,13 @@ impl Node {
     ) -> Result<Subscription> {
         guard("on_change", || self.0.on_change(query.build()?, Told(listener)))
             .map(Subscription::from)
+    }
+
+    /// A handle of a topic, which the node joins if it has not. The name is 1 to 48
+    /// of `A-Z a-z 0-9 . _ -`.
+    #[uniffi::method(default(options))]
+    pub fn topic(&self, name: String, options: TopicOptions) -> Result<Topic> {
+        guard("topic", || self.0.topic(&name, options.build()?)).map(Topic::from)
     }
 
     /// Looks for peers, where the boot addresses say.

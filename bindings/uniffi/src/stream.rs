@@ -3,9 +3,9 @@
 use crate::{
     call::block,
     errors::Result,
-    items::{Change, Event, Item, PeerFound, Record},
+    items::{Change, Event, Item, Message, PeerFound, Record},
 };
-use casm_bindings::{Changes, Events, Peers, Records, Source, Stream};
+use casm_bindings::{Changes, Events, Messages, Peers, Records, Source, Stream};
 use std::{
     collections::VecDeque,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -52,7 +52,7 @@ macro_rules! streams {
     ($($(#[doc = $doc:literal])+ $name:ident: $source:ident => $item:ident,)+) => {$(
         $(#[doc = $doc])+
         ///
-        /// What nobody takes in time is dropped, the oldest first, and counted.
+        /// What nobody takes in time is dropped, the oldest first if nothing else was asked, and counted.
         #[derive(uniffi::Object)]
         pub struct $name(Pull<$source>);
 
@@ -93,4 +93,6 @@ streams! {
     PeerStream: Peers => PeerFound,
     /// The records that a query finds in another node's view.
     RecordStream: Records => Record,
+    /// The messages of a topic.
+    MessageStream: Messages => Message,
 }

@@ -33,6 +33,14 @@ pub fn differences(table: &str, exported: &ComponentInterface) -> Result<Vec<Str
         // Its length is an operator in other languages.
         ("View", with(table.all("view")?, "len"), members(exported, "View")?),
         ("RemoteView", table.all("remote_view")?, members(exported, "RemoteView")?),
+        ("Topic", table.all("topic")?, members(exported, "Topic")?),
+        ("Message", table.all("message")?, fields(exported, "Message")?),
+        ("TopicOptions", table.some("options", &["topic"])?, fields(exported, "TopicOptions")?),
+        (
+            "SubscribeOptions",
+            table.some("options", &["messages"])?,
+            fields(exported, "SubscribeOptions")?,
+        ),
         ("Key", table.all("key")?, members(exported, "Key")?),
         ("Subscription", table.all("subscription")?, members(exported, "Subscription")?),
         ("Record", table.all("record")?, fields(exported, "Record")?),
@@ -51,7 +59,8 @@ pub fn differences(table: &str, exported: &ComponentInterface) -> Result<Vec<Str
         ("Event", table.all("events")?, variants(exported, "Event")?),
         ("Change", changes, variants(exported, "Change")?),
     ];
-    for stream in ["EventStream", "ChangeStream", "PeerStream", "RecordStream"] {
+    let streams = ["EventStream", "ChangeStream", "PeerStream", "RecordStream", "MessageStream"];
+    for stream in streams {
         pairs.push((stream, table.all("stream")?, members(exported, stream)?));
     }
     let lines = pairs.iter().flat_map(|(what, expected, there)| {
