@@ -4,9 +4,11 @@
 mod node;
 mod parse;
 mod query;
+mod topic;
 
 pub use node::NodeArgs;
 pub use query::QueryArgs;
+pub use topic::{PubArgs, SubArgs};
 
 use casm::Multiaddr;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
@@ -36,6 +38,10 @@ pub enum Command {
     Ls(LsArgs),
     /// Watch who is there, full-screen
     Watch(WatchArgs),
+    /// Publish on a topic
+    Pub(PubArgs),
+    /// Print what is published on topics, until interrupted
+    Sub(SubArgs),
     /// Find peers; show or send discovery's packets
     #[command(subcommand)]
     Discover(DiscoverCommand),
@@ -303,6 +309,8 @@ impl Cli {
             Command::Demo(DemoArgs { output, .. })
             | Command::Run(RunArgs { output, .. })
             | Command::Ls(LsArgs { output, .. })
+            | Command::Pub(PubArgs { output, .. })
+            | Command::Sub(SubArgs { output, .. })
             | Command::Doctor(DoctorArgs { output, .. })
             | Command::Key(KeyCommand::New { output, .. } | KeyCommand::Show { output, .. })
             | Command::Discover(DiscoverCommand::Find(FindArgs { output, .. }))

@@ -1,7 +1,8 @@
 //! The lines that `--json` prints: one object each. Scripts rely on their
 //! names; numbers that can pass 2^53 are strings.
 
-use casm::{Error, Event, Multiaddr, PeerId, PeerInfo, Record};
+use casm::{Error, Event, Message, Multiaddr, PeerId, PeerInfo, Record};
+use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -31,6 +32,18 @@ pub enum Line {
     ClockDiffers { offset_ms: i64, peers: Vec<String> },
     /// Another node uses this node's key: what that one says of itself.
     KeyShared { record: RecordLine },
+    /// A message came on a topic; what is no text is in Base64.
+    Message {
+        topic: String,
+        source: String,
+        seq: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        text: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        base64: Option<String>,
+    },
+    /// So many messages were published, the last one to so many peers.
+    Published { topic: String, messages: u64, peers: usize },
     /// Events were lost.
     Dropped { count: u64 },
     /// The command failed.
@@ -120,6 +133,14 @@ impl Line {
             Event::Dropped { count } => Self::Dropped { count: *count },
             _ => return None,
         })
+    }
+
+    /// A message that came on a topic.
+    pub fn message(topic: String, message: &Message) -> Self {
+        let text = str::from_utf8(message.data()).ok().map(str::to_owned);
+        let base64 = text.is_none().then(|| BASE64.encode(message.data()));
+        let (source, seq) = (message.source().to_string(), message.seq().to_string());
+        Self::Message { topic, source, seq, text, base64 }
     }
 
     /// Where a node listens.

@@ -16,6 +16,7 @@ mod output;
 mod run;
 mod telemetry;
 mod text;
+mod topic;
 mod watch;
 
 use args::{Cli, Command};
@@ -60,6 +61,8 @@ async fn execute(cli: &Cli) -> Result<(), Failure> {
         Command::Run(args) => run::run(args).await,
         Command::Ls(args) => ls::ls(args).await,
         Command::Watch(args) => watch::watch(args).await,
+        Command::Pub(args) => topic::publish(args).await,
+        Command::Sub(args) => topic::subscribe(args).await,
         Command::Discover(command) => discover::discover(command).await,
         Command::Key(command) => key::key(command),
         Command::Doctor(args) => doctor::doctor(args),

@@ -54,6 +54,19 @@ pub fn of(line: &Line, colour: bool) -> String {
             let who = described(record);
             format!("{word} another node uses this node's key: give each its own ({who})")
         }
+        Line::Message { topic, source, text, base64, .. } => {
+            let said = match (text, base64) {
+                (Some(text), _) => clean(text),
+                (None, Some(base64)) => format!("base64:{base64}").into(),
+                (None, None) => Cow::Borrowed(""),
+            };
+            format!("{} {source}: {said}", word(&clean(topic), Color::Cyan, colour))
+        }
+        Line::Published { topic, messages, peers } => {
+            let word = word("published", Color::Green, colour);
+            let (count, topic) = (counted(*messages, "message"), clean(topic));
+            format!("{word} {count} on {topic}, to {}", counted(*peers as u64, "peer"))
+        }
         Line::Dropped { count } => {
             format!("{} {count} events", word("dropped", Color::Red, colour))
         }
@@ -167,6 +180,10 @@ pub fn clean_json(json: &str) -> Cow<'_, str> {
 /// A time as `10s`, `1m30s` or `500ms`.
 pub fn duration(ms: u64) -> String {
     humantime::format_duration(std::time::Duration::from_millis(ms)).to_string().replace(' ', "")
+}
+
+fn counted(count: u64, of: &str) -> String {
+    format!("{count} {of}{}", if count == 1 { "" } else { "s" })
 }
 
 fn times(ms: &[Option<u64>]) -> String {

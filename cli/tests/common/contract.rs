@@ -27,6 +27,10 @@ fn check(value: &Value) -> Result<(), String> {
             &[("n", Value::is_u64), ("records", records_of)]
         }
         "clock-differs" => &[("offset_ms", Value::is_i64), ("peers", ids)],
+        "message" => return message(value),
+        "published" => {
+            &[("topic", Value::is_string), ("messages", Value::is_u64), ("peers", Value::is_u64)]
+        }
         "dropped" => &[("count", Value::is_u64)],
         "error" => &[("kind", Value::is_string), ("message", Value::is_string)],
         "summary" => &[
@@ -64,6 +68,18 @@ fn keys(value: &Value, fields: &[(&str, Check)], more: &[&str]) -> Result<(), St
         Some(key) => Err(format!("{key} is not in the contract")),
         None => Ok(()),
     }
+}
+
+fn message(value: &Value) -> Result<(), String> {
+    if value["text"].is_string() == value["base64"].is_string() {
+        return Err("it has both text and Base64, or neither".into());
+    }
+    let fields: &[(&str, Check)] = &[
+        ("topic", Value::is_string),
+        ("source", id),
+        ("seq", |v| is_string(v, |s| s.parse::<u64>().is_ok())),
+    ];
+    keys(value, fields, &["event", "text", "base64"])
 }
 
 fn packet(value: &Value) -> Result<(), String> {
