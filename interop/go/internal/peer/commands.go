@@ -38,6 +38,9 @@ type Command struct {
 	Meta []string
 	TTL  Duration
 
+	// For join and say.
+	Topic, Text string
+
 	// For abuse.
 	Kind   string
 	Times  int
@@ -92,6 +95,10 @@ func (n *Node) dispatch(ctx context.Context, c Command) (Fields, error) {
 		return Fields{"n": len(records), "records": recordList(records)}, err
 	case "update":
 		return n.doUpdate(c)
+	case "join":
+		return nil, n.join(c.Topic)
+	case "say":
+		return nil, n.say(ctx, c.Topic, c.Text)
 	case "stats":
 		return n.gossip.fields(), nil
 	case "peers":
