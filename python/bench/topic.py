@@ -131,6 +131,11 @@ def py_libp2p(counts: Counts, data: bytes, seconds: float) -> dict[str, float]:
                     await subscriptions[n + 1].get()
                     counts.each[n] += 1
 
+            async def drain() -> None:
+                # Its own messages come to the publisher too.
+                while True:
+                    await subscriptions[0].get()
+
             async def publish() -> None:
                 sent = 0
                 while True:
@@ -145,6 +150,7 @@ def py_libp2p(counts: Counts, data: bytes, seconds: float) -> dict[str, float]:
             await trio.sleep(2)
             for n in range(len(others)):
                 nursery.start_soon(receive, n)
+            nursery.start_soon(drain)
             nursery.start_soon(publish)
             await trio.sleep(WARM)
             before, begin = counts.each.copy(), time.perf_counter()
