@@ -76,6 +76,8 @@ struct Frame {
     peer: PeerId,
     number: u64,
     written: Arc<Written>,
+    /// Whether the handler was asked to tell of it.
+    asked: bool,
 }
 
 impl Frame {
@@ -209,7 +211,7 @@ impl Behaviour {
                 let used = known.links.used()?;
                 known.given += 1;
                 let (number, written) = (known.given, known.written.clone());
-                self.writing.push(Frame { peer, number, written });
+                self.writing.push(Frame { peer, number, written, asked: false });
                 Some(order(peer, used, Order::Write(frame)))
             }
             Output::Verify { check, message } => {
@@ -242,8 +244,9 @@ impl Behaviour {
     fn settle(&mut self) -> bool {
         let before = self.writing.len();
         let (now, engine) = (self.now(), &mut self.engine);
-        self.writing.retain(|frame| {
-            if !frame.is_written() && engine.waits_for(&frame.peer) {
+        self.writing.retain_mut(|frame| {
+            if !frame.asked && !frame.is_written() && engine.waits_for(&frame.peer) {
+                frame.asked = true;
                 frame.written.tell();
             }
             // It may have been written just before that.

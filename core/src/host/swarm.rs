@@ -102,8 +102,12 @@ fn behaviour(
         .with_cache_size(0)
         .with_hide_listen_addrs(announced.only);
     let refused = Refused::new(metrics.gossip_refused.clone());
-    let counts =
-        Counts { refused: metrics.gossip_refused.clone(), dropped: metrics.dropped.clone() };
+    let counts = Counts {
+        refused: metrics.gossip_refused.clone(),
+        dropped: metrics.dropped.clone(),
+        ids: metrics.gossip_ids.clone(),
+        links: metrics.gossip_links.clone(),
+    };
     Behaviour {
         gossip: Gossip::new(Config::default(), counts, refused.clone()),
         refused,

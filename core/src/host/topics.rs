@@ -9,7 +9,7 @@ use crate::{
         Outgoing, Received, Ticket, TopicCommand, TopicEvent, Verdict, signed::SignedMessage,
     },
 };
-use futures::{StreamExt, stream::FuturesUnordered};
+use futures::{StreamExt, ready, stream::FuturesUnordered};
 use libp2p::PeerId;
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
@@ -23,6 +23,8 @@ use tokio::sync::{
 
 /// What is asked of topics and carried out in one step.
 const TOGETHER: usize = 64;
+/// Commands of one topic, of those, before others have their turn.
+const TURN: usize = 8;
 
 /// The host's ends of a topic's channels.
 pub(super) struct Ends {
@@ -42,18 +44,29 @@ struct Joined {
     events: mpsc::Sender<TopicEvent>,
     peers: watch::Sender<BTreeSet<PeerId>>,
     credits: bool,
-    /// Peers that have joined, of which the service is told as soon as it has time.
-    untold: BTreeSet<PeerId>,
+    /// Peers that have joined, as they came, of which the service is told as soon as
+    /// it has time.
+    untold: VecDeque<PeerId>,
     /// What there was no room for: what comes after it waits in its channel.
     held: Option<(Outgoing, mpsc::Receiver<Outgoing>)>,
 }
 
 impl Joined {
+    /// A peer has joined. Whether one was left out for it: who came first, since a
+    /// peer can choose its id.
+    fn subscribed(&mut self, peer: PeerId) -> bool {
+        if !self.untold.contains(&peer) {
+            self.untold.push_back(peer);
+        }
+        self.tell();
+        self.untold.len() > WINDOW && self.untold.pop_front().is_some()
+    }
+
     /// Tells of peers as long as there is room for all messages that gossip has
     /// under way: those are never left out.
     fn tell(&mut self) {
         while self.events.capacity() > WINDOW
-            && let Some(peer) = self.untold.pop_first()
+            && let Some(peer) = self.untold.pop_front()
         {
             // A service that is gone need not know.
             let _ = self.events.try_send(TopicEvent::Subscribed { peer });
@@ -96,22 +109,27 @@ impl Topics {
     /// Joins a topic. Peers that have joined it before are told of as those that
     /// come.
     pub(super) fn join(&mut self, gossip: &mut Gossip, topic: Arc<str>, ends: Ends) {
-        let Ends { commands, events, outgoing, peers, credits } = ends;
         gossip.join(&topic);
-        if !credits {
+        if !ends.credits {
             gossip.quicken(&topic);
         }
-        peers.send_replace(gossip.subscribed(&topic).collect());
+        ends.peers.send_replace(gossip.subscribed(&topic).collect());
+        if self.add(topic.clone(), ends) {
+            gossip.renew(&topic);
+        }
+    }
+
+    /// Whether the topic was there.
+    fn add(&mut self, topic: Arc<str>, ends: Ends) -> bool {
+        let Ends { commands, events, outgoing, peers, credits } = ends;
         self.metrics.watch_queue("topic", waiting(&events));
         self.turns += 1;
         let turn = self.turns;
         self.commands.push(Next::new(topic.clone(), turn, commands));
         self.outgoing.push(Next::new(topic.clone(), turn, outgoing));
-        let (untold, held) = (BTreeSet::new(), None);
+        let (untold, held) = (VecDeque::new(), None);
         let joined = Joined { turn, events, peers, credits, untold, held };
-        if self.joined.insert(topic.clone(), joined).is_some() {
-            gossip.renew(&topic);
-        }
+        self.joined.insert(topic, joined).is_some()
     }
 
     /// Whether a topic is still that of the so-manieth join.
@@ -119,36 +137,48 @@ impl Topics {
         self.joined.get(topic).is_some_and(|joined| joined.turn == turn)
     }
 
-    /// Ready when there is something for [`next_asked`](Self::next_asked).
+    /// Ready when there is something for [`next_asked`](Self::next_asked). Topics take
+    /// turns: a busy one holds up none, nor do its commands what is published.
     pub(super) fn poll_asked(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while self.asked.len() < TOGETHER
-            && let Poll::Ready(Some(came)) = self.commands.poll_next_unpin(cx)
-        {
-            let Came { topic, turn, mut receiver, mut item } = came;
-            if !self.is(&topic, turn) {
-                continue;
-            }
-            if item.is_none() {
-                self.asked.push_back((topic, Asked::Leave));
-                continue;
-            }
-            // With what else is there: to wait for it anew costs more.
-            while let Some(command) = item {
-                self.asked.push_back((topic.clone(), Asked::Command(command)));
-                let room = self.asked.len() < TOGETHER;
-                item = room.then(|| receiver.try_recv().ok()).flatten();
-            }
-            self.commands.push(Next::new(topic, turn, receiver));
-        }
-        while self.asked.len() < TOGETHER
-            && let Poll::Ready(Some(came)) = self.outgoing.poll_next_unpin(cx)
-        {
-            let Came { topic, turn, receiver, item } = came;
-            if let Some(outgoing) = item.filter(|_| self.is(&topic, turn)) {
-                self.asked.push_back((topic, Asked::Publish(outgoing, receiver)));
+        while self.asked.len() < TOGETHER {
+            let (commands, outgoing) = (self.poll_commands(cx), self.poll_outgoing(cx));
+            if commands.is_pending() && outgoing.is_pending() {
+                break;
             }
         }
         if self.asked.is_empty() { Poll::Pending } else { Poll::Ready(()) }
+    }
+
+    /// Takes some commands of one topic.
+    fn poll_commands(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(came) = ready!(self.commands.poll_next_unpin(cx)) else { return Poll::Pending };
+        let Came { topic, turn, mut receiver, mut item } = came;
+        if !self.is(&topic, turn) {
+            return Poll::Ready(());
+        }
+        if item.is_none() {
+            self.asked.push_back((topic, Asked::Leave));
+            return Poll::Ready(());
+        }
+        // With what else is there: to wait for it anew costs more.
+        let mut left = TURN;
+        while let Some(command) = item {
+            self.asked.push_back((topic.clone(), Asked::Command(command)));
+            left -= 1;
+            item = (left > 0).then(|| receiver.try_recv().ok()).flatten();
+        }
+        self.commands.push(Next::new(topic, turn, receiver));
+        Poll::Ready(())
+    }
+
+    /// Takes what one topic is to publish.
+    fn poll_outgoing(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(came) = ready!(self.outgoing.poll_next_unpin(cx)) else { return Poll::Pending };
+        let Came { topic, turn, receiver, item } = came;
+        if let Some(outgoing) = item.filter(|_| self.is(&topic, turn)) {
+            self.asked.push_back((topic, Asked::Publish(outgoing, receiver)));
+        }
+        Poll::Ready(())
     }
 
     /// What is asked of any topic.
@@ -210,13 +240,10 @@ impl Topics {
                 messages.into_iter().for_each(|(m, from)| self.deliver(gossip, m, from));
             }
             Event::Subscribed { peer, topic } => {
-                if let Some(joined) = self.joined.get_mut(&topic) {
-                    joined.untold.insert(peer);
-                    joined.tell();
-                    if joined.untold.len() > WINDOW {
-                        joined.untold.pop_last();
-                        self.metrics.dropped.get_or_create(&[("queue", "topic")]).inc();
-                    }
+                if let Some(joined) = self.joined.get_mut(&topic)
+                    && joined.subscribed(peer)
+                {
+                    self.metrics.dropped.get_or_create(&[("queue", "topic")]).inc();
                 }
             }
             Event::Peer { peer, topic, here } => {
@@ -269,4 +296,124 @@ fn outcome(published: Result<usize, PublishError>) -> Result<usize> {
         };
         Error::new(kind, error.to_string())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::task::noop_waker_ref;
+    use tokio::sync::oneshot;
+
+    /// What others hold of a topic.
+    struct Others {
+        tell: mpsc::Sender<TopicCommand>,
+        publish: mpsc::Sender<Outgoing>,
+        told: mpsc::Receiver<TopicEvent>,
+    }
+
+    fn join(topics: &mut Topics, name: &str) -> Others {
+        let (tell, commands) = mpsc::channel(64);
+        let (publish, outgoing) = mpsc::channel(64);
+        let (events, told) = mpsc::channel(2 * WINDOW);
+        let ends =
+            Ends { commands, events, outgoing, peers: watch::Sender::default(), credits: false };
+        topics.add(name.into(), ends);
+        Others { tell, publish, told }
+    }
+
+    fn message() -> SignedMessage {
+        let source = PeerId::random().to_bytes();
+        SignedMessage::new(&source, b"", &[0; 8], "casm", b"signature", None).unwrap()
+    }
+
+    fn report() -> TopicCommand {
+        let received = Received { message: message(), from: PeerId::random() };
+        TopicCommand::Report { ticket: received.ticket(), verdict: Verdict::Accept }
+    }
+
+    /// What is carried out in one step.
+    fn step(topics: &mut Topics) -> Vec<(Arc<str>, bool)> {
+        let mut cx = Context::from_waker(noop_waker_ref());
+        if topics.poll_asked(&mut cx).is_pending() {
+            return vec![];
+        }
+        let mut all = vec![];
+        while let Some((topic, asked)) = topics.next_asked() {
+            if let Asked::Publish(_, receiver) = asked {
+                let turn = topics.joined[&topic].turn;
+                topics.outgoing.push(Next::new(topic.clone(), turn, receiver));
+                all.push((topic, true));
+            } else {
+                all.push((topic, false));
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn topics_that_all_have_much_to_say_take_turns() {
+        let mut topics = Topics::new(Metrics::default());
+        let names = ["a", "b", "c", "d"];
+        let others = names.map(|name| join(&mut topics, name));
+        for other in &others {
+            (0..3 * TURN).for_each(|_| assert!(other.tell.try_send(report()).is_ok()));
+        }
+        let (mut all, mut steps) = (vec![], 0);
+        loop {
+            let some = step(&mut topics);
+            if some.is_empty() {
+                break;
+            }
+            assert!(some.len() < TOGETHER + TURN + 1, "{}", some.len());
+            all.extend(some.into_iter().map(|(topic, _)| topic.to_string()));
+            steps += 1;
+        }
+        let turns = (0..3).flat_map(|_| names).flat_map(|name| [name; TURN]);
+        assert_eq!(all, turns.collect::<Vec<_>>());
+        assert_eq!(steps, 2);
+        // From wherever it begins, each is found.
+        for at in [2, 2, 0, 3, 1] {
+            assert!(others[at].tell.try_send(report()).is_ok());
+            assert_eq!(step(&mut topics), [(names[at].into(), false)]);
+        }
+        // One whose turn it was has left.
+        topics.joined.remove("b");
+        assert!(others[1].tell.try_send(report()).is_ok());
+        assert!(others[0].tell.try_send(report()).is_ok());
+        assert_eq!(step(&mut topics), [("a".into(), false)]);
+    }
+
+    #[test]
+    fn commands_without_end_do_not_hold_up_what_is_published() {
+        let mut topics = Topics::new(Metrics::default());
+        let busy = join(&mut topics, "busy");
+        let other = join(&mut topics, "other");
+        for _ in 0..3 {
+            let (reply, _outcome) = oneshot::channel();
+            assert!(other.publish.try_send(Outgoing { message: message(), reply }).is_ok());
+            while busy.tell.try_send(report()).is_ok() {}
+            let some = step(&mut topics);
+            assert!(some.len() >= TOGETHER && some.contains(&("other".into(), true)), "{some:?}");
+        }
+    }
+
+    #[test]
+    fn of_peers_that_are_not_told_of_the_first_are_left_out() {
+        let mut topics = Topics::new(Metrics::default());
+        let mut others = join(&mut topics, "a");
+        let joined = topics.joined.get_mut("a").unwrap();
+        // There is room for these, and for all messages under way.
+        let peers: Vec<_> = (0..2 * WINDOW + 10).map(|_| PeerId::random()).collect();
+        let dropped = peers.iter().filter(|peer| joined.subscribed(**peer)).count();
+        assert_eq!(dropped, 10);
+        // Again is not twice.
+        assert!(!joined.subscribed(peers[2 * WINDOW]));
+        let mut heard = vec![];
+        while let Ok(event) = others.told.try_recv() {
+            let TopicEvent::Subscribed { peer } = event else { panic!("{event:?}") };
+            heard.push(peer);
+            joined.tell();
+        }
+        assert_eq!(heard, [&peers[..WINDOW], &peers[WINDOW + 10..]].concat());
+    }
 }

@@ -256,6 +256,12 @@ impl SignedMessage {
         !self.0.trimmed && self.id().source().starts_with(&ED25519)
     }
 
+    /// Whether who sent the one answers for the other too. Of two that are equal, one
+    /// may have had fields that were left out, and that its source may have signed.
+    pub fn is_copy_of(&self, other: &Self) -> bool {
+        self == other && self.0.trimmed == other.0.trimmed
+    }
+
     /// Verifies that the message was published by its source.
     ///
     /// Each signature by itself: a batch (`verify_batch` of ed25519-dalek, or

@@ -24,6 +24,8 @@ pub(super) struct Check {
     pub(super) message: SignedMessage,
     /// Who sent it first.
     pub(super) by: PeerKey,
+    /// Whether it had been asked for it.
+    pub(super) asked: bool,
     /// Who else has sent the same.
     pub(super) also: SmallVec<[PeerKey; 4]>,
     running: bool,
@@ -40,8 +42,11 @@ pub(super) enum Copy {
         /// The check, if it is not begun: it can wait in the peer's queue too.
         waits: Option<CheckId>,
     },
-    /// The same is there, and as many as can be noted have sent it.
-    Crowded,
+    /// The same, and as many as can be noted have sent it.
+    Crowded {
+        /// As above.
+        waits: Option<CheckId>,
+    },
     /// The peer has another one there, or sends the same again.
     Refused,
 }
@@ -75,16 +80,17 @@ impl Checks {
             if check.by == by || check.also.contains(&by) {
                 return Copy::Refused;
             }
-            if check.message == *message {
+            if check.message.is_copy_of(message) {
                 same = Some(*id);
             }
         }
         let Some(check) = same.and_then(|id| self.all.get_mut(&id)) else { return Copy::New };
+        let waits = same.filter(|_| !check.running);
         if check.also.len() == Self::ALSO {
-            return Copy::Crowded;
+            return Copy::Crowded { waits };
         }
         check.also.push(by);
-        Copy::Same { waits: same.filter(|_| !check.running) }
+        Copy::Same { waits }
     }
 
     /// Whether there is room for so many bytes more.
@@ -93,13 +99,13 @@ impl Checks {
     }
 
     /// A message that came from a peer. It waits in no queue yet.
-    pub(super) fn add(&mut self, message: SignedMessage, by: PeerKey) -> CheckId {
+    pub(super) fn add(&mut self, message: SignedMessage, by: PeerKey, asked: bool) -> CheckId {
         let id = CheckId(self.next);
         self.next += 1;
         self.bytes += message.encoded().len();
         self.by_id.entry(message.id().clone()).or_default().push(id);
         let (also, running, queues) = (SmallVec::new(), false, 0);
-        self.all.insert(id, Check { message, by, also, running, queues });
+        self.all.insert(id, Check { message, by, asked, also, running, queues });
         id
     }
 

@@ -19,10 +19,12 @@ pub struct Config {
     pub refused: usize,
     /// How long a link that was pruned stays out.
     pub backoff: Duration,
-    /// How long a frame waits for more after another one went to the same peer.
+    /// How long a frame waits for more after the last one with messages went to
+    /// anybody.
     pub pause: Duration,
-    /// The same if there are as many messages as a stranger is sent at a time, or
-    /// one of a topic that is to be quick.
+    /// How long it waits after the last one with messages to the same peer, if as
+    /// many wait as go to a stranger at a time, or one of a topic that is to be
+    /// quick.
     pub spacing: Duration,
 }
 
@@ -71,6 +73,9 @@ pub(super) const OFFER_UNTIL: Duration = Duration::from_millis(3300);
 pub(super) const KEPT: Duration = Duration::from_secs(7);
 /// When what was offered and asked for has to be there.
 pub(super) const PROMISE: Duration = Duration::from_secs(3);
+/// A node whose heartbeat is later than by this has been held up itself: it blames
+/// nobody for what did not come meanwhile.
+pub(super) const HELD_UP: Duration = Duration::from_secs(1);
 /// When the next one who offers it is asked, if it did not come.
 pub(super) const ASK_NEXT: Duration = Duration::from_millis(700);
 /// How long who offers something can be asked for it: it may have had it for as

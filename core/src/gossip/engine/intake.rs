@@ -21,7 +21,7 @@ impl Engine {
             return self.count("topic-not-joined", 1);
         }
         let id = message.id();
-        self.wants.came(id, key);
+        let asked = self.wants.came(id, key);
         if self.known.contains(id) {
             self.has(id, key);
             // Both had it at about the same time.
@@ -33,13 +33,17 @@ impl Engine {
         let bytes = message.encoded().len();
         let check = match self.checks.compare(&message, key) {
             Copy::Refused => return self.count("second-copy", 1),
-            Copy::Crowded => return self.count("too-many-senders", 1),
             // It is taken in already: its turn comes the sooner.
-            Copy::Same { waits } => match waits {
-                Some(check) if self.peer_has_room(key, bytes) => check,
-                _ => return,
-            },
-            Copy::New if self.make_room(key, bytes) => self.checks.add(message.clone(), key),
+            copy @ (Copy::Same { waits } | Copy::Crowded { waits }) => {
+                if matches!(copy, Copy::Crowded { .. }) {
+                    self.count("too-many-senders", 1);
+                }
+                match waits {
+                    Some(check) if self.peer_has_room(key, bytes) => check,
+                    _ => return,
+                }
+            }
+            Copy::New if self.make_room(key, bytes) => self.checks.add(message.clone(), key, asked),
             Copy::New => return self.count("too-many-waiting", 1),
         };
         self.queue(message.topic(), key, Waiting { check, bytes });
@@ -142,7 +146,7 @@ impl Engine {
     }
 
     /// A peer is gone, and with it its queues: what waits in no other one waits in
-    /// that of who else sent it.
+    /// that of who else sent it, if there is room.
     pub(super) fn hand_over(&mut self, now: Duration, gone: PeerKey) {
         let mut left = Vec::new();
         for (name, topic) in &mut self.topics {
@@ -154,13 +158,13 @@ impl Engine {
             if !self.checks.unqueued(check) {
                 continue;
             }
-            let is_here = |key: &PeerKey| self.peers.contains_key(key);
+            // None of those whose queue is full: the next that they send has its room.
+            let has_room = |key: &PeerKey| self.peer_has_room(*key, waiting.bytes);
             let other = self
                 .checks
                 .get(check)
-                .and_then(|check| check.also.iter().rev().copied().find(is_here));
+                .and_then(|check| check.also.iter().rev().copied().find(has_room));
             match other {
-                // Over its bound, if need be: each was sent by this peer too.
                 Some(other) => self.queue(&topic, other, waiting),
                 None => self.forget_check(now, check),
             }

@@ -161,21 +161,28 @@ impl Engine {
         let early = backoff.filter(|b| b.ours && now + config::SLACK < b.until);
         if let Some(early) = early {
             self.prune(now, key, &topic, self.config.backoff);
-            return match early.said {
-                true => self.charge(now, key, Offence::Graft),
-                false => self.count("graft-in-former-backoff", 1),
-            };
+            if early.said {
+                return self.charge(now, key, Offence::Graft);
+            }
+            self.refused(now, key, &topic);
+            return self.count("graft-in-former-backoff", 1);
         }
         if full && !peer.outbound {
-            if let Some(entry) = self.topics.get_mut(&topic) {
-                entry.refused.insert(key, now + self.config.backoff);
-            }
+            self.refused(now, key, &topic);
             return self.prune(now, key, &topic, self.config.backoff);
         }
         peer.backoff.remove(&topic);
         peer.outbox.no_link(&topic);
         if let Some(entry) = self.topics.get_mut(&topic) {
             entry.link(now, key);
+        }
+    }
+
+    /// A peer that may have nobody else is refused a link: it is offered all there
+    /// is.
+    fn refused(&mut self, now: Duration, key: PeerKey, topic: &Arc<str>) {
+        if let Some(entry) = self.topics.get_mut(topic) {
+            entry.refused.insert(key, now + self.config.backoff);
         }
     }
 

@@ -48,6 +48,7 @@ use departed::Departed;
 use known::Known;
 use libp2p::PeerId;
 use peer::{Peer, PeerKey};
+use prometheus_client::metrics::gauge::Gauge;
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 use relay::Awaiting;
@@ -151,6 +152,10 @@ pub struct Counts {
     pub(crate) refused: ByLabel,
     /// What a slow consumer lost, by queue.
     pub(crate) dropped: ByLabel,
+    /// Ids that peers have offered, and asked for.
+    pub(crate) ids: ByLabel,
+    /// The links of all topics.
+    pub(crate) links: Gauge,
 }
 
 /// Gossip of one node.
@@ -244,8 +249,6 @@ impl Engine {
         fresh.takes_many = former.takes_many;
         fresh.topics = former.topics;
         fresh.topics.are_stale();
-        // Whether it has heard what it was asked for is not known.
-        self.wants.gone(key);
         // That a topic was left may not have been heard.
         for (topic, entry) in &self.topics {
             if !entry.joined && entry.until > now {
@@ -256,6 +259,9 @@ impl Engine {
             topic.mesh.remove(&key);
         }
         self.greet(now, key);
+        // Whether it has heard what it was asked for is not known.
+        let ids = self.wants.again(key);
+        self.ask(now, key, &ids);
     }
 
     /// The stream to a peer is open, in this version of the protocol.
@@ -285,9 +291,13 @@ impl Engine {
                 self.outputs.push_back(Output::Peer { peer, topic, here: false });
             }
         }
-        self.wants.gone(key);
+        let Peer { id, mut record, backoff, .. } = peer;
+        // Nobody is rid of a promise by going.
+        if self.wants.gone(key) {
+            self.count(Offence::Promise.label(), 1);
+            record.add(now, Offence::Promise);
+        }
         self.hand_over(now, key);
-        let Peer { id, record, backoff, .. } = peer;
         let forgotten = self.departed.add(now, id, record, backoff);
         self.count_some("too-many-departed", forgotten);
         self.tell_of_room();
@@ -315,6 +325,8 @@ impl Engine {
         for prune in rpc.prune {
             self.on_prune(now, key, prune.topic.into(), prune.backoff);
         }
+        self.count_ids("offered", rpc.ihave.iter().map(|(_, ids)| ids.len()).sum());
+        self.count_ids("asked-for", rpc.iwant.len());
         for (topic, ids) in rpc.ihave {
             self.on_ihave(now, key, &topic, ids);
         }
@@ -416,6 +428,10 @@ impl Engine {
     }
 
     fn heartbeat(&mut self, now: Duration) {
+        let late = now.saturating_sub(self.next_heartbeat);
+        if late > config::HELD_UP {
+            self.wants.held_up(late);
+        }
         self.next_heartbeat = now + config::HEARTBEAT;
         self.known.expire(now);
         self.store.expire(now);
@@ -432,6 +448,8 @@ impl Engine {
         self.departed.expire(now);
         self.ask_others(now);
         self.tend_topics(now);
+        let links: usize = self.topics.values().map(|topic| topic.mesh.len()).sum();
+        self.counts.links.set(links.try_into().unwrap_or(i64::MAX));
         // Who was waited for may be stuck.
         self.tell_of_room();
     }
@@ -457,6 +475,13 @@ impl Engine {
     fn count_some(&self, reason: &'static str, times: u64) {
         if times > 0 {
             self.count(reason, times);
+        }
+    }
+
+    /// Counts ids, by what a peer says of them.
+    fn count_ids(&self, what: &'static str, ids: usize) {
+        if ids > 0 {
+            self.counts.ids.get_or_create(&[("ids", what)]).inc_by(ids as u64);
         }
     }
 

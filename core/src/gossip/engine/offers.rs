@@ -1,7 +1,8 @@
 //! What is offered, asked for and not wanted.
 
-use super::{Engine, config, offence::Offence, peer::PeerKey, store::Asked};
+use super::{Engine, config, offence::Offence, peer::PeerKey, store::Asked, wants::Choice};
 use crate::gossip::id::MessageId;
+use libp2p::PeerId;
 use rand::seq::SliceRandom as _;
 use std::{sync::Arc, time::Duration};
 
@@ -49,26 +50,38 @@ impl Engine {
             self.count("too-many-offers", left_out as u64);
         }
         let (mut wanted, mut crowded) = (Vec::new(), 0);
+        let choice = &mut Choice { rng: &mut self.rng, peers: &self.peers };
         for id in ids.into_iter().take(room) {
             if self.known.contains(&id) {
                 self.store.has(&id, key);
             } else if self.checks.contains(&id) {
-                self.wants.offered_meanwhile(now, &id, key);
+                self.wants.offered_meanwhile(now, &id, key, choice);
             } else {
-                match self.wants.offered(now, &id, key) {
+                match self.wants.offered(now, &id, key, choice) {
                     Some(true) => wanted.push(id),
                     Some(false) => {}
                     None => crowded += 1,
                 }
             }
         }
+        crowded += std::mem::take(&mut self.wants.dropped);
         self.count_some("too-many-wanted", crowded);
         self.ask(now, key, &wanted);
     }
 
-    fn ask(&mut self, now: Duration, key: PeerKey, ids: &[MessageId]) {
+    /// The peers that were asked for a message, and have sent nothing under its id
+    /// yet.
+    pub fn asked(&self, id: &MessageId) -> impl Iterator<Item = PeerId> {
+        self.wants.asked(id).filter_map(|key| self.peers.get(&key)).map(|peer| peer.id)
+    }
+
+    pub(super) fn ask(&mut self, now: Duration, key: PeerKey, ids: &[MessageId]) {
         if let Some(peer) = self.peers.get_mut(&key) {
             let left_out = peer.outbox.iwant(ids);
+            // Of those it has promised nothing.
+            for id in ids.iter().rev().take(left_out as usize) {
+                self.wants.came(id, key);
+            }
             self.count_some("too-many-asked", left_out);
             self.schedule(now, key);
         }
@@ -122,7 +135,8 @@ impl Engine {
 
     /// What was offered and did not come is asked of the next one.
     pub(super) fn ask_others(&mut self, now: Duration) {
-        let broken = self.wants.broken(now, |id| self.checks.contains(id));
+        let choice = &mut Choice { rng: &mut self.rng, peers: &self.peers };
+        let broken = self.wants.broken(now, choice, |id| self.checks.contains(id));
         for key in broken.peers {
             self.charge(now, key, Offence::Promise);
         }
@@ -133,7 +147,8 @@ impl Engine {
 
     /// What came under this id was bad: asks the next one who offered it.
     pub(super) fn ask_next(&mut self, now: Duration, id: &MessageId) {
-        if let Some(key) = self.wants.next(now, id) {
+        let choice = &mut Choice { rng: &mut self.rng, peers: &self.peers };
+        if let Some(key) = self.wants.next(now, id, choice) {
             self.ask(now, key, std::slice::from_ref(id));
         }
     }

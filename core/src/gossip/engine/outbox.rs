@@ -19,6 +19,8 @@ pub(super) struct Outbox {
     ihave: VecDeque<(Arc<str>, Vec<MessageId>)>,
     offered: usize,
     idontwant: Vec<MessageId>,
+    /// Whether messages waited for what is not wanted to be said.
+    held_back: bool,
 }
 
 impl Outbox {
@@ -165,7 +167,9 @@ impl Outbox {
         }
         let taken = frame.iwant(&self.iwant);
         drain(&mut self.iwant, taken);
-        let says_what_not = !self.idontwant.is_empty();
+        // Once: there may always be more to say.
+        let hold_back = !self.idontwant.is_empty() && !self.held_back;
+        self.held_back = false;
         let taken = frame.idontwant(&self.idontwant);
         drain(&mut self.idontwant, taken);
         while let Some((topic, ids)) = self.ihave.front_mut() {
@@ -181,8 +185,11 @@ impl Outbox {
         // What is not wanted is said before what takes its time.
         while sent < at_a_time
             && let Some(message) = self.messages.front()
-            && !(says_what_not && message.encoded().len() >= config::LARGE)
         {
+            if hold_back && message.encoded().len() >= config::LARGE {
+                self.held_back = true;
+                break;
+            }
             if !unwanted.contains(message.id()) {
                 if !frame.message(message) {
                     break;

@@ -15,8 +15,8 @@ use std::time::Duration;
 /// A good message whose receiver has not said yet what it thinks of it.
 pub(super) struct Awaiting {
     pub(super) message: SignedMessage,
-    /// Who brought it first.
-    first: PeerKey,
+    /// Who brought it first, and whether it had been asked for it.
+    first: (PeerKey, bool),
     holders: SmallVec<[PeerKey; 8]>,
 }
 
@@ -147,9 +147,10 @@ impl Engine {
     }
 
     fn on_good(&mut self, now: Duration, check: Check) {
-        let Check { message, by, also, .. } = check;
+        let Check { message, by, asked, also, .. } = check;
         let id = message.id().clone();
-        if self.known.contains(&id) {
+        // One that waits for its verdict for long is not known any more.
+        if self.known.contains(&id) || self.awaiting.contains_key(&id) {
             // Its source has signed two under one number: the first one counts.
             self.count("number-used-twice", 1);
             return self.done_with(message.topic());
@@ -168,7 +169,8 @@ impl Engine {
         // Of those who sent it, one who is still here.
         let here = holders.iter().rev().find_map(|key| self.peers.get(key));
         let from = here.map_or_else(|| message.source(), |peer| peer.id);
-        self.awaiting.insert(id, Awaiting { message: message.clone(), first: by, holders });
+        let first = (by, asked);
+        self.awaiting.insert(id, Awaiting { message: message.clone(), first, holders });
         self.outputs.push_back(Output::Deliver { message, from });
     }
 
@@ -183,7 +185,11 @@ impl Engine {
         let Some(entry) = self.topics.get_mut(message.topic()).filter(|topic| topic.joined) else {
             return;
         };
-        entry.brought(first);
+        let (first, asked) = first;
+        // Who is not in the mesh and sends unasked may want to seem of more use.
+        if asked || entry.mesh.contains(&first) {
+            entry.brought(first);
+        }
         let to = entry.mesh.iter().filter(|key| !holders.contains(key)).copied().collect();
         self.pass_on(now, message, to, holders);
     }

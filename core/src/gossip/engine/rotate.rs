@@ -43,8 +43,8 @@ impl Engine {
         // Whom this node chose is the least likely to be one of many in one hand.
         let chosen = open.iter().find(|key| self.is_outbound(key)).copied();
         let Some(new) = chosen.or_else(|| open.first().copied()) else { return };
-        let outbound = self.topics[topic].mesh.iter().filter(|key| self.is_outbound(key)).count();
-        if outbound == 1 && self.is_outbound(&old) && !self.is_outbound(&new) {
+        // Nor does one who came by itself take the place of one that was chosen.
+        if self.is_outbound(&old) && !self.is_outbound(&new) {
             return;
         }
         self.graft(now, new, topic);

@@ -216,3 +216,62 @@ fn what_waited_of_who_is_gone_comes_of_who_else_sent_it() {
     let engine = node.net.engine(0);
     assert!(engine.checks.is_empty() && engine.awaiting.is_empty());
 }
+
+#[test]
+fn who_leaves_fills_no_queue_of_who_sent_the_same() {
+    let mut node = Slow::with(2, 0);
+    let of = |source: u64, count: usize| (0..count as u64).map(move |n| good(peer(source), n));
+    node.receive(1, messages(of(11, config::WINDOW)));
+    node.work();
+    node.receive(2, messages(of(12, config::MAX_WAITING - 10)));
+    node.receive(1, messages(of(13, 100)));
+    node.receive(2, messages(of(14, 10).chain(of(13, 100))));
+    let now = node.net.now;
+    node.net.engine(0).disconnected(now, &peer(1));
+    let engine = node.net.engine(0);
+    assert_eq!(engine.peers[&engine.keys[&peer(2)]].waiting, config::MAX_WAITING);
+    node.in_a_ms = 100;
+    (0..100).for_each(|_| node.pass());
+    // It is not known, and can come again.
+    node.receive(2, messages(of(13, 100)));
+    (0..100).for_each(|_| node.pass());
+    assert!(of(13, 100).all(|message| node.heard.contains_key(message.id())));
+    assert!(node.net.engine(0).checks.is_empty());
+}
+
+/// They all have the same in their queues, behind much else.
+#[test]
+fn what_very_many_who_flood_have_sent_comes_as_soon_as_another_brings_it() {
+    let sybils = 65;
+    let mut node = Slow::with(sybils + 1, 0);
+    node.receive(1, messages((0..config::WINDOW as u64).map(|n| good(peer(999), n))));
+    node.work();
+    let copy = good(peer(998), 1);
+    for sybil in 1..=sybils {
+        let much = (0..20).map(|n| good(peer(1000 + sybil), n));
+        node.receive(sybil, messages(much.chain([copy.clone()])));
+    }
+    node.receive(sybils + 1, messages([copy.clone()]));
+    assert_eq!(node.net.refused(0, "too-many-senders"), 1);
+    node.in_a_ms = 10;
+    (0..(config::WINDOW + 100) / 10 + 60).for_each(|_| node.pass());
+    assert!(node.heard.contains_key(copy.id()) && node.heard.len() < 20 * sybils as usize);
+}
+
+#[test]
+fn what_waits_for_its_verdict_for_long_and_comes_again_takes_no_more_room() {
+    let mut node = Slow::with(2, 0);
+    for from in 1..=2 {
+        node.receive(from, messages([good(peer(9), 1)]));
+        node.work();
+        // It is not known any more.
+        (0..40).for_each(|_| {
+            node.net.now += secs(1.0);
+            node.work();
+        });
+    }
+    assert_eq!(node.net.engine(0).topics[TOPIC].busy, 1);
+    node.in_a_ms = 1;
+    node.pass();
+    assert_eq!(node.net.engine(0).topics[TOPIC].busy, 0);
+}

@@ -131,6 +131,50 @@ fn no_message_waits_for_more_than_fifty_milliseconds() {
 }
 
 #[test]
+fn a_steady_stream_of_large_messages_is_held_up_by_nothing() {
+    let mut node = Watched::new();
+    node.join(WATCHED);
+    node.net.engine(0).negotiated(&peer(WATCHED), crate::gossip::engine::Version::V1_2);
+    node.join(20);
+    node.run(secs(2.0));
+    let (mut came, mut sent, mut written) = (BTreeMap::new(), 0, None);
+    for ms in 0..4000_u64 {
+        node.net.now += Duration::from_millis(1);
+        let now = node.net.now;
+        if ms.is_multiple_of(20) && ms < 3600 {
+            let large = message(peer(77), ms, &[7; 2048], GOOD);
+            came.insert(ms, now);
+            node.net.engine(0).received(now, &peer(20), Rpc { messages: vec![large], ..rpc() });
+        }
+        // A frame takes longer than the next message.
+        if written.is_some_and(|at| at <= now) {
+            written = None;
+            node.net.engine(0).sent(now, &peer(WATCHED));
+        }
+        while let Some(output) = node.net.engine(0).poll(now) {
+            match output {
+                Output::Verify { check, .. } => node.net.engine(0).verified(now, check, true),
+                Output::Deliver { message, .. } => {
+                    node.net.engine(0).verdict(now, message.id(), Verdict::Accept);
+                }
+                Output::Send { peer: to, frame } if to == peer(WATCHED) => {
+                    written = Some(now + Duration::from_millis(25));
+                    let (_, body) = unsigned_varint::decode::usize(&frame).unwrap();
+                    for message in Rpc::decode(body).unwrap().messages {
+                        let waited = now - came[&message.seq()];
+                        assert!(waited <= Duration::from_millis(100), "{waited:?}");
+                        sent += 1;
+                    }
+                }
+                Output::Send { peer, .. } => node.net.engine(0).sent(now, &peer),
+                _ => {}
+            }
+        }
+    }
+    assert_eq!(sent, came.len());
+}
+
+#[test]
 fn what_a_peer_sends_meanwhile_is_not_sent_to_it() {
     let mut node = Watched::new();
     node.join(WATCHED);

@@ -156,6 +156,29 @@ fn whom_a_full_mesh_refuses_is_offered_all_there_is() {
     }
 }
 
+/// And so is who comes back before the time is over in which it was refused.
+#[test]
+fn whom_a_former_backoff_refuses_is_offered_all_there_is() {
+    let leaves = 20;
+    let mut net = Net::new(leaves + 1);
+    (1..=leaves).for_each(|leaf| net.connect(leaf, 0));
+    net.run(secs(3.0));
+    for leaf in 1..=leaves {
+        net.disconnect(peer(0), peer(leaf));
+        net.engines.remove(&peer(leaf));
+        net.add(leaf);
+        net.connect(leaf, 0);
+        net.run_for(secs(0.1));
+    }
+    net.run_for(secs(1.0));
+    assert!(net.refused(0, "graft-in-former-backoff") > 0);
+    for number in 0..5 {
+        net.publish(1, good(peer(1), number));
+        net.run_for(secs(1.5));
+        assert_eq!(net.have(good(peer(1), number).id()), leaves as usize, "{number}");
+    }
+}
+
 #[test]
 fn a_link_that_was_not_asked_for_yet_is_not_once_the_peer_wants_none() {
     let leave = || Subscription { subscribe: false, ..subscribe() };

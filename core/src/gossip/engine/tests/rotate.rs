@@ -17,6 +17,12 @@ fn joins() -> Rpc {
     Rpc { subscriptions: vec![subscribe()], ..graft() }
 }
 
+/// A message that is offered, and sent when it is asked for.
+fn offered(number: u64) -> Rpc {
+    let message = good(peer(77), number);
+    Rpc { ihave: vec![(TOPIC.into(), vec![message.id().clone()])], ..messages([message]) }
+}
+
 /// Whether a peer is in the mesh of node 0.
 fn linked(net: &Net, number: u64) -> bool {
     let engine = &net.engines[&peer(0)];
@@ -49,7 +55,7 @@ fn who_holds_links_and_brings_nothing_is_replaced() {
         // those who are linked: the least it can be.
         for number in 0..600 {
             let from = 11 + number % 3;
-            net.receive(0, peer(from), messages([good(peer(77), number)]));
+            net.receive(0, peer(from), offered(number));
             net.run_for(secs(1.0));
             for sybil in 1..=HIGH as u64 {
                 net.receive(0, peer(sybil), graft());
@@ -86,6 +92,37 @@ fn links_stay_where_the_mesh_brings_what_there_is() {
 }
 
 #[test]
+fn who_sends_what_nobody_asked_for_takes_no_link() {
+    let mut net = held(false);
+    net.run(secs(3.0));
+    let mesh = net.engines[&peer(0)].topics[TOPIC].mesh.clone();
+    for number in 0..300 {
+        let outside = 11 + number % 3;
+        assert!(!linked(&net, outside));
+        net.receive(0, peer(outside), messages([good(peer(77), number)]));
+        net.run_for(secs(1.0));
+    }
+    assert_eq!(net.engines[&peer(0)].topics[TOPIC].mesh, mesh);
+}
+
+#[test]
+fn who_came_by_itself_takes_no_link_that_this_node_chose() {
+    let mut net = Net::new(1);
+    for number in (1..=6).chain(20..=21).chain(11..=13) {
+        let now = net.now;
+        net.engine(0).connected(now, peer(number), number >= 20);
+        net.receive(0, peer(number), joins());
+    }
+    assert!(linked(&net, 20) && linked(&net, 21) && !linked(&net, 11));
+    for number in 0..600 {
+        let from = if number % 2 == 0 { 1 + number / 2 % 6 } else { 11 + number / 2 % 3 };
+        net.receive(0, peer(from), offered(number));
+        net.run_for(secs(0.5));
+    }
+    assert!(linked(&net, 20) && linked(&net, 21));
+}
+
+#[test]
 fn a_link_is_given_up_only_when_the_new_one_is_there() {
     let mut net = held(true);
     net.run(secs(3.0));
@@ -94,7 +131,7 @@ fn a_link_is_given_up_only_when_the_new_one_is_there() {
     let swap = loop {
         number += 1;
         assert!(net.now - now < secs(200.0), "nothing is replaced");
-        net.receive(0, peer(11 + number % 3), messages([good(peer(77), number)]));
+        net.receive(0, peer(11 + number % 3), offered(number));
         let before = net.engines[&peer(0)].topics[TOPIC].mesh.len();
         net.run_for(secs(0.5));
         let topic = &net.engines[&peer(0)].topics[TOPIC];

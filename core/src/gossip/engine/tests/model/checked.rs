@@ -167,6 +167,7 @@ impl Checked {
         let outputs: Vec<_> = std::iter::from_fn(|| self.engine.poll(now)).collect();
         if now >= self.model.next_heartbeat {
             self.model.beat(now);
+            self.ask();
             let joined = self.model.topics.iter().filter(|(_, topic)| topic.joined);
             for name in joined.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
                 let mesh = self.engine.mesh(&name).collect();
@@ -228,8 +229,15 @@ impl Checked {
         }
     }
 
+    /// Whom the engine has asked for what it is to ask for.
+    fn ask(&mut self) {
+        let engine = &self.engine;
+        self.model.on_asked(|id| engine.asked(id).collect());
+    }
+
     /// Whether both have the same links.
     fn compare(&mut self) {
+        self.ask();
         self.model.start_checks();
         for (name, topic) in &self.model.topics {
             let mesh: BTreeSet<_> = self.engine.mesh(name).collect();

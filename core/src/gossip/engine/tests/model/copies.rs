@@ -84,7 +84,7 @@ impl Model {
         if self.copies.iter_mut().filter(of_id).any(|copy| copy.senders.contains(&key)) {
             return;
         }
-        match self.copies.iter_mut().find(|copy| copy.message == *message) {
+        match self.copies.iter_mut().find(|copy| copy.message.is_copy_of(message)) {
             Some(copy) if copy.senders.len() < MAX_SENDERS => copy.senders.push(key),
             Some(_) => {}
             None => {
@@ -149,7 +149,7 @@ impl Model {
 
     /// The engine wants a signature checked.
     pub(super) fn on_verify(&mut self, message: &SignedMessage) {
-        let waits = |copy: &&mut Copy| !copy.told && copy.message == *message;
+        let waits = |copy: &&mut Copy| !copy.told && copy.message.is_copy_of(message);
         let copy = self.copies.iter_mut().find(waits);
         let copy = copy.expect("a copy is checked that nobody sent, or a second time");
         (copy.started, copy.told) = (true, true);
@@ -164,7 +164,8 @@ impl Model {
     }
 
     pub(super) fn verified(&mut self, now: Duration, message: &SignedMessage, good: bool) {
-        let found = self.copies.iter().position(|copy| copy.told && copy.message == *message);
+        let found =
+            self.copies.iter().position(|copy| copy.told && copy.message.is_copy_of(message));
         let copy = self.copies.swap_remove(found.expect("it was begun"));
         let id = message.id();
         if !good {
@@ -177,7 +178,7 @@ impl Model {
             }
             return;
         }
-        if self.knows(id) {
+        if self.knows(id) || self.awaiting.iter().any(|awaiting| awaiting.message.id() == id) {
             return;
         }
         self.learn(now, id);
@@ -194,7 +195,6 @@ impl Model {
         let here: BTreeSet<_> = copy.senders.iter().filter_map(|key| self.peer_of(*key)).collect();
         let from = if here.is_empty() { BTreeSet::from([message.source()]) } else { here };
         self.expected.push(Expected::Deliver { message: message.clone(), from });
-        self.awaiting.retain(|awaiting| awaiting.message.id() != id);
         let holders = copy.senders.into_iter().collect();
         self.awaiting.push(Awaiting { message: message.clone(), holders });
     }

@@ -3,7 +3,10 @@
 use super::{Expected, Model, Peer, SECOND};
 use crate::gossip::engine::Offence;
 use libp2p::PeerId;
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// A topic that this node has joined, has left lately, or publishes on.
 #[derive(Default)]
@@ -18,6 +21,8 @@ pub(super) struct Topic {
     judged: Duration,
     /// Whether one is being replaced.
     swaps: bool,
+    /// Who may have been refused a link, and until when it has more offers for that.
+    pub(super) refused: BTreeMap<PeerId, Duration>,
     pub(super) mesh: BTreeSet<PeerId>,
 }
 
@@ -112,6 +117,7 @@ impl Model {
         let backoff = peer.backoff.get(name).copied();
         // A second early is none too early: some count in seconds.
         let early = backoff.filter(|(until, ours, _)| *ours && now + SECOND < *until);
+        topic.refused.insert(id, now + self.config.backoff);
         if early.is_some() || topic.mesh.len() >= self.config.high && !peer.outbound {
             self.unlink(now, id, name, self.config.backoff);
             // One that has restarted knows of none.

@@ -4,9 +4,9 @@
 //! the engine's code. Every input goes to both, and what comes out is held against
 //! what the model says: what has to come, what may, and what must not.
 //!
-//! Two things are the engine's to choose, and are taken from it if they are within
-//! the rules: with whom it makes and ends links at a heartbeat, and whom it offers
-//! what is new.
+//! Some things are the engine's to choose, and are taken from it if they are within
+//! the rules: with whom it makes and ends links at a heartbeat, whom it offers
+//! what is new, and which of several it asks next.
 //!
 //! - `checked`: the engine, with the model beside it
 //! - `links`: topics, subscriptions, the mesh; `copies`: messages, from their
@@ -168,20 +168,22 @@ impl Model {
                 kept.maybe_told.insert(key);
             });
         }
-        self.offerer_gone(key);
         for topic in self.topics.values_mut() {
             topic.mesh.remove(&id);
         }
         self.greet(now, id, true);
+        self.asked_anew(now, key);
     }
 
     fn disconnected(&mut self, now: Duration, id: PeerId) {
-        let Some(peer) = self.peers.remove(&id) else { return };
+        let Some(mut peer) = self.peers.remove(&id) else { return };
         for topic in self.topics.values_mut() {
             topic.mesh.remove(&id);
         }
         self.publications.iter_mut().for_each(|one| one.without(id));
-        self.offerer_gone(peer.key);
+        if self.offerer_gone(peer.key) {
+            peer.offences.push((now, 5.0, false));
+        }
         let offences = if blame::sum(now, &peer.offences) > 1.0 { peer.offences } else { vec![] };
         self.departed.insert(id, (offences, peer.backoff));
         self.sender_gone(now);
@@ -207,6 +209,11 @@ impl Model {
 
     /// What a heartbeat does before the meshes are looked after.
     fn beat(&mut self, now: Duration) {
+        let late = now - self.next_heartbeat;
+        if late > SECOND {
+            // The node was held up, and not those who promised something.
+            self.wants.iter_mut().for_each(|want| want.last_longer(late));
+        }
         (self.heartbeat, self.next_heartbeat) = (now, now + SECOND);
         self.told.clear();
         // In whole seconds.

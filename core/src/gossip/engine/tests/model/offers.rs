@@ -9,14 +9,16 @@ use std::{collections::BTreeSet, time::Duration};
 #[derive(Debug)]
 pub(super) struct Want {
     pub(super) id: MessageId,
-    /// Who offered it first, and by when it has to send something under the id, if
-    /// it was asked and has not.
+    /// Who offered it first.
     by: Key,
-    promised: Option<Duration>,
+    /// Who was asked and has sent nothing under the id, and by when it has to.
+    promised: Vec<(Key, Duration)>,
     /// When the next one is asked.
     next: Duration,
     /// Who else offers it, since when.
     others: Vec<(Key, Duration)>,
+    /// When and how many of them were asked that the engine is to choose.
+    asking: Option<(Duration, usize)>,
 }
 
 /// The others that are remembered.
@@ -42,7 +44,8 @@ impl Model {
             }
             let under_check = self.is_under_check(offered);
             if let Some(want) = self.wants.iter_mut().find(|want| want.id == *offered) {
-                let is_known = want.by == key || want.others.iter().any(|(by, _)| *by == key);
+                let mut known = want.others.iter().chain(&want.promised);
+                let is_known = want.by == key || known.any(|(by, _)| *by == key);
                 if !is_known && want.others.len() < MAX_OTHERS {
                     want.others.push((key, now));
                 }
@@ -50,11 +53,12 @@ impl Model {
             }
             let (promised, others) = match under_check {
                 // Asked should that be bad.
-                true => (None, vec![(key, now)]),
-                false => (Some(now + 3 * SECOND), vec![]),
+                true => (vec![], vec![(key, now)]),
+                false => (vec![(key, now + 3 * SECOND)], vec![]),
             };
             let (wanted, next) = (offered.clone(), now + millis(700));
-            self.wants.push(Want { id: wanted, by: key, promised, next, others });
+            let asking = None;
+            self.wants.push(Want { id: wanted, by: key, promised, next, others, asking });
             if !under_check {
                 self.ask(now, key, offered);
             }
@@ -69,8 +73,8 @@ impl Model {
 
     /// A peer has sent something under an id.
     pub(super) fn came(&mut self, id: &MessageId, key: Key) {
-        let kept = self.wants.iter_mut().find(|want| want.id == *id && want.by == key);
-        kept.into_iter().for_each(|want| want.promised = None);
+        let kept = self.wants.iter_mut().find(|want| want.id == *id);
+        kept.into_iter().for_each(|want| want.promised.retain(|(by, _)| *by != key));
     }
 
     /// The message is here.
@@ -80,47 +84,74 @@ impl Model {
 
     /// What came was bad: the next who offered it is asked.
     pub(super) fn ask_next(&mut self, now: Duration, id: &MessageId) {
-        let Some(want) = self.wants.iter_mut().find(|want| want.id == *id) else { return };
-        if let Some(key) = want.take(now) {
-            self.ask(now, key, id);
+        let want = self.wants.iter_mut().find(|want| want.id == *id);
+        want.into_iter().for_each(|want| _ = want.take(now));
+    }
+
+    /// Whom the engine has asked of those whom it could: who that is, is left to
+    /// chance, but those come first that this node chose.
+    pub(super) fn on_asked(&mut self, asked: impl Fn(&MessageId) -> BTreeSet<PeerId>) {
+        let peers = &mut self.peers;
+        for want in &mut self.wants {
+            let Some((at, count)) = want.asking.take() else { continue };
+            let asked = asked(&want.id);
+            let by = |key: Key| peers.iter().find(|(_, peer)| peer.key == key).expect("is here");
+            let is_asked = |(key, _): &(Key, Duration)| asked.contains(by(*key).0);
+            let is_chosen = |(key, _): &(Key, Duration)| by(*key).1.outbound;
+            let others = want.others.iter().copied();
+            let (next, left): (Vec<_>, Vec<_>) = others.partition(|of| is_asked(of));
+            assert_eq!(next.len(), count, "{:?} is asked of {asked:?}", want.id);
+            assert!(next.iter().all(is_chosen) || !left.iter().any(is_chosen), "of others first");
+            want.others = left;
+            for (key, _) in next {
+                want.promised.push((key, at + 3 * SECOND));
+                let peer = peers.values_mut().find(|peer| peer.key == key).expect("is here");
+                peer.due.asks.push((at, want.id.clone()));
+            }
         }
     }
 
     /// What did not come is asked of the next one, and held against who promised it.
     pub(super) fn ask_others(&mut self, now: Duration) {
-        let (mut broken, mut ask) = (BTreeSet::new(), Vec::new());
+        let mut broken = BTreeSet::new();
         let under_check: BTreeSet<_> =
             self.copies.iter().map(|copy| copy.message.id().clone()).collect();
         self.wants.retain_mut(|want| {
             if under_check.contains(&want.id) {
                 return true;
             }
-            if want.promised.is_some_and(|until| now >= until) {
-                want.promised = None;
-                broken.insert(want.by);
-            }
-            if now < want.next {
-                return true;
-            }
-            match want.take(now) {
-                Some(key) => ask.push((key, want.id.clone())),
-                None => return want.promised.is_some(),
-            }
-            true
+            let over = want.promised.extract_if(.., |(_, until)| now >= *until);
+            broken.extend(over.map(|(key, _)| key));
+            now < want.next || want.take(now) || !want.promised.is_empty()
         });
         broken.into_iter().for_each(|key| self.charge_key(now, key, Offence::Promise));
-        ask.into_iter().for_each(|(key, id)| self.ask(now, key, &id));
     }
 
-    /// A peer is gone: what it was asked for is not held against it.
-    pub(super) fn offerer_gone(&mut self, key: Key) {
+    /// A peer is gone. Whether it was asked for anything that has not come.
+    pub(super) fn offerer_gone(&mut self, key: Key) -> bool {
+        let mut owed = false;
         self.wants.retain_mut(|want| {
             want.others.retain(|(other, _)| *other != key);
-            if want.by == key {
-                (want.promised, want.next) = (None, Duration::ZERO);
+            let owes = want.promised.extract_if(.., |(by, _)| *by == key).count() > 0;
+            owed |= owes;
+            if owes || want.by == key {
+                want.next = Duration::ZERO;
             }
-            want.promised.is_some() || !want.others.is_empty()
+            !want.promised.is_empty() || !want.others.is_empty()
         });
+        owed
+    }
+
+    /// On another connection a peer is asked anew for what it has promised.
+    pub(super) fn asked_anew(&mut self, now: Duration, key: Key) {
+        let mut ask = Vec::new();
+        for want in &mut self.wants {
+            want.others.retain(|(other, _)| *other != key);
+            if want.promised.iter().any(|(by, _)| *by == key) {
+                ask.push(want.id.clone());
+            }
+        }
+        ask.iter().for_each(|id| self.ask(now, key, id));
     }
 
     pub(super) fn on_idontwant(&mut self, now: Duration, id: PeerId, ids: &[MessageId]) {
@@ -176,7 +207,11 @@ impl Model {
         if peer.due.was_free(self.heartbeat) {
             self.told.insert((topic.into(), id));
             let told = self.told.iter().filter(|(of, _)| of == topic).count();
-            assert!(told <= self.config.lazy, "{told} peers are told at a heartbeat");
+            let refused = self
+                .topics
+                .get(topic)
+                .map_or(0, |topic| topic.refused.values().filter(|until| now < **until).count());
+            assert!(told <= self.config.lazy + refused, "{told} peers are told at a heartbeat");
         }
         let key = peer.key;
         let Some(kept) = self.store.iter_mut().find(|kept| kept.message.id() == of) else {
@@ -194,11 +229,20 @@ impl Model {
 }
 
 impl Want {
-    /// Who offered it in the last three seconds, and was not asked.
-    fn take(&mut self, now: Duration) -> Option<Key> {
-        self.others.retain(|(_, since)| now - *since < 3 * SECOND);
-        let next = (!self.others.is_empty()).then(|| self.others.remove(0).0)?;
-        self.next = now + millis(700);
-        Some(next)
+    pub(super) fn last_longer(&mut self, time: Duration) {
+        let all = self.promised.iter_mut().chain(&mut self.others);
+        all.for_each(|(_, at)| *at += time);
+    }
+
+    /// Asks one who offered it in the last three seconds, and was not asked. Whether
+    /// there is one.
+    fn take(&mut self, now: Duration) -> bool {
+        self.others.retain(|(_, since)| now.saturating_sub(*since) < 3 * SECOND);
+        let asking = self.asking.map_or(0, |(_, count)| count);
+        let asks = asking < self.others.len();
+        if asks {
+            (self.asking, self.next) = (Some((now, asking + 1)), now + millis(700));
+        }
+        asks
     }
 }
