@@ -67,6 +67,12 @@ pub struct RecordLine {
     pub host: String,
     /// The fields that the peer describes itself with.
     pub meta: BTreeMap<String, String>,
+    /// The services that the peer offers, each with its version.
+    #[serde(default)]
+    pub services: BTreeMap<String, String>,
+    /// The channels that are at the peer's place.
+    #[serde(default)]
+    pub channels: Vec<String>,
     /// Whether the peer's signature was verified.
     pub verified: bool,
 }
@@ -157,10 +163,16 @@ impl From<&Record> for RecordLine {
             seq: record.seq().to_string(),
             ttl_ms: u64::try_from(record.ttl().as_millis()).unwrap_or(u64::MAX),
             host: record.host().into(),
-            meta: record.meta().iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(),
+            meta: record.meta().iter().map(owned).collect(),
+            services: record.services().map(owned).collect(),
+            channels: record.channels().map(str::to_owned).collect(),
             verified: record.verified(),
         }
     }
+}
+
+fn owned((key, value): (&str, &str)) -> (String, String) {
+    (key.to_owned(), value.to_owned())
 }
 
 fn strings(of: &[impl ToString]) -> Vec<String> {
@@ -229,13 +241,16 @@ mod tests {
             ttl_ms: 10_000,
             host: "h".into(),
             meta: [("role".to_owned(), "worker".to_owned())].into(),
+            services: [("resize".to_owned(), "2".to_owned())].into(),
+            channels: vec!["jobs".to_owned()],
             verified: true,
         };
         assert_eq!(
             serde_json::to_value(Line::PeerJoined { record }).unwrap(),
             json!({"event": "peer-joined", "record": {
                 "peer": "p", "server": "000000000000000a", "seq": "18446744073709551615",
-                "ttl_ms": 10000, "host": "h", "meta": {"role": "worker"}, "verified": true}})
+                "ttl_ms": 10000, "host": "h", "meta": {"role": "worker"},
+                "services": {"resize": "2"}, "channels": ["jobs"], "verified": true}})
         );
     }
 }

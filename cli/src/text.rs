@@ -197,6 +197,8 @@ mod tests {
             ttl_ms: 10_000,
             host: host.into(),
             meta: [("role".to_owned(), "a\u{1b}[31m".to_owned())].into(),
+            services: Default::default(),
+            channels: Vec::new(),
             verified: true,
         }
     }

@@ -27,6 +27,7 @@ pub mod iface;
 #[doc(hidden)]
 pub mod logs;
 pub mod metrics;
+mod name;
 pub mod namespace;
 mod node;
 pub mod pex;

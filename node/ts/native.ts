@@ -35,6 +35,8 @@ export interface Records {
   seq(n: number): bigint | null
   ttl(n: number): number | null
   verified(n: number): boolean | null
+  services(n: number): string[] | null
+  channels(n: number): string[] | null
   text(from: number, count: number): Text
 }
 

@@ -17,6 +17,10 @@ pub struct Record {
     pub host: String,
     /// What else it says.
     pub meta: HashMap<String, String>,
+    /// The services that it offers, each with its version.
+    pub services: HashMap<String, String>,
+    /// The channels that are at its place.
+    pub channels: Vec<String>,
     /// Whether its signature was verified; false only for records of another
     /// node's view that that node cannot prove.
     pub verified: bool,
@@ -182,14 +186,16 @@ pub enum Change {
 
 impl From<casm_bindings::Record> for Record {
     fn from(record: casm_bindings::Record) -> Self {
-        let meta = record.meta();
+        let owned = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
         Self {
             peer: record.peer_text().to_owned(),
             server: record.server(),
             seq: record.seq(),
             ttl: record.ttl().as_secs_f64(),
             host: record.host().to_owned(),
-            meta: meta.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+            meta: record.meta().iter().map(owned).collect(),
+            services: record.services().map(owned).collect(),
+            channels: record.channels().map(str::to_owned).collect(),
             verified: record.verified(),
         }
     }

@@ -85,7 +85,8 @@ fn record(value: &Value) -> bool {
         ("ttl_ms", Value::is_u64),
         ("host", Value::is_string),
         ("meta", |v| v.as_object().is_some_and(|m| m.values().all(Value::is_string))),
-        ("verified", Value::is_boolean),
+        ("services", |v| v.as_object().is_some_and(|m| m.values().all(Value::is_string))),
+        ("channels", |v| v.as_array().is_some_and(|c| c.iter().all(Value::is_string))),
         ("verified", Value::is_boolean),
     ];
     keys(value, fields, &[]).is_ok()

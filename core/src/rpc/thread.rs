@@ -9,6 +9,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 use tokio::{
     runtime::Handle,
@@ -124,6 +125,15 @@ impl Local {
     pub(super) fn new(limits: Limits, metrics: RpcMetrics) -> Self {
         let budget = Budget::new(limits.total_bytes, metrics.used.clone());
         Self { limits, metrics, budget, streams: RefCell::default(), next: Cell::new(0) }
+    }
+
+    /// The same for a stream whose calls may take as long as they do.
+    pub(super) fn with_long_calls(&self) -> Rc<Self> {
+        let limits = Limits { call: Duration::MAX, ..self.limits.clone() };
+        let (metrics, budget) = (self.metrics.clone(), self.budget.clone());
+        // Streams are counted where they are admitted.
+        let (streams, next) = (RefCell::default(), Cell::new(0));
+        Rc::new(Self { limits, metrics, budget, streams, next })
     }
 
     /// Counts a stream that a peer has opened from an address of this network,

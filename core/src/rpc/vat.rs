@@ -4,7 +4,7 @@
 //! which starts with the first use; what others ask of it, they send there.
 
 use super::{
-    connection::{self, Work},
+    connection::{self, Room, Work},
     encoding::Encoding,
     limits::Limits,
     metrics::RpcMetrics,
@@ -80,16 +80,35 @@ impl Vat {
         C: FromClientHook,
         F: FnMut(PeerId) -> C + Send + 'static,
     {
+        self.export_with(name, Exported::default(), move |peer, _| bootstrap(peer))
+    }
+
+    /// Exports a capability in some encodings. `bootstrap` is told, beside whose
+    /// the connection is, what waits to be written on it.
+    ///
+    /// # Errors
+    /// As of [`export`](Self::export).
+    pub(crate) fn export_with<C, F>(
+        &self,
+        name: &str,
+        how: Exported,
+        mut bootstrap: F,
+    ) -> Result<Export>
+    where
+        C: FromClientHook,
+        F: FnMut(PeerId, Room) -> C + Send + 'static,
+    {
         name::check(name)?;
         let mut incoming = Vec::new();
-        for encoding in Encoding::ALL {
+        for &encoding in how.encodings {
             let protocol = name::protocol(&self.0.namespace, name, encoding);
             let streams = self.0.host.accept(protocol)?;
             incoming.push(streams.map(move |(peer, stream)| (peer, stream, encoding)));
         }
         let token = CancellationToken::new();
-        let make = move |peer| Client::new(bootstrap(peer).into_client_hook());
-        let accepting = accept(self.clone(), select_all(incoming), make, token.clone());
+        let make = move |peer, room| Client::new(bootstrap(peer, room).into_client_hook());
+        let served = (select_all(incoming), how.long_calls);
+        let accepting = accept(self.clone(), served, make, token.clone());
         self.0.thread.spawn_beside(accepting);
         Ok(Export { vat: self.clone(), _withdraw: token.drop_guard() })
     }
@@ -169,8 +188,11 @@ impl fmt::Debug for Vat {
 /// Serves the streams of one name. Only when one comes is the thread needed.
 async fn accept(
     vat: Vat,
-    mut incoming: impl futures::Stream<Item = (PeerId, Stream, Encoding)> + Unpin,
-    bootstrap: impl FnMut(PeerId) -> Client + Send + 'static,
+    (mut incoming, long_calls): (
+        impl futures::Stream<Item = (PeerId, Stream, Encoding)> + Unpin,
+        bool,
+    ),
+    bootstrap: impl FnMut(PeerId, Room) -> Client + Send + 'static,
     token: CancellationToken,
 ) {
     let bootstrap = Arc::new(Mutex::new(bootstrap));
@@ -180,11 +202,13 @@ async fn accept(
             let (bootstrap, token) = (bootstrap.clone(), streams.clone());
             let serve = move |local: &Rc<Local>| {
                 let Some(admitted) = local.admit(peer, stream.prefix()) else { return };
-                let client = bootstrap.lock().unwrap_or_else(PoisonError::into_inner)(peer);
-                let local = local.clone();
+                let room = Room::default();
+                let make = &mut *bootstrap.lock().unwrap_or_else(PoisonError::into_inner);
+                let client = make(peer, room.clone());
+                let local = if long_calls { local.with_long_calls() } else { local.clone() };
                 tokio::task::spawn_local(token.run_until_cancelled_owned(async move {
                     tokio::select! {
-                        () = connection::serve(stream, encoding, &local, client) => (),
+                        () = connection::serve(stream, encoding, &local, client, &room) => (),
                         () = admitted.ended() => (),
                     }
                 }));
@@ -195,6 +219,21 @@ async fn accept(
         }
     };
     token.run_until_cancelled(each).await;
+}
+
+/// How a capability is exported.
+pub(crate) struct Exported {
+    /// In which encodings.
+    pub(crate) encodings: &'static [Encoding],
+    /// Whether its calls may take longer than [`Limits::call`]: those that take a
+    /// time limit of their own.
+    pub(crate) long_calls: bool,
+}
+
+impl Default for Exported {
+    fn default() -> Self {
+        Self { encodings: &Encoding::ALL, long_calls: false }
+    }
 }
 
 /// A capability that is exported. Dropping this withdraws it, and ends the
