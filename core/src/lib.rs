@@ -37,6 +37,7 @@ pub mod record;
 pub mod rpc;
 mod schema;
 mod scope;
+pub mod service;
 mod spent;
 mod trouble;
 #[cfg(test)]

@@ -16,7 +16,7 @@ mod heartbeat;
 mod live;
 mod query;
 mod record;
-mod reserved;
+pub(crate) mod reserved;
 mod service;
 mod snapshot;
 mod sync;
@@ -32,7 +32,7 @@ pub use live::Live;
 pub use live::{Change, LiveQuery};
 pub use query::{Index, Query, Select};
 pub use record::{Field, Meta, Record, server_of};
-pub(crate) use reserved::{CHANNEL, Offer, SEMAPHORE, SERVICE};
+pub(crate) use reserved::Offer;
 #[doc(hidden)]
 pub use service::Pace;
 pub(crate) use service::{Cluster, ClusterConfig, Handed, Numbers, Sign};

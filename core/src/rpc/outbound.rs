@@ -224,8 +224,8 @@ impl Outbound {
         turn.await.map_err(|_| capnp::Error::disconnected("the stream is closed".into()))
     }
 
-    /// Waits until there is room for an answer of so many bytes: of several that
-    /// are ready, few are in memory twice.
+    /// Waits until there is room for a request or an answer of so many bytes: of
+    /// several that are ready, few are in memory twice.
     ///
     /// # Errors
     /// When the stream is closing or has failed.
@@ -237,7 +237,7 @@ impl Outbound {
                 inner.check()?;
                 inner.queued
             };
-            if queued + self.expected.get() <= self.limit {
+            if queued + self.expected.get() <= self.gate {
                 self.expected.set(self.expected.get() + bytes);
                 return Ok(());
             }

@@ -4,8 +4,10 @@
 use crate::{
     Error, ErrorKind, Event, LeaveReason, Namespace,
     cluster::{
-        CHANNEL, Change, Cluster, ClusterConfig, Handed, Heartbeat, HeartbeatError, Index, Limits,
-        Numbers, Outcome, Query, SERVICE, server_of,
+        Change, Cluster, ClusterConfig, Handed, Heartbeat, HeartbeatError, Index, Limits, Numbers,
+        Outcome, Query,
+        reserved::{CHANNEL, SERVICE},
+        server_of,
     },
     event::{EventBus, Events},
     metrics::Metrics,

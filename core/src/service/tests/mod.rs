@@ -1,0 +1,3 @@
+//! Peers that mean harm, or don't work.
+
+mod hostile;
