@@ -4,9 +4,11 @@
 mod node;
 mod parse;
 mod query;
+mod service;
 
 pub use node::NodeArgs;
 pub use query::QueryArgs;
+pub use service::{CallArgs, ServeArgs, ServicesArgs};
 
 use casm::Multiaddr;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
@@ -39,6 +41,12 @@ pub enum Command {
     /// Find peers; show or send discovery's packets
     #[command(subcommand)]
     Discover(DiscoverCommand),
+    /// Ask a service, and print what it answers
+    Call(CallArgs),
+    /// Serve a service: a command for each request
+    Serve(ServeArgs),
+    /// Print which services there are, and who serves them
+    Services(ServicesArgs),
     /// Make and show identity files
     #[command(subcommand)]
     Key(KeyCommand),
@@ -303,6 +311,9 @@ impl Cli {
             Command::Demo(DemoArgs { output, .. })
             | Command::Run(RunArgs { output, .. })
             | Command::Ls(LsArgs { output, .. })
+            | Command::Call(CallArgs { output, .. })
+            | Command::Serve(ServeArgs { output, .. })
+            | Command::Services(ServicesArgs { output, .. })
             | Command::Doctor(DoctorArgs { output, .. })
             | Command::Key(KeyCommand::New { output, .. } | KeyCommand::Show { output, .. })
             | Command::Discover(DiscoverCommand::Find(FindArgs { output, .. }))

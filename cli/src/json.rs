@@ -1,7 +1,8 @@
 //! The lines that `--json` prints: one object each. Scripts rely on their
 //! names; numbers that can pass 2^53 are strings.
 
-use casm::{Error, Event, Multiaddr, PeerId, PeerInfo, Record};
+use casm::{Error, Event, Multiaddr, PeerId, PeerInfo, Record, Result, service::Reply};
+use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -31,6 +32,23 @@ pub enum Line {
     ClockDiffers { offset_ms: i64, peers: Vec<String> },
     /// Another node uses this node's key: what that one says of itself.
     KeyShared { record: RecordLine },
+    /// A service's answer, or why there is none: as text if it is UTF-8, else as
+    /// base64. Who gave it is told if more than one was asked.
+    Reply {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        peer: Option<String>,
+        #[serde(flatten)]
+        said: Said,
+    },
+    /// A part of a service's answer.
+    Part {
+        #[serde(flatten)]
+        said: Said,
+    },
+    /// Why no more replies come: `all`, `limit` or `timeout`.
+    Ended { reason: String },
+    /// The services that there are.
+    Services { services: Vec<ServiceLine> },
     /// Events were lost.
     Dropped { count: u64 },
     /// The command failed.
@@ -50,6 +68,38 @@ pub enum Line {
     Check { name: String, status: String, message: String, advice: Option<String> },
     /// An identity file.
     Key { path: String, peer: String, r#type: String },
+}
+
+/// Bytes, or why there are none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Said {
+    /// Bytes that are UTF-8.
+    Text(String),
+    /// Others.
+    Base64(String),
+    /// None.
+    Error { kind: String, message: String },
+}
+
+impl Said {
+    fn of(data: &[u8]) -> Self {
+        match str::from_utf8(data) {
+            Ok(text) => Self::Text(text.to_owned()),
+            Err(_) => Self::Base64(BASE64.encode(data)),
+        }
+    }
+}
+
+/// A service, and who serves it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceLine {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// The ids of those who serve it.
+    pub peers: Vec<String>,
 }
 
 /// What a peer last said of itself.
@@ -147,6 +197,23 @@ impl Line {
     /// The view.
     pub fn view(records: &[Record]) -> Self {
         Self::View { n: records.len(), records: records.iter().map(Into::into).collect() }
+    }
+
+    /// What a service answered.
+    pub fn reply(peer: Option<&PeerId>, result: &Result<Reply>) -> Self {
+        let said = match result {
+            Ok(reply) => Said::of(&reply.data),
+            Err(error) => {
+                let message = crate::failure::explain(error);
+                Said::Error { kind: error.kind().name().into(), message }
+            }
+        };
+        Self::Reply { peer: peer.map(|peer| peer.to_base58()), said }
+    }
+
+    /// A part of what a service answered.
+    pub fn part(data: &[u8]) -> Self {
+        Self::Part { said: Said::of(data) }
     }
 
     /// What went wrong.

@@ -26,6 +26,10 @@ fn check(value: &Value) -> Result<(), String> {
             }
             &[("n", Value::is_u64), ("records", records_of)]
         }
+        "reply" => return said(value, &["peer"]),
+        "part" => return said(value, &[]),
+        "ended" => &[("reason", |v| matches!(v.as_str(), Some("all" | "limit" | "timeout")))],
+        "services" => &[("services", services)],
         "clock-differs" => &[("offset_ms", Value::is_i64), ("peers", ids)],
         "dropped" => &[("count", Value::is_u64)],
         "error" => &[("kind", Value::is_string), ("message", Value::is_string)],
@@ -64,6 +68,23 @@ fn keys(value: &Value, fields: &[(&str, Check)], more: &[&str]) -> Result<(), St
         Some(key) => Err(format!("{key} is not in the contract")),
         None => Ok(()),
     }
+}
+
+/// Bytes as text or as base64, or why there are none.
+fn said(value: &Value, more: &[&str]) -> Result<(), String> {
+    let fields: &[(&str, Check)] = match value {
+        Value::Object(object) if object.contains_key("text") => &[("text", Value::is_string)],
+        Value::Object(object) if object.contains_key("base64") => &[("base64", Value::is_string)],
+        _ => &[("error", |v| v["kind"].is_string() && v["message"].is_string())],
+    };
+    keys(value, fields, &[&["event"], more].concat())
+}
+
+fn services(value: &Value) -> bool {
+    let fields: &[(&str, Check)] =
+        &[("name", Value::is_string), ("version", Value::is_string), ("peers", ids)];
+    let service = |service: &Value| keys(service, fields, &[]).is_ok();
+    value.as_array().is_some_and(|services| services.iter().all(service))
 }
 
 fn packet(value: &Value) -> Result<(), String> {
