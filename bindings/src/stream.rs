@@ -1,6 +1,6 @@
 //! A source to pull from.
 
-use crate::{Error, ErrorKind, Result, Source, source::next_batch};
+use crate::{Error, ErrorKind, Result, Source, source::Pulled};
 use std::sync::{
     Mutex, PoisonError,
     atomic::{AtomicU64, Ordering},
@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Items that are pulled, one caller at a time. Dropping it ends it.
 pub struct Stream<S> {
-    source: Mutex<Option<S>>,
+    source: Mutex<Option<Pulled<S>>>,
     cancel: CancellationToken,
     dropped: AtomicU64,
 }
@@ -19,7 +19,7 @@ impl<S: Source> Stream<S> {
     pub const BATCH: usize = 256;
 
     pub(crate) fn new(source: S, cancel: CancellationToken) -> Self {
-        Self { source: Mutex::new(Some(source)), cancel, dropped: AtomicU64::new(0) }
+        Self { source: Mutex::new(Some(Pulled::new(source))), cancel, dropped: AtomicU64::new(0) }
     }
 
     /// Waits for items, and gives those that are there. Empty when the stream
@@ -36,7 +36,7 @@ impl<S: Source> Stream<S> {
         let batch = tokio::select! {
             biased;
             () = self.cancel.cancelled() => Vec::new(),
-            batch = next_batch(source, Self::BATCH) => batch?,
+            batch = source.next_batch(Self::BATCH) => batch?,
         };
         let dropped = batch.iter().map(S::dropped).sum();
         self.dropped.fetch_add(dropped, Ordering::Relaxed);
@@ -46,6 +46,9 @@ impl<S: Source> Stream<S> {
     /// Ends the stream, also for a call that is waiting.
     pub fn cancel(&self) {
         self.cancel.cancel();
+        // What it comes from ends now, and not when a language collects this.
+        let source = self.source.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(source);
     }
 
     /// Whether it was cancelled.
@@ -74,11 +77,15 @@ impl<S: Source> Stream<S> {
 /// Puts the source back, also when the wait is called off.
 struct Taken<'a, S> {
     stream: &'a Stream<S>,
-    source: Option<S>,
+    source: Option<Pulled<S>>,
 }
 
 impl<S> Drop for Taken<'_, S> {
     fn drop(&mut self) {
-        *self.stream.source.lock().unwrap_or_else(PoisonError::into_inner) = self.source.take();
+        let mut slot = self.stream.source.lock().unwrap_or_else(PoisonError::into_inner);
+        // Looked at under the lock: a cancel takes what is there.
+        if !self.stream.cancel.is_cancelled() {
+            *slot = self.source.take();
+        }
     }
 }

@@ -423,6 +423,26 @@ async fn parts_come_in_order_and_a_slow_reader_holds_up_its_own_alone() {
         drop(endless);
         until(|| b.service_stats("endless").unwrap().in_flight == 0).await;
     }
+    // Who keeps what sends the parts keeps nobody waiting.
+    let kept = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let keeps = kept.clone();
+    b.serve_stream("keeps", move |_, parts: Parts| {
+        let kept = keeps.clone();
+        async move {
+            parts.send("one").await?;
+            kept.lock().unwrap().push(parts);
+            Ok::<_, casm::Error>(())
+        }
+    })
+    .unwrap();
+    for caller in [&a, &b] {
+        let parts = caller.call_stream("keeps", "", to(&b)).unwrap();
+        let parts: Vec<_> = soon(parts.map(Result::unwrap).collect()).await;
+        assert_eq!(parts, [b"one"]);
+    }
+    let late = kept.lock().unwrap().pop().unwrap();
+    assert_eq!(late.send("two").await.unwrap_err().kind(), ErrorKind::Cancelled);
+
     let short = CallOptions::new().timeout(Duration::from_millis(200));
     let parts: Vec<_> = soon(a.call_stream("endless", "", short).unwrap().collect()).await;
     assert_eq!(parts.last().unwrap().as_ref().unwrap_err().kind(), ErrorKind::Timeout);

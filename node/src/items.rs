@@ -1,12 +1,13 @@
 //! What streams, on its way to JavaScript: a batch at a time.
 
-use crate::records::Records;
-use casm_bindings::{Change, Event, Found, PeerId, PeerInfo, Record};
+use crate::{errors::Fault, records::Records};
+use casm_bindings::{Change, Event, Found, Part, PeerId, PeerInfo, PeerReply, Record};
 use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;
+use std::collections::BTreeMap;
 
 /// The names of the kinds of items; an item's kind is a place in this list.
-const KINDS: [&str; 18] = [
+const KINDS: [&str; 20] = [
     "listening",
     "peer:joined",
     "peer:updated",
@@ -25,6 +26,8 @@ const KINDS: [&str; 18] = [
     "changes:dropped",
     "found",
     "record",
+    "reply",
+    "part",
 ];
 
 /// The names of the kinds of items, each at the place of its number.
@@ -53,6 +56,9 @@ pub struct Other {
     pub peers: Option<Vec<String>>,
     pub count: Option<f64>,
     pub offset: Option<f64>,
+    pub data: Option<Uint8Array>,
+    pub headers: Option<BTreeMap<String, String>>,
+    pub fault: Option<Fault>,
 }
 
 /// A batch that grows.
@@ -148,6 +154,26 @@ impl Item for Found {
 impl Item for Record {
     fn put(self, batch: &mut Builder) {
         batch.record(17, self);
+    }
+}
+
+impl Item for PeerReply {
+    fn put(self, batch: &mut Builder) {
+        let other = match self.result {
+            Ok(reply) => Other {
+                data: Some(reply.data.into()),
+                headers: Some(reply.headers),
+                ..about(&self.peer)
+            },
+            Err(error) => Other { fault: Some(error.into()), ..about(&self.peer) },
+        };
+        batch.other(18, other);
+    }
+}
+
+impl Item for Part {
+    fn put(self, batch: &mut Builder) {
+        batch.other(19, Other { data: Some(self.0.into()), ..Other::default() });
     }
 }
 

@@ -7,6 +7,7 @@
 //! - `view`, `records`, `remote`, `query`, `items`: what a node knows, and what
 //!   happens to it
 //! - `stream`: the same to pull, and to be called with
+//! - `service`: services, served and called
 //! - `log`, `bench`: log records; synthetic data for measurements
 
 // napi registers nothing in a test build (which lints look at), so that there
@@ -25,6 +26,7 @@ mod port;
 mod query;
 mod records;
 mod remote;
+mod service;
 mod stream;
 mod view;
 

@@ -20,10 +20,21 @@ import { EVENT_NAMES, KINDS } from './record.js'
 export { CasmError, ERROR_CODES, type ErrorCode } from './errors.js'
 export { Key } from './key.js'
 export { forwardLogs, type LogRecord } from './log.js'
-export { Node, type FindOptions, type WaitForOptions } from './node.js'
+export { Node, type CloseOptions, type FindOptions, type WaitForOptions } from './node.js'
 export type { Limits, Options, RpcLimits, TableLimits } from './options.js'
-export type { Index, Query } from './query.js'
+export type { Index, Match, Query } from './query.js'
 export { Record, type Change, type Event, type EventName, type Events, type Found, type PeerInfo, type PeerStatus } from './record.js'
+export {
+  ServiceRequest,
+  Serving,
+  type CallAllOptions,
+  type CallOptions,
+  type Handler,
+  type PeerReply,
+  type ServeOptions,
+  type ServiceStats,
+  type StreamHandler,
+} from './service.js'
 export { Stream, Subscription, type Wait } from './stream.js'
 export { RemoteView, View } from './view.js'
 export { version } from './native.js'

@@ -187,6 +187,8 @@ export const KINDS = [
   'changes:dropped',
   'found',
   'record',
+  'reply',
+  'part',
 ]
 
 const WITH_RECORD = new Set([

@@ -13,6 +13,8 @@ export const {
   Node,
   Record,
   RemoteView,
+  ServiceRequest,
+  Serving,
   Stream,
   Subscription,
   version,

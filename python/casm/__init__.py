@@ -25,6 +25,7 @@ from ._casm import (
     PeerInfo,
     PeerJoined,
     PeerLeft,
+    PeerReply,
     PeersFound,
     PeerStatus,
     PeerUpdated,
@@ -32,6 +33,8 @@ from ._casm import (
     Record,
     Records,
     RemoteView,
+    Request,
+    ServiceStats,
     Stream,
     Subscription,
     View,
@@ -85,6 +88,7 @@ __all__ = [
     "PeerInfo",
     "PeerJoined",
     "PeerLeft",
+    "PeerReply",
     "PeerUpdated",
     "PeersFound",
     "PeerStatus",
@@ -94,6 +98,9 @@ __all__ = [
     "Records",
     "RemoteError",
     "RemoteView",
+    "Request",
+    "ServiceStats",
+    "Serving",
     "Stream",
     "Subscription",
     "TimeoutError",
@@ -110,6 +117,7 @@ __all__ = [
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from . import aio
+    from ._service import Serving
 else:
 
     def __getattr__(name: str) -> object:
@@ -118,4 +126,8 @@ else:
             import importlib
 
             return importlib.import_module("casm.aio")
+        if name == "Serving":
+            from ._service import Serving
+
+            return Serving
         raise AttributeError(f"module 'casm' has no attribute {name!r}")

@@ -6,6 +6,7 @@
 //! - `view`, `meta`, `remote`, `query`, `events`: what a node knows, and what
 //!   happens to it
 //! - `stream`: the same to iterate over, and to be called with
+//! - `service`: services, served and called
 //! - `driver`: the thread of the callbacks
 //! - `log`, `bench`: log records; synthetic data for measurements
 
@@ -21,6 +22,7 @@ mod meta;
 mod node;
 mod query;
 mod remote;
+mod service;
 mod stream;
 mod view;
 
@@ -42,6 +44,7 @@ mod _casm {
         node::{Node, start},
         query::Query,
         remote::RemoteView,
+        service::{PeerReply, Request, Requests, ServiceStats},
         stream::{Delivery, Stream, Subscription},
         view::{Record, Records, View},
     };

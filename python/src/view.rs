@@ -102,6 +102,10 @@ impl Record {
 }
 
 impl Record {
+    pub(crate) fn id(&self) -> &str {
+        self.record.peer_text()
+    }
+
     pub(crate) fn text(&self) -> String {
         let record = &self.record;
         format!(

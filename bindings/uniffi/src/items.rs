@@ -63,6 +63,21 @@ impl From<casm_bindings::PeerStatus> for PeerStatus {
     }
 }
 
+/// What one of those that were asked said: `data` or `error` is there.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct PeerReply {
+    /// The id of who was asked.
+    pub peer: String,
+    /// Its answer.
+    pub data: Option<Vec<u8>>,
+    /// What came along with the answer.
+    pub headers: HashMap<String, String>,
+    /// Why there is no answer.
+    pub error: Option<String>,
+    /// The kind of that error, as `CasmError` has it: `Busy`, `Remote`.
+    pub error_kind: Option<String>,
+}
+
 /// A peer that discovery found.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct PeerFound {
@@ -217,6 +232,28 @@ pub(crate) trait Item<T>: Sized {
 impl Item<casm_bindings::Record> for Record {
     fn of(given: casm_bindings::Record) -> Option<Self> {
         Some(given.into())
+    }
+}
+
+impl Item<casm_bindings::PeerReply> for PeerReply {
+    fn of(given: casm_bindings::PeerReply) -> Option<Self> {
+        let peer = given.peer.to_base58();
+        Some(match given.result {
+            Ok(reply) => Self {
+                peer,
+                data: Some(reply.data),
+                headers: reply.headers.into_iter().collect(),
+                error: None,
+                error_kind: None,
+            },
+            Err(error) => Self {
+                peer,
+                data: None,
+                headers: HashMap::new(),
+                error: Some(error.message().to_owned()),
+                error_kind: Some(error.kind().name().to_owned()),
+            },
+        })
     }
 }
 

@@ -8,6 +8,7 @@
 //! - `node`, `view`, `remote`: the node, and the views of the cluster
 //! - `config`, `query`, `key`: what they are told
 //! - `items`: records, events and changes, as values
+//! - `service`: services, served and called
 //! - `stream`, `listener`: what streams, pulled or pushed
 //! - `log`: log records, for the language's own logging
 //! - `call`, `errors`: how a call is made, and how it fails
@@ -22,18 +23,23 @@ mod log;
 mod node;
 mod query;
 mod remote;
+mod service;
 mod stream;
 mod view;
 
 pub use config::{Config, FindOptions, Limits, RpcLimits, TableLimits};
 pub use errors::CasmError;
-pub use items::{Change, Event, LeaveReason, PeerFound, PeerInfo, PeerStatus, Record};
+pub use items::{Change, Event, LeaveReason, PeerFound, PeerInfo, PeerReply, PeerStatus, Record};
 pub use key::Key;
 pub use listener::{ChangeListener, EventListener, ListenerError, Subscription};
 pub use log::{LogLevel, LogListener, LogRecord, forward_logs};
 pub use node::Node;
 pub use query::Query;
 pub use remote::RemoteView;
+pub use service::{
+    CallAllOptions, CallOptions, PartStream, ReplyStream, Request, ServeOptions, ServiceHandler,
+    ServiceStats, Serving,
+};
 pub use stream::{ChangeStream, EventStream, PeerStream, RecordStream};
 pub use view::View;
 

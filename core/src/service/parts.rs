@@ -4,12 +4,14 @@ use super::{
     CallOptions, Parts, Services,
     call::{Asked, question, within},
     client::{Item, Question},
+    registry::Answer,
+    wire::{Failure, FailureKind},
 };
 use crate::{Error, PeerId, Result};
 use futures::{Stream, StreamExt};
 use std::{
     fmt,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
 };
@@ -56,18 +58,49 @@ impl Services {
         if peer != self.0.own {
             return self.0.links.stream(peer, question, to).await;
         }
-        let (sender, mut parts) = mpsc::channel(1);
+        let (sender, parts) = mpsc::channel(1);
         let incoming = self.incoming(&question);
         let run = self.0.registry.run(&question.name, incoming, Some(Parts(sender)));
-        let hand_on = async {
-            while let Some(part) = parts.recv().await {
-                if to.send(Item::Part(part)).await.is_err() {
-                    break;
-                }
-            }
+        let send = move |part| {
+            let to = to.clone();
+            async move { to.send(Item::Part(part)).await }
         };
-        let (answer, ()) = tokio::join!(run, hand_on);
-        Ok(answer.result)
+        // Who reads them has gone, and calls this off.
+        let gone = |_| Failure::new(FailureKind::Cancelled, "nobody takes the parts").into();
+        Ok(hand_on(run, parts, send).await.unwrap_or_else(gone).result)
+    }
+}
+
+/// Hands on the parts that a handler sends until it is done, and gives what it
+/// answers: also if somebody keeps the other end, which sends nothing any more
+/// then.
+///
+/// # Errors
+/// That of `send`, which ends the handler.
+pub(super) async fn hand_on<E, F: Future<Output = Result<(), E>>>(
+    run: impl Future<Output = Answer>,
+    mut parts: mpsc::Receiver<Vec<u8>>,
+    send: impl Fn(Vec<u8>) -> F,
+) -> Result<Answer, E> {
+    let mut run = pin!(run);
+    let mut answer = None;
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut run, if answer.is_none() => {
+                answer = Some(done);
+                parts.close();
+            }
+            part = parts.recv() => match (part, answer.take()) {
+                (Some(part), done) => {
+                    send(part).await?;
+                    answer = done;
+                }
+                (None, Some(done)) => return Ok(done),
+                // It sends nothing more, and is not done.
+                (None, None) => return Ok(run.await),
+            },
+        }
     }
 }
 

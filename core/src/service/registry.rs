@@ -23,8 +23,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 tokio::task_local! {
-    /// Set while a handler runs.
-    static HANDLING: ();
+    /// Of which registry a handler runs: its address.
+    static HANDLING: usize;
 }
 
 /// A handler: what it fails with is told to the caller.
@@ -173,9 +173,14 @@ impl Registry {
         };
         let served = !offers.is_empty();
         drop(offers);
-        let own = usize::from(handling || HANDLING.try_with(|()| ()).is_ok());
+        let own =
+            usize::from(handling || HANDLING.try_with(|of| *of == self.id()).unwrap_or(false));
         let mut in_flight = self.0.in_flight.subscribe();
-        let _ = tokio::time::timeout(grace, in_flight.wait_for(|n| *n <= own)).await;
+        tokio::select! {
+            _ = tokio::time::timeout(grace, in_flight.wait_for(|n| *n <= own)) => {}
+            // Closed by another call: nothing is answered any more.
+            () = self.0.scope.cancelled() => {}
+        }
         served
     }
 
@@ -232,7 +237,7 @@ impl Registry {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let request = Request { data, headers, peer, deadline, cancel: cancel.clone() };
         let (reply, answer) = oneshot::channel();
-        let work = HANDLING.scope((), async move {
+        let work = HANDLING.scope(self.id(), async move {
             // Made here, so that what it does at once is done here too.
             work(request).await
         });
@@ -259,6 +264,11 @@ impl Registry {
         });
         share.set(result.as_ref().map_or(0, |reply| reply.data.len()));
         Answer { result, _held: Some((share, flight)) }
+    }
+
+    /// Tells this one from those of other nodes.
+    fn id(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
     }
 
     /// Starts a task of the node's, whoever asks for it.

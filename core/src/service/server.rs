@@ -2,6 +2,7 @@
 
 use super::{
     Parts,
+    parts::hand_on,
     registry::{Answer, Incoming, Registry},
     wire::{self, Failure, FailureKind},
 };
@@ -110,33 +111,21 @@ impl service::Server for Service {
 impl Service {
     /// Runs a handler, and sends its parts.
     async fn send_parts(&self, incoming: Incoming, to: service::parts::Client) -> Answer {
-        let (sender, mut parts) = mpsc::channel::<Vec<u8>>(PARTS);
-        let send = async move {
-            while let Some(part) = parts.recv().await {
-                let mut request = to.part_request();
-                request.get().set_data(&part);
-                request.send().await?;
-            }
-            to.end_request().send().promise.await.map(drop)
-        };
+        let (sender, parts) = mpsc::channel(PARTS);
         let run = self.connection.registry.run(&self.name, incoming, Some(Parts(sender)));
-        tokio::pin!(run, send);
-        let lost = |error: capnp::Error| {
-            let why = format!("its parts are not taken: {error}");
-            Answer::from(Failure::new(FailureKind::Parts, why))
+        let send = |part: Vec<u8>| {
+            let mut request = to.part_request();
+            request.get().set_data(&part);
+            request.send()
         };
-        tokio::select! {
-            biased;
-            answer = &mut run => match send.await {
-                Ok(()) => answer,
-                Err(error) => lost(error),
-            },
-            sent = &mut send => match sent {
-                Ok(()) => run.await,
-                // Ends the handler.
-                Err(error) => lost(error),
-            },
-        }
+        let sent = match hand_on(run, parts, send).await {
+            Ok(answer) => to.end_request().send().promise.await.map(|_| answer),
+            Err(error) => Err(error),
+        };
+        sent.unwrap_or_else(|error| {
+            let why = format!("its parts are not taken: {error}");
+            Failure::new(FailureKind::Parts, why).into()
+        })
     }
 }
 
