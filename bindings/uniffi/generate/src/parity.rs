@@ -52,9 +52,7 @@ pub fn differences(table: &str, exported: &ComponentInterface) -> Result<Vec<Str
         ("Change", changes, variants(exported, "Change")?),
     ];
     // What is answered is answered by calls of it.
-    let request = ["answer", "fail", "part"]
-        .into_iter()
-        .fold(table.all("request")?, |names, call| with(names, call));
+    let request = ["answer", "fail", "part"].into_iter().fold(table.all("request")?, with);
     let part = table.all("stream")?.into_iter().filter(|name| name != "dropped");
     let part: Names = part.collect();
     pairs.extend([
