@@ -9,6 +9,7 @@
 //! - `source`, `stream`, `subscription`: what streams, pulled or pushed
 //! - `node`, `remote`, `topic`, `options`, `query`: the node, the views of others
 //!   and topics, from plain values
+//! - `service`: services, served and called
 //! - `reading`: what makes reading many records quick
 //! - `exit`: where threads stay when the program ends
 //! - `bench`: synthetic data for measurements
@@ -27,6 +28,7 @@ mod query;
 mod reading;
 mod remote;
 mod runtime;
+mod service;
 mod source;
 mod stream;
 mod subscription;
@@ -40,6 +42,7 @@ pub use casm::{
     boot::Found,
     cluster::{Change, Field, Index, Query, View},
     identity::{load_key, save_key},
+    service::{Headers, Reply, ServiceStats},
 };
 pub use dispatcher::{Dispatcher, Driver, Job};
 pub use exit::{Reentry, reenter};
@@ -51,6 +54,7 @@ pub use options::{
 pub use query::QuerySpec;
 pub use reading::{TOGETHER, bring_near, hash_fields};
 pub use remote::{Records, RemoteView};
+pub use service::{CallSpec, Ended, Part, Parts, PeerReply, Replies, Request, ServeSpec, Serving};
 pub use source::{Changes, Events, Peers, Source, Synthetic};
 pub use stream::Stream;
 pub use subscription::{Batch, Listener, Monitor, Subscription, subscribe};

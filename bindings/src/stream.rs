@@ -1,6 +1,6 @@
 //! A source to pull from.
 
-use crate::{Error, ErrorKind, Result, Source, source::next_batch};
+use crate::{Error, ErrorKind, Result, Source, source::Pulled};
 use std::sync::{
     Mutex, MutexGuard, PoisonError,
     atomic::{AtomicU64, Ordering},
@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Items that are pulled, one caller at a time. Dropping it ends it.
 pub struct Stream<S> {
-    source: Mutex<Option<S>>,
+    source: Mutex<Option<Pulled<S>>>,
     cancel: CancellationToken,
     dropped: AtomicU64,
     lost: Option<Box<dyn Fn() -> u64 + Send + Sync>>,
@@ -21,7 +21,7 @@ impl<S: Source> Stream<S> {
 
     pub(crate) fn new(source: S, cancel: CancellationToken) -> Self {
         let (lost, dropped) = (source.lost(), AtomicU64::new(0));
-        Self { source: Mutex::new(Some(source)), cancel, dropped, lost }
+        Self { source: Mutex::new(Some(Pulled::new(source))), cancel, dropped, lost }
     }
 
     /// Waits for items, and gives those that are there. Empty when the stream
@@ -38,7 +38,7 @@ impl<S: Source> Stream<S> {
         let batch = tokio::select! {
             biased;
             () = self.cancel.cancelled() => Vec::new(),
-            batch = next_batch(source, Self::BATCH) => batch?,
+            batch = source.next_batch(Self::BATCH) => batch?,
         };
         let dropped = batch.iter().map(S::dropped).sum();
         self.dropped.fetch_add(dropped, Ordering::Relaxed);
@@ -48,7 +48,7 @@ impl<S: Source> Stream<S> {
     /// Ends the stream, also for a call that is waiting.
     pub fn cancel(&self) {
         self.cancel.cancel();
-        // What nobody takes any more need not wait for the last handle to go.
+        // What it comes from ends now, and not when a language collects this.
         drop(self.slot().take());
     }
 
@@ -63,7 +63,7 @@ impl<S: Source> Stream<S> {
         self.dropped.load(Ordering::Relaxed) + lost
     }
 
-    fn slot(&self) -> MutexGuard<'_, Option<S>> {
+    fn slot(&self) -> MutexGuard<'_, Option<Pulled<S>>> {
         self.source.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -82,15 +82,15 @@ impl<S: Source> Stream<S> {
 }
 
 /// Puts the source back, also when the wait is called off.
-struct Taken<'a, S> {
+struct Taken<'a, S: Source> {
     stream: &'a Stream<S>,
-    source: Option<S>,
+    source: Option<Pulled<S>>,
 }
 
-impl<S> Drop for Taken<'_, S> {
+impl<S: Source> Drop for Taken<'_, S> {
     fn drop(&mut self) {
-        let slot = self.stream.source.lock();
-        let mut slot = slot.unwrap_or_else(PoisonError::into_inner);
+        let mut slot = self.stream.slot();
+        // Looked at under the lock: a cancel takes what is there.
         if !self.stream.cancel.is_cancelled() {
             *slot = self.source.take();
         }

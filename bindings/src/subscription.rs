@@ -1,6 +1,6 @@
 //! A source that is pushed to a callback.
 
-use crate::{Dispatcher, Result, Source, call::CancelOnDrop, runtime, source::next_batch};
+use crate::{Dispatcher, Result, Source, call::CancelOnDrop, runtime, source::Pulled};
 use futures::future::BoxFuture;
 use std::sync::{
     Arc,
@@ -129,16 +129,17 @@ pub fn subscribe<S: Source>(
 
 async fn pump<S: Source>(
     dispatcher: Dispatcher,
-    mut source: S,
+    source: S,
     state: Arc<State>,
     listener: Arc<impl Listener<S::Item>>,
 ) {
     const BATCH: usize = 256;
+    let mut source = Pulled::new(source);
     loop {
         let items = tokio::select! {
             biased;
             () = state.cancel.cancelled() => return,
-            items = next_batch(&mut source, BATCH) => items,
+            items = source.next_batch(BATCH) => items,
         };
         let items = match items {
             Ok(items) if items.is_empty() => return,

@@ -14,6 +14,7 @@ mod ls;
 mod outlet;
 mod output;
 mod run;
+mod service;
 mod telemetry;
 mod text;
 mod topic;
@@ -64,6 +65,9 @@ async fn execute(cli: &Cli) -> Result<(), Failure> {
         Command::Pub(args) => topic::publish(args).await,
         Command::Sub(args) => topic::subscribe(args).await,
         Command::Discover(command) => discover::discover(command).await,
+        Command::Call(args) => service::call(args).await,
+        Command::Serve(args) => service::serve(args).await,
+        Command::Services(args) => service::services(args).await,
         Command::Key(command) => key::key(command),
         Command::Doctor(args) => doctor::doctor(args),
         Command::Completions { shell } => completions::completions(*shell),

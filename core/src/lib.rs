@@ -27,6 +27,7 @@ pub mod iface;
 #[doc(hidden)]
 pub mod logs;
 pub mod metrics;
+mod name;
 pub mod namespace;
 mod node;
 pub mod pex;
@@ -36,6 +37,7 @@ pub mod record;
 pub mod rpc;
 mod schema;
 mod scope;
+pub mod service;
 mod spent;
 pub mod topics;
 mod trouble;

@@ -1,12 +1,13 @@
 //! What streams, on its way to JavaScript: a batch at a time.
 
-use crate::records::Records;
-use casm_bindings::{Change, Event, Found, Message, PeerId, PeerInfo, Record};
+use crate::{errors::Fault, records::Records};
+use casm_bindings::{Change, Event, Found, Message, Part, PeerId, PeerInfo, PeerReply, Record};
 use napi::bindgen_prelude::{BigUint64Array, Uint8Array, Uint32Array};
 use napi_derive::napi;
+use std::collections::BTreeMap;
 
 /// The names of the kinds of items; an item's kind is a place in this list.
-const KINDS: [&str; 19] = [
+const KINDS: [&str; 21] = [
     "listening",
     "peer:joined",
     "peer:updated",
@@ -26,6 +27,8 @@ const KINDS: [&str; 19] = [
     "found",
     "record",
     "message",
+    "reply",
+    "part",
 ];
 
 /// The names of the kinds of items, each at the place of its number.
@@ -90,6 +93,9 @@ pub struct Other {
     pub peers: Option<Vec<String>>,
     pub count: Option<f64>,
     pub offset: Option<f64>,
+    pub data: Option<Uint8Array>,
+    pub headers: Option<BTreeMap<String, String>>,
+    pub fault: Option<Fault>,
 }
 
 /// A batch that grows.
@@ -194,6 +200,26 @@ impl Item for Message {
     fn put(self, batch: &mut Builder) {
         batch.kinds.push(18);
         batch.messages.push(self);
+    }
+}
+
+impl Item for PeerReply {
+    fn put(self, batch: &mut Builder) {
+        let other = match self.result {
+            Ok(reply) => Other {
+                data: Some(reply.data.into()),
+                headers: Some(reply.headers),
+                ..about(&self.peer)
+            },
+            Err(error) => Other { fault: Some(error.into()), ..about(&self.peer) },
+        };
+        batch.other(19, other);
+    }
+}
+
+impl Item for Part {
+    fn put(self, batch: &mut Builder) {
+        batch.other(20, Other { data: Some(self.0.into()), ..Other::default() });
     }
 }
 

@@ -8,6 +8,7 @@
 //!   happens to it
 //! - `topic`: topics
 //! - `stream`: the same to pull, and to be called with
+//! - `service`: services, served and called
 //! - `log`, `bench`: log records; synthetic data for measurements
 
 // napi registers nothing in a test build (which lints look at), so that there
@@ -26,6 +27,7 @@ mod port;
 mod query;
 mod records;
 mod remote;
+mod service;
 mod stream;
 mod topic;
 mod view;

@@ -7,12 +7,12 @@
 
 use crate::{
     errors::Fault, items::Items, log::LogLine, node::Node, records::Records, remote::RemoteView,
-    stream::Subscription, view::View,
+    service::Request, stream::Subscription, view::View,
 };
 use casm_bindings::{Dispatcher, Job, close_all};
 use napi::{
     Env, Status,
-    bindgen_prelude::Function,
+    bindgen_prelude::{Function, Uint8Array},
     threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode},
 };
 use napi_derive::napi;
@@ -40,6 +40,8 @@ pub struct Work {
     pub text: Option<String>,
     pub texts: Option<Vec<String>>,
     pub count: Option<f64>,
+    pub request: Option<Request>,
+    pub data: Option<Uint8Array>,
     pub logs: Option<Vec<LogLine>>,
 }
 

@@ -35,9 +35,9 @@ const members = cls => [
 ]
 
 test('the table is read whole', () => {
-  const options = ['node', 'start', 'limits', 'rpc_limits', 'table_limits', 'query', 'find_peers', 'topic', 'messages']
+  const options = ['node', 'start', 'limits', 'rpc_limits', 'table_limits', 'query', 'find_peers', 'topic', 'messages', 'serve', 'call', 'call_all']
   assert.deepEqual(Object.keys(TABLE.options), options)
-  assert.ok(TABLE.errors.kinds.length === 14 && TABLE.events.names.length === 11)
+  assert.ok(TABLE.errors.kinds.length === 15 && TABLE.events.names.length === 11)
 })
 
 test('every option', async () => {
@@ -58,6 +58,9 @@ test('every option', async () => {
   said(options => node.findPeers(options), 'find_peers')
   said(options => node.topic('x', options), 'topic')
   said(options => node.topic('x').subscribe(options), 'messages')
+  said(options => node.serve('x', () => {}, options), 'serve')
+  said(options => node.callStream('x', undefined, options), 'call')
+  said(options => node.callAll('x', undefined, options), 'call_all')
   await node.close()
 })
 
@@ -84,6 +87,7 @@ for (const [group, cls] of Object.entries({
   key: casm.Key,
   subscription: casm.Subscription,
   stream: casm.Stream,
+  request: casm.ServiceRequest,
 })) {
   test(`every call of the rest: ${group}`, () => {
     const there = members(cls)

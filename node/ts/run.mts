@@ -14,6 +14,8 @@ export const {
   Node,
   Record,
   RemoteView,
+  ServiceRequest,
+  Serving,
   Stream,
   Subscription,
   Topic,

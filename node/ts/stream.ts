@@ -76,6 +76,11 @@ export class Stream<T> {
     return this.#stream.dropped
   }
 
+  /** Of the replies of `callAll`: why they are over, when they are. */
+  get ended(): 'all' | 'limit' | 'timeout' | undefined {
+    return this.#taken < this.#items.length ? undefined : (this.#stream.ended ?? undefined)
+  }
+
   /** Ends the stream, also for one who is waiting. */
   cancel(): void {
     this.#over = true

@@ -26,6 +26,7 @@ from ._casm import (
     PeerInfo,
     PeerJoined,
     PeerLeft,
+    PeerReply,
     PeersFound,
     PeerStatus,
     PeerUpdated,
@@ -33,6 +34,8 @@ from ._casm import (
     Record,
     Records,
     RemoteView,
+    Request,
+    ServiceStats,
     Stream,
     Subscription,
     Topic,
@@ -53,6 +56,7 @@ from ._errors import (
     IoError,
     NotFoundError,
     ProtocolError,
+    RemoteError,
     TimeoutError,
     TooLargeError,
     UnreachableError,
@@ -87,6 +91,7 @@ __all__ = [
     "PeerInfo",
     "PeerJoined",
     "PeerLeft",
+    "PeerReply",
     "PeerUpdated",
     "PeersFound",
     "PeerStatus",
@@ -94,7 +99,11 @@ __all__ = [
     "Query",
     "Record",
     "Records",
+    "RemoteError",
     "RemoteView",
+    "Request",
+    "ServiceStats",
+    "Serving",
     "Stream",
     "Subscription",
     "TimeoutError",
@@ -112,6 +121,7 @@ __all__ = [
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from . import aio
+    from ._service import Serving
 else:
 
     def __getattr__(name: str) -> object:
@@ -120,4 +130,8 @@ else:
             import importlib
 
             return importlib.import_module("casm.aio")
+        if name == "Serving":
+            from ._service import Serving
+
+            return Serving
         raise AttributeError(f"module 'casm' has no attribute {name!r}")

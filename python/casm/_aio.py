@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from . import _callbacks, _casm
+
+if TYPE_CHECKING:
+    from typing import Literal
 
 T = TypeVar("T")
 Done = Callable[[Any, "BaseException | None"], None]
@@ -69,6 +72,11 @@ class Stream(Generic[T]):
     def dropped(self) -> int:
         """How many items were lost because nobody took them in time."""
         return self._native.dropped
+
+    @property
+    def ended(self) -> Literal["all", "limit", "timeout"] | None:
+        """Of the replies of ``call_all``: why they are over, when they are."""
+        return None if self._items else self._native.ended
 
     def cancel(self) -> None:
         """Ends the stream."""

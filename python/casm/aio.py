@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from . import _casm
+from . import _aio_service, _casm
 from ._aio import Stream, Subscription, _call, _check_callable
 from ._errors import ClosedError
 from ._topic import Topic
@@ -23,7 +23,21 @@ from ._topic import Topic
 if TYPE_CHECKING:
     import os
 
-    from . import Change, Config, Event, Found, Key, PeerInfo, PeerStatus, Query, Record, View
+    from . import (
+        Change,
+        Config,
+        Event,
+        Found,
+        Key,
+        PeerInfo,
+        PeerReply,
+        PeerStatus,
+        Query,
+        Record,
+        ServiceStats,
+        View,
+    )
+    from ._aio_service import Handler
 
 __all__ = ["Node", "RemoteView", "Stream", "Subscription", "Topic"]
 
@@ -314,12 +328,122 @@ class Node:
         in the text."""
         return self._node.metrics_snapshot()
 
-    async def close(self) -> None:
+    def serve(
+        self,
+        name: str,
+        handler: Handler | None = None,
+        *,
+        version: str = "1",
+        max_inflight: int = 64,
+        listed: bool = True,
+    ) -> Any:
+        """Serves a service: the coroutine function ``handler(request)`` answers with
+        bytes, in a task of its own on this event loop. Without a handler it is a
+        decorator. The task is cancelled when nobody waits for the answer any more.
+        All else is as of ``casm.Node.serve``."""
+        return _aio_service.serve(self, name, handler, False, version, max_inflight, listed)
+
+    def serve_stream(
+        self,
+        name: str,
+        handler: Handler | None = None,
+        *,
+        version: str = "1",
+        max_inflight: int = 64,
+        listed: bool = True,
+    ) -> Any:
+        """Serves a service that answers in parts: ``handler(request)`` is an
+        asynchronous generator of bytes, up to 64 KiB each. As ``serve`` in all
+        else."""
+        return _aio_service.serve(self, name, handler, True, version, max_inflight, listed)
+
+    async def call(
+        self,
+        name: str,
+        data: bytes | bytearray | memoryview = b"",
+        *,
+        peer: Record | PeerInfo | str | None = None,
+        where: Query | str | None = None,
+        headers: dict[str, str] | None = None,
+        timeout: float | None = 10.0,
+        wait: bool = False,
+        idempotent: bool = False,
+    ) -> bytes:
+        """Asks a member that serves this, or ``peer`` and nobody else, and returns
+        its answer. ``where`` says which members may be asked; with ``wait`` the first
+        that serves it is waited for; what is ``idempotent`` may be worked on
+        twice."""
+        node = self._node
+        answer: bytes = await _call(
+            lambda done: node._call(
+                name, data, peer, where, headers, timeout, wait, idempotent, done
+            )
+        )
+        return answer
+
+    def call_all(
+        self,
+        name: str,
+        data: bytes | bytearray | memoryview = b"",
+        *,
+        where: Query | str | None = None,
+        headers: dict[str, str] | None = None,
+        timeout: float | None = 10.0,
+        limit: int | None = None,
+    ) -> Stream[PeerReply]:
+        """Asks all who serve this now, and gives what they answer as it comes: items
+        with ``peer``, and ``data`` or ``error``. ``limit`` is on these. When they are
+        over, ``ended`` of what this returns is ``"all"``, ``"limit"`` or
+        ``"timeout"``."""
+        return Stream(
+            self._node.call_all(
+                name, data, where=where, headers=headers, timeout=timeout, limit=limit
+            )
+        )
+
+    def call_stream(
+        self,
+        name: str,
+        data: bytes | bytearray | memoryview = b"",
+        *,
+        peer: Record | PeerInfo | str | None = None,
+        where: Query | str | None = None,
+        headers: dict[str, str] | None = None,
+        timeout: float | None = None,
+        wait: bool = False,
+        idempotent: bool = False,
+    ) -> Stream[bytes]:
+        """Asks a member for an answer in parts, which come as they are iterated
+        over. ``timeout`` is for all of them."""
+        return Stream(
+            self._node.call_stream(
+                name,
+                data,
+                peer=peer,
+                where=where,
+                headers=headers,
+                timeout=timeout,
+                wait=wait,
+                idempotent=idempotent,
+            )
+        )
+
+    def services(self) -> list[str]:
+        """The names of the services that this node serves."""
+        return self._node.services()
+
+    def service_stats(self, name: str) -> ServiceStats:
+        """What a service that this node serves has done so far."""
+        return self._node.service_stats(name)
+
+    async def close(self, grace: float = 5.0) -> None:
         """Leaves the cluster, so that others see it at once, and waits until
-        nothing of the node is running. A second call does nothing."""
+        nothing of the node is running. Requests that its services work on have
+        ``grace`` seconds to be answered before. A second call does nothing."""
         native = self._native
         if native is not None:
-            await _call(native._close)
+            handling = _aio_service.handling.get() == native.id
+            await _call(lambda done: native._close(grace, handling, done))
 
     def __repr__(self) -> str:
         return f"<aio.Node {self._native!r}>"

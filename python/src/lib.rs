@@ -7,6 +7,7 @@
 //!   happens to it
 //! - `stream`: the same to iterate over, and to be called with
 //! - `topic`: topics and their messages
+//! - `service`: services, served and called
 //! - `driver`: the thread of the callbacks
 //! - `log`, `bench`: log records; synthetic data for measurements
 
@@ -22,6 +23,7 @@ mod meta;
 mod node;
 mod query;
 mod remote;
+mod service;
 mod stream;
 mod topic;
 mod view;
@@ -44,6 +46,7 @@ mod _casm {
         node::{Node, start},
         query::Query,
         remote::RemoteView,
+        service::{PeerReply, Request, Requests, ServiceStats},
         stream::{Delivery, Stream, Subscription},
         topic::{Message, Topic},
         view::{Record, Records, View},

@@ -41,6 +41,13 @@ def test_every_option():
         assert parameters(cls.subscribe) == messages
         assert parameters(cls.on_message) == messages | {"callback"}
     assert names("options", "query") <= public(casm.Query)
+    for cls in (casm.Node, casm.aio.Node):
+        own = {"self", "name", "handler", "workers"}
+        for call in (cls.serve, cls.serve_stream):
+            assert names("options", "serve") == parameters(call) - own
+        for call in (cls.call, cls.call_stream):
+            assert names("options", "call") == parameters(call) - {"self", "name", "data"}
+        assert names("options", "call_all") == parameters(cls.call_all) - {"self", "name", "data"}
 
 
 def test_every_limit():
@@ -75,6 +82,10 @@ def test_every_call_of_the_node_in_both_forms(cls):
         ("key", [casm.Key]),
         ("subscription", [casm.Subscription, casm.aio.Subscription]),
         ("stream", [casm.Stream, casm.aio.Stream]),
+        ("request", [casm.Request]),
+        ("serving", [casm.Serving]),
+        ("peer_reply", [casm.PeerReply]),
+        ("service_stats", [casm.ServiceStats]),
         ("module", [casm]),
     ],
 )

@@ -200,8 +200,18 @@ impl Node {
 
     /// Leaves the cluster, so that others see it at once, and waits until
     /// nothing of the node is running. A second call does nothing.
-    #[uniffi::method(default(timeout))]
-    pub fn close(&self, timeout: Option<f64>) -> Result<()> {
-        block("close", self.0.close(), timeout)
+    ///
+    /// Requests that its services work on have `grace` seconds to be answered
+    /// before, 5 if it is left out.
+    #[uniffi::method(default(timeout = None, grace = None))]
+    pub fn close(&self, timeout: Option<f64>, grace: Option<f64>) -> Result<()> {
+        let grace = grace.map(|grace| duration("grace", grace)).transpose()?;
+        block("close", self.0.close(grace, false), timeout)
+    }
+}
+
+impl Node {
+    pub(crate) fn facade(&self) -> &casm_bindings::Node {
+        &self.0
     }
 }

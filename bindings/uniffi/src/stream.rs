@@ -13,12 +13,12 @@ use std::{
 
 /// A stream of the facade, and what was taken from it and not yet asked for.
 pub(crate) struct Pull<S: Source> {
-    items: Stream<S>,
-    buffer: Mutex<VecDeque<S::Item>>,
+    pub(crate) items: Stream<S>,
+    pub(crate) buffer: Mutex<VecDeque<S::Item>>,
 }
 
 impl<S: Source> Pull<S> {
-    fn next<I: Item<S::Item>>(&self, timeout: Option<f64>) -> Result<Option<I>> {
+    pub(crate) fn next<I: Item<S::Item>>(&self, timeout: Option<f64>) -> Result<Option<I>> {
         loop {
             while let Some(item) = self.take() {
                 if let Some(item) = I::of(item) {
@@ -33,7 +33,7 @@ impl<S: Source> Pull<S> {
         }
     }
 
-    fn cancel(&self) {
+    pub(crate) fn cancel(&self) {
         self.items.cancel();
         self.buffer().clear();
     }
@@ -58,7 +58,7 @@ macro_rules! streams {
 
         impl From<Stream<$source>> for $name {
             fn from(items: Stream<$source>) -> Self {
-                Self(Pull { items, buffer: Mutex::default() })
+                Self(items.into())
             }
         }
 

@@ -7,6 +7,7 @@ mod builder;
 mod join;
 mod pace;
 mod seeds;
+mod services;
 
 pub use builder::NodeBuilder;
 
@@ -27,15 +28,20 @@ use crate::{
     record::{SignedRecord, unix_nanos},
     rpc::{Export, Vat},
     scope::Scope,
+    service::{Connect, Services},
     topics::{self, Topic, TopicOptions, Topics},
 };
 use builder::Early;
+use futures::FutureExt as _;
 use libp2p::multiaddr::Protocol;
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use tokio::sync::watch;
 
 /// How long closing may take before what still runs is left behind.
 const CLOSE: Duration = Duration::from_secs(5);
+
+/// How long requests that are worked on may still take when a node closes.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// How long a start waits for one thing, such as a disk that doesn't answer.
 const START: Duration = Duration::from_secs(20);
@@ -59,6 +65,7 @@ struct Inner {
     events: EventBus,
     metrics: Metrics,
     vat: Vat,
+    services: Services,
     topics: Topics,
     _view: Export,
     running: Running,
@@ -156,6 +163,8 @@ impl Node {
         )?;
         let served = cluster.clone();
         let view = serve_view(&vat, move || served.view())?;
+        let services =
+            Services::start(host.id(), cluster.clone(), &vat, connect(&host), &metrics, scope)?;
         let seen = cluster.clone();
         let topics = Topics::new(
             host.clone(),
@@ -208,13 +217,13 @@ impl Node {
             seeds::named(&config.boot, host.id()),
             metrics.troubles.clone(),
         ));
-        let services = join::Services {
+        let found = join::Services {
             host: host.clone(),
             boot: boot.clone(),
             cluster: cluster.clone(),
             namespace: config.namespace.clone(),
         };
-        scope.spawn(join::run(services, events.subscribe()));
+        scope.spawn(join::run(found, events.subscribe()));
         let inner = Inner {
             config,
             host,
@@ -224,6 +233,7 @@ impl Node {
             events,
             metrics,
             vat,
+            services,
             topics,
             _view: view,
             running,
@@ -444,11 +454,23 @@ impl Node {
     }
 
     /// Leaves the cluster, so that others see it at once, and waits until
-    /// nothing of the node is running. A second call does nothing.
+    /// nothing of the node is running. Requests that its services work on have 5 s
+    /// to be answered before; new ones are sent on to others. A second call does
+    /// nothing.
     ///
     /// # Errors
-    /// `Timeout` if something still runs after 5 s.
+    /// `Timeout` if something still runs 5 s later.
     pub async fn close(&self) -> Result<()> {
+        self.close_within(GRACE).await
+    }
+
+    /// The same with another time for requests that are worked on: none, if it is
+    /// zero. A handler that closes its node is not waited for; its future is dropped.
+    ///
+    /// # Errors
+    /// As of [`close`](Self::close).
+    pub async fn close_within(&self, grace: Duration) -> Result<()> {
+        self.drain(grace, false).await;
         if self.0.running.0.close(CLOSE).await {
             return Ok(());
         }
@@ -456,6 +478,14 @@ impl Node {
         let message =
             format!("the node did not close within 5 s; left behind: {}", left.join(", "));
         Err(Error::new(ErrorKind::Timeout, message))
+    }
+
+    /// What closing begins with: its services take nothing more, and what they
+    /// have is answered. `handling` says that a handler waits for this, which is
+    /// known here only if it is a future that does.
+    #[doc(hidden)]
+    pub async fn drain(&self, grace: Duration, handling: bool) {
+        self.0.services.drain(grace, handling).await;
     }
 
     /// Waits until the node has left the cluster and nothing of it is running,
@@ -483,6 +513,22 @@ async fn in_time<T>(what: &str, wait: impl Future<Output = Result<T>>) -> Result
         let message =
             format!("the node cannot start: it has waited {} s for {what}", START.as_secs());
         Err(Error::new(ErrorKind::Timeout, message))
+    })
+}
+
+/// Connects to a peer for a call.
+fn connect(host: &Host) -> Connect {
+    let host = host.clone();
+    Arc::new(move |peer| {
+        let connected = host.is_connected(&peer);
+        let answer = async move {
+            if connected {
+                return Ok(());
+            }
+            let message = format!("no connection to {peer}: connect to it first");
+            Err(Error::new(ErrorKind::Unreachable, message))
+        };
+        answer.boxed()
     })
 }
 

@@ -59,6 +59,25 @@ pub fn differences(table: &str, exported: &ComponentInterface) -> Result<Vec<Str
         ("Event", table.all("events")?, variants(exported, "Event")?),
         ("Change", changes, variants(exported, "Change")?),
     ];
+    // What is answered is answered by calls of it.
+    let request = ["answer", "fail", "part"].into_iter().fold(table.all("request")?, with);
+    let part = table.all("stream")?.into_iter().filter(|name| name != "dropped");
+    let part: Names = part.collect();
+    pairs.extend([
+        ("Request", request, members(exported, "Request")?),
+        ("Serving", table.all("serving")?, members(exported, "Serving")?),
+        ("ServiceStats", table.all("service_stats")?, fields(exported, "ServiceStats")?),
+        ("PeerReply", with(table.all("peer_reply")?, "error_kind"), fields(exported, "PeerReply")?),
+        ("ServeOptions", table.some("options", &["serve"])?, fields(exported, "ServeOptions")?),
+        ("CallOptions", table.some("options", &["call"])?, fields(exported, "CallOptions")?),
+        (
+            "CallAllOptions",
+            table.some("options", &["call_all"])?,
+            fields(exported, "CallAllOptions")?,
+        ),
+        ("ReplyStream", with(part.clone(), "ended"), members(exported, "ReplyStream")?),
+        ("PartStream", part, members(exported, "PartStream")?),
+    ]);
     let streams = ["EventStream", "ChangeStream", "PeerStream", "RecordStream", "MessageStream"];
     for stream in streams {
         pairs.push((stream, table.all("stream")?, members(exported, stream)?));

@@ -33,6 +33,10 @@ type Command struct {
 	Lookup, Reverse bool
 	Match, From, To *table.Index
 
+	// For call.
+	Service, Data string
+	Parts         bool
+
 	// For update.
 	Host *string
 	Meta []string
@@ -118,6 +122,12 @@ func (n *Node) dispatch(ctx context.Context, c Command) (Fields, error) {
 		return Fields{"peer": c.Peer, "rtt_ms": float64(rtt) / float64(time.Millisecond)}, err
 	case "pex":
 		return nil, n.pex.start(id)
+	case "call":
+		fields, err := n.Call(ctx, id, c.Service, c.Data, c.Parts, time.Duration(c.Timeout))
+		if fields != nil {
+			fields["peer"] = c.Peer
+		}
+		return fields, err
 	case "view-of":
 		records, err := n.ViewOf(ctx, id, c.Encoding, c.Lookup, c.query())
 		return Fields{"peer": c.Peer, "n": len(records), "records": recordList(records)}, err
