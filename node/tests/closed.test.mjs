@@ -20,6 +20,7 @@ const CALLS = {
   callStream: node => node.callStream('echo'),
   services: node => node.services(),
   serviceStats: node => served(node).serviceStats('echo'),
+  topic: node => node.topic('news'),
   addrs: node => node.addrs(),
   info: node => node.info(),
   view: node => node.view(),

@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from . import _casm, _service
+from ._aio import _call
 
 if TYPE_CHECKING:
     from .aio import Node
@@ -83,6 +84,4 @@ async def _send_parts(request: _casm.Request, handler: Handler) -> None:
 
 
 async def _send(request: _casm.Request, part: bytes) -> None:
-    from .aio import _call
-
     await _call(lambda done: request._send_part(part, done))

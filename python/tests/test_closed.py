@@ -20,6 +20,7 @@ CALLS = {
     "call_stream": lambda node: node.call_stream("echo"),
     "services": lambda node: node.services(),
     "service_stats": lambda node: served(node).service_stats("echo"),
+    "topic": lambda node: node.topic("news"),
     "addrs": lambda node: node.addrs(),
     "info": lambda node: node.info(),
     "view": lambda node: node.view(),
