@@ -32,7 +32,7 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Start a small cluster on this machine, and watch it form
+    /// Start a small cluster on this machine; watch it form, and its nodes call each other
     Demo(DemoArgs),
     /// Run one node until interrupted, and print what happens
     Run(RunArgs),
@@ -140,6 +140,9 @@ pub struct RunArgs {
     /// outlive it
     #[arg(long, hide = true)]
     pub until_stdin_ends: bool,
+    /// Greet who asks, and ask another node of the demo
+    #[arg(long, hide = true)]
+    pub greet: bool,
     /// The node.
     #[command(flatten)]
     pub node: NodeArgs,

@@ -69,6 +69,7 @@ pub enum Line {
         complete: bool,
         first_peer_ms: Vec<Option<u64>>,
         full_view_ms: Vec<Option<u64>>,
+        first_answer_ms: Vec<Option<u64>>,
     },
     /// A boot packet that passed.
     Packet(PacketLine),

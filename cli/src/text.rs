@@ -76,16 +76,18 @@ pub fn of(line: &Line, colour: bool) -> String {
         Line::Error { kind, message } => {
             format!("{} {}: {}", word("error", Color::Red, colour), kind, clean(message))
         }
-        Line::Summary { nodes, complete, first_peer_ms, full_view_ms } => {
+        Line::Summary { nodes, complete, first_peer_ms, full_view_ms, first_answer_ms } => {
             let outcome = if *complete {
                 word("complete", Color::Green, colour)
             } else {
                 word("incomplete", Color::Red, colour)
             };
             format!(
-                "{outcome} {nodes} nodes; first peer after {}; full view after {}",
+                "{outcome} {nodes} nodes; first peer after {}; full view after {}; \
+                 answered by another after {}",
                 times(first_peer_ms),
-                times(full_view_ms)
+                times(full_view_ms),
+                times(first_answer_ms)
             )
         }
         Line::Packet(packet) => of_packet(packet, colour),
@@ -329,10 +331,11 @@ mod tests {
             complete: false,
             first_peer_ms: vec![Some(10), Some(30)],
             full_view_ms: vec![None, Some(40)],
+            first_answer_ms: vec![Some(50), Some(60)],
         };
         let text = of(&line, false);
         assert!(text.contains("10 to 30 ms") && text.contains("40 to 40 ms in 1 of 2 nodes"));
-        assert!(text.starts_with("incomplete"), "{text}");
+        assert!(text.starts_with("incomplete") && text.ends_with("after 50 to 60 ms"), "{text}");
     }
 
     #[test]

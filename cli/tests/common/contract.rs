@@ -26,7 +26,7 @@ fn check(value: &Value) -> Result<(), String> {
             }
             &[("n", Value::is_u64), ("records", records_of)]
         }
-        "reply" => return said(value, &["peer"]),
+        "reply" => return said(value, &["peer", "node"]),
         "part" => return said(value, &[]),
         "ended" => &[("reason", |v| matches!(v.as_str(), Some("all" | "limit" | "timeout")))],
         "services" => &[("services", services)],
@@ -42,6 +42,7 @@ fn check(value: &Value) -> Result<(), String> {
             ("complete", Value::is_boolean),
             ("first_peer_ms", times),
             ("full_view_ms", times),
+            ("first_answer_ms", times),
         ],
         "packet" => return packet(value),
         "sent" => &[("kind", Value::is_string), ("packets", Value::is_u64)],
