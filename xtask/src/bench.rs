@@ -217,6 +217,7 @@ fn ratio(ours: &Map<String, Value>, theirs: &Map<String, Value>) -> Map<String, 
         "window",
         "bytes",
         "subscribers",
+        "callers",
     ];
     let keys = ours.keys().filter(|key| !asked.contains(&key.as_str()));
     keys.filter_map(|key| Some((key, figure(ours, key)?, figure(theirs, key)?)))

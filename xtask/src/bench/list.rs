@@ -17,7 +17,15 @@ const JS_LIBP2P: &[Peer] = &[Peer::Named("@libp2p/gossipsub")];
 const ZEROMQ: &[Peer] = &[Peer::Named("zeromq")];
 
 /// All of them, by name.
-pub const BENCHES: [Bench; 13] = [
+pub const BENCHES: [Bench; 14] = [
+    Bench {
+        name: "call",
+        sides: &[
+            Side { ours: Program::Python("call.py"), peers: ZENOH },
+            Side { ours: Program::Node("call.mjs"), peers: ZEROMQ },
+        ],
+        small: &["--count", "20", "--callers", "2", "--seconds", "0.2"],
+    },
     Bench {
         name: "cluster",
         sides: &[Side {
