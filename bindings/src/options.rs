@@ -217,6 +217,7 @@ pub fn peer_id(text: &str) -> Result<PeerId> {
 }
 
 /// Whom to connect to.
+#[derive(Clone, Debug)]
 pub enum Peer {
     /// Addresses that end in `/p2p/<id>`, an id and addresses, an id alone, or one
     /// address alone.

@@ -159,7 +159,7 @@ fn one_call_at_a_time_reads_and_a_reset_ends_it() {
     let (here, _there) = pair(&a, &b, &came);
     let waits = reading(&here);
     drop(a.clone());
-    wait(a.close()).unwrap();
+    wait(a.close(None, false)).unwrap();
     assert_eq!(kind(waits.join().unwrap()), ErrorKind::Closed);
     assert_eq!(kind(wait(here.write(b"x".to_vec()))), ErrorKind::Closed);
     assert_eq!(kind(a.on_stream("/y/1", Streams(channel().0))), ErrorKind::Closed);

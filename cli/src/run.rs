@@ -2,6 +2,7 @@
 
 use crate::{
     args::RunArgs,
+    demo::greet,
     failure::Failure,
     interrupt::{self, Interrupt},
     json::Line,
@@ -22,6 +23,7 @@ const GOODBYE: Duration = Duration::from_secs(5);
 pub async fn run(args: &RunArgs) -> Result<(), Failure> {
     let output = Output::new(args.output.json);
     let config = args.node.config()?;
+    let host = config.host.clone();
     let mut interrupt = Interrupt::listen().await?;
     let mut stdin = pin!(stdin_ends(args.until_stdin_ends));
     let builder = NodeBuilder::from(config);
@@ -35,8 +37,12 @@ pub async fn run(args: &RunArgs) -> Result<(), Failure> {
         if let Some(addr) = args.node.metrics {
             telemetry::serve(&node, addr).await?;
         }
+        if args.greet {
+            greet::serve(&node, host)?;
+        }
         tokio::select! {
             result = report(&node, events, args.view, output) => result,
+            result = greet::ask(&node, output), if args.greet => result,
             failure = output.failure() => Err(failure),
             () = interrupt.wait() => Ok(()),
             () = &mut stdin => Ok(()),

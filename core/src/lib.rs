@@ -27,6 +27,7 @@ pub mod iface;
 #[doc(hidden)]
 pub mod logs;
 pub mod metrics;
+mod name;
 pub mod namespace;
 mod node;
 pub mod pex;
@@ -36,9 +37,11 @@ pub mod record;
 pub mod rpc;
 mod schema;
 mod scope;
+pub mod service;
 mod spent;
 pub mod streams;
 mod target;
+pub mod topics;
 mod trouble;
 #[cfg(test)]
 mod vectors;
@@ -65,6 +68,7 @@ pub use node::{Node, NodeBuilder};
 pub use record::PeerInfo;
 pub use streams::ByteStream;
 pub use target::Target;
+pub use topics::{Message, Messages, Topic, TopicOptions};
 
 /// The code in README.md, compiled as a test.
 #[cfg(doctest)]

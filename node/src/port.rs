@@ -7,7 +7,7 @@
 
 use crate::{
     byte_stream::ByteStream, errors::Fault, items::Items, log::LogLine, node::Node,
-    records::Records, remote::RemoteView, stream::Subscription, view::View,
+    records::Records, remote::RemoteView, service::Request, stream::Subscription, view::View,
 };
 use casm_bindings::{Dispatcher, Job, close_all};
 use napi::{
@@ -40,8 +40,10 @@ pub struct Work {
     pub text: Option<String>,
     pub stream: Option<ByteStream>,
     pub streams: Option<Vec<ByteStream>>,
-    pub data: Option<Uint8Array>,
+    pub texts: Option<Vec<String>>,
     pub count: Option<f64>,
+    pub request: Option<Request>,
+    pub data: Option<Uint8Array>,
     pub logs: Option<Vec<LogLine>>,
 }
 

@@ -27,7 +27,7 @@ function deliver(works: Work[]): void {
       handler(work)
     } else if (work.node) {
       // It was called off when it had started already.
-      work.node.close(listen(() => {}))
+      work.node.close(listen(() => {}), 0, false)
     } else {
       work.stream?.reset()
       work.streams?.forEach(stream => stream.reset())

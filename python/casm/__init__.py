@@ -21,10 +21,12 @@ from ._casm import (
     Key,
     KeyShared,
     Listening,
+    Message,
     Node,
     PeerInfo,
     PeerJoined,
     PeerLeft,
+    PeerReply,
     PeersFound,
     PeerStatus,
     PeerUpdated,
@@ -32,8 +34,11 @@ from ._casm import (
     Record,
     Records,
     RemoteView,
+    Request,
+    ServiceStats,
     Stream,
     Subscription,
+    Topic,
     View,
     ViewChanged,
     __version__,
@@ -51,6 +56,7 @@ from ._errors import (
     IoError,
     NotFoundError,
     ProtocolError,
+    RemoteError,
     TimeoutError,
     TooLargeError,
     UnreachableError,
@@ -81,11 +87,13 @@ __all__ = [
     "Key",
     "KeyShared",
     "Listening",
+    "Message",
     "Node",
     "NotFoundError",
     "PeerInfo",
     "PeerJoined",
     "PeerLeft",
+    "PeerReply",
     "PeerUpdated",
     "PeersFound",
     "PeerStatus",
@@ -93,11 +101,16 @@ __all__ = [
     "Query",
     "Record",
     "Records",
+    "RemoteError",
     "RemoteView",
+    "Request",
+    "ServiceStats",
+    "Serving",
     "Stream",
     "Subscription",
     "TimeoutError",
     "TooLargeError",
+    "Topic",
     "UnreachableError",
     "View",
     "ViewChanged",
@@ -110,6 +123,7 @@ __all__ = [
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from . import aio
+    from ._service import Serving
 else:
 
     def __getattr__(name: str) -> object:
@@ -118,4 +132,8 @@ else:
             import importlib
 
             return importlib.import_module("casm.aio")
+        if name == "Serving":
+            from ._service import Serving
+
+            return Serving
         raise AttributeError(f"module 'casm' has no attribute {name!r}")

@@ -242,8 +242,8 @@ def test_both_faces_have_the_same_calls_and_options():
         # An await is limited by asyncio.timeout.
         waits = ("wait_for", "connect", "view_of", "open_stream")
         limit = {"timeout"} if name in waits else set()
-        # Only threads have to be counted.
-        limit |= {"workers"} if name == "on_stream" else set()
+        # A handler runs on threads, or on the event loop.
+        limit |= {"workers"} if name in ("serve", "serve_stream", "on_stream") else set()
         assert blocking.keys() - limit == awaited.keys(), name
     options = inspect.signature(casm.aio.Node).parameters
     assert options.keys() == inspect.signature(casm.Node).parameters.keys()

@@ -20,7 +20,11 @@ struct Folder {
 }
 
 const FOLDERS: [Folder; 3] = [
-    Folder { path: "core/schema", schemas: &["boot", "cluster", "pex"], module: &["schema"] },
+    Folder {
+        path: "core/schema",
+        schemas: &["boot", "cluster", "pex", "service"],
+        module: &["schema"],
+    },
     Folder { path: "core/examples/capability", schemas: &["counter"], module: &[] },
     Folder { path: "core/examples/worker_pool", schemas: &["job"], module: &[] },
 ];

@@ -2,7 +2,7 @@
 
 use crate::{
     byte_stream::ByteStream,
-    items::{Change, Event, Item},
+    items::{Change, Event, Item, Message},
 };
 use casm_bindings::{Batch, Listener};
 use std::{fmt, sync::Arc};
@@ -59,6 +59,13 @@ pub trait StreamListener: Send + Sync {
     fn on_stream(&self, stream: Arc<ByteStream>, peer: String) -> Result<(), ListenerError>;
 }
 
+/// Is told what comes on a topic, as an [`EventListener`] is what happens.
+#[uniffi::export(with_foreign)]
+pub trait MessageListener: Send + Sync {
+    /// A message came.
+    fn on_message(&self, message: Message) -> Result<(), ListenerError>;
+}
+
 /// The facade's view of a listener.
 pub(crate) struct Told<L: ?Sized>(pub(crate) Arc<L>);
 
@@ -87,6 +94,12 @@ impl Listener<casm_bindings::ByteStream> for Told<dyn StreamListener> {
                 );
             }
         }
+    }
+}
+
+impl Listener<casm_bindings::Message> for Told<dyn MessageListener> {
+    fn deliver(&self, batch: &mut Batch<casm_bindings::Message>) {
+        tell(batch, |message| self.0.on_message(message));
     }
 }
 

@@ -51,6 +51,7 @@ impl Running {
         let mut command = Command::new(std::env::current_exe().map_err(cannot)?);
         command
             .args(["run", "--json", "--until-stdin-ends", "--view", "1s", "--ns", namespace])
+            .arg("--greet")
             .args(["--listen", "/ip4/127.0.0.1/tcp/0"])
             .args(["--listen", "/ip4/127.0.0.1/udp/0/quic-v1"])
             .args(["--boot", "/ip4/127.0.0.1/udp/8822/ports/32"])

@@ -256,6 +256,8 @@ mod tests {
             host: host.into(),
             meta: [("role".to_owned(), role.to_owned())].into(),
             addrs: Vec::new(),
+            services: Default::default(),
+            channels: Vec::new(),
             verified: true,
         }
     }

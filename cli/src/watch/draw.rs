@@ -107,6 +107,8 @@ mod tests {
             host: "host\u{1b}[2J".into(),
             meta: [("role".to_owned(), "worker".to_owned())].into(),
             addrs: Vec::new(),
+            services: Default::default(),
+            channels: Vec::new(),
             verified: true,
         });
         app.see(records.collect(), Instant::now());

@@ -64,6 +64,12 @@ async def execute(node: Node, command: dict) -> dict:
             return await node.open_stream(
                 command["addr"], command["protocol"], command["bytes"]
             )
+        case "join":
+            await node.join(command["topic"])
+            return {}
+        case "say":
+            await node.say(command["topic"], command["text"])
+            return {}
         case "stats":
             return {"mesh": node.mesh()}
         case "update":

@@ -76,18 +76,35 @@ impl Task {
         }
     }
 
+    /// The node offers something else than before: it is in the own view at once,
+    /// and others are told with what changes in a moment.
+    pub(super) fn offer(&mut self) {
+        let fields = self.meta.fields();
+        if self.observer || self.beat.meta == fields {
+            return;
+        }
+        self.beat.meta = fields;
+        self.show_own();
+        self.tell_soon();
+    }
+
     /// What this node says of itself has changed, and may change again at once:
     /// all changes of a moment go in one heartbeat.
     fn tell_soon(&mut self) {
         self.next_beat = self.next_beat.min(Instant::now() + MOMENT);
     }
 
+    /// Puts what is not told yet in the own view.
+    fn show_own(&mut self) {
+        let seq = self.said.message.as_ref().map_or(0, SignedMessage::seq);
+        self.table.insert_own(self.now(), seq, &self.beat, &[]);
+    }
+
     /// Publishes the own heartbeat, and keeps the own record in step with it.
     /// Later, if others would not take so many.
     pub(super) async fn send_heartbeat(&mut self) {
         if let Err(due) = self.rates.own(self.ttl, self.epoch.elapsed()) {
-            let seq = self.said.message.as_ref().map_or(0, SignedMessage::seq);
-            self.table.insert_own(self.now(), seq, &self.beat, &[]);
+            self.show_own();
             self.next_beat = self.epoch + due;
             return;
         }
