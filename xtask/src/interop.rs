@@ -71,7 +71,14 @@ pub fn run(args: &Args) -> Result<()> {
         std::fs::write(shell::workspace().join("docs/interop.md"), text)?;
     }
     ensure!(report.len() > 0, "no check is named so");
-    ensure!(report.failures() == 0, "{} checks of {} fail", report.failures(), report.len());
+    let failures = report.failures();
+    ensure!(
+        failures.is_empty(),
+        "{} checks of {} fail:\n{}",
+        failures.len(),
+        report.len(),
+        failures.join("\n")
+    );
     Ok(())
 }
 

@@ -98,9 +98,15 @@ impl Report {
         self.filter.as_ref().is_some_and(|filter| !text.contains(filter.as_str()))
     }
 
-    /// The number of checks that failed.
-    pub fn failures(&self) -> usize {
-        self.rows.iter().filter(|row| matches!(row.outcome, Outcome::Failed(_))).count()
+    /// The checks that failed, and why, a line each.
+    pub fn failures(&self) -> Vec<String> {
+        self.rows
+            .iter()
+            .filter_map(|row| match &row.outcome {
+                Outcome::Failed(why) => Some(format!("{}: {}: {why}", row.section, row.name)),
+                _ => None,
+            })
+            .collect()
     }
 
     /// The number of checks.
@@ -127,7 +133,7 @@ impl Report {
             text,
             "\n{} checks, {} failed, in {} s.",
             self.len(),
-            self.failures(),
+            self.failures().len(),
             took.as_secs()
         );
         text

@@ -57,6 +57,7 @@ pub fn package(args: &Args) -> Result<()> {
     shell::run(&mut build)?;
     if !args.no_sdist {
         shell::run(&mut maturin("sdist"))?;
+        resolves(&python, &only(&out, ".tar.gz")?)?;
     }
     let wheel = only(&out, ".whl")?;
     if profile == "dist" {
@@ -96,6 +97,18 @@ assert zipfile.ZipFile(squeezed).testzip() is None
 os.replace(squeezed, wheel)
 ";
     shell::run(Command::new(python).args(["-c", PROGRAM]).arg(wheel))
+}
+
+/// The source distribution has all crates that are in this repository: it is
+/// unpacked, and Cargo finds what its packages depend on.
+fn resolves(python: &Path, sources: &Path) -> Result<()> {
+    let unpacked = shell::target().join(WHEELS).join("source");
+    let unpack = "import sys, tarfile; tarfile.open(sys.argv[1]).extractall(sys.argv[2])";
+    shell::run(Command::new(python).args(["-c", unpack]).arg(sources).arg(&unpacked))?;
+    let manifest = only(&unpacked, "")?.join("python/Cargo.toml");
+    let mut cargo = shell::cargo();
+    cargo.args(["tree", "--offline", "--quiet", "--depth", "1", "--manifest-path"]);
+    shell::run(cargo.arg(manifest))
 }
 
 /// What the wheel must hold, and what it must not.
