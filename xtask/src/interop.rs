@@ -91,9 +91,10 @@ const HEAD: &str = "\
 What `cargo xtask interop --write` found: the program `casm` against peers that were written from \
 the wire format alone on go-libp2p 0.51 (`interop/go`), js-libp2p 3.3 (`interop/js`) and py-libp2p \
 0.8 (`interop/py`), and against rust-libp2p 0.57's gossipsub (`interop/rust`), since CASM has a \
-gossip engine of its own. Each peer runs on a host of its own, a network namespace on a bridge. The \
-Go peer has all of CASM's protocols; JavaScript, Python and rust-libp2p have heartbeats and topics. Times are those of one run on a \
-small machine, and no promise.
+gossip engine of its own. Each peer runs on a host of its own, a network namespace on a bridge. \
+The Go peer has all of CASM's protocols; JavaScript and Python have heartbeats, topics and \
+streams, rust-libp2p heartbeats and topics. Times are those of one run on a small machine, and no \
+promise.
 ";
 
 /// What stands below it.
