@@ -242,6 +242,7 @@ impl Node {
     }
 
     #[napi]
+    #[expect(clippy::too_many_arguments, reason = "a record is passed by its place")]
     pub fn call(
         &self,
         id: u32,
