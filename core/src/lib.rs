@@ -12,6 +12,7 @@ pub mod boot;
 mod bus;
 pub mod cluster;
 pub mod config;
+pub mod csp;
 mod dials;
 pub mod error;
 pub mod event;
@@ -48,6 +49,7 @@ pub use cluster::{
     Change, Field, Index, LiveQuery, Meta, Query, Record, RemoteRecords, RemoteView, Select, View,
 };
 pub use config::Config;
+pub use csp::{Branch, Channel, ChannelOptions, Job, Lease, Semaphore, select};
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, Events, LeaveReason};
 pub use host::{Direction, PeerStatus};

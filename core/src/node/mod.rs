@@ -4,6 +4,7 @@
 //! and comes back when they are lost, when `pace` says so.
 
 mod builder;
+mod channels;
 mod join;
 mod pace;
 mod seeds;
@@ -19,6 +20,7 @@ use crate::{
         Cluster, ClusterConfig, LiveQuery, Numbers, Query, RemoteView, View, serve_view, start_sync,
     },
     config::machine_name,
+    csp::Csp,
     event::EventBus,
     host::{Addresses, Host},
     metrics::Metrics,
@@ -31,7 +33,7 @@ use crate::{
 use builder::Early;
 use libp2p::multiaddr::Protocol;
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 
 /// How long closing may take before what still runs is left behind.
 const CLOSE: Duration = Duration::from_secs(5);
@@ -59,6 +61,10 @@ struct Inner {
     metrics: Metrics,
     vat: Vat,
     _view: Export,
+    csp: Csp,
+    store: pex::Store,
+    /// A number that no semaphore of this node has given in an earlier run.
+    tokens: OnceCell<u64>,
     running: Running,
 }
 
@@ -151,6 +157,8 @@ impl Node {
         )?;
         let served = cluster.clone();
         let view = serve_view(&vat, move || served.view())?;
+        let csp = Csp::new(host.id(), vat.clone(), channels::reach(&host), &metrics, scope);
+        let kept = store.clone();
         let mut boot = BootConfig::default();
         boot.boot.clone_from(&config.boot);
         boot.serve.clone_from(&config.serve);
@@ -200,8 +208,21 @@ impl Node {
             namespace: config.namespace.clone(),
         };
         scope.spawn(join::run(services, events.subscribe()));
-        let inner =
-            Inner { config, host, boot, pex, cluster, events, metrics, vat, _view: view, running };
+        let inner = Inner {
+            config,
+            host,
+            boot,
+            pex,
+            cluster,
+            events,
+            metrics,
+            vat,
+            _view: view,
+            csp,
+            store: kept,
+            tokens: OnceCell::new(),
+            running,
+        };
         Ok(Self(Arc::new(inner)))
     }
 

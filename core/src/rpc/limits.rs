@@ -9,7 +9,8 @@ use std::time::Duration;
 #[non_exhaustive]
 pub struct Limits {
     /// Bytes of one message that is received, 4 KiB to 64 MiB. A larger one
-    /// ends the stream. Default 1 MiB.
+    /// ends the stream. Default 1 MiB and 64 KiB: requests and answers of services
+    /// have at most 1 MiB.
     pub message_bytes: usize,
     /// Bytes of the calls that a stream has brought and that are not yet
     /// answered. More of them are answered with an error. Default 2 MiB; at
@@ -57,7 +58,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            message_bytes: 1 << 20,
+            message_bytes: (1 << 20) + (64 << 10),
             held_bytes: 2 << 20,
             queued_bytes: 256 << 10,
             total_bytes: 64 << 20,

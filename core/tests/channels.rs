@@ -1,0 +1,58 @@
+//! Channels and semaphores of whole nodes.
+
+use casm::{ChannelOptions, ErrorKind, Node, NodeBuilder, select};
+use std::{future::Future, time::Duration};
+
+async fn soon<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(30), what).await.expect("it happens within 30 s")
+}
+
+fn builder() -> NodeBuilder {
+    Node::builder().namespace("test").listen("/ip4/127.0.0.1/tcp/0").boot(["none"])
+}
+
+#[tokio::test]
+async fn nodes_share_channels_and_semaphores() {
+    let (here, there) = (builder().start().await.unwrap(), builder().start().await.unwrap());
+    there.connect(&here.info()).await.unwrap();
+    let own = here.channel("jobs", ChannelOptions::new().capacity(2)).unwrap();
+    let jobs = soon(there.open_channel("jobs", here.id())).await.unwrap();
+    soon(jobs.send("a job")).await.unwrap();
+    let job = soon(own.take()).await.unwrap();
+    assert_eq!(job.data(), b"a job");
+    soon(job.done()).await.unwrap();
+    own.send("another").await.unwrap();
+    let (at, value) = soon(select([jobs.receiving()], None)).await.unwrap();
+    assert_eq!((at, value), (0, Some(b"another".to_vec())));
+
+    let _leader = here.semaphore("leader", 1).await.unwrap();
+    let leader = soon(there.open_semaphore("leader", here.id())).await.unwrap();
+    let lease = soon(leader.acquire()).await.unwrap();
+    assert!(!lease.is_lost());
+    let waiting = jobs.recv();
+    let ((), waited) =
+        soon(async { tokio::join!(async { there.close().await.unwrap() }, waiting) }).await;
+    assert_eq!(waited.unwrap_err().kind(), ErrorKind::Closed);
+    let error = there.channel("late", ChannelOptions::new()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Closed);
+    assert!(here.metrics().encode().contains("casm_channel_events"));
+    here.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn tokens_grow_over_a_restart() {
+    let data = tempfile::tempdir().unwrap();
+    let mut last = 0;
+    for _ in 0..2 {
+        let node = builder().data(data.path()).start().await.unwrap();
+        // Also when it is made anew in one run.
+        for _ in 0..2 {
+            let semaphore = node.semaphore("leader", 1).await.unwrap();
+            let token = soon(semaphore.acquire()).await.unwrap().token();
+            assert!(token > last, "{token} after {last}");
+            last = token;
+            semaphore.close().unwrap();
+        }
+        node.close().await.unwrap();
+    }
+}
