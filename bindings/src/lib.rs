@@ -9,6 +9,7 @@
 //! - `source`, `stream`, `subscription`: what streams, pulled or pushed
 //! - `node`, `remote`, `options`, `query`: the node and the views of others,
 //!   from plain values
+//! - `csp`: channels, select and semaphores
 //! - `reading`: what makes reading many records quick
 //! - `exit`: where threads stay when the program ends
 //! - `bench`: synthetic data for measurements
@@ -18,6 +19,7 @@
 
 mod bench;
 mod call;
+mod csp;
 mod dispatcher;
 mod exit;
 mod log;
@@ -40,6 +42,7 @@ pub use casm::{
     cluster::{Change, Field, Index, Query, View},
     identity::{load_key, save_key},
 };
+pub use csp::{Branch, Channel, Job as ChannelJob, Lease, Parcel, Semaphore, select};
 pub use dispatcher::{Dispatcher, Driver, Job};
 pub use exit::{Reentry, reenter};
 pub use log::{LogLevel, LogRecord, forward_logs};

@@ -377,6 +377,16 @@ impl Node {
         }
     }
 
+    /// Whether it belongs to the parent of this process.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.0.is_foreign()
+    }
+
+    /// The node of core, while it is open.
+    pub(crate) fn core(&self) -> Result<casm::Node> {
+        Ok(self.open()?.node)
+    }
+
     pub(crate) fn closing(&self) -> &CancellationToken {
         &self.0.closed
     }

@@ -15,6 +15,7 @@
 
 mod bench;
 mod call;
+mod csp;
 mod errors;
 mod items;
 mod key;

@@ -6,8 +6,15 @@
 //! knows whom that number is for.
 
 use crate::{
-    errors::Fault, items::Items, log::LogLine, node::Node, records::Records, remote::RemoteView,
-    stream::Subscription, view::View,
+    csp::{NativeChannel, NativeJob, NativeLease, NativeParcel, NativeSemaphore},
+    errors::Fault,
+    items::Items,
+    log::LogLine,
+    node::Node,
+    records::Records,
+    remote::RemoteView,
+    stream::Subscription,
+    view::View,
 };
 use casm_bindings::{Dispatcher, Job, close_all};
 use napi::{
@@ -40,6 +47,11 @@ pub struct Work {
     pub text: Option<String>,
     pub count: Option<f64>,
     pub logs: Option<Vec<LogLine>>,
+    pub channel: Option<NativeChannel>,
+    pub parcel: Option<NativeParcel>,
+    pub job: Option<NativeJob>,
+    pub semaphore: Option<NativeSemaphore>,
+    pub lease: Option<NativeLease>,
 }
 
 thread_local! {

@@ -25,6 +25,10 @@ const CALLS = {
   updateMeta: node => node.updateMeta({}),
   setHost: node => node.setHost('h'),
   setTtl: node => node.setTtl(10_000),
+  channel: node => node.channel('c'),
+  openChannel: node => node.openChannel('c', Key.generate().peer),
+  semaphore: node => node.semaphore('s', 1),
+  openSemaphore: node => node.openSemaphore('s', Key.generate().peer),
   metrics: node => node.metrics(),
   metricsSnapshot: node => node.metricsSnapshot(),
 }
@@ -41,7 +45,7 @@ for (const [name, call] of Object.entries(CALLS)) {
     const [node] = await cluster(1)
     for (let attempt = 0; attempt < 2; attempt++) {
       await (async () => call(node))().catch(error => {
-        assert.ok(['connect', 'viewOf'].includes(name), error)
+        assert.ok(['connect', 'viewOf', 'openChannel', 'openSemaphore'].includes(name), error)
         assert.equal(error.code, 'Unreachable')
       })
     }

@@ -80,12 +80,21 @@ for (const [group, cls] of Object.entries({
   key: casm.Key,
   subscription: casm.Subscription,
   stream: casm.Stream,
+  channel: casm.Channel,
+  semaphore: casm.Semaphore,
+  lease: casm.Lease,
 })) {
   test(`every call of the rest: ${group}`, () => {
     const there = members(cls)
     assert.deepEqual(names(group).filter(name => !there.includes(name)), [])
   })
 }
+
+test('every call of a job', () => {
+  // Its data is a property of each.
+  const there = [...members(casm.Job), 'data']
+  assert.deepEqual(names('job').filter(name => !there.includes(name)), [])
+})
 
 test('every call of the module', () => {
   assert.deepEqual(names('module').filter(name => !(name in casm)), [])

@@ -1,5 +1,6 @@
 /** The node. */
 
+import { Channel, channelOptions, Semaphore, type ChannelOptions } from './channel.js'
 import { callback, changedFields, fields, ms, properties, signal, string, strings, whole, wrong } from './check.js'
 import { guard } from './errors.js'
 import { native, type NativeNode, type NativeSubscription, type Pending, type Work } from './native.js'
@@ -215,6 +216,43 @@ export class Node {
   async setTtl(ttl: number, wait?: Wait): Promise<void> {
     ms('ttl', ttl)
     return this.#call('setTtl', id => this.#node.setTtl(id, ttl), () => {}, wait)
+  }
+
+  /**
+   * A channel of this node, which others open by its name: one that is here and
+   * open, or a new one.
+   */
+  channel(name: string, options: ChannelOptions = {}): Channel {
+    string('name', name)
+    const { capacity, closeByOthers } = channelOptions(options)
+    return new Channel(guard(() => this.#node.channel(name, capacity, closeByOthers)), this.#holder)
+  }
+
+  /** A channel of another node, by its name there. */
+  async openChannel(name: string, peer: string, wait?: Wait): Promise<Channel> {
+    string('name', name)
+    string('peer', peer)
+    const opened = (work: Work) => new Channel(work.channel!, this.#holder)
+    return this.#call('openChannel', id => this.#node.openChannel(id, name, peer), opened, wait)
+  }
+
+  /**
+   * A semaphore of this node, of which `n` leases are given at a time; others open
+   * it by its name. One that is here and open, or a new one.
+   */
+  async semaphore(name: string, n: number, wait?: Wait): Promise<Semaphore> {
+    string('name', name)
+    whole('n', n)
+    const made = (work: Work) => new Semaphore(work.semaphore!, this.#holder)
+    return this.#call('semaphore', id => this.#node.semaphore(id, name, n), made, wait)
+  }
+
+  /** A semaphore of another node, by its name there. */
+  async openSemaphore(name: string, peer: string, wait?: Wait): Promise<Semaphore> {
+    string('name', name)
+    string('peer', peer)
+    const opened = (work: Work) => new Semaphore(work.semaphore!, this.#holder)
+    return this.#call('openSemaphore', id => this.#node.openSemaphore(id, name, peer), opened, wait)
   }
 
   /** What happens from now on, to iterate over. */

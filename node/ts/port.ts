@@ -28,6 +28,11 @@ function deliver(works: Work[]): void {
     } else if (work.node) {
       // It was called off when it had started already.
       work.node.close(listen(() => {}))
+    } else {
+      // Nobody has seen what came: the next gets it.
+      work.parcel?.forward()
+      work.job?.forget()
+      work.lease?.release()
     }
   }
 }

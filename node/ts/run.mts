@@ -7,12 +7,17 @@ import { casm } from './whole.js'
 /** @internal */
 export const {
   CasmError,
+  Channel,
   ERROR_CODES,
   forwardLogs,
+  Job,
   Key,
+  Lease,
   Node,
   Record,
   RemoteView,
+  select,
+  Semaphore,
   Stream,
   Subscription,
   version,

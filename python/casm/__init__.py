@@ -10,7 +10,9 @@ is there, with no server.
 """
 
 from ._casm import (
+    Branch,
     Change,
+    Channel,
     ClockDiffers,
     Config,
     Connected,
@@ -18,8 +20,10 @@ from ._casm import (
     Dropped,
     Event,
     Found,
+    Job,
     Key,
     KeyShared,
+    Lease,
     Listening,
     Node,
     PeerInfo,
@@ -32,11 +36,13 @@ from ._casm import (
     Record,
     Records,
     RemoteView,
+    Semaphore,
     Stream,
     Subscription,
     View,
     ViewChanged,
     __version__,
+    select,
 )
 from ._errors import (
     AddressError,
@@ -60,10 +66,12 @@ from ._log import forward_logs
 __all__ = [
     "AddressError",
     "BindError",
+    "Branch",
     "BusyError",
     "CancelledError",
     "CasmError",
     "Change",
+    "Channel",
     "ClockDiffers",
     "ClosedError",
     "Config",
@@ -76,8 +84,10 @@ __all__ = [
     "InternalError",
     "InvalidError",
     "IoError",
+    "Job",
     "Key",
     "KeyShared",
+    "Lease",
     "Listening",
     "Node",
     "NotFoundError",
@@ -92,6 +102,7 @@ __all__ = [
     "Record",
     "Records",
     "RemoteView",
+    "Semaphore",
     "Stream",
     "Subscription",
     "TimeoutError",
@@ -102,6 +113,7 @@ __all__ = [
     "__version__",
     "aio",
     "forward_logs",
+    "select",
 ]
 
 # As `typing` has it, which takes long to import.

@@ -17,6 +17,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from . import _callbacks, _casm
+from ._aio import _call
+from ._aio_channels import Channel, Job, Lease, Semaphore, select
 from ._errors import ClosedError
 
 if TYPE_CHECKING:
@@ -24,38 +26,19 @@ if TYPE_CHECKING:
 
     from . import Change, Config, Event, Found, Key, PeerInfo, PeerStatus, Query, Record, View
 
-__all__ = ["Node", "RemoteView", "Stream", "Subscription"]
+__all__ = [
+    "Channel",
+    "Job",
+    "Lease",
+    "Node",
+    "RemoteView",
+    "Semaphore",
+    "Stream",
+    "Subscription",
+    "select",
+]
 
 T = TypeVar("T")
-Done = Callable[[Any, "BaseException | None"], None]
-
-
-async def _call(start: Callable[[Done], _casm.Pending]) -> Any:
-    """Awaits a call of the native part."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[Any] = loop.create_future()
-
-    def settle(result: Any, error: BaseException | None) -> None:
-        if future.done():
-            return
-        if error is None:
-            future.set_result(result)
-        else:
-            future.set_exception(error)
-
-    def done(result: Any, error: BaseException | None) -> None:
-        try:
-            loop.call_soon_threadsafe(settle, result, error)
-        except RuntimeError:
-            # The loop is closed: nobody waits any more.
-            pass
-
-    pending = start(done)
-    try:
-        return await future
-    except asyncio.CancelledError:
-        pending.cancel()
-        raise
 
 
 class Stream(Generic[T]):
@@ -322,6 +305,27 @@ class Node:
         """The view of a connected peer, as it is there."""
         node = self._node
         return RemoteView(await _call(lambda done: node._view_of(peer, done)))
+
+    def channel(
+        self, name: str, capacity: int = 0, *, close_by_others: bool = False
+    ) -> Channel:
+        """A channel of this node, which others open by its name."""
+        return Channel(self._node.channel(name, capacity, close_by_others=close_by_others))
+
+    async def open_channel(self, name: str, peer: str) -> Channel:
+        """A channel of another node, by its name there."""
+        node = self._node
+        return Channel(await _call(lambda done: node._open_channel(name, peer, done)))
+
+    async def semaphore(self, name: str, n: int) -> Semaphore:
+        """A semaphore of this node, of which ``n`` leases are given at a time."""
+        node = self._node
+        return Semaphore(await _call(lambda done: node._semaphore(name, n, done)))
+
+    async def open_semaphore(self, name: str, peer: str) -> Semaphore:
+        """A semaphore of another node, by its name there."""
+        node = self._node
+        return Semaphore(await _call(lambda done: node._open_semaphore(name, peer, done)))
 
     def events(self) -> Stream[Event]:
         """What happens from now on."""

@@ -5,6 +5,7 @@
 //! - `node`, `config`, `key`: the node and what it is told
 //! - `view`, `meta`, `remote`, `query`, `events`: what a node knows, and what
 //!   happens to it
+//! - `csp`: channels, select and semaphores
 //! - `stream`: the same to iterate over, and to be called with
 //! - `driver`: the thread of the callbacks
 //! - `log`, `bench`: log records; synthetic data for measurements
@@ -12,6 +13,7 @@
 mod bench;
 mod call;
 mod config;
+mod csp;
 mod driver;
 mod errors;
 mod events;
@@ -32,6 +34,7 @@ mod _casm {
         bench::{bench_events, bench_view},
         call::Pending,
         config::{Config, PeerInfo, PeerStatus},
+        csp::{_select, Branch, Channel, Job, Lease, Parcel, Semaphore, select},
         driver::Driver,
         events::{
             Change, ClockDiffers, Connected, Disconnected, Dropped, Event, Found, KeyShared,

@@ -3,6 +3,7 @@ nodes find each other with no configuration, and nobody else hears of it."""
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -143,6 +144,37 @@ def test_the_example_service(programs):
     first, second = programs.start(example, "Ann"), programs.start(example, "Bob")
     lines_until(first, "^hello Ann, this is Python$")
     lines_until(second, "^hello Bob, this is Python$")
+
+
+def test_the_example_fan_in(programs):
+    example = PYTHON / "examples/fan_in.py"
+    names = ["attic", "cellar", "roof"]
+    for name in names:
+        lines_until(programs.start(example, "sensor", name), f"^sensor {name} is ")
+    collector = programs.start(example, "collector", 3)
+    text = lines_until(collector, "^all sensors are done$")
+    for name in names:
+        assert re.findall(rf"^\d: {name} (\d+)$", text, re.M) == [str(n) for n in range(10)]
+    assert collector.wait(PATIENCE) == 0
+
+
+def test_the_example_leader_whose_holder_is_stopped(programs):
+    example = PYTHON / "examples/leader.py"
+    lines_until(programs.start(example, "keeper"), "^keeper ")
+    first = programs.start(example, "candidate")
+    token = int(lines_until(first, "^I lead with token ").split()[-1])
+    second = programs.start(example, "candidate")
+    lines_until(second, "^I follow$")
+    first.send_signal(signal.SIGSTOP)
+    try:
+        higher = int(lines_until(second, "^I lead with token ").split()[-1])
+    finally:
+        first.send_signal(signal.SIGCONT)
+    assert higher > token
+    # It learns so when it goes on, and waits for its turn.
+    lines_until(first, "^I lead no longer$")
+    second.kill()
+    assert int(lines_until(first, "^I lead with token ").split()[-1]) > higher
 
 
 def test_the_example_of_a_fixture():

@@ -66,6 +66,10 @@ def test_every_call_of_the_node_in_both_forms(cls):
         ("key", [casm.Key]),
         ("subscription", [casm.Subscription, casm.aio.Subscription]),
         ("stream", [casm.Stream, casm.aio.Stream]),
+        ("channel", [casm.Channel, casm.aio.Channel]),
+        ("job", [casm.Job, casm.aio.Job]),
+        ("semaphore", [casm.Semaphore, casm.aio.Semaphore]),
+        ("lease", [casm.Lease, casm.aio.Lease]),
         ("module", [casm]),
     ],
 )

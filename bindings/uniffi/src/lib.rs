@@ -8,12 +8,14 @@
 //! - `node`, `view`, `remote`: the node, and the views of the cluster
 //! - `config`, `query`, `key`: what they are told
 //! - `items`: records, events and changes, as values
+//! - `csp`: channels, select and semaphores
 //! - `stream`, `listener`: what streams, pulled or pushed
 //! - `log`: log records, for the language's own logging
 //! - `call`, `errors`: how a call is made, and how it fails
 
 mod call;
 mod config;
+mod csp;
 mod errors;
 mod items;
 mod key;
@@ -26,6 +28,7 @@ mod stream;
 mod view;
 
 pub use config::{Config, FindOptions, Limits, RpcLimits, TableLimits};
+pub use csp::{Branch, Channel, Job, Lease, Selected, Semaphore, select};
 pub use errors::CasmError;
 pub use items::{Change, Event, LeaveReason, PeerFound, PeerInfo, PeerStatus, Record};
 pub use key::Key;

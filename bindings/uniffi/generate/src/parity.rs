@@ -33,6 +33,10 @@ pub fn differences(table: &str, exported: &ComponentInterface) -> Result<Vec<Str
         // Its length is an operator in other languages.
         ("View", with(table.all("view")?, "len"), members(exported, "View")?),
         ("RemoteView", table.all("remote_view")?, members(exported, "RemoteView")?),
+        ("Channel", table.all("channel")?, members(exported, "Channel")?),
+        ("Job", table.all("job")?, members(exported, "Job")?),
+        ("Semaphore", table.all("semaphore")?, members(exported, "Semaphore")?),
+        ("Lease", table.all("lease")?, members(exported, "Lease")?),
         ("Key", table.all("key")?, members(exported, "Key")?),
         ("Subscription", table.all("subscription")?, members(exported, "Subscription")?),
         ("Record", table.all("record")?, fields(exported, "Record")?),
