@@ -3,6 +3,7 @@
 
 mod abuse;
 mod build;
+mod channels;
 mod flood;
 mod gossip;
 mod migration;
@@ -48,6 +49,7 @@ pub fn run(args: &Args) -> Result<()> {
     let mut report = Report::new(args.only.clone(), programs.scratch.clone());
     vectors::check(&mut report, &programs, !args.subset);
     protocols::check(&mut report, &programs);
+    channels::check(&mut report, &programs);
     migration::check(&mut report, &programs);
     gossip::check(&mut report, &programs, !args.subset);
     flood::check(&mut report, &programs, !args.subset);
