@@ -1,12 +1,12 @@
 //! Futures as blocking calls, and as calls with a callback.
 
 use crate::{Dispatcher, Error, ErrorKind, Result, runtime};
-use futures::FutureExt;
+use futures::{FutureExt, future::BoxFuture};
 use std::{
     any::Any,
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::pin,
+    pin::{Pin, pin},
     time::Duration,
 };
 use tokio::time::Instant;
@@ -29,26 +29,45 @@ pub fn block<T, E: From<Error>>(
     timeout: Option<Duration>,
     mut check: impl FnMut() -> Result<(), E>,
 ) -> Result<T, E> {
+    let (mut result, mut interrupted) = (None, None);
+    {
+        let waiting = pin!(async { result = Some(future.await) });
+        let mut goes_on = || check().map_err(|error| interrupted = Some(error)).is_ok();
+        drive(what, waiting, timeout, &mut goes_on)?;
+    }
+    match (result, interrupted) {
+        (Some(result), _) => result.map_err(E::from),
+        (None, Some(error)) => Err(error),
+        (None, None) => Err(timed_out(what, timeout).into()),
+    }
+}
+
+/// Runs a future to its end, unless the time is over before, or `goes_on` says
+/// no. Not generic: there would be a copy for each call of a binding.
+fn drive(
+    what: &str,
+    mut future: Pin<&mut dyn Future<Output = ()>>,
+    timeout: Option<Duration>,
+    goes_on: &mut dyn FnMut() -> bool,
+) -> Result<()> {
     let runtime = runtime::handle()?;
     let waiting = async {
-        let mut future = pin!(future);
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
             let now = Instant::now();
             let pause = deadline.map_or(CHECK_EVERY, |at| CHECK_EVERY.min(at - now));
             tokio::select! {
                 biased;
-                result = &mut future => return result.map_err(E::from),
+                () = &mut future => return,
                 () = tokio::time::sleep(pause) => {}
             }
-            check()?;
-            if deadline.is_some_and(|at| at <= Instant::now()) {
-                return Err(timed_out(what, timeout).into());
+            if !goes_on() || deadline.is_some_and(|at| at <= Instant::now()) {
+                return;
             }
         }
     };
-    let result = catch_unwind(AssertUnwindSafe(|| runtime.block_on(waiting)));
-    result.unwrap_or_else(|panic| Err(panicked(what, &*panic).into()))
+    let driven = catch_unwind(AssertUnwindSafe(|| runtime.block_on(waiting)));
+    driven.map_err(|panic| panicked(what, &*panic))
 }
 
 /// Runs a call that doesn't wait, and makes an error of a panic.
@@ -81,6 +100,22 @@ pub fn spawn<T: Send + 'static>(
     future: impl Future<Output = Result<T>> + Send + 'static,
     timeout: Option<Duration>,
     done: impl FnOnce(Result<T>) + Send + 'static,
+) -> Result<Pending> {
+    let future = Box::pin(async move { future.await.map(|value| Box::new(value) as Value) });
+    let own = |value: Value| *value.downcast().expect("the future's own");
+    start(what, dispatcher, future, timeout, Box::new(move |result| done(result.map(own))))
+}
+
+/// A value of some type.
+type Value = Box<dyn Any + Send>;
+
+/// The same, not generic: there would be a copy for each call of a binding.
+fn start(
+    what: &'static str,
+    dispatcher: &Dispatcher,
+    future: BoxFuture<'static, Result<Value>>,
+    timeout: Option<Duration>,
+    done: Box<dyn FnOnce(Result<Value>) + Send>,
 ) -> Result<Pending> {
     let cancel = CancellationToken::new();
     let (cancelled, dispatcher) = (cancel.clone(), dispatcher.clone());

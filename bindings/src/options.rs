@@ -76,6 +76,8 @@ pub struct TableLimitOptions {
     pub bytes: Option<usize>,
     /// Departed peers whose sequence numbers are remembered.
     pub remembered: Option<usize>,
+    /// How long a stranger must have been there to be established.
+    pub probation: Option<Duration>,
 }
 
 /// Limits on what RPC may cost; see [`Limits`].
@@ -118,7 +120,7 @@ impl LimitOptions {
         set!(limits.rpc, self.rpc, message_bytes, held_bytes, queued_bytes, total_bytes);
         set!(limits.rpc, self.rpc, calls, capabilities);
         set!(limits.rpc, self.rpc, streams_per_peer, streams, idle, stall, call);
-        set!(limits.table, self.table, records, bytes, remembered);
+        set!(limits.table, self.table, records, bytes, remembered, probation);
         limits
     }
 }

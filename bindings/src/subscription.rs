@@ -1,6 +1,7 @@
 //! A source that is pushed to a callback.
 
 use crate::{Dispatcher, Result, Source, call::CancelOnDrop, runtime, source::next_batch};
+use futures::future::BoxFuture;
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering},
@@ -117,6 +118,7 @@ pub fn subscribe<S: Source>(
 ) -> Result<Subscription> {
     let state = Arc::new(State { cancel, dropped: AtomicU64::new(0), failed: AtomicU64::new(0) });
     let pump = pump(dispatcher.clone(), source, state.clone(), Arc::new(listener));
+    let pump: BoxFuture<'static, ()> = Box::pin(pump);
     runtime::handle()?.spawn(pump);
     let guard = Some(state.cancel.clone().drop_guard());
     Ok(Subscription { state, guard })

@@ -98,8 +98,6 @@ fn every_limit_of_core_is_in_the_facade_and_in_the_table() {
     assert_eq!(fields(RPC_LIMITS, "Limits"), rpc);
     assert_eq!(fields(OPTIONS, "RpcLimitOptions"), rpc);
     let table = strings("options", "table_limits");
-    // How long strangers are on probation is for who writes a simulation.
-    let core = fields(TABLE_LIMITS, "Limits");
-    assert!(core.iter().filter(|name| **name != "probation").eq(&table));
+    assert_eq!(fields(TABLE_LIMITS, "Limits"), table);
     assert_eq!(fields(OPTIONS, "TableLimitOptions"), table);
 }

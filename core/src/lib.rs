@@ -10,6 +10,7 @@ mod announce;
 mod ask;
 pub mod boot;
 mod bus;
+mod cache;
 pub mod cluster;
 pub mod config;
 pub mod csp;
@@ -52,9 +53,10 @@ pub use config::Config;
 pub use csp::{Branch, Channel, ChannelOptions, Job, Lease, Semaphore, select};
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, Events, LeaveReason};
-pub use host::{Direction, PeerStatus};
 #[doc(hidden)]
-pub use host::{ensure_free, mesh, slots};
+pub use gossip::mesh;
+pub use host::{Direction, PeerStatus};
+pub use host::{ensure_free, slots};
 /// libp2p, in the version whose types stand in this crate's API.
 pub use libp2p;
 pub use libp2p::{Multiaddr, PeerId, identity::Keypair};

@@ -32,6 +32,10 @@ pub struct Metrics {
     pub(crate) heartbeats: ByLabel,
     /// What gossip refused, and what it held against peers, by reason.
     pub(crate) gossip_refused: ByLabel,
+    /// Message ids in what peers say by gossip, by what they say of them.
+    pub(crate) gossip_ids: ByLabel,
+    /// Peers with whom messages are exchanged whole, of all topics.
+    pub(crate) gossip_links: Gauge,
     /// Rounds of peer exchange, by outcome.
     pub(crate) pex_rounds: ByLabel,
     /// Records received in peer exchange, by verdict.
@@ -70,6 +74,8 @@ impl Default for Metrics {
             boot_sent: Family::default(),
             heartbeats: Family::default(),
             gossip_refused: Family::default(),
+            gossip_ids: Family::default(),
+            gossip_links: Gauge::default(),
             pex_rounds: Family::default(),
             pex_records: Family::default(),
             dials_skipped: Family::default(),
@@ -89,6 +95,11 @@ impl Default for Metrics {
                 "gossip_refused",
                 "What gossip refused, and what it held against peers, by reason",
                 &metrics.gossip_refused,
+            ),
+            (
+                "gossip_ids",
+                "Message ids that peers have offered, and asked for, by which",
+                &metrics.gossip_ids,
             ),
             ("pex_rounds", "Rounds of peer exchange, by outcome", &metrics.pex_rounds),
             ("pex_records", "Records received in peer exchange, by verdict", &metrics.pex_records),
@@ -110,6 +121,11 @@ impl Default for Metrics {
             "cluster_peers",
             "Peers in the cluster view",
             metrics.cluster_peers.clone(),
+        );
+        metrics.register(
+            "gossip_links",
+            "Peers with whom messages are exchanged whole, of all topics",
+            metrics.gossip_links.clone(),
         );
         metrics.register("connections", "Connected peers", metrics.connections.clone());
         metrics.register(

@@ -1,6 +1,7 @@
 //! The tasks that belong to a node: they end when it closes, and closing waits
 //! for them.
 
+use futures::future::BoxFuture;
 use std::{
     collections::BTreeMap,
     future::Future,
@@ -32,22 +33,33 @@ impl Scope {
     /// Starts a task, which is dropped at its next await when the scope ends.
     #[track_caller]
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let token = self.token.clone();
-        let noted = self.running.note(Location::caller());
-        self.tasks.spawn(async move {
-            let _noted = noted;
-            token.run_until_cancelled_owned(task).await;
-        });
+        self.start(Box::pin(task), true, Location::caller());
     }
 
     /// Starts a task that looks at [`cancelled`](Self::cancelled) itself, to
     /// finish what it has begun.
     #[track_caller]
     pub(crate) fn spawn_graceful(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let noted = self.running.note(Location::caller());
+        self.start(Box::pin(task), false, Location::caller());
+    }
+
+    /// Each type of a task would have some kilobytes of tokio's code made for it:
+    /// here there is one.
+    fn start(
+        &self,
+        task: BoxFuture<'static, ()>,
+        dropped_at_end: bool,
+        started: &'static Location<'static>,
+    ) {
+        let token = self.token.clone();
+        let noted = self.running.note(started);
         self.tasks.spawn(async move {
             let _noted = noted;
-            task.await;
+            if dropped_at_end {
+                token.run_until_cancelled_owned(task).await;
+            } else {
+                task.await;
+            }
         });
     }
 

@@ -95,6 +95,7 @@ func parseFlags() (peer.Config, error) {
 	flag.StringVar(&host, "host", hostname, "host `name` of the heartbeat")
 	flag.DurationVar(&ttl, "ttl", wire.DefaultTTL, "TTL of the heartbeat")
 	flag.BoolVar(&config.Observer, "observer", false, "send no heartbeat")
+	flag.BoolVar(&config.ForgedView, "forged-view", false, "serve a view of peers that don't exist, whose proofs are wrong")
 	flag.DurationVar(&config.PexTick, "pex-tick", 5*time.Minute, "pace of peer exchange; 0 for none")
 	flag.IntVar(&config.Degree, "degree", 4, "connections below which more peers are looked for")
 	flag.StringVar(&keyFile, "key", "", "identity `file` (libp2p protobuf)")

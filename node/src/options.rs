@@ -43,6 +43,8 @@ pub struct TableLimits {
     pub records: Option<u32>,
     pub bytes: Option<u32>,
     pub remembered: Option<u32>,
+    /// In milliseconds.
+    pub probation: Option<f64>,
 }
 
 /// Limits on what RPC may cost. Times are in milliseconds.
@@ -90,6 +92,7 @@ impl Limits {
                 records: many(table.records),
                 bytes: many(table.bytes),
                 remembered: many(table.remembered),
+                probation: time("limits.table.probation", table.probation)?,
             },
         })
     }

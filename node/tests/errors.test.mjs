@@ -54,6 +54,7 @@ const BAD_OPTIONS = [
   [{ limits: { table: { records: 15 } } }, 'Config', 'limits.table.records'],
   [{ limits: { table: { bytes: 1000 } } }, 'Config', 'limits.table.bytes'],
   [{ limits: { table: { remembered: 0 } } }, 'Config', 'limits.table.remembered'],
+  [{ limits: { table: { probation: -1 } } }, 'Config', 'limits.table.probation: -1'],
   [{ key: '/nonexistent/key' }, 'Io', '/nonexistent/key'],
   [{ listen: '/ip4/192.0.2.1/tcp/1' }, 'Bind', '192.0.2.1'],
 ]

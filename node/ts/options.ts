@@ -77,6 +77,11 @@ export interface TableLimits {
   bytes?: number
   /** Departed peers whose sequence numbers are remembered, from 1 up. Default 65536. */
   remembered?: number
+  /**
+   * Milliseconds for which a peer must have been there so that no stranger takes its
+   * place in a full table. Default 600000.
+   */
+  probation?: number
 }
 
 /**
@@ -126,6 +131,7 @@ const TABLE_LIMITS = {
   records: whole,
   bytes: whole,
   remembered: whole,
+  probation: ms,
 }
 
 const LIMITS = {

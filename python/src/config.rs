@@ -95,8 +95,12 @@ fn table_limits(given: &Bound<'_, PyAny>) -> PyResult<TableLimitOptions> {
             "records" => limits.records = Some(value.extract()?),
             "bytes" => limits.bytes = Some(value.extract()?),
             "remembered" => limits.remembered = Some(value.extract()?),
+            "probation" => {
+                limits.probation = seconds("limits.table.probation", Some(value.extract()?))?;
+            }
             name => {
-                return Err(not_accepted("limits.table", name, "records, bytes or remembered"));
+                let known = "records, bytes, remembered or probation";
+                return Err(not_accepted("limits.table", name, known));
             }
         }
     }
@@ -139,8 +143,10 @@ fn not_accepted(field: &str, name: &str, known: &str) -> PyErr {
 ///         ``connections_per_peer``, ``pending`` (connections being set up),
 ///         ``memory`` (the fraction of the machine's that this process may use
 ///         before new connections are refused), ``table``, what the cluster view
-///         may hold (a dict of ``records``, ``bytes`` and ``remembered``, the
-///         departed peers whose sequence numbers are), and ``rpc``, what RPC may
+///         may hold (a dict of ``records``, ``bytes``, ``remembered``, the
+///         departed peers whose sequence numbers are, and ``probation``, the
+///         seconds for which a peer must have been there so that no stranger
+///         takes its place), and ``rpc``, what RPC may
 ///         cost: a dict of ``message_bytes``, ``held_bytes``, ``queued_bytes``,
 ///         ``calls``, ``capabilities`` (each for one stream),
 ///         ``streams_per_peer``, ``streams``, and ``idle`` and ``stall``, the

@@ -79,6 +79,7 @@ BAD_OPTIONS = [
     ({"limits": {"table": {"records": 15}}}, casm.ConfigError, "limits.table.records"),
     ({"limits": {"table": {"bytes": 1000}}}, casm.ConfigError, "limits.table.bytes"),
     ({"limits": {"table": {"remembered": 0}}}, casm.ConfigError, "limits.table.remembered"),
+    ({"limits": {"table": {"probation": -1}}}, casm.ConfigError, "limits.table.probation: -1"),
     ({"ttl": float("nan")}, casm.ConfigError, "ttl: NaN"),
     ({"key": "/nonexistent/key"}, casm.IoError, "/nonexistent/key"),
     ({"listen": "/ip4/192.0.2.1/tcp/1"}, casm.BindError, "192.0.2.1"),

@@ -31,24 +31,25 @@ impl Args {
 const SECONDS_PER_INPUT: u32 = 5;
 /// A target that takes more memory than this has failed.
 const MEMORY_MB: u32 = 512;
-/// Inputs are tried up to this size: above every limit that a decoder has on
-/// one message or record.
-const MAX_LEN: usize = 8192;
+/// Inputs are tried up to this size, unless core/fuzz/Cargo.toml says how long
+/// the longest ones of a target are: above every limit that a decoder has.
+const MAX_LEN: u64 = 8192;
 
 pub fn run(args: &Args) -> Result<()> {
     shell::ensure_packages(&[("g++", shell::works("c++", &["--version"]))])?;
     let targets = targets()?;
+    let names: Vec<_> = targets.iter().map(|target| target.name.as_str()).collect();
     for name in &args.targets {
-        ensure!(targets.contains(name), "there is no fuzz target {name:?}, only {targets:?}");
+        ensure!(names.contains(&&**name), "there is no fuzz target {name:?}, only {names:?}");
     }
-    build(&targets)?;
+    build(&names)?;
     let mut failed = vec![];
     for target in &targets {
-        if args.targets.is_empty() || args.targets.contains(target) {
-            println!("fuzz: {target} for {} s", args.seconds);
+        if args.targets.is_empty() || args.targets.contains(&target.name) {
+            println!("fuzz: {} for {} s", target.name, args.seconds);
             if let Err(error) = fuzz(target, args) {
                 eprintln!("{error:#}");
-                failed.push(target.as_str());
+                failed.push(target.name.as_str());
             }
         }
     }
@@ -57,8 +58,14 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// The names of the targets in core/fuzz.
-fn targets() -> Result<Vec<String>> {
+struct Target {
+    name: String,
+    /// Bytes of the longest inputs.
+    longest: u64,
+}
+
+/// The targets in core/fuzz.
+fn targets() -> Result<Vec<Target>> {
     let metadata =
         shell::output(shell::cargo().args(["metadata", "--no-deps", "--format-version=1"]))?;
     let metadata: serde_json::Value = serde_json::from_str(&metadata)?;
@@ -69,10 +76,17 @@ fn targets() -> Result<Vec<String>> {
         .context("the workspace has no package casm-fuzz")?;
     let targets = fuzz["targets"].as_array().into_iter().flatten();
     let names = targets.filter(|t| t["kind"][0] == "example").filter_map(|t| t["name"].as_str());
-    Ok(names.map(str::to_owned).collect())
+    let names: Vec<_> = names.collect();
+    let longest = fuzz["metadata"]["longest"].as_object().into_iter().flatten();
+    for (name, _) in longest {
+        ensure!(names.contains(&name.as_str()), "core/fuzz has no target {name:?}, only {names:?}");
+    }
+    let longest = |name: &str| fuzz["metadata"]["longest"][name].as_u64().unwrap_or(MAX_LEN);
+    let target = |name: &str| Target { name: name.to_owned(), longest: longest(name) };
+    Ok(names.into_iter().map(target).collect())
 }
 
-fn build(targets: &[String]) -> Result<()> {
+fn build(targets: &[&str]) -> Result<()> {
     let mut command = shell::cargo();
     // Out of the whole workspace and not of one package: so the dependencies
     // have the features with which `cargo test --workspace` compiled them.
@@ -85,7 +99,8 @@ fn build(targets: &[String]) -> Result<()> {
     shell::run(&mut command)
 }
 
-fn fuzz(target: &str, args: &Args) -> Result<()> {
+fn fuzz(target: &Target, args: &Args) -> Result<()> {
+    let Target { name: target, longest } = target;
     let base = shell::target().join("fuzz");
     let artifacts = base.join("artifacts").join(target);
     let corpus = base.join("corpus").join(target);
@@ -98,7 +113,7 @@ fn fuzz(target: &str, args: &Args) -> Result<()> {
         format!("-seed={}", args.seed),
         format!("-timeout={SECONDS_PER_INPUT}"),
         format!("-rss_limit_mb={MEMORY_MB}"),
-        format!("-max_len={MAX_LEN}"),
+        format!("-max_len={longest}"),
         "-print_final_stats=1".into(),
     ]);
     // libFuzzer writes a line for each thing that it learns: shown only when

@@ -96,6 +96,10 @@ pub struct TableLimits {
     /// Departed peers whose sequence numbers are remembered.
     #[uniffi(default)]
     pub remembered: Option<u32>,
+    /// Seconds for which a peer must have been there so that no stranger takes its
+    /// place in a full table.
+    #[uniffi(default)]
+    pub probation: Option<f64>,
 }
 
 /// Limits on what RPC may cost. What is left out has its default.
@@ -180,19 +184,20 @@ impl Limits {
             pending: self.pending,
             memory: self.memory,
             rpc: self.rpc.unwrap_or_default().build()?,
-            table: self.table.unwrap_or_default().build(),
+            table: self.table.unwrap_or_default().build()?,
         })
     }
 }
 
 impl TableLimits {
-    fn build(self) -> TableLimitOptions {
+    fn build(self) -> Result<TableLimitOptions> {
         let number = |given: Option<u32>| given.map(|given| given as usize);
-        TableLimitOptions {
+        Ok(TableLimitOptions {
             records: number(self.records),
             bytes: number(self.bytes),
             remembered: number(self.remembered),
-        }
+            probation: seconds("limits.table.probation", self.probation)?,
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! The options of a node, the same in every command that makes one.
 
-use super::parse::{self, PexTick};
+use super::parse::{self, PexTick, TableLimit};
 use casm::{Config, Error, Multiaddr, Namespace, Result, boot::BootAddr, identity, pex};
 use clap::{Args, builder::FalseyValueParser};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -59,6 +59,11 @@ pub struct NodeArgs {
     /// back to its cluster without discovery [default: they are forgotten]
     #[arg(long, value_name = "DIR", env = "CASM_DATA")]
     pub data: Option<PathBuf>,
+    /// Hold no more in the view than this (repeatable): `records`, `bytes`,
+    /// `remembered` departed peers, or how long the `probation` of strangers is
+    /// [default: records=131072, bytes=268435456, remembered=65536, probation=10m]
+    #[arg(long, value_name = "K=V", env = "CASM_TABLE_LIMIT", value_delimiter = ',', value_parser = parse::table_limit)]
+    pub table_limit: Vec<TableLimit>,
     /// Serve metrics here, over HTTP
     #[arg(long, value_name = "ADDR", env = "CASM_METRICS")]
     pub metrics: Option<SocketAddr>,
@@ -88,6 +93,9 @@ impl NodeArgs {
             pex
         });
         config.data.clone_from(&self.data);
+        for limit in &self.table_limit {
+            limit.set(&mut config.limits.table);
+        }
         config.key = self.key.as_ref().map(identity::load_key).transpose()?;
         Ok(config)
     }

@@ -1,6 +1,6 @@
 //! Values of options. Each refusal says what to write instead.
 
-use casm::Multiaddr;
+use casm::{Multiaddr, cluster::Limits};
 use std::time::Duration;
 
 /// The range of TTLs that a node may have.
@@ -49,6 +49,46 @@ pub fn pex_tick(text: &str) -> Result<PexTick, String> {
         Duration::ZERO => Ok(PexTick(None)),
         _ if PEX_TICK.contains(&tick) => Ok(PexTick(Some(tick))),
         _ => Err("a tick is at least 100ms and at most 24h; write one such as 5m, or off".into()),
+    }
+}
+
+/// A limit of the table behind the view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TableLimit {
+    /// See [`Limits::records`].
+    Records(usize),
+    /// See [`Limits::bytes`].
+    Bytes(usize),
+    /// See [`Limits::remembered`].
+    Remembered(usize),
+    /// See [`Limits::probation`].
+    Probation(Duration),
+}
+
+impl TableLimit {
+    /// Sets it.
+    pub fn set(self, limits: &mut Limits) {
+        match self {
+            Self::Records(n) => limits.records = n,
+            Self::Bytes(n) => limits.bytes = n,
+            Self::Remembered(n) => limits.remembered = n,
+            Self::Probation(d) => limits.probation = d,
+        }
+    }
+}
+
+/// A limit of the table behind the view. (Its range is that of the configuration.)
+pub fn table_limit(text: &str) -> Result<TableLimit, String> {
+    const HINT: &str = "write records=N, bytes=N, remembered=N or probation=D, such as \
+                        records=4096 or probation=5m";
+    let (key, value) = text.split_once('=').ok_or_else(|| format!("it has no `=`; {HINT}"))?;
+    let n = || value.parse().map_err(|_| format!("{value:?} is no whole number; {HINT}"));
+    match key {
+        "records" => n().map(TableLimit::Records),
+        "bytes" => n().map(TableLimit::Bytes),
+        "remembered" => n().map(TableLimit::Remembered),
+        "probation" => duration(value).map(TableLimit::Probation),
+        _ => Err(format!("{key:?} is no limit; {HINT}")),
     }
 }
 
@@ -103,6 +143,10 @@ mod tests {
             (ttl("25h").unwrap_err(), "at most 24h"),
             (pex_tick("99ms").unwrap_err(), "5m, or off"),
             (pex_tick("5").unwrap_err(), "500ms, 10s or 5m"),
+            (table_limit("4096").unwrap_err(), "records=4096"),
+            (table_limit("rows=4096").unwrap_err(), "records=4096"),
+            (table_limit("bytes=1MiB").unwrap_err(), "bytes=N"),
+            (table_limit("probation=10").unwrap_err(), "500ms, 10s or 5m"),
             (meta("role").unwrap_err(), "role=worker"),
             (meta("=x").unwrap_err(), "role=worker"),
             (listen("10.0.0.1:80").unwrap_err(), "/ip4/0.0.0.0/tcp/4001"),
@@ -120,6 +164,16 @@ mod tests {
         for off in ["off", "0", "0s", "0ms"] {
             assert_eq!(pex_tick(off), Ok(PexTick(None)), "{off}");
         }
+    }
+
+    #[test]
+    fn a_limit_of_the_table_changes_that_one() {
+        let mut limits = Limits::default();
+        for text in ["records=64", "bytes=2097152", "remembered=8", "probation=1m"] {
+            table_limit(text).unwrap().set(&mut limits);
+        }
+        let set = (limits.records, limits.bytes, limits.remembered, limits.probation);
+        assert_eq!(set, (64, 2 << 20, 8, Duration::from_secs(60)));
     }
 
     #[test]

@@ -13,8 +13,9 @@ mod machine;
 mod measure;
 mod way;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Error, Result, ensure};
 use clap::Parser;
+use serde_json::json;
 use std::{io::Write, process::Command, str::FromStr, time::Duration};
 
 #[derive(Parser)]
@@ -123,7 +124,16 @@ fn each_by_itself() -> Result<()> {
         let mut command = Command::new(&program);
         let status = command.args(&others).arg("--nodes").arg(&size).status();
         let status = status.with_context(|| format!("{} cannot be run", program.display()))?;
-        ensure!(status.success(), "with {size} nodes: {status}");
+        if !status.success() {
+            let nodes = size.parse::<Size>().map_err(Error::msg)?.nodes;
+            println!(
+                "{}",
+                json!({
+                    "bench": "cluster", "impl": "casm", "nodes": nodes,
+                    "failed": format!("the process ended with {status}"),
+                })
+            );
+        }
     }
     Ok(())
 }

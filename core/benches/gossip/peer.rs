@@ -29,16 +29,15 @@ impl Kind {
 }
 
 /// Both have the same transport, and have joined the topic.
-#[expect(clippy::large_enum_variant, reason = "there are two")]
 pub enum Peer {
-    Casm(TopicSwarm),
-    RustLibp2p(Swarm<Behaviour>),
+    Casm(Box<TopicSwarm>),
+    RustLibp2p(Box<Swarm<Behaviour>>),
 }
 
 impl Peer {
     pub fn new(kind: Kind) -> Result<Self> {
         if kind == Kind::Casm {
-            return Ok(Self::Casm(TopicSwarm::new(TOPIC)?));
+            return Ok(Self::Casm(Box::new(TopicSwarm::new(TOPIC)?)));
         }
         let mut swarm = SwarmBuilder::with_new_identity()
             .with_tokio()
@@ -53,7 +52,7 @@ impl Peer {
             .build();
         swarm.listen_on("/ip4/127.0.0.1/tcp/0".parse()?)?;
         swarm.behaviour_mut().subscribe(&IdentTopic::new(TOPIC))?;
-        Ok(Self::RustLibp2p(swarm))
+        Ok(Self::RustLibp2p(Box::new(swarm)))
     }
 
     pub fn dial(&mut self, addr: Multiaddr) -> Result<()> {

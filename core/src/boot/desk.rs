@@ -2,7 +2,6 @@
 //! and counted here, and answers are made here.
 
 use super::{
-    cache,
     limit::prefix,
     packet::{Body, Packet, PacketError, Unverified},
     responder::{Asked, Medium, Refusal, Responder},
@@ -12,6 +11,7 @@ use super::{
 use crate::{
     Multiaddr, Namespace, PeerId, Result,
     bus::{Bus, Listener},
+    cache::cache,
     dials,
     metrics::{Metrics, verdict},
     scope::Scope,

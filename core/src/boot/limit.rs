@@ -1,7 +1,6 @@
 //! Rate limits: one for all, and one per source. Time is an argument.
 
-use super::cache;
-use crate::prefix::Prefix;
+use crate::{cache::cache, prefix::Prefix};
 use governor::{
     Quota, RateLimiter,
     clock::Clock,

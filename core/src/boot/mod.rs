@@ -56,15 +56,7 @@ pub(crate) use fixed::resolve;
 
 use crate::{Namespace, Result};
 use futures::future::BoxFuture;
-use lru::LruCache;
-use std::{hash::Hash, num::NonZeroUsize, time::Duration};
-
-/// A cache that takes the memory of what is in it: most nodes are asked little.
-fn cache<K: Hash + Eq, V>(most: NonZeroUsize) -> LruCache<K, V> {
-    let mut cache = LruCache::unbounded();
-    cache.resize(most);
-    cache
-}
+use std::time::Duration;
 
 /// A way to find peers, and to be found. Programs can bring their own.
 pub trait Discovery: Send + Sync + 'static {

@@ -1,8 +1,8 @@
 //! Several discoveries at once: the first answer wins, and the others go on
 //! until there are enough.
 
-use super::{Discovery, FindOptions, Finding, Found, cache};
-use crate::{Multiaddr, Namespace, PeerId, Result};
+use super::{Discovery, FindOptions, Finding, Found};
+use crate::{Multiaddr, Namespace, PeerId, Result, cache::cache};
 use futures::{
     FutureExt, StreamExt,
     future::{BoxFuture, join_all},

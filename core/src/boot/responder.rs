@@ -2,11 +2,10 @@
 //! sources and times go in, verdicts come out.
 
 use super::{
-    cache,
     limit::{Checks, Exceeded, Limit, SourceLimits},
     packet::{Body, MAX_GROWTH, Packet, in_range},
 };
-use crate::{Namespace, PeerId};
+use crate::{Namespace, PeerId, cache::cache};
 use lru::LruCache;
 use std::{
     collections::HashMap,

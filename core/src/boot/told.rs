@@ -1,7 +1,6 @@
 //! The peers that discovery has found, so that each is told of once. Pure.
 
-use super::cache;
-use crate::{Multiaddr, PeerId, PeerInfo};
+use crate::{Multiaddr, PeerId, PeerInfo, cache::cache};
 use lru::LruCache;
 use std::{collections::BTreeMap, num::NonZeroUsize};
 

@@ -9,7 +9,7 @@ use crate::{
 };
 use futures::StreamExt as _;
 use libp2p::{Multiaddr, Swarm, SwarmBuilder, noise, swarm::SwarmEvent, tcp, yamux};
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 /// A swarm with nothing but gossip, over TCP with Noise and yamux, that has
 /// joined a topic. It signs with its own key, and finds every message good.
@@ -18,6 +18,8 @@ pub struct TopicSwarm {
     key: Keypair,
     topic: String,
     seq: u64,
+    /// What came together with what was told last.
+    good: VecDeque<SignedMessage>,
 }
 
 /// What a swarm hears.
@@ -57,7 +59,7 @@ impl TopicSwarm {
         let addr = "/ip4/127.0.0.1/tcp/0".parse().expect("it is an address");
         swarm.listen_on(addr).map_err(|error| internal(&error))?;
         swarm.behaviour_mut().join(topic);
-        Ok(Self { swarm, key, topic: topic.into(), seq: unix_nanos() })
+        Ok(Self { swarm, key, topic: topic.into(), seq: unix_nanos(), good: VecDeque::new() })
     }
 
     /// Connects to another one.
@@ -84,12 +86,19 @@ impl TopicSwarm {
     /// What it hears next. Nothing happens while nobody waits for it.
     pub async fn next(&mut self) -> Heard {
         loop {
+            if let Some(message) = self.good.pop_front() {
+                self.swarm.behaviour_mut().verdict(message.id(), Verdict::Accept);
+                return Heard::Message(message.data().to_vec());
+            }
             match self.swarm.select_next_some().await {
                 SwarmEvent::NewListenAddr { address, .. } => return Heard::Listening(address),
+                // Nodes know each other for ours by what identify tells them.
+                SwarmEvent::ConnectionEstablished { peer_id, .. } => {
+                    self.swarm.behaviour_mut().is_ours(&peer_id);
+                }
                 SwarmEvent::Behaviour(Event::Subscribed { .. }) => return Heard::Subscribed,
-                SwarmEvent::Behaviour(Event::Deliver { message, .. }) => {
-                    self.swarm.behaviour_mut().verdict(message.id(), Verdict::Accept);
-                    return Heard::Message(message.data().to_vec());
+                SwarmEvent::Behaviour(Event::Deliver(messages)) => {
+                    self.good.extend(messages.into_iter().map(|(message, _)| message));
                 }
                 _ => {}
             }

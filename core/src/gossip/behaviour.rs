@@ -2,7 +2,7 @@
 
 use super::{
     engine::{CheckId, Config, Counts, Engine, Output, PublishError},
-    handler::{Handler, Order, Told},
+    handler::{Handler, Order, Told, Written},
     id::MessageId,
     links::{Change, Links, Used},
     pool::Checks,
@@ -21,6 +21,7 @@ use libp2p::{
 use std::{
     collections::{HashMap, VecDeque},
     future::Future,
+    mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -31,8 +32,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// What gossip tells.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// A message of a joined topic, with a good signature. It waits for a verdict.
-    Deliver { message: SignedMessage, from: PeerId },
+    /// Messages of joined topics, with good signatures, each with who passed it
+    /// on. They wait for verdicts.
+    Deliver(Vec<(SignedMessage, PeerId)>),
     /// A peer has joined a topic of ours, or says so anew.
     Subscribed { peer: PeerId, topic: Arc<str> },
 }
@@ -47,6 +49,10 @@ pub(crate) struct Behaviour {
     peers: HashMap<PeerId, Peer>,
     /// What the swarm is to do.
     commands: VecDeque<Command>,
+    /// The frames that are being written.
+    writing: Vec<Frame>,
+    /// What is to be delivered.
+    good: Vec<(SignedMessage, PeerId)>,
     /// Checks that are not begun.
     begun: Vec<(CheckId, SignedMessage)>,
     checks: Checks,
@@ -56,8 +62,24 @@ pub(crate) struct Behaviour {
 #[derive(Default)]
 struct Peer {
     links: Links,
-    /// How often another connection came into use.
-    uses: u64,
+    /// Frames that were given to the connection in use, and what became of them.
+    given: u64,
+    written: Arc<Written>,
+}
+
+/// A frame that a connection was given.
+struct Frame {
+    peer: PeerId,
+    number: u64,
+    written: Arc<Written>,
+    /// Whether the handler was asked to tell of it.
+    asked: bool,
+}
+
+impl Frame {
+    fn is_written(&self) -> bool {
+        self.written.frames() >= self.number
+    }
 }
 
 impl Behaviour {
@@ -70,6 +92,8 @@ impl Behaviour {
             timer: Box::pin(sleep_until(epoch)),
             peers: HashMap::new(),
             commands: VecDeque::new(),
+            writing: Vec::new(),
+            good: Vec::new(),
             begun: Vec::new(),
             checks: Checks::new(),
             refused,
@@ -122,6 +146,9 @@ impl Behaviour {
     /// Another connection with a peer is used, or none.
     fn change(&mut self, id: PeerId, change: Change) {
         let now = self.now();
+        if !matches!(change, Change::None) {
+            self.writing.retain(|frame| frame.peer != id);
+        }
         let used = match change {
             Change::None => return,
             Change::Disconnected => return self.engine.disconnected(now, &id),
@@ -137,8 +164,9 @@ impl Behaviour {
         };
         let Used { id: connection, .. } = used;
         if let Some(peer) = self.peers.get_mut(&id) {
-            peer.uses += 1;
-            self.commands.push_back(order(id, connection, Order::Use(peer.uses)));
+            (peer.given, peer.written) = (0, Arc::default());
+            let written = peer.written.clone();
+            self.commands.push_back(order(id, connection, Order::Use(written)));
         }
     }
 
@@ -150,7 +178,11 @@ impl Behaviour {
     fn carry_out(&mut self, output: Output) -> Option<Command> {
         match output {
             Output::Send { peer, frame } => {
-                let used = self.peers.get(&peer)?.links.used()?;
+                let known = self.peers.get_mut(&peer)?;
+                let used = known.links.used()?;
+                known.given += 1;
+                let (number, written) = (known.given, known.written.clone());
+                self.writing.push(Frame { peer, number, written, asked: false });
                 Some(order(peer, used, Order::Write(frame)))
             }
             Output::Verify { check, message } => {
@@ -158,7 +190,8 @@ impl Behaviour {
                 None
             }
             Output::Deliver { message, from } => {
-                Some(ToSwarm::GenerateEvent(Event::Deliver { message, from }))
+                self.good.push((message, from));
+                None
             }
             Output::Subscribed { peer, topic } => {
                 Some(ToSwarm::GenerateEvent(Event::Subscribed { peer, topic }))
@@ -171,6 +204,26 @@ impl Behaviour {
                 Some(ToSwarm::CloseConnection { peer_id, connection: CloseConnection::All })
             }
         }
+    }
+
+    /// Tells the engine whose frames are written; whether any is. Where it waits
+    /// for that, the handler is to say so.
+    fn settle(&mut self) -> bool {
+        let before = self.writing.len();
+        let (now, engine) = (self.now(), &mut self.engine);
+        self.writing.retain_mut(|frame| {
+            if !frame.asked && !frame.is_written() && engine.waits_for(&frame.peer) {
+                frame.asked = true;
+                frame.written.tell();
+            }
+            // It may have been written just before that.
+            let is_written = frame.is_written();
+            if is_written {
+                engine.sent(now, &frame.peer);
+            }
+            !is_written
+        });
+        self.writing.len() < before
     }
 
     /// Waits for the engine's next turn. Ready if it has come.
@@ -251,12 +304,12 @@ impl NetworkBehaviour for Behaviour {
             Told::Offended(offence) => self.engine.offended(now, &id, offence),
             Told::Open(version) if is_used => self.engine.negotiated(&id, version),
             Told::Unsupported if is_used => self.engine.disconnected(now, &id),
-            Told::Written(use_) if is_used && use_ == peer.uses => self.engine.sent(now, &id),
             Told::Failed(why) => {
                 tracing::debug!(peer = %id, why, "a stream of gossip failed: closing its connection");
                 self.close(id, CloseConnection::One(connection));
             }
-            Told::Open(_) | Told::Unsupported | Told::Written(_) => {}
+            // Looked after at the next poll.
+            Told::Open(_) | Told::Unsupported | Told::Written => {}
         }
     }
 
@@ -265,11 +318,16 @@ impl NetworkBehaviour for Behaviour {
             if let Some(command) = self.commands.pop_front() {
                 return Poll::Ready(command);
             }
+            self.settle();
             let now = self.now();
             while let Some(output) = self.engine.poll(now) {
                 if let Some(command) = self.carry_out(output) {
                     return Poll::Ready(command);
                 }
+            }
+            if !self.good.is_empty() {
+                let good = mem::take(&mut self.good);
+                return Poll::Ready(ToSwarm::GenerateEvent(Event::Deliver(good)));
             }
             if !self.begun.is_empty() {
                 self.checks.submit(self.begun.drain(..));
@@ -282,6 +340,8 @@ impl NetworkBehaviour for Behaviour {
                     }
                 }
                 Poll::Pending if self.poll_timer(cx).is_ready() => {}
+                // The engine may have more for somebody since.
+                Poll::Pending if self.settle() => {}
                 Poll::Pending => return Poll::Pending,
             }
         }

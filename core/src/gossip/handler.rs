@@ -23,6 +23,10 @@ use std::{
     array,
     convert::Infallible,
     future::{self, Ready},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -37,11 +41,38 @@ const PROTOCOLS: [StreamProtocol; 3] = [
 /// What the behaviour has the connection do.
 #[derive(Debug)]
 pub(crate) enum Order {
-    /// Open a stream: gossip uses this connection, for the so-manieth time that
-    /// it uses another one.
-    Use(u64),
+    /// Open a stream: gossip uses this connection. What is written in this use is
+    /// counted there.
+    Use(Arc<Written>),
     /// Write a frame, the one before having been written in this use.
     Write(Vec<u8>),
+}
+
+/// What was written in one use of a connection. The behaviour looks whenever it is
+/// awake; it would cost much to wake it for each frame.
+#[derive(Debug, Default)]
+pub(crate) struct Written {
+    frames: AtomicU64,
+    /// Whether the behaviour waits to be told.
+    awaited: AtomicBool,
+}
+
+impl Written {
+    /// How many frames.
+    pub(super) fn frames(&self) -> u64 {
+        self.frames.load(Ordering::SeqCst)
+    }
+
+    /// Has the handler tell of the next one.
+    pub(super) fn tell(&self) {
+        self.awaited.store(true, Ordering::SeqCst);
+    }
+
+    /// Counts one. Whether to tell of it.
+    fn add(&self) -> bool {
+        self.frames.fetch_add(1, Ordering::SeqCst);
+        self.awaited.swap(false, Ordering::SeqCst)
+    }
 }
 
 /// What a connection tells the behaviour.
@@ -51,8 +82,8 @@ pub(crate) enum Told {
     Open(Version),
     /// The peer doesn't speak gossip.
     Unsupported,
-    /// A frame of that use is written.
-    Written(u64),
+    /// A frame is written of which the behaviour wants to know.
+    Written,
     /// A frame came.
     Received(Box<Rpc>),
     /// The peer did what it should not.
@@ -79,9 +110,9 @@ const OPENING: Duration = Duration::from_secs(30);
 
 pub(crate) struct Handler {
     outbound: Outbound,
-    used: u64,
+    used: Arc<Written>,
     /// The frame under way, and its use.
-    writing: Option<(Writing, u64)>,
+    writing: Option<(Writing, Arc<Written>)>,
     /// One more, if that is of a former use.
     next: Option<Vec<u8>>,
     inbound: Option<Reading<Stream>>,
@@ -97,7 +128,7 @@ impl Handler {
     pub(super) fn new() -> Self {
         Self {
             outbound: Outbound::None,
-            used: 0,
+            used: Arc::default(),
             writing: None,
             next: None,
             inbound: None,
@@ -122,19 +153,19 @@ impl Handler {
 
     /// Goes on with the frame that is under way.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Told> {
-        let (Outbound::Open(stream, _), Some((writing, used))) =
+        while let (Outbound::Open(stream, _), Some((writing, used))) =
             (&mut self.outbound, &mut self.writing)
-        else {
-            return Poll::Pending;
-        };
-        let (result, used) = (ready!(writing.poll(stream, cx)), *used);
-        Poll::Ready(match result {
-            Ok(()) => {
-                self.writing = self.next.take().map(|frame| (Writing::new(frame), self.used));
-                Told::Written(used)
+        {
+            if let Err(error) = ready!(writing.poll(stream, cx)) {
+                return Poll::Ready(self.fail(error));
             }
-            Err(error) => self.fail(error),
-        })
+            let tell = used.add();
+            self.writing = self.next.take().map(|frame| (Writing::new(frame), self.used.clone()));
+            if tell {
+                return Poll::Ready(Told::Written);
+            }
+        }
+        Poll::Pending
     }
 
     /// Reads what the peer sends.
@@ -213,7 +244,7 @@ impl ConnectionHandler for Handler {
                 }
             }
             Order::Write(frame) if self.writing.is_some() => self.next = Some(frame),
-            Order::Write(frame) => self.writing = Some((Writing::new(frame), self.used)),
+            Order::Write(frame) => self.writing = Some((Writing::new(frame), self.used.clone())),
         }
     }
 

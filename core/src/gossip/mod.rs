@@ -4,7 +4,8 @@
 //!
 //! - `id`: what a message is known by
 //! - `wire/`: what is read from a stream, and the frames that are written
-//! - `engine/`: the protocol, pure: inputs and the time in, outputs out
+//! - `engine/`: the protocol, pure: inputs and the time in, outputs out; `mesh`:
+//!   how it keeps its links
 //! - `pool`: the threads that check signatures
 //! - `behaviour`: the engine on a swarm; `links`: the connection that it uses with
 //!   a peer; `handler`: what it is to one connection; `stream`: frames on a stream
@@ -15,12 +16,14 @@ pub mod engine;
 mod handler;
 pub mod id;
 mod links;
+pub mod mesh;
 mod pool;
 mod refused;
 mod stream;
 pub mod wire;
 
 pub(crate) use behaviour::{Behaviour as Gossip, Event};
+pub(crate) use engine::WINDOW;
 pub(crate) use refused::Refused;
 
 pub use crate::pubsub::{

@@ -1,7 +1,7 @@
 //! Who has forged messages, and is not taken back for a while.
 
 use super::{engine::REFUSED, links::network};
-use crate::{metrics::ByLabel, prefix::Prefix};
+use crate::{cache::cache, metrics::ByLabel, prefix::Prefix};
 use libp2p::{
     Multiaddr, PeerId,
     core::{Endpoint, transport::PortUse},
@@ -45,19 +45,20 @@ enum Whom {
 impl Refused {
     /// Counts whom it refuses.
     pub(crate) fn new(counts: ByLabel) -> Self {
-        // With a bound, the memory for all of them would be taken at once.
-        let mut until = LruCache::unbounded();
-        until.resize(MAX);
-        Self { until: Arc::new(Mutex::new(until)), counts }
+        Self { until: Arc::new(Mutex::new(cache(MAX))), counts }
     }
 
     /// Refuses a peer, and the networks it is in.
     pub(super) fn refuse(&self, peer: PeerId, networks: impl Iterator<Item = Prefix>) {
         let until = Instant::now() + REFUSED;
         let mut refused = self.until.lock().unwrap_or_else(PoisonError::into_inner);
-        refused.put(Whom::Peer(peer), until);
-        for network in networks {
-            refused.put(Whom::Network(network), until);
+        let whom = [Whom::Peer(peer)].into_iter().chain(networks.map(Whom::Network));
+        for whom in whom {
+            let former = refused.push(whom, until);
+            // Who was refused before them may come back too soon.
+            if former.is_some_and(|(former, until)| former != whom && until > Instant::now()) {
+                self.counts.get_or_create(&[("reason", "too-many-refused")]).inc();
+            }
         }
     }
 
@@ -187,5 +188,7 @@ mod tests {
             refused.refuse(PeerId::random(), std::iter::empty());
         }
         assert_eq!(refused.until.lock().unwrap().len(), MAX.get());
+        let forgotten = refused.counts.get_or_create(&[("reason", "too-many-refused")]).get();
+        assert_eq!(forgotten, 3000 - MAX.get() as u64);
     }
 }

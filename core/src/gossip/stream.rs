@@ -20,6 +20,9 @@ fn time_for(len: usize) -> Duration {
 
 /// The memory that a longer frame begins with.
 const FIRST: usize = 4 << 10;
+/// The most bytes that are written at once. Buffers of a connection (noise has
+/// three) keep the size of the longest write for as long as it lasts.
+const AT_ONCE: usize = 2 << 10;
 /// The most bytes of a length.
 const MAX_LEN_BYTES: u8 = 4;
 
@@ -141,7 +144,8 @@ impl Writing {
     ) -> Poll<io::Result<()>> {
         let mut stream = Pin::new(&mut stream);
         while self.written < self.frame.len() {
-            match ready!(stream.as_mut().poll_write(cx, &self.frame[self.written..]))? {
+            let rest = &self.frame[self.written..];
+            match ready!(stream.as_mut().poll_write(cx, &rest[..rest.len().min(AT_ONCE)]))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 written => self.written += written,
             }

@@ -1,9 +1,10 @@
 //! Two thousand message ids in three seconds, as many as a large cluster has.
 
-use super::tests::{TCP, ed25519};
+use super::tests::{TCP, TestHost, ed25519};
 use crate::{
     Keypair,
     event::Event,
+    gossip::mesh::HIGH,
     pubsub::{TopicEvent, Verdict, signed::SignedMessage},
 };
 use futures::{FutureExt, future::join_all};
@@ -15,7 +16,7 @@ const MESSAGES: usize = 2000;
 const BATCH: usize = 10;
 const PACE: Duration = Duration::from_millis(15);
 /// Around one host: more than are in its mesh.
-const LEAVES: usize = 8;
+const LEAVES: usize = HIGH + 4;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Those who are not in the mesh are offered all of them at once: that must
@@ -48,7 +49,7 @@ async fn two_thousand_messages_in_three_seconds_reach_all_also_outside_the_mesh(
                     topic.report(received.ticket(), Verdict::Accept).await;
                 }
             }
-            (leaf, heard.len())
+            (leaf, topic, heard.len())
         })
     });
     let hearing: Vec<_> = hearing.collect();
@@ -63,15 +64,29 @@ async fn two_thousand_messages_in_three_seconds_reach_all_also_outside_the_mesh(
     }
     let mut quiet = vec![];
     for heard in join_all(hearing).await {
-        let (leaf, heard) = heard.unwrap();
+        let (leaf, topic, heard) = heard.unwrap();
         assert_eq!(heard, MESSAGES);
-        quiet.push(leaf);
+        quiet.push((leaf, topic));
     }
     while let Some(Some(event)) = events.next().now_or_never() {
         assert!(!matches!(event, Event::Disconnected { .. }), "a stream, and so a peer, was lost");
     }
-    for leaf in quiet {
+    assert_eq!(gossip(&hub, "links"), HIGH);
+    // Who publishes sends to its mesh and to one more.
+    let by_offers = (LEAVES - HIGH - 1) * MESSAGES;
+    let asked_for = gossip(&hub, "ids_total{ids=\"asked-for\"}");
+    assert!(asked_for >= by_offers, "{asked_for} of {by_offers}");
+    let offered = quiet.iter().map(|(leaf, _)| gossip(leaf, "ids_total{ids=\"offered\"}"));
+    let offered: usize = offered.sum();
+    assert!(offered >= by_offers, "{offered} of {by_offers}");
+    for (leaf, _) in quiet {
         leaf.close().await;
     }
     hub.close().await;
+}
+
+/// A metric of gossip; 0 if there is none.
+fn gossip(host: &TestHost, name: &str) -> usize {
+    let (text, name) = (host.metrics.encode(), format!("casm_gossip_{name} "));
+    text.lines().find_map(|line| line.strip_prefix(&name)).map_or(0, |n| n.parse().unwrap())
 }

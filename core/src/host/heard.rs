@@ -1,7 +1,7 @@
 //! Dials that follow from what others have told.
 
 use super::budget::{Budget, port};
-use crate::{dials::MOST, metrics::ByLabel, prefix::ip};
+use crate::{cache::cache, dials::MOST, metrics::ByLabel, prefix::ip};
 use libp2p::{Multiaddr, PeerId, swarm::ConnectionId};
 use lru::LruCache;
 use std::{collections::HashMap, net::IpAddr, num::NonZeroUsize};
@@ -43,10 +43,7 @@ pub(super) struct Chosen {
 
 impl Heard {
     pub(super) fn new(skipped: ByLabel) -> Self {
-        let mut told = LruCache::unbounded();
-        told.resize(MAX_TOLD);
-        let mut there = LruCache::unbounded();
-        there.resize(MAX_THERE);
+        let (told, there) = (cache(MAX_TOLD), cache(MAX_THERE));
         let (budget, dialled) = (Budget::default(), HashMap::new());
         Self { told, there, budget, dialled, started: Instant::now(), skipped }
     }

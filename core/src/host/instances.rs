@@ -11,6 +11,7 @@
 //! come back for ever; so all of them stay for a while, and the dead ones among
 //! them are left to ping.
 
+use crate::cache::cache;
 use libp2p::{PeerId, swarm::ConnectionId};
 use lru::LruCache;
 use smallvec::SmallVec;
@@ -67,10 +68,7 @@ pub(super) struct Instances {
 
 impl Default for Instances {
     fn default() -> Self {
-        // With a bound, the memory for all of them would be taken at once.
-        let mut former = LruCache::unbounded();
-        former.resize(MAX_FORMER);
-        Self { newest: HashMap::new(), former }
+        Self { newest: HashMap::new(), former: cache(MAX_FORMER) }
     }
 }
 

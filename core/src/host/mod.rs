@@ -3,11 +3,12 @@
 //! `swarm` builds the transports and behaviours, `listen` has it listen (with
 //! `wide` where netlink is forbidden, `again` where a socket closed), `task` runs
 //! it, `instances` recognises restarted peers and shared keys, `slots` says who may hold a
-//! connection, `mesh` how gossip keeps its mesh, `heard`, `budget` and `lookups`
-//! bound the dials that follow from what others told, `ping` notices dead links
-//! and takes round-trip times, `closing` lets no dead link hold up the end of a
-//! connection, `leaving` has a closing host say all, `boxed` and `tls` save memory per connection and per
-//! node, `security` chooses how connections are secured, `names` has dials of
+//! connection, `heard`, `budget` and `lookups` bound the dials that follow from
+//! what others told, `ping` notices dead links and takes round-trip times,
+//! `closing` lets no dead link hold up the end of a connection, `leaving` has a
+//! closing host say all, `boxed`, `tls` and `quic` save memory per connection and
+//! per node, `memory` limits it, `security` chooses how connections are secured,
+//! `names` has dials of
 //! names follow the system's configuration, `topics` joins gossip to the seam
 //! of `pubsub`, `streams` opens and accepts streams, `addrs` keeps the list of
 //! addresses and the signed record of it.
@@ -27,9 +28,10 @@ mod instances;
 mod leaving;
 mod listen;
 mod lookups;
-pub mod mesh;
+mod memory;
 mod names;
 mod ping;
+mod quic;
 #[cfg(test)]
 mod redial_tests;
 mod security;
@@ -50,6 +52,7 @@ use crate::{
     config::Limits,
     dials::Hearing,
     event::EventBus,
+    gossip::WINDOW,
     metrics::{Metrics, waiting},
     prefix::Prefix,
     pubsub::{Topic, TopicCommand, TopicEvent},
@@ -70,8 +73,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 /// Commands that may wait for the swarm's task.
 const COMMANDS: usize = 256;
-/// Events of one topic that may wait for its service.
-const TOPIC_EVENTS: usize = 1024;
+/// Events of one topic that may wait for its service: as many messages as gossip
+/// gives it before it hears what is thought of them, and as many that tell of peers.
+const TOPIC_EVENTS: usize = 2 * WINDOW;
 
 /// A handle to the host. Clones are cheap.
 #[derive(Clone)]

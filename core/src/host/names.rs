@@ -4,6 +4,10 @@
 //! there is a network, and a laptop moves between networks.
 
 use crate::trouble::Troubles;
+use futures::{
+    FutureExt, TryFutureExt,
+    future::{BoxFuture, ready},
+};
 use hickory_resolver::system_conf::read_system_conf;
 use libp2p::{
     Multiaddr, PeerId,
@@ -34,30 +38,26 @@ pub(super) type Connections = Boxed<(PeerId, StreamMuxerBox)>;
 /// A transport that dials names too.
 pub(super) struct Names {
     inner: Shared,
-    named: dns::tokio::Transport<Shared>,
-    read: Instant,
+    /// The resolver, and when it read the system's configuration. None before the
+    /// first name is dialled.
+    named: Option<(Named, Instant)>,
     troubles: Troubles,
 }
 
 impl Names {
     pub(super) fn new(inner: Connections, troubles: Troubles) -> Self {
-        let inner = Shared(Arc::new(Mutex::new(inner)));
-        // A node that dials no name needs no name servers.
-        let named = dns::tokio::Transport::custom(
-            inner.clone(),
-            dns::ResolverConfig::default(),
-            dns::ResolverOpts::default(),
-        );
-        let read = Instant::now().checked_sub(FRESH).unwrap_or_else(Instant::now);
-        Self { inner, named, read, troubles }
+        Self { inner: Shared(Arc::new(Mutex::new(inner))), named: None, troubles }
     }
 
-    /// Reads the system's configuration again.
-    fn refresh(&mut self) {
-        if self.read.elapsed() < FRESH {
-            return;
-        }
-        self.read = Instant::now();
+    /// The resolver, by the system's configuration of now.
+    fn named(&mut self) -> &mut Named {
+        let fresh = self.named.take().filter(|(_, read)| read.elapsed() < FRESH);
+        let named = fresh.unwrap_or_else(|| (self.read(), Instant::now()));
+        &mut self.named.insert(named).0
+    }
+
+    /// A resolver by the system's configuration.
+    fn read(&self) -> Named {
         let (config, options) = match read_system_conf() {
             Ok(found) => {
                 self.troubles.works(SERVERS);
@@ -71,7 +71,7 @@ impl Names {
                 Default::default()
             }
         };
-        self.named = dns::tokio::Transport::custom(self.inner.clone(), config, options);
+        dns::tokio::Transport::custom(self.inner.clone(), config, options)
     }
 }
 
@@ -83,23 +83,24 @@ fn is_named(addr: &Multiaddr) -> bool {
 }
 
 type Named = dns::tokio::Transport<Shared>;
+type Failure = <Named as Transport>::Error;
 
 impl Transport for Names {
     type Output = <Named as Transport>::Output;
-    type Error = <Named as Transport>::Error;
+    type Error = Failure;
     type ListenerUpgrade = <Named as Transport>::ListenerUpgrade;
-    type Dial = <Named as Transport>::Dial;
+    type Dial = BoxFuture<'static, Result<Self::Output, Failure>>;
 
     fn listen_on(
         &mut self,
         id: ListenerId,
         addr: Multiaddr,
     ) -> Result<(), TransportError<Self::Error>> {
-        self.named.listen_on(id, addr)
+        self.inner.listen_on(id, addr).map_err(|error| error.map(Failure::Transport))
     }
 
     fn remove_listener(&mut self, id: ListenerId) -> bool {
-        self.named.remove_listener(id)
+        self.inner.remove_listener(id)
     }
 
     fn dial(
@@ -108,16 +109,28 @@ impl Transport for Names {
         opts: DialOpts,
     ) -> Result<Self::Dial, TransportError<Self::Error>> {
         if is_named(&addr) {
-            self.refresh();
+            return self.named().dial(addr, opts).map(FutureExt::boxed);
         }
-        self.named.dial(addr, opts)
+        // As the resolver's transport has it, after one try.
+        let failed = |failure| Failure::Dial(vec![failure]);
+        Ok(match self.inner.dial(addr, opts) {
+            Ok(dial) => dial.map_err(move |error| failed(Failure::Transport(error))).boxed(),
+            Err(TransportError::MultiaddrNotSupported(addr)) => {
+                ready(Err(failed(Failure::MultiaddrNotSupported(addr)))).boxed()
+            }
+            Err(TransportError::Other(error)) => {
+                ready(Err(failed(Failure::Transport(error)))).boxed()
+            }
+        })
     }
 
     fn poll(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<TransportEvent<Self::ListenerUpgrade, Self::Error>> {
-        Pin::new(&mut self.named).poll(cx)
+        let failure: fn(_) -> _ = Failure::Transport;
+        let polled = Pin::new(&mut self.inner).poll(cx);
+        polled.map(|event| event.map_upgrade(|up| up.map_err(failure)).map_err(failure))
     }
 }
 

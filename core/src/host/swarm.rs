@@ -3,9 +3,10 @@
 use super::{
     Limits,
     boxed::Boxing,
-    closing, instances,
+    closing, instances, memory,
     names::Names,
     ping::{self, RoundTrips},
+    quic,
     security::Security,
     slots,
     streams::{self, Streams},
@@ -24,7 +25,7 @@ use libp2p::{
     core::{muxing::StreamMuxerBox, transport::Boxed, upgrade::Version},
     identify,
     identity::Keypair,
-    memory_connection_limits, quic,
+    memory_connection_limits,
     swarm::NetworkBehaviour,
     tcp, yamux,
 };
@@ -81,8 +82,7 @@ fn transports(key: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>> {
         .authenticate(security)
         .multiplex(closing::Soon(yamux::Config::default()))
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
-    let quic = quic::tokio::Transport::new(quic::Config::new(key))
-        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+    let quic = quic::Lazy::new(key).map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
     Ok(tcp.or_transport(quic).map(|either, _| either.into_inner()).boxed())
 }
 
@@ -102,12 +102,16 @@ fn behaviour(
         .with_cache_size(0)
         .with_hide_listen_addrs(announced.only);
     let refused = Refused::new(metrics.gossip_refused.clone());
-    let counts =
-        Counts { refused: metrics.gossip_refused.clone(), dropped: metrics.dropped.clone() };
+    let counts = Counts {
+        refused: metrics.gossip_refused.clone(),
+        dropped: metrics.dropped.clone(),
+        ids: metrics.gossip_ids.clone(),
+        links: metrics.gossip_links.clone(),
+    };
     Behaviour {
         gossip: Gossip::new(Config::default(), counts, refused.clone()),
         refused,
-        memory: memory_connection_limits::Behaviour::with_max_percentage(limits.memory),
+        memory: memory::limit(limits.memory),
         slots: slots::Behaviour::new(sizes, round_trips.clone(), metrics),
         ping: ping::Behaviour::new(round_trips.clone()),
         identify: identify::Behaviour::new(identify),

@@ -37,6 +37,8 @@ use tokio_util::sync::DropGuard;
 
 /// How long a closing host waits for its connections to close.
 const DISCONNECT: Duration = Duration::from_millis(300);
+/// Commands of topics that are carried out in one step.
+const TOPIC_COMMANDS: usize = 64;
 
 /// Who waits for a dial.
 enum Waiting {
@@ -133,13 +135,22 @@ impl Task {
             () = self.book.due() => self.book.refresh(&self.swarm),
             Some(command) = self.commands.recv() => self.on_command(command),
             (topic, command) = poll_fn(|cx| topics.poll_command(cx)) => {
-                let behaviour = self.swarm.behaviour_mut();
-                if let Some(TopicCommand::Report { ticket, verdict: Verdict::Accept }) = &command {
-                    behaviour.slots.brought(&ticket.from);
+                self.on_topic(&topic, command);
+                // Together with what else is there: the swarm is polled after each step.
+                for _ in 1..TOPIC_COMMANDS {
+                    let Some((topic, command)) = self.topics.next_command() else { break };
+                    self.on_topic(&topic, command);
                 }
-                self.topics.on_command(&mut behaviour.gossip, &topic, command);
             }
         }
+    }
+
+    fn on_topic(&mut self, topic: &str, command: Option<TopicCommand>) {
+        let behaviour = self.swarm.behaviour_mut();
+        if let Some(TopicCommand::Report { ticket, verdict: Verdict::Accept }) = &command {
+            behaviour.slots.brought(&ticket.from);
+        }
+        self.topics.on_command(&mut behaviour.gossip, topic, command);
     }
 
     /// Sends what is queued and what services have still to say (goodbyes above

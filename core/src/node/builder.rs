@@ -4,6 +4,7 @@ use super::Node;
 use crate::{
     Config, Error, ErrorKind, Events, Keypair, Multiaddr, Namespace, Result,
     boot::{BootAddr, Discovery},
+    cluster::SYNC_PAUSE,
     config::Limits,
     event::EventBus,
     identity,
@@ -27,12 +28,15 @@ pub(super) struct Early {
     pub(super) events: EventBus,
     pub(super) metrics: Metrics,
     pub(super) discoveries: Vec<Arc<dyn Discovery>>,
+    /// The longest mean pause between exchanges of heartbeats with a random peer.
+    pub(super) exchange_pause: Option<Duration>,
 }
 
 impl Early {
     pub(super) fn new() -> Self {
         let metrics = Metrics::default();
-        Self { events: EventBus::new(&metrics), metrics, discoveries: Vec::new() }
+        let (events, exchange_pause) = (EventBus::new(&metrics), Some(SYNC_PAUSE));
+        Self { events, metrics, discoveries: Vec::new(), exchange_pause }
     }
 }
 
@@ -109,6 +113,15 @@ impl NodeBuilder {
             config.serve.extend(boot_addrs(addrs)?);
             Ok(())
         })
+    }
+
+    /// How long pauses between exchanges of heartbeats with a random peer are at most,
+    /// on average, or that there are none: for tests, which would wait for one, or be
+    /// saved by one. Default 20 s.
+    #[doc(hidden)]
+    pub fn exchange_pause(mut self, pause: Option<Duration>) -> Self {
+        self.early.exchange_pause = pause;
+        self
     }
 
     /// The name of this host, for others to read. Default: the machine's. See

@@ -95,7 +95,7 @@ impl Node {
     }
 
     async fn start_with(config: Config, early: Early) -> Result<Self> {
-        let Early { events, metrics, discoveries } = early;
+        let Early { events, metrics, discoveries, exchange_pause } = early;
         config.check()?;
         let key = config.key.clone().unwrap_or_else(Keypair::generate_ed25519);
         let id = key.public().to_peer_id();
@@ -147,6 +147,7 @@ impl Node {
             events.clone(),
             &metrics,
             scope,
+            exchange_pause,
         )?;
         let vat = Vat::new(
             host.clone(),

@@ -7,6 +7,7 @@ use super::{
     view::{Gossip, Record},
 };
 use crate::{
+    cache::cache,
     dials::{Hearing, sensible},
     metrics::ByLabel,
     prefix::Prefix,
@@ -54,7 +55,7 @@ pub(super) struct Verifier(Mutex<LruCache<Box<[u8]>, SignedRecord>>);
 impl Default for Verifier {
     fn default() -> Self {
         let many = NonZeroUsize::new(512).expect("not zero");
-        Self(Mutex::new(LruCache::new(many)))
+        Self(Mutex::new(cache(many)))
     }
 }
 

@@ -13,6 +13,7 @@ use crate::{
     Namespace, PeerId, PeerInfo, Result,
     ask::ask,
     boot::{FindOptions, Finding, Found},
+    cache::cache,
     event::EventBus,
     host::Host,
     metrics::{Metrics, verdict},
@@ -88,8 +89,7 @@ impl Pex {
     /// `Config`, as [`Config::check`].
     pub(crate) fn new(env: Env) -> Result<Self> {
         env.config.check()?;
-        let (sizes, mut met) = (Sizes::default(), LruCache::unbounded());
-        met.resize(MET);
+        let sizes = Sizes::default();
         env.metrics.register("pex_view", "Peers in the peer-exchange view", sizes.view.clone());
         env.metrics.register(
             "pex_standby",
@@ -102,7 +102,7 @@ impl Pex {
             served: Arc::new(Semaphore::new(SERVED)),
             sizes,
             verifier: Verifier::default(),
-            met: Mutex::new(met),
+            met: Mutex::new(cache(MET)),
             joined: Mutex::default(),
         })))
     }

@@ -4,14 +4,18 @@
 //! finding the other one takes an eighth of the time of checking a signature.
 
 use super::signed::inline_key;
+use crate::cache::cache;
 use libp2p::{PeerId, identity::PublicKey, multihash::Multihash};
 use lru::LruCache;
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::{
+    num::NonZeroUsize,
+    sync::{LazyLock, Mutex, MutexGuard, PoisonError},
+};
 
 /// Parts of what is kept, so that threads seldom wait for each other.
 const SHARDS: usize = 16;
 /// Keys that are kept in each: a few hundred bytes each.
-const CAPACITY: usize = 256;
+const CAPACITY: NonZeroUsize = NonZeroUsize::new(256).expect("not 0");
 
 /// The keys of the sources that were last verified, as far as their ids hold
 /// them. A key that comes beside the id is decoded each time, so that what is
@@ -22,8 +26,7 @@ type Shard = LruCache<PeerId, PublicKey>;
 
 impl Default for Keys {
     fn default() -> Self {
-        // With a bound, the memory for all of them would be taken at once.
-        Self(std::array::from_fn(|_| Mutex::new(LruCache::unbounded())))
+        Self(std::array::from_fn(|_| Mutex::new(cache(CAPACITY))))
     }
 }
 
@@ -44,11 +47,7 @@ impl Keys {
 
     /// Keeps the key in a peer's id, which has signed something.
     pub(crate) fn keep(&self, peer: PeerId, key: PublicKey) {
-        let mut kept = self.shard(&peer);
-        kept.put(peer, key);
-        if kept.len() > CAPACITY {
-            kept.pop_lru();
-        }
+        self.shard(&peer).put(peer, key);
     }
 
     /// The part in which a peer's key is kept: the last byte of an id is as good
@@ -79,14 +78,14 @@ mod tests {
             other.to_bytes().last().map(|b| b % 16) == peer.to_bytes().last().map(|b| b % 16)
         });
         keys.keep(peer, mine.clone());
-        let others: Vec<_> = beside.take(CAPACITY).collect();
+        let others: Vec<_> = beside.take(CAPACITY.get()).collect();
         for (other, key) in &others {
             assert_eq!(keys.of(other).as_ref(), Some(key));
             keys.keep(*other, key.clone());
             assert_eq!(keys.of(&peer).as_ref(), Some(&mine));
         }
         let kept = keys.shard(&peer);
-        assert_eq!(kept.len(), CAPACITY);
+        assert_eq!(kept.len(), CAPACITY.get());
         assert!(kept.contains(&peer) && !kept.contains(&others[0].0));
     }
 }

@@ -234,6 +234,11 @@ impl SignedMessage {
         str::from_utf8(self.at(&self.0.topic)).expect("checked when the message was made")
     }
 
+    /// Whether it is of that topic.
+    pub(crate) fn is_of(&self, topic: &str) -> bool {
+        self.at(&self.0.topic) == topic.as_bytes()
+    }
+
     /// What was published.
     pub fn data(&self) -> &[u8] {
         self.at(&self.0.data)
@@ -249,6 +254,12 @@ impl SignedMessage {
     /// one may have checked such a message, and passed it on.
     pub fn is_beyond_doubt(&self) -> bool {
         !self.0.trimmed && self.id().source().starts_with(&ED25519)
+    }
+
+    /// Whether who sent the one answers for the other too. Of two that are equal, one
+    /// may have had fields that were left out, and that its source may have signed.
+    pub fn is_copy_of(&self, other: &Self) -> bool {
+        self == other && self.0.trimmed == other.0.trimmed
     }
 
     /// Verifies that the message was published by its source.

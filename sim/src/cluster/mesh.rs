@@ -64,7 +64,7 @@ impl Mesh {
                 self.graft(node, peer, now);
             }
         } else if peers.mesh.len() > HIGH {
-            let surplus = peers.mesh.len() - DEGREE;
+            let surplus = peers.mesh.len() - HIGH;
             for peer in peers.mesh.sample(rng, surplus).copied().collect::<Vec<_>>() {
                 self.prune(node, peer, now);
             }

@@ -138,6 +138,19 @@ mod tests {
         }
     }
 
+    /// Who has only such peers in its mesh hears by offers alone: not for long.
+    #[test]
+    fn who_passes_nothing_on_holds_no_mesh_for_long() {
+        let asked = |line: &str| {
+            let of =
+                |seed| report(&format!("--nodes 100 --hostile 0.4 --seed {seed} {line}")).asked;
+            (1..=3).map(of).sum::<f64>()
+        };
+        let at_first = asked("--messages 60 --rate 2");
+        let later = asked("--messages 600 --rate 1.5");
+        assert!(later < 0.6 * at_first, "{later} {at_first}");
+    }
+
     #[test]
     fn nodes_that_come_and_go_are_no_loss_for_others() {
         let report = report("--nodes 200 --messages 100 --rate 2 --churn 0.5");

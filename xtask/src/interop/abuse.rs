@@ -4,10 +4,11 @@
 
 use super::{
     build::Programs,
+    forgery,
     net::{Lan, address},
     peer::{PATIENCE, Peer},
     report::Report,
-    siege,
+    siege, silence,
     stack::{Stack, Start},
 };
 use crate::shell;
@@ -33,7 +34,7 @@ struct Kind(&'static str, u64, &'static [(&'static str, f64)]);
 /// Characters of what is sent that change how others are shown.
 const FORMATS: [char; 2] = ['\u{202e}', '\u{2028}'];
 
-const KINDS: [Kind; 16] = [
+const KINDS: [Kind; 15] = [
     Kind("heartbeat-pointers", 240, &[("heartbeats_total{verdict=\"malformed\"", 200.0)]),
     Kind("seqno-length", 70, &[("gossip_refused_total{reason=\"bad-sequence-number\"", 70.0)]),
     // Two that claim one number stand side by side: nothing is to be refused but
@@ -46,8 +47,6 @@ const KINDS: [Kind; 16] = [
             ("heartbeats_total{verdict=\"over-rate\"", 30.0),
         ],
     ),
-    // These are peers like any other, as far as the table's bounds go.
-    Kind("identities", 4096, &[("heartbeats_total{verdict=\"accepted\"", 2000.0)]),
     // What was captured an hour ago and is told by another brings nobody back.
     Kind("ghosts", 1000, &[("heartbeats_total{verdict=\"ghost\"", 1000.0)]),
     // Nothing of it is in the log as it came: that is looked for after every kind.
@@ -108,64 +107,14 @@ pub fn check(report: &mut Report, programs: &Programs) {
         report.check(SECTION, name, || {
             let scene = match &mut scene {
                 Some(scene) => scene,
-                none => none.insert(Scene::start(programs, 3, "1h")?),
+                none => none.insert(Scene::start(programs, 3, "1h", &[])?),
             };
             scene.abuse(&kind)
         });
     }
-    report.check(SECTION, "boot-answers to a group, while two nodes look for each other", || {
-        found_among_answers(programs)
-    });
+    silence::check(report, programs);
     siege::check(report, programs);
-}
-
-/// Two nodes find each other in a group in which a third answers without end, and
-/// each question at once from eight addresses.
-fn found_among_answers(programs: &Programs) -> Result<String> {
-    const GROUP: &str = "/ip4/228.8.8.8/udp/8822/multicast/eth0/survey";
-    let lan = Lan::new(3)?;
-    // So many answers silence a node that heeds them, one from each address.
-    for n in 0..7 {
-        let addr = format!("10.77.0.{}/24", 200 + n);
-        shell::run(lan.host(2).command("ip").args(["addr", "add", &addr, "dev", "eth0"]))?;
-    }
-    let attacker = Start::new(Stack::Go, 2, NS).option("--degree=0").option("--observer");
-    let mut attacker = attacker.start(programs, &lan)?;
-    let addr = attacker.addrs.first().context("no address")?.clone();
-    let abuse = json!({
-        "cmd": "abuse", "kind": "boot-answers", "times": 1_000_000, "addr": addr,
-        "boot": "228.8.8.8:8822", "timeout": "30s",
-    });
-    std::thread::scope(|scope| {
-        let abuse = scope.spawn(move || attacker.command(abuse));
-        let start = |host| {
-            let metrics = format!("--metrics={}:{METRICS_PORT}", address(host));
-            let node = Start::new(Stack::Rust, host, NS).boot(GROUP).option(metrics);
-            node.start(programs, &lan)
-        };
-        let begin = Instant::now();
-        let (one, two) = (start(0)?, start(1)?);
-        one.sees(&two, PATIENCE)?;
-        two.sees(&one, PATIENCE)?;
-        let found = begin.elapsed();
-        ensure!(!abuse.is_finished(), "the abuse is over too soon");
-        let received = "casm_boot_received_total{";
-        let refused = |text: &str| -> Vec<String> {
-            let lines = text.lines().filter(|line| line.starts_with(received));
-            lines.filter(|line| is_refusal(line)).map(|line| format!("`{line}`")).collect()
-        };
-        let refused = refused(&metrics_text(&lan, 1)?);
-        for verdict in ["bad-signature", "source-rate"] {
-            ensure!(refused.iter().any(|l| l.contains(verdict)), "no {verdict} in {refused:?}");
-        }
-        let done = abuse.join().map_err(|_| anyhow::anyhow!("the abuse panicked"))??;
-        Ok(format!(
-            "both seen after {:.1} s; {} answers; {}",
-            found.as_secs_f32(),
-            done["done"],
-            refused.join(", ")
-        ))
-    })
+    forgery::check(report, programs);
 }
 
 /// The metrics of the node on a host.
@@ -190,10 +139,17 @@ pub(super) struct Scene {
 }
 
 impl Scene {
-    /// Starts them in a network of so many hosts.
-    pub(super) fn start(programs: &Programs, hosts: usize, pex_tick: &str) -> Result<Self> {
+    /// Starts them in a network of so many hosts. The node has some options more.
+    pub(super) fn start(
+        programs: &Programs,
+        hosts: usize,
+        pex_tick: &str,
+        options: &[&str],
+    ) -> Result<Self> {
         let lan = Lan::new(hosts)?;
-        let node = Start::new(Stack::Rust, 0, NS)
+        let node = Start::new(Stack::Rust, 0, NS);
+        let node = options.iter().fold(node, |node, option| node.option(*option));
+        let node = node
             .serve(format!("/ip4/{}/udp/8822", address(0)))
             .option(format!("--metrics={}:{METRICS_PORT}", address(0)))
             // Thousands of peers are many lines.
@@ -364,7 +320,7 @@ fn sum(rises: &[(String, f64)], counter: &str) -> f64 {
 }
 
 /// Whether a counter counts what was refused, by its label.
-fn is_refusal(name: &str) -> bool {
+pub(super) fn is_refusal(name: &str) -> bool {
     const GOOD: [&str; 10] = [
         "\"accepted\"",
         "\"answered\"",

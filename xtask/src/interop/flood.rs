@@ -20,8 +20,10 @@ const IDS: usize = 2000;
 /// So long that nothing expires, and that few messages are but those of the
 /// flood.
 const TTL: &str = "10m";
-/// Rust nodes around one: more than are in its mesh.
-const LEAVES: usize = 8;
+/// The links that a node of ours has at most (`HIGH` of `gossip::mesh`), and Rust
+/// nodes around one: more than are in its mesh.
+const HIGH: usize = 8;
+const LEAVES: usize = HIGH + 4;
 
 /// Why little of what py passes on arrives.
 const PY_LOSES: &str = "py-libp2p 0.8.1 has room for 32 frames that wait for a peer \
@@ -163,12 +165,26 @@ fn among_rust(programs: &Programs) -> Result<String> {
     let marks: Vec<(&Peer, usize)> = leaves.iter().chain([&hub]).map(|p| (p, p.mark())).collect();
     let flood = begin(&mut source, &tcp(&hub)?)?;
     let took = hear_all(&marks, &source, &flood)?;
+    for host in 0..=LEAVES {
+        for lost in [
+            "casm_dropped_total{queue=\"topic\"",
+            "casm_gossip_refused_total{reason=\"too-many-waiting\"",
+        ] {
+            let times = counter(&lan, host, lost)?;
+            ensure!(times == 0, "{times} of `{lost}` on host {host}");
+        }
+    }
+    let links = counter(&lan, 0, "casm_gossip_links ")?;
+    ensure!(links == HIGH as u64, "the hub has {links} links, not {HIGH}");
+    let asked_for = counter(&lan, 0, "casm_gossip_ids_total{ids=\"asked-for\"")?;
+    ensure!(asked_for > IDS as u64, "the hub was asked for {asked_for} ids");
     let mut shares = vec![];
     for (host, before) in (1..=LEAVES).zip(before) {
         shares.push(exchanged(host)? - before);
     }
     Ok(format!(
-        "all {IDS} heard by each after {:.1} s, nobody lost; by exchanges {shares:?}",
+        "all {IDS} heard by each after {:.1} s, nobody lost; by exchanges {shares:?}, {asked_for} \
+         asked for",
         took.as_secs_f32()
     ))
 }

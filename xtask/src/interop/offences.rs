@@ -52,7 +52,7 @@ pub fn check(report: &mut Report, programs: &Programs) {
 impl Offence {
     fn check(&self, programs: &Programs) -> Result<String> {
         let Self(kind, times, within, (reason, least)) = self;
-        let mut scene = Scene::start(programs, 3, "1h")?;
+        let mut scene = Scene::start(programs, 3, "1h", &[])?;
         let record = scene.node.sees(&scene.honest, PATIENCE)?;
         let (mark, honest_mark) = (scene.node.mark(), scene.honest.mark());
         let (before, memory) = (scene.metrics()?, scene.node.peak_memory()?);

@@ -11,12 +11,12 @@ use super::{
 };
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// One kind.
 struct Siege {
     kind: &'static str,
-    /// How many peers do it.
+    /// How many peers do it, if not said otherwise.
     peers: u64,
     /// For how long.
     hold: &'static str,
@@ -25,6 +25,10 @@ struct Siege {
     counter: (&'static str, f64, f64),
     /// How much the node's peak memory may grow.
     growth_mib: u64,
+    /// What the node is told beside the usual.
+    options: &'static [&'static str],
+    /// What must hold before it begins.
+    first: fn(&Scene) -> Result<()>,
     /// What must go on, in words.
     meanwhile: &'static str,
     /// The check of it. Gives what was measured.
@@ -37,15 +41,46 @@ const HOSTS: usize = 5;
 const NEWCOMER: usize = 3;
 const ASIDE: usize = 4;
 
-const SIEGES: [Siege; 4] = [
+/// What the table has taken in.
+const ACCEPTED: &str = "heartbeats_total{verdict=\"accepted\"";
+/// The limit on records of a node in a flood of identities.
+const RECORDS: u64 = 512;
+
+const SIEGES: [Siege; 6] = [
+    Siege {
+        kind: "message-flood",
+        // Messages in a second, of one peer.
+        peers: 6000,
+        hold: "30s",
+        counter: ("heartbeats_total{verdict=\"over-rate\"", 1000.0, 10_000.0),
+        growth_mib: 32,
+        options: &[],
+        first: at_once,
+        meanwhile: "all that an honest peer says is heard",
+        still: hears_all,
+    },
     Siege {
         kind: "connections",
         peers: 600,
         hold: "60s",
         counter: ("connections_refused_total{reason=\"share\"", 100.0, 200.0),
         growth_mib: 64,
+        options: &[],
+        first: at_once,
         meanwhile: "a newcomer joins, and the node dials",
         still: joins_and_is_dialled,
+    },
+    // Nobody of them comes to be established, though each would stay for a day.
+    Siege {
+        kind: "identities",
+        peers: 2048,
+        hold: "61s",
+        counter: (ACCEPTED, 1500.0, 3000.0),
+        growth_mib: 32,
+        options: &["--table-limit=records=512,probation=5s"],
+        first: the_honest_is_established,
+        meanwhile: "members stay, newcomers come and stay",
+        still: members_and_newcomers_stay,
     },
     Siege {
         kind: "sync-slow",
@@ -53,6 +88,8 @@ const SIEGES: [Siege; 4] = [
         hold: "50s",
         counter: ("sync_exchanges_total{outcome=\"slow\"", 1.0, 16.0),
         growth_mib: 48,
+        options: &[],
+        first: at_once,
         meanwhile: "a newcomer gets the table",
         still: gets_the_table,
     },
@@ -62,6 +99,8 @@ const SIEGES: [Siege; 4] = [
         hold: "20s",
         counter: ("rpc_ended_total{reason=\"too-many-streams\"", 1.0, 50.0),
         growth_mib: 32,
+        options: &[],
+        first: at_once,
         meanwhile: "an honest peer is answered",
         still: is_answered,
     },
@@ -71,6 +110,8 @@ const SIEGES: [Siege; 4] = [
         hold: "20s",
         counter: ("rpc_ended_total{reason=\"over-budget\"", 10.0, 50.0),
         growth_mib: 96,
+        options: &[],
+        first: at_once,
         meanwhile: "an honest peer is answered",
         still: is_answered,
     },
@@ -79,21 +120,26 @@ const SIEGES: [Siege; 4] = [
 /// Does every kind to a node of its own.
 pub fn check(report: &mut Report, programs: &Programs) {
     for siege in SIEGES {
-        let name = format!("{}, by {} peers: {}", siege.kind, siege.peers, siege.meanwhile);
+        let much = match siege.kind {
+            "message-flood" => format!("{} a second", siege.peers),
+            _ => format!("by {} peers", siege.peers),
+        };
+        let name = format!("{}, {much}: {}", siege.kind, siege.meanwhile);
         report.check(SECTION, name, || siege.check(programs));
     }
 }
 
 impl Siege {
     fn check(&self, programs: &Programs) -> Result<String> {
-        let mut scene = Scene::start(programs, HOSTS, "2s")?;
+        let mut scene = Scene::start(programs, HOSTS, "2s", self.options)?;
         let record = scene.node.sees(&scene.honest, PATIENCE)?;
+        (self.first)(&scene)?;
         let (mark, honest_mark) = (scene.node.mark(), scene.honest.mark());
         let (before, memory) = (scene.metrics()?, scene.node.peak_memory()?);
         let addr = scene.node.addrs[0].clone();
         let abuse = scene.attacker.begin(json!({
             "cmd": "abuse", "kind": self.kind, "times": self.peers, "addr": addr,
-            "hold": self.hold, "timeout": "110s",
+            "hold": self.hold, "timeout": "170s",
         }))?;
         let (counter, height, least) = self.counter;
         until(2 * PATIENCE, || {
@@ -114,6 +160,65 @@ impl Siege {
         let shown = scene.shown(&before, &[(counter, least)])?;
         Ok(format!("{measured}; peak memory {} MiB, +{grown}; {shown}", peak / 1024))
     }
+}
+
+fn at_once(_: &Scene) -> Result<()> {
+    Ok(())
+}
+
+/// It has been heard of for its TTL of 10 s, which is longer than the probation.
+fn the_honest_is_established(scene: &Scene) -> Result<()> {
+    std::thread::sleep(Duration::from_secs(11));
+    let before = scene.metrics()?;
+    until(PATIENCE, || {
+        Ok((scene.rise(&before, ACCEPTED)? > 0.0, "the honest peer sends no heartbeat".into()))
+    })
+}
+
+/// A newcomer gets into a full table, and stays when all come again; then one more
+/// does. (Who was there before is looked after in each siege.)
+fn members_and_newcomers_stay(scene: &mut Scene, programs: &Programs) -> Result<String> {
+    let before = scene.metrics()?;
+    let first = newcomer(scene, programs)?;
+    let begin = Instant::now();
+    scene.node.sees(&first, PATIENCE)?;
+    let joined = begin.elapsed();
+    stops_rising(scene)?;
+    let (mark, full) = (scene.node.mark(), scene.gauge("cluster_peers")?);
+    ensure!(full > RECORDS / 2 && full <= RECORDS + 1, "{full} of {RECORDS} records");
+    let wave = scene.rise(&before, ACCEPTED)?;
+    until(4 * PATIENCE, || {
+        let rise = scene.rise(&before, ACCEPTED)? - wave;
+        Ok((rise > 1500.0, format!("they don't come again: {rise} heartbeats")))
+    })?;
+    stops_rising(scene)?;
+    let begin = Instant::now();
+    let second = Start::new(Stack::Go, ASIDE, NS).boot(scene.node.addrs[0].clone());
+    let second = second.start(programs, &scene.lan)?;
+    scene.node.sees(&second, PATIENCE)?;
+    first.sees(&second, PATIENCE)?;
+    for view in scene.node.events(mark, |e| e["event"] == "view") {
+        let records = view["records"].as_array().context("a view without records")?;
+        let there = records.iter().any(|record| record["peer"] == first.id);
+        ensure!(there, "the newcomer is missing in a view of {}", records.len());
+    }
+    Ok(format!(
+        "{full} of {RECORDS} records; one joined after {:.1} s and stayed, one more after {:.1} s",
+        joined.as_secs_f32(),
+        begin.elapsed().as_secs_f32()
+    ))
+}
+
+/// Waits until the flood pauses: the honest send a heartbeat now and then.
+fn stops_rising(scene: &Scene) -> Result<()> {
+    let before = scene.metrics()?;
+    let (mut last, mut same) = (0.0, 0);
+    until(2 * PATIENCE, || {
+        let rise = scene.rise(&before, ACCEPTED)?;
+        same = if rise - last < 3.0 { same + 1 } else { 0 };
+        last = rise;
+        Ok((same == 5, format!("it goes on: {rise} heartbeats")))
+    })
 }
 
 /// The number of connections of a kind that the node has.
@@ -160,6 +265,29 @@ fn joins_and_is_dialled(scene: &mut Scene, programs: &Programs) -> Result<String
         joined.as_secs_f32(),
         begin.elapsed().as_secs_f32()
     ))
+}
+
+/// An honest peer says something new again and again, which only gossip brings, and
+/// nothing is lost on its way to the service.
+fn hears_all(scene: &mut Scene, _: &Programs) -> Result<String> {
+    // Fewer than a source may say at once.
+    const TIMES: usize = 5;
+    let before = scene.metrics()?;
+    let mut slowest = Duration::ZERO;
+    for n in 0..TIMES {
+        let (mark, note, begin) = (scene.node.mark(), format!("siege-{n}"), Instant::now());
+        let meta = ["stack=go".to_owned(), format!("note={note}")];
+        scene.honest.command(json!({"cmd": "update", "meta": meta}))?;
+        scene.node.wait_since(mark, "the honest peer's update", PATIENCE, |e| {
+            e["event"] == "peer-updated"
+                && e["record"]["peer"] == scene.honest.id
+                && e["record"]["meta"]["note"] == *note
+        })?;
+        slowest = slowest.max(begin.elapsed());
+    }
+    let lost = scene.rise(&before, "dropped_total{queue=\"topic\"")?;
+    ensure!(lost == 0.0, "{lost} messages were dropped before the service");
+    Ok(format!("{TIMES} updates heard, each within {:.1} s, none dropped", slowest.as_secs_f32()))
 }
 
 /// A newcomer has nearly the whole table, most of which it cannot have by gossip.

@@ -36,9 +36,11 @@ pub enum HeartbeatError {
     /// The message is too large, packed, unpacked, or as its pointers count.
     #[error(
         "the message is larger than {} bytes ({} if it says when it was sent), or unpacks to more \
-         than {}",
+         than {} times as many, which may be {} in any case, and never more than {}",
         Heartbeat::MAX_LEN,
         Heartbeat::MAX_OURS,
+        Heartbeat::UNPACKED_TIMES,
+        Heartbeat::UNPACKED,
         Heartbeat::MAX_UNPACKED
     )]
     TooLarge,
@@ -118,6 +120,12 @@ impl Heartbeat {
     /// The longest message after unpacking, and the most that its pointers may
     /// lead to, in bytes.
     pub const MAX_UNPACKED: usize = 2 << 20;
+    /// How many times as long as packed it may be then: only runs of zeros unpack
+    /// to more, which nobody sends, and little that was paid for would take much
+    /// time.
+    const UNPACKED_TIMES: usize = 8;
+    /// As long it may be in any case.
+    const UNPACKED: usize = 64 << 10;
     /// The longest host, in bytes.
     pub const MAX_HOST: usize = 255;
     /// The most meta fields.
@@ -181,7 +189,9 @@ impl Heartbeat {
             return Err(HeartbeatError::TooLarge);
         }
         let mut options = message::ReaderOptions::new();
-        options.traversal_limit_in_words(Some(Self::MAX_UNPACKED / 8)).nesting_limit(Self::NESTING);
+        let most = bytes.len().saturating_mul(Self::UNPACKED_TIMES);
+        let most = most.clamp(Self::UNPACKED, Self::MAX_UNPACKED);
+        options.traversal_limit_in_words(Some(most / 8)).nesting_limit(Self::NESTING);
         Ok(serialize_packed::read_message(bytes, options)?)
     }
 

@@ -33,8 +33,13 @@ pub(in crate::cluster) fn raw(ttl: u32, host: &[u8], meta: &[&[u8]]) -> Vec<u8> 
 
 /// A message of one segment, packed.
 pub(in crate::cluster) fn packed(words: &[u64]) -> Vec<u8> {
+    packed_with_zeros(words, 0)
+}
+
+/// The same with so many runs of 256 words of zeros behind it.
+fn packed_with_zeros(words: &[u64], runs: u8) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let table = (words.len() as u64) << 32;
+    let table = (words.len() as u64 + 256 * u64::from(runs)) << 32;
     for word in std::iter::once(&table).chain(words) {
         let word = word.to_le_bytes();
         bytes.push((0..8).fold(0, |tag, i| tag | (u8::from(word[i] != 0) << i)));
@@ -43,6 +48,7 @@ pub(in crate::cluster) fn packed(words: &[u64]) -> Vec<u8> {
             bytes.push(0);
         }
     }
+    bytes.extend([0, 0xff].repeat(runs.into()));
     bytes
 }
 
@@ -141,6 +147,14 @@ fn bombs_are_refused_before_they_expand() {
     let mut zeros = vec![0x40, 0x20];
     zeros.extend([0, 0xff].repeat(8192));
     assert_eq!(Heartbeat::decode(&zeros), Err(HeartbeatError::TooLarge));
+    // Nobody pays for a small one before: it may not unpack to much.
+    const EMPTY: &[u64] = &[2 << 32 | 2 << 48, 0, 0, 0, 0];
+    assert!(Heartbeat::decode(&packed_with_zeros(EMPTY, 31)).is_ok());
+    for runs in [32, 255] {
+        let zeros = packed_with_zeros(EMPTY, runs);
+        assert!(zeros.len() < 1024);
+        assert_eq!(Heartbeat::decode(&zeros), Err(HeartbeatError::TooLarge), "{runs}");
+    }
     // A list of 2^29 structs without a size.
     let list = packed(&[2 << 32 | 2 << 48, 0, 0, 0, 1 | 7 << 32, (1 << 29) << 2, 0]);
     let error = Heartbeat::decode(&list).unwrap_err();

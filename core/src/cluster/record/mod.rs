@@ -161,7 +161,8 @@ impl Record {
 
     /// Whether this node has seen the peer's signature: always, but for records
     /// of another node's view ([`RemoteView`](super::RemoteView)) that it cannot
-    /// prove. Those are what that node says, and nothing more.
+    /// prove, or can prove only for long ago. Those are what that node says, and
+    /// nothing more.
     pub fn verified(&self) -> bool {
         self.verified
     }

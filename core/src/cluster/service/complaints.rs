@@ -3,6 +3,7 @@
 
 use super::rates::Over;
 use crate::{
+    cache::cache,
     cluster::heartbeat::{Heartbeat, HeartbeatError},
     metrics::{ByLabel, Metrics},
 };
@@ -36,12 +37,7 @@ impl Complaints {
             "Peers whose heartbeats are over a limit or ahead of the clock, each once, by reason",
             peers.clone(),
         );
-        let [told, counted] = [(); 2].map(|()| {
-            // Takes the memory of what is in it.
-            let mut known = LruCache::unbounded();
-            known.resize(Self::KNOWN);
-            known
-        });
+        let [told, counted] = [(); 2].map(|()| cache(Self::KNOWN));
         Self { told, counted, peers, minute: 0, said: 0 }
     }
 

@@ -2,15 +2,14 @@
 //! Pure: the time is an argument.
 
 use crate::{
+    cache::cache,
     cluster::heartbeat::Heartbeat,
     spent::{Limit, Spent},
 };
 use libp2p::PeerId;
 use lru::LruCache;
 use std::{
-    collections::hash_map::RandomState,
-    hash::{BuildHasher, Hash},
-    time::Duration,
+    collections::hash_map::RandomState, hash::BuildHasher, num::NonZeroUsize, time::Duration,
 };
 
 /// Heartbeats that a source may send at once.
@@ -28,11 +27,14 @@ const MIB: f64 = (1 << 20) as f64;
 const OF_SOURCE: Limit = Limit { most: 2.0 * MIB, a_second: (160 << 10) as f64 };
 const OF_PEER: Limit = Limit { most: 4.0 * MIB, a_second: MIB };
 const OF_ALL: Limit = Limit { most: 8.0 * MIB, a_second: 4.0 * MIB };
+/// Of all, what those may spend that are larger than ours get: a few peers with
+/// large ones, each with what a peer may bring, must leave something for small ones.
+const OF_LARGE: Limit = Limit { most: 6.0 * MIB, a_second: 3.0 * MIB };
 
 /// Sources, and peers that bring something, that are remembered: those that were
 /// heard of longest ago are forgotten.
-const MAX_SOURCES: usize = 65_536;
-const MAX_PEERS: usize = 4096;
+const MAX_SOURCES: NonZeroUsize = NonZeroUsize::new(65_536).expect("not 0");
+const MAX_PEERS: NonZeroUsize = NonZeroUsize::new(4096).expect("not 0");
 
 /// Which limit a heartbeat is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,16 +73,16 @@ pub(super) struct Rates {
     sources: LruCache<u64, Source>,
     peers: LruCache<u64, Spent>,
     all: Spent,
+    large: Spent,
     own: Spent,
     hasher: RandomState,
 }
 
 impl Default for Rates {
     fn default() -> Self {
-        // With a bound, the memory for all of them would be taken at once.
-        let (sources, peers) = (LruCache::unbounded(), LruCache::unbounded());
-        let (all, own, hasher) = (Spent::default(), Spent::default(), RandomState::new());
-        Self { sources, peers, all, own, hasher }
+        let (sources, peers) = (cache(MAX_SOURCES), cache(MAX_PEERS));
+        let [all, large, own] = [Spent::default(); 3];
+        Self { sources, peers, all, large, own, hasher: RandomState::new() }
     }
 }
 
@@ -99,6 +101,20 @@ impl Rates {
         may.then_some(()).ok_or(Over::Rate)
     }
 
+    /// Whether a source may send a heartbeat, without that it does.
+    ///
+    /// # Errors
+    /// The limit that it is over.
+    pub(super) fn may_send(
+        &mut self,
+        source: &PeerId,
+        ttl: Option<Duration>,
+        now: Duration,
+    ) -> Result<(), Over> {
+        let left = self.source(source).heartbeats.left(beats(BURST, ttl), now);
+        (left >= 1.0).then_some(()).ok_or(Over::Rate)
+    }
+
     /// A source sends so many bytes, by way of a peer. If one of them has not
     /// enough left, none of them pays.
     ///
@@ -112,19 +128,24 @@ impl Rates {
         now: Duration,
     ) -> Result<(), Over> {
         let from = self.hasher.hash_one(from);
+        let is_large = len > Heartbeat::MAX_OURS;
         let len = len as f64;
         if self.source(source).bytes.left(OF_SOURCE, now) < len {
             return Err(Over::SourceBytes);
         }
-        if of(&mut self.peers, from, MAX_PEERS).left(OF_PEER, now) < len {
+        if self.peers.get_or_insert_mut(from, Spent::default).left(OF_PEER, now) < len {
             return Err(Over::PeerBytes);
         }
-        if self.all.left(OF_ALL, now) < len {
+        let of_large = self.large.left(OF_LARGE, now);
+        if self.all.left(OF_ALL, now) < len || (is_large && of_large < len) {
             return Err(Over::Bytes);
         }
         self.source(source).bytes.spend(len);
-        of(&mut self.peers, from, MAX_PEERS).spend(len);
+        self.peers.get_or_insert_mut(from, Spent::default).spend(len);
         self.all.spend(len);
+        if is_large {
+            self.large.spend(len);
+        }
         Ok(())
     }
 
@@ -140,7 +161,7 @@ impl Rates {
     }
 
     fn source(&mut self, source: &PeerId) -> &mut Source {
-        of(&mut self.sources, self.hasher.hash_one(source), MAX_SOURCES)
+        self.sources.get_or_insert_mut(self.hasher.hash_one(source), Source::default)
     }
 }
 
@@ -148,13 +169,6 @@ impl Rates {
 fn beats(most: f64, ttl: Option<Duration>) -> Limit {
     let ttl = ttl.map_or(Heartbeat::MAX_TTL, |ttl| ttl.max(Heartbeat::MIN_TTL));
     Limit { most, a_second: (IN_TTL / ttl.as_secs_f64()).max(IN_SECOND) }
-}
-
-fn of<K: Hash + Eq, V: Default>(known: &mut LruCache<K, V>, key: K, most: usize) -> &mut V {
-    if known.len() >= most && !known.contains(&key) {
-        known.pop_lru();
-    }
-    known.get_or_insert_mut(key, V::default)
 }
 
 #[cfg(test)]
@@ -229,22 +243,49 @@ mod tests {
         assert_eq!(other(&by, SEC), Ok(()));
         assert_eq!(other(&by, SEC), Err(Over::PeerBytes));
         let all = (0..100).filter(|_| other(&PeerId::random(), SEC).is_ok()).count();
-        // Of eight at once four were left, to which one second gave four, of which
-        // one is spent.
-        assert_eq!(all, 7);
+        // Of six at once two were left, to which one second gave three, of which one
+        // is spent.
+        assert_eq!(all, 4);
         assert_eq!(other(&PeerId::random(), SEC), Err(Over::Bytes));
+        // Of eight, with small ones.
+        let mut small = || {
+            let (source, by) = (PeerId::random(), PeerId::random());
+            rates.bytes(&source, &by, Heartbeat::MAX_OURS, SEC)
+        };
+        assert_eq!((0..1000).filter(|_| small().is_ok()).count(), 3 << 6);
+        assert_eq!(small(), Err(Over::Bytes));
         assert_eq!(rates.bytes(&one, &by, 160 << 10, SEC * 2), Ok(()));
+    }
+
+    #[test]
+    fn large_ones_leave_room_for_small_ones() {
+        let mut rates = Rates::default();
+        let [go, flooders @ ..] = [0; 5].map(|_| PeerId::random());
+        let mut flooded = 0;
+        for ms in (0..20_000).step_by(10) {
+            let now = Duration::from_millis(ms);
+            // Each its share and more, of sources that nobody has heard of.
+            for by in &flooders {
+                let large = Heartbeat::MAX_OURS + 1;
+                flooded += usize::from(rates.bytes(&PeerId::random(), by, large, now).is_ok());
+            }
+            if ms % 1000 == 0 {
+                assert_eq!(rates.bytes(&go, &go, Heartbeat::MAX_OURS, now), Ok(()), "{now:?}");
+            }
+        }
+        let most = OF_LARGE.most + 20.0 * OF_LARGE.a_second;
+        assert!(flooded as f64 > 0.9 * most / Heartbeat::MAX_OURS as f64, "{flooded}");
     }
 
     #[test]
     fn those_who_are_remembered_are_bounded() {
         let mut rates = Rates::default();
-        for n in 0..MAX_SOURCES as u64 + 100 {
+        for n in 0..MAX_SOURCES.get() as u64 + 100 {
             let id = [&[0, 8], &n.to_be_bytes()[..]].concat();
             let peer = PeerId::from_bytes(&id).unwrap();
             assert_eq!(rates.heartbeat(&peer, None, SEC), Ok(()));
             assert_eq!(rates.bytes(&peer, &peer, 0, SEC), Ok(()));
         }
-        assert_eq!((rates.sources.len(), rates.peers.len()), (MAX_SOURCES, MAX_PEERS));
+        assert_eq!((rates.sources.len(), rates.peers.len()), (MAX_SOURCES.get(), MAX_PEERS.get()));
     }
 }

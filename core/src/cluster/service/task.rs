@@ -196,6 +196,11 @@ impl Task {
         let Received { message, from } = received;
         let (peer, data) = (message.source(), message.data());
         let arrival = (peer, message.seq(), message.encoded());
+        if self.is_old_and_large((peer, message.seq()), data) {
+            self.metrics.heartbeats.get_or_create(&verdict(Outcome::Stale.label())).inc();
+            self.topic.report(ticket, Verdict::Ignore).await;
+            return;
+        }
         let verdict = match self.judge((peer, message.seq()), &from, data) {
             Err(over) => {
                 self.metrics.heartbeats.get_or_create(&verdict(over.label())).inc();
@@ -219,6 +224,15 @@ impl Task {
         self.topic.report(ticket, verdict).await;
     }
 
+    /// Whether somebody plays again what its source is past, and it is too large to
+    /// decode it for nothing.
+    fn is_old_and_large(&self, (peer, seq): (PeerId, u64), data: &[u8]) -> bool {
+        let last = || self.table.last_seq(&peer, self.epoch.elapsed());
+        data.len() > Heartbeat::MAX_OURS
+            && peer != self.own
+            && last().is_some_and(|last| seq < last)
+    }
+
     /// Decodes what gossip brought, if its source has not said too much lately.
     fn judge(
         &mut self,
@@ -227,13 +241,14 @@ impl Task {
         data: &[u8],
     ) -> Result<Result<Heartbeat, HeartbeatError>, Over> {
         let (now, peer) = (self.epoch.elapsed(), &peer);
-        // What somebody plays again is not what its source says now.
-        if self.table.last_seq(peer, now).is_some_and(|last| seq < last) {
-            return Ok(Heartbeat::decode(data));
-        }
         // To decode a large one takes time: it is paid for before.
         let large = data.len() > Heartbeat::MAX_OURS;
+        // What somebody plays again is not what its source says now.
+        if !large && self.table.last_seq(peer, now).is_some_and(|last| seq < last) {
+            return Ok(Heartbeat::decode(data));
+        }
         if large {
+            self.rates.may_send(peer, self.table.ttl_of(peer), now)?;
             self.rates.bytes(peer, from, data.len(), now)?;
         }
         let beat = Heartbeat::decode(data);

@@ -345,6 +345,40 @@ async fn every_message_gets_a_verdict_and_is_counted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn large_rubbish_costs_small_heartbeats_nothing() {
+    let mut f = Fixture::start(true, true);
+    let [go, flooders @ ..] = [0; 5].map(|_| PeerId::random());
+    let rubbish = vec![0xff; Heartbeat::MAX_OURS + 1];
+    let meta = vec![format!("{}=", "k".repeat(63)); Heartbeat::MAX_META];
+    let beat = Heartbeat { meta, ..beat(10, "go") }.encode();
+    for second in 0..10 {
+        for from in flooders.iter().cycle().take(4 * 250) {
+            f.receive_from(*from, PeerId::random(), unix_nanos(), rubbish.clone()).await;
+        }
+        assert_eq!(f.receive(go, unix_nanos(), beat.clone()).await, Verdict::Accept, "{second}");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert!(f.count("over-bytes") > 0 && f.count("malformed") > 0);
+    assert_eq!(f.count("accepted"), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_large_and_old_is_not_decoded() {
+    let mut f = Fixture::start(true, true);
+    let (peer, now) = (PeerId::random(), unix_nanos());
+    assert_eq!(f.receive(peer, now, beat(10, "h").encode()).await, Verdict::Accept);
+    let mut rubbish = vec![0xff; Heartbeat::MAX_OURS + 1];
+    // As often as it comes, and it costs its source nothing.
+    for n in 1..=100 {
+        assert_eq!(f.receive(peer, now - n, rubbish.clone()).await, Verdict::Ignore);
+    }
+    assert_eq!((f.count("stale"), f.count("malformed")), (100, 0));
+    rubbish.pop();
+    assert_eq!(f.receive(peer, now - 1, rubbish).await, Verdict::Reject);
+    assert_eq!(f.receive(peer, now + 1, beat(10, "h").encode()).await, Verdict::Accept);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_was_captured_long_ago_brings_no_peer_back() {
     let mut f = Fixture::start(true, true);
     let (peer, relay, now) = (PeerId::random(), PeerId::random(), unix_nanos());

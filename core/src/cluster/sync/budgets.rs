@@ -3,16 +3,17 @@
 
 use super::exchange::Purpose;
 use crate::{
+    cache::cache,
     prefix::Prefix,
     spent::{Limit, Spent},
 };
 use libp2p::PeerId;
 use lru::LruCache;
-use std::{hash::Hash, time::Duration};
+use std::{hash::Hash, num::NonZeroUsize, time::Duration};
 
 /// How many peers and networks are remembered; then the ones of which nothing
 /// was heard longest are forgotten.
-const MAX: usize = 4096;
+const MAX: NonZeroUsize = NonZeroUsize::new(4096).expect("not 0");
 /// How many comparisons a peer may open in a row, as many as a large table takes,
 /// and how many in a second on average.
 const OPENS: Limit = Limit { most: 64.0, a_second: 1.0 / 3.0 };
@@ -91,8 +92,7 @@ pub(super) struct Budgets {
 
 impl Default for Budgets {
     fn default() -> Self {
-        // With a bound, the memory for all of them would be taken at once.
-        let (peers, networks) = (LruCache::unbounded(), LruCache::unbounded());
+        let (peers, networks) = (cache(MAX), cache(MAX));
         let (unsettled, unsettled_by_own) = (Spent::default(), Spent::default());
         Self { peers, networks, until: Duration::ZERO, unsettled, unsettled_by_own }
     }
@@ -183,9 +183,6 @@ impl Budgets {
 }
 
 fn of<K: Hash + Eq, V: Default>(known: &mut LruCache<K, V>, key: K) -> &mut V {
-    if known.len() >= MAX && !known.contains(&key) {
-        known.pop_lru();
-    }
     known.get_or_insert_mut(key, V::default)
 }
 
@@ -288,10 +285,10 @@ mod tests {
         assert_eq!(opens(&mut budgets, 1), 0);
         assert_eq!(opens(&mut budgets, 10), 3);
         assert_eq!((0..999).filter(|_| budgets.pushes(peer, secs(0))).count(), 256);
-        for _ in 0..2 * MAX {
+        for _ in 0..2 * MAX.get() {
             budgets.opens(PeerId::random(), None, secs(0));
         }
-        assert_eq!(budgets.peers.len(), MAX);
+        assert_eq!(budgets.peers.len(), MAX.get());
         let network: Option<Prefix> = Some(IpAddr::from([8, 8, 8, 8]).into());
         let of_many = (0..999).filter(|_| budgets.opens(PeerId::random(), network, secs(0)));
         assert_eq!(of_many.count(), 8 * 64);

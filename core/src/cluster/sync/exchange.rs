@@ -30,7 +30,7 @@ const MAX_BYTES: usize = 4 << 20;
 /// Heartbeats that are verified in one go, and bytes written in one. (The buffers
 /// of a connection keep the size of the longest write.)
 const BATCH: usize = 16;
-const CHUNK: usize = 4 << 10;
+const CHUNK: usize = 2 << 10;
 /// How much news an exchange brings at least that another follows for more.
 pub(super) const WORTH: usize = 32;
 /// How long a partner waits for its turn at most: it gives up by then.
@@ -81,7 +81,6 @@ pub(super) enum Purpose {
 pub(super) struct Exchange {
     pub(super) cluster: Cluster,
     pub(super) namespace: Namespace,
-    pub(super) keys: Arc<Keys>,
     heard: Arc<Mutex<Heard>>,
     /// Told what time it is where a partner is, in ms since 1970.
     pub(super) time_of: Arc<dyn Fn(PeerId, u64) + Send + Sync>,
@@ -96,9 +95,9 @@ pub(super) struct Exchange {
 impl Exchange {
     pub(super) fn new(cluster: Cluster, namespace: Namespace) -> Self {
         let (time_of, hand) = (Arc::new(|_, _| ()), Arc::new(|_, _| Duration::ZERO));
-        let (keys, heard) = (Arc::default(), Arc::default());
+        let heard = Arc::default();
         let (may_have, may_verify) = (Arc::new(|_| true), Arc::new(|_, _| true));
-        Self { cluster, namespace, keys, heard, time_of, hand, may_have, may_verify }
+        Self { cluster, namespace, heard, time_of, hand, may_have, may_verify }
     }
 
     /// Opens an exchange with a node about the peers from `first` on. Gives where
@@ -357,7 +356,8 @@ impl Exchange {
             if !(self.may_verify)(other, purpose) {
                 return Err(SyncError::Refused("refused-signatures"));
             }
-            message.verify(&self.keys).map_err(|_| SyncError::Forged)?;
+            // Gossip hears of these sources too.
+            message.verify(Keys::shared()).map_err(|_| SyncError::Forged)?;
             if message.topic() != self.namespace.as_str() {
                 return Err(SyncError::Forged);
             }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     Event, Keypair, LeaveReason, Namespace, PeerId,
-    cluster::{Cluster, ClusterConfig, Handed, Heartbeat, Outcome, Query},
+    cluster::{Cluster, ClusterConfig, Handed, Heartbeat, Outcome, Query, View},
     event::EventBus,
     host::Host,
     metrics::Metrics,
@@ -16,8 +16,14 @@ use crate::{
     record::unix_nanos,
     scope::Scope,
 };
-use futures::StreamExt as _;
-use std::{sync::Arc, time::Duration};
+use futures::{StreamExt as _, future::join_all};
+use rand::{RngExt as _, SeedableRng as _, seq::SliceRandom as _};
+use rand_chacha::ChaCha8Rng;
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::sync::mpsc;
 use tokio_util::compat::TokioAsyncReadCompatExt;
 
@@ -141,6 +147,11 @@ struct Quiet {
 
 impl Quiet {
     async fn start() -> Self {
+        Self::start_with(Some(super::PAUSE)).await
+    }
+
+    /// One that makes exchanges by chance at these pauses, or none.
+    async fn start_with(pause: Option<Duration>) -> Self {
         let (scope, metrics, events) = (Scope::default(), Metrics::default(), EventBus::default());
         let listen = ["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
         let (key, limits) = (Keypair::generate_ed25519(), crate::config::Limits::default());
@@ -163,9 +174,35 @@ impl Quiet {
         let cluster =
             Cluster::start(config, topic, events.clone(), metrics.clone(), &scope).unwrap();
         let namespace = Namespace::default();
-        super::start(host.clone(), cluster.clone(), &namespace, events.clone(), &metrics, &scope)
-            .unwrap();
+        super::start(
+            host.clone(),
+            cluster.clone(),
+            &namespace,
+            events.clone(),
+            &metrics,
+            &scope,
+            pause,
+        )
+        .unwrap();
         Self { host, cluster, events, metrics, scope, _topic: to }
+    }
+
+    async fn connect(&self, other: &Self) {
+        let info = other.host.record().borrow().info().clone();
+        self.host.connect(&info).await.unwrap();
+    }
+
+    /// Its own heartbeat, as others are handed it.
+    async fn beat(&self) -> Handed {
+        let signed = loop {
+            match self.cluster.view().signed_bytes_of(&self.host.id()) {
+                signed if signed.is_empty() => tokio::time::sleep(Duration::from_millis(1)).await,
+                signed => break signed.to_vec(),
+            }
+        };
+        let (message, age) = (SignedMessage::decode(&signed).unwrap(), Duration::ZERO);
+        let (source, seq, data) = (message.source(), message.seq(), message.data().to_vec());
+        Handed { source, seq, data, signed, age }
     }
 
     fn told(&self) -> bool {
@@ -179,9 +216,7 @@ async fn a_goodbye_is_pushed_from_hop_to_hop_without_gossip() {
     for _ in 0..4 {
         let next = Quiet::start().await;
         if let Some(last) = line.last() {
-            let last: &Quiet = last;
-            let info = last.host.record().borrow().info().clone();
-            next.host.connect(&info).await.unwrap();
+            next.connect(last).await;
         }
         line.push(next);
     }
@@ -215,6 +250,94 @@ async fn a_goodbye_is_pushed_from_hop_to_hop_without_gossip() {
     assert!(!line[2].told());
     for node in &line {
         assert!(node.scope.close(Duration::from_secs(5)).await);
+    }
+}
+
+/// Which of these nodes are connected, by their places: each with three earlier ones.
+fn some_graph(n: usize, rng: &mut ChaCha8Rng) -> Vec<(usize, usize)> {
+    let links = (1..n).flat_map(|i| (0..3).map(move |_| i));
+    links.map(|i| (i, rng.random_range(0..i))).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// Whether these are one part without the others, and each other has one of them
+/// beside it.
+fn holds_together(links: &[(usize, usize)], stay: &[usize], n: usize) -> bool {
+    let beside = |i: usize| {
+        let ends = links.iter().flat_map(|(a, b)| [(*a, *b), (*b, *a)]);
+        ends.filter(move |(a, b)| *a == i && stay.contains(b)).map(|(_, b)| b)
+    };
+    let (mut seen, mut next) = (BTreeSet::from([stay[0]]), vec![stay[0]]);
+    while let Some(i) = next.pop() {
+        next.extend(beside(i).filter(|j| seen.insert(*j)));
+    }
+    seen.len() == stay.len() && (0..n).all(|i| beside(i).next().is_some())
+}
+
+/// In a rollout of half of the nodes, each that stays hears every goodbye by pushes
+/// alone, over few nodes. None of them waits before it hands one on, so that the way
+/// takes as many round trips.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_a_rollout_every_goodbye_is_heard_over_few_hops() {
+    const N: usize = 20;
+    const HOPS: usize = 8;
+    let (rng, limit) = (&mut ChaCha8Rng::seed_from_u64(1), Duration::from_secs(30));
+    let links = some_graph(N, rng);
+    let mut places: Vec<usize> = (0..N).collect();
+    while !holds_together(&links, &places[N / 2..], N) {
+        places.shuffle(rng);
+    }
+    let (leave, stay) = places.split_at(N / 2);
+
+    let mut nodes = Vec::new();
+    for _ in 0..N {
+        nodes.push(Quiet::start_with(None).await);
+    }
+    for (from, to) in &links {
+        nodes[*from].connect(&nodes[*to]).await;
+    }
+    // No gossip, and no exchange by chance, tells of those that are not beside.
+    for node in &nodes {
+        let others = nodes.iter().filter(|other| other.host.id() != node.host.id());
+        for other in others {
+            let beat = vec![other.beat().await];
+            node.cluster.insert_verified(PeerId::random(), beat).await.unwrap();
+        }
+        assert_eq!(node.cluster.view().len(), N);
+    }
+
+    let gone: BTreeSet<PeerId> = leave.iter().map(|i| nodes[*i].host.id()).collect();
+    let waits = stay.iter().map(|i| {
+        let (mut events, mut missing) = (nodes[*i].events.subscribe(), gone.clone());
+        async move {
+            while !missing.is_empty() {
+                if let Event::PeerLeft { peer, reason } = events.next().await.unwrap() {
+                    assert_eq!(reason, LeaveReason::Left);
+                    missing.remove(&peer);
+                }
+            }
+        }
+    });
+    let heard = tokio::time::timeout(limit, join_all(waits.collect::<Vec<_>>()));
+    let closing = join_all(leave.iter().map(|i| nodes[*i].scope.close(Duration::from_secs(5))));
+    let (heard, closed) = tokio::join!(heard, closing);
+    heard.expect("each goodbye is heard");
+    assert!(closed.into_iter().all(|closed| closed));
+
+    let from: HashMap<PeerId, View> =
+        nodes.iter().map(|node| (node.host.id(), node.cluster.view())).collect();
+    let mut most = 0;
+    for (i, leaver) in stay.iter().flat_map(|i| gone.iter().map(move |leaver| (*i, *leaver))) {
+        let (mut at, mut hops) = (nodes[i].host.id(), 0);
+        while at != leaver {
+            at = from[&at].goodbyes().of(&leaver).expect("it was handed on").from;
+            hops += 1;
+            assert!(hops <= HOPS, "more than {HOPS} hops from {leaver} to node {i}");
+        }
+        most = most.max(hops);
+    }
+    println!("{most} hops at most");
+    for i in stay {
+        assert!(nodes[*i].scope.close(Duration::from_secs(5)).await);
     }
 }
 

@@ -2,12 +2,13 @@
 //! them: nobody hands them here again, and nobody is asked for them again.
 
 use super::digest::ShortId;
+use crate::cache::cache;
 use lru::LruCache;
-use std::time::Duration;
+use std::{num::NonZeroUsize, time::Duration};
 
 /// How many are remembered, and for how long: partners keep a goodbye for 1.25
 /// times a TTL, which is seldom longer.
-const MAX: usize = 8192;
+const MAX: NonZeroUsize = NonZeroUsize::new(8192).expect("not 0");
 const TIME: Duration = Duration::from_secs(10 * 60);
 
 /// Numbers of goodbyes by the ids of their peers, the oldest out first.
@@ -15,8 +16,7 @@ pub(super) struct Heard(LruCache<ShortId, (u64, Duration)>);
 
 impl Default for Heard {
     fn default() -> Self {
-        // With a bound, the memory for all of them would be taken at once.
-        Self(LruCache::unbounded())
+        Self(cache(MAX))
     }
 }
 
@@ -24,7 +24,7 @@ impl Heard {
     pub(super) fn note(&mut self, id: ShortId, seq: u64, now: Duration) {
         let seq = self.get(&id, now).map_or(seq, |known| known.max(seq));
         self.0.put(id, (seq, now.saturating_add(TIME)));
-        while self.0.len() > MAX || self.0.peek_lru().is_some_and(|(_, (_, until))| *until <= now) {
+        while self.0.peek_lru().is_some_and(|(_, (_, until))| *until <= now) {
             self.0.pop_lru();
         }
     }
@@ -51,8 +51,8 @@ mod tests {
         assert_eq!(heard.get(&1, Duration::ZERO), Some(7));
         assert_eq!((heard.get(&1, TIME), heard.all(TIME)), (None, vec![]));
         let later = Duration::from_secs(1);
-        (2..MAX as u64 + 2).for_each(|id| heard.note(id, id, later));
-        assert_eq!(heard.all(later).len(), MAX);
+        (2..MAX.get() as u64 + 2).for_each(|id| heard.note(id, id, later));
+        assert_eq!(heard.all(later).len(), MAX.get());
         assert_eq!(heard.get(&1, later), None);
         heard.note(1, 1, TIME + later);
         assert_eq!(heard.0.len(), 1);

@@ -123,7 +123,9 @@ impl Peer {
     }
 }
 
-/// Starts anti-entropy, until the scope ends.
+/// Starts anti-entropy, until the scope ends. `longest` is the longest mean pause
+/// between exchanges with a random peer, [`PAUSE`] but for tests; without one there
+/// are none.
 ///
 /// # Errors
 /// [`ErrorKind::Busy`] if it runs already on this host.
@@ -134,6 +136,7 @@ pub(crate) fn start(
     events: EventBus,
     metrics: &Metrics,
     scope: &Scope,
+    longest: Option<Duration>,
 ) -> Result<()> {
     let protocol = namespace.own_protocol("sync/2");
     let incoming = host.accept(protocol.clone())?;
@@ -183,7 +186,9 @@ pub(crate) fn start(
     scope.spawn_graceful(async move { over.run_until_cancelled(serve).await.unwrap_or(()) });
     scope.spawn_graceful(sync.clone().hand_on());
     scope.spawn(sync.clone().follow(events.subscribe()));
-    scope.spawn(sync.now_and_then());
+    if let Some(longest) = longest {
+        scope.spawn(sync.now_and_then(longest));
+    }
     Ok(())
 }
 
@@ -261,13 +266,13 @@ impl Sync {
     }
 
     /// Exchanges with a random peer, at random times.
-    async fn now_and_then(self) {
+    async fn now_and_then(self, longest: Duration) {
         let mut rng = ChaCha8Rng::from_rng(&mut rand::rng());
         let mut pause = FIRST_PAUSE;
         loop {
             let jitter = rng.random_range(0.5..1.5);
             let due = Instant::now() + pause.mul_f64(jitter);
-            pause = (pause * 2).min(PAUSE);
+            pause = (pause * 2).min(longest);
             tokio::select! {
                 () = sleep_until(due) => (),
                 () = self.0.unsettled.notified() => {

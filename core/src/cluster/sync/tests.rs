@@ -339,7 +339,9 @@ pub(super) async fn node() -> Node {
     let config = config(host.id(), host.leaving().over());
     let cluster = Cluster::start(config, topic, events.clone(), metrics.clone(), &scope).unwrap();
     let namespace = Namespace::default();
-    super::start(host.clone(), cluster.clone(), &namespace, events, &metrics, &scope).unwrap();
+    let pause = Some(super::PAUSE);
+    super::start(host.clone(), cluster.clone(), &namespace, events, &metrics, &scope, pause)
+        .unwrap();
     Node { host, cluster, metrics, scope }
 }
 

@@ -266,10 +266,7 @@ impl Table {
             }
             return Outcome::Left;
         };
-        let latest = Self::MAX_BEHIND.saturating_add(self.detector.patience(ttl));
-        let is_old =
-            |sent: Duration| Duration::from_nanos(unix_nanos).saturating_sub(sent) > latest;
-        if !arrival.is_direct() && arrival.beat.sent_at.is_some_and(is_old) {
+        if !arrival.is_direct() && Self::is_ghost(self.detector, arrival.beat, ttl, unix_nanos) {
             return Outcome::Ghost;
         }
         let Some(deadline) = self.deadline(now, ttl, arrival.via) else { return Outcome::Late };
@@ -297,6 +294,19 @@ impl Table {
             weight,
         };
         self.store(now, None, record, signed, entry)
+    }
+
+    /// Whether a heartbeat with this TTL was sent so long ago that its peer is gone,
+    /// unless it says otherwise itself.
+    pub(in crate::cluster) fn is_ghost(
+        detector: Detector,
+        beat: &Heartbeat,
+        ttl: Duration,
+        unix_nanos: u64,
+    ) -> bool {
+        let latest = Self::MAX_BEHIND.saturating_add(detector.patience(ttl));
+        let age = |sent| Duration::from_nanos(unix_nanos).saturating_sub(sent);
+        beat.sent_at.is_some_and(|sent| age(sent) > latest)
     }
 
     /// When a record is to be dropped; `None` if that is in the past.

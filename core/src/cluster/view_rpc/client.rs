@@ -12,6 +12,7 @@ use crate::{
         query::{Index, Query, Select},
         record::{Field, Record},
     },
+    record::unix_nanos,
     rpc::{Encoding, Remote, Vat},
     schema::cluster_capnp::view,
 };
@@ -41,7 +42,8 @@ const MAX_KEPT: usize = 1 << 17;
 ///
 /// Each record comes with the heartbeat that its peer signed, which is verified
 /// here. Where the other node has none to give (Go's nodes never do, ours not for
-/// heartbeats above 8 KiB), [`Record::verified`] is false.
+/// heartbeats above 8 KiB), or one of so long ago that its peer must be gone,
+/// [`Record::verified`] is false.
 #[derive(Clone)]
 pub struct RemoteView {
     vat: Vat,
@@ -97,7 +99,7 @@ impl RemoteView {
         if !query.reverse {
             let asked = portable(query);
             let found = self.remote().await?.with(|view| lookup(view, asked)).await?;
-            let found = found.map(|told| self.verifier.check(self.peer, told)).transpose()?;
+            let found = found.map(|told| self.check(told)).transpose()?;
             // Go's nodes find `foobar` for `foo`, and don't mind where to end.
             if found.as_ref().is_none_or(|record| query.matches(record)) {
                 return Ok(found);
@@ -132,6 +134,10 @@ impl RemoteView {
             driver: Some(driver.boxed()),
             done: false,
         }
+    }
+
+    fn check(&self, told: Told) -> Result<Record> {
+        self.verifier.check(self.peer, told, unix_nanos())
     }
 
     /// A connection, made again if the last one has ended.
@@ -183,7 +189,7 @@ impl RemoteView {
         let (send, mut told) = mpsc::channel(UNVERIFIED);
         let verify = async {
             while let Some(told) = told.recv().await {
-                let record = self.verifier.check(self.peer, told)?;
+                let record = self.check(told)?;
                 if to.send(record).await.is_err() {
                     break;
                 }

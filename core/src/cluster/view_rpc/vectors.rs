@@ -235,7 +235,7 @@ fn vectors_of_rpc() {
         let told = wire::read_record(params.get_record().unwrap()).unwrap();
         assert_eq!(told.signed, bytes(vector, "signed"));
         let proven = !told.signed.is_empty();
-        let record = Verifier::new(Namespace::default()).check(peer("ecdsa"), told).unwrap();
+        let record = Verifier::new(Namespace::default()).check(peer("ecdsa"), told, 0).unwrap();
         assert_eq!(record.verified(), proven);
         assert_eq!(record.peer(), PeerId::from_bytes(&bytes(vector, "peer_bytes")).unwrap());
         assert_eq!(

@@ -1,7 +1,6 @@
-//! The signatures that wait to be checked, those of each forwarding peer in a
-//! queue of their own, taken in turn: who floods waits for himself.
+//! The signatures that are under check, or wait for it in `queues`.
 
-use super::{config, peer::PeerKey};
+use super::{config, peer::PeerKey, spare::Spare};
 use crate::{gossip::id::MessageId, pubsub::signed::SignedMessage};
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, HashMap};
@@ -23,21 +22,39 @@ pub(super) struct Checks {
 
 pub(super) struct Check {
     pub(super) message: SignedMessage,
-    /// In whose queue it waits or waited.
+    /// Who sent it first.
     pub(super) by: PeerKey,
+    /// Whether it had been asked for it.
+    pub(super) asked: bool,
     /// Who else has sent the same.
     pub(super) also: SmallVec<[PeerKey; 4]>,
-    pub(super) running: bool,
+    running: bool,
+    /// In how many peers' queues it waits.
+    queues: usize,
 }
 
 /// What a copy is to those that are under check.
 pub(super) enum Copy {
     /// There is none like it, whatever else there is under its id.
     New,
-    /// The same is under check.
-    Same,
+    /// The same is under check already, or waits for it.
+    Same {
+        /// The check, if it is not begun: it can wait in the peer's queue too.
+        waits: Option<CheckId>,
+    },
+    /// The same, and as many as can be noted have sent it.
+    Crowded {
+        /// As above.
+        waits: Option<CheckId>,
+    },
     /// The peer has another one there, or sends the same again.
     Refused,
+}
+
+impl Spare for Checks {
+    fn give_back(&mut self) {
+        self.by_id.give_back();
+    }
 }
 
 impl Checks {
@@ -63,15 +80,17 @@ impl Checks {
             if check.by == by || check.also.contains(&by) {
                 return Copy::Refused;
             }
-            if check.message == *message {
+            if check.message.is_copy_of(message) {
                 same = Some(*id);
             }
         }
         let Some(check) = same.and_then(|id| self.all.get_mut(&id)) else { return Copy::New };
-        if check.also.len() < Self::ALSO {
-            check.also.push(by);
+        let waits = same.filter(|_| !check.running);
+        if check.also.len() == Self::ALSO {
+            return Copy::Crowded { waits };
         }
-        Copy::Same
+        check.also.push(by);
+        Copy::Same { waits }
     }
 
     /// Whether there is room for so many bytes more.
@@ -79,19 +98,36 @@ impl Checks {
         self.bytes + bytes <= config::MAX_WAITING_IN_ALL
     }
 
-    /// Has a message wait.
-    pub(super) fn add(&mut self, message: SignedMessage, by: PeerKey) -> CheckId {
+    /// A message that came from a peer. It waits in no queue yet.
+    pub(super) fn add(&mut self, message: SignedMessage, by: PeerKey, asked: bool) -> CheckId {
         let id = CheckId(self.next);
         self.next += 1;
         self.bytes += message.encoded().len();
         self.by_id.entry(message.id().clone()).or_default().push(id);
-        self.all.insert(id, Check { message, by, also: SmallVec::new(), running: false });
+        let (also, running, queues) = (SmallVec::new(), false, 0);
+        self.all.insert(id, Check { message, by, asked, also, running, queues });
         id
     }
 
-    /// The id of the message.
-    pub(super) fn id_of(&self, id: CheckId) -> Option<MessageId> {
-        self.all.get(&id).map(|check| check.message.id().clone())
+    /// One that waits.
+    pub(super) fn get(&self, id: CheckId) -> Option<&Check> {
+        self.all.get(&id).filter(|check| !check.running)
+    }
+
+    /// It waits in another queue.
+    pub(super) fn queued(&mut self, id: CheckId) {
+        if let Some(check) = self.all.get_mut(&id) {
+            check.queues += 1;
+        }
+    }
+
+    /// It doesn't wait in one of its queues any more. Whether it waits in none now.
+    pub(super) fn unqueued(&mut self, id: CheckId) -> bool {
+        let check = self.all.get_mut(&id).filter(|check| !check.running);
+        check.is_some_and(|check| {
+            check.queues = check.queues.saturating_sub(1);
+            check.queues == 0
+        })
     }
 
     /// Whether another check can be started.
@@ -99,9 +135,9 @@ impl Checks {
         self.running < config::MAX_RUNNING
     }
 
-    /// Starts a check, unless it is not there any more.
+    /// Starts a check, unless that was done, or it is not there any more.
     pub(super) fn start(&mut self, id: CheckId) -> Option<SignedMessage> {
-        let check = self.all.get_mut(&id)?;
+        let check = self.all.get_mut(&id).filter(|check| !check.running)?;
         check.running = true;
         self.running += 1;
         Some(check.message.clone())
@@ -125,23 +161,5 @@ impl Checks {
     pub(super) fn waiting(&self, id: &MessageId) -> SmallVec<[CheckId; 1]> {
         let copies = self.by_id.get(id).into_iter().flatten().copied();
         copies.filter(|copy| self.all.get(copy).is_some_and(|check| !check.running)).collect()
-    }
-
-    /// A peer is gone, and with it its queue: what it sent waits in the queue of
-    /// who else sent it. Gives back into whose.
-    pub(super) fn hand_over(
-        &mut self,
-        id: CheckId,
-        is_here: impl Fn(PeerKey) -> bool,
-    ) -> Option<(PeerKey, usize)> {
-        let check = self.all.get_mut(&id)?;
-        while let Some(peer) = check.also.pop() {
-            if is_here(peer) {
-                check.by = peer;
-                return Some((peer, check.message.encoded().len()));
-            }
-        }
-        self.remove(id);
-        None
     }
 }

@@ -1,7 +1,7 @@
 //! What the engine is told, and its bounds.
 
-use crate::host::mesh;
-use std::time::Duration;
+use crate::gossip::mesh;
+use std::{num::NonZeroUsize, time::Duration};
 
 /// How the mesh is kept, and how long things take.
 #[derive(Clone, Debug, PartialEq)]
@@ -10,15 +10,20 @@ pub struct Config {
     pub degree: usize,
     /// A node with fewer mesh links grafts some.
     pub low: usize,
-    /// A node with more prunes some.
+    /// A node with more prunes some, and with as many takes none from who connected
+    /// to it.
     pub high: usize,
     /// Peers outside the mesh that are told, once a second, what they may lack.
     pub lazy: usize,
+    /// As many more of those whose links were refused.
+    pub refused: usize,
     /// How long a link that was pruned stays out.
     pub backoff: Duration,
-    /// How long a frame waits for more after another one went to the same peer.
+    /// How long a frame waits for more after the last one with messages went to
+    /// anybody.
     pub pause: Duration,
-    /// The same if there are as many messages as a stranger is sent at a time.
+    /// How long it waits after the last one with messages to the same peer, if as
+    /// many wait as go to a stranger at a time.
     pub spacing: Duration,
 }
 
@@ -29,6 +34,7 @@ impl Default for Config {
             low: mesh::LOW,
             high: mesh::HIGH,
             lazy: mesh::LAZY,
+            refused: mesh::REFUSED,
             backoff: mesh::BACKOFF,
             pause: Duration::from_millis(50),
             spacing: Duration::from_millis(5),
@@ -45,6 +51,10 @@ pub(super) const LEFT_BACKOFF: Duration = Duration::from_secs(10);
 /// A link that comes so much early is none too many: some count back-offs in
 /// whole seconds.
 pub(super) const SLACK: Duration = Duration::from_secs(1);
+/// How often the links of a topic are judged by what they bring, as often as Go's
+/// opportunistic grafting; and how old one is that is judged.
+pub(super) const JUDGED: Duration = Duration::from_secs(60);
+pub(super) const PROVEN: Duration = Duration::from_secs(30);
 /// The longest back-off that a peer can ask for.
 pub(super) const MAX_BACKOFF: Duration = Duration::from_secs(3600);
 /// How long a topic that is not joined any more is remembered: peers learn of it
@@ -62,6 +72,9 @@ pub(super) const OFFER_UNTIL: Duration = Duration::from_millis(3300);
 pub(super) const KEPT: Duration = Duration::from_secs(7);
 /// When what was offered and asked for has to be there.
 pub(super) const PROMISE: Duration = Duration::from_secs(3);
+/// A node whose heartbeat is later than by this has been held up itself: it blames
+/// nobody for what did not come meanwhile.
+pub(super) const HELD_UP: Duration = Duration::from_secs(1);
 /// When the next one who offers it is asked, if it did not come.
 pub(super) const ASK_NEXT: Duration = Duration::from_millis(700);
 /// How long who offers something can be asked for it: it may have had it for as
@@ -75,8 +88,13 @@ pub(super) const UNWANTED: Duration = Duration::from_secs(3);
 /// Topics of one peer, and the bytes of their names.
 pub(super) const MAX_TOPICS: usize = 1000;
 pub(super) const MAX_TOPIC_BYTES: usize = 64 << 10;
+/// Peers that are gone of which something is remembered.
+pub(super) const MAX_DEPARTED: NonZeroUsize = NonZeroUsize::new(4096).expect("not 0");
 /// Signatures under check.
 pub(super) const MAX_RUNNING: usize = 256;
+/// Messages of a topic that are under check or wait for a verdict: more wait until
+/// its service has had time for these.
+pub(crate) const WINDOW: usize = 512;
 /// Messages of one forwarding peer that wait to be checked, and their bytes.
 pub(super) const MAX_WAITING: usize = 4096;
 pub(super) const MAX_WAITING_BYTES: usize = 2 << 20;
@@ -84,6 +102,8 @@ pub(super) const MAX_WAITING_BYTES: usize = 2 << 20;
 pub(super) const MAX_WAITING_IN_ALL: usize = 64 << 20;
 /// The bytes of messages that make a frame: it does not wait for more.
 pub(super) const FULL: usize = 32 << 10;
+/// So many messages do as well: what a frame costs is little for each by then.
+pub(super) const MANY: usize = 64;
 /// Messages that wait for one peer, and their bytes: a slow one loses the oldest.
 pub(super) const MAX_OUTBOX: usize = 2048;
 pub(super) const MAX_OUTBOX_BYTES: usize = 4 << 20;

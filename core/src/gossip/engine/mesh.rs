@@ -1,6 +1,12 @@
 //! Who has joined what, and the links between them.
 
-use super::{Engine, Output, config, offence::Offence, peer::PeerKey, topic::Topic};
+use super::{
+    Engine, Output, config,
+    offence::Offence,
+    peer::{Backoff, PeerKey},
+    topic::Topic,
+};
+use libp2p::PeerId;
 use rand::seq::{IteratorRandom as _, SliceRandom as _};
 use std::{sync::Arc, time::Duration};
 
@@ -10,11 +16,13 @@ impl Engine {
         let topic: Arc<str> = topic.into();
         let subscribed = self.peers.iter().filter(|(_, peer)| peer.topics.contains(&topic));
         let subscribed = subscribed.map(|(key, _)| *key).collect();
+        let judged = self.next_judgement(now);
         let entry = self.topics.entry(topic.clone()).or_default();
         if entry.joined {
             return;
         }
-        entry.joined = true;
+        (entry.joined, entry.judged, entry.swap) = (true, judged, None);
+        entry.firsts.clear();
         entry.subscribed = subscribed;
         entry.fanout.clear();
         for subscriber in &entry.subscribed {
@@ -40,19 +48,15 @@ impl Engine {
         if let Some(entry) = self.topics.get_mut(&topic) {
             (entry.joined, entry.until) = (false, now + config::LEFT);
         }
+        self.forget_waiting(&topic);
         self.announce(now, &topic, false);
         self.limit_topics();
     }
 
-    /// How many connected peers have joined a topic that this node has joined.
-    pub fn subscribers(&self, topic: &str) -> usize {
-        let joined = self.topics.get(topic).filter(|topic| topic.joined);
-        joined.map_or(0, |topic| topic.subscribed.len())
-    }
-
     /// The peers with whom messages of a topic are exchanged whole.
-    pub fn links(&self, topic: &str) -> usize {
-        self.topics.get(topic).map_or(0, |topic| topic.mesh.len())
+    pub fn mesh(&self, topic: &str) -> impl Iterator<Item = PeerId> {
+        let mesh = self.topics.get(topic).into_iter().flat_map(|topic| &topic.mesh);
+        mesh.filter_map(|key| self.peers.get(key)).map(|peer| peer.id)
     }
 
     /// Tells a peer what this node has joined.
@@ -86,6 +90,7 @@ impl Engine {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         if !joins {
             peer.topics.leave(&topic);
+            peer.outbox.no_graft(&topic);
             if let Some(entry) = self.topics.get_mut(&topic) {
                 entry.left(key);
             }
@@ -128,17 +133,31 @@ impl Engine {
         // A link that the peer itself took back may come early by as much as
         // its word was under way.
         let backoff = peer.backoff.get(&topic).copied();
-        let early = backoff.is_some_and(|(until, ours)| ours && now + config::SLACK < until);
-        if early {
+        let early = backoff.filter(|b| b.ours && now + config::SLACK < b.until);
+        if let Some(early) = early {
             self.prune(now, key, &topic, self.config.backoff);
-            return self.charge(now, key, Offence::Graft);
+            if early.said {
+                return self.charge(now, key, Offence::Graft);
+            }
+            self.refused(now, key, &topic);
+            return self.count("graft-in-former-backoff", 1);
         }
         if full && !peer.outbound {
+            self.refused(now, key, &topic);
             return self.prune(now, key, &topic, self.config.backoff);
         }
         peer.backoff.remove(&topic);
+        peer.outbox.no_link(&topic);
         if let Some(entry) = self.topics.get_mut(&topic) {
-            entry.mesh.insert(key);
+            entry.link(now, key);
+        }
+    }
+
+    /// A peer that may have nobody else is refused a link: it is offered all there
+    /// is.
+    fn refused(&mut self, now: Duration, key: PeerKey, topic: &Arc<str>) {
+        if let Some(entry) = self.topics.get_mut(topic) {
+            entry.refused.insert(key, now + self.config.backoff);
         }
     }
 
@@ -155,23 +174,24 @@ impl Engine {
         entry.mesh.remove(&key);
         let backoff = backoff.unwrap_or(self.config.backoff).min(config::MAX_BACKOFF);
         if let Some(peer) = self.peers.get_mut(&key) {
-            let stands =
-                peer.backoff.get(&topic).is_some_and(|(until, ours)| *ours && now < *until);
+            peer.outbox.no_graft(&topic);
+            let stands = peer.backoff.get(&topic).is_some_and(|b| b.ours && now < b.until);
             if !stands {
-                peer.backoff.insert(topic, (now + backoff, false));
+                let until = now + backoff;
+                peer.backoff.insert(topic, Backoff { until, ours: false, said: true });
             }
         }
     }
 
     /// Whether a link with a peer can be asked for.
-    fn may_graft(&self, now: Duration, key: PeerKey, topic: &Arc<str>) -> bool {
+    pub(super) fn may_graft(&self, now: Duration, key: PeerKey, topic: &Arc<str>) -> bool {
         self.peers.get(&key).is_some_and(|peer| !peer.closing && !peer.backs_off(topic, now))
             && self.topics.get(topic).is_some_and(|entry| !entry.mesh.contains(&key))
     }
 
-    fn graft(&mut self, now: Duration, key: PeerKey, topic: &Arc<str>) {
+    pub(super) fn graft(&mut self, now: Duration, key: PeerKey, topic: &Arc<str>) {
         if let Some(entry) = self.topics.get_mut(topic) {
-            entry.mesh.insert(key);
+            entry.link(now, key);
         }
         if let Some(peer) = self.peers.get_mut(&key) {
             peer.outbox.link(topic, None);
@@ -179,13 +199,20 @@ impl Engine {
         self.schedule(now, key);
     }
 
-    fn prune(&mut self, now: Duration, key: PeerKey, topic: &Arc<str>, backoff: Duration) {
+    pub(super) fn prune(
+        &mut self,
+        now: Duration,
+        key: PeerKey,
+        topic: &Arc<str>,
+        backoff: Duration,
+    ) {
         if let Some(entry) = self.topics.get_mut(topic) {
-            entry.mesh.remove(&key);
+            entry.unlink(key);
         }
         if let Some(peer) = self.peers.get_mut(&key) {
             peer.outbox.link(topic, Some(backoff));
-            peer.backoff.insert(topic.clone(), (now + backoff, true));
+            let until = now + backoff;
+            peer.backoff.insert(topic.clone(), Backoff { until, ours: true, said: true });
         }
         self.schedule(now, key);
     }
@@ -201,6 +228,7 @@ impl Engine {
         let joined = self.topics.iter().filter(|(_, topic)| topic.joined);
         let joined: Vec<_> = joined.map(|(topic, _)| topic.clone()).collect();
         for topic in joined {
+            self.rotate(now, &topic);
             self.tend(now, &topic);
             self.offer(now, &topic);
         }
@@ -211,7 +239,8 @@ impl Engine {
     fn tend(&mut self, now: Duration, topic: &Arc<str>) {
         let Some(entry) = self.topics.get(topic) else { return };
         let links = entry.mesh.len();
-        if links > self.config.high {
+        // One more while one is replaced.
+        if links > self.config.high + usize::from(entry.swap.is_some()) {
             return self.thin(now, topic);
         }
         let few = links < self.config.low;
@@ -246,7 +275,7 @@ impl Engine {
         if let Some(outbound) = links.iter().position(|key| self.is_outbound(key)) {
             links.swap(0, outbound);
         }
-        for key in links.split_off(self.config.degree) {
+        for key in links.split_off(self.config.high) {
             self.prune(now, key, topic, self.config.backoff);
         }
     }
@@ -281,6 +310,7 @@ impl Engine {
         let first = loose().min_by_key(|(_, topic)| topic.until.max(topic.fanout_until));
         if let Some(topic) = first.map(|(topic, _)| topic.clone()) {
             self.topics.remove(&topic);
+            self.count("too-many-loose-topics", 1);
         }
     }
 }

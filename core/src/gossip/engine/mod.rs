@@ -1,26 +1,34 @@
 //! The protocol, pure: what comes in and the time go in, what is to be done
-//! comes out. The node and the simulator run the same type.
+//! comes out. The node, the simulator and the fuzzers run the same type.
 //!
 //! - `config`: what it is told, and its bounds
 //! - `peer`: what is known of one peer; `outbox`: what is due for it
-//! - `mesh`: who has joined what, and the links between them
-//! - `relay`: messages, from their arrival to whom they are passed on;
-//!   `checks`: those whose signatures wait, `known`: those that are good
+//! - `mesh`: who has joined what, and the links between them; `rotate` replaces
+//!   those that bring nothing
+//! - `intake`: messages, from their arrival to the check of their signatures, and
+//!   `relay`, from there to whom they are passed on; `queues`: those that wait,
+//!   `checks`: all that are not known to be good yet, `known`: those that are
 //! - `offers`: what is offered, asked for and not wanted; `store`: what can be
 //!   asked for, `wants`: what was
-//! - `offence`: what a peer does wrong
+//! - `offence`: what a peer does wrong; `departed`: what counts if it comes back
+//! - `spare`: room that a burst took
 //!
 //! Every time is since one moment that the caller chooses.
 
 mod checks;
 mod config;
+mod departed;
+mod intake;
 mod known;
 mod mesh;
 mod offence;
 mod offers;
 mod outbox;
 mod peer;
+mod queues;
 mod relay;
+mod rotate;
+mod spare;
 mod store;
 mod topic;
 mod wants;
@@ -30,17 +38,21 @@ mod tests;
 
 pub use checks::CheckId;
 pub use config::Config;
+pub(crate) use config::WINDOW;
 pub use offence::Offence;
 
 use super::{id::MessageId, wire::Rpc};
 use crate::{metrics::ByLabel, pubsub::signed::SignedMessage};
 use checks::Checks;
+use departed::Departed;
 use known::Known;
 use libp2p::PeerId;
 use peer::{Peer, PeerKey};
+use prometheus_client::metrics::gauge::Gauge;
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 use relay::Awaiting;
+use spare::Spare as _;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::Arc,
@@ -69,7 +81,7 @@ pub enum Output {
         message: SignedMessage,
     },
     /// A message of a joined topic, once, with a good signature. It waits for
-    /// [`Engine::verdict`].
+    /// [`Engine::verdict`], and 512 of a topic do at most.
     Deliver {
         /// The message.
         message: SignedMessage,
@@ -126,6 +138,10 @@ pub struct Counts {
     pub(crate) refused: ByLabel,
     /// What a slow consumer lost, by queue.
     pub(crate) dropped: ByLabel,
+    /// Ids that peers have offered, and asked for.
+    pub(crate) ids: ByLabel,
+    /// The links of all topics.
+    pub(crate) links: Gauge,
 }
 
 /// Gossip of one node.
@@ -139,13 +155,16 @@ pub struct Engine {
     topics: BTreeMap<Arc<str>, Topic>,
     known: Known,
     checks: Checks,
-    /// Whose checks are to be started next.
-    turns: VecDeque<PeerKey>,
+    departed: Departed,
+    /// The topics of which checks are to be started next.
+    turns: VecDeque<Arc<str>>,
     awaiting: HashMap<MessageId, Awaiting>,
     store: Store,
     wants: Wants,
     /// When which peer's next frame is due.
     due: BTreeSet<(Duration, PeerKey)>,
+    /// When the last frame with messages went to anybody.
+    flushed: Option<Duration>,
     outputs: VecDeque<Output>,
     next_heartbeat: Duration,
 }
@@ -163,11 +182,13 @@ impl Engine {
             topics: BTreeMap::new(),
             known: Known::default(),
             checks: Checks::default(),
+            departed: Departed::default(),
             turns: VecDeque::new(),
             awaiting: HashMap::new(),
             store: Store::default(),
             wants: Wants::default(),
             due: BTreeSet::new(),
+            flushed: None,
             outputs: VecDeque::new(),
             next_heartbeat: now + config::FIRST_HEARTBEAT,
         }
@@ -182,7 +203,11 @@ impl Engine {
         let key = PeerKey(self.next_key);
         self.next_key += 1;
         self.keys.insert(peer, key);
-        self.peers.insert(key, Peer::new(peer, outbound));
+        let mut fresh = Peer::new(peer, outbound);
+        if let Some(former) = self.departed.take(&peer) {
+            fresh.is_again(former.record, former.backoff);
+        }
+        self.peers.insert(key, fresh);
         self.greet(now, key);
     }
 
@@ -198,16 +223,15 @@ impl Engine {
         let former = std::mem::replace(former, fresh);
         let Some(fresh) = self.peers.get_mut(&key) else { return };
         // What it has sent and done still counts, and it may not have restarted at
-        // all. (Back-offs don't: one that restarted knows of none.)
-        fresh.record = former.record;
+        // all.
+        fresh.is_again(former.record, former.backoff);
+        fresh.offered = former.offered;
         fresh.waiting = former.waiting;
         fresh.waiting_bytes = former.waiting_bytes;
         fresh.outbox = former.outbox.messages();
         fresh.takes_many = former.takes_many;
         fresh.topics = former.topics;
         fresh.topics.are_stale();
-        // Whether it has heard what it was asked for is not known.
-        self.wants.gone(key);
         // That a topic was left may not have been heard.
         for (topic, entry) in &self.topics {
             if !entry.joined && entry.until > now {
@@ -218,6 +242,9 @@ impl Engine {
             topic.mesh.remove(&key);
         }
         self.greet(now, key);
+        // Whether it has heard what it was asked for is not known.
+        let ids = self.wants.again(key);
+        self.ask(now, key, &ids);
     }
 
     /// The stream to a peer is open, in this version of the protocol.
@@ -244,8 +271,15 @@ impl Engine {
         for topic in self.topics.values_mut() {
             topic.forget(key);
         }
-        self.wants.gone(key);
-        self.hand_over(now, peer.waiting);
+        let Peer { id, mut record, backoff, .. } = peer;
+        // Nobody is rid of a promise by going.
+        if self.wants.gone(key) {
+            self.count(Offence::Promise.label(), 1);
+            record.add(now, Offence::Promise);
+        }
+        self.hand_over(now, key);
+        let forgotten = self.departed.add(now, id, record, backoff);
+        self.count_some("too-many-departed", forgotten);
     }
 
     /// A frame came from a peer.
@@ -270,6 +304,8 @@ impl Engine {
         for prune in rpc.prune {
             self.on_prune(now, key, prune.topic.into(), prune.backoff);
         }
+        self.count_ids("offered", rpc.ihave.iter().map(|(_, ids)| ids.len()).sum());
+        self.count_ids("asked-for", rpc.iwant.len());
         for (topic, ids) in rpc.ihave {
             self.on_ihave(now, key, &topic, ids);
         }
@@ -297,6 +333,12 @@ impl Engine {
         }
     }
 
+    /// Whether more is to go to a peer once the frame under way is written.
+    pub fn waits_for(&self, peer: &PeerId) -> bool {
+        let peer = self.keys.get(peer).and_then(|key| self.peers.get(key));
+        peer.is_some_and(|peer| peer.under_way && !peer.outbox.is_empty())
+    }
+
     /// What is to be done next. To be called until there is nothing, after
     /// anything else was.
     pub fn poll(&mut self, now: Duration) -> Option<Output> {
@@ -319,7 +361,7 @@ impl Engine {
             if let Some((frame, has_messages)) = peer.outbox.frame(&peer.unwanted, at_a_time) {
                 peer.under_way = true;
                 if has_messages {
-                    peer.sent = Some(now);
+                    (peer.sent, self.flushed) = (Some(now), Some(now));
                 }
                 return Some(Output::Send { peer: peer.id, frame });
             }
@@ -333,23 +375,24 @@ impl Engine {
         due.map_or(self.next_heartbeat, |due| due.min(self.next_heartbeat))
     }
 
-    /// Sees to it that what waits for a peer goes: at once if nothing went
-    /// lately, else together with what comes within a moment, which is shorter
-    /// if there is much.
+    /// Sees to it that what waits for a peer goes: at once if nothing went lately,
+    /// else together with what comes within a moment, also for others, since each
+    /// time the node wakes up for it costs as much as the frames do. There is no
+    /// waiting once there is much.
     fn schedule(&mut self, now: Duration, key: PeerKey) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         if peer.under_way || peer.outbox.is_empty() {
             return;
         }
         let Config { pause, spacing, .. } = self.config;
-        let pause = if peer.outbox.len() >= peer.at_a_time() {
-            spacing
+        let after = |last: Option<Duration>, pause| last.map_or(now, |last| now.max(last + pause));
+        let due = if peer.outbox.len() >= peer.at_a_time() {
+            after(peer.sent, spacing)
         } else if peer.outbox.is_full() {
-            Duration::ZERO
+            now
         } else {
-            pause
+            after(self.flushed, pause)
         };
-        let due = peer.sent.map_or(now, |sent| now.max(sent + pause));
         match peer.due {
             Some(former) if former <= due => return,
             Some(former) => _ = self.due.remove(&(former, key)),
@@ -360,17 +403,28 @@ impl Engine {
     }
 
     fn heartbeat(&mut self, now: Duration) {
+        let late = now.saturating_sub(self.next_heartbeat);
+        if late > config::HELD_UP {
+            self.wants.held_up(late);
+        }
         self.next_heartbeat = now + config::HEARTBEAT;
         self.known.expire(now);
         self.store.expire(now);
+        self.checks.give_back();
+        self.wants.give_back();
+        self.awaiting.give_back();
+        self.outputs.give_back();
         for peer in self.peers.values_mut() {
             peer.offered = 0;
             peer.announced.clear();
             peer.unwanted.expire(now);
-            peer.backoff.retain(|_, (until, _)| now < *until);
+            peer.backoff.retain(|_, backoff| now < backoff.until);
         }
+        self.departed.expire(now);
         self.ask_others(now);
         self.tend_topics(now);
+        let links: usize = self.topics.values().map(|topic| topic.mesh.len()).sum();
+        self.counts.links.set(links.try_into().unwrap_or(i64::MAX));
     }
 
     /// Holds an offence against a peer.
@@ -381,6 +435,20 @@ impl Engine {
             peer.closing = true;
             let (peer, refuse) = (peer.id, peer.record.has_forged());
             self.outputs.push_back(Output::Close { peer, reason: offence.label(), refuse });
+        }
+    }
+
+    /// Counts, if there is anything.
+    fn count_some(&self, reason: &'static str, times: u64) {
+        if times > 0 {
+            self.count(reason, times);
+        }
+    }
+
+    /// Counts ids, by what a peer says of them.
+    fn count_ids(&self, what: &'static str, ids: usize) {
+        if ids > 0 {
+            self.counts.ids.get_or_create(&[("ids", what)]).inc_by(ids as u64);
         }
     }
 

@@ -51,7 +51,7 @@ impl Offence {
     }
 }
 
-/// What is held against one connection.
+/// What is held against one peer, whatever its connection.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Record {
     points: f64,
@@ -60,7 +60,7 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// The points at which a connection is closed.
+    /// The points at which its connections are closed.
     pub(super) const TOO_MUCH: f64 = 100.0;
     /// After which half of them are forgotten.
     const HALF_LIFE: Duration = Duration::from_secs(60);
@@ -78,6 +78,12 @@ impl Record {
         self.points >= Self::TOO_MUCH
     }
 
+    /// Until when it counts: then less than a point of it is left.
+    pub(super) fn until(&self) -> Duration {
+        let half_lives = if self.points > 1.0 { self.points.log2() } else { 0.0 };
+        self.at + Self::HALF_LIFE.mul_f64(half_lives)
+    }
+
     /// Whether forged messages alone are too much.
     pub(super) fn has_forged(&self) -> bool {
         self.forged >= Self::TOO_MUCH
@@ -87,6 +93,19 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_record_counts_until_next_to_nothing_of_it_is_left() {
+        let mut record = Record::default();
+        assert_eq!(record.until(), Duration::ZERO);
+        let now = Duration::from_secs(1000);
+        record.add(now, Offence::Malformed);
+        record.add(now, Offence::Graft);
+        record.add(now, Offence::Promise);
+        // 65 points, and after six minutes 1.02.
+        let until = record.until();
+        assert!((now + Duration::from_secs(361)..now + Duration::from_secs(362)).contains(&until));
+    }
 
     #[test]
     fn three_forged_messages_are_too_much_and_time_forgives() {

@@ -19,6 +19,8 @@ pub(super) struct Outbox {
     ihave: VecDeque<(Arc<str>, Vec<MessageId>)>,
     offered: usize,
     idontwant: Vec<MessageId>,
+    /// Whether messages waited for what is not wanted to be said.
+    held_back: bool,
 }
 
 impl Outbox {
@@ -39,7 +41,7 @@ impl Outbox {
     /// Whether there are messages enough for a frame, so that waiting for more
     /// would only hold them up.
     pub(super) fn is_full(&self) -> bool {
-        self.bytes >= config::FULL
+        self.bytes >= config::FULL || self.messages.len() >= config::MANY
     }
 
     /// The last word on a topic counts.
@@ -52,6 +54,17 @@ impl Outbox {
     pub(super) fn link(&mut self, topic: &Arc<str>, prune: Option<Duration>) {
         self.links.retain(|(of, _)| of != topic);
         self.links.push_back((topic.clone(), prune));
+    }
+
+    /// The peer itself made the link: nothing is left to say of it.
+    pub(super) fn no_link(&mut self, topic: &str) {
+        self.links.retain(|(of, _)| **of != *topic);
+    }
+
+    /// The peer wants no link: one that was not yet asked for is not asked for any
+    /// more.
+    pub(super) fn no_graft(&mut self, topic: &str) {
+        self.links.retain(|(of, prune)| **of != *topic || prune.is_some());
     }
 
     /// Adds a message; gives back how many older ones had to go for it.
@@ -70,13 +83,29 @@ impl Outbox {
         lost
     }
 
+    /// Takes a message back that the peer turns out to have, unless there are too
+    /// many to look through.
+    pub(super) fn withdraw(&mut self, id: &MessageId) {
+        if self.messages.len() > config::MANY {
+            return;
+        }
+        let place = self.messages.iter().position(|message| message.id() == id);
+        if let Some(message) = place.and_then(|place| self.messages.remove(place)) {
+            self.bytes -= message.encoded().len();
+        }
+    }
+
     /// How many more ids can be asked for.
     pub(super) fn room_for_asking(&self) -> usize {
         config::MAX_OUTBOX_IDS.saturating_sub(self.iwant.len())
     }
 
-    pub(super) fn iwant(&mut self, ids: &[MessageId]) {
-        self.iwant.extend(ids.iter().take(self.room_for_asking()).cloned());
+    /// Asks for messages; gives back for how many there was no room.
+    #[must_use]
+    pub(super) fn iwant(&mut self, ids: &[MessageId]) -> u64 {
+        let room = self.room_for_asking();
+        self.iwant.extend(ids.iter().take(room).cloned());
+        ids.len().saturating_sub(room) as u64
     }
 
     /// How many more ids can be offered.
@@ -91,11 +120,15 @@ impl Outbox {
         }
     }
 
-    pub(super) fn idontwant(&mut self, id: &MessageId) {
-        // Of so many, the peer may as well send some.
-        if self.idontwant.len() < config::MAX_UNWANTED {
+    /// Says what is not wanted; whether there was room for it. (Of so many, the
+    /// peer may as well send some.)
+    #[must_use]
+    pub(super) fn idontwant(&mut self, id: &MessageId) -> bool {
+        let room = self.idontwant.len() < config::MAX_UNWANTED;
+        if room {
             self.idontwant.push(id.clone());
         }
+        room
     }
 
     /// Messages that wait.
@@ -128,7 +161,9 @@ impl Outbox {
         }
         let taken = frame.iwant(&self.iwant);
         drain(&mut self.iwant, taken);
-        let says_what_not = !self.idontwant.is_empty();
+        // Once: there may always be more to say.
+        let hold_back = !self.idontwant.is_empty() && !self.held_back;
+        self.held_back = false;
         let taken = frame.idontwant(&self.idontwant);
         drain(&mut self.idontwant, taken);
         while let Some((topic, ids)) = self.ihave.front_mut() {
@@ -144,8 +179,11 @@ impl Outbox {
         // What is not wanted is said before what takes its time.
         while sent < at_a_time
             && let Some(message) = self.messages.front()
-            && !(says_what_not && message.encoded().len() >= config::LARGE)
         {
+            if hold_back && message.encoded().len() >= config::LARGE {
+                self.held_back = true;
+                break;
+            }
             if !unwanted.contains(message.id()) {
                 if !frame.message(message) {
                     break;

@@ -1,10 +1,10 @@
 //! What the engine knows of one peer.
 
-use super::{checks::CheckId, config, offence::Record, outbox::Outbox};
+use super::{config, offence::Record, outbox::Outbox, queues::Waiting};
 use crate::gossip::id::MessageId;
 use libp2p::PeerId;
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -23,12 +23,12 @@ pub(super) struct Peer {
     pub(super) takes_many: bool,
     /// What it has joined.
     pub(super) topics: Topics,
-    /// Until when no link is to be made; and whether it was this node that said so.
-    pub(super) backoff: BTreeMap<Arc<str>, (Duration, bool)>,
+    pub(super) backoff: Backoffs,
     pub(super) record: Record,
     /// Nothing more is taken from it.
     pub(super) closing: bool,
-    pub(super) waiting: VecDeque<CheckId>,
+    /// How many of its messages wait to be checked, and their bytes.
+    pub(super) waiting: usize,
     pub(super) waiting_bytes: usize,
     pub(super) unwanted: Unwanted,
     /// How many ids it has offered since the last heartbeat.
@@ -44,6 +44,20 @@ pub(super) struct Peer {
     pub(super) due: Option<Duration>,
 }
 
+/// A time in which no link is to be made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Backoff {
+    pub(super) until: Duration,
+    /// Whether it was this node that said so.
+    pub(super) ours: bool,
+    /// Whether the peer has heard it on the connection that is used. If not, it
+    /// may have restarted, and not know of it.
+    pub(super) said: bool,
+}
+
+/// By topic.
+pub(super) type Backoffs = BTreeMap<Arc<str>, Backoff>;
+
 impl Peer {
     pub(super) fn new(id: PeerId, outbound: bool) -> Self {
         Self {
@@ -55,7 +69,7 @@ impl Peer {
             backoff: BTreeMap::new(),
             record: Record::default(),
             closing: false,
-            waiting: VecDeque::new(),
+            waiting: 0,
             waiting_bytes: 0,
             unwanted: Unwanted::default(),
             offered: 0,
@@ -67,14 +81,33 @@ impl Peer {
         }
     }
 
+    /// Whether another message of so many bytes can wait in its queues.
+    pub(super) fn has_room(&self, bytes: usize) -> bool {
+        let fits = self.waiting_bytes + bytes <= config::MAX_WAITING_BYTES || self.waiting == 0;
+        self.waiting < config::MAX_WAITING && fits
+    }
+
+    /// A message of its queues waits no more.
+    pub(super) fn waited(&mut self, waiting: Waiting) {
+        self.waiting = self.waiting.saturating_sub(1);
+        self.waiting_bytes = self.waiting_bytes.saturating_sub(waiting.bytes);
+    }
+
     /// How many messages it is sent at a time.
     pub(super) fn at_a_time(&self) -> usize {
         if self.takes_many { usize::MAX } else { config::AT_A_TIME }
     }
 
+    /// What was held against it, and the times in which no link is to be made with
+    /// it, count on another connection too.
+    pub(super) fn is_again(&mut self, record: Record, mut backoff: Backoffs) {
+        backoff.values_mut().for_each(|backoff| backoff.said = false);
+        (self.record, self.backoff) = (record, backoff);
+    }
+
     /// Whether a link must not be made yet.
     pub(super) fn backs_off(&self, topic: &str, now: Duration) -> bool {
-        self.backoff.get(topic).is_some_and(|(until, _)| now < *until)
+        self.backoff.get(topic).is_some_and(|backoff| now < backoff.until)
     }
 }
 
@@ -123,10 +156,14 @@ pub(super) struct Unwanted {
 }
 
 impl Unwanted {
-    pub(super) fn insert(&mut self, id: MessageId) {
-        if self.young.len() < config::MAX_UNWANTED {
+    /// Adds one; whether there was room for it.
+    #[must_use]
+    pub(super) fn insert(&mut self, id: MessageId) -> bool {
+        let room = self.young.len() < config::MAX_UNWANTED;
+        if room {
             self.young.insert(id);
         }
+        room
     }
 
     pub(super) fn remove(&mut self, id: &MessageId) {

@@ -1,11 +1,8 @@
-//! Messages, from their arrival to whom they are passed on.
+//! Messages, from the check of their signatures to whom they are passed on.
 
 use super::{
-    CheckId, Engine, Output, PublishError,
-    checks::{Check, Copy},
-    config,
-    offence::Offence,
-    peer::PeerKey,
+    CheckId, Engine, Output, PublishError, checks::Check, config, known::Forgotten,
+    offence::Offence, peer::PeerKey,
 };
 use crate::{
     gossip::{id::MessageId, wire::MAX_MESSAGE},
@@ -13,18 +10,17 @@ use crate::{
 };
 use rand::seq::SliceRandom as _;
 use smallvec::SmallVec;
-use std::{collections::VecDeque, time::Duration};
+use std::time::Duration;
 
 /// A good message whose receiver has not said yet what it thinks of it.
 pub(super) struct Awaiting {
-    message: SignedMessage,
+    pub(super) message: SignedMessage,
+    /// Who brought it first, and whether it had been asked for it.
+    first: (PeerKey, bool),
     holders: SmallVec<[PeerKey; 8]>,
 }
 
 impl Engine {
-    /// The most messages that wait for a verdict. Those before are forgotten.
-    const AWAITING: usize = 16_384;
-
     /// Publishes a message, which is signed already, as its own or another
     /// node's.
     ///
@@ -55,7 +51,7 @@ impl Engine {
         if to.is_empty() {
             return Err(PublishError::NoPeers);
         }
-        self.known.insert(now, message.id().clone());
+        self.know(now, message.id());
         self.wants.done(message.id());
         self.pass_on(now, message, to, SmallVec::new());
         Ok(())
@@ -69,89 +65,21 @@ impl Engine {
         {
             return;
         }
-        self.known.insert(now, message.id().clone());
+        self.know(now, message.id());
+        self.wants.done(message.id());
         self.store.has(message.id(), key);
         self.send(now, key, message);
     }
 
-    pub(super) fn on_message(&mut self, key: PeerKey, message: SignedMessage) {
-        if self.topics.get(message.topic()).is_none_or(|topic| !topic.joined) {
-            return self.count("topic-not-joined", 1);
-        }
-        let id = message.id();
-        self.wants.came(id, key);
-        if self.known.contains(id) {
-            self.has(id, key);
-            return;
-        }
-        match self.checks.compare(&message, key) {
-            Copy::Same => return,
-            Copy::Refused => return self.count("second-copy", 1),
-            Copy::New => {}
-        }
-        let Some(peer) = self.peers.get_mut(&key) else { return };
-        let bytes = message.encoded().len();
-        let fits = peer.waiting.len() < config::MAX_WAITING
-            && (peer.waiting_bytes + bytes <= config::MAX_WAITING_BYTES || peer.waiting.is_empty())
-            && self.checks.has_room(bytes);
-        if !fits {
-            return self.count("too-many-waiting", 1);
-        }
-        if peer.waiting.is_empty() {
-            self.turns.push_back(key);
-        }
-        peer.waiting.push_back(self.checks.add(message, key));
-        peer.waiting_bytes += bytes;
-    }
-
     /// A peer has a message that is known here.
-    fn has(&mut self, id: &MessageId, key: PeerKey) {
-        match self.awaiting.get_mut(id) {
-            Some(awaiting) if !awaiting.holders.contains(&key) => awaiting.holders.push(key),
-            _ => self.store.has(id, key),
-        }
-    }
-
-    /// Starts checks, one of each forwarding peer in turn.
-    pub(super) fn start_checks(&mut self) {
-        while self.checks.is_idle()
-            && let Some(key) = self.turns.pop_front()
+    pub(super) fn has(&mut self, id: &MessageId, key: PeerKey) {
+        if let Some(awaiting) = self.awaiting.get_mut(id)
+            && !awaiting.holders.contains(&key)
         {
-            let Some(peer) = self.peers.get_mut(&key) else { continue };
-            let Some(check) = peer.waiting.pop_front() else { continue };
-            if !peer.waiting.is_empty() {
-                self.turns.push_back(key);
-            }
-            if let Some(message) = self.checks.start(check) {
-                peer.waiting_bytes = peer.waiting_bytes.saturating_sub(message.encoded().len());
-                self.outputs.push_back(Output::Verify { check, message });
-            }
+            awaiting.holders.push(key);
         }
-    }
-
-    /// What a peer that is gone has sent waits in the queues of others who sent
-    /// the same.
-    pub(super) fn hand_over(&mut self, now: Duration, waiting: VecDeque<CheckId>) {
-        for check in waiting {
-            let id = self.checks.id_of(check);
-            match self.checks.hand_over(check, |key| self.peers.contains_key(&key)) {
-                Some((key, bytes)) => {
-                    let Some(peer) = self.peers.get_mut(&key) else { continue };
-                    if peer.waiting.is_empty() {
-                        self.turns.push_back(key);
-                    }
-                    // Over its bound, if need be: each was sent by this peer too.
-                    peer.waiting.push_back(check);
-                    peer.waiting_bytes += bytes;
-                }
-                None => {
-                    if let Some(id) = id {
-                        self.ask_next(now, &id);
-                    }
-                }
-            }
-        }
-        self.start_checks();
+        // It may be there from before it was forgotten, and came once more.
+        self.store.has(id, key);
     }
 
     /// A signature was checked.
@@ -178,24 +106,23 @@ impl Engine {
         if !self.checks.contains(id) {
             self.ask_next(now, id);
         }
+        self.done_with(check.message.topic());
     }
 
     fn on_good(&mut self, now: Duration, check: Check) {
-        let Check { message, by, also, .. } = check;
+        let Check { message, by, asked, also, .. } = check;
         let id = message.id().clone();
-        if self.known.contains(&id) {
+        // One that waits for its verdict for long is not known any more.
+        if self.known.contains(&id) || self.awaiting.contains_key(&id) {
             // Its source has signed two under one number: the first one counts.
-            return self.count("number-used-twice", 1);
+            self.count("number-used-twice", 1);
+            return self.done_with(message.topic());
         }
-        self.known.insert(now, id.clone());
+        self.know(now, &id);
         self.wants.done(&id);
         for copy in self.checks.waiting(&id) {
-            if let Some(copy) = self.checks.remove(copy)
-                && let Some(peer) = self.peers.get_mut(&copy.by)
-            {
-                let bytes = copy.message.encoded().len();
-                peer.waiting_bytes = peer.waiting_bytes.saturating_sub(bytes);
-            }
+            // It is passed over when its turn comes.
+            self.checks.remove(copy);
         }
         let mut holders: SmallVec<[PeerKey; 8]> = also.into_iter().collect();
         holders.push(by);
@@ -205,27 +132,27 @@ impl Engine {
         // Of those who sent it, one who is still here.
         let here = holders.iter().rev().find_map(|key| self.peers.get(key));
         let from = here.map_or_else(|| message.source(), |peer| peer.id);
-        self.await_verdict(id, Awaiting { message: message.clone(), holders });
+        let first = (by, asked);
+        self.awaiting.insert(id, Awaiting { message: message.clone(), first, holders });
         self.outputs.push_back(Output::Deliver { message, from });
-    }
-
-    fn await_verdict(&mut self, id: MessageId, awaiting: Awaiting) {
-        if self.awaiting.len() >= Self::AWAITING {
-            self.count("verdict-overdue", self.awaiting.len() as u64);
-            self.awaiting.clear();
-        }
-        self.awaiting.insert(id, awaiting);
     }
 
     /// What the receiver of a message thinks of it.
     pub fn verdict(&mut self, now: Duration, id: &MessageId, verdict: Verdict) {
-        let Some(Awaiting { message, holders }) = self.awaiting.remove(id) else { return };
+        let Some(Awaiting { message, first, holders }) = self.awaiting.remove(id) else { return };
+        self.done_with(message.topic());
+        self.start_checks();
         if verdict != Verdict::Accept {
             return;
         }
-        let Some(entry) = self.topics.get(message.topic()).filter(|topic| topic.joined) else {
+        let Some(entry) = self.topics.get_mut(message.topic()).filter(|topic| topic.joined) else {
             return;
         };
+        let (first, asked) = first;
+        // Who is not in the mesh and sends unasked may want to seem of more use.
+        if asked || entry.mesh.contains(&first) {
+            entry.brought(first);
+        }
         let to = entry.mesh.iter().filter(|key| !holders.contains(key)).copied().collect();
         self.pass_on(now, message, to, holders);
     }
@@ -245,7 +172,15 @@ impl Engine {
             }
             holders.push(key);
         }
-        self.store.insert(now, message, holders);
+        let forgotten = self.store.insert(now, message, holders);
+        self.count_some("too-many-kept", forgotten);
+    }
+
+    /// An id is known to be good.
+    fn know(&mut self, now: Duration, id: &MessageId) {
+        let Forgotten { of_all, of_source } = self.known.insert(now, id);
+        self.count_some("too-many-known", of_all);
+        self.count_some("too-many-known-of-source", of_source);
     }
 
     pub(super) fn send(&mut self, now: Duration, key: PeerKey, message: SignedMessage) {

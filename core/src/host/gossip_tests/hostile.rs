@@ -9,19 +9,19 @@ use libp2p_stream::{Control, IncomingStreams};
 const PROTOCOL: StreamProtocol = StreamProtocol::new("/meshsub/1.1.0");
 
 /// A peer that is connected to a host, and has no gossip of its own.
-struct Peer {
-    key: Keypair,
+pub(super) struct Peer {
+    pub(super) key: Keypair,
     host: PeerId,
     control: Control,
     /// What the host opens.
-    incoming: IncomingStreams,
+    pub(super) incoming: IncomingStreams,
     /// Ends with the last connection.
-    connected: tokio::task::JoinHandle<()>,
+    pub(super) connected: tokio::task::JoinHandle<()>,
 }
 
 impl Peer {
     /// Connects; `None` if the host closes the connection at once.
-    async fn connect(key: Keypair, host: &TestHost) -> Option<Self> {
+    pub(super) async fn connect(key: Keypair, host: &TestHost) -> Option<Self> {
         let streams = libp2p_stream::Behaviour::new();
         let mut control = streams.new_control();
         let incoming = control.accept(PROTOCOL).unwrap();
@@ -61,7 +61,7 @@ impl Peer {
         Some(Self { key, host: id, control, incoming, connected })
     }
 
-    async fn open(&mut self) -> Option<Stream> {
+    pub(super) async fn open(&mut self) -> Option<Stream> {
         soon(self.control.open_stream(self.host, PROTOCOL)).await.ok()
     }
 
@@ -72,7 +72,7 @@ impl Peer {
 }
 
 /// A field of a protobuf message.
-fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+pub(super) fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
     [&[number << 3 | 2], &frame(bytes)[..]].concat()
 }
 
@@ -82,11 +82,11 @@ fn frame(bytes: &[u8]) -> Vec<u8> {
     [unsigned_varint::encode::usize(bytes.len(), &mut len), bytes].concat()
 }
 
-fn subscription() -> Vec<u8> {
+pub(super) fn subscription() -> Vec<u8> {
     field(1, &[&[1 << 3, 1][..], &field(2, TOPIC.as_bytes())].concat())
 }
 
-async fn write(stream: &mut Stream, rpc: &[u8]) -> std::io::Result<()> {
+pub(super) async fn write(stream: &mut Stream, rpc: &[u8]) -> std::io::Result<()> {
     stream.write_all(&frame(rpc)).await?;
     stream.flush().await
 }

@@ -1,5 +1,6 @@
 //! Gossip between hosts, and with others, over loopback sockets.
 
+mod flood;
 mod hostile;
 mod rust_libp2p;
 

@@ -1,6 +1,7 @@
 //! Gossip with libp2p's own gossipsub.
 
 use super::*;
+use crate::gossip::mesh::HIGH;
 use futures::StreamExt as _;
 use libp2p::{
     Multiaddr, Swarm,
@@ -18,6 +19,8 @@ enum Do {
     Dial(Multiaddr),
     /// Close the nth oldest of its connections.
     Close(usize),
+    /// Tell how many are in its mesh.
+    Count,
 }
 
 /// What it tells.
@@ -27,6 +30,7 @@ enum Tells {
     Subscribed(PeerId),
     Received(Vec<u8>),
     Disconnected,
+    InMesh(usize),
 }
 
 /// A peer with libp2p's gossipsub, that has joined the topic.
@@ -126,6 +130,10 @@ async fn run(
                 }
                 Some(Do::Close(nth)) => {
                     swarm.close_connection(open.remove(nth));
+                }
+                Some(Do::Count) => {
+                    let links = swarm.behaviour().mesh_peers(&TopicHash::from_raw(TOPIC)).count();
+                    let _ = telling.send(Tells::InMesh(links));
                 }
             },
             event = swarm.select_next_some() => {
@@ -256,7 +264,7 @@ async fn two_thousand_messages_in_three_seconds_reach_all_of_libp2ps() {
     let key = Keypair::generate_ed25519();
     let host = start(key.clone(), TCP).await;
     let mut topic = host.host.join(TOPIC).await.unwrap();
-    let mut peers: Vec<_> = (0..6).map(|_| Peer::start(config().build().unwrap())).collect();
+    let mut peers: Vec<_> = (0..HIGH + 4).map(|_| Peer::start(config().build().unwrap())).collect();
     for peer in &mut peers {
         peer.tell(Do::Dial(host.info().addrs[0].clone()));
         peer.tells(Tells::Subscribed(host.host.id())).await;
@@ -274,6 +282,20 @@ async fn two_thousand_messages_in_three_seconds_reach_all_of_libp2ps() {
             !std::iter::from_fn(|| peer.told.try_recv().ok()).any(|t| t == Tells::Disconnected)
         );
     }
+    // They know nobody else.
+    let mut links = 0;
+    for peer in &mut peers {
+        peer.tell(Do::Count);
+        links += loop {
+            if let Tells::InMesh(links) = peer.told().await {
+                break links;
+            }
+        };
+    }
+    assert_eq!(links, HIGH);
+    // Who publishes sends to its mesh and to one more.
+    let asked_for = metric(&host, "casm_gossip_ids_total{ids=\"asked-for\"}");
+    assert!(asked_for >= 3 * MESSAGES as u64, "{asked_for}");
     no_offence(&host);
     host.close().await;
 }

@@ -24,6 +24,7 @@ pub(super) use behaviour::{Behaviour, Room};
 
 pub use crate::prefix::Prefix;
 
+use crate::cache::cache;
 use libp2p::PeerId;
 use lru::LruCache;
 use pending::Pending;
@@ -192,9 +193,6 @@ pub struct Slots<Id, S> {
 impl<Id: Copy + Ord, S: BuildHasher> Slots<Id, S> {
     /// No connections.
     pub fn new(sizes: Sizes, hasher: S) -> Self {
-        // Made with a bound, it would take the memory for all of them at once.
-        let mut turns = LruCache::unbounded();
-        turns.resize(MAX_TURNS);
         Self {
             sizes,
             slots: BTreeMap::new(),
@@ -202,7 +200,7 @@ impl<Id: Copy + Ord, S: BuildHasher> Slots<Id, S> {
             incoming: Pending::new(sizes.pending),
             outgoing: Pending::new(sizes.pending),
             halved: Duration::ZERO,
-            turns,
+            turns: cache(MAX_TURNS),
             hasher,
         }
     }

@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 
 pub(in crate::host) struct Handler {
     peer: PeerId,
-    opens: mpsc::Receiver<Open>,
+    opens: mpsc::Receiver<Box<Open>>,
     streams: Streams,
     ending: Ending,
 }
@@ -30,7 +30,7 @@ pub(in crate::host) struct Handler {
 impl Handler {
     pub(super) fn new(
         (peer, prefix): (PeerId, Prefix),
-        opens: mpsc::Receiver<Open>,
+        opens: mpsc::Receiver<Box<Open>>,
         streams: Streams,
     ) -> Self {
         Self { peer, opens, streams, ending: Ending::new(prefix) }
@@ -54,7 +54,8 @@ impl ConnectionHandler for Handler {
         cx: &mut Context<'_>,
     ) -> Poll<ConnectionHandlerEvent<Self::OutboundProtocol, Self::OutboundOpenInfo, Infallible>>
     {
-        while let Poll::Ready(Some(Open { protocol, reply })) = self.opens.poll_recv(cx) {
+        while let Poll::Ready(Some(open)) = self.opens.poll_recv(cx) {
+            let Open { protocol, reply } = *open;
             // Nobody waits for it any more.
             if reply.is_closed() {
                 continue;

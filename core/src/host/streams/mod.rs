@@ -48,12 +48,16 @@ pub(super) struct Streams {
 
 #[derive(Debug)]
 struct State {
-    accepting: HashMap<StreamProtocol, mpsc::Sender<(PeerId, Stream)>>,
+    accepting: HashMap<StreamProtocol, mpsc::Sender<Waiting>>,
     /// The keys of `accepting`, which every connection asks for again and again.
     protocols: Arc<[StreamProtocol]>,
     /// Connections by peer, the oldest first.
-    connections: HashMap<PeerId, Vec<(ConnectionId, mpsc::Sender<Open>)>>,
+    connections: HashMap<PeerId, Vec<(ConnectionId, Asking)>>,
 }
+
+/// A stream that waits to be taken. On the heap: a channel holds room for 32 from
+/// its beginning.
+type Waiting = Box<(PeerId, Stream)>;
 
 /// A stream that is asked for.
 #[derive(Debug)]
@@ -61,6 +65,9 @@ struct Open {
     protocol: StreamProtocol,
     reply: Reply,
 }
+
+/// Where a connection is asked for streams. On the heap, as [`Waiting`].
+type Asking = mpsc::Sender<Box<Open>>;
 
 pub(in crate::host) type Reply = oneshot::Sender<Result<Stream, Refusal>>;
 
@@ -101,7 +108,7 @@ impl Streams {
             return Err(unreachable(format!("no connection to {peer}: connect to it first")));
         };
         let (reply, answer) = oneshot::channel();
-        let open = Open { protocol: protocol.clone(), reply };
+        let open = Box::new(Open { protocol: protocol.clone(), reply });
         let opened = tokio::time::timeout(OPEN, async {
             // A connection that closes drops what it was asked for.
             opening.send(open).await.ok()?;
@@ -148,7 +155,7 @@ impl Streams {
         let sender = self.lock().accepting.get(&protocol).cloned();
         // Nobody takes it any more: it closes, as if it had come a little later.
         let Some(sender) = sender else { return };
-        if let Err(mpsc::error::TrySendError::Full(_)) = sender.try_send((peer, stream)) {
+        if let Err(mpsc::error::TrySendError::Full(_)) = sender.try_send(Box::new((peer, stream))) {
             tracing::debug!(%peer, %protocol, "too many streams wait: this one is closed");
             self.refused.get_or_create(&[("protocol", protocol.to_string())]).inc();
         }
@@ -177,7 +184,7 @@ fn unreachable(message: String) -> Error {
 /// The incoming streams of one protocol.
 #[derive(Debug)]
 pub(crate) struct Incoming {
-    receiver: mpsc::Receiver<(PeerId, Stream)>,
+    receiver: mpsc::Receiver<Waiting>,
     protocol: StreamProtocol,
     streams: Streams,
 }
@@ -186,7 +193,7 @@ impl futures::Stream for Incoming {
     type Item = (PeerId, Stream);
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.receiver.poll_recv(cx)
+        self.receiver.poll_recv(cx).map(|waiting| waiting.map(|waiting| *waiting))
     }
 }
 
@@ -202,7 +209,7 @@ impl Drop for Incoming {
 pub(super) struct Behaviour {
     streams: Streams,
     /// The connection that is being made: another behaviour may refuse it yet.
-    made: Option<(ConnectionId, mpsc::Sender<Open>)>,
+    made: Option<(ConnectionId, Asking)>,
 }
 
 impl Behaviour {

@@ -72,6 +72,7 @@ var abuses = map[string]func(context.Context, Params) (int, error){
 	"many-topics":        manyTopics,
 	"forged":             forged,
 	"burst":              burst,
+	"message-flood":      messageFlood,
 }
 
 // Run does one kind of abuse.

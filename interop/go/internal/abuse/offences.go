@@ -10,6 +10,7 @@ import (
 	"time"
 
 	pb "github.com/libp2p/go-libp2p-pubsub/pb"
+	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -345,4 +346,57 @@ func burst(ctx context.Context, p Params) (int, error) {
 		return p.Times, errors.New("it is cut off")
 	}
 	return p.Times, nil
+}
+
+const (
+	// floodTick is how often a flood is written.
+	floodTick = 10 * time.Millisecond
+	// floodSources is for how many peers that don't exist it speaks.
+	floodSources = 64
+)
+
+// messageFlood publishes good heartbeats, so many in a second for as long as it is
+// told to: half of them its own, and half of peers that don't exist. It fails if it
+// is cut off: nothing that it says is wrong.
+func messageFlood(ctx context.Context, p Params) (int, error) {
+	s, err := newSpeaker(ctx, p)
+	if err != nil {
+		return 0, err
+	}
+	defer s.close()
+	data, err := honest(rand.Uint64())
+	if err != nil {
+		return 0, err
+	}
+	keys := []crypto.PrivKey{}
+	for range floodSources {
+		key, err := freshKey()
+		if err != nil {
+			return 0, err
+		}
+		keys = append(keys, key)
+	}
+	begin, done := time.Now(), 0
+	for end := begin.Add(p.Hold); time.Now().Before(end) && ctx.Err() == nil; pause(ctx, floodTick) {
+		rpc := &pb.RPC{}
+		due := int(time.Since(begin).Seconds() * float64(p.Times))
+		for ; done < due; done++ {
+			key := s.key
+			if done%2 == 1 {
+				key = keys[done/2%floodSources]
+			}
+			message, err := wire.SignMessage(key, s.topic, s.next(), data)
+			if err != nil {
+				return done, err
+			}
+			rpc.Publish = append(rpc.Publish, message)
+		}
+		if err := s.send(rpc); err != nil {
+			return done, err
+		}
+	}
+	if s.cutOff() {
+		return done, errors.New("it is cut off")
+	}
+	return done, nil
 }

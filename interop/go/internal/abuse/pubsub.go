@@ -161,21 +161,36 @@ func serverClaim(ctx context.Context, p Params) (int, error) {
 	})
 }
 
-// identities publishes a good heartbeat of each of many peers that don't exist.
+// identities publishes a good heartbeat of each of many peers that don't exist, who
+// all ask to be kept for a day, and another one of each when the time is over. Then
+// it stays for a quarter of the time.
 func identities(ctx context.Context, p Params) (int, error) {
-	return repeat(ctx, p, func(s *speaker, i int) error {
-		key, err := freshKey()
-		if err != nil {
-			return err
+	keys := make([]crypto.PrivKey, p.Times)
+	for i := range keys {
+		var err error
+		if keys[i], err = freshKey(); err != nil {
+			return 0, err
 		}
-		data, err := wire.EncodeHeartbeat(wire.Heartbeat{
-			TTL: wire.DefaultTTL, Server: rand.Uint64(), Host: fmt.Sprintf("sybil-%d", i),
+	}
+	speak := func() (int, error) {
+		return repeat(ctx, p, func(s *speaker, i int) error {
+			data, err := wire.EncodeHeartbeat(wire.Heartbeat{
+				TTL: 24 * time.Hour, Server: uint64(i), Host: fmt.Sprintf("sybil-%d", i),
+			})
+			if err != nil {
+				return err
+			}
+			return s.publish(keys[i], s.next(), data)
 		})
-		if err != nil {
-			return err
-		}
-		return s.publish(key, s.next(), data)
-	})
+	}
+	first, err := speak()
+	if err != nil {
+		return first, err
+	}
+	pause(ctx, p.Hold)
+	second, err := speak()
+	pause(ctx, p.Hold/4)
+	return first + second, err
 }
 
 // escapes publishes heartbeats whose texts would colour, clear and reverse what a

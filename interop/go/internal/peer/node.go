@@ -40,6 +40,9 @@ type Config struct {
 
 	Heartbeat wire.Heartbeat
 	Observer  bool
+	// ForgedView nodes serve a view of peers that don't exist, whose proofs are
+	// wrong.
+	ForgedView bool
 	// PexTick is the pace of peer exchange; none if it is zero.
 	PexTick time.Duration
 }
@@ -88,7 +91,9 @@ func (n *Node) start() error {
 	if err := n.cluster.join(ps); err != nil {
 		return err
 	}
-	serveView(n)
+	if err := serveView(n); err != nil {
+		return err
+	}
 	if n.boot, err = newBootService(n); err != nil {
 		return err
 	}

@@ -12,15 +12,24 @@ import (
 	"github.com/wetware/casm/interop/go/internal/table"
 )
 
-// serveView offers the node's table over RPC in every encoding.
-func serveView(n *Node) {
+// serveView offers the node's table over RPC in every encoding, or what is made
+// up in its place.
+func serveView(n *Node) error {
+	server := viewServer{records: n.cluster.records}
+	if n.config.ForgedView {
+		forged, err := forgeries(n.config.Namespace)
+		if err != nil {
+			return err
+		}
+		server = viewServer{records: forged.records, proof: forged.proof}
+	}
 	for _, encoding := range Encodings {
 		// The encodings are those of the list.
 		id, _ := viewProtocol(n.config.Namespace, encoding)
 		n.host.SetStreamHandler(id, func(stream network.Stream) {
-			server := &viewServer{records: n.cluster.records}
+			server := server
 			conn := rpc.NewConn(transport(stream, encoding), &rpc.Options{
-				BootstrapClient: capnp.Client(cluster.View_ServerToClient(server)),
+				BootstrapClient: capnp.Client(cluster.View_ServerToClient(&server)),
 			})
 			select {
 			case <-conn.Done():
@@ -29,11 +38,15 @@ func serveView(n *Node) {
 			}
 		})
 	}
+	return nil
 }
 
 // viewServer answers queries about records.
 type viewServer struct {
 	records func() []table.Record
+	// proof gives the signed message that is told beside a record; Go's nodes
+	// tell none.
+	proof   func(table.Record) []byte
 	reverse bool
 }
 
@@ -55,11 +68,11 @@ func (v *viewServer) Lookup(_ context.Context, call cluster.View_lookup) error {
 		maybe.SetNothing()
 		return nil
 	}
-	just, err := maybe.NewJust()
+	just, err := v.record(maybe.Segment(), selected[0])
 	if err != nil {
 		return err
 	}
-	return writeRecord(just, selected[0])
+	return maybe.SetJust(just)
 }
 
 func (v *viewServer) Iter(ctx context.Context, call cluster.View_iter) error {
@@ -71,11 +84,11 @@ func (v *viewServer) Iter(ctx context.Context, call cluster.View_iter) error {
 	handler := args.Handler()
 	for _, record := range selected {
 		err := handler.Recv(ctx, func(p cluster.View_Handler_recv_Params) error {
-			to, err := p.NewRecord()
+			to, err := v.record(p.Segment(), record)
 			if err != nil {
 				return err
 			}
-			return writeRecord(to, record)
+			return p.SetRecord(to)
 		})
 		if err != nil {
 			return err
@@ -89,7 +102,7 @@ func (v *viewServer) Reverse(_ context.Context, call cluster.View_reverse) error
 	if err != nil {
 		return err
 	}
-	other := &viewServer{records: v.records, reverse: !v.reverse}
+	other := &viewServer{records: v.records, proof: v.proof, reverse: !v.reverse}
 	return results.SetView(cluster.View_ServerToClient(other))
 }
 
@@ -160,6 +173,26 @@ func readIndex(from cluster.View_Index, err error) (*table.Index, error) {
 		err = errors.New("unknown index")
 	}
 	return index, err
+}
+
+// record makes a record, with its proof in the field of Rust's schema if there is
+// one.
+func (v *viewServer) record(in *capnp.Segment, r table.Record) (cluster.View_Record, error) {
+	if v.proof == nil {
+		to, err := cluster.NewView_Record(in)
+		if err != nil {
+			return to, err
+		}
+		return to, writeRecord(to, r)
+	}
+	to, err := capnp.NewStruct(in, capnp.ObjectSize{DataSize: 16, PointerCount: 3})
+	if err == nil {
+		err = to.SetData(2, v.proof(r))
+	}
+	if err != nil {
+		return cluster.View_Record{}, err
+	}
+	return cluster.View_Record(to), writeRecord(cluster.View_Record(to), r)
 }
 
 func writeRecord(to cluster.View_Record, r table.Record) error {

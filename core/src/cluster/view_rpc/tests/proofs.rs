@@ -77,6 +77,19 @@ async fn records_are_verified_hearsay_is_told_and_forgery_ends_the_query() {
         }
         assert!(remote.get(&peer(3)).await.unwrap().unwrap().verified());
     }
+    // What was said an hour ago, and can have been kept by anybody, proves nothing;
+    // and that costs no other record its proof.
+    let now = Duration::from_nanos(crate::record::unix_nanos());
+    for (ago, verified) in [(3600, false), (60, true)] {
+        let sent_at = Some(now - Duration::from_secs(ago));
+        let said = signed(1, "casm", SEQ, &Heartbeat { sent_at, ..beat("h") });
+        *served.lock().unwrap() = proven_by(&[(1, said), (3, good(3))]);
+        let found = collect(remote.iter(Query::all())).await.unwrap();
+        assert_eq!(found.len(), 2);
+        for record in found {
+            assert_eq!(record.verified(), verified || record.peer() == peer(3), "{ago} {record:?}");
+        }
+    }
     // A proof that is too long to be kept is none.
     *served.lock().unwrap() = proven_by(&[(1, vec![7; Table::MAX_SIGNED + 1])]);
     assert!(!remote.get(&peer(1)).await.unwrap().unwrap().verified());

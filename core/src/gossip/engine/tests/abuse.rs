@@ -1,24 +1,20 @@
 //! What a hostile peer can do, and what it can't.
 
-use super::{delivery::subscribe, *};
+use super::*;
 use crate::gossip::{
     engine::{Offence, config},
     wire::Prune,
 };
 
 /// A node, and peers without engines that have joined its topic.
-fn node_with(peers: u64) -> Net {
+pub(super) fn node_with(peers: u64) -> Net {
     let mut net = Net::new(1);
-    let now = net.now;
-    for number in 1..=peers {
-        net.engine(0).connected(now, peer(number), false);
-        net.receive(0, peer(number), Rpc { subscriptions: vec![subscribe()], ..rpc() });
-    }
+    (1..=peers).for_each(|number| net.stranger(number, false));
     net.run(secs(1.5));
     net
 }
 
-fn messages(messages: impl IntoIterator<Item = SignedMessage>) -> Rpc {
+pub(super) fn messages(messages: impl IntoIterator<Item = SignedMessage>) -> Rpc {
     Rpc { messages: messages.into_iter().collect(), ..rpc() }
 }
 
@@ -105,6 +101,28 @@ fn what_others_may_take_for_good_is_held_against_nobody() {
     assert_eq!((net.closed.len(), net.refused(0, "unverifiable")), (0, 5));
 }
 
+/// One who has cut out of it what was signed besides blames nobody else.
+#[test]
+fn who_handed_on_what_others_may_take_for_good_answers_for_no_other_copy_of_it() {
+    for cut_first in [true, false] {
+        let mut net = node_with(2);
+        let now = net.now;
+        for number in 0..3 {
+            let cut = bad(peer(7), number);
+            let whole = [cut.encoded(), &[9 << 3, 1]].concat();
+            let mut frames = [(1, cut), (2, SignedMessage::decode(&whole).unwrap())];
+            if !cut_first {
+                frames.reverse();
+            }
+            for (from, message) in frames {
+                net.engine(0).received(now, &peer(from), messages([message]));
+            }
+        }
+        net.run_for(secs(0.1));
+        assert_eq!(net.closed, [(peer(0), peer(1), "bad-signature", true)]);
+    }
+}
+
 #[test]
 fn who_joins_again_and_again_takes_nobodys_turn() {
     let mut net = node_with(8);
@@ -131,7 +149,7 @@ fn who_joins_again_and_again_takes_nobodys_turn() {
 }
 
 #[test]
-fn who_offers_first_and_keeps_it_back_delays_and_blames_nobody() {
+fn who_offers_and_keeps_it_back_delays_it_little_and_answers_for_it() {
     let mut net = node_with(4);
     let id = good(peer(7), 1).id().clone();
     for from in 1..=4 {
@@ -140,10 +158,96 @@ fn who_offers_first_and_keeps_it_back_delays_and_blames_nobody() {
     }
     // Two keep it back; the third is asked within three seconds.
     net.run_for(secs(3.1));
-    let asked = std::mem::take(&mut net.asked);
-    assert_eq!(asked, [peer(1), peer(2), peer(3)].map(|peer| (peer, id.clone())));
+    assert_eq!((net.asked.len(), &net.asked[0]), (3, &(peer(1), id)));
     net.run_for(secs(10.0));
-    assert_eq!(net.refused(0, "broken-promise"), 1, "of the one who was asked at its offer");
+    let asked: BTreeSet<_> = net.asked.iter().map(|(peer, _)| *peer).collect();
+    assert_eq!(asked.len(), net.asked.len());
+    assert_eq!(net.refused(0, "broken-promise"), asked.len() as u64, "each who was asked");
+}
+
+/// However many offer it first: whom this node chose is asked next.
+#[test]
+fn many_who_offer_first_and_keep_it_back_hide_it_from_nobody() {
+    let mut net = node_with(40);
+    net.stranger(99, true);
+    let id = good(peer(7), 1).id().clone();
+    let offer = || Rpc { ihave: vec![(TOPIC.into(), vec![id.clone()])], ..rpc() };
+    for from in (1..=20).chain([99]).chain(21..=40) {
+        net.receive(0, peer(from), offer());
+    }
+    net.run_for(secs(2.0));
+    assert!(net.asked.contains(&(peer(99), id.clone())));
+}
+
+#[test]
+fn who_goes_or_comes_anew_is_not_rid_of_its_promises() {
+    let mut net = node_with(2);
+    for number in 0..60 {
+        let ids = [number, 1000 + number].map(|number| good(peer(9), number).id().clone());
+        let offer = |id: &MessageId| vec![(TOPIC.into(), vec![id.clone()])];
+        net.receive(0, peer(1), Rpc { ihave: offer(&ids[0]), ..rpc() });
+        net.receive(0, peer(2), Rpc { ihave: offer(&ids[1]), ..rpc() });
+        net.run_for(secs(1.0));
+        let now = net.now;
+        net.engine(0).replaced(now, peer(1), false);
+        net.engine(0).disconnected(now, &peer(2));
+        net.engine(0).connected(now, peer(2), false);
+    }
+    net.receive(
+        0,
+        peer(2),
+        Rpc { prune: vec![Prune { topic: "x".into(), backoff: None }], ..rpc() },
+    );
+    let closed = |net: &Net, number| net.closed.iter().any(|(_, of, ..)| *of == peer(number));
+    assert!(closed(&net, 1) && closed(&net, 2), "{:?}", net.closed);
+}
+
+#[test]
+fn who_is_asked_and_uses_another_connection_is_asked_there() {
+    let mut net = node_with(1);
+    let id = good(peer(7), 1).id().clone();
+    net.receive(0, peer(1), Rpc { ihave: vec![(TOPIC.into(), vec![id.clone()])], ..rpc() });
+    net.run_for(secs(0.1));
+    let now = net.now;
+    net.engine(0).replaced(now, peer(1), false);
+    net.run_for(secs(0.1));
+    assert_eq!(net.asked, [(peer(1), id.clone()), (peer(1), id)]);
+}
+
+#[test]
+fn a_node_that_was_held_up_blames_nobody_for_it() {
+    for held_up in [true, false] {
+        let mut net = node_with(1);
+        let id = good(peer(7), 1).id().clone();
+        net.receive(0, peer(1), Rpc { ihave: vec![(TOPIC.into(), vec![id])], ..rpc() });
+        let later = net.now + secs(10.0);
+        if held_up {
+            net.now = later;
+        }
+        net.run(later + secs(0.1));
+        assert_eq!(net.refused(0, "broken-promise"), u64::from(!held_up));
+        net.run_for(secs(5.0));
+        assert_eq!(net.refused(0, "broken-promise"), 1);
+    }
+}
+
+#[test]
+fn those_who_offer_what_there_is_not_leave_room_for_others() {
+    let mut net = node_with(9);
+    let ids = |from: u64, to| (from..to).map(|n| good(peer(9), n).id().clone()).collect();
+    for round in 0..2 {
+        for sybil in 1..=8 {
+            let first = 100_000 * sybil + round * 5000;
+            let ihave = vec![(TOPIC.into(), ids(first, first + 5000))];
+            net.receive(0, peer(sybil), Rpc { ihave, ..rpc() });
+        }
+        net.run_for(secs(1.0));
+    }
+    assert_eq!(net.engine(0).wants.len(), config::MAX_WANTS);
+    let ihave = vec![(TOPIC.into(), ids(1, 100))];
+    net.receive(0, peer(9), Rpc { ihave, ..rpc() });
+    assert!((1..100).all(|n| net.engine(0).wants.is_asked(good(peer(9), n).id())));
+    assert_eq!(net.engine(0).wants.len(), config::MAX_WANTS);
 }
 
 #[test]
@@ -236,12 +340,13 @@ fn a_link_that_the_peer_itself_took_back_can_be_made_again() {
 #[test]
 fn a_prune_of_what_was_never_joined_is_held_against_it() {
     let mut net = node_with(1);
-    for _ in 0..10 {
-        net.receive(
-            0,
-            peer(1),
-            Rpc { prune: vec![Prune { topic: "other".into(), backoff: None }], ..rpc() },
-        );
+    for number in 0..10 {
+        // Nor does it leave anything behind (GHSA-vrx6-jcp8-vm7m).
+        let engine = net.engine(0);
+        assert!(engine.peers[&engine.keys[&peer(1)]].backoff.is_empty());
+        assert_eq!((engine.topics.len(), net.closed.len()), (1, 0));
+        let prune = vec![Prune { topic: format!("other {number}"), backoff: None }];
+        net.receive(0, peer(1), Rpc { prune, ..rpc() });
     }
     assert_eq!(net.closed, [(peer(0), peer(1), "prune-of-unknown-topic", false)]);
 }
@@ -347,7 +452,7 @@ fn nothing_grows_without_limit() {
     let engine = net.engine(0);
     assert!(engine.wants.len() <= config::MAX_WANTS);
     for peer in engine.peers.values() {
-        assert!(peer.waiting.len() <= config::MAX_WAITING + 256);
+        assert!(peer.waiting <= config::MAX_WAITING + 256);
         assert!(peer.unwanted.len() <= 2 * config::MAX_UNWANTED);
     }
 }

@@ -1,7 +1,7 @@
 //! Links: how they are made, kept and taken back.
 
-use super::{delivery::subscribe, *};
-use crate::{gossip::engine::config, host::mesh::HIGH};
+use super::*;
+use crate::gossip::{engine::config, mesh::HIGH, wire::Prune};
 
 #[test]
 fn meshes_have_their_size_and_are_mutual() {
@@ -90,26 +90,15 @@ fn what_waits_for_a_peer_goes_on_its_new_connection() {
 #[test]
 fn a_mesh_that_is_full_takes_no_more_from_outside() {
     let mut net = Net::new(1);
-    let now = net.now;
-    for number in 1..20 {
-        net.engine(0).connected(now, peer(number), false);
-        let graft = Rpc { subscriptions: vec![subscribe()], graft: vec![TOPIC.into()], ..rpc() };
-        net.receive(0, peer(number), graft);
-    }
+    net.grafted(1..20);
     assert_eq!(net.engine(0).links(TOPIC), HIGH);
 }
 
 #[test]
 fn one_link_at_least_leads_to_whom_this_node_chose() {
     let mut net = Net::new(1);
-    let now = net.now;
-    for number in 1..20 {
-        net.engine(0).connected(now, peer(number), false);
-        let graft = Rpc { subscriptions: vec![subscribe()], graft: vec![TOPIC.into()], ..rpc() };
-        net.receive(0, peer(number), graft);
-    }
-    net.engine(0).connected(now, peer(99), true);
-    net.receive(0, peer(99), Rpc { subscriptions: vec![subscribe()], ..rpc() });
+    net.grafted(1..20);
+    net.stranger(99, true);
     net.run(secs(5.0));
     let engine = &net.engines[&peer(0)];
     let chosen = engine.keys[&peer(99)];
@@ -121,10 +110,7 @@ fn many_topics_of_one_peer_are_too_much_and_of_this_node_are_forgotten() {
     let mut net = Net::new(1);
     let now = net.now;
     net.engine(0).connected(now, peer(1), false);
-    let topics = (0..=config::MAX_TOPICS).map(|number| crate::gossip::wire::Subscription {
-        subscribe: true,
-        topic: number.to_string(),
-    });
+    let topics = (0..=config::MAX_TOPICS).map(|number| subscribe_to(number.to_string()));
     net.receive(0, peer(1), Rpc { subscriptions: topics.collect(), ..rpc() });
     assert_eq!(net.closed, [(peer(0), peer(1), "too-many-topics", false)]);
 
@@ -145,12 +131,71 @@ fn a_topic_that_was_never_joined_can_be_published_on_however_many_there_are() {
     net.engine(0).connected(now, peer(1), false);
     for number in 0..2 * config::MAX_LOOSE_TOPICS as u64 {
         let topic = number.to_string();
-        let subscription = crate::gossip::wire::Subscription { subscribe: true, topic };
-        let topic = number.to_string();
-        net.receive(0, peer(1), Rpc { subscriptions: vec![subscription], ..rpc() });
+        net.receive(0, peer(1), Rpc { subscriptions: vec![subscribe_to(&topic)], ..rpc() });
         let (source, seqno) = (peer(0).to_bytes(), number.to_be_bytes());
         let message = SignedMessage::new(&source, b"", &seqno, &topic, GOOD, None).unwrap();
         net.engine(0).publish(now, message).unwrap();
         assert!(net.engine(0).topics.len() <= config::MAX_LOOSE_TOPICS + 1);
+    }
+}
+
+/// A hub has no room for so many links. Who is refused hears of what there is
+/// within a second all the same.
+#[test]
+fn whom_a_full_mesh_refuses_is_offered_all_there_is() {
+    let leaves = 30;
+    let mut net = Net::new(leaves + 1);
+    (1..=leaves).for_each(|leaf| net.connect(leaf, 0));
+    net.run(secs(3.0));
+    assert_eq!(net.engine(0).links(TOPIC), HIGH);
+    for number in 0..20 {
+        let leaf = number % leaves + 1;
+        net.publish(leaf, good(peer(leaf), number));
+        net.run_for(secs(1.5));
+        assert_eq!(net.have(good(peer(leaf), number).id()), leaves as usize, "{number}");
+    }
+}
+
+/// And so is who comes back before the time is over in which it was refused.
+#[test]
+fn whom_a_former_backoff_refuses_is_offered_all_there_is() {
+    let leaves = 20;
+    let mut net = Net::new(leaves + 1);
+    (1..=leaves).for_each(|leaf| net.connect(leaf, 0));
+    net.run(secs(3.0));
+    for leaf in 1..=leaves {
+        net.disconnect(peer(0), peer(leaf));
+        net.engines.remove(&peer(leaf));
+        net.add(leaf);
+        net.connect(leaf, 0);
+        net.run_for(secs(0.1));
+    }
+    net.run_for(secs(1.0));
+    assert!(net.refused(0, "graft-in-former-backoff") > 0);
+    for number in 0..5 {
+        net.publish(1, good(peer(1), number));
+        net.run_for(secs(1.5));
+        assert_eq!(net.have(good(peer(1), number).id()), leaves as usize, "{number}");
+    }
+}
+
+#[test]
+fn a_link_that_was_not_asked_for_yet_is_not_once_the_peer_wants_none() {
+    let leave = || Subscription { subscribe: false, ..subscribe() };
+    let prune = Prune { topic: TOPIC.into(), backoff: Some(secs(60.0)) };
+    for no in [Rpc { prune: vec![prune], ..rpc() }, Rpc { subscriptions: vec![leave()], ..rpc() }] {
+        let mut net = Net::new(1);
+        let now = net.now;
+        net.engine(0).connected(now, peer(1), true);
+        net.settle();
+        // The frame with the greeting is under way: what is said now waits for it.
+        net.under_way.clear();
+        net.engine(0).received(now, &peer(1), Rpc { subscriptions: vec![subscribe()], ..rpc() });
+        assert_eq!(net.engine(0).links(TOPIC), 1);
+        net.engine(0).received(now, &peer(1), no);
+        net.engine(0).sent(now, &peer(1));
+        let said = std::iter::from_fn(|| net.engine(0).poll(now));
+        let said = said.filter(|output| matches!(output, Output::Send { .. }));
+        assert_eq!((said.count(), net.engine(0).links(TOPIC)), (0, 0));
     }
 }

@@ -2,12 +2,19 @@
 
 mod abuse;
 mod delivery;
+mod flood;
+mod frames;
 mod mesh;
 mod model;
+mod random;
+mod rotate;
 
 use super::{Config, Counts, Engine, Output};
 use crate::{
-    gossip::{id::MessageId, wire::Rpc},
+    gossip::{
+        id::MessageId,
+        wire::{Rpc, Subscription},
+    },
     pubsub::{Verdict, signed::SignedMessage},
 };
 use libp2p::{PeerId, multihash::Multihash};
@@ -40,6 +47,15 @@ fn good(source: PeerId, number: u64) -> SignedMessage {
     message(source, number, b"data", GOOD)
 }
 
+/// What a peer says that has joined the topic.
+fn subscribe() -> Subscription {
+    subscribe_to(TOPIC)
+}
+
+fn subscribe_to(topic: impl Into<String>) -> Subscription {
+    Subscription { subscribe: true, topic: topic.into() }
+}
+
 /// The messages in a frame that is made by hand.
 fn rpc() -> Rpc {
     Rpc::default()
@@ -47,6 +63,19 @@ fn rpc() -> Rpc {
 
 fn secs(secs: f64) -> Duration {
     Duration::from_secs_f64(secs)
+}
+
+impl Engine {
+    /// How many connected peers have joined a topic that this node has joined.
+    fn subscribers(&self, topic: &str) -> usize {
+        let joined = self.topics.get(topic).filter(|topic| topic.joined);
+        joined.map_or(0, |topic| topic.subscribed.len())
+    }
+
+    /// The peers with whom messages of a topic are exchanged whole.
+    fn links(&self, topic: &str) -> usize {
+        self.topics.get(topic).map_or(0, |topic| topic.mesh.len())
+    }
 }
 
 /// Nodes with an engine each, and what is under way between them.
@@ -122,6 +151,22 @@ impl Net {
             engine.is_ours(&peer(b));
         }
         self.settle();
+    }
+
+    /// Connects the first node to a peer without an engine, which has joined the
+    /// topic.
+    fn stranger(&mut self, number: u64, outbound: bool) {
+        let now = self.now;
+        self.engine(0).connected(now, peer(number), outbound);
+        self.receive(0, peer(number), Rpc { subscriptions: vec![subscribe()], ..rpc() });
+    }
+
+    /// Such ones that come by themselves, and make links.
+    fn grafted(&mut self, numbers: impl IntoIterator<Item = u64>) {
+        for number in numbers {
+            self.stranger(number, false);
+            self.receive(0, peer(number), Rpc { graft: vec![TOPIC.into()], ..rpc() });
+        }
     }
 
     /// Connects each to so many others, by chance; and all of them in a ring.
