@@ -196,7 +196,7 @@ fn call_out(
     }
 }
 
-fn leased(lease: lease::Reader<'_>) -> capnp::Result<Reply<Bytes>> {
+pub(super) fn leased(lease: lease::Reader<'_>) -> capnp::Result<Reply<Bytes>> {
     Ok(match lease.which()? {
         lease::Nothing(()) => Reply::Ended(Ended::Nothing),
         lease::Closed(()) => Reply::Ended(Ended::Closed),

@@ -80,8 +80,8 @@ impl Member {
         let waiter = || Waiter::One(tell);
         match self.local.send_numbered(self.conn, number, settled, wait, value, waiter) {
             Tried::Done(how) => how,
-            Tried::Waits(_) => {
-                let mut sending = Sending { member: self, number, over: false };
+            Tried::Waits(op) => {
+                let mut sending = Sending { member: self, op, over: false };
                 let event = event.await;
                 sending.over = true;
                 match event {
@@ -137,17 +137,18 @@ impl Drop for Leasing<'_> {
     }
 }
 
-/// A send that waits. Dropped, it is withdrawn.
+/// A send that waits. Dropped, it is called off, and not withdrawn: when it goes with
+/// its connection, the party sends the same number over the next.
 struct Sending<'a> {
     member: &'a Member,
-    number: u64,
+    op: Op,
     over: bool,
 }
 
 impl Drop for Sending<'_> {
     fn drop(&mut self) {
         if !self.over {
-            self.member.withdraw(self.number);
+            self.member.local.cancel_send(self.op);
         }
     }
 }

@@ -9,6 +9,8 @@
 
 mod channel;
 mod clock;
+#[doc(hidden)]
+pub mod fuzzing;
 mod link;
 mod local;
 mod member;

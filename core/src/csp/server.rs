@@ -228,7 +228,7 @@ impl channel::Server for Opened {
     }
 }
 
-fn read_value(data: &[u8]) -> Option<Bytes> {
+pub(super) fn read_value(data: &[u8]) -> Option<Bytes> {
     if data.len() > MAX_VALUE {
         return None;
     }

@@ -87,7 +87,6 @@ pub(super) struct World {
     pub(super) wrong: Vec<String>,
     pub(super) healed: bool,
     pub(super) doubts: u64,
-    pub(super) log: Vec<String>,
 }
 
 impl World {
@@ -111,7 +110,6 @@ impl World {
             wrong: Vec::new(),
             healed: false,
             doubts: 0,
-            log: Vec::new(),
             rng,
         };
         let selects = world.rng.random_bool(0.3);

@@ -4,6 +4,7 @@
 //! that were handed out and may come back, `parties` remembers what was answered
 //! to whom, so that what is asked again is not done again.
 
+pub(in crate::csp) mod fuzzing;
 mod leases;
 mod pairing;
 mod parties;
@@ -158,6 +159,8 @@ struct Sender<V, T> {
     lease: Option<u64>,
     /// Where the value stands, once it was leased.
     place: Option<u64>,
+    /// Until when it waits, if it is remote.
+    until: Option<Duration>,
 }
 
 /// A receiver that waits.
@@ -166,6 +169,8 @@ struct Receiver<T> {
     way: Way,
     ticket: T,
     who: Who,
+    /// Until when it waits, if it is remote.
+    until: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -278,7 +283,7 @@ impl<V: Value, T: Ticket> Channel<V, T> {
         if self.senders.len() >= self.limits.waiting {
             return Tried::Done(Sent::Busy);
         }
-        let op = self.insert_sender(value, ticket, None);
+        let op = self.insert_sender(value, ticket, None, None);
         self.pair(now, out);
         Tried::Waits(op)
     }
@@ -307,7 +312,7 @@ impl<V: Value, T: Ticket> Channel<V, T> {
         if self.receivers.len() >= self.limits.waiting {
             return Tried::Done(Err(Ended::Busy));
         }
-        let op = self.insert_receiver(Receiver { way, ticket, who: Who::Local });
+        let op = self.insert_receiver(Receiver { way, ticket, who: Who::Local, until: None });
         self.pair(now, out);
         Tried::Waits(op)
     }
@@ -375,9 +380,10 @@ impl<V: Value, T: Ticket> Channel<V, T> {
             self.due.remove(&(at, due));
             match due {
                 Due::Lease(lease) => self.expire(now, lease, out),
-                Due::Send(op) => match self.senders.get(&op) {
+                Due::Send(op) => match self.senders.get_mut(&op) {
                     // What has been leased is decided in a moment.
                     Some(sender) if sender.lease.is_some() => {
+                        sender.until = Some(now + CONFIRM);
                         self.due.insert((now + CONFIRM, due));
                     }
                     Some(_) => self.end_send(op, Sent::Withdrawn, out),
@@ -399,25 +405,36 @@ impl<V: Value, T: Ticket> Channel<V, T> {
         self.buffer.len() + self.reserved < self.limits.capacity && (!full || self.bytes == 0)
     }
 
-    fn insert_sender(&mut self, value: V, ticket: T, of: Option<(Conn, u64)>) -> Op {
+    fn insert_sender(
+        &mut self,
+        value: V,
+        ticket: T,
+        of: Option<(Conn, u64)>,
+        until: Option<Duration>,
+    ) -> Op {
         let op = self.next_op;
         self.next_op += 1;
         if of.is_some() {
             self.waiting_bytes += value.size();
         }
-        self.senders.insert(op, Sender { value, ticket, of, lease: None, place: None });
+        self.due.extend(until.map(|until| (until, Due::Send(op))));
+        self.senders.insert(op, Sender { value, ticket, of, lease: None, place: None, until });
         op
     }
 
     fn insert_receiver(&mut self, receiver: Receiver<T>) -> Op {
         let op = self.next_op;
         self.next_op += 1;
+        self.due.extend(receiver.until.map(|until| (until, Due::Receive(op))));
         self.receivers.insert(op, receiver);
         op
     }
 
     fn remove_sender(&mut self, op: Op) -> Option<Sender<V, T>> {
         let sender = self.senders.remove(&op)?;
+        if let Some(until) = sender.until {
+            self.due.remove(&(until, Due::Send(op)));
+        }
         if let Some((conn, number)) = sender.of {
             self.waiting_bytes -= sender.value.size();
             self.parties.not_waiting(conn, op, number, sender.value.size());
@@ -427,6 +444,9 @@ impl<V: Value, T: Ticket> Channel<V, T> {
 
     fn remove_receiver(&mut self, op: Op) -> Option<Receiver<T>> {
         let receiver = self.receivers.remove(&op)?;
+        if let Some(until) = receiver.until {
+            self.due.remove(&(until, Due::Receive(op)));
+        }
         if let Who::Remote(conn) = receiver.who {
             self.parties.not_receiving(conn, op);
         }

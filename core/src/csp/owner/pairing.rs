@@ -5,8 +5,8 @@
 //! asks to look again when it is free.
 
 use super::{
-    Channel, Claim, Conn, Due, Effect, Effects, Ended, Given, Op, Receiver, Sender, Sent, Ticket,
-    Tried, Value, Way, Who, leases::Lease,
+    Channel, Claim, Conn, Effect, Effects, Ended, Given, Op, Receiver, Sender, Sent, Ticket, Tried,
+    Value, Way, Who, leases::Lease,
 };
 use std::{collections::HashSet, ops::Bound, time::Duration};
 
@@ -61,9 +61,8 @@ impl<V: Value, T: Ticket> Channel<V, T> {
             out.push(Effect::Count("send-busy"));
             return Tried::Done(Sent::Busy);
         }
-        let op = self.insert_sender(value, ticket, Some((conn, number)));
+        let op = self.insert_sender(value, ticket, Some((conn, number)), Some(now + wait));
         self.parties.waits(conn, op, number, size);
-        self.due.insert((now + wait, Due::Send(op)));
         self.pair(now, out);
         Tried::Waits(op)
     }
@@ -107,9 +106,9 @@ impl<V: Value, T: Ticket> Channel<V, T> {
             out.push(Effect::Count("receive-busy"));
             return Tried::Done(Err(Ended::Busy));
         }
-        let op = self.insert_receiver(Receiver { way, ticket, who: Who::Remote(conn) });
+        let until = Some(now + wait);
+        let op = self.insert_receiver(Receiver { way, ticket, who: Who::Remote(conn), until });
         self.parties.receives(conn, op);
-        self.due.insert((now + wait, Due::Receive(op)));
         self.pair(now, out);
         Tried::Waits(op)
     }

@@ -271,6 +271,23 @@ impl Parties {
         }
     }
 
+    /// What is remembered is within the limits, and there for a reason.
+    pub(super) fn check(&self, limits: &Limits) {
+        assert!(self.parties.len() <= limits.parties);
+        assert!(self.of_peer.values().all(|count| (1..=limits.parties_of_peer).contains(count)));
+        assert_eq!(self.of_peer.values().sum::<usize>(), self.parties.len());
+        assert_eq!(self.absent.len() + self.conns.len(), self.parties.len());
+        for (id, held) in self.conns.values() {
+            let party = &self.parties[id];
+            assert_eq!(held.sends.len(), party.waiting.len());
+            assert_eq!(held.leases.len(), party.leases + party.takes);
+            assert!(party.waiting.len() <= limits.waiting_of_party);
+            assert!(held.receives.len() <= limits.waiting_of_party);
+            assert!(party.leases <= limits.leases_of_party && party.takes <= limits.takes_of_party);
+            assert!(party.sent.len() <= OUTCOMES && party.confirmed.len() <= OUTCOMES);
+        }
+    }
+
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.parties.len()

@@ -119,7 +119,7 @@ fn a_confirmation_is_answered_again_also_over_another_connection() {
 fn a_number_is_taken_in_once_and_never_after_it_was_withdrawn() {
     let (mut owner, mut out) = (channel(1), Out::new());
     let conn = owner.join(S, party(1), &mut out).unwrap();
-    let mut send = |owner: &mut Owner, conn, number| {
+    let send = |owner: &mut Owner, conn, number| {
         owner.send_numbered(S, conn, numbered(number), v(7), none(), &mut Out::new())
     };
     assert!(matches!(send(&mut owner, conn, 1), Tried::Waits(_)), "and is told by an effect");
@@ -270,4 +270,20 @@ fn bytes_and_numbers_are_bounded() {
     assert_eq!((owner.len(), owner.receivers.len(), owner.reserved), (3, 0, 0));
     assert!(owner.join(S, party(3), &mut out).is_some());
     assert_eq!(owner.parties.len(), 2);
+}
+
+#[test]
+fn what_is_called_off_leaves_nothing_behind() {
+    let (mut owner, mut out) = (channel(0), Out::new());
+    let conn = owner.join(S, party(1), &mut out).unwrap();
+    for number in 0..100 {
+        let Tried::Waits(op) = owner.lease(S, conn, wish(Way::Confirm), none(), &mut out) else {
+            panic!("refused")
+        };
+        assert!(owner.cancel_receive(S, op, &mut out));
+        let tried = owner.send_numbered(S, conn, numbered(number), v(1), none(), &mut out);
+        assert!(matches!(tried, Tried::Waits(_)));
+        owner.withdraw(S, conn, number, &mut out);
+    }
+    assert!(owner.due.is_empty(), "{:?}", owner.due);
 }

@@ -7,6 +7,7 @@
 //! is overdue.
 
 mod clock;
+pub(in crate::csp) mod fuzzing;
 mod jobs;
 mod receiving;
 mod sending;
@@ -342,13 +343,15 @@ impl<V: Value, T: Ticket> Party<V, T> {
                 }
             }
             (What::Nothing, _) => (),
-            // An owner that answers something else is of no use.
-            _ => {
-                out.push(Out::Count("reply-malformed"));
-                out.push(Out::Disconnect);
-                self.disconnected(now, out);
-            }
+            _ => self.is_of_no_use(now, out),
         }
+    }
+
+    /// The owner answers what makes no sense.
+    fn is_of_no_use(&mut self, now: Duration, out: &mut Outs<V, T>) {
+        out.push(Out::Count("reply-malformed"));
+        out.push(Out::Disconnect);
+        self.disconnected(now, out);
     }
 
     fn op(&mut self) -> Op {

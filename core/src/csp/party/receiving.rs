@@ -161,6 +161,12 @@ impl<V: Value, T: Ticket> Party<V, T> {
         out: &mut Outs<V, T>,
     ) {
         let take = self.asks.remove(&call).is_some_and(|ask| ask.take);
+        let is_out = self.confirming.contains_key(&lease)
+            || self.jobs.contains(&lease)
+            || self.spare.iter().any(|(spare, ..)| *spare == lease);
+        if is_out {
+            return self.is_of_no_use(now, out);
+        }
         if let Some((op, waiting)) = self.claim(now, take) {
             self.begin(now, op, waiting, lease, value, out);
         } else if !take && !self.waiting.values().any(|w| !w.take) && self.spare.is_empty() {

@@ -22,6 +22,12 @@ pub(super) struct Sending<V> {
     pub(super) again_at: Option<Duration>,
 }
 
+impl<V> Sending<V> {
+    pub(super) fn op(&self) -> Option<Op> {
+        self.op
+    }
+}
+
 impl<V: Value, T: Ticket> Party<V, T> {
     /// Sends a value.
     pub(crate) fn send(
@@ -102,8 +108,8 @@ impl<V: Value, T: Ticket> Party<V, T> {
             Sent::Stale => self.end_send(number, Outcome::Failed(Fault::Unknown), out),
             // The answer to the withdrawal says more.
             Sent::Withdrawn | Sent::Busy if sending.withdrawing.is_some() => (),
-            Sent::Withdrawn => sending.again_at = Some(now),
-            Sent::Busy => sending.again_at = Some(now + BUSY),
+            // Its time had passed there; or the owner says so for no reason.
+            Sent::Withdrawn | Sent::Busy => sending.again_at = Some(now + BUSY),
         }
         self.retry_sends(now, out);
     }

@@ -172,3 +172,20 @@ fn what_nobody_comes_back_for_is_given_back_soon() {
     party.tick(now + PATIENCE, &mut out);
     assert_eq!(done(&out).len(), 1, "{out:?}");
 }
+
+#[test]
+fn an_owner_that_leases_a_value_twice_makes_nobody_wait_for_ever() {
+    let mut party = connected();
+    let (first, out) = receive(&mut party, S, Some(5 * S));
+    let asked = call(&out, |r| matches!(r, Request::Lease { .. }));
+    let (second, out) = receive(&mut party, S, Some(5 * S));
+    let again = call(&out, |r| matches!(r, Request::Lease { .. }));
+    let mut out = Out0::new();
+    party.reply(S, asked, Reply::Value { lease: 3, value: V(9) }, &mut out);
+    party.reply(S, again, Reply::Value { lease: 3, value: V(9) }, &mut out);
+    assert!(out.contains(&Out::Count("reply-malformed")) && out.contains(&Out::Disconnect));
+    party.tick(5 * S, &mut out);
+    let ended =
+        [(second, Outcome::Failed(Fault::Timeout)), (first, Outcome::Failed(Fault::Unknown))];
+    assert_eq!(done(&out), ended);
+}

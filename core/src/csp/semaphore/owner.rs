@@ -153,7 +153,8 @@ impl Semaphore {
         if self.closed {
             return Acquired::Closed;
         }
-        if self.waiting.is_empty() && self.grants.len() < self.permits && self.may_hold(&holder) {
+        // Whoever waits while one is free has too many, and holds nobody else up.
+        if self.grants.len() < self.permits && self.may_hold(&holder) {
             return Acquired::Token(self.grant(now, holder));
         }
         let of_peer = holder.peer().and_then(|peer| self.of_peer.get(&peer)).map_or(0, |p| p.0);

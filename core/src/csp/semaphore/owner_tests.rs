@@ -178,3 +178,16 @@ fn never_more_hold_it_than_may_whatever_the_network_does() {
         assert!(held > 0, "seed {seed}: nobody ever held it");
     }
 }
+
+#[test]
+fn one_that_has_too_many_holds_nobody_else_up() {
+    let (mut semaphore, mut out) = (Semaphore::new(GRANTS_OF_PEER + 1, 0), Vec::new());
+    for acquire in 0..GRANTS_OF_PEER as u64 {
+        let acquired = semaphore.acquire(S, remote(1, acquire), Some(9 * S), &mut out);
+        assert!(matches!(acquired, Acquired::Token(_)));
+    }
+    let one_more = semaphore.acquire(S, remote(1, u64::MAX), Some(9 * S), &mut out);
+    assert!(matches!(one_more, Acquired::Waits(_)));
+    let other = semaphore.acquire(S, remote(2, 1), Some(9 * S), &mut out);
+    assert!(matches!(other, Acquired::Token(_)), "{other:?}");
+}

@@ -1,6 +1,10 @@
 //! Connections that are cut in the middle of whatever is under way.
 
 use super::*;
+use crate::{
+    csp::link::NAME,
+    schema::csp_capnp::{Outcome, channels},
+};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[tokio::test]
@@ -58,4 +62,38 @@ async fn connections_that_are_cut_cost_no_value_and_bring_none_twice() {
     for place in [owner, from, to] {
         place.close().await;
     }
+}
+
+#[tokio::test]
+async fn a_send_that_went_with_its_call_is_taken_in_when_it_is_sent_again() {
+    let (owner, other) = (Place::start().await, Place::start().await);
+    let own = owner.channel("jobs", 1);
+    own.send("first").await.unwrap();
+    other.vat.host.connect(&owner.vat.info()).await.unwrap();
+    let remote = other.vat.vat.connect::<channels::Client>(owner.id(), NAME).await.unwrap();
+    let here = own.clone();
+    let sent = remote.with(async move |channels: channels::Client| {
+        let member = hostile::join(&channels, "jobs", 1).await?;
+        let send = || {
+            let mut request = member.send_request();
+            let mut params = request.get();
+            params.set_number(7);
+            params.set_wait_ms(60_000);
+            params.set_value(b"second");
+            request.send().promise
+        };
+        // There is no room; what comes after the call is dropped is answered after
+        // the owner has heard of that.
+        drop(send());
+        let mut request = member.renew_request();
+        request.get().init_leases(0);
+        request.send().promise.await?;
+        let again = send();
+        assert_eq!(here.recv().await.unwrap(), b"first");
+        again.await?.get()?.get_outcome().map_err(Into::into)
+    });
+    assert_eq!(within(sent).await.unwrap(), Outcome::Accepted);
+    assert_eq!(within(own.recv()).await.unwrap(), b"second");
+    owner.close().await;
+    other.close().await;
 }
