@@ -25,6 +25,9 @@ async fn nodes_share_channels_and_semaphores() {
     let (at, value) = soon(select([jobs.receiving()], None)).await.unwrap();
     assert_eq!((at, value), (0, Some(b"another".to_vec())));
 
+    let error = soon(there.open_channel("no-such", here.id())).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+
     let _leader = here.semaphore("leader", 1).await.unwrap();
     let leader = soon(there.open_semaphore("leader", here.id())).await.unwrap();
     let lease = soon(leader.acquire()).await.unwrap();
@@ -35,7 +38,8 @@ async fn nodes_share_channels_and_semaphores() {
     assert_eq!(waited.unwrap_err().kind(), ErrorKind::Closed);
     let error = there.channel("late", ChannelOptions::new()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Closed);
-    assert!(here.metrics().encode().contains("casm_channel_events"));
+    let unknown = "casm_channel_events_total{event=\"channel-unknown\"} 1";
+    assert!(here.metrics().encode().contains(unknown));
     here.close().await.unwrap();
 }
 

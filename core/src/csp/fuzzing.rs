@@ -11,7 +11,7 @@ pub fn message(bytes: &[u8]) -> Option<usize> {
     options.nesting_limit(64).traversal_limit_in_words(Some(1 << 18));
     let message = serialize::read_message(bytes, options).ok()?;
     if let Ok(params) = message.get_root::<member::send_params::Reader<'_>>() {
-        let _ = params.get_value().map(|value| super::server::read_value(value));
+        let _ = params.get_value().map(super::server::read_value);
     }
     if let Ok(params) = message.get_root::<member::renew_params::Reader<'_>>() {
         let _ = params.get_leases().map(|leases| leases.iter().max());

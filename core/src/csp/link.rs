@@ -28,7 +28,7 @@ pub(super) async fn run(remote: Arc<Remote>) {
 
 async fn connect(remote: &Arc<Remote>) -> Result<()> {
     let env = remote.env();
-    (env.reach)(remote.owner).await?;
+    env.around.reach(remote.owner).await?;
     let channels = env.vat.connect::<channels::Client>(remote.owner, NAME).await?;
     let this = remote.clone();
     let joined = Arc::new(std::sync::Mutex::new(None));

@@ -1,11 +1,12 @@
 //! A channel of this node: the machine, with its clock and those who wait.
 
 use super::{
+    around::Offered,
     clock::{self, Clock, Timed},
     metrics::CspMetrics,
     owner::{
-        Channel, Conn, Effect, Ended, Given, Limits, Numbered, Op, PartyId, Sent, Tried, Way, Who,
-        Wish,
+        Channel, Conn, Effect, Ended, Given, Limits, Numbered, Op, PartyId, REMEMBER, Sent, Tried,
+        Way, Who, Wish,
     },
     remote::Env,
     ticket::Turn,
@@ -30,7 +31,6 @@ pub(super) enum Event {
 type Effects = Vec<Effect<Bytes, Turn>>;
 
 /// A channel of this node.
-#[derive(Debug)]
 pub(super) struct Local {
     pub(super) name: String,
     pub(super) capacity: usize,
@@ -44,10 +44,24 @@ pub(super) struct Local {
     scope: Scope,
 }
 
-#[derive(Debug)]
 struct State {
     channel: Channel<Bytes, Turn>,
     waiters: Waiters<Event>,
+    /// That it stands in the node's record, until nothing can be had of it.
+    offered: Option<Offered>,
+    /// Since when that is so.
+    over: Option<Duration>,
+}
+
+impl State {
+    /// Gives what is to be dropped if nothing can be had of the channel any more.
+    fn withdraw(&mut self, now: Duration) -> Option<Offered> {
+        if self.over.is_some() || !self.channel.is_over() {
+            return None;
+        }
+        self.over = Some(now);
+        self.offered.take()
+    }
 }
 
 impl Local {
@@ -56,6 +70,7 @@ impl Local {
         capacity: usize,
         close_by_others: bool,
         env: &Env,
+        offered: Offered,
     ) -> Arc<Self> {
         let channel = Channel::new(Limits { capacity, ..Limits::default() });
         let local = Arc::new(Self {
@@ -63,7 +78,12 @@ impl Local {
             capacity,
             close_by_others,
             epoch: rand::random(),
-            state: Mutex::new(State { channel, waiters: Waiters::new() }),
+            state: Mutex::new(State {
+                channel,
+                waiters: Waiters::new(),
+                offered: Some(offered),
+                over: None,
+            }),
             clock: Clock::new(),
             metrics: env.metrics.clone(),
             scope: env.scope.clone(),
@@ -84,7 +104,9 @@ impl Local {
         let result = act(&mut state, now, &mut out);
         let told: Vec<_> = out.into_iter().filter_map(|e| self.route(&mut state, e)).collect();
         let next = state.channel.next_tick();
+        let withdrawn = state.withdraw(now);
         drop(state);
+        drop(withdrawn);
         self.clock.is_due_at(next);
         for (waiter, event) in told {
             let missed = match waiter {
@@ -126,6 +148,23 @@ impl Local {
 
     pub(super) fn is_closed(&self) -> bool {
         self.state().channel.is_closed()
+    }
+
+    /// Whether it is closed, and nothing can be had of it any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.state().over.is_some()
+    }
+
+    /// One of the same name takes its place in the node's record.
+    pub(super) fn take_offered(&self) -> Option<Offered> {
+        self.state().offered.take()
+    }
+
+    /// Whether it is closed and nothing has been in it for as long as anybody may ask
+    /// what became of a value.
+    pub(super) fn is_forgotten(&self) -> bool {
+        let over = self.state().over;
+        over.is_some_and(|over| self.clock.now() >= over + REMEMBER)
     }
 
     #[cfg(test)]

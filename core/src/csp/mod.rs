@@ -7,6 +7,7 @@
 //! `server` with the wire between, `service` with all of a node by their names.
 //! [`Channel`], [`select`] and [`Semaphore`] are what everybody sees.
 
+mod around;
 mod channel;
 mod clock;
 #[doc(hidden)]
@@ -32,10 +33,10 @@ mod ticket;
 mod value;
 mod waiting;
 
+pub(crate) use around::{Around, Offered, What};
 pub use channel::{Channel, Job};
 #[doc(hidden)]
 pub use parcel::Parcel;
-pub(crate) use remote::Reach;
 #[doc(hidden)]
 pub use select::select_parcel;
 pub use select::{Branch, MAX_BRANCHES, select};

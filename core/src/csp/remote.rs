@@ -2,6 +2,7 @@
 //! those who wait.
 
 use super::{
+    around::Around,
     clock::{self, Clock, Timed},
     link,
     metrics::CspMetrics,
@@ -12,7 +13,6 @@ use super::{
     waiting::{Waiter, Waiters},
 };
 use crate::{Error, ErrorKind, Result, rpc::Vat, scope::Scope};
-use futures::future::BoxFuture;
 use libp2p::PeerId;
 use std::{
     collections::HashSet,
@@ -26,14 +26,11 @@ use tokio::{
 
 type Outs = Vec<Out<Bytes, Turn>>;
 
-/// Connects to a peer, if it is not connected.
-pub(crate) type Reach = Arc<dyn Fn(PeerId) -> BoxFuture<'static, Result<()>> + Send + Sync>;
-
 /// What channels elsewhere need of the node.
 #[derive(Clone)]
 pub(super) struct Env {
     pub(super) vat: Vat,
-    pub(super) reach: Reach,
+    pub(super) around: Arc<dyn Around>,
     pub(super) metrics: CspMetrics,
     pub(super) scope: Scope,
     /// Where the tasks run, whoever asks for one.

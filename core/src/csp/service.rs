@@ -2,12 +2,13 @@
 //! uses, by their names.
 
 use super::{
+    around::{Around, What},
     channel::Channel,
     link::NAME,
     local::Local,
     metrics::CspMetrics,
     name,
-    remote::{Env, Reach, Remote},
+    remote::{Env, Remote},
     semaphore::{self, Semaphore},
     server::Server,
 };
@@ -21,9 +22,12 @@ use crate::{
 use capnp_rpc::new_client;
 use libp2p::PeerId;
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 use tokio::runtime::Handle;
 
@@ -31,8 +35,8 @@ use tokio::runtime::Handle;
 pub const MAX_CAPACITY: usize = 1 << 20;
 /// The most that may hold a semaphore at a time.
 pub const MAX_PERMITS: usize = 1 << 20;
-/// Channels elsewhere of which nothing is left that matters are forgotten when so
-/// many more have been opened.
+/// Channels and semaphores, here or elsewhere, of which nothing is left that matters are
+/// forgotten when so many more have been made or opened.
 const SWEEP: usize = 64;
 
 /// How a channel of this node is.
@@ -70,6 +74,8 @@ pub(super) struct Own {
     pub(super) metrics: CspMetrics,
     channels: Mutex<HashMap<String, Arc<Local>>>,
     semaphores: Mutex<HashMap<String, Arc<semaphore::Local>>>,
+    /// The highest token of semaphores that are forgotten.
+    tokens: AtomicU64,
 }
 
 impl Own {
@@ -103,7 +109,7 @@ impl Csp {
     pub(crate) fn new(
         id: PeerId,
         vat: Vat,
-        reach: Reach,
+        around: Arc<dyn Around>,
         metrics: &Metrics,
         scope: &Scope,
     ) -> Self {
@@ -112,9 +118,10 @@ impl Csp {
             metrics: metrics.clone(),
             channels: Mutex::default(),
             semaphores: Mutex::default(),
+            tokens: AtomicU64::default(),
         };
         let runtime = Handle::current();
-        let env = Env { vat, reach, metrics, scope: scope.child(), runtime };
+        let env = Env { vat, around, metrics, scope: scope.child(), runtime };
         Self(Arc::new(Inner {
             id,
             env,
@@ -161,15 +168,62 @@ impl Csp {
             );
             return Err(Error::new(ErrorKind::Config, message));
         }
-        let local = Local::start(name.to_owned(), capacity, close_by_others, &self.0.env);
+        let before = channels.get(name).and_then(|closed| closed.take_offered());
+        let offered = match before {
+            Some(offered) => offered,
+            None => self.0.env.around.offer(What::Channel, name)?,
+        };
+        if channels.len() % SWEEP == SWEEP - 1 {
+            channels.retain(|_, channel| !channel.is_forgotten());
+        }
+        let env = &self.0.env;
+        let local = Local::start(name.to_owned(), capacity, close_by_others, env, offered);
         channels.insert(name.to_owned(), local.clone());
         Ok(Channel::local(self.0.id, local))
     }
 
-    /// A channel of another node, or of this one.
-    pub(crate) async fn open_channel(&self, name: &str, owner: PeerId) -> Result<Channel> {
+    /// Whose it is: who is said, or else the one in whose record it stands.
+    fn owner(&self, what: What, name: &str, owner: Option<PeerId>) -> Result<PeerId> {
+        if let Some(owner) = owner {
+            return Ok(owner);
+        }
+        let (own, id) = (&self.0.own, self.0.id);
+        let is_here = match what {
+            What::Channel => own.channel(name).is_some_and(|here| !here.is_over()),
+            What::Semaphore => own.semaphore(name).is_some_and(|here| !here.is_closed()),
+        };
+        // Of what is here the record may be late.
+        let others = self.0.env.around.owners(what, name).into_iter().filter(|other| *other != id);
+        let owners: BTreeSet<_> = others.chain(is_here.then_some(id)).collect();
+        let mut all = owners.iter();
+        match (all.next(), owners.len()) {
+            (Some(owner), 1) => Ok(*owner),
+            (None, _) => {
+                let message = format!(
+                    "no member has a {what} `{name}`: wait until the view has one, or say whose \
+                     is meant"
+                );
+                Err(Error::new(ErrorKind::NotFound, message))
+            }
+            (_, number) => {
+                const SHOWN: usize = 8;
+                let some: Vec<_> = owners.iter().take(SHOWN).map(PeerId::to_string).collect();
+                let more = if number > SHOWN { ", …" } else { "" };
+                let message = format!(
+                    "{number} members have a {what} `{name}`: say whose is meant, {}{more}",
+                    some.join(", ")
+                );
+                Err(Error::new(ErrorKind::Invalid, message))
+            }
+        }
+    }
+
+    /// A channel of another node, or of this one: of the one in whose record it
+    /// stands if no owner is said.
+    pub(crate) async fn open_channel(&self, name: &str, owner: Option<PeerId>) -> Result<Channel> {
         name::check("channel", name)?;
         self.check_open()?;
+        let owner = self.owner(What::Channel, name, owner)?;
         if owner == self.0.id {
             let local = self.0.own.channel(name).ok_or_else(|| {
                 let message = format!("this node has no channel `{name}`: make it first");
@@ -212,18 +266,35 @@ impl Csp {
             );
             return Err(Error::new(ErrorKind::Config, message));
         }
+        let offered = self.0.env.around.offer(What::Semaphore, name)?;
         // One that was closed has given some.
+        let tokens = &self.0.own.tokens;
         let last = semaphores.get(name).map_or(0, |closed| closed.token());
-        let (name, token) = (name.to_owned(), token.max(last));
-        let local = semaphore::Local::start(name.clone(), self.0.id, permits, token, &self.0.env);
+        if semaphores.len() % SWEEP == SWEEP - 1 {
+            semaphores.retain(|_, semaphore| {
+                let closed = semaphore.is_closed();
+                if closed {
+                    tokens.fetch_max(semaphore.token(), Ordering::Relaxed);
+                }
+                !closed
+            });
+        }
+        let token = token.max(last).max(tokens.load(Ordering::Relaxed));
+        let (name, own, env) = (name.to_owned(), self.0.id, &self.0.env);
+        let local = semaphore::Local::start(name.clone(), own, permits, token, env, offered);
         semaphores.insert(name, local.clone());
         Ok(Semaphore::local(local))
     }
 
-    /// A semaphore of another node, or of this one.
-    pub(crate) async fn open_semaphore(&self, name: &str, owner: PeerId) -> Result<Semaphore> {
+    /// A semaphore of another node, or of this one, as a channel.
+    pub(crate) async fn open_semaphore(
+        &self,
+        name: &str,
+        owner: Option<PeerId>,
+    ) -> Result<Semaphore> {
         name::check("semaphore", name)?;
         self.check_open()?;
+        let owner = self.owner(What::Semaphore, name, owner)?;
         if owner == self.0.id {
             let local = self.0.own.semaphore(name).ok_or_else(|| {
                 let message = format!("this node has no semaphore `{name}`: make it first");

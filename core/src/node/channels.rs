@@ -3,11 +3,11 @@
 use super::Node;
 use crate::{
     PeerId, PeerInfo, Result,
-    csp::{Channel, ChannelOptions, Reach, Semaphore},
+    csp::{Around, Channel, ChannelOptions, Offered, Semaphore, What},
     host::Host,
     record::unix_nanos,
 };
-use std::sync::Arc;
+use futures::{FutureExt, future::BoxFuture};
 
 impl Node {
     /// A channel of this node, which others open by its name: 1 to 48 of `A-Z a-z
@@ -27,7 +27,7 @@ impl Node {
     /// `NotFound` if that node has no channel of this name; `Unreachable` if it
     /// can't be reached; `Config` if the name is not acceptable; `Closed`.
     pub async fn open_channel(&self, name: &str, owner: PeerId) -> Result<Channel> {
-        self.0.csp.open_channel(name, owner).await
+        self.0.csp.open_channel(name, Some(owner)).await
     }
 
     /// A semaphore of this node, of which so many leases are given at a time, 1 to
@@ -49,15 +49,26 @@ impl Node {
     /// # Errors
     /// As of [`open_channel`](Self::open_channel).
     pub async fn open_semaphore(&self, name: &str, owner: PeerId) -> Result<Semaphore> {
-        self.0.csp.open_semaphore(name, owner).await
+        self.0.csp.open_semaphore(name, Some(owner)).await
     }
 }
 
-/// Connects to the owners of channels.
-pub(super) fn reach(host: &Host) -> Reach {
-    let host = host.clone();
-    Arc::new(move |peer| {
-        let host = host.clone();
-        Box::pin(async move { host.connect(&PeerInfo { id: peer, addrs: Vec::new() }).await })
-    })
+/// The node, as far as channels need it.
+pub(super) struct Surroundings {
+    pub(super) host: Host,
+}
+
+impl Around for Surroundings {
+    fn reach(&self, peer: PeerId) -> BoxFuture<'static, Result<()>> {
+        let host = self.host.clone();
+        async move { host.connect(&PeerInfo { id: peer, addrs: Vec::new() }).await }.boxed()
+    }
+
+    fn offer(&self, _: What, _: &str) -> Result<Offered> {
+        Ok(Box::new(()))
+    }
+
+    fn owners(&self, _: What, _: &str) -> Vec<PeerId> {
+        Vec::new()
+    }
 }

@@ -158,7 +158,8 @@ impl Node {
         )?;
         let served = cluster.clone();
         let view = serve_view(&vat, move || served.view())?;
-        let csp = Csp::new(host.id(), vat.clone(), channels::reach(&host), &metrics, scope);
+        let around = Arc::new(channels::Surroundings { host: host.clone() });
+        let csp = Csp::new(host.id(), vat.clone(), around, &metrics, scope);
         let kept = store.clone();
         let mut boot = BootConfig::default();
         boot.boot.clone_from(&config.boot);

@@ -119,12 +119,12 @@ impl World {
             }
             5 => drop(channel.withdraw(now, conn, u64::from(b % 16), &mut out)),
             6 => {
-                let way = if a % 2 == 0 { Way::Plain } else { Way::Take };
+                let way = if a.is_multiple_of(2) { Way::Plain } else { Way::Take };
                 let tried = channel.receive(now, way, Turn::default(), &mut out);
                 self.receives(tried, Who::Local, way == Way::Plain);
             }
             7 | 8 => {
-                let way = if b % 2 == 0 { Way::Confirm } else { Way::Take };
+                let way = if b.is_multiple_of(2) { Way::Confirm } else { Way::Take };
                 let settled = u64::from(b / 8);
                 let wish = Wish { way, settled, wait };
                 let tried = channel.lease(now, conn, wish, Turn::default(), &mut out);

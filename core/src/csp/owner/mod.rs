@@ -225,6 +225,12 @@ impl<V: Value, T: Ticket> Channel<V, T> {
         self.closed
     }
 
+    /// Whether it is closed, and nothing is in it or can come back.
+    pub(crate) fn is_over(&self) -> bool {
+        let nothing = self.buffer.is_empty() && self.leases.is_empty() && self.senders.is_empty();
+        self.closed && nothing
+    }
+
     /// Values that wait for a receiver.
     pub(crate) fn len(&self) -> usize {
         self.buffer.len()

@@ -51,18 +51,20 @@ impl World {
         let mut out = Outs::new();
         let now = self.now;
         // Some without, some with one that may have passed.
-        let deadline = (a % 4 != 0).then(|| now + Duration::from_millis(u64::from(b) * 50));
+        let deadline =
+            (!a.is_multiple_of(4)).then(|| now + Duration::from_millis(u64::from(b) * 50));
         let op = self.ops.iter().nth(usize::from(a) % self.ops.len().max(1)).copied();
         let party = &mut self.party;
         match what % 16 {
             0..=2 => {
-                let op = party.receive(now, a % 2 == 0, Turn::default(), deadline, &mut out);
+                let op =
+                    party.receive(now, a.is_multiple_of(2), Turn::default(), deadline, &mut out);
                 self.ops.insert(op);
             }
             3 => drop(self.ops.insert(party.send(now, V(b), deadline, &mut out))),
             4 if !self.jobs.is_empty() => {
                 let lease = self.jobs.swap_remove(usize::from(b) % self.jobs.len());
-                self.ops.insert(party.finish(now, lease, a % 2 == 0, deadline, &mut out));
+                self.ops.insert(party.finish(now, lease, a.is_multiple_of(2), deadline, &mut out));
             }
             4 => drop(self.ops.insert(party.finish(now, b.into(), true, deadline, &mut out))),
             5 => match a {
@@ -97,7 +99,7 @@ impl World {
                 self.now += Duration::from_millis(u64::from(b) * 20);
                 party.tick(self.now, &mut out);
             }
-            12 if a % 2 == 0 => party.look(now, &mut out),
+            12 if a.is_multiple_of(2) => party.look(now, &mut out),
             12 => party.keep(now, V(b), &mut out),
             _ if !self.calls.is_empty() => {
                 let (call, request) = self.calls.remove(usize::from(a & 15) % self.calls.len());
@@ -163,17 +165,17 @@ fn reply(request: &Request<V>, kind: u8, b: u8) -> Reply<V> {
     match (request, kind) {
         (Request::Lease { .. }, 0..=8) => value(),
         (Request::Lease { .. }, 9..=14) => Reply::Ended(ended[usize::from(b) % 3]),
-        (Request::Confirm { .. }, 0..=14) => Reply::Confirmed(b % 4 != 0),
+        (Request::Confirm { .. }, 0..=14) => Reply::Confirmed(!b.is_multiple_of(4)),
         (Request::Renew { leases }, 0..=14) => Reply::Lost(
             leases.iter().copied().filter(|lease| lease % 2 == u64::from(b % 2)).collect(),
         ),
         (Request::Send { .. } | Request::Withdraw { .. }, 0..=13) => {
             Reply::Sent(sent[usize::from(b) % 5])
         }
-        (Request::Close, 0..=14) => Reply::Closed { refused: b % 2 == 0 },
+        (Request::Close, 0..=14) => Reply::Closed { refused: b.is_multiple_of(2) },
         (Request::Cancel { .. } | Request::GiveBack { .. }, _) => Reply::Done,
         (_, 14) => Reply::TooLarge,
-        _ if b % 2 == 0 => value(),
+        _ if b.is_multiple_of(2) => value(),
         _ => Reply::Lost(vec![b.into()]),
     }
 }

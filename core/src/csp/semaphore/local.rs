@@ -8,6 +8,7 @@ use super::{
 use crate::{
     Error, ErrorKind, PeerId, Result,
     csp::{
+        around::Offered,
         clock::{self, Clock, Timed},
         metrics::CspMetrics,
         owner::{Op, PartyId},
@@ -41,6 +42,8 @@ pub(in crate::csp) struct Local {
     metrics: CspMetrics,
     scope: Scope,
     closed: watch::Sender<bool>,
+    /// That it stands in the node's record, until it is closed.
+    offered: Mutex<Option<Offered>>,
 }
 
 struct State {
@@ -56,6 +59,7 @@ impl Local {
         permits: usize,
         token: u64,
         env: &Env,
+        offered: Offered,
     ) -> Arc<Self> {
         let semaphore = Semaphore::new(permits, token);
         let state = State { semaphore, waiters: HashMap::new(), next: 0 };
@@ -69,6 +73,7 @@ impl Local {
             metrics: env.metrics.clone(),
             scope: env.scope.clone(),
             closed: watch::Sender::new(false),
+            offered: Mutex::new(Some(offered)),
         });
         clock::keep(&local, &env.scope, &env.runtime);
         local
@@ -127,6 +132,8 @@ impl Local {
         if !self.act(|state, _, out| state.semaphore.close(out)) {
             return Err(self.closed());
         }
+        let offered = self.offered.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(offered);
         self.closed.send_replace(true);
         Ok(())
     }

@@ -52,7 +52,7 @@ impl Remote {
         if let Some(open) = link().clone().filter(|open| !open.is_closed()) {
             return Ok(open);
         }
-        (self.env.reach)(self.owner).await?;
+        self.env.around.reach(self.owner).await?;
         let open = self.env.vat.connect(self.owner, NAME).await?;
         *link() = Some(open.clone());
         Ok(open)
@@ -184,7 +184,7 @@ impl Keeper {
         loop {
             let until = held.as_ref().map(|(_, until)| *until.borrow());
             // Nobody wants it any more, or it is over.
-            if self.end.is_cancelled() || until.is_some_and(|until| is_over(until)) {
+            if self.end.is_cancelled() || until.is_some_and(is_over) {
                 break;
             }
             let (refused, error) = match self.session(&mut tell, &mut held).await {

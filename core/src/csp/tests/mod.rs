@@ -2,6 +2,7 @@
 
 mod cuts;
 mod hostile;
+mod names;
 mod plain;
 mod select;
 mod semaphores;
@@ -10,8 +11,10 @@ mod vectors;
 use super::*;
 use crate::{
     Error, ErrorKind, PeerId, PeerInfo, Result,
+    host::Host,
     rpc::{Limits, TestVat},
 };
+use futures::future::BoxFuture;
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex},
@@ -26,6 +29,58 @@ pub(super) struct Place {
     pub(super) vat: TestVat,
     pub(super) csp: Csp,
     known: Arc<Mutex<Vec<PeerInfo>>>,
+    records: Records,
+}
+
+/// What stands in the records that a node knows, its own among them.
+type Records = Arc<Mutex<Vec<(PeerId, What, String)>>>;
+
+struct Here {
+    host: Host,
+    known: Arc<Mutex<Vec<PeerInfo>>>,
+    records: Records,
+}
+
+impl Around for Here {
+    fn reach(&self, peer: PeerId) -> BoxFuture<'static, Result<()>> {
+        let known = self.known.lock().unwrap().iter().find(|info| info.id == peer).cloned();
+        let host = self.host.clone();
+        Box::pin(async move {
+            match known {
+                Some(known) => host.connect(&known).await,
+                None if host.is_connected(&peer) => Ok(()),
+                None => Err(Error::new(ErrorKind::Unreachable, "nobody knows where it is")),
+            }
+        })
+    }
+
+    fn offer(&self, what: What, name: &str) -> Result<Offered> {
+        let field = (self.host.id(), what, name.to_owned());
+        let mut records = self.records.lock().unwrap();
+        // As in a record: once, and only so many.
+        assert!(!records.contains(&field), "{field:?} stands there already");
+        if records.len() >= ROOM {
+            return Err(Error::new(ErrorKind::TooLarge, "no room"));
+        }
+        records.push(field.clone());
+        Ok(Box::new(Standing(self.records.clone(), field)))
+    }
+
+    fn owners(&self, what: What, name: &str) -> Vec<PeerId> {
+        let records = self.records.lock().unwrap();
+        let of = |record: &&(PeerId, What, String)| record.1 == what && record.2 == name;
+        records.iter().filter(of).map(|record| record.0).collect()
+    }
+}
+
+const ROOM: usize = 64;
+
+struct Standing(Records, (PeerId, What, String));
+
+impl Drop for Standing {
+    fn drop(&mut self) {
+        self.0.lock().unwrap().retain(|field| *field != self.1);
+    }
 }
 
 impl Place {
@@ -37,19 +92,10 @@ impl Place {
         let vat = TestVat::start(TCP, limits).await;
         let known = Arc::new(Mutex::new(Vec::<PeerInfo>::new()));
         let (host, addrs) = (vat.host.clone(), known.clone());
-        let reach: Reach = Arc::new(move |peer| {
-            let known = addrs.lock().unwrap().iter().find(|info| info.id == peer).cloned();
-            let host = host.clone();
-            Box::pin(async move {
-                match known {
-                    Some(known) => host.connect(&known).await,
-                    None if host.is_connected(&peer) => Ok(()),
-                    None => Err(Error::new(ErrorKind::Unreachable, "nobody knows where it is")),
-                }
-            })
-        });
-        let csp = Csp::new(vat.host.id(), vat.vat.clone(), reach, &vat.metrics, &vat.scope);
-        Self { vat, csp, known }
+        let records = Records::default();
+        let around = Arc::new(Here { host, known: addrs, records: records.clone() });
+        let csp = Csp::new(vat.host.id(), vat.vat.clone(), around, &vat.metrics, &vat.scope);
+        Self { vat, csp, known, records }
     }
 
     pub(super) fn id(&self) -> PeerId {
@@ -67,7 +113,7 @@ impl Place {
     /// Opens a channel of another, to which it connects.
     pub(super) async fn open(&self, name: &str, owner: &Self) -> Channel {
         self.knows(owner);
-        within(self.csp.open_channel(name, owner.id())).await.unwrap()
+        within(self.csp.open_channel(name, Some(owner.id()))).await.unwrap()
     }
 
     pub(super) fn counted(&self, event: &str) -> bool {
@@ -261,13 +307,22 @@ async fn what_is_wrong_is_named() {
     owner.channel("a", 1);
     assert_eq!(kind(owner.csp.channel("a", ChannelOptions::new())), ErrorKind::Config);
     other.knows(&owner);
-    assert_eq!(kind(within(other.csp.open_channel("b", owner.id())).await), ErrorKind::NotFound);
-    assert_eq!(kind(within(owner.csp.open_channel("b", owner.id())).await), ErrorKind::NotFound);
+    assert_eq!(
+        kind(within(other.csp.open_channel("b", Some(owner.id()))).await),
+        ErrorKind::NotFound
+    );
+    assert_eq!(
+        kind(within(owner.csp.open_channel("b", Some(owner.id()))).await),
+        ErrorKind::NotFound
+    );
     // One that serves no channels at all, and one that nobody knows.
     owner.knows(&other);
-    assert_eq!(kind(within(owner.csp.open_channel("b", other.id())).await), ErrorKind::NotFound);
+    assert_eq!(
+        kind(within(owner.csp.open_channel("b", Some(other.id()))).await),
+        ErrorKind::NotFound
+    );
     let nobody = PeerId::random();
-    let unknown = kind(within(owner.csp.open_channel("b", nobody)).await);
+    let unknown = kind(within(owner.csp.open_channel("b", Some(nobody))).await);
     assert_eq!(unknown, ErrorKind::Unreachable);
     assert!(owner.counted("channel-unknown"));
     let (csp, channel) = (owner.csp.clone(), owner.channel("a", 1));

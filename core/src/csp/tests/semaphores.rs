@@ -9,8 +9,8 @@ async fn so_many_hold_it_as_may_and_tokens_grow() {
     let own = owner.csp.semaphore("leader", 1, 100).unwrap();
     a.knows(&owner);
     b.knows(&owner);
-    let of_a = within(a.csp.open_semaphore("leader", owner.id())).await.unwrap();
-    let of_b = within(b.csp.open_semaphore("leader", owner.id())).await.unwrap();
+    let of_a = within(a.csp.open_semaphore("leader", Some(owner.id()))).await.unwrap();
+    let of_b = within(b.csp.open_semaphore("leader", Some(owner.id()))).await.unwrap();
     let first = within(of_a.acquire()).await.unwrap();
     assert!(first.token() > 100 && !first.is_lost());
     for semaphore in [&own, &of_b] {
@@ -44,7 +44,7 @@ async fn so_many_hold_it_as_may_and_tokens_grow() {
     assert!(third.is_lost());
     assert_eq!(of_a.close().unwrap_err().kind(), ErrorKind::Invalid);
     for name in ["leader", "other"] {
-        let error = within(a.csp.open_semaphore("none", owner.id())).await.unwrap_err();
+        let error = within(a.csp.open_semaphore("none", Some(owner.id()))).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound, "{name}: {error}");
     }
     assert_eq!(owner.csp.semaphore("x", 0, 0).unwrap_err().kind(), ErrorKind::Config);
@@ -58,7 +58,7 @@ async fn a_holder_that_cannot_be_reached_loses_it_before_another_gets_it() {
     let (owner, holder) = (Place::start().await, Place::start().await);
     let own = owner.csp.semaphore("leader", 1, 0).unwrap();
     holder.knows(&owner);
-    let of_holder = within(holder.csp.open_semaphore("leader", owner.id())).await.unwrap();
+    let of_holder = within(holder.csp.open_semaphore("leader", Some(owner.id()))).await.unwrap();
     let lease = within(of_holder.acquire()).await.unwrap();
     // A cut that is mended costs nothing.
     holder.vat.host.disconnect(owner.id()).await;
