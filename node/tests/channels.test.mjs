@@ -85,6 +85,16 @@ test('a job comes back unless it is done', async () => {
   await close(nodes)
 })
 
+test('leaving a block in which a job cannot be given back is no error', async () => {
+  const { nodes, own, other } = await channels()
+  await own.send(Buffer.from('1'))
+  const job = await other.take(within)
+  await nodes[1].close()
+  await job[Symbol.asyncDispose]()
+  await assert.rejects(job.giveBack())
+  await close(nodes)
+})
+
 test('select takes the first of several', async () => {
   const nodes = await cluster(2)
   const [here, there] = nodes

@@ -230,7 +230,8 @@ export class Job {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (!this.lost) await this.giveBack()
+    // Whatever that fails with, it goes back all the same.
+    if (!this.lost) await this.giveBack().catch(() => {})
   }
 }
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 from . import _casm
 from ._aio import _call
-from ._errors import ClosedError
+from ._errors import CasmError, ClosedError
 
 
 class Channel:
@@ -115,7 +116,9 @@ class Job:
 
     async def __aexit__(self, *_exc: object) -> None:
         if not self.lost:
-            await self.give_back()
+            # Whatever that fails with, it goes back all the same.
+            with contextlib.suppress(CasmError):
+                await self.give_back()
 
 
 class Semaphore:

@@ -2,6 +2,7 @@
 
 use crate::{
     call::{Pending, block, detach, guard, seconds, spawn},
+    errors::is_ours,
     node::Node,
 };
 use casm_bindings::Parcel as Received;
@@ -338,7 +339,14 @@ impl Job {
     #[pyo3(signature = (*_exc))]
     fn __exit__(&self, py: Python<'_>, _exc: &Bound<'_, PyAny>) -> PyResult<()> {
         // What was done or lost is no longer ours to give.
-        if self.job.is_lost() { Ok(()) } else { block(py, "give_back", self.job.give_back(), None) }
+        if self.job.is_lost() {
+            return Ok(());
+        }
+        match block(py, "give_back", self.job.give_back(), None) {
+            // It goes back all the same, and may have gone.
+            Err(error) if is_ours(py, &error)? => Ok(()),
+            other => other,
+        }
     }
 }
 

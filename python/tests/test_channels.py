@@ -54,6 +54,14 @@ def test_deadlines_and_bad_values(channels):
         other.close(timeout=PATIENCE)
 
 
+def test_a_block_that_fails_says_why_also_if_its_job_cannot_be_given_back(channels, pair):
+    own, other = channels
+    own.send(b"1", timeout=PATIENCE)
+    with pytest.raises(ValueError, match="^mine$"), other.take(timeout=PATIENCE):
+        pair[1].close()
+        raise ValueError("mine")
+
+
 def test_a_job_comes_back_unless_it_is_done(channels):
     own, other = channels
     for value in (b"1", b"2"):

@@ -158,6 +158,23 @@ def test_the_example_fan_in(programs):
     assert collector.wait(PATIENCE) == 0
 
 
+def test_the_example_jobs_whose_workers_are_killed(programs):
+    example = PYTHON / "examples/jobs.py"
+    boss = programs.start(example, "boss", 60)
+    lines_until(boss, "^boss is ")
+    workers = [programs.start(example, "worker") for _ in range(2)]
+    for worker in workers:
+        lines_until(worker, "^at ")
+        worker.kill()
+    last = programs.start(example, "worker")
+    text = lines_until(boss, "^all 60 are done$")
+    squares = re.findall(r"^(\d+)² = (\d+)$", text, re.M)
+    assert sorted(int(number) for number, _ in squares) == list(range(60))
+    assert all(int(square) == int(number) ** 2 for number, square in squares)
+    lines_until(last, "^no more jobs$")
+    assert last.wait(PATIENCE) == 0
+
+
 def test_the_example_leader_whose_holder_is_stopped(programs):
     example = PYTHON / "examples/leader.py"
     lines_until(programs.start(example, "keeper"), "^keeper ")

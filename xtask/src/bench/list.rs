@@ -15,7 +15,15 @@ const ZENOH: &[Peer] = &[Peer::Named("eclipse-zenoh")];
 const ZEROMQ: &[Peer] = &[Peer::Named("zeromq")];
 
 /// All of them, by name.
-pub const BENCHES: [Bench; 12] = [
+pub const BENCHES: [Bench; 13] = [
+    Bench {
+        name: "channel",
+        sides: &[
+            Side { ours: Program::Core("channel"), peers: &[] },
+            Side { ours: Program::Python("channel.py"), peers: &[Peer::Named("queue.Queue")] },
+        ],
+        small: &["--seconds", "0.1"],
+    },
     Bench {
         name: "cluster",
         sides: &[Side {
