@@ -7,8 +7,9 @@
 //!   with a callback that can be cancelled
 //! - `dispatcher`: the one thread per node on which callbacks run
 //! - `source`, `stream`, `subscription`: what streams, pulled or pushed
-//! - `node`, `remote`, `options`, `query`: the node and the views of others,
-//!   from plain values
+//! - `node`, `remote`, `topic`, `options`, `query`: the node, the views of others
+//!   and topics, from plain values
+//! - `service`: services, served and called
 //! - `csp`: channels, select and semaphores
 //! - `reading`: what makes reading many records quick
 //! - `exit`: where threads stay when the program ends
@@ -29,18 +30,21 @@ mod query;
 mod reading;
 mod remote;
 mod runtime;
+mod service;
 mod source;
 mod stream;
 mod subscription;
+mod topic;
 
 pub use bench::{bench_events, bench_view};
 pub use call::{CHECK_EVERY, Pending, block, guard, spawn};
 pub use casm::{
-    Error, ErrorKind, Event, Keypair, LeaveReason, Multiaddr, PeerId, PeerInfo, PeerStatus, Record,
-    Result,
+    Error, ErrorKind, Event, Keypair, LeaveReason, Message, Multiaddr, PeerId, PeerInfo,
+    PeerStatus, Record, Result,
     boot::Found,
     cluster::{Change, Field, Index, Query, View},
     identity::{load_key, save_key},
+    service::{Headers, Reply, ServiceStats},
 };
 pub use csp::{Branch, Channel, Job as ChannelJob, Lease, Parcel, Semaphore, select};
 pub use dispatcher::{Dispatcher, Driver, Job};
@@ -53,6 +57,8 @@ pub use options::{
 pub use query::QuerySpec;
 pub use reading::{TOGETHER, bring_near, hash_fields};
 pub use remote::{Records, RemoteView};
+pub use service::{CallSpec, Ended, Part, Parts, PeerReply, Replies, Request, ServeSpec, Serving};
 pub use source::{Changes, Events, Peers, Source, Synthetic};
 pub use stream::Stream;
 pub use subscription::{Batch, Listener, Monitor, Subscription, subscribe};
+pub use topic::{Messages, SubscribeSpec, Topic, TopicSpec};

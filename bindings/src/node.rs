@@ -21,6 +21,9 @@ use std::{
 };
 use tokio_util::sync::CancellationToken;
 
+/// How long requests that are worked on may still take when a node closes.
+const GRACE: Duration = Duration::from_secs(5);
+
 /// A node. Clones share it; it closes with the last of them, or when it is
 /// told to.
 ///
@@ -339,7 +342,15 @@ impl Node {
 
     /// Leaves the cluster, so that others see it at once, and waits until
     /// nothing of the node is running. A second call does nothing.
-    pub fn close(&self) -> impl Future<Output = Result<()>> + Send + use<> {
+    ///
+    /// Requests that its services work on have `grace` to be answered before, 5 s
+    /// if nothing is said; `handling` says that a handler of one waits for this,
+    /// and is not waited for.
+    pub fn close(
+        &self,
+        grace: Option<Duration>,
+        handling: bool,
+    ) -> impl Future<Output = Result<()>> + Send + use<> {
         let inner = self.0.clone();
         async move {
             if inner.is_foreign() {
@@ -347,8 +358,10 @@ impl Node {
             }
             let open = lock(&inner.open).clone();
             let Some(open) = open else { return Ok(()) };
+            // Handlers that are waited for may call others meanwhile.
+            open.node.drain(grace.unwrap_or(GRACE), handling).await;
             inner.closed.cancel();
-            let result = open.node.close().await;
+            let result = open.node.close_within(Duration::ZERO).await;
             // With its last clone the event streams end, and the callbacks'
             // thread.
             drop(lock(&inner.open).take());
@@ -382,7 +395,7 @@ impl Node {
         self.0.is_foreign()
     }
 
-    /// The node of core, while it is open.
+    /// The node of core.
     pub(crate) fn core(&self) -> Result<casm::Node> {
         Ok(self.open()?.node)
     }
@@ -468,7 +481,9 @@ pub fn close_all(nodes: &[Node], timeout: Duration) {
     for open in &open {
         open.dispatcher.stop();
     }
-    let closing = futures::future::join_all(nodes.iter().map(Node::close));
+    // A program's end waits for no handler.
+    let close = |node: &Node| node.close(Some(Duration::ZERO), false);
+    let closing = futures::future::join_all(nodes.iter().map(close));
     wait_at_end(closing.map(drop), timeout);
     for open in &open {
         open.dispatcher.wait_idle(timeout);

@@ -1,6 +1,6 @@
 //! A source that is pushed to a callback.
 
-use crate::{Dispatcher, Result, Source, call::CancelOnDrop, runtime, source::next_batch};
+use crate::{Dispatcher, Result, Source, call::CancelOnDrop, runtime, source::Pulled};
 use futures::future::BoxFuture;
 use std::sync::{
     Arc,
@@ -60,6 +60,7 @@ impl<T> Iterator for Batch<T> {
 struct State {
     cancel: CancellationToken,
     dropped: AtomicU64,
+    lost: Option<Box<dyn Fn() -> u64 + Send + Sync>>,
     failed: AtomicU64,
 }
 
@@ -87,9 +88,10 @@ impl Subscription {
     }
 
     /// How many items were lost because the callback was too slow: the oldest
-    /// are dropped.
+    /// are dropped, if nothing else is said.
     pub fn dropped(&self) -> u64 {
-        self.state.dropped.load(Ordering::Relaxed)
+        let lost = self.state.lost.as_ref().map_or(0, |lost| lost());
+        self.state.dropped.load(Ordering::Relaxed) + lost
     }
 
     /// How many calls of the callback failed.
@@ -116,7 +118,8 @@ pub fn subscribe<S: Source>(
     cancel: CancellationToken,
     listener: impl Listener<S::Item>,
 ) -> Result<Subscription> {
-    let state = Arc::new(State { cancel, dropped: AtomicU64::new(0), failed: AtomicU64::new(0) });
+    let (dropped, failed) = (AtomicU64::new(0), AtomicU64::new(0));
+    let state = Arc::new(State { cancel, dropped, lost: source.lost(), failed });
     let pump = pump(dispatcher.clone(), source, state.clone(), Arc::new(listener));
     let pump: BoxFuture<'static, ()> = Box::pin(pump);
     runtime::handle()?.spawn(pump);
@@ -126,16 +129,17 @@ pub fn subscribe<S: Source>(
 
 async fn pump<S: Source>(
     dispatcher: Dispatcher,
-    mut source: S,
+    source: S,
     state: Arc<State>,
     listener: Arc<impl Listener<S::Item>>,
 ) {
     const BATCH: usize = 256;
+    let mut source = Pulled::new(source);
     loop {
         let items = tokio::select! {
             biased;
             () = state.cancel.cancelled() => return,
-            items = next_batch(&mut source, BATCH) => items,
+            items = source.next_batch(BATCH) => items,
         };
         let items = match items {
             Ok(items) if items.is_empty() => return,

@@ -1,8 +1,8 @@
 //! The facade over real nodes, which listen on the loopback interface only.
 
 use casm_bindings::{
-    Batch, CHECK_EVERY, Dispatcher, Error, ErrorKind, Event, Listener, Node, Options, Query,
-    Result, bench_events, block, spawn,
+    Batch, CHECK_EVERY, CallSpec, Dispatcher, Error, ErrorKind, Event, Listener, Node, Options,
+    Query, Request, Result, ServeSpec, bench_events, block, spawn,
 };
 use std::{
     future::{pending, ready},
@@ -97,7 +97,7 @@ fn events_can_be_had_from_the_first_on() {
     is_first(&node, &wait(events.stream().next_batch()).unwrap()[0]);
     // Of a closed node nobody is called.
     let (node, events) = start();
-    wait(node.close()).unwrap();
+    wait(node.close(None, false)).unwrap();
     let error = events.tell(&node, Events(channel().0)).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Closed);
 }
@@ -115,8 +115,8 @@ fn what_peer_exchange_knows_is_found_without_discovery() {
         }
     };
     assert_eq!((found.source.as_str(), found.peer.id.to_base58().as_str()), ("pex", first.id()));
-    wait(first.close()).unwrap();
-    wait(second.close()).unwrap();
+    wait(first.close(None, false)).unwrap();
+    wait(second.close(None, false)).unwrap();
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn a_change_of_meta_sets_and_removes_and_a_wait_counts_what_a_query_finds() {
     let view = wait(node.wait_for(query.clone(), 1)).unwrap();
     let fields: Vec<_> = view.lookup(&query).unwrap().fields().map(str::to_owned).collect();
     assert_eq!(fields, ["b=2", "c=3"]);
-    wait(node.close()).unwrap();
+    wait(node.close(None, false)).unwrap();
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn events_come_on_one_thread_and_a_listener_that_panics_gets_the_next() {
     // What was left of the batches that panicked is lost, and counted.
     assert!(!threads.is_empty() && threads.len() < 10_000);
     assert!(subscription.failed() > 0);
-    wait(node.close()).unwrap();
+    wait(node.close(None, false)).unwrap();
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn a_subscription_cancels_when_it_is_dropped_unless_it_is_kept() {
     let kept = bench_events(&node, 3, listener).unwrap().keep();
     drop(kept);
     assert_eq!(seen.iter().take(3).count(), 3);
-    wait(node.close()).unwrap();
+    wait(node.close(None, false)).unwrap();
 }
 
 #[test]
@@ -197,8 +197,8 @@ fn a_closed_node_gives_closed_and_its_streams_end() {
         let node = node.clone();
         thread::spawn(move || wait(node.wait_for(Query::all(), 100)))
     };
-    wait(node.close()).unwrap();
-    wait(node.close()).unwrap();
+    wait(node.close(None, false)).unwrap();
+    wait(node.close(None, false)).unwrap();
     assert_eq!(waiting.join().unwrap().unwrap_err().kind(), ErrorKind::Closed);
     while !wait(events.next_batch()).unwrap().is_empty() {}
     assert!(node.is_closed() && node.dispatcher().is_none());
@@ -218,7 +218,25 @@ fn a_search_that_is_still_held_keeps_no_stream_of_a_closed_node_waiting() {
     let node = node();
     let events = node.events().unwrap();
     let search = node.find_peers(None, None, None).unwrap();
-    wait(node.close()).unwrap();
+    wait(node.close(None, false)).unwrap();
     while !wait(events.next_batch()).unwrap().is_empty() {}
     assert!(wait(search.next_batch()).unwrap().is_empty());
+}
+
+#[test]
+fn a_stream_that_is_cancelled_ends_its_source_though_somebody_holds_it() {
+    let node = node();
+    let endless = |request: Request| {
+        thread::spawn(move || while wait(request.part(vec![0; 1000])).is_ok() {});
+    };
+    node.serve_stream("endless", ServeSpec::default(), endless).unwrap();
+    let parts = node.call_stream("endless", Vec::new(), CallSpec::default()).unwrap();
+    assert!(!wait(parts.next_batch()).unwrap().is_empty());
+    assert_eq!(node.service_stats("endless").unwrap().in_flight, 1);
+    parts.cancel();
+    while node.service_stats("endless").unwrap().in_flight > 0 {
+        thread::sleep(Duration::from_millis(5));
+    }
+    assert!(wait(parts.next_batch()).unwrap().is_empty());
+    wait(node.close(None, false)).unwrap();
 }

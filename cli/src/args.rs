@@ -4,9 +4,13 @@
 mod node;
 mod parse;
 mod query;
+mod service;
+mod topic;
 
 pub use node::NodeArgs;
 pub use query::QueryArgs;
+pub use service::{CallArgs, ServeArgs, ServicesArgs};
+pub use topic::{PubArgs, SubArgs};
 
 use casm::Multiaddr;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
@@ -36,9 +40,19 @@ pub enum Command {
     Ls(LsArgs),
     /// Watch who is there, full-screen
     Watch(WatchArgs),
+    /// Publish on a topic
+    Pub(PubArgs),
+    /// Print what is published on topics, until interrupted
+    Sub(SubArgs),
     /// Find peers; show or send discovery's packets
     #[command(subcommand)]
     Discover(DiscoverCommand),
+    /// Ask a service, and print what it answers
+    Call(CallArgs),
+    /// Serve a service: a command for each request
+    Serve(ServeArgs),
+    /// Print which services there are, and who serves them
+    Services(ServicesArgs),
     /// Make and show identity files
     #[command(subcommand)]
     Key(KeyCommand),
@@ -303,6 +317,11 @@ impl Cli {
             Command::Demo(DemoArgs { output, .. })
             | Command::Run(RunArgs { output, .. })
             | Command::Ls(LsArgs { output, .. })
+            | Command::Pub(PubArgs { output, .. })
+            | Command::Sub(SubArgs { output, .. })
+            | Command::Call(CallArgs { output, .. })
+            | Command::Serve(ServeArgs { output, .. })
+            | Command::Services(ServicesArgs { output, .. })
             | Command::Doctor(DoctorArgs { output, .. })
             | Command::Key(KeyCommand::New { output, .. } | KeyCommand::Show { output, .. })
             | Command::Discover(DiscoverCommand::Find(FindArgs { output, .. }))

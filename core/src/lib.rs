@@ -28,6 +28,7 @@ pub mod iface;
 #[doc(hidden)]
 pub mod logs;
 pub mod metrics;
+mod name;
 pub mod namespace;
 mod node;
 pub mod pex;
@@ -37,7 +38,9 @@ pub mod record;
 pub mod rpc;
 mod schema;
 mod scope;
+pub mod service;
 mod spent;
+pub mod topics;
 mod trouble;
 #[cfg(test)]
 mod vectors;
@@ -63,6 +66,7 @@ pub use libp2p::{Multiaddr, PeerId, identity::Keypair};
 pub use namespace::Namespace;
 pub use node::{Node, NodeBuilder};
 pub use record::PeerInfo;
+pub use topics::{Message, Messages, Topic, TopicOptions};
 
 /// The code in README.md, compiled as a test.
 #[cfg(doctest)]

@@ -16,3 +16,6 @@ pub mod csp_capnp;
 #[rustfmt::skip]
 #[path = "../schema/pex_capnp.rs"]
 pub mod pex_capnp;
+#[rustfmt::skip]
+#[path = "../schema/service_capnp.rs"]
+pub mod service_capnp;

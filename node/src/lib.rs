@@ -6,7 +6,9 @@
 //! - `node`, `options`, `key`: the node and what it is told
 //! - `view`, `records`, `remote`, `query`, `items`: what a node knows, and what
 //!   happens to it
+//! - `topic`: topics
 //! - `stream`: the same to pull, and to be called with
+//! - `service`: services, served and called
 //! - `log`, `bench`: log records; synthetic data for measurements
 
 // napi registers nothing in a test build (which lints look at), so that there
@@ -26,7 +28,9 @@ mod port;
 mod query;
 mod records;
 mod remote;
+mod service;
 mod stream;
+mod topic;
 mod view;
 
 /// The version of this module, which is that of its package.

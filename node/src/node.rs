@@ -9,9 +9,12 @@ use crate::{
     port::{Port, Shared, Work},
     query::QuerySpec,
     remote::RemoteView,
+    service::{self, CallOptions, ServeOptions, Serving, Stats},
     stream::{Forward, Stream, Subscription},
+    topic::{Topic, TopicOptions},
     view::View,
 };
+use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;
 use std::{
     collections::{BTreeMap, HashMap},
@@ -233,8 +236,57 @@ impl Node {
     }
 
     #[napi]
-    pub fn close(&self, id: u32) -> Result<Pending> {
-        spawn_unit("close", &self.port, id, self.node.close())
+    pub fn serve(
+        &self,
+        id: u32,
+        name: String,
+        options: ServeOptions,
+        stream: bool,
+    ) -> Result<Serving> {
+        service::serve(&self.node, &self.port, id, &name, options, stream)
+    }
+
+    #[napi]
+    pub fn call(
+        &self,
+        id: u32,
+        name: String,
+        data: Uint8Array,
+        options: CallOptions,
+    ) -> Result<Pending> {
+        service::call(&self.node, &self.port, id, name, &data, options)
+    }
+
+    #[napi]
+    pub fn call_all(&self, name: String, data: Uint8Array, options: CallOptions) -> Result<Stream> {
+        service::call_all(&self.node, &self.port, &name, &data, options)
+    }
+
+    #[napi]
+    pub fn call_stream(
+        &self,
+        name: String,
+        data: Uint8Array,
+        options: CallOptions,
+    ) -> Result<Stream> {
+        service::call_stream(&self.node, &self.port, &name, &data, options)
+    }
+
+    #[napi]
+    pub fn services(&self) -> Result<Vec<String>> {
+        guard("services", || self.node.services())
+    }
+
+    #[napi]
+    pub fn service_stats(&self, name: String) -> Result<Stats> {
+        service::stats(self, &name)
+    }
+
+    /// `grace` is in milliseconds; `handling` says that a handler waits for this.
+    #[napi]
+    pub fn close(&self, id: u32, grace: Option<f64>, handling: bool) -> Result<Pending> {
+        let grace = grace.map(|ms| duration("grace", ms)).transpose().or_throw()?;
+        spawn_unit("close", &self.port, id, self.node.close(grace, handling))
     }
 
     #[napi]
@@ -247,6 +299,12 @@ impl Node {
     pub fn subscribe(&self, query: QuerySpec) -> Result<Stream> {
         let changes = guard("subscribe", || self.node.subscribe(query.build()?))?;
         Ok(Stream::new(changes, self.port.clone()))
+    }
+
+    #[napi]
+    pub fn topic(&self, name: String, options: TopicOptions) -> Result<Topic> {
+        let topic = guard("topic", || self.node.topic(&name, options.build()?))?;
+        Ok(Topic::new(topic, self.port.clone()))
     }
 
     #[napi]

@@ -13,13 +13,14 @@ use crate::{
     node::Node,
     records::Records,
     remote::RemoteView,
+    service::Request,
     stream::Subscription,
     view::View,
 };
 use casm_bindings::{Dispatcher, Job, close_all};
 use napi::{
     Env, Status,
-    bindgen_prelude::Function,
+    bindgen_prelude::{Function, Uint8Array},
     threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode},
 };
 use napi_derive::napi;
@@ -45,7 +46,10 @@ pub struct Work {
     pub remote: Option<RemoteView>,
     pub record: Option<Records>,
     pub text: Option<String>,
+    pub texts: Option<Vec<String>>,
     pub count: Option<f64>,
+    pub request: Option<Request>,
+    pub data: Option<Uint8Array>,
     pub logs: Option<Vec<LogLine>>,
     pub channel: Option<NativeChannel>,
     pub parcel: Option<NativeParcel>,

@@ -48,6 +48,20 @@ impl Records {
         self.at(n).map(casm_bindings::Record::verified)
     }
 
+    /// The services of a record: each name, followed by its version.
+    #[napi]
+    pub fn services(&self, n: u32) -> Option<Vec<String>> {
+        let pairs = |record: &Record| {
+            record.services().flat_map(|(name, version)| [name.into(), version.into()]).collect()
+        };
+        self.at(n).map(pairs)
+    }
+
+    #[napi]
+    pub fn channels(&self, n: u32) -> Option<Vec<String>> {
+        self.at(n).map(|record| record.channels().map(str::to_owned).collect())
+    }
+
     /// The text of up to `count` records, from this one on: one call for all,
     /// since each into this module takes longer than to cut a string out of one.
     #[napi]

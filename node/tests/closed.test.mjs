@@ -6,7 +6,20 @@ import { Key, Node } from 'casm-p2p'
 import { cluster, options } from 'casm-p2p/testing'
 import { patience } from './helpers.mjs'
 
+/** The same node, which serves something. */
+function served(node) {
+  if (node.services().length === 0) node.serve('echo', request => request.data)
+  return node
+}
+
 const CALLS = {
+  serve: node => node.serve(`s${node.services().length}`, () => {}),
+  serveStream: node => node.serveStream(`s${node.services().length}`, () => []),
+  call: node => served(node).call('echo'),
+  callAll: node => node.callAll('echo'),
+  callStream: node => node.callStream('echo'),
+  services: node => node.services(),
+  serviceStats: node => served(node).serviceStats('echo'),
   addrs: node => node.addrs(),
   info: node => node.info(),
   view: node => node.view(),

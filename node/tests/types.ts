@@ -33,6 +33,15 @@ export async function main(): Promise<void> {
     // @ts-expect-error only some events hold a record
     console.log(event.record)
   })
+  const topic = node.topic('news', { maxData: 1000, accept: { match: 'meta:role=worker' } })
+  const peers: number = await topic.publish('hello', { timeout: 1000 })
+  for await (const message of topic.subscribe({ queue: peers, full: 'drop_newest', echo: true })) {
+    const data: Uint8Array = message.data
+    console.log(message.source, message.seq + 1n, data.length)
+  }
+  topic.on('message', message => console.log(message.source)).cancel()
+  // @ts-expect-error there is nothing else to lose
+  topic.subscribe({ full: 'block' })
   // @ts-expect-error there is no such event
   node.on('peer:gone', () => {})
   // @ts-expect-error a time is a number of milliseconds

@@ -1,6 +1,7 @@
 /** The native module: what it has, and where it is found. */
 
 import type { PeerStatus } from './record.js'
+import type { ServiceStats } from './service.js'
 import { existsSync } from 'node:fs'
 
 /** The build puts it in: to read it from a file would be slower. */
@@ -27,6 +28,9 @@ export interface Other {
   source?: string
   peers?: string[]
   count?: number
+  data?: Uint8Array
+  headers?: { [key: string]: string }
+  fault?: Fault
 }
 
 export interface Records {
@@ -35,6 +39,8 @@ export interface Records {
   seq(n: number): bigint | null
   ttl(n: number): number | null
   verified(n: number): boolean | null
+  services(n: number): string[] | null
+  channels(n: number): string[] | null
   text(from: number, count: number): Text
 }
 
@@ -44,10 +50,20 @@ export interface Text {
   spans: Uint32Array
 }
 
+/** Messages of topics; see the native module for what the arrays tell. */
+export interface Messages {
+  names: string[]
+  sources: Uint32Array
+  seqs: BigUint64Array
+  ends: Uint32Array
+  data: Uint8Array
+}
+
 export interface Items {
   kinds: Uint8Array
   records: Records
   others: Other[]
+  messages?: Messages
 }
 
 export interface LogRecord {
@@ -70,6 +86,7 @@ export interface Work {
   remote?: NativeRemoteView
   record?: Records
   text?: string
+  texts?: string[]
   count?: number
   logs?: LogRecord[]
   channel?: NativeChannel
@@ -77,6 +94,44 @@ export interface Work {
   job?: NativeJob
   semaphore?: NativeSemaphore
   lease?: NativeLease
+  request?: NativeRequest
+  data?: Uint8Array
+}
+
+/** How a service is served. */
+export interface ServeOptions {
+  /** What the record says of it, beside its name. Default `1`. */
+  version?: string
+  /** Requests that are worked on at once; more are sent on to others. Default 64. */
+  maxInflight?: number
+  /** Whether the node's record says that it is served. Default true. */
+  listed?: boolean
+}
+
+export interface NativeCallOptions {
+  peer?: string
+  matching?: QuerySpec
+  headers?: { readonly [key: string]: string }
+  timeout?: number
+  wait?: boolean
+  idempotent?: boolean
+  limit?: number
+}
+
+export interface NativeRequest {
+  readonly data: Uint8Array
+  readonly headers: { [key: string]: string }
+  readonly peer: string
+  readonly timeLeft: number | null
+  readonly cancelled: boolean
+  answer(data: Uint8Array): void
+  fail(why: string): void
+  part(id: number, data: Uint8Array): Pending
+  onCancel(id: number): void
+}
+
+export interface NativeServing {
+  stop(): void
 }
 
 export interface Port {
@@ -110,6 +165,7 @@ export interface NativeRemoteView {
 
 export interface NativeStream {
   readonly dropped: number
+  readonly ended: 'all' | 'limit' | 'timeout' | null
   nextBatch(id: number): Pending
   cancel(): void
 }
@@ -161,6 +217,17 @@ export interface NativeLease {
   release(): void
 }
 
+export interface NativeTopic {
+  readonly name: string
+  readonly fullName: string
+  publish(id: number, data: Uint8Array, timeout?: number): Pending
+  peers(): string[]
+  waitForPeers(id: number, n: number): Pending
+  subscribe(options: object): NativeStream
+  onMessage(id: number, options: object): NativeSubscription
+  close(): void
+}
+
 export interface NativeKey {
   readonly peer: string
   save(path: string): void
@@ -189,9 +256,16 @@ export interface NativeNode {
   openChannel(id: number, name: string, peer: string): Pending
   semaphore(id: number, name: string, n: number): Pending
   openSemaphore(id: number, name: string, peer: string): Pending
-  close(id: number): Pending
+  serve(id: number, name: string, options: ServeOptions, stream: boolean): NativeServing
+  call(id: number, name: string, data: Uint8Array, options: NativeCallOptions): Pending
+  callAll(name: string, data: Uint8Array, options: NativeCallOptions): NativeStream
+  callStream(name: string, data: Uint8Array, options: NativeCallOptions): NativeStream
+  services(): string[]
+  serviceStats(name: string): ServiceStats
+  close(id: number, grace: number | undefined, handling: boolean): Pending
   events(): NativeStream
   subscribe(query: QuerySpec): NativeStream
+  topic(name: string, options: object): NativeTopic
   findPeers(namespace?: string, limit?: number, timeout?: number): NativeStream
   onEvent(id: number): NativeSubscription
   onChange(id: number, query: QuerySpec): NativeSubscription

@@ -21,7 +21,25 @@ import {
   type PeerInfo,
   type PeerStatus,
 } from './record.js'
+import {
+  bytes,
+  callOptions,
+  isHandling,
+  part,
+  reply,
+  run,
+  serveOptions,
+  Serving,
+  type CallAllOptions,
+  type CallOptions,
+  type Handler,
+  type PeerReply,
+  type ServeOptions,
+  type ServiceStats,
+  type StreamHandler,
+} from './service.js'
 import { Stream, Subscription, type Wait } from './stream.js'
+import { Topic, topicOptions, type TopicOptions } from './topic.js'
 import { RemoteView, View } from './view.js'
 
 /** What a search for peers is limited by, and of which cluster they are to be. */
@@ -32,6 +50,12 @@ export interface FindOptions extends Wait {
   limit?: number
   /** How long to look, in milliseconds. */
   timeout?: number
+}
+
+/** How a node is closed. */
+export interface CloseOptions extends Wait {
+  /** How long requests that are worked on may still take, in milliseconds. Default 5,000. */
+  grace?: number
 }
 
 /** What to wait for, and how long. */
@@ -255,6 +279,77 @@ export class Node {
     return this.#call('openSemaphore', id => this.#node.openSemaphore(id, name, peer), opened, wait)
   }
 
+  /**
+   * Serves a service: `handler` answers each request with bytes, or a promise of
+   * them. It is served until it is stopped or the node is closed. What the handler
+   * throws, the caller gets as an error whose code is `Remote`.
+   */
+  serve(name: string, handler: Handler, options: ServeOptions = {}): Serving {
+    return this.#serve(name, handler, options, false)
+  }
+
+  /**
+   * Serves a service that answers in parts: `handler` is an asynchronous generator
+   * of bytes, up to 64 KiB each. As `serve` in all else.
+   */
+  serveStream(name: string, handler: StreamHandler, options: ServeOptions = {}): Serving {
+    return this.#serve(name, handler, options, true)
+  }
+
+  #serve(name: string, handler: Handler | StreamHandler, options: ServeOptions, stream: boolean): Serving {
+    string('name', name)
+    callback('handler', handler)
+    const checked = serveOptions(options)
+    const id = listen(work => run(this.id, this.#holder, work.request!, handler, stream))
+    try {
+      return new Serving(name, guard(() => this.#node.serve(id, name, checked, stream)), () => {})
+    } catch (error) {
+      unlisten(id)
+      throw error
+    }
+  }
+
+  /**
+   * Asks a member that serves this, or `peer` and nobody else, and gives its
+   * answer.
+   */
+  async call(name: string, data: Uint8Array = new Uint8Array(), options: CallOptions = {}): Promise<Uint8Array> {
+    string('name', name)
+    bytes('data', data)
+    const [asked, wait] = callOptions(options)
+    return this.#call('call', id => this.#node.call(id, name, data, asked), work => work.data!, wait)
+  }
+
+  /**
+   * Asks all who serve this now, and gives what they answer as it comes. When it is
+   * over, `ended` of what this gives says why.
+   */
+  callAll(name: string, data: Uint8Array = new Uint8Array(), options: CallAllOptions = {}): Stream<PeerReply> {
+    string('name', name)
+    bytes('data', data)
+    const [asked, wait] = callOptions(options, true)
+    return new Stream(guard(() => this.#node.callAll(name, data, asked)), this.#holder, reply, signal(wait))
+  }
+
+  /** Asks a member for an answer in parts, which come as they are iterated over. */
+  callStream(name: string, data: Uint8Array = new Uint8Array(), options: CallOptions = {}): Stream<Uint8Array> {
+    string('name', name)
+    bytes('data', data)
+    const [asked, wait] = callOptions(options)
+    return new Stream(guard(() => this.#node.callStream(name, data, asked)), this.#holder, part, signal(wait))
+  }
+
+  /** The names of the services that this node serves. */
+  services(): string[] {
+    return guard(() => this.#node.services())
+  }
+
+  /** What a service that this node serves has done so far. */
+  serviceStats(name: string): ServiceStats {
+    string('name', name)
+    return guard(() => this.#node.serviceStats(name))
+  }
+
   /** What happens from now on, to iterate over. */
   events(wait?: Wait): Stream<Event> {
     const given = signal(wait)
@@ -266,6 +361,20 @@ export class Node {
     const asked = spec(query)
     const given = signal(wait)
     return new Stream(guard(() => this.#node.subscribe(asked)), this.#holder, change, given)
+  }
+
+  /**
+   * A handle of a topic, which the node joins if it has not. The name is 1 to 48
+   * of `A-Z a-z 0-9 . _ -`, and the topic is of the node's cluster.
+   */
+  topic(name: string, options: TopicOptions = {}): Topic {
+    string('name', name)
+    const checked = topicOptions(options)
+    const topic = guard(() => this.#node.topic(name, checked))
+    return new Topic(topic, this.#holder, (listener, start) => {
+      const tell = listener as (payload: unknown) => unknown
+      return this.#listen('message', listener, start, run => (_, held) => run(tell, held))
+    })
   }
 
   /**
@@ -331,12 +440,17 @@ export class Node {
 
   /**
    * Leaves the cluster, so that others see it at once, and waits until nothing
-   * of the node is running. A second call does nothing.
+   * of the node is running. Requests that its services work on have `grace`
+   * milliseconds (default 5,000) to be answered before. A second call does nothing.
    */
-  async close(wait?: Wait): Promise<void> {
-    const given = signal(wait)
+  async close(options: CloseOptions = {}): Promise<void> {
+    const { grace, ...rest } = options
+    // The signal of an AbortController, which will do as well, is not its own.
+    const given = signal('grace' in options ? rest : options)
+    if (grace !== undefined) ms('grace', grace)
+    const handling = isHandling(this.id)
     try {
-      await call('close', this.#holder, id => this.#node.close(id), () => {}, given)
+      await call('close', this.#holder, id => this.#node.close(id, grace, handling), () => {}, given)
     } finally {
       for (const one of [...this.#listening]) one.subscription.cancel()
       running.delete(this)

@@ -27,7 +27,7 @@ function deliver(works: Work[]): void {
       handler(work)
     } else if (work.node) {
       // It was called off when it had started already.
-      work.node.close(listen(() => {}))
+      work.node.close(listen(() => {}), 0, false)
     } else {
       // Nobody has seen what came: the next gets it.
       work.parcel?.forward()

@@ -25,10 +25,12 @@ from ._casm import (
     KeyShared,
     Lease,
     Listening,
+    Message,
     Node,
     PeerInfo,
     PeerJoined,
     PeerLeft,
+    PeerReply,
     PeersFound,
     PeerStatus,
     PeerUpdated,
@@ -36,9 +38,12 @@ from ._casm import (
     Record,
     Records,
     RemoteView,
+    Request,
     Semaphore,
+    ServiceStats,
     Stream,
     Subscription,
+    Topic,
     View,
     ViewChanged,
     __version__,
@@ -57,6 +62,7 @@ from ._errors import (
     IoError,
     NotFoundError,
     ProtocolError,
+    RemoteError,
     TimeoutError,
     TooLargeError,
     UnreachableError,
@@ -89,11 +95,13 @@ __all__ = [
     "KeyShared",
     "Lease",
     "Listening",
+    "Message",
     "Node",
     "NotFoundError",
     "PeerInfo",
     "PeerJoined",
     "PeerLeft",
+    "PeerReply",
     "PeerUpdated",
     "PeersFound",
     "PeerStatus",
@@ -101,12 +109,17 @@ __all__ = [
     "Query",
     "Record",
     "Records",
+    "RemoteError",
     "RemoteView",
+    "Request",
     "Semaphore",
+    "ServiceStats",
+    "Serving",
     "Stream",
     "Subscription",
     "TimeoutError",
     "TooLargeError",
+    "Topic",
     "UnreachableError",
     "View",
     "ViewChanged",
@@ -120,6 +133,7 @@ __all__ = [
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from . import aio
+    from ._service import Serving
 else:
 
     def __getattr__(name: str) -> object:
@@ -128,4 +142,8 @@ else:
             import importlib
 
             return importlib.import_module("casm.aio")
+        if name == "Serving":
+            from ._service import Serving
+
+            return Serving
         raise AttributeError(f"module 'casm' has no attribute {name!r}")

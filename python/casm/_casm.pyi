@@ -1,11 +1,15 @@
 # The native module. A test compares this file with what it really has.
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, ClassVar, Generic, Literal, TypeVar, final
+from typing import Any, ClassVar, Generic, Literal, TypeVar, final, overload
+
+from ._errors import CasmError
+from ._service import Serving
 
 T_co = TypeVar("T_co", covariant=True)
+_Bytes = bytes | bytearray | memoryview
 _Done = Callable[[Any, BaseException | None], object]
 
 __version__: str
@@ -78,6 +82,8 @@ class Query:
     @staticmethod
     def match_server(server: int) -> Query: ...
     @staticmethod
+    def service(name: str) -> Query: ...
+    @staticmethod
     def prefix(value: str) -> Query: ...
     @staticmethod
     def from_(value: str) -> Query: ...
@@ -99,6 +105,10 @@ class Record:
     def host(self) -> str: ...
     @property
     def meta(self) -> dict[str, str]: ...
+    @property
+    def services(self) -> dict[str, str]: ...
+    @property
+    def channels(self) -> list[str]: ...
     @property
     def verified(self) -> bool: ...
     def __hash__(self) -> int: ...
@@ -325,6 +335,8 @@ class Stream(Generic[T_co]):
     def _next_batch(self, done: _Done) -> Pending: ...
     @property
     def dropped(self) -> int: ...
+    @property
+    def ended(self) -> Literal["all", "limit", "timeout"] | None: ...
     def cancel(self) -> None: ...
     def __enter__(self) -> Stream[T_co]: ...
     def __exit__(
@@ -333,6 +345,53 @@ class Stream(Generic[T_co]):
         _error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None: ...
+
+@final
+class Request:
+    @property
+    def data(self) -> bytes: ...
+    @property
+    def headers(self) -> dict[str, str]: ...
+    @property
+    def peer(self) -> str: ...
+    @property
+    def deadline(self) -> float | None: ...
+    @property
+    def cancelled(self) -> bool: ...
+    def _answer(self, data: _Bytes) -> None: ...
+    def _fail(self, why: str) -> None: ...
+    def _part(self, data: _Bytes) -> None: ...
+    def _send_part(self, data: _Bytes, done: _Done) -> Pending: ...
+    def _on_cancel(self, callback: Callable[[], object]) -> None: ...
+
+@final
+class Requests:
+    def next(self) -> Request | None: ...
+    @property
+    def name(self) -> str: ...
+    def stop(self) -> None: ...
+
+@final
+class PeerReply:
+    @property
+    def peer(self) -> str: ...
+    @property
+    def data(self) -> bytes | None: ...
+    @property
+    def headers(self) -> dict[str, str]: ...
+    @property
+    def error(self) -> CasmError | None: ...
+
+@final
+class ServiceStats:
+    @property
+    def calls(self) -> int: ...
+    @property
+    def failures(self) -> dict[str, int]: ...
+    @property
+    def in_flight(self) -> int: ...
+    @property
+    def seconds(self) -> float: ...
 
 @final
 class Subscription:
@@ -344,6 +403,54 @@ class Subscription:
     @property
     def failed(self) -> int: ...
     def __enter__(self) -> Subscription: ...
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None: ...
+
+@final
+class Message:
+    __match_args__: ClassVar[tuple[Literal["source"], Literal["seq"], Literal["data"]]]
+    @property
+    def source(self) -> str: ...
+    @property
+    def seq(self) -> int: ...
+    @property
+    def data(self) -> bytes: ...
+    def __bytes__(self) -> bytes: ...
+
+@final
+class Topic:
+    @property
+    def name(self) -> str: ...
+    @property
+    def full_name(self) -> str: ...
+    def publish(
+        self, data: bytes | bytearray | memoryview, timeout: float | None = None
+    ) -> int: ...
+    def _publish(self, data: bytes | bytearray | memoryview, done: _Done) -> Pending: ...
+    def subscribe(
+        self,
+        *,
+        queue: int | None = None,
+        full: Literal["drop_oldest", "drop_newest"] | None = None,
+        echo: bool = False,
+    ) -> Stream[Message]: ...
+    def on_message(
+        self,
+        callback: Callable[[Message], object],
+        *,
+        queue: int | None = None,
+        full: Literal["drop_oldest", "drop_newest"] | None = None,
+        echo: bool = False,
+    ) -> Subscription: ...
+    def peers(self) -> list[str]: ...
+    def wait_for_peers(self, n: int, timeout: float | None = None) -> list[str]: ...
+    def _wait_for_peers(self, n: int, done: _Done) -> Pending: ...
+    def close(self) -> None: ...
+    def __enter__(self) -> Topic: ...
     def __exit__(
         self,
         _type: type[BaseException] | None,
@@ -433,6 +540,14 @@ class Node:
         limit: int | None = None,
         reverse: bool | None = None,
     ) -> Subscription: ...
+    def topic(
+        self,
+        name: str,
+        *,
+        exact: bool = False,
+        max_data: int | None = None,
+        accept: Query | str | None = None,
+    ) -> Topic: ...
     def find_peers(
         self,
         namespace: str | None = None,
@@ -458,8 +573,109 @@ class Node:
     def _set_ttl(self, ttl: float, done: _Done) -> Pending: ...
     def metrics(self) -> str: ...
     def metrics_snapshot(self) -> dict[str, float]: ...
-    def close(self) -> None: ...
-    def _close(self, done: _Done) -> Pending: ...
+    @overload
+    def serve(
+        self,
+        name: str,
+        handler: None = None,
+        *,
+        version: str = "1",
+        max_inflight: int = 64,
+        listed: bool = True,
+        workers: int = 4,
+    ) -> Callable[[Callable[[Request], _Bytes | None]], Serving]: ...
+    @overload
+    def serve(
+        self,
+        name: str,
+        handler: Callable[[Request], _Bytes | None],
+        *,
+        version: str = "1",
+        max_inflight: int = 64,
+        listed: bool = True,
+        workers: int = 4,
+    ) -> Serving: ...
+    @overload
+    def serve_stream(
+        self,
+        name: str,
+        handler: None = None,
+        *,
+        version: str = "1",
+        max_inflight: int = 64,
+        listed: bool = True,
+        workers: int = 4,
+    ) -> Callable[[Callable[[Request], Iterable[_Bytes]]], Serving]: ...
+    @overload
+    def serve_stream(
+        self,
+        name: str,
+        handler: Callable[[Request], Iterable[_Bytes]],
+        *,
+        version: str = "1",
+        max_inflight: int = 64,
+        listed: bool = True,
+        workers: int = 4,
+    ) -> Serving: ...
+    def _serve(
+        self,
+        name: str,
+        stream: bool,
+        version: str,
+        max_inflight: int,
+        listed: bool,
+        on_request: Callable[[Request], object] | None = None,
+    ) -> Requests: ...
+    def call(
+        self,
+        name: str,
+        data: _Bytes = ...,
+        *,
+        peer: Record | PeerInfo | str | None = None,
+        where: Query | str | None = None,
+        headers: dict[str, str] | None = None,
+        timeout: float | None = 10.0,
+        wait: bool = False,
+        idempotent: bool = False,
+    ) -> bytes: ...
+    def _call(
+        self,
+        name: str,
+        data: _Bytes,
+        peer: Record | PeerInfo | str | None,
+        where: Query | str | None,
+        headers: dict[str, str] | None,
+        timeout: float | None,
+        wait: bool,
+        idempotent: bool,
+        done: _Done,
+    ) -> Pending: ...
+    def call_all(
+        self,
+        name: str,
+        data: _Bytes = ...,
+        *,
+        where: Query | str | None = None,
+        headers: dict[str, str] | None = None,
+        timeout: float | None = 10.0,
+        limit: int | None = None,
+    ) -> Stream[PeerReply]: ...
+    def call_stream(
+        self,
+        name: str,
+        data: _Bytes = ...,
+        *,
+        peer: Record | PeerInfo | str | None = None,
+        where: Query | str | None = None,
+        headers: dict[str, str] | None = None,
+        timeout: float | None = None,
+        wait: bool = False,
+        idempotent: bool = False,
+    ) -> Stream[bytes]: ...
+    def services(self) -> list[str]: ...
+    def service_stats(self, name: str) -> ServiceStats: ...
+    def close(self, grace: float = 5.0) -> None: ...
+    def _close(self, grace: float, handling: bool, done: _Done) -> Pending: ...
     def __enter__(self) -> Node: ...
     def __exit__(
         self,

@@ -11,20 +11,34 @@ Callbacks run on the event loop.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Generator, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from . import _callbacks, _casm
-from ._aio import _call
+from . import _aio_service, _casm
+from ._aio import Stream, Subscription, _call, _check_callable
 from ._aio_channels import Channel, Job, Lease, Semaphore, select
 from ._errors import ClosedError
+from ._topic import Topic
 
 if TYPE_CHECKING:
     import os
 
-    from . import Change, Config, Event, Found, Key, PeerInfo, PeerStatus, Query, Record, View
+    from . import (
+        Change,
+        Config,
+        Event,
+        Found,
+        Key,
+        PeerInfo,
+        PeerReply,
+        PeerStatus,
+        Query,
+        Record,
+        ServiceStats,
+        View,
+    )
+    from ._aio_service import Handler
 
 __all__ = [
     "Channel",
@@ -35,100 +49,9 @@ __all__ = [
     "Semaphore",
     "Stream",
     "Subscription",
+    "Topic",
     "select",
 ]
-
-T = TypeVar("T")
-
-
-class Stream(Generic[T]):
-    """Events, changes or found peers, for ``async for``. What nobody takes in
-    time is dropped, the oldest first, and counted. It ends when the node is
-    closed, or the stream cancelled."""
-
-    def __init__(self, native: _casm.Stream[T]) -> None:
-        self._native = native
-        self._items: list[T] = []
-
-    def __aiter__(self) -> Stream[T]:
-        return self
-
-    async def __anext__(self) -> T:
-        while not self._items:
-            items: list[T] = await _call(self._native._next_batch)
-            if not items:
-                raise StopAsyncIteration
-            # Those that wait here when the task is cancelled are not lost.
-            self._items = items[::-1]
-        return self._items.pop()
-
-    async def next(self) -> T | None:
-        """The next item, or None when the stream is over."""
-        return await anext(self, None)
-
-    @property
-    def dropped(self) -> int:
-        """How many items were lost because nobody took them in time."""
-        return self._native.dropped
-
-    def cancel(self) -> None:
-        """Ends the stream."""
-        self._items.clear()
-        self._native.cancel()
-
-    async def __aenter__(self) -> Stream[T]:
-        return self
-
-    async def __aexit__(self, *_exc: object) -> None:
-        self.cancel()
-
-
-def _check_callable(callback: object) -> None:
-    if not callable(callback):
-        raise TypeError(f"callback: {callback!r} cannot be called")
-
-
-class Subscription(Generic[T]):
-    """A callback's subscription: it runs on the event loop until it is
-    cancelled or the node is closed."""
-
-    def __init__(self, stream: Stream[T], callback: Callable[[T], object]) -> None:
-        _check_callable(callback)
-        self._stream = stream
-        self._callback = callback
-        self._failed = 0
-        self._task = asyncio.get_running_loop().create_task(self._run())
-
-    async def _run(self) -> None:
-        async for item in self._stream:
-            try:
-                result = self._callback(item)
-                if asyncio.iscoroutine(result):
-                    await result
-            except Exception as error:
-                self._failed += 1
-                _callbacks.failed(self._callback, error)
-
-    def cancel(self) -> None:
-        """Calls the callback no more."""
-        self._stream.cancel()
-
-    @property
-    def dropped(self) -> int:
-        """How many items were lost because the callback was too slow."""
-        return self._stream.dropped
-
-    @property
-    def failed(self) -> int:
-        """How many calls of the callback raised an exception. Each is logged by
-        the logger ``casm``."""
-        return self._failed
-
-    def __enter__(self) -> Subscription[T]:
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self.cancel()
 
 
 class RemoteView:
@@ -357,6 +280,19 @@ class Node:
         change to that."""
         return Subscription(self.subscribe(query, limit=limit, reverse=reverse), callback)
 
+    def topic(
+        self,
+        name: str,
+        *,
+        exact: bool = False,
+        max_data: int | None = None,
+        accept: Query | str | None = None,
+    ) -> Topic:
+        """A handle of a topic, which the node joins if it has not; see
+        ``casm.Node.topic``."""
+        node = self._node
+        return Topic(node.topic(name, exact=exact, max_data=max_data, accept=accept))
+
     def find_peers(
         self,
         namespace: str | None = None,
@@ -425,12 +361,122 @@ class Node:
         in the text."""
         return self._node.metrics_snapshot()
 
-    async def close(self) -> None:
+    def serve(
+        self,
+        name: str,
+        handler: Handler | None = None,
+        *,
+        version: str = "1",
+        max_inflight: int = 64,
+        listed: bool = True,
+    ) -> Any:
+        """Serves a service: the coroutine function ``handler(request)`` answers with
+        bytes, in a task of its own on this event loop. Without a handler it is a
+        decorator. The task is cancelled when nobody waits for the answer any more.
+        All else is as of ``casm.Node.serve``."""
+        return _aio_service.serve(self, name, handler, False, version, max_inflight, listed)
+
+    def serve_stream(
+        self,
+        name: str,
+        handler: Handler | None = None,
+        *,
+        version: str = "1",
+        max_inflight: int = 64,
+        listed: bool = True,
+    ) -> Any:
+        """Serves a service that answers in parts: ``handler(request)`` is an
+        asynchronous generator of bytes, up to 64 KiB each. As ``serve`` in all
+        else."""
+        return _aio_service.serve(self, name, handler, True, version, max_inflight, listed)
+
+    async def call(
+        self,
+        name: str,
+        data: bytes | bytearray | memoryview = b"",
+        *,
+        peer: Record | PeerInfo | str | None = None,
+        where: Query | str | None = None,
+        headers: dict[str, str] | None = None,
+        timeout: float | None = 10.0,
+        wait: bool = False,
+        idempotent: bool = False,
+    ) -> bytes:
+        """Asks a member that serves this, or ``peer`` and nobody else, and returns
+        its answer. ``where`` says which members may be asked; with ``wait`` the first
+        that serves it is waited for; what is ``idempotent`` may be worked on
+        twice."""
+        node = self._node
+        answer: bytes = await _call(
+            lambda done: node._call(
+                name, data, peer, where, headers, timeout, wait, idempotent, done
+            )
+        )
+        return answer
+
+    def call_all(
+        self,
+        name: str,
+        data: bytes | bytearray | memoryview = b"",
+        *,
+        where: Query | str | None = None,
+        headers: dict[str, str] | None = None,
+        timeout: float | None = 10.0,
+        limit: int | None = None,
+    ) -> Stream[PeerReply]:
+        """Asks all who serve this now, and gives what they answer as it comes: items
+        with ``peer``, and ``data`` or ``error``. ``limit`` is on these. When they are
+        over, ``ended`` of what this returns is ``"all"``, ``"limit"`` or
+        ``"timeout"``."""
+        return Stream(
+            self._node.call_all(
+                name, data, where=where, headers=headers, timeout=timeout, limit=limit
+            )
+        )
+
+    def call_stream(
+        self,
+        name: str,
+        data: bytes | bytearray | memoryview = b"",
+        *,
+        peer: Record | PeerInfo | str | None = None,
+        where: Query | str | None = None,
+        headers: dict[str, str] | None = None,
+        timeout: float | None = None,
+        wait: bool = False,
+        idempotent: bool = False,
+    ) -> Stream[bytes]:
+        """Asks a member for an answer in parts, which come as they are iterated
+        over. ``timeout`` is for all of them."""
+        return Stream(
+            self._node.call_stream(
+                name,
+                data,
+                peer=peer,
+                where=where,
+                headers=headers,
+                timeout=timeout,
+                wait=wait,
+                idempotent=idempotent,
+            )
+        )
+
+    def services(self) -> list[str]:
+        """The names of the services that this node serves."""
+        return self._node.services()
+
+    def service_stats(self, name: str) -> ServiceStats:
+        """What a service that this node serves has done so far."""
+        return self._node.service_stats(name)
+
+    async def close(self, grace: float = 5.0) -> None:
         """Leaves the cluster, so that others see it at once, and waits until
-        nothing of the node is running. A second call does nothing."""
+        nothing of the node is running. Requests that its services work on have
+        ``grace`` seconds to be answered before. A second call does nothing."""
         native = self._native
         if native is not None:
-            await _call(native._close)
+            handling = _aio_service.handling.get() == native.id
+            await _call(lambda done: native._close(grace, handling, done))
 
     def __repr__(self) -> str:
         return f"<aio.Node {self._native!r}>"

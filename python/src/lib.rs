@@ -7,6 +7,8 @@
 //!   happens to it
 //! - `csp`: channels, select and semaphores
 //! - `stream`: the same to iterate over, and to be called with
+//! - `topic`: topics and their messages
+//! - `service`: services, served and called
 //! - `driver`: the thread of the callbacks
 //! - `log`, `bench`: log records; synthetic data for measurements
 
@@ -23,7 +25,9 @@ mod meta;
 mod node;
 mod query;
 mod remote;
+mod service;
 mod stream;
+mod topic;
 mod view;
 
 /// The native part of the package `casm`.
@@ -45,7 +49,9 @@ mod _casm {
         node::{Node, start},
         query::Query,
         remote::RemoteView,
+        service::{PeerReply, Request, Requests, ServiceStats},
         stream::{Delivery, Stream, Subscription},
+        topic::{Message, Topic},
         view::{Record, Records, View},
     };
 

@@ -1,27 +1,25 @@
-//! The node.
+//! The node. `inside`: what is not called from Python.
+
+mod inside;
+
+pub(crate) use inside::{close_at_exit, start};
 
 use crate::{
-    call::{Pending, block, detach, guard, seconds, spawn},
+    call::{Pending, block, guard, seconds, spawn},
     config::{Config, KeyOrFile, Limits, Peer, PeerInfo, PeerStatus, Strings},
     csp::{Channel, Semaphore},
-    driver,
     errors::OrRaise,
     query::{QueryArg, query},
     remote::RemoteView,
+    service::{self, Asked, Data, Requests, ServiceStats, Whom},
     stream::{Callback, Stream, Subscription},
+    topic::Topic,
     view::View,
 };
-use casm_bindings::{Dispatcher, Driver, duration};
-use pyo3::{prelude::*, types::PyCFunction};
-use std::{
-    collections::BTreeMap,
-    path::PathBuf,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU32, Ordering},
-    },
-    time::Duration,
-};
+use casm_bindings::{Dispatcher, Driver, ServeSpec, duration};
+use inside::STARTING;
+use pyo3::{prelude::*, types::PyBytes};
+use std::{collections::BTreeMap, path::PathBuf, sync::Mutex};
 
 /// A member of a cluster, or an observer of one.
 ///
@@ -37,55 +35,6 @@ pub(crate) struct Node {
     node: casm_bindings::Node,
     /// Until the thread of the callbacks is started.
     driver: Mutex<Option<Driver>>,
-}
-
-/// How long leaving may take at the end of a program that closed nothing.
-const AT_EXIT: Duration = Duration::from_millis(300);
-
-const STARTING: &str = "starting a node";
-
-/// Closes what is open before Python shuts down.
-pub(crate) fn close_at_exit(py: Python<'_>) -> PyResult<()> {
-    /// The process in which that is arranged; a forked child is another.
-    static ARRANGED: AtomicU32 = AtomicU32::new(0);
-    let process = std::process::id();
-    if ARRANGED.load(Ordering::SeqCst) == process {
-        return Ok(());
-    }
-    let close = PyCFunction::new_closure(py, None, None, |args, _| {
-        detach(args.py(), || casm_bindings::at_exit(AT_EXIT));
-    })?;
-    py.import("casm._exit")?.call_method1("register", (close,))?;
-    ARRANGED.store(process, Ordering::SeqCst);
-    Ok(())
-}
-
-/// Starts a node in the background, and calls ``done`` with it, or with it and
-/// its events from the first on.
-#[pyfunction]
-#[pyo3(signature = (config, done, events=false))]
-pub(crate) fn start(
-    py: Python<'_>,
-    config: &Config,
-    done: Py<PyAny>,
-    events: bool,
-) -> PyResult<Pending> {
-    close_at_exit(py)?;
-    let (dispatcher, driver) = Dispatcher::driven();
-    driver::start(py, driver)?;
-    let made = |node| Node { node, driver: Mutex::default() };
-    if !events {
-        let node = casm_bindings::Node::start(config.options.clone(), dispatcher.clone());
-        return spawn(STARTING, &dispatcher, node, done, move |py, node| {
-            Ok(Py::new(py, made(node))?.into_any())
-        });
-    }
-    let node = casm_bindings::Node::start_with_events(config.options.clone(), dispatcher.clone());
-    spawn(STARTING, &dispatcher, node, done, move |py, (node, events)| {
-        let node = Py::new(py, made(node))?;
-        let events = Stream::new(events.stream(), node.clone_ref(py));
-        Ok((node, events).into_pyobject(py)?.into_any().unbind())
-    })
 }
 
 #[pymethods]
@@ -361,6 +310,25 @@ impl Node {
         guard("on_change", || self.node.on_change(query, callback)).map(Subscription::from)
     }
 
+    /// A handle of a topic, which the node joins if it has not. The name is 1 to 48
+    /// of ``A-Z a-z 0-9 . _ -``, and the topic is of the node's cluster; with
+    /// ``exact`` the name is taken as it is, for topics of other libp2p programs.
+    ///
+    /// ``max_data`` is the most bytes of a message, 61440 if nothing else is said,
+    /// up to 1024000. With ``accept``, a query, messages count of those alone whose
+    /// record it finds: what comes from others is neither delivered nor relayed.
+    /// Give all members the same.
+    #[pyo3(signature = (name, *, exact=false, max_data=None, accept=None))]
+    fn topic(
+        this: &Bound<'_, Self>,
+        name: &str,
+        exact: bool,
+        max_data: Option<usize>,
+        accept: Option<QueryArg>,
+    ) -> PyResult<Topic> {
+        Topic::open(this, name, exact, max_data, accept)
+    }
+
     /// Looks for peers, to iterate over: of this node's cluster, or of another
     /// ``namespace``; those that peer exchange knows, then where the boot
     /// addresses say. Ends after ``limit`` peers
@@ -489,14 +457,184 @@ impl Node {
         guard("metrics_snapshot", || self.node.metrics_snapshot())
     }
 
-    /// Leaves the cluster, so that others see it at once, and waits until
-    /// nothing of the node is running. A second call does nothing.
-    fn close(&self, py: Python<'_>) -> PyResult<()> {
-        block(py, "close", self.node.close(), None)
+    /// Serves a service: ``handler(request)`` answers with bytes, on one of
+    /// ``workers`` threads. Without a handler it is a decorator::
+    ///
+    ///     @node.serve("shout")
+    ///     def shout(request):
+    ///         return request.data.upper()
+    ///
+    /// It is served until it is stopped or the node is closed. What the handler
+    /// raises, the caller gets as a ``RemoteError``. More than ``max_inflight``
+    /// requests at once are sent on to others; one that is not ``listed`` is not in
+    /// the node's record, and found by who names the node.
+    #[pyo3(signature = (name, handler=None, *, version="1", max_inflight=64, listed=true, workers=4))]
+    fn serve<'py>(
+        this: &Bound<'py, Self>,
+        name: &str,
+        handler: Option<Py<PyAny>>,
+        version: &str,
+        max_inflight: usize,
+        listed: bool,
+        workers: usize,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let options = (name, handler, false, version, max_inflight, listed, workers);
+        service::serve_on_threads(this, options)
     }
 
-    fn _close(&self, py: Python<'_>, done: Py<PyAny>) -> PyResult<Pending> {
-        self.unit(py, "close", self.node.close(), done)
+    /// Serves a service that answers in parts: ``handler(request)`` is a generator
+    /// of bytes, up to 64 KiB each. As ``serve`` in all else.
+    #[pyo3(signature = (name, handler=None, *, version="1", max_inflight=64, listed=true, workers=4))]
+    fn serve_stream<'py>(
+        this: &Bound<'py, Self>,
+        name: &str,
+        handler: Option<Py<PyAny>>,
+        version: &str,
+        max_inflight: usize,
+        listed: bool,
+        workers: usize,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let options = (name, handler, true, version, max_inflight, listed, workers);
+        service::serve_on_threads(this, options)
+    }
+
+    #[pyo3(signature = (name, stream, version, max_inflight, listed, on_request=None))]
+    fn _serve(
+        this: &Bound<'_, Self>,
+        name: &str,
+        stream: bool,
+        version: String,
+        max_inflight: usize,
+        listed: bool,
+        on_request: Option<Py<PyAny>>,
+    ) -> PyResult<Requests> {
+        let (version, max_inflight) = (Some(version), Some(max_inflight));
+        let spec = ServeSpec { version, max_inflight, unlisted: !listed };
+        service::serve(this, name, stream, spec, on_request)
+    }
+
+    /// Asks a member that serves this, or ``peer`` and nobody else, and returns its
+    /// answer. ``where`` says which members may be asked; with ``wait`` the first
+    /// that serves it is waited for; what is ``idempotent`` may be worked on twice.
+    ///
+    /// Raises:
+    ///     NotFoundError: if nobody serves it.
+    ///     RemoteError: if the handler failed, with its message.
+    ///     TimeoutError: after ``timeout`` seconds; None is no limit.
+    #[pyo3(signature = (name, data=Data::default(), *, peer=None, r#where=None, headers=None, timeout=Some(10.0), wait=false, idempotent=false))]
+    #[expect(clippy::too_many_arguments, reason = "these are Python's keyword arguments")]
+    fn call<'py>(
+        &self,
+        py: Python<'py>,
+        name: String,
+        data: Data,
+        peer: Option<Whom>,
+        r#where: Option<QueryArg>,
+        headers: Option<BTreeMap<String, String>>,
+        timeout: Option<f64>,
+        wait: bool,
+        idempotent: bool,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let matching = r#where;
+        let asked = Asked { peer, matching, headers, timeout, wait, idempotent, limit: None };
+        let call = self.node.call(name, data.into(), asked.spec()?);
+        Ok(PyBytes::new(py, &block(py, "call", call, None)?.data))
+    }
+
+    #[pyo3(signature = (name, data, peer, r#where, headers, timeout, wait, idempotent, done))]
+    #[expect(clippy::too_many_arguments, reason = "as of call")]
+    fn _call(
+        &self,
+        py: Python<'_>,
+        name: String,
+        data: Data,
+        peer: Option<Whom>,
+        r#where: Option<QueryArg>,
+        headers: Option<BTreeMap<String, String>>,
+        timeout: Option<f64>,
+        wait: bool,
+        idempotent: bool,
+        done: Py<PyAny>,
+    ) -> PyResult<Pending> {
+        let matching = r#where;
+        let asked = Asked { peer, matching, headers, timeout, wait, idempotent, limit: None };
+        let call = self.node.call(name, data.into(), asked.spec()?);
+        spawn("call", &self.dispatcher(py)?, call, done, |py, reply| {
+            Ok(PyBytes::new(py, &reply.data).into_any().unbind())
+        })
+    }
+
+    /// Asks all who serve this now, and gives what they answer as it comes: items
+    /// with ``peer``, and ``data`` or ``error``. ``limit`` is on these. When they
+    /// are over, ``ended`` of what this returns is ``"all"``, ``"limit"`` or
+    /// ``"timeout"``.
+    #[pyo3(signature = (name, data=Data::default(), *, r#where=None, headers=None, timeout=Some(10.0), limit=None))]
+    fn call_all(
+        this: &Bound<'_, Self>,
+        name: &str,
+        data: Data,
+        r#where: Option<QueryArg>,
+        headers: Option<BTreeMap<String, String>>,
+        timeout: Option<f64>,
+        limit: Option<usize>,
+    ) -> PyResult<Stream> {
+        let asked = Asked { matching: r#where, headers, timeout, limit, ..Asked::default() };
+        let (spec, node) = (asked.spec()?, &this.get().node);
+        let (replies, ended) = guard("call_all", || node.call_all(name, data.into(), spec))?;
+        Ok(Stream::that_ends(replies, this.clone().unbind(), ended))
+    }
+
+    /// Asks a member for an answer in parts, which come as they are iterated over.
+    /// ``timeout`` is for all of them.
+    #[pyo3(signature = (name, data=Data::default(), *, peer=None, r#where=None, headers=None, timeout=None, wait=false, idempotent=false))]
+    #[expect(clippy::too_many_arguments, reason = "these are Python's keyword arguments")]
+    fn call_stream(
+        this: &Bound<'_, Self>,
+        name: &str,
+        data: Data,
+        peer: Option<Whom>,
+        r#where: Option<QueryArg>,
+        headers: Option<BTreeMap<String, String>>,
+        timeout: Option<f64>,
+        wait: bool,
+        idempotent: bool,
+    ) -> PyResult<Stream> {
+        let matching = r#where;
+        let asked = Asked { peer, matching, headers, timeout, wait, idempotent, limit: None };
+        let (spec, node) = (asked.spec()?, &this.get().node);
+        let parts = guard("call_stream", || node.call_stream(name, data.into(), spec))?;
+        Ok(Stream::new(parts, this.clone().unbind()))
+    }
+
+    /// The names of the services that this node serves.
+    fn services(&self) -> PyResult<Vec<String>> {
+        guard("services", || self.node.services())
+    }
+
+    /// What a service that this node serves has done so far.
+    fn service_stats(&self, name: &str) -> PyResult<ServiceStats> {
+        guard("service_stats", || self.node.service_stats(name)).map(ServiceStats::from)
+    }
+
+    /// Leaves the cluster, so that others see it at once, and waits until
+    /// nothing of the node is running. Requests that its services work on have
+    /// ``grace`` seconds to be answered before. A second call does nothing.
+    #[pyo3(signature = (grace=5.0))]
+    fn close(&self, py: Python<'_>, grace: f64) -> PyResult<()> {
+        let grace = Some(duration("grace", grace).or_raise()?);
+        let handling = service::handling(self.node.id());
+        block(py, "close", self.node.close(grace, handling), None)
+    }
+
+    fn _close(
+        &self,
+        py: Python<'_>,
+        grace: f64,
+        handling: bool,
+        done: Py<PyAny>,
+    ) -> PyResult<Pending> {
+        let grace = Some(duration("grace", grace).or_raise()?);
+        self.unit(py, "close", self.node.close(grace, handling), done)
     }
 
     fn __enter__(this: Py<Self>) -> Py<Self> {
@@ -505,59 +643,11 @@ impl Node {
 
     #[pyo3(signature = (*_exc))]
     fn __exit__(&self, py: Python<'_>, _exc: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.close(py)
+        self.close(py, 5.0)
     }
 
     fn __repr__(&self) -> String {
         let closed = if self.node.is_closed() { ", closed" } else { "" };
         format!("<Node {} in {:?}{closed}>", self.node.id(), self.node.namespace())
-    }
-}
-
-impl Node {
-    /// A call in the background that gives nothing back.
-    fn unit(
-        &self,
-        py: Python<'_>,
-        what: &'static str,
-        call: impl Future<Output = casm_bindings::Result<()>> + Send + 'static,
-        done: Py<PyAny>,
-    ) -> PyResult<Pending> {
-        spawn(what, &self.dispatcher(py)?, call, done, |py, ()| Ok(py.None()))
-    }
-
-    /// A callback, and a thread for it to run on.
-    pub(crate) fn callback(
-        &self,
-        py: Python<'_>,
-        callback: Bound<'_, PyAny>,
-    ) -> PyResult<Callback> {
-        let callback = Callback::new(callback)?;
-        self.start_thread(py)?;
-        Ok(callback)
-    }
-
-    fn start_thread(&self, py: Python<'_>) -> PyResult<()> {
-        let driver = self.driver.lock().unwrap_or_else(PoisonError::into_inner).take();
-        driver.map_or(Ok(()), |driver| driver::start(py, driver))
-    }
-
-    /// Where results are told. Those of a closed node need a thread too.
-    pub(crate) fn dispatcher(&self, py: Python<'_>) -> PyResult<Dispatcher> {
-        if let Some(dispatcher) = self.node.dispatcher() {
-            self.start_thread(py)?;
-            return Ok(dispatcher);
-        }
-        let (dispatcher, driver) = Dispatcher::driven();
-        driver::start(py, driver)?;
-        Ok(dispatcher)
-    }
-
-    pub(crate) fn is_closed(&self) -> bool {
-        self.node.is_closed()
-    }
-
-    pub(crate) fn facade(&self) -> &casm_bindings::Node {
-        &self.node
     }
 }

@@ -67,6 +67,22 @@ impl Record {
         meta::dict(py, &self.record)
     }
 
+    /// The services that the peer offers, each with its version.
+    #[getter]
+    fn services<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let services = PyDict::new(py);
+        for (name, version) in self.record.services() {
+            services.set_item(name, version)?;
+        }
+        Ok(services)
+    }
+
+    /// The names of the channels that are at the peer's place.
+    #[getter]
+    fn channels(&self) -> Vec<&str> {
+        self.record.channels().collect()
+    }
+
     /// Whether the peer's signature was verified; False only for records of
     /// another node's view that that node cannot prove.
     #[getter]
@@ -86,6 +102,10 @@ impl Record {
 }
 
 impl Record {
+    pub(crate) fn id(&self) -> &str {
+        self.record.peer_text()
+    }
+
     pub(crate) fn text(&self) -> String {
         let record = &self.record;
         format!(

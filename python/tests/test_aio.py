@@ -242,6 +242,8 @@ def test_both_faces_have_the_same_calls_and_options():
         awaited = inspect.signature(getattr(casm.aio.Node, name)).parameters
         # An await is limited by asyncio.timeout.
         limit = {"timeout"} if name in limited else set()
+        # A handler runs on threads, or on the event loop.
+        limit |= {"workers"} if name in ("serve", "serve_stream") else set()
         assert blocking.keys() - limit == awaited.keys(), name
     options = inspect.signature(casm.aio.Node).parameters
     assert options.keys() == inspect.signature(casm.Node).parameters.keys()

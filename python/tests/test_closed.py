@@ -4,7 +4,22 @@ import casm
 import casm.testing
 import pytest
 
+
+def served(node):
+    """The same node, which serves something."""
+    if not node.services():
+        node.serve("echo", lambda request: request.data)
+    return node
+
+
 CALLS = {
+    "serve": lambda node: node.serve(f"s{len(node.services())}", len),
+    "serve_stream": lambda node: node.serve_stream(f"s{len(node.services())}", len),
+    "call": lambda node: served(node).call("echo"),
+    "call_all": lambda node: node.call_all("echo"),
+    "call_stream": lambda node: node.call_stream("echo"),
+    "services": lambda node: node.services(),
+    "service_stats": lambda node: served(node).service_stats("echo"),
     "addrs": lambda node: node.addrs(),
     "info": lambda node: node.info(),
     "view": lambda node: node.view(),

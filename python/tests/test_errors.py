@@ -23,6 +23,7 @@ BASES = {
     "TooLarge": ValueError,
     "Busy": casm.CasmError,
     "Io": OSError,
+    "Remote": RuntimeError,
     "Internal": RuntimeError,
 }
 

@@ -22,7 +22,7 @@ struct Folder {
 const FOLDERS: [Folder; 3] = [
     Folder {
         path: "core/schema",
-        schemas: &["boot", "chan", "cluster", "csp", "pex"],
+        schemas: &["boot", "chan", "cluster", "csp", "pex", "service"],
         module: &["schema"],
     },
     Folder { path: "core/examples/capability", schemas: &["counter"], module: &[] },

@@ -18,6 +18,7 @@ mod report;
 mod siege;
 mod silence;
 mod stack;
+mod topics;
 mod vectors;
 
 use crate::shell;
@@ -54,6 +55,7 @@ pub fn run(args: &Args) -> Result<()> {
     channels::check(&mut report, &programs);
     migration::check(&mut report, &programs);
     gossip::check(&mut report, &programs, !args.subset);
+    topics::check(&mut report, &programs, !args.subset);
     flood::check(&mut report, &programs, !args.subset);
     let stacks = if args.subset { &Stack::ALL[..2] } else { &Stack::ALL[..] };
     pairs::check(&mut report, &programs, stacks);
@@ -83,7 +85,7 @@ What `cargo xtask interop --write` found: the program `casm` against peers that 
 the wire format alone on go-libp2p 0.51 (`interop/go`), js-libp2p 3.3 (`interop/js`) and py-libp2p \
 0.8 (`interop/py`), and against rust-libp2p 0.57's gossipsub (`interop/rust`), since CASM has a \
 gossip engine of its own. Each peer runs on a host of its own, a network namespace on a bridge. The \
-Go peer has all of CASM's protocols; JavaScript, Python and rust-libp2p have heartbeats. Times are those of one run on a \
+Go peer has all of CASM's protocols; JavaScript, Python and rust-libp2p have heartbeats and topics. Times are those of one run on a \
 small machine, and no promise.
 ";
 

@@ -71,7 +71,17 @@ fn lay_out_types(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// What npm needs for the peers of the benchmarks.
-const PEERS: [&str; 3] = ["@chainsafe/libp2p-quic@2", "@number0/iroh@1", "zeromq@6"];
+const PEERS: [&str; 9] = [
+    "@chainsafe/libp2p-noise@17",
+    "@chainsafe/libp2p-quic@2",
+    "@chainsafe/libp2p-yamux@8",
+    "@libp2p/gossipsub@17",
+    "@libp2p/identify@4",
+    "@libp2p/tcp@11",
+    "@number0/iroh@1",
+    "libp2p@3",
+    "zeromq@6",
+];
 
 /// A script of node/bench, in a project that has the npm package that was built
 /// last; for a peer, also those with which it is compared.

@@ -1,6 +1,6 @@
 //! Listeners of Swift and Kotlin, and their subscriptions.
 
-use crate::items::{Change, Event, Item};
+use crate::items::{Change, Event, Item, Message};
 use casm_bindings::{Batch, Listener};
 use std::{fmt, sync::Arc};
 
@@ -46,6 +46,13 @@ pub trait ChangeListener: Send + Sync {
     fn on_change(&self, change: Change) -> Result<(), ListenerError>;
 }
 
+/// Is told what comes on a topic, as an [`EventListener`] is what happens.
+#[uniffi::export(with_foreign)]
+pub trait MessageListener: Send + Sync {
+    /// A message came.
+    fn on_message(&self, message: Message) -> Result<(), ListenerError>;
+}
+
 /// The facade's view of a listener.
 pub(crate) struct Told<L: ?Sized>(pub(crate) Arc<L>);
 
@@ -58,6 +65,12 @@ impl Listener<casm_bindings::Event> for Told<dyn EventListener> {
 impl Listener<casm_bindings::Change> for Told<dyn ChangeListener> {
     fn deliver(&self, batch: &mut Batch<casm_bindings::Change>) {
         tell(batch, |change| self.0.on_change(change));
+    }
+}
+
+impl Listener<casm_bindings::Message> for Told<dyn MessageListener> {
+    fn deliver(&self, batch: &mut Batch<casm_bindings::Message>) {
+        tell(batch, |message| self.0.on_message(message));
     }
 }
 

@@ -10,6 +10,7 @@ use crate::{
     query::Query,
     remote::RemoteView,
     stream::{ChangeStream, EventStream, PeerStream},
+    topic::{Topic, TopicOptions},
     view::View,
 };
 use casm_bindings::{Dispatcher, duration};
@@ -218,6 +219,13 @@ impl Node {
             .map(Subscription::from)
     }
 
+    /// A handle of a topic, which the node joins if it has not. The name is 1 to 48
+    /// of `A-Z a-z 0-9 . _ -`.
+    #[uniffi::method(default(options))]
+    pub fn topic(&self, name: String, options: TopicOptions) -> Result<Topic> {
+        guard("topic", || self.0.topic(&name, options.build()?)).map(Topic::from)
+    }
+
     /// Looks for peers, where the boot addresses say.
     #[uniffi::method(default(options))]
     pub fn find_peers(&self, options: FindOptions) -> Result<PeerStream> {
@@ -231,8 +239,18 @@ impl Node {
 
     /// Leaves the cluster, so that others see it at once, and waits until
     /// nothing of the node is running. A second call does nothing.
-    #[uniffi::method(default(timeout))]
-    pub fn close(&self, timeout: Option<f64>) -> Result<()> {
-        block("close", self.0.close(), timeout)
+    ///
+    /// Requests that its services work on have `grace` seconds to be answered
+    /// before, 5 if it is left out.
+    #[uniffi::method(default(timeout = None, grace = None))]
+    pub fn close(&self, timeout: Option<f64>, grace: Option<f64>) -> Result<()> {
+        let grace = grace.map(|grace| duration("grace", grace)).transpose()?;
+        block("close", self.0.close(grace, false), timeout)
+    }
+}
+
+impl Node {
+    pub(crate) fn facade(&self) -> &casm_bindings::Node {
+        &self.0
     }
 }

@@ -129,7 +129,7 @@ fn a_listener_that_is_given_at_the_start_is_told_the_first_event() {
     let Event::Listening { peer, addrs } = first else { panic!("{first:?}") };
     assert_eq!((peer, addrs), (node.id(), node.addrs().unwrap()));
     // It goes on, though nobody holds a subscription, until the node is closed.
-    node.close(PATIENCE).unwrap();
+    node.close(PATIENCE, None).unwrap();
     while told.recv_timeout(Duration::from_secs(60)).is_ok() {}
     assert_eq!(told.try_recv().unwrap_err(), mpsc::TryRecvError::Disconnected);
 }
@@ -158,7 +158,7 @@ fn two_nodes_see_each_other() {
     expected.sort();
     peers.sort();
     assert_eq!(peers, expected);
-    second.close(PATIENCE).unwrap();
+    second.close(PATIENCE, None).unwrap();
     loop {
         match changes.next(PATIENCE).unwrap() {
             Some(Change::Left { record }) => break assert_eq!(record.peer, second.id()),
@@ -166,7 +166,7 @@ fn two_nodes_see_each_other() {
             None => panic!("no record left"),
         }
     }
-    first.close(PATIENCE).unwrap();
+    first.close(PATIENCE, None).unwrap();
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn a_listener_that_fails_is_counted_and_told_the_next_event() {
     told.recv_timeout(Duration::from_secs(60)).unwrap();
     assert_eq!((subscription.failed(), subscription.dropped()), (1, 0));
     subscription.cancel();
-    node.close(PATIENCE).unwrap();
+    node.close(PATIENCE, None).unwrap();
 }
 
 #[test]
@@ -189,8 +189,8 @@ fn every_call_of_a_closed_node_gives_closed() {
     let node = node("none", "boss");
     let (events, changes) = (node.events().unwrap(), node.subscribe(Query::default()).unwrap());
     assert!(!node.closed());
-    node.close(PATIENCE).unwrap();
-    node.close(PATIENCE).unwrap();
+    node.close(PATIENCE, None).unwrap();
+    node.close(PATIENCE, None).unwrap();
     assert!(node.closed() && !node.id().is_empty() && node.namespace() == "casm");
     while events.next(PATIENCE).unwrap().is_some() {}
     while changes.next(PATIENCE).unwrap().is_some() {}
@@ -253,7 +253,7 @@ fn what_cannot_be_is_refused_with_its_kind_and_value() {
     ] {
         assert_eq!(kind, expected);
     }
-    node.close(PATIENCE).unwrap();
+    node.close(PATIENCE, None).unwrap();
 }
 
 #[test]

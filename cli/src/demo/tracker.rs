@@ -103,6 +103,8 @@ mod tests {
             ttl_ms: 1,
             host: String::new(),
             meta: BTreeMap::new(),
+            services: Default::default(),
+            channels: Vec::new(),
             verified: true,
         };
         Line::PeerJoined { record }

@@ -255,6 +255,8 @@ mod tests {
             ttl_ms: 10_000,
             host: host.into(),
             meta: [("role".to_owned(), role.to_owned())].into(),
+            services: Default::default(),
+            channels: Vec::new(),
             verified: true,
         }
     }

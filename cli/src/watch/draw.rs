@@ -106,6 +106,8 @@ mod tests {
             ttl_ms: 10_000,
             host: "host\u{1b}[2J".into(),
             meta: [("role".to_owned(), "worker".to_owned())].into(),
+            services: Default::default(),
+            channels: Vec::new(),
             verified: true,
         });
         app.see(records.collect(), Instant::now());

@@ -9,7 +9,7 @@ use super::{
     listen::Listening,
     ping,
     swarm::{BehaviourEvent, HostSwarm},
-    topics::Topics,
+    topics::{Asked, Topics},
 };
 use crate::{
     Error, ErrorKind, PeerInfo, Result, dials,
@@ -37,8 +37,6 @@ use tokio_util::sync::DropGuard;
 
 /// How long a closing host waits for its connections to close.
 const DISCONNECT: Duration = Duration::from_millis(300);
-/// Commands of topics that are carried out in one step.
-const TOPIC_COMMANDS: usize = 64;
 
 /// Who waits for a dial.
 enum Waiting {
@@ -134,23 +132,20 @@ impl Task {
             }
             () = self.book.due() => self.book.refresh(&self.swarm),
             Some(command) = self.commands.recv() => self.on_command(command),
-            (topic, command) = poll_fn(|cx| topics.poll_command(cx)) => {
-                self.on_topic(&topic, command);
+            () = poll_fn(|cx| topics.poll_asked(cx)) => {
                 // Together with what else is there: the swarm is polled after each step.
-                for _ in 1..TOPIC_COMMANDS {
-                    let Some((topic, command)) = self.topics.next_command() else { break };
-                    self.on_topic(&topic, command);
+                while let Some((topic, asked)) = self.topics.next_asked() {
+                    let behaviour = self.swarm.behaviour_mut();
+                    if let Asked::Command(TopicCommand::Report { ticket, verdict }) = &asked
+                        && *verdict == Verdict::Accept
+                        && self.topics.credits(&topic)
+                    {
+                        behaviour.slots.brought(&ticket.from);
+                    }
+                    self.topics.on_asked(&mut behaviour.gossip, topic, asked);
                 }
             }
         }
-    }
-
-    fn on_topic(&mut self, topic: &str, command: Option<TopicCommand>) {
-        let behaviour = self.swarm.behaviour_mut();
-        if let Some(TopicCommand::Report { ticket, verdict: Verdict::Accept }) = &command {
-            behaviour.slots.brought(&ticket.from);
-        }
-        self.topics.on_command(&mut behaviour.gossip, topic, command);
     }
 
     /// Sends what is queued and what services have still to say (goodbyes above
@@ -194,9 +189,8 @@ impl Task {
                 }
             }
             Command::Exchanged { peer } => self.swarm.behaviour_mut().slots.exchanged(&peer),
-            Command::Join { topic, commands, events } => {
-                let gossip = &mut self.swarm.behaviour_mut().gossip;
-                self.topics.join(gossip, topic, commands, events);
+            Command::Join { topic, ends } => {
+                self.topics.join(&mut self.swarm.behaviour_mut().gossip, topic, ends);
             }
         }
     }

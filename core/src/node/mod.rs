@@ -8,6 +8,7 @@ mod channels;
 mod join;
 mod pace;
 mod seeds;
+mod services;
 
 pub use builder::NodeBuilder;
 
@@ -29,14 +30,20 @@ use crate::{
     record::{SignedRecord, unix_nanos},
     rpc::{Export, Vat},
     scope::Scope,
+    service::{Connect, Services},
+    topics::{self, Topic, TopicOptions, Topics},
 };
 use builder::Early;
+use futures::FutureExt as _;
 use libp2p::multiaddr::Protocol;
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use tokio::sync::{OnceCell, watch};
 
 /// How long closing may take before what still runs is left behind.
 const CLOSE: Duration = Duration::from_secs(5);
+
+/// How long requests that are worked on may still take when a node closes.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// How long a start waits for one thing, such as a disk that doesn't answer.
 const START: Duration = Duration::from_secs(20);
@@ -60,6 +67,8 @@ struct Inner {
     events: EventBus,
     metrics: Metrics,
     vat: Vat,
+    services: Services,
+    topics: Topics,
     _view: Export,
     csp: Csp,
     store: pex::Store,
@@ -124,6 +133,8 @@ impl Node {
         let keep_beat = store.clone().keep_beat(ahead);
         scope.spawn(in_time("its data", keep_beat).await?);
         let topic = host.join(config.namespace.as_str()).await?;
+        let given = Arc::new(topics::Numbers::default());
+        let beside = given.clone();
         let cluster = ClusterConfig {
             namespace: config.namespace.clone(),
             own: host.id(),
@@ -132,10 +143,10 @@ impl Node {
             ttl: config.ttl,
             observer: config.observer,
             limits: config.limits.table,
-            sign: sign(key.clone(), &config.namespace),
+            sign: sign(key.clone(), &config.namespace, given.clone()),
             numbers,
             keep,
-            clock: Arc::new(unix_nanos),
+            clock: Arc::new(move || beside.beside(unix_nanos())),
             over: host.leaving().over(),
             machine: Arc::new(machine_name),
         };
@@ -161,6 +172,18 @@ impl Node {
         let around = Arc::new(channels::Surroundings { host: host.clone() });
         let csp = Csp::new(host.id(), vat.clone(), around, &metrics, scope);
         let kept = store.clone();
+        let services =
+            Services::start(host.id(), cluster.clone(), &vat, connect(&host), &metrics, scope)?;
+        let seen = cluster.clone();
+        let topics = Topics::new(
+            host.clone(),
+            key.clone(),
+            config.namespace.clone(),
+            Arc::new(move || seen.view()),
+            given,
+            metrics.clone(),
+            scope.clone(),
+        );
         let mut boot = BootConfig::default();
         boot.boot.clone_from(&config.boot);
         boot.serve.clone_from(&config.serve);
@@ -203,13 +226,13 @@ impl Node {
             seeds::named(&config.boot, host.id()),
             metrics.troubles.clone(),
         ));
-        let services = join::Services {
+        let found = join::Services {
             host: host.clone(),
             boot: boot.clone(),
             cluster: cluster.clone(),
             namespace: config.namespace.clone(),
         };
-        scope.spawn(join::run(services, events.subscribe()));
+        scope.spawn(join::run(found, events.subscribe()));
         let inner = Inner {
             config,
             host,
@@ -219,6 +242,8 @@ impl Node {
             events,
             metrics,
             vat,
+            services,
+            topics,
             _view: view,
             csp,
             store: kept,
@@ -409,6 +434,27 @@ impl Node {
         RemoteView::connect(self.0.vat.clone(), peer).await
     }
 
+    /// A handle of a topic of this node's cluster, which it joins if it has not:
+    /// with [`TopicOptions::default`], or as it was opened. The name is 1 to 48 of
+    /// `A-Z a-z 0-9 . _ -`. To be called on the node's runtime.
+    ///
+    /// # Errors
+    /// `Config` if the name is not acceptable; `Closed`.
+    pub fn topic(&self, name: &str) -> Result<Topic> {
+        self.topic_with(name, TopicOptions::default())
+    }
+
+    /// The same with options, which are those of all handles of the topic in this
+    /// node.
+    ///
+    /// # Errors
+    /// `Config` if the name or an option is not acceptable, or the topic is open
+    /// with another; `Invalid` if the query's ends are of different fields;
+    /// `Closed`.
+    pub fn topic_with(&self, name: &str, options: TopicOptions) -> Result<Topic> {
+        self.0.topics.open(name, options)
+    }
+
     /// Exports capabilities to peers, and connects to theirs.
     pub fn vat(&self) -> &Vat {
         &self.0.vat
@@ -420,11 +466,23 @@ impl Node {
     }
 
     /// Leaves the cluster, so that others see it at once, and waits until
-    /// nothing of the node is running. A second call does nothing.
+    /// nothing of the node is running. Requests that its services work on have 5 s
+    /// to be answered before; new ones are sent on to others. A second call does
+    /// nothing.
     ///
     /// # Errors
-    /// `Timeout` if something still runs after 5 s.
+    /// `Timeout` if something still runs 5 s later.
     pub async fn close(&self) -> Result<()> {
+        self.close_within(GRACE).await
+    }
+
+    /// The same with another time for requests that are worked on: none, if it is
+    /// zero. A handler that closes its node is not waited for; its future is dropped.
+    ///
+    /// # Errors
+    /// As of [`close`](Self::close).
+    pub async fn close_within(&self, grace: Duration) -> Result<()> {
+        self.drain(grace, false).await;
         if self.0.running.0.close(CLOSE).await {
             return Ok(());
         }
@@ -432,6 +490,14 @@ impl Node {
         let message =
             format!("the node did not close within 5 s; left behind: {}", left.join(", "));
         Err(Error::new(ErrorKind::Timeout, message))
+    }
+
+    /// What closing begins with: its services take nothing more, and what they
+    /// have is answered. `handling` says that a handler waits for this, which is
+    /// known here only if it is a future that does.
+    #[doc(hidden)]
+    pub async fn drain(&self, grace: Duration, handling: bool) {
+        self.0.services.drain(grace, handling).await;
     }
 
     /// Waits until the node has left the cluster and nothing of it is running,
@@ -462,8 +528,27 @@ async fn in_time<T>(what: &str, wait: impl Future<Output = Result<T>>) -> Result
     })
 }
 
-/// Signs heartbeats.
-fn sign(key: Keypair, namespace: &Namespace) -> crate::cluster::Sign {
+/// Connects to a peer for a call.
+fn connect(host: &Host) -> Connect {
+    let host = host.clone();
+    Arc::new(move |peer| {
+        let connected = host.is_connected(&peer);
+        let answer = async move {
+            if connected {
+                return Ok(());
+            }
+            let message = format!("no connection to {peer}: connect to it first");
+            Err(Error::new(ErrorKind::Unreachable, message))
+        };
+        answer.boxed()
+    })
+}
+
+/// Signs heartbeats. Their numbers are not those of messages on topics.
+fn sign(key: Keypair, namespace: &Namespace, given: Arc<topics::Numbers>) -> crate::cluster::Sign {
     let topic = namespace.clone();
-    Arc::new(move |seq, data| SignedMessage::sign(&key, topic.as_str(), seq, data))
+    Arc::new(move |seq, data| {
+        given.given(seq);
+        SignedMessage::sign(&key, topic.as_str(), seq, data)
+    })
 }

@@ -1,17 +1,40 @@
 //! One stream with the RPC system on it, from its beginning to its end.
 
-use super::{encoding::Encoding, network::Network, thread::Local};
+use super::{encoding::Encoding, network::Network, outbound::Outbound, thread::Local};
 use capnp::capability::{Client, FromClientHook};
 use capnp_rpc::{RpcSystem, rpc_twoparty_capnp::Side};
 use futures::{AsyncRead, AsyncWrite, future::LocalBoxFuture};
-use std::{pin::pin, time::Duration};
+use std::{
+    cell::RefCell,
+    pin::pin,
+    rc::{Rc, Weak},
+    time::Duration,
+};
 use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 
 /// For how long the last messages of a connection may take.
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
 
 /// Something to be done with a capability.
-pub(super) type Work<C> = Box<dyn FnOnce(C) -> LocalBoxFuture<'static, ()> + Send>;
+pub(super) type Work<C> = Box<dyn FnOnce(C, Room) -> LocalBoxFuture<'static, ()> + Send>;
+
+/// What waits to be written to the peer of a connection.
+#[derive(Clone, Default)]
+pub(crate) struct Room(Rc<RefCell<Weak<Outbound>>>);
+
+impl Room {
+    /// Waits until there is room for a request or an answer of so many bytes.
+    ///
+    /// # Errors
+    /// When the connection is ending.
+    pub(crate) async fn wait(&self, bytes: usize) -> capnp::Result<()> {
+        let outbound = self.0.borrow().upgrade();
+        match outbound {
+            Some(outbound) => outbound.room(bytes).await,
+            None => Err(capnp::Error::disconnected("the connection has ended".into())),
+        }
+    }
+}
 
 /// Serves a capability on a stream, until either side ends it.
 pub(super) async fn serve(
@@ -19,9 +42,12 @@ pub(super) async fn serve(
     encoding: Encoding,
     local: &Local,
     bootstrap: Client,
+    room: &Room,
 ) {
     let network = Network::new(stream, encoding, Side::Server, local);
     let outbound = network.outbound();
+    *room.0.borrow_mut() = Rc::downgrade(&outbound);
+    local.serves(&outbound);
     // Its errors are counted where they arise.
     let _ = RpcSystem::new(Box::new(network), Some(bootstrap)).await;
     tracing::debug!(peak = outbound.peak(), "an RPC stream has ended");
@@ -36,6 +62,7 @@ pub(super) async fn consume<C: FromClientHook + Clone + 'static>(
     mut works: mpsc::Receiver<Work<C>>,
 ) {
     let network = Network::new(stream, encoding, Side::Client, local);
+    let room = Room(Rc::new(RefCell::new(Rc::downgrade(&network.outbound()))));
     let mut system = RpcSystem::new(Box::new(network), None);
     let client: C = system.bootstrap(Side::Server);
     let disconnector = system.get_disconnector();
@@ -46,7 +73,7 @@ pub(super) async fn consume<C: FromClientHook + Clone + 'static>(
         tokio::select! {
             _ = &mut system => return,
             work = works.recv() => match work {
-                Some(work) => drop(tasks.spawn_local(work(client.clone()))),
+                Some(work) => drop(tasks.spawn_local(work(client.clone(), room.clone()))),
                 None => break,
             },
             Some(_) = tasks.join_next(), if !tasks.is_empty() => (),

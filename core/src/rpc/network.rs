@@ -262,7 +262,10 @@ impl Shared {
             match oldest {
                 None => std::future::pending().await,
                 Some(since) if since.elapsed() >= self.call => return,
-                Some(since) => sleep_until(since + self.call).await,
+                Some(since) => match since.checked_add(self.call) {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                },
             }
         }
     }

@@ -10,19 +10,31 @@ use super::{
 use capnp::message::{Allocator, Builder};
 use futures::{AsyncWrite, AsyncWriteExt};
 use prometheus_client::metrics::gauge::Gauge;
-use std::{cell::RefCell, collections::VecDeque, future::Future, io, rc::Rc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    future::Future,
+    io,
+    rc::Rc,
+    time::Duration,
+};
 use tokio::{
     sync::{Notify, oneshot},
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 /// For how long the last bytes of a stream may take.
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
 
+/// After so long, what is expected and not queued does not come.
+const LOST: Duration = Duration::from_millis(10);
+
 /// What waits to be written on one stream.
 pub(super) struct Outbound {
     inner: RefCell<Inner>,
     changed: Notify,
+    /// Bytes of answers that were let through and are not queued yet.
+    expected: Cell<usize>,
     gate: usize,
     limit: usize,
     stall: Duration,
@@ -72,6 +84,7 @@ impl Outbound {
                 gated: VecDeque::new(),
             }),
             changed: Notify::new(),
+            expected: Cell::new(0),
             gate: limits.gate(),
             limit: limits.queued_bytes,
             stall: limits.stall,
@@ -88,7 +101,9 @@ impl Outbound {
         let before = pending.len();
         let encoded = encoder.encode(message, pending);
         inner.add(before);
+        let added = inner.pending.len().saturating_sub(before);
         drop(inner);
+        self.expected.set(self.expected.get().saturating_sub(added));
         match encoded {
             Ok(()) => self.changed.notify_waiters(),
             Err(error) => self.fail(error.into()),
@@ -207,6 +222,31 @@ impl Outbound {
         };
         self.changed.notify_waiters();
         turn.await.map_err(|_| capnp::Error::disconnected("the stream is closed".into()))
+    }
+
+    /// Waits until there is room for a request or an answer of so many bytes: of
+    /// several that are ready, few are in memory twice.
+    ///
+    /// # Errors
+    /// When the stream is closing or has failed.
+    pub(super) async fn room(&self, bytes: usize) -> capnp::Result<()> {
+        loop {
+            let changed = self.changed.notified();
+            let queued = {
+                let inner = self.inner.borrow();
+                inner.check()?;
+                inner.queued
+            };
+            if queued + self.expected.get() <= self.gate {
+                self.expected.set(self.expected.get() + bytes);
+                return Ok(());
+            }
+            tokio::select! {
+                () = changed => {}
+                // What was let through was called off, and is never queued.
+                () = sleep(LOST), if queued == 0 => self.expected.set(0),
+            }
+        }
     }
 
     /// Waits until so little is queued that the stream may be read.

@@ -1,14 +1,16 @@
 //! The vat's thread, and what is known on it only.
 
-use super::{budget::Budget, limits::Limits, metrics::RpcMetrics};
+use super::{budget::Budget, limits::Limits, metrics::RpcMetrics, outbound::Outbound};
 use crate::{Error, ErrorKind, Result, prefix::Prefix, scope::Scope};
+use futures::future::join_all;
 use libp2p::PeerId;
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, HashMap},
     panic::{AssertUnwindSafe, catch_unwind},
-    rc::Rc,
+    rc::{Rc, Weak},
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 use tokio::{
     runtime::Handle,
@@ -56,6 +58,11 @@ impl Thread {
         }
         let jobs = self.jobs()?;
         jobs.send(Box::new(job)).await.map_err(|_| Error::closed("node"))
+    }
+
+    /// Whether it has been started.
+    pub(super) fn is_started(&self) -> bool {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     fn jobs(&self) -> Result<mpsc::Sender<Job>> {
@@ -111,6 +118,8 @@ pub(super) struct Local {
     /// The streams that peers have opened, in the order in which they came.
     streams: RefCell<BTreeMap<u64, Open>>,
     next: Cell<u64>,
+    /// What waits to be written on streams that peers have opened.
+    served: Rc<RefCell<Vec<Weak<Outbound>>>>,
 }
 
 /// A stream that a peer has opened.
@@ -123,7 +132,40 @@ struct Open {
 impl Local {
     pub(super) fn new(limits: Limits, metrics: RpcMetrics) -> Self {
         let budget = Budget::new(limits.total_bytes, metrics.used.clone());
-        Self { limits, metrics, budget, streams: RefCell::default(), next: Cell::new(0) }
+        let (streams, next, served) = (RefCell::default(), Cell::new(0), Rc::default());
+        Self { limits, metrics, budget, streams, next, served }
+    }
+
+    /// The same for a stream with large messages both ways, for which its ends wait
+    /// until there is [room](super::Room), and whose calls may take as long as they
+    /// do. Neither end stops reading for what it has to write itself: else both
+    /// could, and for ever.
+    pub(super) fn for_large_calls(&self) -> Rc<Self> {
+        let mut limits = self.limits.clone();
+        limits.call = Duration::MAX;
+        limits.queued_bytes += 2 * limits.message_bytes;
+        let (metrics, budget) = (self.metrics.clone(), self.budget.clone());
+        // Streams are counted where they are admitted.
+        let (streams, next) = (RefCell::default(), Cell::new(0));
+        Rc::new(Self { limits, metrics, budget, streams, next, served: self.served.clone() })
+    }
+
+    /// Notes what waits to be written for a peer.
+    pub(super) fn serves(&self, outbound: &Rc<Outbound>) {
+        let mut served = self.served.borrow_mut();
+        served.retain(|other| other.strong_count() > 0);
+        served.push(Rc::downgrade(outbound));
+    }
+
+    /// Waits until what is on its way to peers is written.
+    pub(super) async fn flush(self: Rc<Self>) {
+        // Answers that were just given are queued in a moment.
+        for _ in 0..8 {
+            tokio::task::yield_now().await;
+        }
+        let served: Vec<_> = self.served.borrow().iter().filter_map(Weak::upgrade).collect();
+        // One that fails has nothing more to write.
+        join_all(served.iter().map(|outbound| outbound.drained())).await;
     }
 
     /// Counts a stream that a peer has opened from an address of this network,

@@ -4,7 +4,7 @@
 //! which starts with the first use; what others ask of it, they send there.
 
 use super::{
-    connection::{self, Work},
+    connection::{self, Room, Work},
     encoding::Encoding,
     limits::Limits,
     metrics::RpcMetrics,
@@ -25,6 +25,7 @@ use std::{
     future::Future,
     rc::Rc,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -80,16 +81,35 @@ impl Vat {
         C: FromClientHook,
         F: FnMut(PeerId) -> C + Send + 'static,
     {
+        self.export_with(name, Exported::default(), move |peer, _| bootstrap(peer))
+    }
+
+    /// Exports a capability in some encodings. `bootstrap` is told, beside whose
+    /// the connection is, what waits to be written on it.
+    ///
+    /// # Errors
+    /// As of [`export`](Self::export).
+    pub(crate) fn export_with<C, F>(
+        &self,
+        name: &str,
+        how: Exported<'_>,
+        mut bootstrap: F,
+    ) -> Result<Export>
+    where
+        C: FromClientHook,
+        F: FnMut(PeerId, Room) -> C + Send + 'static,
+    {
         name::check(name)?;
         let mut incoming = Vec::new();
-        for encoding in Encoding::ALL {
+        for &encoding in how.encodings {
             let protocol = name::protocol(&self.0.namespace, name, encoding);
             let streams = self.0.host.accept(protocol)?;
             incoming.push(streams.map(move |(peer, stream)| (peer, stream, encoding)));
         }
         let token = CancellationToken::new();
-        let make = move |peer| Client::new(bootstrap(peer).into_client_hook());
-        let accepting = accept(self.clone(), select_all(incoming), make, token.clone());
+        let make = move |peer, room| Client::new(bootstrap(peer, room).into_client_hook());
+        let served = (select_all(incoming), how.large_calls);
+        let accepting = accept(self.clone(), served, make, token.clone());
         self.0.thread.spawn_beside(accepting);
         Ok(Export { vat: self.clone(), _withdraw: token.drop_guard() })
     }
@@ -124,11 +144,27 @@ impl Vat {
     where
         C: FromClientHook + Clone + 'static,
     {
+        self.connect_as(peer, name, Exported { encodings, large_calls: false }).await
+    }
+
+    /// Connects to a capability that is exported so.
+    ///
+    /// # Errors
+    /// As of `connect`.
+    pub(crate) async fn connect_as<C>(
+        &self,
+        peer: PeerId,
+        name: &str,
+        how: Exported<'_>,
+    ) -> Result<Remote<C>>
+    where
+        C: FromClientHook + Clone + 'static,
+    {
         name::check(name)?;
-        for &encoding in encodings {
+        for &encoding in how.encodings {
             let protocol = name::protocol(&self.0.namespace, name, encoding);
             match self.0.host.open_stream(peer, protocol).await {
-                Ok(stream) => return self.over(stream, peer, encoding).await,
+                Ok(stream) => return self.over(stream, peer, encoding, how.large_calls).await,
                 Err(error) if error.kind() == ErrorKind::Protocol => (),
                 Err(error) => return Err(error),
             }
@@ -140,7 +176,34 @@ impl Vat {
         Err(Error::new(ErrorKind::NotFound, message))
     }
 
-    async fn over<C>(&self, stream: Stream, peer: PeerId, encoding: Encoding) -> Result<Remote<C>>
+    /// Waits until what is on its way to peers is written, for so long at most.
+    pub(crate) async fn flush(&self, most: Duration) {
+        if !self.0.thread.is_started() {
+            return;
+        }
+        let (done, written) = oneshot::channel::<()>();
+        let flush = self.0.thread.run(move |local| {
+            let local = local.clone();
+            tokio::task::spawn_local(async move {
+                local.flush().await;
+                drop(done);
+            });
+        });
+        // Of a thread that has ended nothing is on its way.
+        let _ = tokio::time::timeout(most, async {
+            let _ = flush.await;
+            let _ = written.await;
+        })
+        .await;
+    }
+
+    async fn over<C>(
+        &self,
+        stream: Stream,
+        peer: PeerId,
+        encoding: Encoding,
+        large: bool,
+    ) -> Result<Remote<C>>
     where
         C: FromClientHook + Clone + 'static,
     {
@@ -149,7 +212,7 @@ impl Vat {
         self.0
             .thread
             .run(move |local| {
-                let local = local.clone();
+                let local = if large { local.for_large_calls() } else { local.clone() };
                 tokio::task::spawn_local(async move {
                     let _counted = local.count();
                     connection::consume(stream, encoding, &local, works).await;
@@ -169,8 +232,8 @@ impl fmt::Debug for Vat {
 /// Serves the streams of one name. Only when one comes is the thread needed.
 async fn accept(
     vat: Vat,
-    mut incoming: impl futures::Stream<Item = (PeerId, Stream, Encoding)> + Unpin,
-    bootstrap: impl FnMut(PeerId) -> Client + Send + 'static,
+    (mut incoming, large): (impl futures::Stream<Item = (PeerId, Stream, Encoding)> + Unpin, bool),
+    bootstrap: impl FnMut(PeerId, Room) -> Client + Send + 'static,
     token: CancellationToken,
 ) {
     let bootstrap = Arc::new(Mutex::new(bootstrap));
@@ -180,11 +243,13 @@ async fn accept(
             let (bootstrap, token) = (bootstrap.clone(), streams.clone());
             let serve = move |local: &Rc<Local>| {
                 let Some(admitted) = local.admit(peer, stream.prefix()) else { return };
-                let client = bootstrap.lock().unwrap_or_else(PoisonError::into_inner)(peer);
-                let local = local.clone();
+                let room = Room::default();
+                let make = &mut *bootstrap.lock().unwrap_or_else(PoisonError::into_inner);
+                let client = make(peer, room.clone());
+                let local = if large { local.for_large_calls() } else { local.clone() };
                 tokio::task::spawn_local(token.run_until_cancelled_owned(async move {
                     tokio::select! {
-                        () = connection::serve(stream, encoding, &local, client) => (),
+                        () = connection::serve(stream, encoding, &local, client, &room) => (),
                         () = admitted.ended() => (),
                     }
                 }));
@@ -195,6 +260,23 @@ async fn accept(
         }
     };
     token.run_until_cancelled(each).await;
+}
+
+/// How a capability is exported.
+#[derive(Clone, Copy)]
+pub(crate) struct Exported<'a> {
+    /// In which encodings.
+    pub(crate) encodings: &'a [Encoding],
+    /// Whether its calls and answers are large, and both ends wait until there is
+    /// [`Room`] for them. They may take longer than [`Limits::call`]: they have a
+    /// limit of their own.
+    pub(crate) large_calls: bool,
+}
+
+impl Default for Exported<'_> {
+    fn default() -> Self {
+        Self { encodings: &Encoding::ALL, large_calls: false }
+    }
 }
 
 /// A capability that is exported. Dropping this withdraws it, and ends the
@@ -250,13 +332,26 @@ impl<C: FromClientHook + Clone + 'static> Remote<C> {
         Fut: Future<Output = capnp::Result<T>> + 'static,
         T: Send + 'static,
     {
+        self.with_room(|client, _| work(client)).await
+    }
+
+    /// The same, with what waits to be written on the connection.
+    ///
+    /// # Errors
+    /// As of [`with`](Self::with).
+    pub(crate) async fn with_room<T, F, Fut>(&self, work: F) -> Result<T>
+    where
+        F: FnOnce(C, Room) -> Fut + Send + 'static,
+        Fut: Future<Output = capnp::Result<T>> + 'static,
+        T: Send + 'static,
+    {
         let (mut reply, answer) = oneshot::channel();
-        let work: Work<C> = Box::new(move |client| {
+        let work: Work<C> = Box::new(move |client, room| {
             async move {
                 tokio::select! {
                     biased;
                     () = reply.closed() => (),
-                    result = work(client) => drop(reply.send(result)),
+                    result = work(client, room) => drop(reply.send(result)),
                 }
             }
             .boxed_local()

@@ -104,7 +104,13 @@ export class Node {
       })
     })
     pubsub.addEventListener('message', ({ detail }) => {
-      if (detail.from.equals(this.libp2p.peerId)) this.#validate(detail)
+      const own = detail.from.equals(this.libp2p.peerId)
+      if (detail.topic === this.options.ns) {
+        if (own) this.#validate(detail)
+      } else if (!own) {
+        const text = new TextDecoder().decode(detail.data)
+        this.#emit('message', { topic: detail.topic, source: detail.from.toString(), text })
+      }
     })
     // A peer may subscribe before there is a stream to it: both are occasions.
     for (const event of ['subscription-change', 'gossipsub:graft']) {
@@ -187,6 +193,11 @@ export class Node {
       muxer: c.multiplexer
     }))
   }
+
+  /** Joins a topic by its exact name. */
+  join (topic) { this.libp2p.services.pubsub.subscribe(topic) }
+
+  async say (topic, text) { await this.libp2p.services.pubsub.publish(topic, new TextEncoder().encode(text)) }
 
   mesh () {
     const { pubsub } = this.libp2p.services

@@ -105,6 +105,7 @@ class Node:
             subscription = await self.pubsub.subscribe(self.options.ns)
             self._emit("listening", peer=self.id, addrs=self.addrs())
             async with trio.open_nursery() as nursery:
+                self._nursery = nursery
                 nursery.start_soon(self._receive, subscription)
                 nursery.start_soon(self._expire)
                 nursery.start_soon(self._watch)
@@ -203,6 +204,22 @@ class Node:
     async def ping(self, peer: str) -> float:
         """One round trip, in milliseconds."""
         return (await PingService(self.host).ping(ID.from_base58(peer)))[0]
+
+    async def join(self, topic: str) -> None:
+        """Joins a topic by its exact name."""
+        subscription = await self.pubsub.subscribe(topic)
+        self._nursery.start_soon(self._listen, topic, subscription)
+
+    async def _listen(self, topic: str, subscription) -> None:
+        while True:
+            message = await subscription.get()
+            source = ID(message.from_id).to_base58()
+            if source != self.id:
+                self._emit("message", topic=topic, source=source, text=message.data.decode())
+
+    async def say(self, topic: str, text: str) -> None:
+        """Publishes on a topic."""
+        await self.pubsub.publish(topic, text.encode())
 
     def records(self) -> list[Record]:
         """The table."""

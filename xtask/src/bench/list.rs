@@ -12,10 +12,12 @@ const PYPI: &[Peer] = &[
 const NPM: &[Peer] =
     &[Peer::Named("@number0/iroh"), Peer::Named("@chainsafe/libp2p-quic"), Peer::Named("zeromq")];
 const ZENOH: &[Peer] = &[Peer::Named("eclipse-zenoh")];
+const PY_LIBP2P: &[Peer] = &[Peer::Named("libp2p")];
+const JS_LIBP2P: &[Peer] = &[Peer::Named("@libp2p/gossipsub")];
 const ZEROMQ: &[Peer] = &[Peer::Named("zeromq")];
 
 /// All of them, by name.
-pub const BENCHES: [Bench; 13] = [
+pub const BENCHES: [Bench; 14] = [
     Bench {
         name: "channel",
         sides: &[
@@ -103,6 +105,15 @@ pub const BENCHES: [Bench; 13] = [
             peers: &[Peer::Go { module: "interop/go-memdb", without: &[] }],
         }],
         small: &["--records", "1000"],
+    },
+    Bench {
+        name: "topic",
+        sides: &[
+            Side { ours: Program::Core("topic"), peers: &[] },
+            Side { ours: Program::Python("topic.py"), peers: PY_LIBP2P },
+            Side { ours: Program::Node("topic.mjs"), peers: JS_LIBP2P },
+        ],
+        small: &["--seconds", "0.2", "--subscribers", "1,2"],
     },
     Bench {
         name: "verify",

@@ -37,6 +37,14 @@ pub fn differences(table: &str, exported: &ComponentInterface) -> Result<Vec<Str
         ("Job", table.all("job")?, members(exported, "Job")?),
         ("Semaphore", table.all("semaphore")?, members(exported, "Semaphore")?),
         ("Lease", table.all("lease")?, members(exported, "Lease")?),
+        ("Topic", table.all("topic")?, members(exported, "Topic")?),
+        ("Message", table.all("message")?, fields(exported, "Message")?),
+        ("TopicOptions", table.some("options", &["topic"])?, fields(exported, "TopicOptions")?),
+        (
+            "SubscribeOptions",
+            table.some("options", &["messages"])?,
+            fields(exported, "SubscribeOptions")?,
+        ),
         ("Key", table.all("key")?, members(exported, "Key")?),
         ("Subscription", table.all("subscription")?, members(exported, "Subscription")?),
         ("Record", table.all("record")?, fields(exported, "Record")?),
@@ -55,7 +63,27 @@ pub fn differences(table: &str, exported: &ComponentInterface) -> Result<Vec<Str
         ("Event", table.all("events")?, variants(exported, "Event")?),
         ("Change", changes, variants(exported, "Change")?),
     ];
-    for stream in ["EventStream", "ChangeStream", "PeerStream", "RecordStream"] {
+    // What is answered is answered by calls of it.
+    let request = ["answer", "fail", "part"].into_iter().fold(table.all("request")?, with);
+    let part = table.all("stream")?.into_iter().filter(|name| name != "dropped");
+    let part: Names = part.collect();
+    pairs.extend([
+        ("Request", request, members(exported, "Request")?),
+        ("Serving", table.all("serving")?, members(exported, "Serving")?),
+        ("ServiceStats", table.all("service_stats")?, fields(exported, "ServiceStats")?),
+        ("PeerReply", with(table.all("peer_reply")?, "error_kind"), fields(exported, "PeerReply")?),
+        ("ServeOptions", table.some("options", &["serve"])?, fields(exported, "ServeOptions")?),
+        ("CallOptions", table.some("options", &["call"])?, fields(exported, "CallOptions")?),
+        (
+            "CallAllOptions",
+            table.some("options", &["call_all"])?,
+            fields(exported, "CallAllOptions")?,
+        ),
+        ("ReplyStream", with(part.clone(), "ended"), members(exported, "ReplyStream")?),
+        ("PartStream", part, members(exported, "PartStream")?),
+    ]);
+    let streams = ["EventStream", "ChangeStream", "PeerStream", "RecordStream", "MessageStream"];
+    for stream in streams {
         pairs.push((stream, table.all("stream")?, members(exported, stream)?));
     }
     let lines = pairs.iter().flat_map(|(what, expected, there)| {

@@ -5,6 +5,7 @@
 #[cfg(test)]
 pub(in crate::cluster) mod tests;
 
+use super::reserved;
 use crate::{Error, Result, pubsub::Verdict, schema::cluster_capnp::heartbeat};
 use capnp::{ErrorKind, message, serialize_packed, text};
 use std::{collections::BTreeMap, time::Duration};
@@ -318,8 +319,8 @@ impl Heartbeat {
     /// Checks meta fields that this node is to send.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) if a key is empty or has
-    /// a `=`, or if they are too many or too long.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) if a key is empty, has a
+    /// `=` or is the library's, or if they are too many or too long.
     pub fn check_meta(meta: &BTreeMap<String, String>) -> Result<()> {
         if meta.len() > Self::MAX_META {
             let accepted = format!("write at most {} fields", Self::MAX_META);
@@ -327,6 +328,11 @@ impl Heartbeat {
         }
         if let Some(key) = meta.keys().find(|key| key.is_empty() || key.contains('=')) {
             let accepted = "a key is not empty and has no `=`; write `key=value`";
+            return Err(Error::config("meta", shown(key), accepted));
+        }
+        if let Some(key) = meta.keys().find(|key| reserved::is_reserved(key)) {
+            let accepted = "keys that begin with `svc.`, `chan.` or `sem.` are for what the node \
+                            offers, and kept by the library: choose another key";
             return Err(Error::config("meta", shown(key), accepted));
         }
         let len: usize = meta.iter().map(|(key, value)| key.len() + 1 + value.len()).sum();

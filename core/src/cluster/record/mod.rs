@@ -4,7 +4,7 @@ mod field;
 
 pub use field::Field;
 
-use super::heartbeat::Heartbeat;
+use super::{heartbeat::Heartbeat, reserved};
 use libp2p::PeerId;
 use smallvec::SmallVec;
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
@@ -174,14 +174,31 @@ impl Record {
         &body.text[(body.peer_end + SERVER_LEN).into()..body.host_end.into()]
     }
 
-    /// What the peer says of itself, as a map.
+    /// What the peer says of itself, as a map. What it offers is not in it:
+    /// [`services`](Self::services), [`channels`](Self::channels).
     pub fn meta(&self) -> Meta<'_> {
         Meta(&self.body)
     }
 
+    /// The services that the peer offers, each with its version, in the order of
+    /// their names.
+    pub fn services(&self) -> impl Iterator<Item = (&str, &str)> {
+        reserved::offered(self.meta(), reserved::SERVICE)
+    }
+
+    /// The channels that are at the peer's, in the order of their names.
+    pub fn channels(&self) -> impl Iterator<Item = &str> {
+        reserved::offered(self.meta(), reserved::CHANNEL).map(|(name, _)| name)
+    }
+
+    /// Whether the peer offers this service.
+    pub(crate) fn serves(&self, name: &str) -> bool {
+        self.meta().find(&format!("{}{name}", reserved::SERVICE)).is_some()
+    }
+
     /// The meta fields as they were sent, `key=value`, in the order of their
-    /// keys. Of several with one key the map has the first only; queries find
-    /// them all.
+    /// keys, with those of services and channels. Of several with one key the map
+    /// has the first only; queries find them all.
     pub fn fields(&self) -> impl ExactSizeIterator<Item = &str> {
         let body = &*self.body;
         (0..body.meta.len()).map(|i| body.field(i))
@@ -227,25 +244,19 @@ impl Body {
 }
 
 /// A record's meta fields as a map from key to value. Of several fields with
-/// one key it has the first.
+/// one key it has the first. Keys that are the library's are not in it.
 #[derive(Clone, Copy)]
 pub struct Meta<'a>(&'a Body);
 
 impl<'a> Meta<'a> {
     /// The value of a key.
     pub fn get(&self, key: &str) -> Option<&'a str> {
-        let body = self.0;
-        let nth = self.lower_bound(key);
-        (nth < body.meta.len()).then(|| body.pair(nth)).filter(|(k, _)| *k == key).map(|(_, v)| v)
+        if reserved::is_reserved(key) { None } else { self.find(key) }
     }
 
     /// The keys and their values, in the order of the keys.
     pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
-        let body = self.0;
-        let mut last = None;
-        (0..body.meta.len())
-            .map(|nth| body.pair(nth))
-            .filter(move |(key, _)| last.replace(*key) != Some(*key))
+        self.from("").filter(|(key, _)| !reserved::is_reserved(key))
     }
 
     /// How many keys there are.
@@ -255,12 +266,29 @@ impl<'a> Meta<'a> {
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.meta.is_empty()
+        self.iter().next().is_none()
     }
 
     /// The same as a map of its own.
     pub fn to_map(&self) -> BTreeMap<String, String> {
         self.iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect()
+    }
+
+    /// The value of any key, also of one that is the library's.
+    fn find(&self, key: &str) -> Option<&'a str> {
+        self.from(key).next().filter(|(found, _)| *found == key).map(|(_, value)| value)
+    }
+
+    /// All keys from this one on, also those that are the library's.
+    pub(in crate::cluster) fn from(
+        &self,
+        key: &str,
+    ) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
+        let body = self.0;
+        let mut last = None;
+        (self.lower_bound(key)..body.meta.len())
+            .map(|nth| body.pair(nth))
+            .filter(move |(key, _)| last.replace(*key) != Some(*key))
     }
 
     fn lower_bound(&self, key: &str) -> usize {
@@ -348,6 +376,19 @@ mod tests {
         let fields: Vec<_> = r.fields().collect();
         assert_eq!(fields, ["=v", "empty=", "role=x", "role=a", "zone=a=b"]);
         assert_eq!((r.keys(Field::Meta), r.key(Field::Meta, 3)), (5, "role=a"));
+    }
+
+    #[test]
+    fn what_is_offered_is_beside_the_meta() {
+        let r = record(&["svc.b=2", "svc.a=1", "svc.b=3", "svc.no name=1", "svc.=1", "svc=x"]);
+        assert_eq!(r.services().collect::<Vec<_>>(), [("a", "1"), ("b", "2")]);
+        assert_eq!(r.meta().iter().collect::<Vec<_>>(), [("svc", "x")]);
+        assert_eq!((r.meta().get("svc.a"), r.meta().len()), (None, 1));
+        assert!(r.serves("a") && !r.serves("c") && r.channels().next().is_none());
+        let r = record(&["chan.jobs=1", "sem.s=1", "chan.=1"]);
+        assert_eq!(r.channels().collect::<Vec<_>>(), ["jobs"]);
+        assert!(r.meta().is_empty() && r.services().next().is_none());
+        assert_eq!(r.fields().len(), 3);
     }
 
     #[test]

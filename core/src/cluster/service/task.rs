@@ -14,6 +14,7 @@ use crate::{
         heartbeat::{Heartbeat, HeartbeatError},
         live::Hub,
         record::server_of,
+        reserved::OwnMeta,
         table::{Arrival, Detector, Difference, Now, Outcome, Table, Via},
     },
     event::EventBus,
@@ -27,7 +28,7 @@ use own::Said;
 use prometheus_client::metrics::gauge::Gauge;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
@@ -55,6 +56,7 @@ pub(super) struct Task {
     clock: Clock,
     /// What this node says of itself.
     beat: Heartbeat,
+    meta: OwnMeta,
     ttl: Duration,
     said: Said,
     numbers: Numbers,
@@ -81,6 +83,7 @@ impl Task {
     /// A task of a checked configuration. Its view has the own record at once.
     pub(super) fn new(
         config: ClusterConfig,
+        meta: OwnMeta,
         topic: Topic,
         events: EventBus,
         metrics: Metrics,
@@ -93,7 +96,7 @@ impl Task {
             server: server_of(&config.own),
             ttl: Some(config.ttl),
             host: config.host,
-            meta: fields(&config.meta),
+            meta: meta.fields(),
             sent_at: None,
         };
         if !config.observer {
@@ -127,6 +130,7 @@ impl Task {
             epoch,
             clock: config.clock,
             beat,
+            meta,
             ttl: config.ttl,
             said: Said::default(),
             numbers: config.numbers,
@@ -157,6 +161,7 @@ impl Task {
                     None => break,
                 },
                 Some(command) = commands.recv() => self.on_command(command).await,
+                () = self.meta.changed(), if !left => self.offer(),
                 () = tokio::time::sleep_until(next_beat), if !self.observer && !left => {
                     self.send_heartbeat().await;
                 }
@@ -346,8 +351,8 @@ impl Task {
                 self.beat.host = host;
                 self.tell(reply).await;
             }
-            Command::SetMeta(meta, reply) => {
-                self.beat.meta = fields(&meta);
+            Command::SetMeta(reply) => {
+                self.beat.meta = self.meta.fields();
                 self.tell(reply).await;
             }
             Command::SetTtl(ttl, reply) => {
@@ -383,8 +388,4 @@ impl Task {
     fn now(&self) -> Now {
         Now { elapsed: self.epoch.elapsed(), unix_nanos: (self.clock)() }
     }
-}
-
-fn fields(meta: &BTreeMap<String, String>) -> Vec<String> {
-    meta.iter().map(|(key, value)| format!("{key}={value}")).collect()
 }

@@ -5,7 +5,9 @@ use crate::{
     Error, ErrorKind, Event, LeaveReason, Namespace,
     cluster::{
         Change, Cluster, ClusterConfig, Handed, Heartbeat, HeartbeatError, Index, Limits, Numbers,
-        Outcome, Query, server_of,
+        Outcome, Query,
+        reserved::{CHANNEL, SERVICE},
+        server_of,
     },
     event::{EventBus, Events},
     metrics::Metrics,
@@ -452,6 +454,37 @@ async fn changes_of_the_own_record_go_out_at_once() {
     assert_eq!((own.host(), own.meta().get("role"), own.seq()), ("new", Some("idle"), f.last_seq));
     let error = f.cluster.set_host("h".repeat(256)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_offered_within_50_ms_goes_out_together_and_is_in_the_own_view_at_once() {
+    let mut f = Fixture::start(false, true);
+    f.published().await;
+    let start = Instant::now();
+    let offer = |name: &str| f.cluster.offer("service", SERVICE, name, "1").unwrap();
+    let first = offer("a");
+    tokio::time::sleep(Duration::from_millis(40)).await;
+    let own = f.cluster.view().get(&f.own).unwrap();
+    assert_eq!(own.services().collect::<Vec<_>>(), [("a", "1")]);
+    let _more: Vec<_> = ["b", "c"].map(offer).into();
+    drop(first);
+    let sent = f.published().await;
+    assert_eq!(start.elapsed(), Duration::from_millis(50));
+    assert_eq!(sent.meta, ["role=worker", "svc.b=1", "svc.c=1"]);
+    // Then nothing more until it is time.
+    f.published().await;
+    assert!(start.elapsed() > Duration::from_secs(2));
+    // A change of the user's takes what is offered along.
+    let cluster = f.cluster.clone();
+    let _last = f.cluster.offer("channel", CHANNEL, "jobs", "1").unwrap();
+    let meta = BTreeMap::from([("role".into(), "idle".into())]);
+    let (set, sent) = tokio::join!(cluster.set_meta(meta), f.published());
+    set.unwrap();
+    assert_eq!(sent.meta, ["role=idle", "chan.jobs=1", "svc.b=1", "svc.c=1"]);
+    let own = f.cluster.view().get(&f.own).unwrap();
+    assert_eq!((own.meta().len(), own.channels().next()), (1, Some("jobs")));
+    let found = f.cluster.view().lookup(&Query::service("c")).unwrap();
+    assert_eq!(found.peer(), f.own);
 }
 
 #[tokio::test(start_paused = true)]

@@ -39,10 +39,17 @@ type Command struct {
 	Recv  int
 	Close bool
 
+	// For call.
+	Service, Data string
+	Parts         bool
+
 	// For update.
 	Host *string
 	Meta []string
 	TTL  Duration
+
+	// For join and say.
+	Topic, Text string
 
 	// For abuse.
 	Kind   string
@@ -98,6 +105,10 @@ func (n *Node) dispatch(ctx context.Context, c Command) (Fields, error) {
 		return Fields{"n": len(records), "records": recordList(records)}, err
 	case "update":
 		return n.doUpdate(c)
+	case "join":
+		return nil, n.join(c.Topic)
+	case "say":
+		return nil, n.say(ctx, c.Topic, c.Text)
 	case "stats":
 		return n.gossip.fields(), nil
 	case "peers":
@@ -117,6 +128,12 @@ func (n *Node) dispatch(ctx context.Context, c Command) (Fields, error) {
 		return Fields{"peer": c.Peer, "rtt_ms": float64(rtt) / float64(time.Millisecond)}, err
 	case "pex":
 		return nil, n.pex.start(id)
+	case "call":
+		fields, err := n.Call(ctx, id, c.Service, c.Data, c.Parts, time.Duration(c.Timeout))
+		if fields != nil {
+			fields["peer"] = c.Peer
+		}
+		return fields, err
 	case "view-of":
 		records, err := n.ViewOf(ctx, id, c.Encoding, c.Lookup, c.query())
 		return Fields{"peer": c.Peer, "n": len(records), "records": recordList(records)}, err

@@ -21,6 +21,9 @@ const TOLD: u8 = 3;
 /// How many peers are told the same heartbeat. The others get it by an exchange.
 const MAX_TOLD: usize = 4096;
 
+/// What is offered or withdrawn within this time is told together.
+const TOGETHER: Duration = Duration::from_millis(50);
+
 /// The last own heartbeat.
 #[derive(Default)]
 pub(super) struct Said {
@@ -64,12 +67,29 @@ impl Task {
         let _ = reply.send(());
     }
 
+    /// The node offers something else than before: it is in the own view at once,
+    /// and others are told with what changes in a moment.
+    pub(super) fn offer(&mut self) {
+        let fields = self.meta.fields();
+        if self.observer || self.beat.meta == fields {
+            return;
+        }
+        self.beat.meta = fields;
+        self.show_own();
+        self.next_beat = self.next_beat.min(Instant::now() + TOGETHER);
+    }
+
+    /// Puts what is not told yet in the own view.
+    fn show_own(&mut self) {
+        let seq = self.said.message.as_ref().map_or(0, SignedMessage::seq);
+        self.table.insert_own(self.now(), seq, &self.beat, &[]);
+    }
+
     /// Publishes the own heartbeat, and keeps the own record in step with it.
     /// Later, if others would not take so many.
     pub(super) async fn send_heartbeat(&mut self) {
         if let Err(due) = self.rates.own(self.ttl, self.epoch.elapsed()) {
-            let seq = self.said.message.as_ref().map_or(0, SignedMessage::seq);
-            self.table.insert_own(self.now(), seq, &self.beat, &[]);
+            self.show_own();
             self.next_beat = self.epoch + due;
             return;
         }

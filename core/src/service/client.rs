@@ -1,0 +1,310 @@
+//! Connections to the services of other nodes: one stream to each, for all calls.
+
+use super::{
+    EXPORTED, Headers, NAME, Reply,
+    wire::{self as form, Failure},
+};
+use crate::{
+    Error, ErrorKind, PeerId, Result,
+    rpc::{Remote, Room, Vat},
+    schema::service_capnp::{service, services},
+};
+use capnp::{capability::FromClientHook, private::capability::ClientHook};
+use capnp_rpc::new_client;
+use futures::{
+    FutureExt as _,
+    future::{BoxFuture, Shared},
+};
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    rc::Rc,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{sync::mpsc, time::Instant};
+
+/// Connects to a peer, unless it is connected.
+pub(crate) type Connect = Arc<dyn Fn(PeerId) -> BoxFuture<'static, Result<()>> + Send + Sync>;
+
+/// Services of one node whose objects are kept.
+const KEPT: usize = 64;
+
+/// What is asked, of one or of many.
+pub(super) struct Question {
+    pub(super) name: String,
+    pub(super) data: Vec<u8>,
+    pub(super) headers: Headers,
+    pub(super) deadline: Option<Instant>,
+}
+
+impl Question {
+    /// How long the answer may take, in the words of the wire.
+    fn timeout_ms(&self) -> u32 {
+        let left = |at: Instant| at.saturating_duration_since(Instant::now());
+        let ms = |left: Duration| u32::try_from(left.as_millis()).unwrap_or(u32::MAX).max(1);
+        self.deadline.map_or(0, |at| ms(left(at)))
+    }
+}
+
+/// Why there is no answer, and whether the request may have been worked on.
+#[derive(Debug)]
+pub(super) struct Lost {
+    pub(super) error: Error,
+    pub(super) begun: bool,
+}
+
+/// A part, or the end.
+pub(super) enum Item {
+    Part(Vec<u8>),
+    End(Result<()>),
+}
+
+/// The connections.
+pub(super) struct Links {
+    vat: Vat,
+    connect: Connect,
+    links: Mutex<HashMap<PeerId, Link>>,
+}
+
+type Link = Shared<BoxFuture<'static, Result<Remote<Client>>>>;
+
+impl Links {
+    pub(super) fn new(vat: Vat, connect: Connect) -> Self {
+        Self { vat, connect, links: Mutex::default() }
+    }
+
+    pub(super) fn vat(&self) -> &Vat {
+        &self.vat
+    }
+
+    /// Asks a peer; gives what it answers.
+    pub(super) async fn call(
+        &self,
+        peer: PeerId,
+        question: Arc<Question>,
+    ) -> Result<Result<Reply, Failure>, Lost> {
+        self.with(peer, move |client, wire| async move { client.call(&question, wire).await }).await
+    }
+
+    /// Asks a peer for parts, and hands them on.
+    pub(super) async fn stream(
+        &self,
+        peer: PeerId,
+        question: Arc<Question>,
+        to: mpsc::Sender<Item>,
+    ) -> Result<Result<Reply, Failure>, Lost> {
+        let stream =
+            move |client: Client, wire| async move { client.stream(&question, to, wire).await };
+        self.with(peer, stream).await
+    }
+
+    async fn with<F, Fut>(&self, peer: PeerId, work: F) -> Result<Result<Reply, Failure>, Lost>
+    where
+        F: FnOnce(Client, Wire) -> Fut + Send + 'static,
+        Fut: Future<Output = capnp::Result<Result<Reply, Failure>>> + 'static,
+    {
+        let remote = self.link(peer).await.map_err(|error| Lost { error, begun: false })?;
+        let begun = Arc::new(AtomicBool::new(false));
+        let wire = begun.clone();
+        // The error is looked at here, and not as others would.
+        let asked =
+            remote.with_room(move |client, room| work(client, Wire { room, begun: wire }).map(Ok));
+        match asked.await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(lost(&peer, error, begun.load(Ordering::SeqCst))),
+            Err(error) => Err(Lost { error, begun: begun.load(Ordering::SeqCst) }),
+        }
+    }
+
+    /// The connection to a peer, which the first call makes.
+    async fn link(&self, peer: PeerId) -> Result<Remote<Client>> {
+        let link = {
+            let mut links = self.lock();
+            let ended = |link: &Link| match link.peek() {
+                Some(Ok(remote)) => remote.is_closed(),
+                Some(Err(_)) => true,
+                None => false,
+            };
+            match links.get(&peer) {
+                Some(link) if !ended(link) => link.clone(),
+                _ => {
+                    links.retain(|_, link| !ended(link));
+                    let (vat, connecting) = (self.vat.clone(), (self.connect)(peer));
+                    let made = async move {
+                        connecting.await?;
+                        vat.connect_as(peer, NAME, EXPORTED).await
+                    };
+                    let link = made.boxed().shared();
+                    links.insert(peer, link.clone());
+                    link
+                }
+            }
+        };
+        link.await.map_err(|error| match error.kind() {
+            // It serves nothing, not even that it doesn't.
+            ErrorKind::NotFound => {
+                Error::new(ErrorKind::NotFound, format!("{peer} serves no services"))
+            }
+            _ => error,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<PeerId, Link>> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What an error of the RPC system means.
+fn lost(peer: &PeerId, error: capnp::Error, begun: bool) -> Lost {
+    let (kind, begun) = match error.kind {
+        capnp::ErrorKind::Disconnected => (ErrorKind::Unreachable, begun),
+        capnp::ErrorKind::Overloaded => (ErrorKind::Busy, false),
+        _ => (ErrorKind::Protocol, begun),
+    };
+    Lost { error: Error::new(kind, format!("{peer}: {error}")).with_source(error), begun }
+}
+
+/// The way to a peer, for one request.
+struct Wire {
+    room: Room,
+    /// Set when it is sent.
+    begun: Arc<AtomicBool>,
+}
+
+impl Wire {
+    /// Waits until there is room for so many bytes, which are sent then.
+    async fn begin(&self, bytes: usize) -> capnp::Result<()> {
+        self.room.wait(bytes).await?;
+        self.begun.store(true, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+/// The services of another node. Clones share what is kept of them. Lives on the
+/// vat's thread.
+#[derive(Clone)]
+pub(super) struct Client {
+    services: services::Client,
+    kept: Rc<RefCell<HashMap<String, service::Client>>>,
+}
+
+impl FromClientHook for Client {
+    fn new(hook: Box<dyn ClientHook>) -> Self {
+        Self { services: services::Client::new(hook), kept: Rc::default() }
+    }
+
+    fn into_client_hook(self) -> Box<dyn ClientHook> {
+        self.services.into_client_hook()
+    }
+
+    fn as_client_hook(&self) -> &dyn ClientHook {
+        self.services.as_client_hook()
+    }
+}
+
+impl Client {
+    async fn call(self, question: &Question, wire: Wire) -> capnp::Result<Result<Reply, Failure>> {
+        wire.begin(question.data.len()).await?;
+        let mut request = self.service(&question.name).call_request();
+        let mut params = request.get();
+        params.set_request(&question.data);
+        params.set_timeout_ms(question.timeout_ms());
+        let headers = params.init_headers(form::count(&question.headers));
+        form::write_headers(&question.headers, headers);
+        let answer = async {
+            let response = request.send().promise.await?;
+            form::read_answer(response.get()?.get_answer()?)
+        };
+        self.unless_broken(&question.name, answer.await)
+    }
+
+    async fn stream(
+        self,
+        question: &Question,
+        to: mpsc::Sender<Item>,
+        wire: Wire,
+    ) -> capnp::Result<Result<Reply, Failure>> {
+        wire.begin(question.data.len()).await?;
+        let mut request = self.service(&question.name).stream_request();
+        let mut params = request.get();
+        params.set_request(&question.data);
+        params.set_timeout_ms(question.timeout_ms());
+        let any = Rc::<Cell<bool>>::default();
+        params.set_parts(new_client(Taker { to, any: any.clone() }));
+        let headers = params.init_headers(form::count(&question.headers));
+        form::write_headers(&question.headers, headers);
+        let answer = async {
+            let response = request.send().promise.await?;
+            form::read_answer(response.get()?.get_answer()?)
+        };
+        let answer = self.unless_broken(&question.name, answer.await)?;
+        let began = |failure: &Failure| any.get() && !failure.kind.begun();
+        if answer.as_ref().is_err_and(began) {
+            // Whatever it says: the parts were handed on already.
+            return Err(capnp::Error::failed(
+                "it sent parts, and says that it didn't begin".into(),
+            ));
+        }
+        Ok(answer)
+    }
+
+    /// The object of a service: one that is kept, or a new one.
+    fn service(&self, name: &str) -> service::Client {
+        let mut kept = self.kept.borrow_mut();
+        if let Some(service) = kept.get(name) {
+            return service.clone();
+        }
+        let mut request = self.services.get_request();
+        request.get().set_name(name);
+        let service = request.send().pipeline.get_service();
+        if kept.len() >= KEPT {
+            kept.clear();
+        }
+        kept.insert(name.to_owned(), service.clone());
+        service
+    }
+
+    /// An object that gave an error may be of no more use.
+    fn unless_broken<T>(&self, name: &str, result: capnp::Result<T>) -> capnp::Result<T> {
+        if result.is_err() {
+            self.kept.borrow_mut().remove(name);
+        }
+        result
+    }
+}
+
+/// Takes parts. While nobody reads them, it answers none.
+struct Taker {
+    to: mpsc::Sender<Item>,
+    /// Whether one came.
+    any: Rc<Cell<bool>>,
+}
+
+impl service::parts::Server for Taker {
+    async fn part(self: Rc<Self>, params: service::parts::PartParams) -> capnp::Result<()> {
+        let part = params.get()?.get_data()?;
+        if part.len() > form::MAX_PART {
+            return Err(capnp::Error::failed("a part has more than 64 KiB".into()));
+        }
+        let part = part.to_vec();
+        // Not kept while it waits.
+        drop(params);
+        let gone = |_| capnp::Error::failed("nobody takes the parts any more".into());
+        self.any.set(true);
+        self.to.send(Item::Part(part)).await.map_err(gone)
+    }
+
+    async fn end(
+        self: Rc<Self>,
+        _: service::parts::EndParams,
+        _: service::parts::EndResults,
+    ) -> capnp::Result<()> {
+        // Behind those that wait for room.
+        let gone = |_| capnp::Error::failed("nobody takes the parts any more".into());
+        self.to.reserve().await.map(drop).map_err(gone)
+    }
+}

@@ -1,0 +1,145 @@
+//! Asking for an answer in parts.
+
+use super::{
+    CallOptions, Parts, Services,
+    call::{Asked, question, within},
+    client::{Item, Question},
+    registry::Answer,
+    wire::{Failure, FailureKind},
+};
+use crate::{Error, PeerId, Result};
+use futures::{Stream, StreamExt};
+use std::{
+    fmt,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// Parts that wait until they are taken.
+const WAITING: usize = 4;
+
+impl Services {
+    /// Asks a member for parts, or the one that is named.
+    ///
+    /// # Errors
+    /// See [`Node::call_stream`](crate::Node::call_stream).
+    pub(crate) fn call_stream(
+        &self,
+        name: &str,
+        data: Vec<u8>,
+        options: CallOptions,
+    ) -> Result<ReplyParts> {
+        let question = question(name, data, &options, None)?;
+        let (to, items) = mpsc::channel(WAITING);
+        let (this, cancel) = (self.clone(), CancellationToken::new());
+        let cancelled = cancel.clone();
+        self.0.registry.spawn(async move {
+            let asked = this.one(&question.name, &options, |peer| {
+                this.ask_for_parts(peer, question.clone(), to.clone())
+            });
+            let asked = cancelled.run_until_cancelled(within(&question, asked));
+            if let Some(result) = asked.await {
+                // Behind the parts that wait for room.
+                let _ = to.send(Item::End(result.map(drop))).await;
+            }
+        });
+        Ok(ReplyParts { items: Some(items), _cancel: cancel.drop_guard() })
+    }
+
+    async fn ask_for_parts(
+        &self,
+        peer: PeerId,
+        question: Arc<Question>,
+        to: mpsc::Sender<Item>,
+    ) -> Asked {
+        if peer != self.0.own {
+            return self.0.links.stream(peer, question, to).await;
+        }
+        let (sender, parts) = mpsc::channel(1);
+        let incoming = self.incoming(&question);
+        let run = self.0.registry.run(&question.name, incoming, Some(Parts(sender)));
+        let send = move |part| {
+            let to = to.clone();
+            async move { to.send(Item::Part(part)).await }
+        };
+        // Who reads them has gone, and calls this off.
+        let gone = |_| Failure::new(FailureKind::Cancelled, "nobody takes the parts").into();
+        Ok(hand_on(run, parts, send).await.unwrap_or_else(gone).result)
+    }
+}
+
+/// Hands on the parts that a handler sends until it is done, and gives what it
+/// answers: also if somebody keeps the other end, which sends nothing any more
+/// then.
+///
+/// # Errors
+/// That of `send`, which ends the handler.
+pub(super) async fn hand_on<E, F: Future<Output = Result<(), E>>>(
+    run: impl Future<Output = Answer>,
+    mut parts: mpsc::Receiver<Vec<u8>>,
+    send: impl Fn(Vec<u8>) -> F,
+) -> Result<Answer, E> {
+    let mut run = pin!(run);
+    let mut answer = None;
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut run, if answer.is_none() => {
+                answer = Some(done);
+                parts.close();
+            }
+            part = parts.recv() => match (part, answer.take()) {
+                (Some(part), done) => {
+                    send(part).await?;
+                    answer = done;
+                }
+                (None, Some(done)) => return Ok(done),
+                // It sends nothing more, and is not done.
+                (None, None) => return Ok(run.await),
+            },
+        }
+    }
+}
+
+/// The parts of an answer, as they come: a stream, which ends after the last one
+/// or the first error. The other side waits while they are not taken; dropping
+/// this ends it there.
+#[must_use = "dropping this calls it off"]
+pub struct ReplyParts {
+    items: Option<mpsc::Receiver<Item>>,
+    _cancel: DropGuard,
+}
+
+impl ReplyParts {
+    /// The next part; `None` after the last one.
+    pub async fn next(&mut self) -> Option<Result<Vec<u8>>> {
+        StreamExt::next(self).await
+    }
+}
+
+impl Stream for ReplyParts {
+    type Item = Result<Vec<u8>>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Some(items) = &mut self.items else { return Poll::Ready(None) };
+        let item = ready!(items.poll_recv(cx));
+        if let Some(Item::Part(part)) = item {
+            return Poll::Ready(Some(Ok(part)));
+        }
+        self.items = None;
+        Poll::Ready(match item {
+            Some(Item::End(Ok(()))) => None,
+            Some(Item::End(Err(error))) => Some(Err(error)),
+            _ => Some(Err(Error::closed("node"))),
+        })
+    }
+}
+
+impl fmt::Debug for ReplyParts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReplyParts").finish_non_exhaustive()
+    }
+}

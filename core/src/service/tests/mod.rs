@@ -1,0 +1,4 @@
+//! Peers that mean harm, or don't work.
+
+mod hostile;
+mod identify;

@@ -1,0 +1,116 @@
+"""The threads on which the handlers of services run."""
+
+from __future__ import annotations
+
+from ._callbacks import failed
+from ._errors import CancelledError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from . import _casm
+
+    Handler = Callable[[_casm.Request], Any]
+
+
+class Serving:
+    """A service that is served, until it is stopped or its node is closed, also
+    if nobody holds this. It can be called as its handler can."""
+
+    def __init__(self, requests: _casm.Requests, handler: Handler) -> None:
+        self._requests = requests
+        self._handler = handler
+
+    @property
+    def name(self) -> str:
+        """The service's name."""
+        return self._requests.name
+
+    def stop(self) -> None:
+        """Serves it no more. Requests that have come are answered."""
+        self._requests.stop()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._handler(*args, **kwargs)
+
+    def __enter__(self) -> Serving:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        return f"<Serving {self.name!r}>"
+
+
+Serving.__module__ = "casm"
+
+
+def check(handler: object) -> None:
+    """Refuses what cannot be called."""
+    if not callable(handler):
+        raise TypeError(f"handler: {handler!r} cannot be called")
+
+
+def serve(
+    node: _casm.Node,
+    name: str,
+    handler: Handler | None,
+    stream: bool,
+    version: str,
+    max_inflight: int,
+    listed: bool,
+    workers: int,
+) -> Any:
+    """Serves a service on threads, or gives what does so with a handler."""
+    if handler is None:
+        return lambda given: serve(
+            node, name, given, stream, version, max_inflight, listed, workers
+        )
+    check(handler)
+    if workers < 1:
+        raise ValueError(f"workers: {workers} is not accepted: write 1 or more")
+    import _thread
+
+    requests = node._serve(name, stream, version, max_inflight, listed)
+    for _ in range(min(workers, max_inflight)):
+        _thread.start_new_thread(_run, (requests, handler, stream))
+    return Serving(requests, handler)
+
+
+def _run(requests: _casm.Requests, handler: Handler, stream: bool) -> None:
+    while (request := requests.next()) is not None:
+        try:
+            if stream:
+                for part in handler(request):
+                    request._part(part)
+                request._answer(b"")
+            else:
+                request._answer(answer(handler(request)))
+        except BaseException as error:
+            fail(request, handler, error)
+        # Nothing is kept while the next one is waited for.
+        del request
+
+
+def answer(given: object) -> Any:
+    """What a handler gave, if that can be an answer."""
+    if given is None:
+        return b""
+    if isinstance(given, (bytes, bytearray, memoryview)):
+        return given
+    raise TypeError(f"the handler gave a {type(given).__name__}, and not bytes")
+
+
+def fail(request: _casm.Request, handler: object, error: BaseException) -> None:
+    """Tells the caller what a handler raised, and logs it."""
+    # That nobody takes its parts any more is no failure of the handler's.
+    if not (isinstance(error, CancelledError) and request.cancelled):
+        failed(handler, error)
+    try:
+        text = str(error)
+    except BaseException:
+        text = ""
+    request._fail(text or type(error).__name__)
