@@ -158,8 +158,6 @@ impl Node {
         )?;
         let served = cluster.clone();
         let view = serve_view(&vat, move || served.view())?;
-        let around = Arc::new(channels::Surroundings { host: host.clone() });
-        let csp = Csp::new(host.id(), vat.clone(), around, &metrics, scope);
         let kept = store.clone();
         let mut boot = BootConfig::default();
         boot.boot.clone_from(&config.boot);
@@ -197,6 +195,9 @@ impl Node {
             }
             None => None,
         };
+        let addresses = pex.as_ref().and_then(|pex| pex.addresses(&config.namespace));
+        let around = Arc::new(channels::Surroundings { host: host.clone(), addresses });
+        let csp = Csp::new(host.id(), vat.clone(), around, &metrics, scope);
         scope.spawn(seeds::run(
             host.clone(),
             boot.clone(),
