@@ -362,7 +362,7 @@ impl Lease {
         let held = self.held.clone();
         let lost = async move {
             // It may be given back meanwhile, which doesn't wait for this.
-            while let Some(lease) = held.with(|lease| Arc::downgrade(lease)) {
+            while let Some(lease) = held.with(Arc::downgrade) {
                 let Some(lease) = lease.upgrade() else { break };
                 if lease.is_lost() {
                     break;

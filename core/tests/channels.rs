@@ -1,6 +1,7 @@
 //! Channels and semaphores of whole nodes.
 
-use casm::{ChannelOptions, ErrorKind, Node, NodeBuilder, select};
+use casm::{ChannelOptions, ErrorKind, Node, NodeBuilder, boot::FindOptions, select};
+use futures::StreamExt;
 use std::{future::Future, time::Duration};
 
 async fn soon<T>(what: impl Future<Output = T>) -> T {
@@ -41,6 +42,36 @@ async fn nodes_share_channels_and_semaphores() {
     let unknown = "casm_channel_events_total{event=\"channel-unknown\"} 1";
     assert!(here.metrics().encode().contains(unknown));
     here.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_owner_is_reached_of_which_others_have_told() {
+    let hub = builder().start().await.unwrap();
+    let (here, there) = (builder().start().await.unwrap(), builder().start().await.unwrap());
+    let own = here.channel("jobs", ChannelOptions::new().capacity(2)).unwrap();
+    let error = soon(there.open_channel("jobs", here.id())).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unreachable, "{error}");
+    for node in [&here, &there] {
+        soon(node.connect(&hub.info())).await.unwrap();
+    }
+    // They hear of each other, and may well connect by themselves.
+    let known = async {
+        loop {
+            let found: Vec<_> = there.find_peers(FindOptions::default().limit(2)).collect().await;
+            if found.iter().flatten().any(|found| found.peer.id == here.id()) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    soon(known).await;
+    there.disconnect(here.id()).await;
+    let jobs = soon(there.open_channel("jobs", here.id())).await.unwrap();
+    soon(jobs.send("a job")).await.unwrap();
+    assert_eq!(own.recv().await.unwrap(), b"a job");
+    for node in [hub, here, there] {
+        node.close().await.unwrap();
+    }
 }
 
 #[tokio::test]

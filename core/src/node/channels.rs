@@ -2,9 +2,10 @@
 
 use super::Node;
 use crate::{
-    PeerId, PeerInfo, Result,
+    Error, ErrorKind, PeerId, Result,
     csp::{Around, Channel, ChannelOptions, Offered, Semaphore, What},
     host::Host,
+    pex,
     record::unix_nanos,
 };
 use futures::{FutureExt, future::BoxFuture};
@@ -21,7 +22,8 @@ impl Node {
         self.0.csp.channel(name, options)
     }
 
-    /// A channel of another node, to which there must be a connection.
+    /// A channel of another node, to which there is a connection, or of which peer
+    /// exchange knows where it is.
     ///
     /// # Errors
     /// `NotFound` if that node has no channel of this name; `Unreachable` if it
@@ -44,7 +46,7 @@ impl Node {
         self.0.csp.semaphore(name, permits, *next.await?)
     }
 
-    /// A semaphore of another node, to which there must be a connection.
+    /// A semaphore of another node, which is reached as that of a channel is.
     ///
     /// # Errors
     /// As of [`open_channel`](Self::open_channel).
@@ -56,12 +58,29 @@ impl Node {
 /// The node, as far as channels need it.
 pub(super) struct Surroundings {
     pub(super) host: Host,
+    /// Where others are, if the node exchanges peers.
+    pub(super) addresses: Option<pex::Addresses>,
 }
 
 impl Around for Surroundings {
     fn reach(&self, peer: PeerId) -> BoxFuture<'static, Result<()>> {
-        let host = self.host.clone();
-        async move { host.connect(&PeerInfo { id: peer, addrs: Vec::new() }).await }.boxed()
+        let (host, addresses) = (self.host.clone(), self.addresses.clone());
+        let reached = async move {
+            if host.is_connected(&peer) {
+                return Ok(());
+            }
+            if let Some(addresses) = addresses
+                && let Some(known) = addresses.of(&peer).await
+            {
+                return host.reach(&known).await;
+            }
+            let message = format!(
+                "there is no connection to {peer}, and nobody has told where it is: connect to it \
+                 first"
+            );
+            Err(Error::new(ErrorKind::Unreachable, message))
+        };
+        reached.boxed()
     }
 
     fn offer(&self, _: What, _: &str) -> Result<Offered> {

@@ -169,8 +169,6 @@ impl Node {
         )?;
         let served = cluster.clone();
         let view = serve_view(&vat, move || served.view())?;
-        let around = Arc::new(channels::Surroundings { host: host.clone() });
-        let csp = Csp::new(host.id(), vat.clone(), around, &metrics, scope);
         let kept = store.clone();
         let services =
             Services::start(host.id(), cluster.clone(), &vat, connect(&host), &metrics, scope)?;
@@ -220,6 +218,9 @@ impl Node {
             }
             None => None,
         };
+        let addresses = pex.as_ref().and_then(|pex| pex.addresses(&config.namespace));
+        let around = Arc::new(channels::Surroundings { host: host.clone(), addresses });
+        let csp = Csp::new(host.id(), vat.clone(), around, &metrics, scope);
         scope.spawn(seeds::run(
             host.clone(),
             boot.clone(),

@@ -27,6 +27,6 @@ pub mod view;
 
 pub use config::Config;
 pub use error::RoundError;
-pub(crate) use service::{Env, Pex};
+pub(crate) use service::{Addresses, Env, Pex};
 pub(crate) use store::Store;
 pub use store::{ClockFound, last_clock, last_seq};

@@ -125,6 +125,12 @@ impl Pex {
         Ok(())
     }
 
+    /// Where the peers of a namespace are. None if it was not joined.
+    pub(crate) fn addresses(&self, namespace: &Namespace) -> Option<Addresses> {
+        let joined = self.0.joined.lock().unwrap_or_else(PoisonError::into_inner);
+        joined.get(namespace).cloned().map(Addresses)
+    }
+
     /// Finds peers of a namespace: those of the view, then those that once
     /// failed to answer, then what discovery finds.
     pub(crate) fn find_peers(&self, namespace: &Namespace, options: FindOptions) -> Finding {
@@ -152,6 +158,19 @@ impl Pex {
         });
         let discovered = discovered.flatten();
         known.chain(discovered).filter(fresh).take(limit).boxed()
+    }
+}
+
+/// Where the peers of a namespace are, as far as peer exchange knows. It keeps nothing
+/// of a node that is closed.
+#[derive(Clone)]
+pub(crate) struct Addresses(mpsc::Sender<Command>);
+
+impl Addresses {
+    /// Those of a peer.
+    pub(crate) async fn of(&self, peer: &PeerId) -> Option<PeerInfo> {
+        let known = ask(&self.0, |reply| Command::Peers { reply }).await.ok()?;
+        known.into_iter().map(|(_, info)| info).find(|info| info.id == *peer)
     }
 }
 
