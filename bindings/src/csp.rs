@@ -75,15 +75,15 @@ impl Node {
         Ok(Channel { node: self.clone(), channel })
     }
 
-    /// A channel of another node.
+    /// A channel of another node: of the one in whose record it is, if none is said.
     pub fn open_channel(
         &self,
         name: String,
-        owner: String,
+        owner: Option<String>,
     ) -> impl Future<Output = Result<Channel>> + Send + use<> {
         let this = self.clone();
         self.run(|node| async move {
-            let channel = node.open_channel(&name, peer_id(&owner)?).await?;
+            let channel = node.open_channel(&name, owner.as_deref().map(peer_id).transpose()?).await?;
             Ok(Channel { node: this, channel })
         })
     }
@@ -101,15 +101,15 @@ impl Node {
         })
     }
 
-    /// A semaphore of another node.
+    /// A semaphore of another node, in the same way.
     pub fn open_semaphore(
         &self,
         name: String,
-        owner: String,
+        owner: Option<String>,
     ) -> impl Future<Output = Result<Semaphore>> + Send + use<> {
         let this = self.clone();
         self.run(|node| async move {
-            let semaphore = node.open_semaphore(&name, peer_id(&owner)?).await?;
+            let semaphore = node.open_semaphore(&name, owner.as_deref().map(peer_id).transpose()?).await?;
             Ok(Semaphore { node: this, semaphore })
         })
     }

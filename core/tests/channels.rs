@@ -1,6 +1,8 @@
 //! Channels and semaphores of whole nodes.
 
-use casm::{ChannelOptions, ErrorKind, Node, NodeBuilder, boot::FindOptions, select};
+use casm::{
+    ChannelOptions, ErrorKind, Node, NodeBuilder, boot::FindOptions, cluster::Query, select,
+};
 use futures::StreamExt;
 use std::{future::Future, time::Duration};
 
@@ -42,6 +44,37 @@ async fn nodes_share_channels_and_semaphores() {
     let unknown = "casm_channel_events_total{event=\"channel-unknown\"} 1";
     assert!(here.metrics().encode().contains(unknown));
     here.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn channels_and_semaphores_are_found_by_their_names() {
+    let (here, there) = (builder().start().await.unwrap(), builder().start().await.unwrap());
+    there.connect(&here.info()).await.unwrap();
+    let own = here.channel("jobs", ChannelOptions::new().capacity(2)).unwrap();
+    here.semaphore("leader", 1).await.unwrap();
+    let view = soon(there.wait_for_query(Query::channel("jobs"), 1)).await.unwrap();
+    let record = view.lookup(&Query::channel("jobs")).unwrap();
+    assert_eq!((record.peer(), record.channels().collect()), (here.id(), vec!["jobs"]));
+    assert!(record.meta().is_empty(), "it is the library's");
+    let jobs = soon(there.open_channel("jobs", None)).await.unwrap();
+    soon(jobs.send("a job")).await.unwrap();
+    assert_eq!(soon(own.recv()).await.unwrap(), b"a job");
+    let semaphore: Query = "meta:sem.leader=1".parse().unwrap();
+    soon(there.wait_for_query(semaphore, 1)).await.unwrap();
+    let leader = soon(there.open_semaphore("leader", None)).await.unwrap();
+    soon(leader.acquire()).await.unwrap();
+    // It is gone from the record when nothing can be had of it.
+    own.close().await.unwrap();
+    let gone = async {
+        while there.view().lookup(&Query::channel("jobs")).is_some() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    soon(gone).await;
+    assert_eq!(there.open_channel("jobs", None).await.unwrap_err().kind(), ErrorKind::NotFound);
+    for node in [here, there] {
+        node.close().await.unwrap();
+    }
 }
 
 #[tokio::test]

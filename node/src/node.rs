@@ -209,7 +209,7 @@ impl Node {
     }
 
     #[napi]
-    pub fn open_channel(&self, id: u32, name: String, peer: String) -> Result<Pending> {
+    pub fn open_channel(&self, id: u32, name: String, peer: Option<String>) -> Result<Pending> {
         let port = self.port.clone();
         spawn("openChannel", &self.port, id, self.node.open_channel(name, peer), |channel| Work {
             channel: Some(NativeChannel::new(channel, port)),
@@ -227,7 +227,7 @@ impl Node {
     }
 
     #[napi]
-    pub fn open_semaphore(&self, id: u32, name: String, peer: String) -> Result<Pending> {
+    pub fn open_semaphore(&self, id: u32, name: String, peer: Option<String>) -> Result<Pending> {
         let port = self.port.clone();
         spawn("openSemaphore", &self.port, id, self.node.open_semaphore(name, peer), |opened| {
             let semaphore = Some(NativeSemaphore::new(opened, port));

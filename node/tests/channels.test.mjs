@@ -34,6 +34,20 @@ test('values go from node to node, and end with the channel', async () => {
   await close(nodes)
 })
 
+test('a channel is found by its name', async () => {
+  const { nodes, own } = await channels()
+  const [here, there] = nodes
+  await there.waitFor(1, { query: 'channel:jobs', ...patience() })
+  const jobs = await there.openChannel('jobs', undefined, patience())
+  assert.equal(jobs.owner, here.id)
+  await jobs.send(Buffer.from('x'), within)
+  assert.equal(text(await own.recv(within)), 'x')
+  there.channel('jobs')
+  await assert.rejects(there.openChannel('jobs'), error => error.code === 'Invalid' && error.message.includes(here.id))
+  await assert.rejects(there.openSemaphore('nobodys'), { code: 'NotFound' })
+  await close(nodes)
+})
+
 test('deadlines and bad values', async () => {
   const { nodes, own, other } = await channels(1)
   for (const channel of [own, other]) {

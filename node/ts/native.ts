@@ -253,9 +253,9 @@ export interface NativeNode {
   setHost(id: number, host: string): Pending
   setTtl(id: number, ttl: number): Pending
   channel(name: string, capacity: number, closeByOthers: boolean): NativeChannel
-  openChannel(id: number, name: string, peer: string): Pending
+  openChannel(id: number, name: string, peer?: string): Pending
   semaphore(id: number, name: string, n: number): Pending
-  openSemaphore(id: number, name: string, peer: string): Pending
+  openSemaphore(id: number, name: string, peer?: string): Pending
   serve(id: number, name: string, options: ServeOptions, stream: boolean): NativeServing
   call(id: number, name: string, data: Uint8Array, options: NativeCallOptions): Pending
   callAll(name: string, data: Uint8Array, options: NativeCallOptions): NativeStream

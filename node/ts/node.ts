@@ -252,10 +252,13 @@ export class Node {
     return new Channel(guard(() => this.#node.channel(name, capacity, closeByOthers)), this.#holder)
   }
 
-  /** A channel of another node, by its name there. */
-  async openChannel(name: string, peer: string, wait?: Wait): Promise<Channel> {
+  /**
+   * A channel of another node, by its name there: of the one member in whose record it
+   * stands, if no peer is given.
+   */
+  async openChannel(name: string, peer?: string, wait?: Wait): Promise<Channel> {
     string('name', name)
-    string('peer', peer)
+    if (peer !== undefined) string('peer', peer)
     const opened = (work: Work) => new Channel(work.channel!, this.#holder)
     return this.#call('openChannel', id => this.#node.openChannel(id, name, peer), opened, wait)
   }
@@ -271,10 +274,13 @@ export class Node {
     return this.#call('semaphore', id => this.#node.semaphore(id, name, n), made, wait)
   }
 
-  /** A semaphore of another node, by its name there. */
-  async openSemaphore(name: string, peer: string, wait?: Wait): Promise<Semaphore> {
+  /**
+   * A semaphore of another node, by its name there: of the one member in whose record it
+   * stands, if no peer is given.
+   */
+  async openSemaphore(name: string, peer?: string, wait?: Wait): Promise<Semaphore> {
     string('name', name)
-    string('peer', peer)
+    if (peer !== undefined) string('peer', peer)
     const opened = (work: Work) => new Semaphore(work.semaphore!, this.#holder)
     return this.#call('openSemaphore', id => this.#node.openSemaphore(id, name, peer), opened, wait)
   }

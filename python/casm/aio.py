@@ -235,8 +235,9 @@ class Node:
         """A channel of this node, which others open by its name."""
         return Channel(self._node.channel(name, capacity, close_by_others=close_by_others))
 
-    async def open_channel(self, name: str, peer: str) -> Channel:
-        """A channel of another node, by its name there."""
+    async def open_channel(self, name: str, peer: str | None = None) -> Channel:
+        """A channel of another node, by its name there: of the one member in whose
+        record it stands, if no peer is given."""
         node = self._node
         return Channel(await _call(lambda done: node._open_channel(name, peer, done)))
 
@@ -245,8 +246,9 @@ class Node:
         node = self._node
         return Semaphore(await _call(lambda done: node._semaphore(name, n, done)))
 
-    async def open_semaphore(self, name: str, peer: str) -> Semaphore:
-        """A semaphore of another node, by its name there."""
+    async def open_semaphore(self, name: str, peer: str | None = None) -> Semaphore:
+        """A semaphore of another node, by its name there: of the one member in whose
+        record it stands, if no peer is given."""
         node = self._node
         return Semaphore(await _call(lambda done: node._open_semaphore(name, peer, done)))
 

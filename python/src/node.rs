@@ -197,12 +197,13 @@ impl Node {
         Ok(Channel::new(channel, this.clone().unbind()))
     }
 
-    /// A channel of another node, by its name there.
-    #[pyo3(signature = (name, peer, timeout=None))]
+    /// A channel of another node, by its name there: of the one member in whose record
+    /// it stands, if no peer is given.
+    #[pyo3(signature = (name, peer=None, timeout=None))]
     fn open_channel(
         this: &Bound<'_, Self>,
         name: String,
-        peer: String,
+        peer: Option<String>,
         timeout: Option<f64>,
     ) -> PyResult<Channel> {
         let opening = this.get().node.open_channel(name, peer);
@@ -213,7 +214,7 @@ impl Node {
     fn _open_channel(
         this: &Bound<'_, Self>,
         name: String,
-        peer: String,
+        peer: Option<String>,
         done: Py<PyAny>,
     ) -> PyResult<Pending> {
         let (node, py) = (this.clone().unbind(), this.py());
@@ -246,12 +247,13 @@ impl Node {
         Semaphore::spawn("semaphore", this, this.get().node.semaphore(name, n), done)
     }
 
-    /// A semaphore of another node, by its name there.
-    #[pyo3(signature = (name, peer, timeout=None))]
+    /// A semaphore of another node, by its name there: of the one member in whose record
+    /// it stands, if no peer is given.
+    #[pyo3(signature = (name, peer=None, timeout=None))]
     fn open_semaphore(
         this: &Bound<'_, Self>,
         name: String,
-        peer: String,
+        peer: Option<String>,
         timeout: Option<f64>,
     ) -> PyResult<Semaphore> {
         let opening = this.get().node.open_semaphore(name, peer);
@@ -262,7 +264,7 @@ impl Node {
     fn _open_semaphore(
         this: &Bound<'_, Self>,
         name: String,
-        peer: String,
+        peer: Option<String>,
         done: Py<PyAny>,
     ) -> PyResult<Pending> {
         Semaphore::spawn("open_semaphore", this, this.get().node.open_semaphore(name, peer), done)

@@ -34,6 +34,25 @@ def test_values_go_from_node_to_node_and_end_with_the_channel(channels):
         own.close()
 
 
+def test_a_channel_is_found_by_its_name(pair):
+    here, there = pair
+    own = here.channel("named", 1)
+    here.semaphore("turn", 1)
+    view = there.wait_for(1, query="channel:named", timeout=PATIENCE)
+    record = view.lookup("channel:named")
+    assert (record.peer, list(record.channels), record.meta) == (here.id, ["named"], {})
+    named = there.open_channel("named", timeout=PATIENCE)
+    named.send(b"x", timeout=PATIENCE)
+    assert own.recv(timeout=PATIENCE) == b"x"
+    there.wait_for(1, query="meta:sem.turn=1", timeout=PATIENCE)
+    there.open_semaphore("turn", timeout=PATIENCE).acquire(timeout=PATIENCE).release()
+    there.channel("named", 1)
+    with pytest.raises(casm.InvalidError, match=here.id):
+        there.open_channel("named")
+    with pytest.raises(casm.NotFoundError):
+        there.open_channel("nobodys")
+
+
 def test_deadlines_and_bad_values(channels):
     own, other = channels
     for channel in channels:

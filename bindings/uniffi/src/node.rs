@@ -164,12 +164,13 @@ impl Node {
             .map(Channel::from)
     }
 
-    /// A channel of another node, by its name there.
-    #[uniffi::method(default(timeout))]
+    /// A channel of another node, by its name there: of the one member in whose record
+    /// it stands, if no peer is given.
+    #[uniffi::method(default(peer, timeout))]
     pub fn open_channel(
         &self,
         name: String,
-        peer: String,
+        peer: Option<String>,
         timeout: Option<f64>,
     ) -> Result<Channel> {
         block("open_channel", self.0.open_channel(name, peer), timeout).map(Channel::from)
@@ -182,12 +183,13 @@ impl Node {
         block("semaphore", self.0.semaphore(name, n as usize), timeout).map(Semaphore::from)
     }
 
-    /// A semaphore of another node, by its name there.
-    #[uniffi::method(default(timeout))]
+    /// A semaphore of another node, by its name there: of the one member in whose record
+    /// it stands, if no peer is given.
+    #[uniffi::method(default(peer, timeout))]
     pub fn open_semaphore(
         &self,
         name: String,
-        peer: String,
+        peer: Option<String>,
         timeout: Option<f64>,
     ) -> Result<Semaphore> {
         block("open_semaphore", self.0.open_semaphore(name, peer), timeout).map(Semaphore::from)

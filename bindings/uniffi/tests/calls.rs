@@ -42,7 +42,7 @@ fn values_and_leases_go_from_node_to_node() {
     let (here, there) = (node("none", "here"), node("none", "there"));
     here.connect(there.addrs().unwrap(), PATIENCE).unwrap();
     let own = here.channel("jobs".into(), 2, false).unwrap();
-    let other = there.open_channel("jobs".into(), here.id(), PATIENCE).unwrap();
+    let other = there.open_channel("jobs".into(), Some(here.id()), PATIENCE).unwrap();
     other.send(b"1".to_vec(), PATIENCE).unwrap();
     assert_eq!((own.waiting(), other.waiting(), other.in_doubt()), (Some(1), None, 0));
     assert_eq!(own.recv(PATIENCE).unwrap(), b"1");
@@ -63,7 +63,7 @@ fn values_and_leases_go_from_node_to_node() {
     assert_eq!(kind(own.send(Vec::new(), None)), "Closed");
 
     let semaphore = here.semaphore("leader".into(), 1, PATIENCE).unwrap();
-    let elsewhere = there.open_semaphore("leader".into(), here.id(), PATIENCE).unwrap();
+    let elsewhere = there.open_semaphore("leader".into(), Some(here.id()), PATIENCE).unwrap();
     let lease = elsewhere.acquire(PATIENCE).unwrap();
     assert_eq!(kind(semaphore.acquire(Some(0.05))), "Timeout");
     assert_eq!(kind(lease.wait_lost(Some(0.05))), "Timeout");
@@ -72,9 +72,9 @@ fn values_and_leases_go_from_node_to_node() {
     assert_eq!(kind(elsewhere.close()), "Invalid");
     here.close(PATIENCE).unwrap();
     assert_eq!(kind(here.channel("c".into(), 0, false)), "Closed");
-    assert_eq!(kind(here.open_channel("c".into(), there.id(), PATIENCE)), "Closed");
+    assert_eq!(kind(here.open_channel("c".into(), Some(there.id()), PATIENCE)), "Closed");
     assert_eq!(kind(here.semaphore("c".into(), 1, PATIENCE)), "Closed");
-    assert_eq!(kind(here.open_semaphore("c".into(), there.id(), PATIENCE)), "Closed");
+    assert_eq!(kind(here.open_semaphore("c".into(), Some(there.id()), PATIENCE)), "Closed");
     there.close(PATIENCE).unwrap();
 }
 

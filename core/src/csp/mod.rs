@@ -18,7 +18,6 @@ mod member;
 mod metrics;
 #[cfg(test)]
 mod model;
-mod name;
 mod owner;
 mod parcel;
 mod party;

@@ -7,7 +7,6 @@ use super::{
     link::NAME,
     local::Local,
     metrics::CspMetrics,
-    name,
     remote::{Env, Remote},
     semaphore::{self, Semaphore},
     server::Server,
@@ -15,6 +14,7 @@ use super::{
 use crate::{
     Error, ErrorKind, Result,
     metrics::Metrics,
+    name::check_name,
     rpc::{Export, Vat},
     schema::csp_capnp::channels,
     scope::Scope,
@@ -149,7 +149,7 @@ impl Csp {
 
     /// A channel of this node: one that is here and open, or a new one.
     pub(crate) fn channel(&self, name: &str, options: ChannelOptions) -> Result<Channel> {
-        name::check("channel", name)?;
+        check_name("channel", name)?;
         self.check_open()?;
         let ChannelOptions { capacity, close_by_others } = options;
         if capacity > MAX_CAPACITY {
@@ -221,7 +221,7 @@ impl Csp {
     /// A channel of another node, or of this one: of the one in whose record it
     /// stands if no owner is said.
     pub(crate) async fn open_channel(&self, name: &str, owner: Option<PeerId>) -> Result<Channel> {
-        name::check("channel", name)?;
+        check_name("channel", name)?;
         self.check_open()?;
         let owner = self.owner(What::Channel, name, owner)?;
         if owner == self.0.id {
@@ -249,7 +249,7 @@ impl Csp {
     /// A semaphore of this node: one that is here and open, or a new one, whose
     /// tokens are above this.
     pub(crate) fn semaphore(&self, name: &str, permits: usize, token: u64) -> Result<Semaphore> {
-        name::check("semaphore", name)?;
+        check_name("semaphore", name)?;
         self.check_open()?;
         if !(1..=MAX_PERMITS).contains(&permits) {
             return Err(Error::config("permits", permits, "1 to 1,048,576 is"));
@@ -292,7 +292,7 @@ impl Csp {
         name: &str,
         owner: Option<PeerId>,
     ) -> Result<Semaphore> {
-        name::check("semaphore", name)?;
+        check_name("semaphore", name)?;
         self.check_open()?;
         let owner = self.owner(What::Semaphore, name, owner)?;
         if owner == self.0.id {

@@ -3,6 +3,7 @@
 use super::Node;
 use crate::{
     Error, ErrorKind, PeerId, Result,
+    cluster::{Cluster, Query, reserved},
     csp::{Around, Channel, ChannelOptions, Offered, Semaphore, What},
     host::Host,
     pex,
@@ -13,23 +14,30 @@ use futures::{FutureExt, future::BoxFuture};
 impl Node {
     /// A channel of this node, which others open by its name: 1 to 48 of `A-Z a-z
     /// 0-9 . _ -`. If it is here and open already, that one. It lives until it is
-    /// closed or the node is.
+    /// closed or the node is, and stands in the node's record until nothing can be had of
+    /// it any more.
     ///
     /// # Errors
-    /// `Config` if the name or the capacity is not acceptable, or the channel is
+    /// `TooLarge` if the record has no room for it; `Config` if the name or the capacity is not acceptable, or the channel is
     /// here with other options; `Closed` after the node has closed.
     pub fn channel(&self, name: &str, options: ChannelOptions) -> Result<Channel> {
         self.0.csp.channel(name, options)
     }
 
     /// A channel of another node, to which there is a connection, or of which peer
-    /// exchange knows where it is.
+    /// exchange knows where it is. With no owner, of the one member in whose record it
+    /// stands.
     ///
     /// # Errors
-    /// `NotFound` if that node has no channel of this name; `Unreachable` if it
-    /// can't be reached; `Config` if the name is not acceptable; `Closed`.
-    pub async fn open_channel(&self, name: &str, owner: PeerId) -> Result<Channel> {
-        self.0.csp.open_channel(name, Some(owner)).await
+    /// `NotFound` if that node, or no member, has a channel of this name; `Invalid` if
+    /// several have, who are named; `Unreachable` if it can't be reached; `Config` if
+    /// the name is not acceptable; `Closed`.
+    pub async fn open_channel(
+        &self,
+        name: &str,
+        owner: impl Into<Option<PeerId>>,
+    ) -> Result<Channel> {
+        self.0.csp.open_channel(name, owner.into()).await
     }
 
     /// A semaphore of this node, of which so many leases are given at a time, 1 to
@@ -38,7 +46,7 @@ impl Node {
     ///
     /// # Errors
     /// `Config` if the name or the number is not acceptable, or the semaphore is
-    /// here with another; `Io` if the node's data cannot be used; `Closed`.
+    /// here with another; `TooLarge` if the node's record has no room for it; `Io` if the node's data cannot be used; `Closed`.
     pub async fn semaphore(&self, name: &str, permits: usize) -> Result<Semaphore> {
         // Once is enough: what a semaphore has given, the next of its name goes on
         // from.
@@ -50,14 +58,19 @@ impl Node {
     ///
     /// # Errors
     /// As of [`open_channel`](Self::open_channel).
-    pub async fn open_semaphore(&self, name: &str, owner: PeerId) -> Result<Semaphore> {
-        self.0.csp.open_semaphore(name, Some(owner)).await
+    pub async fn open_semaphore(
+        &self,
+        name: &str,
+        owner: impl Into<Option<PeerId>>,
+    ) -> Result<Semaphore> {
+        self.0.csp.open_semaphore(name, owner.into()).await
     }
 }
 
 /// The node, as far as channels need it.
 pub(super) struct Surroundings {
     pub(super) host: Host,
+    pub(super) cluster: Cluster,
     /// Where others are, if the node exchanges peers.
     pub(super) addresses: Option<pex::Addresses>,
 }
@@ -83,11 +96,19 @@ impl Around for Surroundings {
         reached.boxed()
     }
 
-    fn offer(&self, _: What, _: &str) -> Result<Offered> {
-        Ok(Box::new(()))
+    fn offer(&self, what: What, name: &str) -> Result<Offered> {
+        let prefix = match what {
+            What::Channel => reserved::CHANNEL,
+            What::Semaphore => reserved::SEMAPHORE,
+        };
+        Ok(Box::new(self.cluster.offer(&what.to_string(), prefix, name, "1")?))
     }
 
-    fn owners(&self, _: What, _: &str) -> Vec<PeerId> {
-        Vec::new()
+    fn owners(&self, what: What, name: &str) -> Vec<PeerId> {
+        let query = match what {
+            What::Channel => Query::channel(name),
+            What::Semaphore => Query::semaphore(name),
+        };
+        self.cluster.view().iter(query).map(|record| record.peer()).collect()
     }
 }
