@@ -81,7 +81,7 @@ async fn main() -> Result<()> {
     let own = channel("sent")?;
     let remote = there.open_channel("sent", here.id()).await?;
     let emptying = tokio::spawn(async move { while own.recv().await.is_ok() {} });
-    let value = vec![7; args.bytes];
+    let value = vec![7_u8; args.bytes];
     let sent = rate(seconds, args.window, move || {
         let (remote, value) = (remote.clone(), value.clone());
         async move { remote.send(value).await }
@@ -116,7 +116,7 @@ async fn start() -> Result<Node> {
 fn fill(channel: &Channel, args: &Args, senders: usize) -> JoinSet<()> {
     let mut all = JoinSet::new();
     for _ in 0..senders {
-        let (channel, value) = (channel.clone(), vec![7; args.bytes]);
+        let (channel, value) = (channel.clone(), vec![7_u8; args.bytes]);
         all.spawn(async move { while channel.send(value.clone()).await.is_ok() {} });
     }
     all
@@ -145,7 +145,7 @@ async fn rate<F: Future<Output = casm::Result<()>> + Send + 'static>(
             }
         });
     }
-    let mut count = 0;
+    let mut count = 0_u64;
     while let Some(done) = all.join_next().await {
         count += done??;
     }

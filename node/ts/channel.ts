@@ -24,8 +24,8 @@ export interface Deadline extends Wait {
 }
 
 interface Limits {
-  timeout?: number
-  signal?: AbortSignal
+  timeout?: number | undefined
+  signal?: AbortSignal | undefined
 }
 
 const given = (_: string, value: unknown) => value

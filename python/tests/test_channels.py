@@ -156,8 +156,8 @@ def test_a_wait_lets_other_threads_run_and_ends_with_the_node(channels, pair):
 
 def test_asyncio():
     async def main():
-        options = casm.testing.options
-        async with casm.aio.Node(**options()) as here, casm.aio.Node(**options()) as there:
+        options = casm.testing.options()
+        async with casm.aio.Node(**options) as here, casm.aio.Node(**options) as there:
             await here.connect(there.info())
             own = here.channel("jobs", 2)
             other = await there.open_channel("jobs", here.id)
