@@ -83,7 +83,8 @@ impl Node {
     ) -> impl Future<Output = Result<Channel>> + Send + use<> {
         let this = self.clone();
         self.run(|node| async move {
-            let channel = node.open_channel(&name, owner.as_deref().map(peer_id).transpose()?).await?;
+            let channel =
+                node.open_channel(&name, owner.as_deref().map(peer_id).transpose()?).await?;
             Ok(Channel { node: this, channel })
         })
     }
@@ -109,7 +110,8 @@ impl Node {
     ) -> impl Future<Output = Result<Semaphore>> + Send + use<> {
         let this = self.clone();
         self.run(|node| async move {
-            let semaphore = node.open_semaphore(&name, owner.as_deref().map(peer_id).transpose()?).await?;
+            let semaphore =
+                node.open_semaphore(&name, owner.as_deref().map(peer_id).transpose()?).await?;
             Ok(Semaphore { node: this, semaphore })
         })
     }

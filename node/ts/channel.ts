@@ -1,9 +1,10 @@
 /** Channels, select and semaphores. */
 
-import { boolean, bytes, ms, properties, signal, whole, wrong } from './check.js'
+import { boolean, ms, properties, signal, whole, wrong } from './check.js'
 import { guard } from './errors.js'
 import { native, type NativeChannel, type NativeJob, type NativeLease, type NativeSemaphore, type Pending, type Work } from './native.js'
 import { call, Holder } from './port.js'
+import { bytes } from './service.js'
 import type { Wait } from './stream.js'
 
 /** How a channel of this node is. */

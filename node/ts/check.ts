@@ -67,12 +67,6 @@ export function boolean(field: string, value: unknown): boolean {
   return value
 }
 
-/** Bytes; a Buffer is such. */
-export function bytes(field: string, value: unknown): Uint8Array {
-  if (!(value instanceof Uint8Array)) throw wrong(field, value, 'a Uint8Array')
-  return value
-}
-
 export function callback(field: string, value: unknown): unknown {
   if (typeof value === 'function') return value
   throw wrong(field, value, 'a function')

@@ -219,7 +219,11 @@ impl Node {
             None => None,
         };
         let addresses = pex.as_ref().and_then(|pex| pex.addresses(&config.namespace));
-        let around = Arc::new(channels::Surroundings { host: host.clone(), cluster: cluster.clone(), addresses });
+        let around = Arc::new(channels::Surroundings {
+            host: host.clone(),
+            cluster: cluster.clone(),
+            addresses,
+        });
         let csp = Csp::new(host.id(), vat.clone(), around, &metrics, scope);
         scope.spawn(seeds::run(
             host.clone(),
