@@ -29,10 +29,10 @@ const camel = name => OTHER[name] ?? joined(name)
 const names = (group, ...columns) =>
   (columns.length ? columns : Object.keys(TABLE[group])).flatMap(column => TABLE[group][column]).map(camel).sort()
 
-const members = cls =>
-  [...Object.getOwnPropertyNames(cls.prototype), ...Object.getOwnPropertyNames(cls)].filter(
-    name => !['constructor', 'length', 'name', 'prototype'].includes(name),
-  )
+const members = cls => [
+  ...Object.getOwnPropertyNames(cls.prototype).filter(name => !['constructor', 'length'].includes(name)),
+  ...Object.getOwnPropertyNames(cls).filter(name => !['length', 'name', 'prototype'].includes(name)),
+]
 
 test('the table is read whole', () => {
   const options = ['node', 'start', 'limits', 'rpc_limits', 'table_limits', 'query', 'find_peers']

@@ -34,7 +34,7 @@ def test_values_go_from_node_to_node_and_end_with_the_channel(channels):
         own.close()
 
 
-def test_deadlines_and_bad_values(channels):
+def test_deadlines_and_bad_values(channels, pair):
     own, other = channels
     for channel in channels:
         with pytest.raises(casm.TimeoutError):
@@ -45,9 +45,11 @@ def test_deadlines_and_bad_values(channels):
             channel.send("text")
         with pytest.raises(casm.TooLargeError):
             channel.send(bytes((1 << 20) + 1))
-    for _ in range(4):
-        other.send(b"x", timeout=PATIENCE)
-    for channel in channels:
+    # One of which nobody wanted a value yet.
+    narrow = pair[0].channel("narrow", 1)
+    elsewhere = pair[1].open_channel("narrow", own.owner, timeout=PATIENCE)
+    elsewhere.send(b"x", timeout=PATIENCE)
+    for channel in (narrow, elsewhere):
         with pytest.raises(casm.TimeoutError):
             channel.send(b"full", timeout=0.05)
     with pytest.raises(casm.InvalidError, match="not ours to close"):
