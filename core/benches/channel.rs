@@ -129,7 +129,7 @@ async fn rate<F: Future<Output = casm::Result<()>> + Send + 'static>(
     what: impl Fn() -> F + Clone + Send + 'static,
 ) -> Result<f64> {
     // Warm before it counts.
-    let (begin, mut all) = (Instant::now() + time / 10, JoinSet::new());
+    let (begin, mut all) = (Instant::now() + time / 10, JoinSet::<casm::Result<u64>>::new());
     let end = begin + time;
     for _ in 0..at_once {
         let what = what.clone();
@@ -139,7 +139,7 @@ async fn rate<F: Future<Output = casm::Result<()>> + Send + 'static>(
                 what().await?;
                 let now = Instant::now();
                 if now >= end {
-                    return casm::Result::Ok(count);
+                    return Ok(count);
                 }
                 count += u64::from(now >= begin);
             }

@@ -49,7 +49,10 @@ async function worker(): Promise<void> {
       console.log(`at ${number}`)
       await sleep(20)
       await results.send(Buffer.from(JSON.stringify({ number, square: number ** 2 })))
-      await job.done()
+      // It may have gone back, with the connection: then it is done again.
+      await job.done().catch((error: CasmError) => {
+        if (error.code !== 'NotFound') throw error
+      })
     }
   } catch (error) {
     // Closed: all are done. Unreachable: the boss has gone.

@@ -58,8 +58,11 @@ test('deadlines and bad values', async () => {
     await assert.rejects(channel.send(new Uint8Array((1 << 20) + 1)), { code: 'TooLarge' })
     await assert.rejects(channel.recv({ signal: AbortSignal.timeout(20) }), { code: 'Timeout' })
   }
-  await own.send(Buffer.from('x'))
-  for (const channel of [own, other]) {
+  // One of which nobody wanted a value yet.
+  const narrow = nodes[0].channel('narrow', { capacity: 1 })
+  const elsewhere = await nodes[1].openChannel('narrow', own.owner, patience())
+  await narrow.send(Buffer.from('x'))
+  for (const channel of [narrow, elsewhere]) {
     await assert.rejects(channel.send(Buffer.from('full'), { timeout: 50 }), { code: 'Timeout' })
   }
   await assert.rejects(other.close(), { code: 'Invalid' })

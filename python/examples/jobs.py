@@ -9,6 +9,7 @@ jobs: one that is killed, or stopped, loses none, since what it has not done goe
 back to the channel. So a job may be done twice, and a result come twice.
 """
 
+import contextlib
 import json
 import sys
 import threading
@@ -54,7 +55,9 @@ def worker() -> None:
                     print(f"at {number}", flush=True)
                     time.sleep(0.02)
                     results.send(json.dumps({"number": number, "square": number**2}).encode())
-                    job.done()
+                    # It may have gone back, with the connection: then it is done again.
+                    with contextlib.suppress(casm.NotFoundError):
+                        job.done()
         # All are done, or the boss has gone.
         except (casm.ClosedError, casm.UnreachableError):
             print("no more jobs", flush=True)

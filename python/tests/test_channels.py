@@ -53,7 +53,7 @@ def test_a_channel_is_found_by_its_name(pair):
         there.open_channel("nobodys")
 
 
-def test_deadlines_and_bad_values(channels):
+def test_deadlines_and_bad_values(channels, pair):
     own, other = channels
     for channel in channels:
         with pytest.raises(casm.TimeoutError):
@@ -64,9 +64,11 @@ def test_deadlines_and_bad_values(channels):
             channel.send("text")
         with pytest.raises(casm.TooLargeError):
             channel.send(bytes((1 << 20) + 1))
-    for _ in range(4):
-        other.send(b"x", timeout=PATIENCE)
-    for channel in channels:
+    # One of which nobody wanted a value yet.
+    narrow = pair[0].channel("narrow", 1)
+    elsewhere = pair[1].open_channel("narrow", own.owner, timeout=PATIENCE)
+    elsewhere.send(b"x", timeout=PATIENCE)
+    for channel in (narrow, elsewhere):
         with pytest.raises(casm.TimeoutError):
             channel.send(b"full", timeout=0.05)
     with pytest.raises(casm.InvalidError, match="not ours to close"):
