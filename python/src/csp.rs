@@ -99,7 +99,7 @@ impl Channel {
     /// Whether the node from which it is used is closed.
     #[getter]
     fn _node_closed(&self) -> bool {
-        self.node.get().is_closed()
+        self.node.get().facade().is_closed()
     }
 
     /// Sends a value of at most 1 MiB, and waits until there is room for it, or,
@@ -203,7 +203,9 @@ impl Channel {
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<PyBytes>>> {
         match block(py, "recv", self.channel.recv(None), None) {
             Ok(parcel) => Ok(Some(bytes(py, &parcel))),
-            Err(error) if !self.node.get().is_closed() && is_closed(py, &error)? => Ok(None),
+            Err(error) if !self.node.get().facade().is_closed() && is_closed(py, &error)? => {
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }

@@ -166,7 +166,7 @@ impl Node {
 
     /// A channel of another node, by its name there: of the one member in whose record
     /// it stands, if no peer is given.
-    #[uniffi::method(default(peer, timeout))]
+    #[uniffi::method(default(peer = None, timeout = None))]
     pub fn open_channel(
         &self,
         name: String,
@@ -185,7 +185,7 @@ impl Node {
 
     /// A semaphore of another node, by its name there: of the one member in whose record
     /// it stands, if no peer is given.
-    #[uniffi::method(default(peer, timeout))]
+    #[uniffi::method(default(peer = None, timeout = None))]
     pub fn open_semaphore(
         &self,
         name: String,

@@ -70,12 +70,12 @@ fn values_and_leases_go_from_node_to_node() {
     lease.release();
     assert!(lease.lost() && semaphore.acquire(PATIENCE).unwrap().token() > lease.token());
     assert_eq!(kind(elsewhere.close()), "Invalid");
-    here.close(PATIENCE).unwrap();
+    here.close(PATIENCE, None).unwrap();
     assert_eq!(kind(here.channel("c".into(), 0, false)), "Closed");
     assert_eq!(kind(here.open_channel("c".into(), Some(there.id()), PATIENCE)), "Closed");
     assert_eq!(kind(here.semaphore("c".into(), 1, PATIENCE)), "Closed");
     assert_eq!(kind(here.open_semaphore("c".into(), Some(there.id()), PATIENCE)), "Closed");
-    there.close(PATIENCE).unwrap();
+    there.close(PATIENCE, None).unwrap();
 }
 
 /// Sends on what it is told, having failed at the first call.
