@@ -11,6 +11,7 @@
 //! - `node`, `remote`, `topic`, `options`, `query`: the node, the views of others
 //!   and topics, from plain values
 //! - `service`: services, served and called
+//! - `csp`: channels, select and semaphores
 //! - `reading`: what makes reading many records quick
 //! - `exit`: where threads stay when the program ends
 //! - `bench`: synthetic data for measurements
@@ -21,6 +22,7 @@
 mod bench;
 mod byte_stream;
 mod call;
+mod csp;
 mod dispatcher;
 mod exit;
 mod log;
@@ -47,6 +49,7 @@ pub use casm::{
     identity::{load_key, save_key},
     service::{Headers, Reply, ServiceStats},
 };
+pub use csp::{Branch, Channel, Job as ChannelJob, Lease, Parcel, Semaphore, select};
 pub use dispatcher::{Dispatcher, Driver, Job};
 pub use exit::{Reentry, reenter};
 pub use log::{LogLevel, LogRecord, forward_logs};

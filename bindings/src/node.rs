@@ -396,6 +396,11 @@ impl Node {
         WeakNode(Arc::downgrade(&self.0))
     }
 
+    /// Whether it belongs to the parent of this process.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.0.is_foreign()
+    }
+
     /// The node of core.
     pub(crate) fn core(&self) -> Result<casm::Node> {
         Ok(self.open()?.node)

@@ -13,6 +13,7 @@ mod bus;
 mod cache;
 pub mod cluster;
 pub mod config;
+pub mod csp;
 mod dials;
 pub mod error;
 pub mod event;
@@ -54,6 +55,7 @@ pub use cluster::{
     Change, Field, Index, LiveQuery, Meta, Query, Record, RemoteRecords, RemoteView, Select, View,
 };
 pub use config::Config;
+pub use csp::{Branch, Channel, ChannelOptions, Job, Lease, Semaphore, select};
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, Events, LeaveReason};
 #[doc(hidden)]

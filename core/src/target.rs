@@ -136,6 +136,18 @@ impl Connector {
         &self.host
     }
 
+    /// The same of whom it may be this node itself, which needs no connection.
+    ///
+    /// # Errors
+    /// As of [`connect`](Self::connect), but for that.
+    pub(crate) async fn reach(&self, target: impl Into<Target>) -> Result<PeerId> {
+        let target = target.into();
+        match target.id() {
+            Some(id) if id == self.host.id() => Ok(id),
+            _ => self.connect(target).await,
+        }
+    }
+
     /// Connects to a peer, unless it is connected already, and says who it is.
     ///
     /// # Errors

@@ -19,6 +19,7 @@
 mod bench;
 mod byte_stream;
 mod call;
+mod csp;
 mod errors;
 mod items;
 mod key;

@@ -3,6 +3,7 @@
 use crate::{
     byte_stream::{ByteStream, OnStream},
     call::{Pending, duration, guard, spawn, spawn_unit},
+    csp::{NativeChannel, NativeSemaphore},
     errors::{OrThrow, Result},
     key::Key,
     options::Options,
@@ -228,6 +229,62 @@ impl Node {
     pub fn set_ttl(&self, id: u32, ttl: f64) -> Result<Pending> {
         let ttl = duration("ttl", ttl).or_throw()?;
         spawn_unit("setTtl", &self.port, id, self.node.set_ttl(ttl))
+    }
+
+    #[napi]
+    pub fn channel(
+        &self,
+        name: String,
+        capacity: f64,
+        close_by_others: bool,
+    ) -> Result<NativeChannel> {
+        // A whole number, as the layer above has checked.
+        let capacity = capacity as usize;
+        let channel = guard("channel", || self.node.channel(&name, capacity, close_by_others))?;
+        Ok(NativeChannel::new(channel, self.port.clone()))
+    }
+
+    #[napi]
+    pub fn open_channel(
+        &self,
+        id: u32,
+        name: String,
+        addrs: Option<Vec<String>>,
+        records: Option<&Records>,
+        n: Option<u32>,
+    ) -> Result<Pending> {
+        let port = self.port.clone();
+        let peer = addrs.map(|addrs| peer(addrs, records, n));
+        spawn("openChannel", &self.port, id, self.node.open_channel(name, peer), |channel| Work {
+            channel: Some(NativeChannel::new(channel, port)),
+            ..Work::default()
+        })
+    }
+
+    #[napi]
+    pub fn semaphore(&self, id: u32, name: String, n: f64) -> Result<Pending> {
+        let port = self.port.clone();
+        spawn("semaphore", &self.port, id, self.node.semaphore(name, n as usize), |made| Work {
+            semaphore: Some(NativeSemaphore::new(made, port)),
+            ..Work::default()
+        })
+    }
+
+    #[napi]
+    pub fn open_semaphore(
+        &self,
+        id: u32,
+        name: String,
+        addrs: Option<Vec<String>>,
+        records: Option<&Records>,
+        n: Option<u32>,
+    ) -> Result<Pending> {
+        let port = self.port.clone();
+        let peer = addrs.map(|addrs| peer(addrs, records, n));
+        spawn("openSemaphore", &self.port, id, self.node.open_semaphore(name, peer), |opened| {
+            let semaphore = Some(NativeSemaphore::new(opened, port));
+            Work { semaphore, ..Work::default() }
+        })
     }
 
     #[napi]

@@ -6,8 +6,17 @@
 //! knows whom that number is for.
 
 use crate::{
-    byte_stream::ByteStream, errors::Fault, items::Items, log::LogLine, node::Node,
-    records::Records, remote::RemoteView, service::Request, stream::Subscription, view::View,
+    byte_stream::ByteStream,
+    csp::{NativeChannel, NativeJob, NativeLease, NativeParcel, NativeSemaphore},
+    errors::Fault,
+    items::Items,
+    log::LogLine,
+    node::Node,
+    records::Records,
+    remote::RemoteView,
+    service::Request,
+    stream::Subscription,
+    view::View,
 };
 use casm_bindings::{Dispatcher, Job, close_all};
 use napi::{
@@ -45,6 +54,11 @@ pub struct Work {
     pub request: Option<Request>,
     pub data: Option<Uint8Array>,
     pub logs: Option<Vec<LogLine>>,
+    pub channel: Option<NativeChannel>,
+    pub parcel: Option<NativeParcel>,
+    pub job: Option<NativeJob>,
+    pub semaphore: Option<NativeSemaphore>,
+    pub lease: Option<NativeLease>,
 }
 
 thread_local! {

@@ -41,6 +41,10 @@ const CALLS = {
   updateMeta: node => node.updateMeta({}),
   setHost: node => node.setHost('h'),
   setTtl: node => node.setTtl(10_000),
+  channel: node => node.channel('c'),
+  openChannel: node => node.openChannel('c', Key.generate().peer),
+  semaphore: node => node.semaphore('s', 1),
+  openSemaphore: node => node.openSemaphore('s', Key.generate().peer),
   metrics: node => node.metrics(),
   metricsSnapshot: node => node.metricsSnapshot(),
 }
@@ -57,7 +61,7 @@ for (const [name, call] of Object.entries(CALLS)) {
     const [node] = await cluster(1)
     for (let attempt = 0; attempt < 2; attempt++) {
       await (async () => call(node))().catch(error => {
-        assert.ok(['connect', 'viewOf', 'openStream'].includes(name), error)
+        assert.ok(['connect', 'viewOf', 'openStream', 'openChannel', 'openSemaphore'].includes(name), error)
         assert.equal(error.code, 'NotFound')
       })
     }

@@ -137,6 +137,69 @@ test('the example worker_pool', { skip }, async () => {
   await end()
 })
 
+const python = (name, ...args) =>
+  new Program([PYTHON, join(SOURCE, 'python/examples', name), ...args], { PYTHONUNBUFFERED: '1' })
+
+test('the example fan_in', { skip }, async () => {
+  const names = ['attic', 'cellar', 'roof']
+  const sensors = names.map(name => (name === 'roof' && PYTHON ? python('fan_in.py', 'sensor', name) : example('fan_in.js', 'sensor', name)))
+  for (const sensor of sensors) await sensor.line(/^sensor \w+ is /)
+  const collector = example('fan_in.js', 'collector', '3')
+  await collector.line(/^all sensors are done$/)
+  for (const name of names) {
+    const readings = collector.lines.map(line => /^\d: (\w+) (\d+)$/.exec(line)).filter(found => found?.[1] === name)
+    assert.deepEqual(readings.map(found => Number(found[2])), [...Array(10).keys()])
+  }
+  assert.deepEqual(await collector.closed, [0, null])
+  await end()
+})
+
+/** Jobs of a boss here are done by workers that come and are killed. */
+async function jobs(worker) {
+  const count = 60
+  const boss = example('jobs.js', 'boss', `${count}`)
+  await boss.line(/^boss is /)
+  for (const killed of [worker(), worker()]) {
+    await killed.line(/^at /)
+    killed.child.kill('SIGKILL')
+  }
+  const last = worker()
+  await boss.line(new RegExp(`^all ${count} are done$`))
+  const done = boss.lines.map(line => /^(\d+)² = (\d+)$/.exec(line)).filter(Boolean)
+  assert.deepEqual(done.map(found => Number(found[1])).sort((a, b) => a - b), [...Array(count).keys()])
+  for (const [, number, square] of done) assert.equal(Number(square), Number(number) ** 2)
+  await last.line(/^no more jobs$/)
+  assert.deepEqual(await last.closed, [0, null])
+  await end()
+}
+
+test('the example jobs, whose workers are killed', { skip }, () => jobs(() => example('jobs.js', 'worker')))
+
+test('the example jobs with workers of Python, which are killed', {
+  skip: skip || (!PYTHON && 'the Python package is not there'),
+}, () => jobs(() => python('jobs.py', 'worker')))
+
+test('the example leader, whose holder is stopped', { skip }, async () => {
+  await example('leader.js', 'keeper').line(/^keeper /)
+  const token = async program => BigInt((await program.line(/^I lead with token /)).split(' ').at(-1))
+  const first = example('leader.js', 'candidate')
+  const low = await token(first)
+  const second = example('leader.js', 'candidate')
+  await second.line(/^I follow$/)
+  first.child.kill('SIGSTOP')
+  let higher
+  try {
+    higher = await token(second)
+  } finally {
+    first.child.kill('SIGCONT')
+  }
+  assert.ok(higher > low)
+  await first.line(/^I lead no longer$/)
+  second.child.kill('SIGKILL')
+  assert.ok((await token(first)) > higher)
+  await end()
+})
+
 test('the example service', { skip }, async () => {
   const [first, second] = [example('service.js', 'Ann'), example('service.js', 'Bob')]
   await first.line(/^hello Ann, this is Node.js$/)
@@ -148,7 +211,7 @@ test('the examples service of Node.js and of Python use each other: each sees th
   skip: skip || (!PYTHON && 'the Python package is not there'),
 }, async () => {
   const ours = example('service.js', 'Ann')
-  const theirs = new Program([PYTHON, join(SOURCE, 'python/examples/service.py'), 'Bob'], { PYTHONUNBUFFERED: '1' })
+  const theirs = python('service.py', 'Bob')
   await ours.line(/^hello Ann, this is Python$/)
   await theirs.line(/^hello Bob, this is Node.js$/)
   await end()

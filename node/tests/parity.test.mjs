@@ -87,6 +87,9 @@ for (const [group, cls] of Object.entries({
   key: casm.Key,
   subscription: casm.Subscription,
   stream: casm.Stream,
+  channel: casm.Channel,
+  semaphore: casm.Semaphore,
+  lease: casm.Lease,
   request: casm.ServiceRequest,
 })) {
   test(`every call of the rest: ${group}`, () => {
@@ -98,6 +101,12 @@ for (const [group, cls] of Object.entries({
 test('every call of a byte stream, which is a Duplex', () => {
   const there = name => name in casm.ByteStream.prototype
   assert.deepEqual(names('byte_stream').filter(name => !there(name)), [])
+})
+
+test('every call of a job', () => {
+  // Its data is a property of each.
+  const there = [...members(casm.Job), 'data']
+  assert.deepEqual(names('job').filter(name => !there.includes(name)), [])
 })
 
 test('every call of the module', () => {

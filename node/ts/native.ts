@@ -93,6 +93,11 @@ export interface Work {
   texts?: string[]
   count?: number
   logs?: LogRecord[]
+  channel?: NativeChannel
+  parcel?: NativeParcel
+  job?: NativeJob
+  semaphore?: NativeSemaphore
+  lease?: NativeLease
   request?: NativeRequest
   data?: Uint8Array
 }
@@ -185,6 +190,45 @@ export interface NativeByteStream {
   reset(): void
 }
 
+export interface NativeChannel {
+  readonly name: string
+  readonly owner: string
+  readonly waiting: number | null
+  readonly inDoubt: number
+  readonly nodeClosed: boolean
+  send(id: number, value: Uint8Array, timeout?: number): Pending
+  recv(id: number, timeout?: number): Pending
+  take(id: number, timeout?: number): Pending
+  close(id: number): Pending
+}
+
+export interface NativeParcel {
+  take(): Uint8Array
+  forward(): void
+}
+
+export interface NativeJob {
+  readonly data: Uint8Array
+  readonly lost: boolean
+  done(id: number): Pending
+  giveBack(id: number): Pending
+  forget(): void
+}
+
+export interface NativeSemaphore {
+  readonly name: string
+  readonly owner: string
+  acquire(id: number, timeout?: number): Pending
+  close(): void
+}
+
+export interface NativeLease {
+  readonly token: bigint
+  readonly lost: boolean
+  waitLost(id: number): Pending
+  release(): void
+}
+
 export interface NativeTopic {
   readonly name: string
   readonly fullName: string
@@ -225,6 +269,10 @@ export interface NativeNode {
   updateMeta(id: number, changes: { [key: string]: string | null }): Pending
   setHost(id: number, host: string): Pending
   setTtl(id: number, ttl: number): Pending
+  channel(name: string, capacity: number, closeByOthers: boolean): NativeChannel
+  openChannel(id: number, name: string, ...peer: PeerArguments | []): Pending
+  semaphore(id: number, name: string, n: number): Pending
+  openSemaphore(id: number, name: string, ...peer: PeerArguments | []): Pending
   serve(id: number, name: string, options: ServeOptions, stream: boolean): NativeServing
   call(id: number, name: string, data: Uint8Array, options: NativeCallOptions, ...peer: PeerArguments | []): Pending
   callAll(name: string, data: Uint8Array, options: NativeCallOptions): NativeStream
@@ -251,6 +299,12 @@ export interface Native {
     generate(): NativeKey
     load(path: string): NativeKey
   }
+  select(
+    id: number,
+    channels: NativeChannel[],
+    values: (Uint8Array | undefined)[],
+    timeout?: number,
+  ): Pending
   forwardLogs(port: Port, id: number, level: string): void
   benchEvents(node: NativeNode, id: number, count: number): NativeSubscription
   benchView(records: number): NativeView

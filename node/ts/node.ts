@@ -1,6 +1,7 @@
 /** The node. */
 
 import { ByteStream } from './bytes.js'
+import { Channel, channelOptions, Semaphore, type ChannelOptions } from './channel.js'
 import { callback, changedFields, fields, ms, properties, signal, string, strings, whole, wrong } from './check.js'
 import { guard } from './errors.js'
 import { native, type NativeNode, type NativeSubscription, type Pending, type Work } from './native.js'
@@ -280,6 +281,49 @@ export class Node {
   async setTtl(ttl: number, wait?: Wait): Promise<void> {
     ms('ttl', ttl)
     return this.#call('setTtl', id => this.#node.setTtl(id, ttl), () => {}, wait)
+  }
+
+  /**
+   * A channel of this node, which others open by its name: one that is here and
+   * open, or a new one.
+   */
+  channel(name: string, options: ChannelOptions = {}): Channel {
+    string('name', name)
+    const { capacity, closeByOthers } = channelOptions(options)
+    return new Channel(guard(() => this.#node.channel(name, capacity, closeByOthers)), this.#holder)
+  }
+
+  /**
+   * A channel of another node, by its name there: of the one member in whose record it
+   * stands, if no peer is given. Connects to it as `connect` does.
+   */
+  async openChannel(name: string, peer?: Peer, wait?: Wait): Promise<Channel> {
+    string('name', name)
+    const whom = peer === undefined ? [] as const : peerArguments(peer)
+    const opened = (work: Work) => new Channel(work.channel!, this.#holder)
+    return this.#call('openChannel', id => this.#node.openChannel(id, name, ...whom), opened, wait)
+  }
+
+  /**
+   * A semaphore of this node, of which `n` leases are given at a time; others open
+   * it by its name. One that is here and open, or a new one.
+   */
+  async semaphore(name: string, n: number, wait?: Wait): Promise<Semaphore> {
+    string('name', name)
+    whole('n', n)
+    const made = (work: Work) => new Semaphore(work.semaphore!, this.#holder)
+    return this.#call('semaphore', id => this.#node.semaphore(id, name, n), made, wait)
+  }
+
+  /**
+   * A semaphore of another node, by its name there: of the one member in whose record it
+   * stands, if no peer is given. Connects to it as `connect` does.
+   */
+  async openSemaphore(name: string, peer?: Peer, wait?: Wait): Promise<Semaphore> {
+    string('name', name)
+    const whom = peer === undefined ? [] as const : peerArguments(peer)
+    const opened = (work: Work) => new Semaphore(work.semaphore!, this.#holder)
+    return this.#call('openSemaphore', id => this.#node.openSemaphore(id, name, ...whom), opened, wait)
   }
 
   /**

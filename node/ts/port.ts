@@ -31,6 +31,10 @@ function deliver(works: Work[]): void {
     } else {
       work.stream?.reset()
       work.streams?.forEach(stream => stream.reset())
+      // Nobody has seen what came: the next gets it.
+      work.parcel?.forward()
+      work.job?.forget()
+      work.lease?.release()
     }
   }
 }

@@ -10,7 +10,9 @@ is there, with no server.
 """
 
 from ._casm import (
+    Branch,
     Change,
+    Channel,
     ClockDiffers,
     Config,
     Connected,
@@ -18,8 +20,10 @@ from ._casm import (
     Dropped,
     Event,
     Found,
+    Job,
     Key,
     KeyShared,
+    Lease,
     Listening,
     Message,
     Node,
@@ -35,6 +39,7 @@ from ._casm import (
     Records,
     RemoteView,
     Request,
+    Semaphore,
     ServiceStats,
     Stream,
     Subscription,
@@ -42,6 +47,7 @@ from ._casm import (
     View,
     ViewChanged,
     __version__,
+    select,
 )
 from ._errors import (
     AddressError,
@@ -67,11 +73,13 @@ from ._streams import ByteStream
 __all__ = [
     "AddressError",
     "BindError",
+    "Branch",
     "BusyError",
     "ByteStream",
     "CancelledError",
     "CasmError",
     "Change",
+    "Channel",
     "ClockDiffers",
     "ClosedError",
     "Config",
@@ -84,8 +92,10 @@ __all__ = [
     "InternalError",
     "InvalidError",
     "IoError",
+    "Job",
     "Key",
     "KeyShared",
+    "Lease",
     "Listening",
     "Message",
     "Node",
@@ -104,6 +114,7 @@ __all__ = [
     "RemoteError",
     "RemoteView",
     "Request",
+    "Semaphore",
     "ServiceStats",
     "Serving",
     "Stream",
@@ -117,6 +128,7 @@ __all__ = [
     "__version__",
     "aio",
     "forward_logs",
+    "select",
 ]
 
 # As `typing` has it, which takes long to import.

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _aio_service, _aio_streams, _casm
 from ._aio import Stream, Subscription, _call, _check_callable
+from ._aio_channels import Channel, Job, Lease, Semaphore, select
 from ._errors import ClosedError
 from ._topic import Topic
 
@@ -39,7 +40,19 @@ if TYPE_CHECKING:
     )
     from ._aio_service import Handler
 
-__all__ = ["Node", "RemoteView", "Stream", "StreamServer", "Subscription", "Topic"]
+__all__ = [
+    "Channel",
+    "Job",
+    "Lease",
+    "Node",
+    "RemoteView",
+    "Semaphore",
+    "Stream",
+    "StreamServer",
+    "Subscription",
+    "Topic",
+    "select",
+]
 
 StreamServer = _aio_streams.StreamServer
 
@@ -218,6 +231,33 @@ class Node:
         """The view of a peer, as it is there. Connects to it as ``connect`` does."""
         node = self._node
         return RemoteView(await _call(lambda done: node._view_of(peer, done)))
+
+    def channel(
+        self, name: str, capacity: int = 0, *, close_by_others: bool = False
+    ) -> Channel:
+        """A channel of this node, which others open by its name."""
+        return Channel(self._node.channel(name, capacity, close_by_others=close_by_others))
+
+    async def open_channel(
+        self, name: str, peer: Record | PeerInfo | str | Sequence[str] | None = None
+    ) -> Channel:
+        """A channel of another node, by its name there: of the one member in whose
+        record it stands, if no peer is given."""
+        node = self._node
+        return Channel(await _call(lambda done: node._open_channel(name, peer, done)))
+
+    async def semaphore(self, name: str, n: int) -> Semaphore:
+        """A semaphore of this node, of which ``n`` leases are given at a time."""
+        node = self._node
+        return Semaphore(await _call(lambda done: node._semaphore(name, n, done)))
+
+    async def open_semaphore(
+        self, name: str, peer: Record | PeerInfo | str | Sequence[str] | None = None
+    ) -> Semaphore:
+        """A semaphore of another node, by its name there: of the one member in whose
+        record it stands, if no peer is given."""
+        node = self._node
+        return Semaphore(await _call(lambda done: node._open_semaphore(name, peer, done)))
 
     def events(self) -> Stream[Event]:
         """What happens from now on."""

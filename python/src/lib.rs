@@ -5,6 +5,7 @@
 //! - `node`, `config`, `key`: the node and what it is told
 //! - `view`, `meta`, `remote`, `query`, `events`: what a node knows, and what
 //!   happens to it
+//! - `csp`: channels, select and semaphores
 //! - `stream`: the same to iterate over, and to be called with
 //! - `byte_stream`: what is read and written
 //! - `topic`: topics and their messages
@@ -16,6 +17,7 @@ mod bench;
 mod byte_stream;
 mod call;
 mod config;
+mod csp;
 mod driver;
 mod errors;
 mod events;
@@ -39,6 +41,7 @@ mod _casm {
         byte_stream::RawStream,
         call::Pending,
         config::{Config, PeerInfo, PeerStatus},
+        csp::{_select, Branch, Channel, Job, Lease, Parcel, Semaphore, select},
         driver::Driver,
         events::{
             Change, ClockDiffers, Connected, Disconnected, Dropped, Event, Found, KeyShared,

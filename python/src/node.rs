@@ -8,6 +8,7 @@ use crate::{
     byte_stream::{OnStream, RawStream},
     call::{Pending, block, guard, seconds, spawn},
     config::{Config, KeyOrFile, Limits, Peer, PeerInfo, PeerStatus, Strings},
+    csp::{Channel, Semaphore},
     errors::OrRaise,
     query::{QueryArg, query},
     remote::RemoteView,
@@ -180,6 +181,99 @@ impl Node {
         spawn("view_of", &dispatcher, call, done, |py, view| {
             Ok(Py::new(py, RemoteView::new(view, node))?.into_any())
         })
+    }
+
+    /// A channel of this node, which others open by its name: one that is here and
+    /// open, or a new one. ``capacity`` values may wait in it; with 0, each is handed
+    /// from sender to receiver.
+    #[pyo3(signature = (name, capacity=0, *, close_by_others=false))]
+    fn channel(
+        this: &Bound<'_, Self>,
+        name: &str,
+        capacity: usize,
+        close_by_others: bool,
+    ) -> PyResult<Channel> {
+        let node = &this.get().node;
+        let channel = guard("channel", || node.channel(name, capacity, close_by_others))?;
+        Ok(Channel::new(channel, this.clone().unbind()))
+    }
+
+    /// A channel of another node, by its name there: of the one member in whose record
+    /// it stands, if no peer is given.
+    #[pyo3(signature = (name, peer=None, timeout=None))]
+    fn open_channel(
+        this: &Bound<'_, Self>,
+        name: String,
+        peer: Option<Peer>,
+        timeout: Option<f64>,
+    ) -> PyResult<Channel> {
+        let opening = this.get().node.open_channel(name, peer.map(Peer::named));
+        let channel = block(this.py(), "open_channel", opening, timeout)?;
+        Ok(Channel::new(channel, this.clone().unbind()))
+    }
+
+    fn _open_channel(
+        this: &Bound<'_, Self>,
+        name: String,
+        peer: Option<Peer>,
+        done: Py<PyAny>,
+    ) -> PyResult<Pending> {
+        let (node, py) = (this.clone().unbind(), this.py());
+        let (dispatcher, opening) =
+            (node.get().dispatcher(py)?, node.get().node.open_channel(name, peer.map(Peer::named)));
+        spawn("open_channel", &dispatcher, opening, done, |py, channel| {
+            Ok(Py::new(py, Channel::new(channel, node))?.into_any())
+        })
+    }
+
+    /// A semaphore of this node, of which ``n`` leases are given at a time; others
+    /// open it by its name. One that is here and open, or a new one.
+    #[pyo3(signature = (name, n, timeout=None))]
+    fn semaphore(
+        this: &Bound<'_, Self>,
+        name: String,
+        n: usize,
+        timeout: Option<f64>,
+    ) -> PyResult<Semaphore> {
+        let made = block(this.py(), "semaphore", this.get().node.semaphore(name, n), timeout)?;
+        Ok(Semaphore::new(made, this.clone().unbind()))
+    }
+
+    fn _semaphore(
+        this: &Bound<'_, Self>,
+        name: String,
+        n: usize,
+        done: Py<PyAny>,
+    ) -> PyResult<Pending> {
+        Semaphore::spawn("semaphore", this, this.get().node.semaphore(name, n), done)
+    }
+
+    /// A semaphore of another node, by its name there: of the one member in whose record
+    /// it stands, if no peer is given.
+    #[pyo3(signature = (name, peer=None, timeout=None))]
+    fn open_semaphore(
+        this: &Bound<'_, Self>,
+        name: String,
+        peer: Option<Peer>,
+        timeout: Option<f64>,
+    ) -> PyResult<Semaphore> {
+        let opening = this.get().node.open_semaphore(name, peer.map(Peer::named));
+        let semaphore = block(this.py(), "open_semaphore", opening, timeout)?;
+        Ok(Semaphore::new(semaphore, this.clone().unbind()))
+    }
+
+    fn _open_semaphore(
+        this: &Bound<'_, Self>,
+        name: String,
+        peer: Option<Peer>,
+        done: Py<PyAny>,
+    ) -> PyResult<Pending> {
+        Semaphore::spawn(
+            "open_semaphore",
+            this,
+            this.get().node.open_semaphore(name, peer.map(Peer::named)),
+            done,
+        )
     }
 
     /// What happens from now on, to iterate over.

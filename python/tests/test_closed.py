@@ -41,6 +41,10 @@ CALLS = {
     "update_meta": lambda node: node.update_meta({}),
     "set_host": lambda node: node.set_host("h"),
     "set_ttl": lambda node: node.set_ttl(10),
+    "channel": lambda node: node.channel("c"),
+    "open_channel": lambda node: node.open_channel("c", casm.Key.generate().peer, timeout=60),
+    "semaphore": lambda node: node.semaphore("s", 1),
+    "open_semaphore": lambda node: node.open_semaphore("s", casm.Key.generate().peer),
     "metrics": lambda node: node.metrics(),
     "metrics_snapshot": lambda node: node.metrics_snapshot(),
 }
@@ -59,7 +63,8 @@ def test_every_call_works_twice_and_raises_closed_after_close(node, call):
         try:
             CALLS[call](node)
         except casm.NotFoundError:
-            assert call in ("connect", "view_of", "open_stream")
+            unreached = ("connect", "view_of", "open_stream", "open_channel", "open_semaphore")
+            assert call in unreached
     node.close()
     for _ in range(2):
         with pytest.raises(casm.ClosedError, match="the node is closed"):

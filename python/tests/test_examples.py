@@ -3,6 +3,7 @@ nodes find each other with no configuration, and nobody else hears of it."""
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -143,6 +144,54 @@ def test_the_example_service(programs):
     first, second = programs.start(example, "Ann"), programs.start(example, "Bob")
     lines_until(first, "^hello Ann, this is Python$")
     lines_until(second, "^hello Bob, this is Python$")
+
+
+def test_the_example_fan_in(programs):
+    example = PYTHON / "examples/fan_in.py"
+    names = ["attic", "cellar", "roof"]
+    for name in names:
+        lines_until(programs.start(example, "sensor", name), f"^sensor {name} is ")
+    collector = programs.start(example, "collector", 3)
+    text = lines_until(collector, "^all sensors are done$")
+    for name in names:
+        assert re.findall(rf"^\d: {name} (\d+)$", text, re.M) == [str(n) for n in range(10)]
+    assert collector.wait(PATIENCE) == 0
+
+
+def test_the_example_jobs_whose_workers_are_killed(programs):
+    example = PYTHON / "examples/jobs.py"
+    boss = programs.start(example, "boss", 60)
+    lines_until(boss, "^boss is ")
+    workers = [programs.start(example, "worker") for _ in range(2)]
+    for worker in workers:
+        lines_until(worker, "^at ")
+        worker.kill()
+    last = programs.start(example, "worker")
+    text = lines_until(boss, "^all 60 are done$")
+    squares = re.findall(r"^(\d+)² = (\d+)$", text, re.M)
+    assert sorted(int(number) for number, _ in squares) == list(range(60))
+    assert all(int(square) == int(number) ** 2 for number, square in squares)
+    lines_until(last, "^no more jobs$")
+    assert last.wait(PATIENCE) == 0
+
+
+def test_the_example_leader_whose_holder_is_stopped(programs):
+    example = PYTHON / "examples/leader.py"
+    lines_until(programs.start(example, "keeper"), "^keeper ")
+    first = programs.start(example, "candidate")
+    token = int(lines_until(first, "^I lead with token ").split()[-1])
+    second = programs.start(example, "candidate")
+    lines_until(second, "^I follow$")
+    first.send_signal(signal.SIGSTOP)
+    try:
+        higher = int(lines_until(second, "^I lead with token ").split()[-1])
+    finally:
+        first.send_signal(signal.SIGCONT)
+    assert higher > token
+    # It learns so when it goes on, and waits for its turn.
+    lines_until(first, "^I lead no longer$")
+    second.kill()
+    assert int(lines_until(first, "^I lead with token ").split()[-1]) > higher
 
 
 def test_the_example_of_a_fixture():

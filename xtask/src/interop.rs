@@ -3,6 +3,7 @@
 
 mod abuse;
 mod build;
+mod channels;
 mod flood;
 mod forgery;
 mod gossip;
@@ -52,6 +53,7 @@ pub fn run(args: &Args) -> Result<()> {
     let mut report = Report::new(args.only.clone(), programs.scratch.clone());
     vectors::check(&mut report, &programs, !args.subset);
     protocols::check(&mut report, &programs);
+    channels::check(&mut report, &programs);
     migration::check(&mut report, &programs);
     gossip::check(&mut report, &programs, !args.subset);
     streams::check(&mut report, &programs, !args.subset);

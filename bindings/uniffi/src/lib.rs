@@ -9,6 +9,7 @@
 //! - `config`, `query`, `key`: what they are told
 //! - `items`: records, events and changes, as values
 //! - `byte_stream`: what is read and written
+//! - `csp`: channels, select and semaphores
 //! - `topic`: topics
 //! - `service`: services, served and called
 //! - `stream`, `listener`: what streams, pulled or pushed
@@ -18,6 +19,7 @@
 mod byte_stream;
 mod call;
 mod config;
+mod csp;
 mod errors;
 mod items;
 mod key;
@@ -33,6 +35,7 @@ mod view;
 
 pub use byte_stream::ByteStream;
 pub use config::{Config, FindOptions, Limits, RpcLimits, TableLimits};
+pub use csp::{Branch, Channel, Job, Lease, Selected, Semaphore, select};
 pub use errors::CasmError;
 pub use items::{
     Change, Event, LeaveReason, Message, PeerFound, PeerInfo, PeerReply, PeerStatus, Record,

@@ -4,6 +4,7 @@ use crate::{
     byte_stream::ByteStream,
     call::{block, guard},
     config::{Config, FindOptions},
+    csp::{Channel, Semaphore},
     errors::Result,
     items::{PeerInfo, PeerStatus},
     listener::{ChangeListener, EventListener, StreamListener, Subscription, Told},
@@ -178,6 +179,48 @@ impl Node {
     #[uniffi::method(default(timeout))]
     pub fn set_ttl(&self, ttl: f64, timeout: Option<f64>) -> Result<()> {
         block("set_ttl", self.0.set_ttl(duration("ttl", ttl)?), timeout)
+    }
+
+    /// A channel of this node, which others open by its name: one that is here and
+    /// open, or a new one. So many values may wait in it; with 0, each is handed from
+    /// sender to receiver.
+    #[uniffi::method(default(capacity = 0, close_by_others = false))]
+    pub fn channel(&self, name: String, capacity: u32, close_by_others: bool) -> Result<Channel> {
+        guard("channel", || self.0.channel(&name, capacity as usize, close_by_others))
+            .map(Channel::from)
+    }
+
+    /// A channel of another node, by its name there: of the one member in whose record
+    /// it stands, if no peer is given: an id, or a multiaddr.
+    #[uniffi::method(default(peer = None, timeout = None))]
+    pub fn open_channel(
+        &self,
+        name: String,
+        peer: Option<String>,
+        timeout: Option<f64>,
+    ) -> Result<Channel> {
+        block("open_channel", self.0.open_channel(name, peer.map(Into::into)), timeout)
+            .map(Channel::from)
+    }
+
+    /// A semaphore of this node, of which `n` leases are given at a time; others
+    /// open it by its name. One that is here and open, or a new one.
+    #[uniffi::method(default(timeout))]
+    pub fn semaphore(&self, name: String, n: u32, timeout: Option<f64>) -> Result<Semaphore> {
+        block("semaphore", self.0.semaphore(name, n as usize), timeout).map(Semaphore::from)
+    }
+
+    /// A semaphore of another node, by its name there: of the one member in whose record
+    /// it stands, if no peer is given: an id, or a multiaddr.
+    #[uniffi::method(default(peer = None, timeout = None))]
+    pub fn open_semaphore(
+        &self,
+        name: String,
+        peer: Option<String>,
+        timeout: Option<f64>,
+    ) -> Result<Semaphore> {
+        block("open_semaphore", self.0.open_semaphore(name, peer.map(Into::into)), timeout)
+            .map(Semaphore::from)
     }
 
     /// What happens from now on, to pull.

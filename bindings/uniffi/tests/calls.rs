@@ -4,7 +4,7 @@
 use casm_bindings::{Error, ErrorKind};
 use casm_uniffi::{
     CasmError, Change, ChangeListener, Config, Event, EventListener, FindOptions, ListenerError,
-    Node, Query,
+    Node, Query, select,
 };
 use std::{
     sync::{
@@ -35,6 +35,47 @@ fn matching(text: &str) -> Query {
 fn kind<T>(result: Result<T, CasmError>) -> String {
     let error = format!("{:?}", result.err().expect("an error"));
     error.split('(').next().unwrap().to_owned()
+}
+
+#[test]
+fn values_and_leases_go_from_node_to_node() {
+    let (here, there) = (node("none", "here"), node("none", "there"));
+    here.connect(there.addrs().unwrap(), PATIENCE).unwrap();
+    let own = here.channel("jobs".into(), 2, false).unwrap();
+    let other = there.open_channel("jobs".into(), Some(here.id()), PATIENCE).unwrap();
+    other.send(b"1".to_vec(), PATIENCE).unwrap();
+    assert_eq!((own.waiting(), other.waiting(), other.in_doubt()), (Some(1), None, 0));
+    assert_eq!(own.recv(PATIENCE).unwrap(), b"1");
+    assert_eq!(kind(other.recv(Some(0.05))), "Timeout");
+    own.send(b"2".to_vec(), None).unwrap();
+    let job = other.take(PATIENCE).unwrap();
+    assert_eq!((job.data(), job.lost()), (b"2".to_vec(), false));
+    job.done(PATIENCE).unwrap();
+    assert_eq!(kind(job.give_back(PATIENCE)), "Closed");
+    own.send(b"3".to_vec(), None).unwrap();
+    let branches = vec![Arc::new(other.receiving())];
+    let selected = select(branches.clone(), PATIENCE).unwrap();
+    assert_eq!((selected.index, selected.value), (0, Some(b"3".to_vec())));
+    assert_eq!(kind(select(branches, Some(0.05))), "Timeout");
+    assert_eq!(kind(other.close(PATIENCE)), "Invalid");
+    own.close(None).unwrap();
+    assert_eq!(kind(other.recv(PATIENCE)), "Closed");
+    assert_eq!(kind(own.send(Vec::new(), None)), "Closed");
+
+    let semaphore = here.semaphore("leader".into(), 1, PATIENCE).unwrap();
+    let elsewhere = there.open_semaphore("leader".into(), Some(here.id()), PATIENCE).unwrap();
+    let lease = elsewhere.acquire(PATIENCE).unwrap();
+    assert_eq!(kind(semaphore.acquire(Some(0.05))), "Timeout");
+    assert_eq!(kind(lease.wait_lost(Some(0.05))), "Timeout");
+    lease.release();
+    assert!(lease.lost() && semaphore.acquire(PATIENCE).unwrap().token() > lease.token());
+    assert_eq!(kind(elsewhere.close()), "Invalid");
+    here.close(PATIENCE, None).unwrap();
+    assert_eq!(kind(here.channel("c".into(), 0, false)), "Closed");
+    assert_eq!(kind(here.open_channel("c".into(), Some(there.id()), PATIENCE)), "Closed");
+    assert_eq!(kind(here.semaphore("c".into(), 1, PATIENCE)), "Closed");
+    assert_eq!(kind(here.open_semaphore("c".into(), Some(there.id()), PATIENCE)), "Closed");
+    there.close(PATIENCE, None).unwrap();
 }
 
 /// Sends on what it is told, having failed at the first call.

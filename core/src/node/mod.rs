@@ -5,6 +5,7 @@
 //! peers may be that somebody wants to connect to.
 
 mod builder;
+mod channels;
 mod join;
 mod pace;
 mod seeds;
@@ -22,6 +23,7 @@ use crate::{
         Cluster, ClusterConfig, LiveQuery, Numbers, Query, RemoteView, View, serve_view, start_sync,
     },
     config::machine_name,
+    csp::Csp,
     event::EventBus,
     host::{Addresses, Host},
     metrics::Metrics,
@@ -38,7 +40,7 @@ use crate::{
 use builder::Early;
 use libp2p::multiaddr::Protocol;
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 
 /// How long closing may take before what still runs is left behind.
 const CLOSE: Duration = Duration::from_secs(5);
@@ -73,6 +75,10 @@ struct Inner {
     services: Services,
     topics: Topics,
     _view: Export,
+    csp: Csp,
+    store: pex::Store,
+    /// A number that no semaphore of this node has given in an earlier run.
+    tokens: OnceCell<u64>,
     running: Running,
 }
 
@@ -171,6 +177,7 @@ impl Node {
         )?;
         let served = cluster.clone();
         let view = serve_view(&vat, move || served.view())?;
+        let kept = store.clone();
         let services = Services::start(host.id(), cluster.clone(), &vat, &metrics, scope)?;
         let seen = cluster.clone();
         let topics = Topics::new(
@@ -222,6 +229,11 @@ impl Node {
             whereabouts::by_record(&cluster),
             whereabouts::by_exchange(pex.as_ref(), &config.namespace),
         );
+        let around = Arc::new(channels::Surroundings {
+            connector: connector.clone(),
+            cluster: cluster.clone(),
+        });
+        let csp = Csp::new(host.id(), vat.clone(), around, &metrics, scope);
         scope.spawn(seeds::run(
             host.clone(),
             boot.clone(),
@@ -249,6 +261,9 @@ impl Node {
             services,
             topics,
             _view: view,
+            csp,
+            store: kept,
+            tokens: OnceCell::new(),
             running,
         };
         Ok(Self(Arc::new(inner)))

@@ -39,6 +39,11 @@ const CLOCK: &str = "clock";
 const FILE: &str = "casm.redb";
 /// Memory for what was read, in bytes: all that there is, and more.
 const CACHE: usize = 1 << 20;
+/// Where a number is kept that is higher than every token of a semaphore.
+const TOKEN: &str = "token";
+/// How many tokens the semaphores made in one run may give.
+const TOKENS: u64 = 1 << 40;
+
 /// How far ahead of the clock a heartbeat may be.
 const BELIEVED: Duration = Duration::from_secs(10 * 60);
 /// By namespace: the records, each with its length and where it belongs.
@@ -231,6 +236,26 @@ impl Store {
         ahead: watch::Receiver<u64>,
     ) -> Result<impl Future<Output = ()> + Send + 'static> {
         self.keep(BEAT, ahead, |ahead| *ahead).await
+    }
+
+    /// A number that no semaphore of this node has given: the time in nanoseconds
+    /// since 1970, or more if what was kept says so. It is kept that many may be
+    /// given after it.
+    ///
+    /// # Errors
+    /// `Io` if the data cannot be used.
+    pub(crate) async fn next_token(&self, time: u64) -> Result<u64> {
+        if !self.keeps() {
+            return Ok(time);
+        }
+        let store = self.clone();
+        on_disk(move || {
+            let last = store.get(TOKEN)?.and_then(|b| Some(u64::from_le_bytes(b.try_into().ok()?)));
+            let next = last.unwrap_or(0).max(time);
+            store.set(TOKEN, &next.saturating_add(TOKENS).to_le_bytes())?;
+            Ok(next)
+        })
+        .await
     }
 
     /// Keeps it while the clock is known to differ from those of peers, for who

@@ -75,10 +75,9 @@ impl Services {
     /// # Errors
     /// As of [`Node::connect`](crate::Node::connect).
     pub(super) async fn whom(&self, target: &Target) -> Result<PeerId> {
-        match target.id() {
-            Some(id) if id == self.0.own => Ok(id),
-            Some(id) if matches!(target, Target::Peer(_)) => Ok(id),
-            _ => self.0.links.vat().connector().connect(target).await,
+        match target {
+            Target::Peer(id) => Ok(*id),
+            _ => self.0.links.vat().connector().reach(target).await,
         }
     }
 

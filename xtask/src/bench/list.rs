@@ -19,7 +19,7 @@ const JS_GOSSIPSUB: &[Peer] = &[Peer::Named("@libp2p/gossipsub")];
 const ZEROMQ: &[Peer] = &[Peer::Named("zeromq")];
 
 /// All of them, by name.
-pub const BENCHES: [Bench; 15] = [
+pub const BENCHES: [Bench; 16] = [
     Bench {
         name: "call",
         sides: &[
@@ -27,6 +27,14 @@ pub const BENCHES: [Bench; 15] = [
             Side { ours: Program::Node("call.mjs"), peers: ZEROMQ },
         ],
         small: &["--count", "20", "--callers", "2", "--seconds", "0.2"],
+    },
+    Bench {
+        name: "channel",
+        sides: &[
+            Side { ours: Program::Core("channel"), peers: &[] },
+            Side { ours: Program::Python("channel.py"), peers: &[Peer::Named("queue.Queue")] },
+        ],
+        small: &["--seconds", "0.1"],
     },
     Bench {
         name: "cluster",

@@ -33,6 +33,10 @@ pub fn differences(table: &str, exported: &ComponentInterface) -> Result<Vec<Str
         // Its length is an operator in other languages.
         ("View", with(table.all("view")?, "len"), members(exported, "View")?),
         ("RemoteView", table.all("remote_view")?, members(exported, "RemoteView")?),
+        ("Channel", table.all("channel")?, members(exported, "Channel")?),
+        ("Job", table.all("job")?, members(exported, "Job")?),
+        ("Semaphore", table.all("semaphore")?, members(exported, "Semaphore")?),
+        ("Lease", table.all("lease")?, members(exported, "Lease")?),
         ("Topic", table.all("topic")?, members(exported, "Topic")?),
         ("Message", table.all("message")?, fields(exported, "Message")?),
         ("TopicOptions", table.some("options", &["topic"])?, fields(exported, "TopicOptions")?),

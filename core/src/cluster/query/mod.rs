@@ -166,6 +166,12 @@ impl Query {
         Self { select, ..Self::default() }
     }
 
+    /// The records of those at whose place this semaphore is.
+    pub(crate) fn semaphore(name: &str) -> Self {
+        let select = Select::offered(reserved::SEMAPHORE, name, false);
+        Self { select, ..Self::default() }
+    }
+
     /// The records from this value on.
     pub fn from(index: Index) -> Self {
         Self { select: Select::From(index), ..Self::default() }

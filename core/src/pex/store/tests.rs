@@ -33,6 +33,17 @@ fn what_was_saved_is_there_after_a_restart_and_for_its_namespace_alone() {
     assert_eq!(store.get("seq").unwrap().unwrap(), 7u64.to_le_bytes());
 }
 
+#[tokio::test]
+async fn tokens_go_up_though_the_clock_is_set_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), Default::default()).unwrap();
+    let first = store.next_token(1000).await.unwrap();
+    drop(store);
+    let store = Store::open(dir.path(), Default::default()).unwrap();
+    assert!(first >= 1000 && store.next_token(10).await.unwrap() >= first + TOKENS);
+    assert_eq!(Store::none().next_token(10).await.unwrap(), 10);
+}
+
 #[test]
 fn a_directory_that_was_taken_away_is_made_and_filled_again() {
     let dir = tempfile::tempdir().unwrap();

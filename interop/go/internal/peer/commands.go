@@ -33,6 +33,12 @@ type Command struct {
 	Lookup, Reverse bool
 	Match, From, To *table.Index
 
+	// For channel.
+	Name  string
+	Send  []string
+	Recv  int
+	Close bool
+
 	// For call.
 	Service, Data string
 	Parts         bool
@@ -137,6 +143,9 @@ func (n *Node) dispatch(ctx context.Context, c Command) (Fields, error) {
 	case "view-of":
 		records, err := n.ViewOf(ctx, id, c.Encoding, c.Lookup, c.query())
 		return Fields{"peer": c.Peer, "n": len(records), "records": recordList(records)}, err
+	case "channel":
+		received, err := n.UseChannel(ctx, id, c.Name, c.Send, c.Recv, c.Close)
+		return Fields{"peer": c.Peer, "received": received}, err
 	}
 	return nil, fmt.Errorf("there is no command %q", c.Cmd)
 }

@@ -1,0 +1,226 @@
+//! The connection to the owner of a channel: makes the machine's calls.
+
+use super::{
+    owner::{Ended, Sent},
+    party::{CallId, Reply, Request},
+    remote::{Call, Remote, busy},
+    value::{Bytes, MAX_VALUE},
+};
+use crate::{
+    Error, ErrorKind, Result,
+    schema::csp_capnp::{Outcome, channels, lease, member},
+};
+use futures::{FutureExt, StreamExt, future::LocalBoxFuture, stream::FuturesUnordered};
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::mpsc, time::timeout};
+
+/// The name of the capability.
+pub(super) const NAME: &str = "chan";
+/// How long it may take to open a channel.
+const OPEN: Duration = Duration::from_secs(10);
+
+/// Connects, and makes calls until the connection ends.
+pub(super) async fn run(remote: Arc<Remote>) {
+    if let Err(error) = connect(&remote).await {
+        remote.not_connected(error);
+    }
+}
+
+async fn connect(remote: &Arc<Remote>) -> Result<()> {
+    let env = remote.env();
+    env.around.reach(remote.owner).await?;
+    let channels = env.vat.connect::<channels::Client>(remote.owner, NAME).await?;
+    let this = remote.clone();
+    let joined = Arc::new(std::sync::Mutex::new(None));
+    let note = joined.clone();
+    let (name, number) = (remote.name.clone(), remote.number);
+    let work = channels.with(move |channels| async move {
+        let opening = join(channels, &name, number);
+        let Ok(opened) = timeout(OPEN, opening).await else {
+            return Err(capnp::Error::overloaded("the channel is not opened".into()));
+        };
+        let (member, epoch) = opened?;
+        let (link, calls) = this.connected(epoch);
+        *note.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(link);
+        make(&this, link, member, calls).await
+    });
+    let ended = work.await;
+    let link = *joined.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    match (link, ended) {
+        (Some(link), ended) => {
+            remote.disconnected(link, ended.err());
+            Ok(())
+        }
+        (None, Err(error)) if error.message().contains("notFound") => {
+            let message = format!(
+                "{} has no channel `{}`: check the name, or open it later",
+                remote.owner, remote.name
+            );
+            Err(Error::new(ErrorKind::NotFound, message))
+        }
+        (None, ended) => ended,
+    }
+}
+
+async fn join(
+    channels: channels::Client,
+    name: &str,
+    party: u64,
+) -> capnp::Result<(member::Client, u64)> {
+    let mut request = channels.open_request();
+    request.get().set_name(name);
+    let channel = request.send().promise.await?.get()?.get_channel()?;
+    let mut request = channel.join_request();
+    request.get().set_party(party);
+    let joined = request.send().promise.await?;
+    let joined = joined.get()?;
+    Ok((joined.get_member()?, joined.get_epoch()))
+}
+
+type Answer = (CallId, capnp::Result<Reply<Bytes>>);
+
+/// Makes calls while there are some to come.
+async fn make(
+    remote: &Arc<Remote>,
+    link: u64,
+    member: member::Client,
+    mut calls: mpsc::UnboundedReceiver<Call>,
+) -> capnp::Result<()> {
+    let mut answers: FuturesUnordered<LocalBoxFuture<'static, Answer>> = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            biased;
+            call = calls.recv() => match call {
+                Some((id, request)) => {
+                    let busy = busy(&request);
+                    // Calls go out in order, so that what is withdrawn was sent.
+                    let answer = call_out(&member, request);
+                    answers.push(async move {
+                        (id, answer.await.or_else(|error| refused(error, busy)))
+                    }.boxed_local());
+                }
+                None => return Ok(()),
+            },
+            Some((id, answer)) = answers.next(), if !answers.is_empty() => {
+                if !remote.is_current(link) {
+                    return Ok(());
+                }
+                remote.reply(link, id, answer?);
+            }
+        }
+    }
+}
+
+/// An owner that has too much to do is asked again; all other errors end the
+/// connection.
+fn refused(error: capnp::Error, busy: Option<Reply<Bytes>>) -> capnp::Result<Reply<Bytes>> {
+    match (error.kind, busy) {
+        (capnp::ErrorKind::Overloaded, Some(busy)) => Ok(busy),
+        _ => Err(error),
+    }
+}
+
+fn ms(wait: Duration) -> u32 {
+    u32::try_from(wait.as_millis()).unwrap_or(u32::MAX)
+}
+
+/// Makes a call, and gives what waits for the answer.
+fn call_out(
+    member: &member::Client,
+    request: Request<Bytes>,
+) -> LocalBoxFuture<'static, capnp::Result<Reply<Bytes>>> {
+    match request {
+        Request::Lease { request: number, take, wait, settled } => {
+            let mut request = member.lease_request();
+            let mut params = request.get();
+            params.set_request(number);
+            params.set_take(take);
+            params.set_wait_ms(ms(wait));
+            params.set_settled(settled);
+            let sent = request.send().promise;
+            async move { leased(sent.await?.get()?.get_lease()?) }.boxed_local()
+        }
+        Request::Cancel { request: number } => {
+            let mut request = member.cancel_request();
+            request.get().set_request(number);
+            let sent = request.send().promise;
+            async move { sent.await.map(|_| Reply::Done) }.boxed_local()
+        }
+        Request::Confirm { lease } => {
+            let mut request = member.confirm_request();
+            request.get().set_lease(lease);
+            let sent = request.send().promise;
+            async move { Ok(Reply::Confirmed(sent.await?.get()?.get_ok())) }.boxed_local()
+        }
+        Request::GiveBack { lease } => {
+            let mut request = member.give_back_request();
+            request.get().set_lease(lease);
+            let sent = request.send().promise;
+            async move { sent.await.map(|_| Reply::Done) }.boxed_local()
+        }
+        Request::Renew { leases } => {
+            let mut request = member.renew_request();
+            let mut list = request.get().init_leases(leases.len() as u32);
+            for (at, lease) in (0..).zip(&leases) {
+                list.set(at, *lease);
+            }
+            let sent = request.send().promise;
+            let lost = async move {
+                let lost = sent.await?;
+                Ok(Reply::Lost(lost.get()?.get_lost()?.iter().collect()))
+            };
+            lost.boxed_local()
+        }
+        Request::Send { number, settled, wait, value } => {
+            let mut request = member.send_request();
+            let mut params = request.get();
+            params.set_number(number);
+            params.set_settled(settled);
+            params.set_wait_ms(ms(wait));
+            params.set_value(value.as_slice());
+            let sent = request.send().promise;
+            async move { Ok(outcome(sent.await?.get()?.get_outcome()?)) }.boxed_local()
+        }
+        Request::Withdraw { number } => {
+            let mut request = member.withdraw_request();
+            request.get().set_number(number);
+            let sent = request.send().promise;
+            async move { Ok(outcome(sent.await?.get()?.get_outcome()?)) }.boxed_local()
+        }
+        Request::Close => {
+            let sent = member.close_request().send().promise;
+            let closed =
+                async move { Ok(Reply::Closed { refused: sent.await?.get()?.get_refused() }) };
+            closed.boxed_local()
+        }
+    }
+}
+
+pub(super) fn leased(lease: lease::Reader<'_>) -> capnp::Result<Reply<Bytes>> {
+    Ok(match lease.which()? {
+        lease::Nothing(()) => Reply::Ended(Ended::Nothing),
+        lease::Closed(()) => Reply::Ended(Ended::Closed),
+        lease::Busy(()) => Reply::Ended(Ended::Busy),
+        lease::Value(value) => {
+            let value = value?;
+            let data = value.get_data()?;
+            if data.len() > MAX_VALUE {
+                return Err(capnp::Error::failed("a value is too large".into()));
+            }
+            let bytes = Bytes::new(data.to_vec());
+            let bytes = bytes.map_err(|error| capnp::Error::failed(error.to_string()))?;
+            Reply::Value { lease: value.get_lease(), value: bytes }
+        }
+    })
+}
+
+fn outcome(outcome: Outcome) -> Reply<Bytes> {
+    match outcome {
+        Outcome::Accepted => Reply::Sent(Sent::Accepted),
+        Outcome::Withdrawn => Reply::Sent(Sent::Withdrawn),
+        Outcome::Closed => Reply::Sent(Sent::Closed),
+        Outcome::Busy => Reply::Sent(Sent::Busy),
+        Outcome::Stale => Reply::Sent(Sent::Stale),
+        Outcome::TooLarge => Reply::TooLarge,
+    }
+}

@@ -1,0 +1,295 @@
+//! What the owner knows of the parties elsewhere: what each holds, and what it
+//! was answered, for as long as it may ask again.
+
+use super::{Limits, Op, REMEMBER, Sent, Way};
+use libp2p::PeerId;
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Duration,
+};
+
+/// A party: a node, and a random number for each time that it starts to use the
+/// channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct PartyId {
+    pub(crate) peer: PeerId,
+    pub(crate) number: u64,
+}
+
+/// A connection of a party.
+pub(crate) type Conn = u64;
+
+/// Outcomes of each kind that are kept of a party: more than it may have under
+/// way.
+const OUTCOMES: usize = 4096;
+/// For how long a party gets nothing that has let a value expire, doubled each
+/// time.
+const REFUSED: Duration = Duration::from_secs(1);
+const REFUSED_MOST: Duration = Duration::from_secs(60);
+
+/// What waits with a connection, or is held over it.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    pub(super) sends: BTreeSet<Op>,
+    pub(super) receives: BTreeSet<Op>,
+    pub(super) leases: BTreeSet<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Party {
+    conn: Option<Conn>,
+    left: Duration,
+    /// Numbers below this are of the past.
+    floor: u64,
+    waiting: BTreeMap<u64, Op>,
+    waiting_bytes: usize,
+    /// How sends ended, by their numbers.
+    sent: BTreeMap<u64, Sent>,
+    /// Leases that were confirmed.
+    confirmed: BTreeSet<u64>,
+    leases: usize,
+    takes: usize,
+    expired: u32,
+    refused_until: Duration,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Parties {
+    parties: HashMap<PartyId, Party>,
+    conns: HashMap<Conn, (PartyId, Held)>,
+    /// Those without a connection, by when it went.
+    absent: BTreeSet<(Duration, PartyId)>,
+    of_peer: HashMap<PeerId, usize>,
+    next: Conn,
+}
+
+impl Parties {
+    /// The connection of a party.
+    pub(super) fn current(&self, id: &PartyId) -> Option<Conn> {
+        self.parties.get(id).and_then(|party| party.conn)
+    }
+
+    /// A party comes, or comes back; it has no other connection. None if there are
+    /// too many parties.
+    pub(super) fn join(&mut self, id: PartyId, limits: &Limits) -> Option<Conn> {
+        if !self.parties.contains_key(&id) {
+            let of_peer = self.of_peer.get(&id.peer).copied().unwrap_or(0);
+            if of_peer >= limits.parties_of_peer {
+                let own = self.absent.iter().find(|(_, absent)| absent.peer == id.peer).copied()?;
+                self.forget_one(own);
+            } else if self.parties.len() >= limits.parties {
+                let oldest = self.absent.first().copied()?;
+                self.forget_one(oldest);
+            }
+            *self.of_peer.entry(id.peer).or_default() += 1;
+        }
+        let party = self.parties.entry(id).or_default();
+        self.absent.remove(&(party.left, id));
+        self.next += 1;
+        party.conn = Some(self.next);
+        self.conns.insert(self.next, (id, Held::default()));
+        Some(self.next)
+    }
+
+    /// What a connection holds that is about to end.
+    pub(super) fn held(&mut self, conn: Conn) -> Option<Held> {
+        let (_, held) = self.conns.get_mut(&conn)?;
+        let Held { sends, receives, leases } = held;
+        Some(Held { sends: sends.clone(), receives: receives.clone(), leases: leases.clone() })
+    }
+
+    /// A connection that holds nothing ends.
+    pub(super) fn leave(&mut self, now: Duration, conn: Conn) {
+        let Some((id, _)) = self.conns.remove(&conn) else { return };
+        if let Some(party) = self.parties.get_mut(&id) {
+            party.conn = None;
+            party.left = now;
+            self.absent.insert((now, id));
+        }
+    }
+
+    pub(super) fn of(&self, conn: Conn) -> Option<PartyId> {
+        self.conns.get(&conn).map(|(id, _)| *id)
+    }
+
+    pub(super) fn same(&self, a: Conn, b: Conn) -> bool {
+        self.of(a).is_some_and(|a| Some(a) == self.of(b))
+    }
+
+    fn party(&mut self, conn: Conn) -> Option<&mut Party> {
+        let (id, _) = self.conns.get(&conn)?;
+        self.parties.get_mut(id)
+    }
+
+    fn both(&mut self, conn: Conn) -> Option<(&mut Party, &mut Held)> {
+        let (id, held) = self.conns.get_mut(&conn)?;
+        Some((self.parties.get_mut(id)?, held))
+    }
+
+    /// What is known of a number: how it ended, or that it waits.
+    pub(super) fn known(
+        &mut self,
+        conn: Conn,
+        number: u64,
+        settled: u64,
+    ) -> Result<Option<Op>, Sent> {
+        let Some(party) = self.party(conn) else { return Err(Sent::Stale) };
+        if settled > party.floor {
+            party.floor = settled;
+            party.sent = party.sent.split_off(&settled);
+        }
+        match party.sent.get(&number) {
+            _ if number < party.floor => Err(Sent::Stale),
+            Some(outcome) => Err(*outcome),
+            None => Ok(party.waiting.get(&number).copied()),
+        }
+    }
+
+    pub(super) fn note_sent(&mut self, conn: Conn, number: u64, how: Sent) {
+        let Some(party) = self.party(conn) else { return };
+        party.sent.insert(number, how);
+        if party.sent.len() > OUTCOMES {
+            party.sent.pop_first();
+        }
+    }
+
+    pub(super) fn may_wait(&self, conn: Conn, size: usize, limits: &Limits) -> bool {
+        let Some(party) = self.of(conn).and_then(|id| self.parties.get(&id)) else { return false };
+        let fits = party.waiting_bytes + size <= limits.bytes_of_party || party.waiting.is_empty();
+        party.waiting.len() < limits.waiting_of_party && fits
+    }
+
+    pub(super) fn waits(&mut self, conn: Conn, op: Op, number: u64, size: usize) {
+        let Some((party, held)) = self.both(conn) else { return };
+        party.waiting.insert(number, op);
+        party.waiting_bytes += size;
+        held.sends.insert(op);
+    }
+
+    pub(super) fn not_waiting(&mut self, conn: Conn, op: Op, number: u64, size: usize) {
+        let Some((party, held)) = self.both(conn) else { return };
+        held.sends.remove(&op);
+        if party.waiting.get(&number) == Some(&op) {
+            party.waiting.remove(&number);
+        }
+        party.waiting_bytes = party.waiting_bytes.saturating_sub(size);
+    }
+
+    /// Whether a party may wait for a value.
+    pub(super) fn may_receive(&self, now: Duration, conn: Conn, way: Way, limits: &Limits) -> bool {
+        let Some((id, held)) = self.conns.get(&conn) else { return false };
+        let Some(party) = self.parties.get(id) else { return false };
+        held.receives.len() < limits.waiting_of_party
+            && now >= party.refused_until
+            && (way != Way::Take || party.takes < limits.takes_of_party)
+    }
+
+    /// Whether a party may be handed one more.
+    pub(super) fn may_hold(&self, conn: Conn, way: Way, limits: &Limits) -> bool {
+        let Some(party) = self.of(conn).and_then(|id| self.parties.get(&id)) else { return false };
+        match way {
+            Way::Take => party.takes < limits.takes_of_party,
+            _ => party.leases < limits.leases_of_party,
+        }
+    }
+
+    pub(super) fn receives(&mut self, conn: Conn, op: Op) {
+        if let Some((_, held)) = self.conns.get_mut(&conn) {
+            held.receives.insert(op);
+        }
+    }
+
+    pub(super) fn not_receiving(&mut self, conn: Conn, op: Op) {
+        if let Some((_, held)) = self.conns.get_mut(&conn) {
+            held.receives.remove(&op);
+        }
+    }
+
+    pub(super) fn holds(&mut self, conn: Conn, lease: u64, way: Way) {
+        let Some((party, held)) = self.both(conn) else { return };
+        held.leases.insert(lease);
+        *if way == Way::Take { &mut party.takes } else { &mut party.leases } += 1;
+    }
+
+    pub(super) fn holds_no_more(&mut self, conn: Conn, lease: u64, way: Way) {
+        let Some((party, held)) = self.both(conn) else { return };
+        held.leases.remove(&lease);
+        let count = if way == Way::Take { &mut party.takes } else { &mut party.leases };
+        *count = count.saturating_sub(1);
+    }
+
+    pub(super) fn note_confirmed(&mut self, conn: Conn, lease: u64) {
+        let Some(party) = self.party(conn) else { return };
+        party.expired = 0;
+        party.confirmed.insert(lease);
+        if party.confirmed.len() > OUTCOMES {
+            party.confirmed.pop_first();
+        }
+    }
+
+    pub(super) fn was_confirmed(&mut self, conn: Conn, lease: u64) -> bool {
+        self.party(conn).is_some_and(|party| party.confirmed.contains(&lease))
+    }
+
+    pub(super) fn settle_leases(&mut self, conn: Conn, settled: u64) {
+        if let Some(party) = self.party(conn) {
+            // `split_off` costs even where nothing is to be forgotten.
+            while party.confirmed.first().is_some_and(|lease| *lease < settled) {
+                party.confirmed.pop_first();
+            }
+        }
+    }
+
+    /// A party has let a value expire: it may do so ever less often.
+    pub(super) fn let_expire(&mut self, now: Duration, conn: Conn) {
+        let Some(party) = self.party(conn) else { return };
+        let long = REFUSED.saturating_mul(1 << party.expired.min(6)).min(REFUSED_MOST);
+        party.refused_until = now + long;
+        party.expired = party.expired.saturating_add(1);
+    }
+
+    /// When something is to be forgotten.
+    pub(super) fn next(&self) -> Option<Duration> {
+        self.absent.first().map(|(left, _)| *left + REMEMBER)
+    }
+
+    /// Forgets the parties that have been away for long.
+    pub(super) fn forget(&mut self, now: Duration) {
+        while let Some(first) = self.absent.first().copied().filter(|f| f.0 + REMEMBER <= now) {
+            self.forget_one(first);
+        }
+    }
+
+    fn forget_one(&mut self, absent: (Duration, PartyId)) {
+        self.absent.remove(&absent);
+        self.parties.remove(&absent.1);
+        if let Some(count) = self.of_peer.get_mut(&absent.1.peer) {
+            *count -= 1;
+            if *count == 0 {
+                self.of_peer.remove(&absent.1.peer);
+            }
+        }
+    }
+
+    /// What is remembered is within the limits, and there for a reason.
+    pub(super) fn check(&self, limits: &Limits) {
+        assert!(self.parties.len() <= limits.parties);
+        assert!(self.of_peer.values().all(|count| (1..=limits.parties_of_peer).contains(count)));
+        assert_eq!(self.of_peer.values().sum::<usize>(), self.parties.len());
+        assert_eq!(self.absent.len() + self.conns.len(), self.parties.len());
+        for (id, held) in self.conns.values() {
+            let party = &self.parties[id];
+            assert_eq!(held.sends.len(), party.waiting.len());
+            assert_eq!(held.leases.len(), party.leases + party.takes);
+            assert!(party.waiting.len() <= limits.waiting_of_party);
+            assert!(held.receives.len() <= limits.waiting_of_party);
+            assert!(party.leases <= limits.leases_of_party && party.takes <= limits.takes_of_party);
+            assert!(party.sent.len() <= OUTCOMES && party.confirmed.len() <= OUTCOMES);
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.parties.len()
+    }
+}

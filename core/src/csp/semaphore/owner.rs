@@ -1,0 +1,348 @@
+//! A semaphore at its owner's place. Pure: the time is an argument.
+//!
+//! A holder counts the time of its grant from before it asked for it, the owner
+//! from when that came, and a little longer: so they never disagree to the
+//! holder's favour, whatever the network does. Only clocks that run at different
+//! speeds, by a fifth, could bring that about.
+
+#[cfg(test)]
+#[path = "owner_tests.rs"]
+mod tests;
+
+use crate::csp::owner::{Op, PartyId};
+use libp2p::PeerId;
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Duration,
+};
+
+/// For how long a grant lasts at its holder, unless it is renewed.
+pub(crate) const TTL: Duration = Duration::from_secs(10);
+/// How much later the owner grants again.
+pub(crate) const SPARE: Duration = Duration::from_secs(2);
+/// How often a holder renews: three times in the time of a grant.
+pub(crate) const PACE: Duration = Duration::from_secs(3);
+
+/// Acquires that may wait, in all and of one peer; and the grants of one peer.
+const WAITING: usize = 16_384;
+const WAITING_OF_PEER: usize = 1024;
+const GRANTS_OF_PEER: usize = 1024;
+
+/// Who acquires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Holder {
+    /// One on the owner's node: it lives as long as the owner.
+    Local(u64),
+    /// A party, and the number of its acquire.
+    Remote(PartyId, u64),
+}
+
+impl Holder {
+    fn peer(&self) -> Option<PeerId> {
+        match self {
+            Self::Local(_) => None,
+            Self::Remote(party, _) => Some(party.peer),
+        }
+    }
+}
+
+/// What came of an acquire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Acquired {
+    Token(u64),
+    Waits(Op),
+    Closed,
+    Busy,
+}
+
+/// What happened to others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    Granted(Op, u64),
+    /// The time has passed, or it was called off.
+    Nothing(Op),
+    Closed(Op),
+    Count(&'static str),
+}
+
+#[derive(Debug)]
+struct Waiting {
+    holder: Holder,
+    until: Option<Duration>,
+}
+
+#[derive(Debug)]
+struct Grant {
+    holder: Holder,
+    until: Option<Duration>,
+}
+
+/// A semaphore.
+#[derive(Debug)]
+pub(crate) struct Semaphore {
+    permits: usize,
+    closed: bool,
+    grants: BTreeMap<u64, Grant>,
+    waiting: BTreeMap<Op, Waiting>,
+    by_holder: HashMap<Holder, At>,
+    of_peer: HashMap<PeerId, (usize, usize)>,
+    due: BTreeSet<(Duration, At)>,
+    token: u64,
+    next_op: Op,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum At {
+    Granted(u64),
+    Waits(Op),
+}
+
+impl Semaphore {
+    /// So many grants at a time, whose tokens are above this one.
+    pub(crate) fn new(permits: usize, token: u64) -> Self {
+        Self {
+            permits,
+            closed: false,
+            grants: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            by_holder: HashMap::new(),
+            of_peer: HashMap::new(),
+            due: BTreeSet::new(),
+            token,
+            next_op: 0,
+        }
+    }
+
+    /// The last token that was given.
+    pub(crate) fn token(&self) -> u64 {
+        self.token
+    }
+
+    /// Grants that are out.
+    #[cfg(test)]
+    pub(crate) fn granted(&self) -> usize {
+        self.grants.len()
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Acquires, and would wait until then. Asked again, it is the same grant,
+    /// renewed, or the same place in the queue.
+    pub(crate) fn acquire(
+        &mut self,
+        now: Duration,
+        holder: Holder,
+        until: Option<Duration>,
+        out: &mut Vec<Told>,
+    ) -> Acquired {
+        match self.by_holder.get(&holder).copied() {
+            Some(At::Granted(token)) => {
+                self.renew(now, &holder);
+                return Acquired::Token(token);
+            }
+            // Only who asked last is told.
+            Some(At::Waits(op)) => {
+                out.push(Told::Nothing(op));
+                let waiting = self.stop_waiting(op);
+                return self.wait(op, waiting.unwrap_or(Waiting { holder, until }).holder, until);
+            }
+            None => (),
+        }
+        if self.closed {
+            return Acquired::Closed;
+        }
+        // Whoever waits while one is free has too many, and holds nobody else up.
+        if self.grants.len() < self.permits && self.may_hold(&holder) {
+            return Acquired::Token(self.grant(now, holder));
+        }
+        let of_peer = holder.peer().and_then(|peer| self.of_peer.get(&peer)).map_or(0, |p| p.0);
+        if self.waiting.len() >= WAITING || of_peer >= WAITING_OF_PEER {
+            out.push(Told::Count("acquire-busy"));
+            return Acquired::Busy;
+        }
+        self.next_op += 1;
+        self.wait(self.next_op, holder, until)
+    }
+
+    fn wait(&mut self, op: Op, holder: Holder, until: Option<Duration>) -> Acquired {
+        if let Some(peer) = holder.peer() {
+            self.of_peer.entry(peer).or_default().0 += 1;
+        }
+        if let Some(until) = until {
+            self.due.insert((until, At::Waits(op)));
+        }
+        self.by_holder.insert(holder, At::Waits(op));
+        self.waiting.insert(op, Waiting { holder, until });
+        Acquired::Waits(op)
+    }
+
+    /// Renews the grant of a holder. False if it has none any more.
+    pub(crate) fn renew(&mut self, now: Duration, holder: &Holder) -> bool {
+        let Some(At::Granted(token)) = self.by_holder.get(holder).copied() else { return false };
+        let Some(grant) = self.grants.get_mut(&token) else { return false };
+        if let Some(until) = &mut grant.until {
+            self.due.remove(&(*until, At::Granted(token)));
+            *until = now + TTL + SPARE;
+            self.due.insert((*until, At::Granted(token)));
+        }
+        true
+    }
+
+    /// Renews the grants of a party by their tokens, and gives back those that it
+    /// has no more.
+    pub(crate) fn renew_tokens(
+        &mut self,
+        now: Duration,
+        party: PartyId,
+        tokens: &[u64],
+    ) -> Vec<u64> {
+        let mut lost = Vec::new();
+        for token in tokens {
+            let holder = self.grants.get(token).map(|grant| grant.holder);
+            let own = holder.filter(|h| matches!(h, Holder::Remote(of, _) if *of == party));
+            if !own.is_some_and(|holder| self.renew(now, &holder)) {
+                lost.push(*token);
+            }
+        }
+        lost
+    }
+
+    /// Gives back what a holder has, or calls off what it waits for. False if
+    /// there is neither.
+    pub(crate) fn release(&mut self, now: Duration, holder: &Holder, out: &mut Vec<Told>) -> bool {
+        match self.by_holder.get(holder).copied() {
+            Some(At::Granted(token)) => {
+                self.end_grant(token);
+                self.serve(now, out);
+            }
+            Some(At::Waits(op)) => {
+                self.stop_waiting(op);
+                out.push(Told::Nothing(op));
+            }
+            None => return false,
+        }
+        true
+    }
+
+    /// Takes a grant back of which nobody has learned.
+    pub(crate) fn release_token(&mut self, now: Duration, token: u64, out: &mut Vec<Told>) {
+        self.end_grant(token);
+        self.serve(now, out);
+    }
+
+    /// A connection of a party has ended: nobody waits for it any more. Its grants
+    /// stay: it may still act on them.
+    pub(crate) fn leave(&mut self, party: PartyId, out: &mut Vec<Told>) {
+        let of = |w: &Waiting| matches!(w.holder, Holder::Remote(of, _) if of == party);
+        let ops: Vec<_> = self.waiting.iter().filter(|(_, w)| of(w)).map(|(op, _)| *op).collect();
+        for op in ops {
+            self.stop_waiting(op);
+            out.push(Told::Nothing(op));
+        }
+    }
+
+    /// Closes the semaphore: nobody is granted anything any more, and what is
+    /// granted is renewed no longer.
+    pub(crate) fn close(&mut self, out: &mut Vec<Told>) -> bool {
+        if std::mem::replace(&mut self.closed, true) {
+            return false;
+        }
+        let ops: Vec<_> = self.waiting.keys().copied().collect();
+        for op in ops {
+            self.stop_waiting(op);
+            out.push(Told::Closed(op));
+        }
+        let tokens: Vec<_> = self.grants.keys().copied().collect();
+        for token in tokens {
+            self.end_grant(token);
+        }
+        true
+    }
+
+    /// When [`tick`](Self::tick) has something to do.
+    pub(crate) fn next_tick(&self) -> Option<Duration> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    /// Ends what has lasted too long.
+    pub(crate) fn tick(&mut self, now: Duration, out: &mut Vec<Told>) {
+        while let Some((at, what)) = self.due.first().copied().filter(|(at, _)| *at <= now) {
+            self.due.remove(&(at, what));
+            match what {
+                At::Granted(token) => {
+                    self.end_grant(token);
+                    out.push(Told::Count("grant-expired"));
+                }
+                At::Waits(op) => {
+                    self.stop_waiting(op);
+                    out.push(Told::Nothing(op));
+                }
+            }
+        }
+        self.serve(now, out);
+    }
+
+    /// Grants what is free, in the order of asking; one who has too many is passed
+    /// over.
+    fn serve(&mut self, now: Duration, out: &mut Vec<Told>) {
+        let mut after = 0;
+        while !self.closed && self.grants.len() < self.permits {
+            let next = self.waiting.range(after..).find(|(_, w)| self.may_hold(&w.holder));
+            let Some((&op, _)) = next else { break };
+            after = op + 1;
+            let Some(waiting) = self.stop_waiting(op) else { break };
+            let token = self.grant(now, waiting.holder);
+            out.push(Told::Granted(op, token));
+        }
+    }
+
+    fn may_hold(&self, holder: &Holder) -> bool {
+        let of_peer = holder.peer().and_then(|peer| self.of_peer.get(&peer)).map_or(0, |p| p.1);
+        of_peer < GRANTS_OF_PEER
+    }
+
+    fn grant(&mut self, now: Duration, holder: Holder) -> u64 {
+        self.token += 1;
+        let until = holder.peer().map(|peer| {
+            self.of_peer.entry(peer).or_default().1 += 1;
+            now + TTL + SPARE
+        });
+        if let Some(until) = until {
+            self.due.insert((until, At::Granted(self.token)));
+        }
+        self.by_holder.insert(holder, At::Granted(self.token));
+        self.grants.insert(self.token, Grant { holder, until });
+        self.token
+    }
+
+    fn end_grant(&mut self, token: u64) {
+        let Some(Grant { holder, until }) = self.grants.remove(&token) else { return };
+        self.by_holder.remove(&holder);
+        if let Some(until) = until {
+            self.due.remove(&(until, At::Granted(token)));
+        }
+        self.fewer(&holder, |(_, grants)| grants);
+    }
+
+    fn stop_waiting(&mut self, op: Op) -> Option<Waiting> {
+        let waiting = self.waiting.remove(&op)?;
+        self.by_holder.remove(&waiting.holder);
+        if let Some(until) = waiting.until {
+            self.due.remove(&(until, At::Waits(op)));
+        }
+        self.fewer(&waiting.holder, |(waiting, _)| waiting);
+        Some(waiting)
+    }
+
+    fn fewer(&mut self, holder: &Holder, which: impl Fn(&mut (usize, usize)) -> &mut usize) {
+        let Some(peer) = holder.peer() else { return };
+        let Some(counts) = self.of_peer.get_mut(&peer) else { return };
+        let count = which(counts);
+        *count = count.saturating_sub(1);
+        if *counts == (0, 0) {
+            self.of_peer.remove(&peer);
+        }
+    }
+}
