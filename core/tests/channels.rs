@@ -83,7 +83,7 @@ async fn an_owner_is_reached_of_which_others_have_told() {
     let (here, there) = (builder().start().await.unwrap(), builder().start().await.unwrap());
     let own = here.channel("jobs", ChannelOptions::new().capacity(2)).unwrap();
     let error = soon(there.open_channel("jobs", Target::from(here.id()))).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unreachable, "{error}");
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
     for node in [&here, &there] {
         soon(node.connect(&hub.info())).await.unwrap();
     }

@@ -1,8 +1,12 @@
 //! Who is named is connected to: by id, by record, by address.
 
-use casm::{ErrorKind, Event, Multiaddr, Node, NodeBuilder, PeerId, PeerInfo, Query, Target};
+use casm::{
+    ChannelOptions, ErrorKind, Event, Multiaddr, Node, NodeBuilder, PeerId, PeerInfo, Query,
+    Target,
+    service::{CallOptions, Request},
+};
 use futures::future::join_all;
-use std::{future::Future, time::Duration};
+use std::{convert::Infallible, future::Future, time::Duration};
 
 /// What every wait in these tests is bounded by; none is expected to come near.
 async fn soon<T>(what: impl Future<Output = T>) -> T {
@@ -67,6 +71,72 @@ async fn a_member_is_connected_to_by_what_its_record_says() {
     })
     .await;
     for node in &nodes {
+        node.close().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_asked_or_shares_a_channel_is_connected_to() {
+    let nodes = three().await;
+    let [a, hub, b] = &nodes;
+    let echo = |request: Request| async move { Ok::<_, Infallible>(request.data().to_vec()) };
+    b.serve("echo", echo).unwrap();
+    let _jobs = b.channel("jobs", ChannelOptions::new().capacity(8)).unwrap();
+    let _leader = b.semaphore("leader", 8).await.unwrap();
+    soon(a.wait_for_query(Query::service("echo"), 1)).await.unwrap();
+    soon(a.wait_for_query(Query::channel("jobs"), 1)).await.unwrap();
+    soon(a.wait_for_query("meta:sem.leader=1".parse().unwrap(), 1)).await.unwrap();
+    let apart = async || {
+        a.disconnect(b.id()).await;
+        soon(async {
+            while a.connected().contains(&b.id()) || b.connected().contains(&a.id()) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+    };
+    let addr = b.info().addrs[0].clone();
+    let record = a.view().get(&b.id()).unwrap();
+    let to = [Some(Target::from(b.id())), Some(record.into()), Some(addr.clone().into()), None];
+    for peer in to {
+        let mut options = CallOptions::new();
+        options.peer = peer.clone();
+        apart().await;
+        let reply = soon(a.call_with("echo", "hi", options.clone())).await.unwrap();
+        assert_eq!(reply.data, b"hi", "{peer:?}");
+        apart().await;
+        let mut parts = a.call_stream("echo", "hi", options).unwrap();
+        assert_eq!(soon(parts.next()).await.unwrap().unwrap_err().kind(), ErrorKind::Invalid);
+        apart().await;
+        let jobs = soon(a.open_channel("jobs", peer.clone())).await.unwrap();
+        soon(jobs.send("a job")).await.unwrap();
+        apart().await;
+        let leader = soon(a.open_semaphore("leader", peer)).await.unwrap();
+        soon(leader.acquire()).await.unwrap();
+    }
+    // A reply says whose it is.
+    apart().await;
+    let named = CallOptions::new().peer(addr.clone().with_p2p(b.id()).unwrap());
+    let mut replies = a.call_all("echo", "hi", named).unwrap();
+    let reply = soon(replies.next()).await.unwrap();
+    assert_eq!((reply.peer, reply.result.unwrap().data), (b.id(), b"hi".to_vec()));
+    let error = a.call_all("echo", "hi", CallOptions::new().peer(addr)).unwrap_err();
+    assert!(error.kind() == ErrorKind::Config && error.message().contains("/p2p/"), "{error}");
+
+    // The own node is no other.
+    a.serve("own", echo).unwrap();
+    let own = CallOptions::new().peer(a.info());
+    assert_eq!(soon(a.call_with("own", "hi", own)).await.unwrap().data, b"hi");
+    a.channel("own", ChannelOptions::new()).unwrap();
+    soon(a.open_channel("own", Target::from(a.info()))).await.unwrap();
+
+    let nobody = || Target::from(PeerId::random());
+    let unknown = CallOptions::new().peer(nobody());
+    let error = soon(a.call_with("echo", "hi", unknown)).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::NotFound && error.message().contains("address"), "{error}");
+    let error = soon(a.open_channel("jobs", nobody())).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::NotFound && error.message().contains("address"), "{error}");
+    for node in [a, hub, b] {
         node.close().await.unwrap();
     }
 }

@@ -24,6 +24,21 @@ const among = (n, name, body) =>
   })
 const sees = (node, service, n = 1) => node.waitFor(n, { query: `service:${service}`, ...patience() })
 
+among(2, 'a peer is named in any way', async (a, b) => {
+  b.serve('echo', request => request.data)
+  const jobs = b.channel('jobs', { capacity: 8 })
+  await b.semaphore('leader', 8)
+  await sees(a, 'echo')
+  for (const peer of [a.view().get(b.id), b.info(), b.id, b.addrs(), b.addrs()[0]]) {
+    assert.equal(text(await a.call('echo', Buffer.from('hi'), { peer })), 'hi')
+    await (await a.openChannel('jobs', peer, patience())).send(Buffer.from('x'))
+    assert.equal(text(await jobs.recv(patience())), 'x')
+    await a.openSemaphore('leader', peer, patience())
+  }
+  await assert.rejects(a.call('echo', undefined, { peer: 7 }), TypeError)
+  await assert.rejects(a.openChannel('jobs', null), TypeError)
+})
+
 among(2, 'a service is called with what it is given', async (a, b) => {
   const serving = b.serve(
     'shout',

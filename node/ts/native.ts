@@ -89,7 +89,6 @@ export interface Work {
   text?: string
   stream?: NativeByteStream
   streams?: NativeByteStream[]
-  data?: Uint8Array
   texts?: string[]
   count?: number
   logs?: LogRecord[]

@@ -2,7 +2,7 @@
 
 import { ByteStream } from './bytes.js'
 import { Channel, channelOptions, Semaphore, type ChannelOptions } from './channel.js'
-import { callback, changedFields, fields, ms, properties, signal, string, strings, whole, wrong } from './check.js'
+import { callback, changedFields, fields, ms, properties, signal, string, whole, wrong } from './check.js'
 import { guard } from './errors.js'
 import { native, type NativeNode, type NativeSubscription, type Pending, type Work } from './native.js'
 import { build, type Options } from './options.js'
@@ -14,7 +14,6 @@ import {
   event,
   EVENT_NAMES,
   itself,
-  Record,
   visit,
   type Change,
   type Event,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ._callbacks import failed
-from ._errors import CancelledError
+from ._errors import CancelledError, ConfigError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def serve(
         )
     check(handler)
     if workers < 1:
-        raise ValueError(f"workers: {workers} is not accepted: write 1 or more")
+        raise ConfigError(f"workers: {workers} is not accepted: write 1 or more")
     import _thread
 
     requests = node._serve(name, stream, version, max_inflight, listed)

@@ -224,13 +224,13 @@ class Node:
         """Waits until the view holds ``n`` records, the own one among them, or
         ``n`` that a query finds, and returns it."""
         node = self._node
-        view: View = await _call(lambda done: node._wait_for(n, query, done))
+        view: View = await _call(lambda done: node._awaited.wait_for(n, query, done))
         return view
 
     async def view_of(self, peer: Record | PeerInfo | str | Sequence[str]) -> RemoteView:
         """The view of a peer, as it is there. Connects to it as ``connect`` does."""
         node = self._node
-        return RemoteView(await _call(lambda done: node._view_of(peer, done)))
+        return RemoteView(await _call(lambda done: node._awaited.view_of(peer, done)))
 
     def channel(
         self, name: str, capacity: int = 0, *, close_by_others: bool = False
@@ -244,12 +244,12 @@ class Node:
         """A channel of another node, by its name there: of the one member in whose
         record it stands, if no peer is given."""
         node = self._node
-        return Channel(await _call(lambda done: node._open_channel(name, peer, done)))
+        return Channel(await _call(lambda done: node._awaited.open_channel(name, peer, done)))
 
     async def semaphore(self, name: str, n: int) -> Semaphore:
         """A semaphore of this node, of which ``n`` leases are given at a time."""
         node = self._node
-        return Semaphore(await _call(lambda done: node._semaphore(name, n, done)))
+        return Semaphore(await _call(lambda done: node._awaited.semaphore(name, n, done)))
 
     async def open_semaphore(
         self, name: str, peer: Record | PeerInfo | str | Sequence[str] | None = None
@@ -257,7 +257,7 @@ class Node:
         """A semaphore of another node, by its name there: of the one member in whose
         record it stands, if no peer is given."""
         node = self._node
-        return Semaphore(await _call(lambda done: node._open_semaphore(name, peer, done)))
+        return Semaphore(await _call(lambda done: node._awaited.open_semaphore(name, peer, done)))
 
     def events(self) -> Stream[Event]:
         """What happens from now on."""
@@ -318,7 +318,7 @@ class Node:
         """Lets others find this node under another namespace too, for ``ttl``
         seconds."""
         node = self._node
-        await _call(lambda done: node._advertise(namespace, ttl, done))
+        await _call(lambda done: node._awaited.advertise(namespace, ttl, done))
 
     async def connect(self, peer: Record | PeerInfo | str | Sequence[str]) -> str:
         """Connects to a peer, and returns its id. The peer is a ``Record``, an id,
@@ -326,7 +326,7 @@ class Node:
         whoever answers there. An id leads to where the peer's record or peer
         exchange says that it is."""
         node = self._node
-        id: str = await _call(lambda done: node._connect(peer, done))
+        id: str = await _call(lambda done: node._awaited.connect(peer, done))
         return id
 
     async def open_stream(
@@ -338,7 +338,7 @@ class Node:
         ``/files/1``. ``writer.get_extra_info("peer")`` is the peer's id;
         ``writer.transport.abort()`` resets the stream."""
         node = self._node
-        raw = await _call(lambda done: node._open_stream(peer, protocol, done))
+        raw = await _call(lambda done: node._awaited.open_stream(peer, protocol, done))
         return _aio_streams.pair(raw, _call)
 
     def on_stream(
@@ -366,25 +366,25 @@ class Node:
     async def set_meta(self, meta: dict[str, str]) -> None:
         """Changes what others may know of this node, and tells them."""
         node = self._node
-        await _call(lambda done: node._set_meta(meta, done))
+        await _call(lambda done: node._awaited.set_meta(meta, done))
 
     async def update_meta(self, changes: Mapping[str, str | None]) -> None:
         """Changes some of what others may know of this node, and tells them:
         each key gets the value, or goes if that is ``None``. No other change
         comes between."""
         node = self._node
-        await _call(lambda done: node._update_meta(changes, done))
+        await _call(lambda done: node._awaited.update_meta(changes, done))
 
     async def set_host(self, host: str) -> None:
         """Changes the host name that others read, and tells them."""
         node = self._node
-        await _call(lambda done: node._set_host(host, done))
+        await _call(lambda done: node._awaited.set_host(host, done))
 
     async def set_ttl(self, ttl: float) -> None:
         """Changes for how many seconds others keep this node's record, and
         tells them."""
         node = self._node
-        await _call(lambda done: node._set_ttl(ttl, done))
+        await _call(lambda done: node._awaited.set_ttl(ttl, done))
 
     def metrics(self) -> str:
         """The node's counters, in the OpenMetrics text format."""
@@ -442,7 +442,7 @@ class Node:
         twice."""
         node = self._node
         answer: bytes = await _call(
-            lambda done: node._call(
+            lambda done: node._awaited.call(
                 name, data, peer, where, headers, timeout, wait, idempotent, done
             )
         )
@@ -510,7 +510,7 @@ class Node:
         native = self._native
         if native is not None:
             handling = _aio_service.handling.get() == native.id
-            await _call(lambda done: native._close(grace, handling, done))
+            await _call(lambda done: native._awaited.close(grace, handling, done))
 
     def __repr__(self) -> str:
         return f"<aio.Node {self._native!r}>"

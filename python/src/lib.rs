@@ -49,7 +49,7 @@ mod _casm {
         },
         key::Key,
         log::forward_logs,
-        node::{Node, start},
+        node::{Awaited, Node, start},
         query::Query,
         remote::RemoteView,
         service::{PeerReply, Request, Requests, ServiceStats},

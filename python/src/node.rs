@@ -1,12 +1,15 @@
-//! The node. `inside`: what is not called from Python.
+//! The node. `awaited`: its calls for asyncio; `inside`: what is not called from
+//! Python.
 
+mod awaited;
 mod inside;
 
+pub(crate) use awaited::Awaited;
 pub(crate) use inside::{close_at_exit, dispatcher_of, start};
 
 use crate::{
     byte_stream::{OnStream, RawStream},
-    call::{Pending, block, guard, seconds, spawn},
+    call::{block, guard, seconds},
     config::{Config, KeyOrFile, Limits, Peer, PeerInfo, PeerStatus, Strings},
     csp::{Channel, Semaphore},
     errors::OrRaise,
@@ -122,6 +125,12 @@ impl Node {
         self.node.is_closed()
     }
 
+    /// Its calls for asyncio.
+    #[getter]
+    fn _awaited(this: Py<Self>) -> Awaited {
+        Awaited(this)
+    }
+
     /// The multiaddrs at which it can be reached, each with its ``/p2p/<id>``.
     fn addrs(&self) -> PyResult<Vec<String>> {
         guard("addrs", || self.node.addrs())
@@ -154,126 +163,11 @@ impl Node {
         block(py, "wait_for", self.node.wait_for(query, n), timeout).map(View::from)
     }
 
-    fn _wait_for(
-        &self,
-        py: Python<'_>,
-        n: usize,
-        query: Option<QueryArg>,
-        done: Py<PyAny>,
-    ) -> PyResult<Pending> {
-        let call = self.node.wait_for(self::query(query, None, None)?, n);
-        spawn("wait_for", &self.dispatcher(py)?, call, done, |py, view| {
-            Ok(Py::new(py, View::from(view))?.into_any())
-        })
-    }
-
     /// The view of a peer, as it is there. Connects to it as ``connect`` does.
     #[pyo3(signature = (peer, timeout=None))]
     fn view_of(this: &Bound<'_, Self>, peer: Peer, timeout: Option<f64>) -> PyResult<RemoteView> {
         let view = block(this.py(), "view_of", this.get().node.view_of(peer.named()), timeout)?;
         Ok(RemoteView::new(view, this.clone().unbind()))
-    }
-
-    fn _view_of(this: &Bound<'_, Self>, peer: Peer, done: Py<PyAny>) -> PyResult<Pending> {
-        let (node, py) = (this.clone().unbind(), this.py());
-        let dispatcher = node.get().dispatcher(py)?;
-        let call = node.get().node.view_of(peer.named());
-        spawn("view_of", &dispatcher, call, done, |py, view| {
-            Ok(Py::new(py, RemoteView::new(view, node))?.into_any())
-        })
-    }
-
-    /// A channel of this node, which others open by its name: one that is here and
-    /// open, or a new one. ``capacity`` values may wait in it; with 0, each is handed
-    /// from sender to receiver.
-    #[pyo3(signature = (name, capacity=0, *, close_by_others=false))]
-    fn channel(
-        this: &Bound<'_, Self>,
-        name: &str,
-        capacity: usize,
-        close_by_others: bool,
-    ) -> PyResult<Channel> {
-        let node = &this.get().node;
-        let channel = guard("channel", || node.channel(name, capacity, close_by_others))?;
-        Ok(Channel::new(channel, this.clone().unbind()))
-    }
-
-    /// A channel of another node, by its name there: of the one member in whose record
-    /// it stands, if no peer is given.
-    #[pyo3(signature = (name, peer=None, timeout=None))]
-    fn open_channel(
-        this: &Bound<'_, Self>,
-        name: String,
-        peer: Option<Peer>,
-        timeout: Option<f64>,
-    ) -> PyResult<Channel> {
-        let opening = this.get().node.open_channel(name, peer.map(Peer::named));
-        let channel = block(this.py(), "open_channel", opening, timeout)?;
-        Ok(Channel::new(channel, this.clone().unbind()))
-    }
-
-    fn _open_channel(
-        this: &Bound<'_, Self>,
-        name: String,
-        peer: Option<Peer>,
-        done: Py<PyAny>,
-    ) -> PyResult<Pending> {
-        let (node, py) = (this.clone().unbind(), this.py());
-        let (dispatcher, opening) =
-            (node.get().dispatcher(py)?, node.get().node.open_channel(name, peer.map(Peer::named)));
-        spawn("open_channel", &dispatcher, opening, done, |py, channel| {
-            Ok(Py::new(py, Channel::new(channel, node))?.into_any())
-        })
-    }
-
-    /// A semaphore of this node, of which ``n`` leases are given at a time; others
-    /// open it by its name. One that is here and open, or a new one.
-    #[pyo3(signature = (name, n, timeout=None))]
-    fn semaphore(
-        this: &Bound<'_, Self>,
-        name: String,
-        n: usize,
-        timeout: Option<f64>,
-    ) -> PyResult<Semaphore> {
-        let made = block(this.py(), "semaphore", this.get().node.semaphore(name, n), timeout)?;
-        Ok(Semaphore::new(made, this.clone().unbind()))
-    }
-
-    fn _semaphore(
-        this: &Bound<'_, Self>,
-        name: String,
-        n: usize,
-        done: Py<PyAny>,
-    ) -> PyResult<Pending> {
-        Semaphore::spawn("semaphore", this, this.get().node.semaphore(name, n), done)
-    }
-
-    /// A semaphore of another node, by its name there: of the one member in whose record
-    /// it stands, if no peer is given.
-    #[pyo3(signature = (name, peer=None, timeout=None))]
-    fn open_semaphore(
-        this: &Bound<'_, Self>,
-        name: String,
-        peer: Option<Peer>,
-        timeout: Option<f64>,
-    ) -> PyResult<Semaphore> {
-        let opening = this.get().node.open_semaphore(name, peer.map(Peer::named));
-        let semaphore = block(this.py(), "open_semaphore", opening, timeout)?;
-        Ok(Semaphore::new(semaphore, this.clone().unbind()))
-    }
-
-    fn _open_semaphore(
-        this: &Bound<'_, Self>,
-        name: String,
-        peer: Option<Peer>,
-        done: Py<PyAny>,
-    ) -> PyResult<Pending> {
-        Semaphore::spawn(
-            "open_semaphore",
-            this,
-            this.get().node.open_semaphore(name, peer.map(Peer::named)),
-            done,
-        )
     }
 
     /// What happens from now on, to iterate over.
@@ -318,25 +212,6 @@ impl Node {
         guard("on_change", || self.node.on_change(query, callback)).map(Subscription::from)
     }
 
-    /// A handle of a topic, which the node joins if it has not. The name is 1 to 48
-    /// of ``A-Z a-z 0-9 . _ -``, and the topic is of the node's cluster; with
-    /// ``exact`` the name is taken as it is, for topics of other libp2p programs.
-    ///
-    /// ``max_data`` is the most bytes of a message, 61440 if nothing else is said,
-    /// up to 1024000. With ``accept``, a query, messages count of those alone whose
-    /// record it finds: what comes from others is neither delivered nor relayed.
-    /// Give all members the same.
-    #[pyo3(signature = (name, *, exact=false, max_data=None, accept=None))]
-    fn topic(
-        this: &Bound<'_, Self>,
-        name: &str,
-        exact: bool,
-        max_data: Option<usize>,
-        accept: Option<QueryArg>,
-    ) -> PyResult<Topic> {
-        Topic::open(this, name, exact, max_data, accept)
-    }
-
     /// Looks for peers, to iterate over: of this node's cluster, or of another
     /// ``namespace``; those that peer exchange knows, then where the boot
     /// addresses say. Ends after ``limit`` peers
@@ -361,17 +236,6 @@ impl Node {
         block(py, "advertise", self.node.advertise(namespace, ttl), None)
     }
 
-    fn _advertise(
-        &self,
-        py: Python<'_>,
-        namespace: String,
-        ttl: f64,
-        done: Py<PyAny>,
-    ) -> PyResult<Pending> {
-        let ttl = duration("ttl", ttl).or_raise()?;
-        self.unit(py, "advertise", self.node.advertise(namespace, ttl), done)
-    }
-
     /// Connects to a peer, and returns its id. The peer is a ``Record``, an id, a
     /// ``PeerInfo``, multiaddrs that end in ``/p2p/<id>``, or one multiaddr of
     /// whoever answers there. An id leads to where the peer's record or peer
@@ -383,76 +247,6 @@ impl Node {
     #[pyo3(signature = (peer, timeout=None))]
     fn connect(&self, py: Python<'_>, peer: Peer, timeout: Option<f64>) -> PyResult<String> {
         block(py, "connect", self.node.connect(peer.named()), timeout)
-    }
-
-    fn _connect(&self, py: Python<'_>, peer: Peer, done: Py<PyAny>) -> PyResult<Pending> {
-        let call = self.node.connect(peer.named());
-        spawn("connect", &self.dispatcher(py)?, call, done, |py, id| {
-            Ok(id.into_pyobject(py)?.into_any().unbind())
-        })
-    }
-
-    /// Opens a stream of bytes to a peer, to which it connects as ``connect``
-    /// does. ``protocol`` is a libp2p protocol id of the program's own, such as
-    /// ``/files/1``. The timeout is for opening it.
-    ///
-    /// Raises:
-    ///     ProtocolError: if the peer doesn't take the protocol.
-    #[pyo3(signature = (peer, protocol, timeout=None))]
-    fn open_stream(
-        &self,
-        py: Python<'_>,
-        peer: Peer,
-        protocol: String,
-        timeout: Option<f64>,
-    ) -> PyResult<Py<PyAny>> {
-        let opened = self.node.open_stream(peer.named(), protocol);
-        let raw = RawStream(block(py, "open_stream", opened, timeout)?);
-        Ok(py.import("casm._streams")?.call_method1("opened", (raw,))?.unbind())
-    }
-
-    fn _open_stream(
-        &self,
-        py: Python<'_>,
-        peer: Peer,
-        protocol: String,
-        done: Py<PyAny>,
-    ) -> PyResult<Pending> {
-        let call = self.node.open_stream(peer.named(), protocol);
-        spawn("open_stream", &self.dispatcher(py)?, call, done, |py, stream| {
-            Ok(Py::new(py, RawStream(stream))?.into_any())
-        })
-    }
-
-    /// Calls ``handler(stream, peer)`` with every stream of a protocol that a peer
-    /// opens, on up to ``workers`` threads. The stream is closed when the handler
-    /// returns, and reset if it raises. It goes on until it is cancelled or the
-    /// node is closed.
-    #[pyo3(signature = (protocol, handler, *, workers=64))]
-    fn on_stream(
-        &self,
-        py: Python<'_>,
-        protocol: &str,
-        handler: Bound<'_, PyAny>,
-        workers: i64,
-    ) -> PyResult<Py<Subscription>> {
-        let handler = py.import("casm._streams")?.call_method1("Handler", (handler, workers))?;
-        let subscription = self._on_stream(py, protocol, handler.clone())?;
-        let subscription = Py::new(py, subscription)?;
-        handler.setattr("subscription", &subscription)?;
-        Ok(subscription)
-    }
-
-    /// Calls ``callback`` with them on the thread of the callbacks.
-    fn _on_stream(
-        &self,
-        py: Python<'_>,
-        protocol: &str,
-        callback: Bound<'_, PyAny>,
-    ) -> PyResult<Subscription> {
-        self.start_thread(py)?;
-        let callback = OnStream(callback.unbind());
-        guard("on_stream", || self.node.on_stream(protocol, callback)).map(Subscription::from)
     }
 
     /// The ids of the peers that are connected now.
@@ -472,15 +266,6 @@ impl Node {
         block(py, "set_meta", self.node.set_meta(meta), None)
     }
 
-    fn _set_meta(
-        &self,
-        py: Python<'_>,
-        meta: BTreeMap<String, String>,
-        done: Py<PyAny>,
-    ) -> PyResult<Pending> {
-        self.unit(py, "set_meta", self.node.set_meta(meta), done)
-    }
-
     /// Changes some of what others may know of this node, and tells them: each
     /// key gets the value, or goes if that is ``None``. No other change comes
     /// between.
@@ -492,22 +277,9 @@ impl Node {
         block(py, "update_meta", self.node.update_meta(changes), None)
     }
 
-    fn _update_meta(
-        &self,
-        py: Python<'_>,
-        changes: BTreeMap<String, Option<String>>,
-        done: Py<PyAny>,
-    ) -> PyResult<Pending> {
-        self.unit(py, "update_meta", self.node.update_meta(changes), done)
-    }
-
     /// Changes the host name that others read, and tells them.
     fn set_host(&self, py: Python<'_>, host: String) -> PyResult<()> {
         block(py, "set_host", self.node.set_host(host), None)
-    }
-
-    fn _set_host(&self, py: Python<'_>, host: String, done: Py<PyAny>) -> PyResult<Pending> {
-        self.unit(py, "set_host", self.node.set_host(host), done)
     }
 
     /// Changes for how many seconds others keep this node's record, and tells
@@ -515,11 +287,6 @@ impl Node {
     fn set_ttl(&self, py: Python<'_>, ttl: f64) -> PyResult<()> {
         let ttl = duration("ttl", ttl).or_raise()?;
         block(py, "set_ttl", self.node.set_ttl(ttl), None)
-    }
-
-    fn _set_ttl(&self, py: Python<'_>, ttl: f64, done: Py<PyAny>) -> PyResult<Pending> {
-        let ttl = duration("ttl", ttl).or_raise()?;
-        self.unit(py, "set_ttl", self.node.set_ttl(ttl), done)
     }
 
     /// The node's counters, in the OpenMetrics text format.
@@ -531,6 +298,25 @@ impl Node {
     /// the text: ``casm_heartbeats_total{verdict="accepted"}``.
     fn metrics_snapshot(&self) -> PyResult<BTreeMap<String, f64>> {
         guard("metrics_snapshot", || self.node.metrics_snapshot())
+    }
+
+    /// A handle of a topic, which the node joins if it has not. The name is 1 to 48
+    /// of ``A-Z a-z 0-9 . _ -``, and the topic is of the node's cluster; with
+    /// ``exact`` the name is taken as it is, for topics of other libp2p programs.
+    ///
+    /// ``max_data`` is the most bytes of a message, 61440 if nothing else is said,
+    /// up to 1024000. With ``accept``, a query, messages count of those alone whose
+    /// record it finds: what comes from others is neither delivered nor relayed.
+    /// Give all members the same.
+    #[pyo3(signature = (name, *, exact=false, max_data=None, accept=None))]
+    fn topic(
+        this: &Bound<'_, Self>,
+        name: &str,
+        exact: bool,
+        max_data: Option<usize>,
+        accept: Option<QueryArg>,
+    ) -> PyResult<Topic> {
+        Topic::open(this, name, exact, max_data, accept)
     }
 
     /// Serves a service: ``handler(request)`` answers with bytes, on one of
@@ -617,29 +403,6 @@ impl Node {
         Ok(PyBytes::new(py, &block(py, "call", call, None)?.data))
     }
 
-    #[pyo3(signature = (name, data, peer, r#where, headers, timeout, wait, idempotent, done))]
-    #[expect(clippy::too_many_arguments, reason = "as of call")]
-    fn _call(
-        &self,
-        py: Python<'_>,
-        name: String,
-        data: Data,
-        peer: Option<Peer>,
-        r#where: Option<QueryArg>,
-        headers: Option<BTreeMap<String, String>>,
-        timeout: Option<f64>,
-        wait: bool,
-        idempotent: bool,
-        done: Py<PyAny>,
-    ) -> PyResult<Pending> {
-        let matching = r#where;
-        let asked = Asked { peer, matching, headers, timeout, wait, idempotent, limit: None };
-        let call = self.node.call(name, data.into(), asked.spec()?);
-        spawn("call", &self.dispatcher(py)?, call, done, |py, reply| {
-            Ok(PyBytes::new(py, &reply.data).into_any().unbind())
-        })
-    }
-
     /// Asks all who serve this now, and gives what they answer as it comes: items
     /// with ``peer``, and ``data`` or ``error``. ``limit`` is on these. When they
     /// are over, ``ended`` of what this returns is ``"all"``, ``"limit"`` or
@@ -692,6 +455,112 @@ impl Node {
         guard("service_stats", || self.node.service_stats(name)).map(ServiceStats::from)
     }
 
+    /// Opens a stream of bytes to a peer, to which it connects as ``connect``
+    /// does. ``protocol`` is a libp2p protocol id of the program's own, such as
+    /// ``/files/1``. The timeout is for opening it.
+    ///
+    /// Raises:
+    ///     ProtocolError: if the peer doesn't take the protocol.
+    #[pyo3(signature = (peer, protocol, timeout=None))]
+    fn open_stream(
+        &self,
+        py: Python<'_>,
+        peer: Peer,
+        protocol: String,
+        timeout: Option<f64>,
+    ) -> PyResult<Py<PyAny>> {
+        let opened = self.node.open_stream(peer.named(), protocol);
+        let raw = RawStream(block(py, "open_stream", opened, timeout)?);
+        Ok(py.import("casm._streams")?.call_method1("opened", (raw,))?.unbind())
+    }
+
+    /// Calls ``handler(stream, peer)`` with every stream of a protocol that a peer
+    /// opens, on up to ``workers`` threads. The stream is closed when the handler
+    /// returns, and reset if it raises. It goes on until it is cancelled or the
+    /// node is closed.
+    #[pyo3(signature = (protocol, handler, *, workers=64))]
+    fn on_stream(
+        &self,
+        py: Python<'_>,
+        protocol: &str,
+        handler: Bound<'_, PyAny>,
+        workers: i64,
+    ) -> PyResult<Py<Subscription>> {
+        let handler = py.import("casm._streams")?.call_method1("Handler", (handler, workers))?;
+        let subscription = self._on_stream(py, protocol, handler.clone())?;
+        let subscription = Py::new(py, subscription)?;
+        handler.setattr("subscription", &subscription)?;
+        Ok(subscription)
+    }
+
+    /// Calls ``callback`` with them on the thread of the callbacks.
+    fn _on_stream(
+        &self,
+        py: Python<'_>,
+        protocol: &str,
+        callback: Bound<'_, PyAny>,
+    ) -> PyResult<Subscription> {
+        self.start_thread(py)?;
+        let callback = OnStream(callback.unbind());
+        guard("on_stream", || self.node.on_stream(protocol, callback)).map(Subscription::from)
+    }
+
+    /// A channel of this node, which others open by its name: one that is here and
+    /// open, or a new one. ``capacity`` values may wait in it; with 0, each is handed
+    /// from sender to receiver.
+    #[pyo3(signature = (name, capacity=0, *, close_by_others=false))]
+    fn channel(
+        this: &Bound<'_, Self>,
+        name: &str,
+        capacity: usize,
+        close_by_others: bool,
+    ) -> PyResult<Channel> {
+        let node = &this.get().node;
+        let channel = guard("channel", || node.channel(name, capacity, close_by_others))?;
+        Ok(Channel::new(channel, this.clone().unbind()))
+    }
+
+    /// A channel of another node, by its name there: of the one member in whose record
+    /// it stands, if no peer is given.
+    #[pyo3(signature = (name, peer=None, timeout=None))]
+    fn open_channel(
+        this: &Bound<'_, Self>,
+        name: String,
+        peer: Option<Peer>,
+        timeout: Option<f64>,
+    ) -> PyResult<Channel> {
+        let opening = this.get().node.open_channel(name, peer.map(Peer::named));
+        let channel = block(this.py(), "open_channel", opening, timeout)?;
+        Ok(Channel::new(channel, this.clone().unbind()))
+    }
+
+    /// A semaphore of this node, of which ``n`` leases are given at a time; others
+    /// open it by its name. One that is here and open, or a new one.
+    #[pyo3(signature = (name, n, timeout=None))]
+    fn semaphore(
+        this: &Bound<'_, Self>,
+        name: String,
+        n: usize,
+        timeout: Option<f64>,
+    ) -> PyResult<Semaphore> {
+        let made = block(this.py(), "semaphore", this.get().node.semaphore(name, n), timeout)?;
+        Ok(Semaphore::new(made, this.clone().unbind()))
+    }
+
+    /// A semaphore of another node, by its name there: of the one member in whose record
+    /// it stands, if no peer is given.
+    #[pyo3(signature = (name, peer=None, timeout=None))]
+    fn open_semaphore(
+        this: &Bound<'_, Self>,
+        name: String,
+        peer: Option<Peer>,
+        timeout: Option<f64>,
+    ) -> PyResult<Semaphore> {
+        let opening = this.get().node.open_semaphore(name, peer.map(Peer::named));
+        let semaphore = block(this.py(), "open_semaphore", opening, timeout)?;
+        Ok(Semaphore::new(semaphore, this.clone().unbind()))
+    }
+
     /// Leaves the cluster, so that others see it at once, and waits until
     /// nothing of the node is running. Requests that its services work on have
     /// ``grace`` seconds to be answered before. A second call does nothing.
@@ -700,17 +569,6 @@ impl Node {
         let grace = Some(duration("grace", grace).or_raise()?);
         let handling = service::handling(self.node.id());
         block(py, "close", self.node.close(grace, handling), None)
-    }
-
-    fn _close(
-        &self,
-        py: Python<'_>,
-        grace: f64,
-        handling: bool,
-        done: Py<PyAny>,
-    ) -> PyResult<Pending> {
-        let grace = Some(duration("grace", grace).or_raise()?);
-        self.unit(py, "close", self.node.close(grace, handling), done)
     }
 
     fn __enter__(this: Py<Self>) -> Py<Self> {

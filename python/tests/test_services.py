@@ -53,6 +53,30 @@ def test_a_service_is_called_with_what_it_is_given(pair):
         b.service_stats("shout")
 
 
+def test_a_peer_is_named_in_any_way(pair):
+    a, b = pair
+    b.serve("echo", lambda request: request.data)
+    b.channel("jobs", 8)
+    b.semaphore("leader", 8)
+    sees(a, "echo")
+
+    async def awaits(peer):
+        async with casm.aio.Node(a.namespace, listen="/ip4/127.0.0.1/tcp/0", boot="none") as node:
+            # It has heard of nobody.
+            await node.connect(b.addrs())
+            assert await node.call("echo", b"x", peer=peer) == b"x"
+            await (await node.open_channel("jobs", peer)).send(b"x")
+            await node.open_semaphore("leader", peer)
+
+    for peer in (a.view().get(b.id), b.info(), b.id, b.addrs(), b.addrs()[0]):
+        assert a.call("echo", b"x", peer=peer) == b"x"
+        a.open_channel("jobs", peer, PATIENCE).send(b"x")
+        a.open_semaphore("leader", peer, PATIENCE)
+        asyncio.run(awaits(peer))
+        for _ in range(2):
+            assert b.open_channel("jobs", b.id).recv(timeout=PATIENCE) == b"x"
+
+
 def test_what_a_handler_raises_is_told_without_its_stack(pair, caplog):
     a, b = pair
     silent = type("Silent", (Exception,), {"__str__": lambda _: 1 / 0})
