@@ -299,24 +299,22 @@ impl Node {
     }
 
     #[napi]
-    #[expect(clippy::too_many_arguments, reason = "a record is passed by its place")]
     pub fn call(
         &self,
         id: u32,
         name: String,
         data: Uint8Array,
         options: CallOptions,
-        addrs: Option<Vec<String>>,
         records: Option<&Records>,
-        n: Option<u32>,
     ) -> Result<Pending> {
-        let peer = addrs.map(|addrs| peer(addrs, records, n));
-        service::call(&self.node, &self.port, id, name, &data, options, peer)
+        let spec = options.spec(records).or_throw()?;
+        service::call(&self.node, &self.port, id, name, &data, spec)
     }
 
     #[napi]
     pub fn call_all(&self, name: String, data: Uint8Array, options: CallOptions) -> Result<Stream> {
-        service::call_all(&self.node, &self.port, &name, &data, options)
+        let spec = options.spec(None).or_throw()?;
+        service::call_all(&self.node, &self.port, &name, &data, spec)
     }
 
     #[napi]
@@ -325,12 +323,10 @@ impl Node {
         name: String,
         data: Uint8Array,
         options: CallOptions,
-        addrs: Option<Vec<String>>,
         records: Option<&Records>,
-        n: Option<u32>,
     ) -> Result<Stream> {
-        let peer = addrs.map(|addrs| peer(addrs, records, n));
-        service::call_stream(&self.node, &self.port, &name, &data, options, peer)
+        let spec = options.spec(records).or_throw()?;
+        service::call_stream(&self.node, &self.port, &name, &data, spec)
     }
 
     #[napi]
@@ -397,7 +393,11 @@ impl Node {
 }
 
 /// A peer, by its record or by what names it.
-fn peer(addrs: Vec<String>, records: Option<&Records>, n: Option<u32>) -> casm_bindings::Peer {
+pub(crate) fn peer(
+    addrs: Vec<String>,
+    records: Option<&Records>,
+    n: Option<u32>,
+) -> casm_bindings::Peer {
     let record = records.and_then(|records| records.at(n.unwrap_or(0)));
     record.map_or_else(|| addrs.into(), |record| casm_bindings::Peer::Record(record.clone()))
 }

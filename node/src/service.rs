@@ -2,13 +2,14 @@
 
 use crate::{
     call::{Pending, duration, guard, spawn, spawn_unit},
-    errors::{OrThrow, Result},
-    node::Node,
+    errors::Result,
+    node::{self, Node},
     port::{Shared, Work, hand_over},
     query::QuerySpec,
+    records::Records,
     stream::Stream,
 };
-use casm_bindings::{CallSpec, Peer, Reply, ServeSpec};
+use casm_bindings::{CallSpec, Reply, ServeSpec};
 use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;
 use std::{
@@ -40,6 +41,9 @@ impl From<ServeOptions> for ServeSpec {
 #[napi(object, object_to_js = false)]
 #[derive(Default)]
 pub struct CallOptions {
+    /// What names the peer, or else its place among the records.
+    pub peer: Option<Vec<String>>,
+    pub place: Option<u32>,
     pub matching: Option<QuerySpec>,
     pub headers: Option<HashMap<String, String>>,
     pub timeout: Option<f64>,
@@ -49,7 +53,7 @@ pub struct CallOptions {
 }
 
 impl CallOptions {
-    fn spec(self, peer: Option<Peer>) -> casm_bindings::Result<CallSpec> {
+    pub(crate) fn spec(self, records: Option<&Records>) -> casm_bindings::Result<CallSpec> {
         let timeout = match self.timeout {
             None => None,
             // Zero is no limit for the facade.
@@ -58,7 +62,7 @@ impl CallOptions {
         };
         Ok(CallSpec {
             timeout,
-            peer,
+            peer: self.peer.map(|peer| node::peer(peer, records, self.place)),
             matching: self.matching.map(QuerySpec::build).transpose()?,
             headers: self.headers.unwrap_or_default().into_iter().collect(),
             wait: self.wait.unwrap_or_default(),
@@ -180,10 +184,9 @@ pub(crate) fn call(
     id: u32,
     name: String,
     data: &Uint8Array,
-    options: CallOptions,
-    peer: Option<Peer>,
+    spec: CallSpec,
 ) -> Result<Pending> {
-    let call = node.call(name, data.to_vec(), options.spec(peer).or_throw()?);
+    let call = node.call(name, data.to_vec(), spec);
     spawn("call", port, id, call, |reply| Work { data: Some(reply.data.into()), ..Work::default() })
 }
 
@@ -193,10 +196,9 @@ pub(crate) fn call_all(
     port: &Arc<Shared>,
     name: &str,
     data: &Uint8Array,
-    options: CallOptions,
+    spec: CallSpec,
 ) -> Result<Stream> {
-    let (replies, ended) =
-        guard("callAll", || node.call_all(name, data.to_vec(), options.spec(None)?))?;
+    let (replies, ended) = guard("callAll", || node.call_all(name, data.to_vec(), spec))?;
     Ok(Stream::that_ends(replies, port.clone(), ended))
 }
 
@@ -206,11 +208,9 @@ pub(crate) fn call_stream(
     port: &Arc<Shared>,
     name: &str,
     data: &Uint8Array,
-    options: CallOptions,
-    peer: Option<Peer>,
+    spec: CallSpec,
 ) -> Result<Stream> {
-    let ask = || node.call_stream(name, data.to_vec(), options.spec(peer)?);
-    let parts = guard("callStream", ask)?;
+    let parts = guard("callStream", || node.call_stream(name, data.to_vec(), spec))?;
     Ok(Stream::new(parts, port.clone()))
 }
 

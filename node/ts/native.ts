@@ -112,6 +112,8 @@ export interface ServeOptions {
 }
 
 export interface NativeCallOptions {
+  peer?: string[]
+  place?: number
   matching?: QuerySpec
   headers?: { readonly [key: string]: string }
   timeout?: number
@@ -273,9 +275,9 @@ export interface NativeNode {
   semaphore(id: number, name: string, n: number): Pending
   openSemaphore(id: number, name: string, ...peer: PeerArguments | []): Pending
   serve(id: number, name: string, options: ServeOptions, stream: boolean): NativeServing
-  call(id: number, name: string, data: Uint8Array, options: NativeCallOptions, ...peer: PeerArguments | []): Pending
+  call(id: number, name: string, data: Uint8Array, options: NativeCallOptions, records?: Records): Pending
   callAll(name: string, data: Uint8Array, options: NativeCallOptions): NativeStream
-  callStream(name: string, data: Uint8Array, options: NativeCallOptions, ...peer: PeerArguments | []): NativeStream
+  callStream(name: string, data: Uint8Array, options: NativeCallOptions, records?: Records): NativeStream
   services(): string[]
   serviceStats(name: string): ServiceStats
   close(id: number, grace: number | undefined, handling: boolean): Pending

@@ -362,8 +362,8 @@ export class Node {
   async call(name: string, data: Uint8Array = new Uint8Array(), options: CallOptions = {}): Promise<Uint8Array> {
     string('name', name)
     bytes('data', data)
-    const [asked, wait, whom] = callOptions(options)
-    return this.#call('call', id => this.#node.call(id, name, data, asked, ...whom), work => work.data!, wait)
+    const [asked, wait, records] = callOptions(options)
+    return this.#call('call', id => this.#node.call(id, name, data, asked, records), work => work.data!, wait)
   }
 
   /**
@@ -381,8 +381,8 @@ export class Node {
   callStream(name: string, data: Uint8Array = new Uint8Array(), options: CallOptions = {}): Stream<Uint8Array> {
     string('name', name)
     bytes('data', data)
-    const [asked, wait, whom] = callOptions(options)
-    return new Stream(guard(() => this.#node.callStream(name, data, asked, ...whom)), this.#holder, part, signal(wait))
+    const [asked, wait, records] = callOptions(options)
+    return new Stream(guard(() => this.#node.callStream(name, data, asked, records)), this.#holder, part, signal(wait))
   }
 
   /** The names of the services that this node serves. */

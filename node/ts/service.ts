@@ -3,7 +3,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { boolean, fields, ms, properties, string, whole, wrong } from './check.js'
 import { CasmError, ofFault } from './errors.js'
-import type { NativeCallOptions, NativeRequest, NativeServing, Other, PeerArguments, ServeOptions } from './native.js'
+import type { NativeCallOptions, NativeRequest, NativeServing, Other, PeerArguments, Records, ServeOptions } from './native.js'
 import { peerArguments, type Peer } from './peer.js'
 import { call, listen, report, unlisten, type Holder } from './port.js'
 import { spec, type Query } from './query.js'
@@ -221,13 +221,17 @@ export function serveOptions(options: ServeOptions): ServeOptions {
   return properties('', options, SERVE)
 }
 
-/** @internal The options of a call, its signal, and whom to ask. */
-export function callOptions(options: object, all = false): [NativeCallOptions, Wait, PeerArguments | []] {
+/** @internal The options of a call, its signal, and where the record of whom to ask is. */
+export function callOptions(options: object, all = false): [NativeCallOptions, Wait, Records | undefined] {
   const { signal, ...rest } = options as Wait
   const { limit: _, ...call } = CALL
   const { where, peer, ...checked } = properties('', rest, all ? ALL : call)
-  const asked = (where === undefined ? checked : { ...checked, matching: where }) as NativeCallOptions
-  return [asked, signal === undefined ? {} : { signal }, (peer ?? []) as PeerArguments | []]
+  const [names, records, place] = (peer ?? []) as Partial<PeerArguments>
+  const asked: { [name: string]: unknown } = { ...checked }
+  if (where !== undefined) asked.matching = where
+  if (names !== undefined) asked.peer = names
+  if (place !== undefined) asked.place = place
+  return [asked as NativeCallOptions, signal === undefined ? {} : { signal }, records]
 }
 
 /** @internal */
