@@ -23,7 +23,7 @@ pub const QUEUE: usize = 1024;
 #[derive(Debug)]
 pub enum Told {
     /// It printed a line.
-    Line(Line),
+    Line(Box<Line>),
     /// It ended.
     Ended,
 }
@@ -77,7 +77,11 @@ impl Running {
             while let Ok(Some(text)) = lines.next_line().await {
                 match serde_json::from_str(&text) {
                     Ok(line) => {
-                        if told.send((number, started.elapsed(), Told::Line(line))).await.is_err() {
+                        if told
+                            .send((number, started.elapsed(), Told::Line(Box::new(line))))
+                            .await
+                            .is_err()
+                        {
                             return;
                         }
                     }
