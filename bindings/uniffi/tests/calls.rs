@@ -41,6 +41,8 @@ fn kind<T>(result: Result<T, CasmError>) -> String {
 fn values_and_leases_go_from_node_to_node() {
     let (here, there) = (node("none", "here"), node("none", "there"));
     here.connect(there.addrs().unwrap(), PATIENCE).unwrap();
+    // The other end may be told of the connection a moment later.
+    there.wait_for(2, PATIENCE, None).unwrap();
     let own = here.channel("jobs".into(), 2, false).unwrap();
     let other = there.open_channel("jobs".into(), Some(here.id()), PATIENCE).unwrap();
     other.send(b"1".to_vec(), PATIENCE).unwrap();
