@@ -22,6 +22,7 @@ from ._errors import ClosedError
 from ._topic import Topic
 
 if TYPE_CHECKING:
+    import asyncio
     import os
 
     from . import (
