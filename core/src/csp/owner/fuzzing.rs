@@ -28,8 +28,8 @@ const LIMITS: Limits = Limits {
     waiting_of_party: 3,
     waiting_bytes: 500,
     bytes_of_party: 250,
-    leases_of_party: 2,
-    takes_of_party: 2,
+    leases_of_peer: 2,
+    takes_of_peer: 2,
     parties: 5,
     parties_of_peer: 2,
 };
@@ -262,7 +262,9 @@ impl Channel<V, Turn> {
         let reserved = self.leases.values().filter(|l| l.sender.is_none() && l.way == Way::Confirm);
         assert_eq!(self.reserved, reserved.clone().count());
         let buffered: usize = self.buffer.iter().map(|(_, value)| size(value)).sum();
-        assert_eq!(self.bytes, buffered + reserved.map(|l| size(&l.value)).sum::<usize>());
+        let kept = self.leases.values().filter(|lease| lease.keeps_bytes());
+        let kept: usize = kept.map(|lease| size(&lease.value)).sum();
+        assert_eq!(self.bytes, buffered + kept);
         let remote = self.senders.values().filter(|sender| sender.of.is_some());
         assert_eq!(self.waiting_bytes, remote.map(|s| size(&s.value)).sum::<usize>());
         assert!(self.senders.len() <= limits.waiting && self.receivers.len() <= limits.waiting);

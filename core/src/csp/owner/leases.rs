@@ -18,13 +18,22 @@ pub(super) struct Lease<V> {
     pub(super) until: Duration,
 }
 
+impl<V> Lease<V> {
+    /// Whether the channel has no room for other bytes in place of these: until it is
+    /// confirmed, and if it is out to a party until that is done with it. Else those
+    /// who take would keep more here than a channel may have.
+    pub(super) fn keeps_bytes(&self) -> bool {
+        self.sender.is_none() && (self.way == Way::Confirm || self.who != Who::Local)
+    }
+}
+
 impl<V: Value, T: Ticket> Channel<V, T> {
     pub(super) fn out_on_lease(&mut self, now: Duration, number: u64, mut lease: Lease<V>) {
         if let Who::Remote(conn) = lease.who {
             let long = if lease.way == Way::Take { RENEW } else { CONFIRM };
             lease.until = now + long;
             self.due.insert((lease.until, Due::Lease(number)));
-            self.parties.holds(conn, number, lease.way);
+            self.parties.holds(conn, number, lease.way, lease.value.size());
         }
         self.leases.insert(number, lease);
     }
@@ -53,7 +62,7 @@ impl<V: Value, T: Ticket> Channel<V, T> {
         }
         match lease.sender {
             Some(op) => drop(self.sent(op, out)),
-            None if lease.way == Way::Confirm => self.bytes -= lease.value.size(),
+            None if lease.keeps_bytes() => self.bytes -= lease.value.size(),
             None => (),
         }
         self.pair(now, out);
@@ -170,7 +179,7 @@ impl<V: Value, T: Ticket> Channel<V, T> {
         let lease = self.leases.remove(&number)?;
         self.due.remove(&(lease.until, Due::Lease(number)));
         if let Who::Remote(conn) = lease.who {
-            self.parties.holds_no_more(conn, number, lease.way);
+            self.parties.holds_no_more(conn, number, lease.way, lease.value.size());
         }
         if lease.sender.is_none() && lease.way == Way::Confirm {
             self.reserved -= 1;
@@ -192,8 +201,7 @@ impl<V: Value, T: Ticket> Channel<V, T> {
                 }
             }
             None => {
-                // The bytes of one that is yet to be confirmed were never let go.
-                if lease.way == Way::Confirm {
+                if lease.keeps_bytes() {
                     self.bytes -= lease.value.size();
                 }
                 self.insert(lease.place, lease.value);

@@ -30,7 +30,7 @@ pub(crate) type Op = u64;
 pub(crate) struct Limits {
     /// Values that wait for a receiver; 0: each is handed from sender to receiver.
     pub(crate) capacity: usize,
-    /// Bytes of them. One value may always wait.
+    /// Bytes of them, and of what parties have taken. One value may always wait.
     pub(crate) bytes: usize,
     /// Senders and receivers that wait, of each kind; and of one party.
     pub(crate) waiting: usize,
@@ -39,9 +39,9 @@ pub(crate) struct Limits {
     /// value of a party may always wait.
     pub(crate) waiting_bytes: usize,
     pub(crate) bytes_of_party: usize,
-    /// Values that a party has received and not confirmed, and that it has taken.
-    pub(crate) leases_of_party: usize,
-    pub(crate) takes_of_party: usize,
+    /// Values that a peer has received and not confirmed, and that it has taken.
+    pub(crate) leases_of_peer: usize,
+    pub(crate) takes_of_peer: usize,
     /// Parties that are remembered; and of one peer.
     pub(crate) parties: usize,
     pub(crate) parties_of_peer: usize,
@@ -56,8 +56,8 @@ impl Default for Limits {
             waiting_of_party: 1024,
             waiting_bytes: 32 << 20,
             bytes_of_party: 4 << 20,
-            leases_of_party: 256,
-            takes_of_party: 1024,
+            leases_of_peer: 256,
+            takes_of_peer: 1024,
             parties: 4096,
             parties_of_peer: 16,
         }
@@ -187,6 +187,7 @@ pub(crate) struct Channel<V, T> {
     closed: bool,
     /// Values that wait, by their places.
     buffer: VecDeque<(u64, V)>,
+    /// Of them, and of those that are out and of which the channel keeps the bytes.
     bytes: usize,
     senders: BTreeMap<Op, Sender<V, T>>,
     waiting_bytes: usize,

@@ -240,13 +240,15 @@ impl<V: Value, T: Ticket> Channel<V, T> {
             Some(op) => {
                 let sender = self.sent(op, out)?;
                 let place = sender.place.unwrap_or_else(|| self.new_place());
+                if way == Way::Take && who != Who::Local {
+                    self.bytes += sender.value.size();
+                }
                 (place, sender.value, None)
             }
             None => {
                 let (place, value) = self.buffer.pop_front()?;
-                if confirmed {
-                    self.reserved += 1;
-                } else {
+                self.reserved += usize::from(confirmed);
+                if way == Way::Plain || (way == Way::Take && who == Who::Local) {
                     self.bytes -= value.size();
                 }
                 (place, value, None)

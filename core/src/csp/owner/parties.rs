@@ -47,10 +47,18 @@ struct Party {
     sent: BTreeMap<u64, Sent>,
     /// Leases that were confirmed.
     confirmed: BTreeSet<u64>,
-    leases: usize,
-    takes: usize,
     expired: u32,
     refused_until: Duration,
+}
+
+/// What all parties of a peer have: it could come as any number of them.
+#[derive(Debug, Default)]
+struct Peer {
+    parties: usize,
+    leases: usize,
+    takes: usize,
+    /// Bytes of what it has taken.
+    taken: usize,
 }
 
 #[derive(Debug, Default)]
@@ -59,7 +67,9 @@ pub(super) struct Parties {
     conns: HashMap<Conn, (PartyId, Held)>,
     /// Those without a connection, by when it went.
     absent: BTreeSet<(Duration, PartyId)>,
-    of_peer: HashMap<PeerId, usize>,
+    peers: HashMap<PeerId, Peer>,
+    /// Bytes of what all of them have taken.
+    taken: usize,
     next: Conn,
 }
 
@@ -73,7 +83,7 @@ impl Parties {
     /// too many parties.
     pub(super) fn join(&mut self, id: PartyId, limits: &Limits) -> Option<Conn> {
         if !self.parties.contains_key(&id) {
-            let of_peer = self.of_peer.get(&id.peer).copied().unwrap_or(0);
+            let of_peer = self.peers.get(&id.peer).map_or(0, |peer| peer.parties);
             if of_peer >= limits.parties_of_peer {
                 let own = self.absent.iter().find(|(_, absent)| absent.peer == id.peer).copied()?;
                 self.forget_one(own);
@@ -81,7 +91,7 @@ impl Parties {
                 let oldest = self.absent.first().copied()?;
                 self.forget_one(oldest);
             }
-            *self.of_peer.entry(id.peer).or_default() += 1;
+            self.peers.entry(id.peer).or_default().parties += 1;
         }
         let party = self.parties.entry(id).or_default();
         self.absent.remove(&(party.left, id));
@@ -181,15 +191,24 @@ impl Parties {
         let Some(party) = self.parties.get(id) else { return false };
         held.receives.len() < limits.waiting_of_party
             && now >= party.refused_until
-            && (way != Way::Take || party.takes < limits.takes_of_party)
+            && (way != Way::Take || self.peer(conn).is_some_and(|p| p.takes < limits.takes_of_peer))
     }
 
-    /// Whether a party may be handed one more.
+    fn peer(&self, conn: Conn) -> Option<&Peer> {
+        self.peers.get(&self.of(conn)?.peer)
+    }
+
+    /// Whether a party may be handed one more. Of what may be taken a peer has as
+    /// much as is left for all others, at most.
     pub(super) fn may_hold(&self, conn: Conn, way: Way, limits: &Limits) -> bool {
-        let Some(party) = self.of(conn).and_then(|id| self.parties.get(&id)) else { return false };
+        let Some(peer) = self.peer(conn) else { return false };
         match way {
-            Way::Take => party.takes < limits.takes_of_party,
-            _ => party.leases < limits.leases_of_party,
+            Way::Take => {
+                let has_share = peer.taken < limits.bytes.saturating_sub(self.taken);
+                let first = peer.takes == 0 && self.taken < limits.bytes;
+                peer.takes < limits.takes_of_peer && (has_share || first)
+            }
+            _ => peer.leases < limits.leases_of_peer,
         }
     }
 
@@ -205,17 +224,30 @@ impl Parties {
         }
     }
 
-    pub(super) fn holds(&mut self, conn: Conn, lease: u64, way: Way) {
-        let Some((party, held)) = self.both(conn) else { return };
+    pub(super) fn holds(&mut self, conn: Conn, lease: u64, way: Way, size: usize) {
+        let Some((id, held)) = self.conns.get_mut(&conn) else { return };
         held.leases.insert(lease);
-        *if way == Way::Take { &mut party.takes } else { &mut party.leases } += 1;
+        let peer = self.peers.entry(id.peer).or_default();
+        if way == Way::Take {
+            peer.takes += 1;
+            peer.taken += size;
+            self.taken += size;
+        } else {
+            peer.leases += 1;
+        }
     }
 
-    pub(super) fn holds_no_more(&mut self, conn: Conn, lease: u64, way: Way) {
-        let Some((party, held)) = self.both(conn) else { return };
+    pub(super) fn holds_no_more(&mut self, conn: Conn, lease: u64, way: Way, size: usize) {
+        let Some((id, held)) = self.conns.get_mut(&conn) else { return };
         held.leases.remove(&lease);
-        let count = if way == Way::Take { &mut party.takes } else { &mut party.leases };
-        *count = count.saturating_sub(1);
+        let Some(peer) = self.peers.get_mut(&id.peer) else { return };
+        if way == Way::Take {
+            peer.takes = peer.takes.saturating_sub(1);
+            peer.taken = peer.taken.saturating_sub(size);
+            self.taken = self.taken.saturating_sub(size);
+        } else {
+            peer.leases = peer.leases.saturating_sub(1);
+        }
     }
 
     pub(super) fn note_confirmed(&mut self, conn: Conn, lease: u64) {
@@ -263,10 +295,10 @@ impl Parties {
     fn forget_one(&mut self, absent: (Duration, PartyId)) {
         self.absent.remove(&absent);
         self.parties.remove(&absent.1);
-        if let Some(count) = self.of_peer.get_mut(&absent.1.peer) {
-            *count -= 1;
-            if *count == 0 {
-                self.of_peer.remove(&absent.1.peer);
+        if let Some(peer) = self.peers.get_mut(&absent.1.peer) {
+            peer.parties -= 1;
+            if peer.parties == 0 {
+                self.peers.remove(&absent.1.peer);
             }
         }
     }
@@ -274,16 +306,23 @@ impl Parties {
     /// What is remembered is within the limits, and there for a reason.
     pub(super) fn check(&self, limits: &Limits) {
         assert!(self.parties.len() <= limits.parties);
-        assert!(self.of_peer.values().all(|count| (1..=limits.parties_of_peer).contains(count)));
-        assert_eq!(self.of_peer.values().sum::<usize>(), self.parties.len());
+        let each = 1..=limits.parties_of_peer;
+        assert!(self.peers.values().all(|peer| each.contains(&peer.parties)));
+        assert_eq!(self.peers.values().map(|peer| peer.parties).sum::<usize>(), self.parties.len());
+        assert_eq!(self.peers.values().map(|peer| peer.taken).sum::<usize>(), self.taken);
+        assert!(self.taken <= limits.bytes + 256);
+        for (id, peer) in &self.peers {
+            let of = self.conns.values().filter(|(of, _)| of.peer == *id);
+            let held = of.map(|(_, held)| held.leases.len()).sum::<usize>();
+            assert_eq!(held, peer.leases + peer.takes);
+            assert!(peer.leases <= limits.leases_of_peer && peer.takes <= limits.takes_of_peer);
+        }
         assert_eq!(self.absent.len() + self.conns.len(), self.parties.len());
         for (id, held) in self.conns.values() {
             let party = &self.parties[id];
             assert_eq!(held.sends.len(), party.waiting.len());
-            assert_eq!(held.leases.len(), party.leases + party.takes);
             assert!(party.waiting.len() <= limits.waiting_of_party);
             assert!(held.receives.len() <= limits.waiting_of_party);
-            assert!(party.leases <= limits.leases_of_party && party.takes <= limits.takes_of_party);
             assert!(party.sent.len() <= OUTCOMES && party.confirmed.len() <= OUTCOMES);
         }
     }

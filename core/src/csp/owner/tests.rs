@@ -27,7 +27,11 @@ fn channel(capacity: usize) -> Owner {
 }
 
 fn party(number: u64) -> PartyId {
-    let key = libp2p::identity::Keypair::ed25519_from_bytes([3; 32]).unwrap();
+    party_of(3, number)
+}
+
+fn party_of(peer: u8, number: u64) -> PartyId {
+    let key = libp2p::identity::Keypair::ed25519_from_bytes([peer; 32]).unwrap();
     PartyId { peer: key.public().to_peer_id(), number }
 }
 
@@ -232,7 +236,7 @@ fn bytes_and_numbers_are_bounded() {
         bytes: 50,
         waiting_of_party: 3,
         bytes_of_party: 25,
-        leases_of_party: 2,
+        leases_of_peer: 2,
         parties_of_peer: 2,
         ..Limits::default()
     };
@@ -286,4 +290,59 @@ fn what_is_called_off_leaves_nothing_behind() {
         owner.withdraw(S, conn, number, &mut out);
     }
     assert!(owner.due.is_empty(), "{:?}", owner.due);
+}
+
+/// How many a party is handed when it takes whatever there is.
+fn takes(owner: &mut Owner, conn: Conn) -> Vec<u64> {
+    let mut leases = Vec::new();
+    loop {
+        let mut out = Out::new();
+        let Tried::Waits(op) = owner.lease(S, conn, wish(Way::Take), none(), &mut out) else {
+            return leases;
+        };
+        let given = out.into_iter().find_map(|effect| match effect {
+            Effect::Given(of, given) if of == op => given.lease,
+            _ => None,
+        });
+        let Some(lease) = given else {
+            owner.cancel_receive(S, op, &mut Out::new());
+            return leases;
+        };
+        leases.push(lease);
+    }
+}
+
+#[test]
+fn what_is_taken_stays_within_the_bytes_of_the_channel_until_it_is_done() {
+    let limits = Limits { capacity: 100, bytes: 100, ..Limits::default() };
+    let (mut owner, mut out) = (Owner::new(limits.clone()), Out::new());
+    for n in 0..10 {
+        assert_eq!(owner.send(S, v(n), none(), &mut out), Tried::Done(Sent::Accepted));
+    }
+    let Tried::Waits(sender) = owner.send(S, v(10), none(), &mut out) else { panic!("no room") };
+    let (one, other) = (owner.join(S, party_of(1, 1), &mut out), owner.join(S, party_of(2, 1), &mut out));
+    let (one, other) = (one.unwrap(), other.unwrap());
+    // Whatever number of parties a peer comes as, it leaves some to others.
+    let again = owner.join(S, party_of(1, 2), &mut out).unwrap();
+    let taken = takes(&mut owner, one);
+    assert_eq!((taken.len(), takes(&mut owner, again).len()), (5, 0));
+    assert_eq!(takes(&mut owner, other).len(), 3);
+    assert_eq!((owner.len(), owner.bytes), (2, 100), "what is taken is still here");
+    assert!(!out.contains(&Effect::Sent(sender, Sent::Accepted)));
+    assert!(owner.confirm(S, Who::Remote(one), taken[0], &mut out));
+    assert!(out.contains(&Effect::Sent(sender, Sent::Accepted)), "there is room for one");
+    owner.leave(S, one, &mut out);
+    assert_eq!((owner.len(), owner.bytes), (7, 100));
+    // Nor do those who take from senders that wait get more.
+    let (mut owner, mut out) = (Owner::new(Limits { capacity: 0, ..limits }), Out::new());
+    let conns: Vec<_> = (1..=9).map(|n| owner.join(S, party_of(n, 1), &mut out).unwrap()).collect();
+    for n in 0..50 {
+        assert!(matches!(owner.send(S, v(n), none(), &mut out), Tried::Waits(_)));
+    }
+    let taken: usize = conns.iter().map(|conn| takes(&mut owner, *conn).len()).sum();
+    assert!((8..=10).contains(&taken), "{taken}");
+    assert_eq!(owner.bytes, taken * 10);
+    // What this node takes is in its own hands.
+    let Tried::Waits(_) = owner.receive(S, Way::Take, none(), &mut out) else { panic!("at once") };
+    assert_eq!(owner.bytes, taken * 10);
 }
