@@ -22,7 +22,7 @@ pub(crate) type Conn = u64;
 /// Outcomes of each kind that are kept of a party: more than it may have under
 /// way.
 const OUTCOMES: usize = 4096;
-/// For how long a party gets nothing that has let a value expire, doubled each
+/// For how long a peer gets nothing that has let a value expire, doubled each
 /// time.
 const REFUSED: Duration = Duration::from_secs(1);
 const REFUSED_MOST: Duration = Duration::from_secs(60);
@@ -47,8 +47,6 @@ struct Party {
     sent: BTreeMap<u64, Sent>,
     /// Leases that were confirmed.
     confirmed: BTreeSet<u64>,
-    expired: u32,
-    refused_until: Duration,
 }
 
 /// What all parties of a peer have: it could come as any number of them.
@@ -59,6 +57,9 @@ struct Peer {
     takes: usize,
     /// Bytes of what it has taken.
     taken: usize,
+    /// Values that it has let expire one after the other.
+    expired: u32,
+    refused_until: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -187,11 +188,11 @@ impl Parties {
 
     /// Whether a party may wait for a value.
     pub(super) fn may_receive(&self, now: Duration, conn: Conn, way: Way, limits: &Limits) -> bool {
-        let Some((id, held)) = self.conns.get(&conn) else { return false };
-        let Some(party) = self.parties.get(id) else { return false };
+        let Some((_, held)) = self.conns.get(&conn) else { return false };
+        let Some(peer) = self.peer(conn) else { return false };
         held.receives.len() < limits.waiting_of_party
-            && now >= party.refused_until
-            && (way != Way::Take || self.peer(conn).is_some_and(|p| p.takes < limits.takes_of_peer))
+            && now >= peer.refused_until
+            && (way != Way::Take || peer.takes < limits.takes_of_peer)
     }
 
     fn peer(&self, conn: Conn) -> Option<&Peer> {
@@ -250,9 +251,15 @@ impl Parties {
         }
     }
 
+    fn peer_mut(&mut self, conn: Conn) -> Option<&mut Peer> {
+        self.peers.get_mut(&self.conns.get(&conn)?.0.peer)
+    }
+
     pub(super) fn note_confirmed(&mut self, conn: Conn, lease: u64) {
+        if let Some(peer) = self.peer_mut(conn) {
+            peer.expired = 0;
+        }
         let Some(party) = self.party(conn) else { return };
-        party.expired = 0;
         party.confirmed.insert(lease);
         if party.confirmed.len() > OUTCOMES {
             party.confirmed.pop_first();
@@ -272,12 +279,13 @@ impl Parties {
         }
     }
 
-    /// A party has let a value expire: it may do so ever less often.
+    /// A peer has let a value expire: it may do so ever less often, under whatever
+    /// numbers it comes.
     pub(super) fn let_expire(&mut self, now: Duration, conn: Conn) {
-        let Some(party) = self.party(conn) else { return };
-        let long = REFUSED.saturating_mul(1 << party.expired.min(6)).min(REFUSED_MOST);
-        party.refused_until = now + long;
-        party.expired = party.expired.saturating_add(1);
+        let Some(peer) = self.peer_mut(conn) else { return };
+        let long = REFUSED.saturating_mul(1 << peer.expired.min(6)).min(REFUSED_MOST);
+        peer.refused_until = now + long;
+        peer.expired = peer.expired.saturating_add(1);
     }
 
     /// When something is to be forgotten.

@@ -320,7 +320,8 @@ fn what_is_taken_stays_within_the_bytes_of_the_channel_until_it_is_done() {
         assert_eq!(owner.send(S, v(n), none(), &mut out), Tried::Done(Sent::Accepted));
     }
     let Tried::Waits(sender) = owner.send(S, v(10), none(), &mut out) else { panic!("no room") };
-    let (one, other) = (owner.join(S, party_of(1, 1), &mut out), owner.join(S, party_of(2, 1), &mut out));
+    let (one, other) =
+        (owner.join(S, party_of(1, 1), &mut out), owner.join(S, party_of(2, 1), &mut out));
     let (one, other) = (one.unwrap(), other.unwrap());
     // Whatever number of parties a peer comes as, it leaves some to others.
     let again = owner.join(S, party_of(1, 2), &mut out).unwrap();
@@ -345,4 +346,33 @@ fn what_is_taken_stays_within_the_bytes_of_the_channel_until_it_is_done() {
     // What this node takes is in its own hands.
     let Tried::Waits(_) = owner.receive(S, Way::Take, none(), &mut out) else { panic!("at once") };
     assert_eq!(owner.bytes, taken * 10);
+}
+
+#[test]
+fn one_that_lets_values_expire_is_refused_under_every_number() {
+    let (mut owner, mut out) = (channel(5), Out::new());
+    for n in 0..5 {
+        owner.send(S, v(n), none(), &mut out);
+    }
+    let mut now = S;
+    for number in 0..3 {
+        let conn = owner.join(now, party(number), &mut out).unwrap();
+        leased(&mut owner, now, conn, Way::Confirm);
+        now += CONFIRM;
+        owner.tick(now, &mut out);
+        owner.leave(now, conn, &mut out);
+        // Longer each time, and for others not at all.
+        let refused = S * (1 << number);
+        let next = owner.join(now, party(100 + number), &mut out).unwrap();
+        let lease = |owner: &mut Owner, now, conn| {
+            owner.lease(now, conn, wish(Way::Confirm), none(), &mut Out::new())
+        };
+        let busy = lease(&mut owner, now + refused - S / 10, next);
+        assert_eq!(busy, Tried::Done(Err(Ended::Busy)), "number {number}");
+        let other = owner.join(now, party_of(7, 1), &mut out).unwrap();
+        assert!(matches!(lease(&mut owner, now, other), Tried::Waits(_)));
+        owner.leave(now, other, &mut out);
+        owner.leave(now, next, &mut out);
+        now += refused;
+    }
 }
