@@ -25,9 +25,9 @@ const LIMITS: Limits = Limits {
     capacity: 0,
     bytes: 300,
     waiting: 6,
-    waiting_of_party: 3,
+    waiting_of_peer: 3,
     waiting_bytes: 500,
-    bytes_of_party: 250,
+    bytes_of_peer: 250,
     leases_of_peer: 2,
     takes_of_peer: 2,
     parties: 5,
@@ -267,7 +267,20 @@ impl Channel<V, Turn> {
         assert_eq!(self.bytes, buffered + kept);
         let remote = self.senders.values().filter(|sender| sender.of.is_some());
         assert_eq!(self.waiting_bytes, remote.map(|s| size(&s.value)).sum::<usize>());
-        assert!(self.senders.len() <= limits.waiting && self.receivers.len() <= limits.waiting);
+        assert!(self.senders.len() - self.parties.waiting_sends() <= limits.waiting);
+        assert!(self.receivers.len() - self.parties.waiting_receives() <= limits.waiting);
+        let held_up: usize = self.held_up.values().map(BTreeSet::len).sum();
+        assert_eq!(self.ready.len() + held_up, self.receivers.len());
+        for line in self.held_up.keys() {
+            let way = if line.1 { Way::Take } else { Way::Confirm };
+            let is_of =
+                |who| matches!(who, Who::Remote(conn) if self.line(conn, way) == Some(*line));
+            let one = self.ready.iter().map(|op| &self.receivers[op]);
+            let mut one = one.filter(|r| r.way == way && is_of(r.who));
+            assert!(!self.parties.may_hold(&line.0, way, limits) || one.next().is_some());
+        }
+        #[cfg(test)]
+        assert!(!self.receives_too_few());
         let due = self.leases.values().filter(|lease| lease.who != Who::Local).count()
             + self.senders.values().filter(|sender| sender.until.is_some()).count()
             + self.receivers.values().filter(|receiver| receiver.until.is_some()).count();

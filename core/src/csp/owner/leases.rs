@@ -180,6 +180,13 @@ impl<V: Value, T: Ticket> Channel<V, T> {
         self.due.remove(&(lease.until, Due::Lease(number)));
         if let Who::Remote(conn) = lease.who {
             self.parties.holds_no_more(conn, number, lease.way, lease.value.size());
+            let line = self.line(conn, lease.way);
+            // What one has done with leaves more to all who take.
+            let take = lease.way == Way::Take;
+            let lines = self.held_up.keys().filter(|l| Some(**l) == line || (take && l.1));
+            for line in lines.copied().collect::<Vec<_>>() {
+                self.let_on(line);
+            }
         }
         if lease.sender.is_none() && lease.way == Way::Confirm {
             self.reserved -= 1;

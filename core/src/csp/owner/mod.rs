@@ -16,6 +16,7 @@ pub(crate) use parties::{Conn, PartyId};
 
 use super::ticket::{Claim, Ticket};
 use leases::Lease;
+use libp2p::PeerId;
 use parties::Parties;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -25,6 +26,9 @@ use std::{
 /// An operation that waits.
 pub(crate) type Op = u64;
 
+/// The receivers of a peer, and whether they take.
+type Line = (PeerId, bool);
+
 /// What a channel may hold.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
@@ -32,13 +36,14 @@ pub(crate) struct Limits {
     pub(crate) capacity: usize,
     /// Bytes of them, and of what parties have taken. One value may always wait.
     pub(crate) bytes: usize,
-    /// Senders and receivers that wait, of each kind; and of one party.
+    /// Senders and receivers that wait, of each kind: of this node, as many of all
+    /// others together, and of one peer.
     pub(crate) waiting: usize,
-    pub(crate) waiting_of_party: usize,
-    /// Bytes of the values of remote senders that wait; and of one party. One
-    /// value of a party may always wait.
+    pub(crate) waiting_of_peer: usize,
+    /// Bytes of the values of remote senders that wait; and of one peer, of which one
+    /// value may be larger.
     pub(crate) waiting_bytes: usize,
-    pub(crate) bytes_of_party: usize,
+    pub(crate) bytes_of_peer: usize,
     /// Values that a peer has received and not confirmed, and that it has taken.
     pub(crate) leases_of_peer: usize,
     pub(crate) takes_of_peer: usize,
@@ -53,9 +58,9 @@ impl Default for Limits {
             capacity: 0,
             bytes: 64 << 20,
             waiting: 16_384,
-            waiting_of_party: 1024,
+            waiting_of_peer: 1024,
             waiting_bytes: 32 << 20,
-            bytes_of_party: 4 << 20,
+            bytes_of_peer: 4 << 20,
             leases_of_peer: 256,
             takes_of_peer: 1024,
             parties: 4096,
@@ -192,6 +197,10 @@ pub(crate) struct Channel<V, T> {
     senders: BTreeMap<Op, Sender<V, T>>,
     waiting_bytes: usize,
     receivers: BTreeMap<Op, Receiver<T>>,
+    /// Those of them that may be served, and those whose peers have as many values as
+    /// they may: nobody looks at these until that has changed.
+    ready: BTreeSet<Op>,
+    held_up: BTreeMap<Line, BTreeSet<Op>>,
     leases: BTreeMap<u64, Lease<V>>,
     /// Of the leases, those of values of which the buffer keeps the place.
     reserved: usize,
@@ -212,6 +221,8 @@ impl<V: Value, T: Ticket> Channel<V, T> {
             senders: BTreeMap::new(),
             waiting_bytes: 0,
             receivers: BTreeMap::new(),
+            ready: BTreeSet::new(),
+            held_up: BTreeMap::new(),
             leases: BTreeMap::new(),
             reserved: 0,
             due: BTreeSet::new(),
@@ -250,18 +261,31 @@ impl<V: Value, T: Ticket> Channel<V, T> {
     where
         T: std::borrow::Borrow<super::ticket::Turn>,
     {
+        let free =
+            |sender: &&Sender<V, T>| sender.lease.is_none() && sender.ticket.borrow().is_free();
+        let mut senders = self.senders.values().filter(free);
+        self.receives_too_few()
+            || senders.any(|sender| !self.closed && self.has_room(&sender.value))
+    }
+
+    /// Whether one waits for a value that could have one.
+    #[cfg(test)]
+    fn receives_too_few(&self) -> bool
+    where
+        T: std::borrow::Borrow<super::ticket::Turn>,
+    {
         let free = |ticket: &T| ticket.borrow().is_free();
         let may = |receiver: &&Receiver<T>| match receiver.who {
             Who::Local => true,
-            Who::Remote(conn) => self.parties.may_hold(conn, receiver.way, &self.limits),
+            Who::Remote(conn) => self
+                .line(conn, receiver.way)
+                .is_some_and(|line| self.parties.may_hold(&line.0, receiver.way, &self.limits)),
         };
         let mut receivers = self.receivers.values().filter(may).filter(|r| free(&r.ticket));
         let senders = || self.senders.values().filter(|s| s.lease.is_none() && free(&s.ticket));
-        let could = |receiver: &Receiver<T>| {
+        receivers.any(|receiver| {
             !self.buffer.is_empty() || senders().any(|s| !s.ticket.is(&receiver.ticket))
-        };
-        let stuck = senders().any(|sender| !self.closed && self.has_room(&sender.value));
-        receivers.any(could) || stuck
+        })
     }
 
     /// Sends from here.
@@ -287,7 +311,7 @@ impl<V: Value, T: Ticket> Channel<V, T> {
                 Claim::Gone | Claim::NotNow => (),
             }
         }
-        if self.senders.len() >= self.limits.waiting {
+        if self.senders.len() - self.parties.waiting_sends() >= self.limits.waiting {
             return Tried::Done(Sent::Busy);
         }
         let op = self.insert_sender(value, ticket, None, None);
@@ -316,7 +340,7 @@ impl<V: Value, T: Ticket> Channel<V, T> {
                 out.push(Effect::Look(ticket.clone()));
             }
         }
-        if self.receivers.len() >= self.limits.waiting {
+        if self.receivers.len() - self.parties.waiting_receives() >= self.limits.waiting {
             return Tried::Done(Err(Ended::Busy));
         }
         let op = self.insert_receiver(Receiver { way, ticket, who: Who::Local, until: None });
@@ -434,6 +458,7 @@ impl<V: Value, T: Ticket> Channel<V, T> {
         self.next_op += 1;
         self.due.extend(receiver.until.map(|until| (until, Due::Receive(op))));
         self.receivers.insert(op, receiver);
+        self.ready.insert(op);
         op
     }
 
@@ -454,10 +479,34 @@ impl<V: Value, T: Ticket> Channel<V, T> {
         if let Some(until) = receiver.until {
             self.due.remove(&(until, Due::Receive(op)));
         }
+        let was_ready = self.ready.remove(&op);
         if let Who::Remote(conn) = receiver.who {
             self.parties.not_receiving(conn, op);
+            if let Some(line) = self.line(conn, receiver.way) {
+                if !was_ready && let Some(ops) = self.held_up.get_mut(&line) {
+                    ops.remove(&op);
+                }
+                self.let_on(line);
+            }
         }
         Some(receiver)
+    }
+
+    fn line(&self, conn: Conn, way: Way) -> Option<Line> {
+        self.parties.of(conn).map(|party| (party.peer, way == Way::Take))
+    }
+
+    /// The first of those who were held up may be served, if its peer may have one
+    /// more value.
+    fn let_on(&mut self, line: Line) {
+        let way = if line.1 { Way::Take } else { Way::Confirm };
+        let Some(ops) = self.held_up.get_mut(&line) else { return };
+        if self.parties.may_hold(&line.0, way, &self.limits) {
+            self.ready.extend(ops.pop_first());
+        }
+        if ops.is_empty() {
+            self.held_up.remove(&line);
+        }
     }
 
     /// Ends a send that waits, and tells.

@@ -54,10 +54,7 @@ impl<V: Value, T: Ticket> Channel<V, T> {
             return Tried::Done(Sent::Closed);
         }
         let size = value.size();
-        let busy = self.senders.len() >= self.limits.waiting
-            || self.waiting_bytes + size > self.limits.waiting_bytes
-            || !self.parties.may_wait(conn, size, &self.limits);
-        if busy {
+        if !self.parties.may_wait(conn, size, self.waiting_bytes, &self.limits) {
             out.push(Effect::Count("send-busy"));
             return Tried::Done(Sent::Busy);
         }
@@ -100,9 +97,7 @@ impl<V: Value, T: Ticket> Channel<V, T> {
     ) -> Tried<Result<Given<V>, Ended>> {
         let Wish { way, settled, wait } = wish;
         self.parties.settle_leases(conn, settled);
-        let busy = self.receivers.len() >= self.limits.waiting
-            || !self.parties.may_receive(now, conn, way, &self.limits);
-        if busy {
+        if !self.parties.may_receive(now, conn, way, &self.limits) {
             out.push(Effect::Count("receive-busy"));
             return Tried::Done(Err(Ended::Busy));
         }
@@ -117,7 +112,7 @@ impl<V: Value, T: Ticket> Channel<V, T> {
     pub(super) fn pair(&mut self, now: Duration, out: &mut Effects<V, T>) {
         self.fill(out);
         let mut after = Bound::Unbounded;
-        while let Some(op) = self.receivers.range((after, Bound::Unbounded)).next().map(|r| *r.0) {
+        while let Some(op) = self.ready.range((after, Bound::Unbounded)).next().copied() {
             after = Bound::Excluded(op);
             if !self.serve(now, op, out) {
                 break;
@@ -172,8 +167,11 @@ impl<V: Value, T: Ticket> Channel<V, T> {
         let Some(receiver) = self.receivers.get(&op) else { return true };
         let (way, who, ticket) = (receiver.way, receiver.who, receiver.ticket.clone());
         if let Who::Remote(conn) = who
-            && !self.parties.may_hold(conn, way, &self.limits)
+            && let Some(line) = self.line(conn, way)
+            && !self.parties.may_hold(&line.0, way, &self.limits)
         {
+            self.ready.remove(&op);
+            self.held_up.entry(line).or_default().insert(op);
             return true;
         }
         // From the buffer, else straight from a sender, which is reserved first:

@@ -42,7 +42,6 @@ struct Party {
     /// Numbers below this are of the past.
     floor: u64,
     waiting: BTreeMap<u64, Op>,
-    waiting_bytes: usize,
     /// How sends ended, by their numbers.
     sent: BTreeMap<u64, Sent>,
     /// Leases that were confirmed.
@@ -53,6 +52,10 @@ struct Party {
 #[derive(Debug, Default)]
 struct Peer {
     parties: usize,
+    /// Sends that wait, with their bytes, and receives.
+    sends: usize,
+    bytes: usize,
+    receives: usize,
     leases: usize,
     takes: usize,
     /// Bytes of what it has taken.
@@ -69,7 +72,9 @@ pub(super) struct Parties {
     /// Those without a connection, by when it went.
     absent: BTreeSet<(Duration, PartyId)>,
     peers: HashMap<PeerId, Peer>,
-    /// Bytes of what all of them have taken.
+    /// What waits of all of them, and the bytes of what they have taken.
+    sends: usize,
+    receives: usize,
     taken: usize,
     next: Conn,
 }
@@ -164,33 +169,64 @@ impl Parties {
         }
     }
 
-    pub(super) fn may_wait(&self, conn: Conn, size: usize, limits: &Limits) -> bool {
-        let Some(party) = self.of(conn).and_then(|id| self.parties.get(&id)) else { return false };
-        let fits = party.waiting_bytes + size <= limits.bytes_of_party || party.waiting.is_empty();
-        party.waiting.len() < limits.waiting_of_party && fits
+    /// Whether a party may have one more send waiting, where so many bytes wait. A
+    /// peer has as much as is left for all others, at most.
+    pub(super) fn may_wait(
+        &self,
+        conn: Conn,
+        size: usize,
+        waiting_bytes: usize,
+        limits: &Limits,
+    ) -> bool {
+        let Some(peer) = self.peer(conn) else { return false };
+        let left = limits.waiting.saturating_sub(self.sends);
+        let bytes_left = limits.waiting_bytes.saturating_sub(waiting_bytes);
+        let bytes = peer.bytes.saturating_add(size);
+        let fits = bytes <= limits.bytes_of_peer || peer.sends == 0;
+        peer.sends < limits.waiting_of_peer.min(left) && fits && bytes <= bytes_left
+    }
+
+    /// Sends of parties that wait.
+    pub(super) fn waiting_sends(&self) -> usize {
+        self.sends
+    }
+
+    /// Receives of parties that wait.
+    pub(super) fn waiting_receives(&self) -> usize {
+        self.receives
     }
 
     pub(super) fn waits(&mut self, conn: Conn, op: Op, number: u64, size: usize) {
         let Some((party, held)) = self.both(conn) else { return };
         party.waiting.insert(number, op);
-        party.waiting_bytes += size;
         held.sends.insert(op);
+        self.sends += 1;
+        if let Some(peer) = self.peer_mut(conn) {
+            peer.sends += 1;
+            peer.bytes += size;
+        }
     }
 
     pub(super) fn not_waiting(&mut self, conn: Conn, op: Op, number: u64, size: usize) {
         let Some((party, held)) = self.both(conn) else { return };
-        held.sends.remove(&op);
+        if !held.sends.remove(&op) {
+            return;
+        }
         if party.waiting.get(&number) == Some(&op) {
             party.waiting.remove(&number);
         }
-        party.waiting_bytes = party.waiting_bytes.saturating_sub(size);
+        self.sends -= 1;
+        if let Some(peer) = self.peer_mut(conn) {
+            peer.sends = peer.sends.saturating_sub(1);
+            peer.bytes = peer.bytes.saturating_sub(size);
+        }
     }
 
     /// Whether a party may wait for a value.
     pub(super) fn may_receive(&self, now: Duration, conn: Conn, way: Way, limits: &Limits) -> bool {
-        let Some((_, held)) = self.conns.get(&conn) else { return false };
         let Some(peer) = self.peer(conn) else { return false };
-        held.receives.len() < limits.waiting_of_party
+        let left = limits.waiting.saturating_sub(self.receives);
+        peer.receives < limits.waiting_of_peer.min(left)
             && now >= peer.refused_until
             && (way != Way::Take || peer.takes < limits.takes_of_peer)
     }
@@ -199,10 +235,10 @@ impl Parties {
         self.peers.get(&self.of(conn)?.peer)
     }
 
-    /// Whether a party may be handed one more. Of what may be taken a peer has as
+    /// Whether a peer may be handed one more. Of what may be taken a peer has as
     /// much as is left for all others, at most.
-    pub(super) fn may_hold(&self, conn: Conn, way: Way, limits: &Limits) -> bool {
-        let Some(peer) = self.peer(conn) else { return false };
+    pub(super) fn may_hold(&self, peer: &PeerId, way: Way, limits: &Limits) -> bool {
+        let Some(peer) = self.peers.get(peer) else { return false };
         match way {
             Way::Take => {
                 let has_share = peer.taken < limits.bytes.saturating_sub(self.taken);
@@ -214,14 +250,19 @@ impl Parties {
     }
 
     pub(super) fn receives(&mut self, conn: Conn, op: Op) {
-        if let Some((_, held)) = self.conns.get_mut(&conn) {
-            held.receives.insert(op);
+        let Some((id, held)) = self.conns.get_mut(&conn) else { return };
+        if held.receives.insert(op) {
+            self.peers.entry(id.peer).or_default().receives += 1;
+            self.receives += 1;
         }
     }
 
     pub(super) fn not_receiving(&mut self, conn: Conn, op: Op) {
-        if let Some((_, held)) = self.conns.get_mut(&conn) {
-            held.receives.remove(&op);
+        let Some((id, held)) = self.conns.get_mut(&conn) else { return };
+        if held.receives.remove(&op) {
+            let peer = self.peers.entry(id.peer).or_default();
+            peer.receives = peer.receives.saturating_sub(1);
+            self.receives -= 1;
         }
     }
 
@@ -321,16 +362,21 @@ impl Parties {
         assert!(self.taken <= limits.bytes + 256);
         for (id, peer) in &self.peers {
             let of = self.conns.values().filter(|(of, _)| of.peer == *id);
-            let held = of.map(|(_, held)| held.leases.len()).sum::<usize>();
-            assert_eq!(held, peer.leases + peer.takes);
+            let sum = |count: fn(&Held) -> usize| of.clone().map(|(_, held)| count(held)).sum();
+            let counted = [peer.leases + peer.takes, peer.sends, peer.receives];
+            let held: [usize; 3] =
+                [sum(|h| h.leases.len()), sum(|h| h.sends.len()), sum(|h| h.receives.len())];
+            assert_eq!(held, counted);
+            assert!(peer.sends.max(peer.receives) <= limits.waiting_of_peer);
             assert!(peer.leases <= limits.leases_of_peer && peer.takes <= limits.takes_of_peer);
         }
         assert_eq!(self.absent.len() + self.conns.len(), self.parties.len());
+        assert_eq!(self.peers.values().map(|peer| peer.sends).sum::<usize>(), self.sends);
+        assert_eq!(self.peers.values().map(|peer| peer.receives).sum::<usize>(), self.receives);
+        assert!(self.sends.max(self.receives) <= limits.waiting);
         for (id, held) in self.conns.values() {
             let party = &self.parties[id];
             assert_eq!(held.sends.len(), party.waiting.len());
-            assert!(party.waiting.len() <= limits.waiting_of_party);
-            assert!(held.receives.len() <= limits.waiting_of_party);
             assert!(party.sent.len() <= OUTCOMES && party.confirmed.len() <= OUTCOMES);
         }
     }

@@ -234,8 +234,8 @@ fn bytes_and_numbers_are_bounded() {
     let limits = Limits {
         capacity: 100,
         bytes: 50,
-        waiting_of_party: 3,
-        bytes_of_party: 25,
+        waiting_of_peer: 3,
+        bytes_of_peer: 25,
         leases_of_peer: 2,
         parties_of_peer: 2,
         ..Limits::default()
@@ -375,4 +375,80 @@ fn one_that_lets_values_expire_is_refused_under_every_number() {
         owner.leave(now, next, &mut out);
         now += refused;
     }
+}
+
+#[test]
+fn one_peer_fills_no_table_under_any_number_of_names_and_this_node_has_its_own() {
+    let limits = Limits {
+        waiting: 16,
+        waiting_of_peer: 8,
+        waiting_bytes: 160,
+        bytes_of_peer: 80,
+        leases_of_peer: 2,
+        ..Limits::default()
+    };
+    let (mut owner, mut out) = (Owner::new(limits), Out::new());
+    let mut fill = |owner: &mut Owner, peer: u8| {
+        let (mut sends, mut receives) = (0, 0);
+        for number in 0..4 {
+            let conn = owner.join(S, party_of(peer, number), &mut out).unwrap();
+            for n in 0..4 {
+                let tried = owner.lease(S, conn, wish(Way::Confirm), none(), &mut out);
+                receives += usize::from(matches!(tried, Tried::Waits(_)));
+                let turn = none();
+                // To nobody: each has a receive of its own waiting before it.
+                let tried = owner.send_numbered(S, conn, numbered(n), v(1), turn, &mut out);
+                sends += usize::from(matches!(tried, Tried::Waits(_)));
+            }
+        }
+        (sends, receives)
+    };
+    let first = fill(&mut owner, 1);
+    // Two of the receives are served.
+    assert!(first.0 <= 8 && first.1 <= 10, "{first:?}");
+    for peer in 2..10 {
+        fill(&mut owner, peer);
+    }
+    assert!(owner.parties.sends() <= 16 && owner.parties.receives() <= 16);
+    for _ in 0..16 {
+        assert!(matches!(owner.send(S, v(2), none(), &mut out), Tried::Waits(_)));
+        assert!(matches!(owner.receive(S, Way::Take, none(), &mut out), Tried::Waits(_)));
+    }
+}
+
+#[test]
+fn a_peer_that_waits_and_holds_all_that_it_may_is_not_looked_at() {
+    let limits = Limits { capacity: 100, leases_of_peer: 2, ..Limits::default() };
+    let (mut owner, mut out) = (Owner::new(limits), Out::new());
+    for n in 0..50 {
+        owner.send(S, v(n), none(), &mut out);
+    }
+    let conn = owner.join(S, party(1), &mut out).unwrap();
+    let mut leases = Vec::new();
+    let given = |out: &mut Out| {
+        let given = out.drain(..).filter_map(|effect| match effect {
+            Effect::Given(_, given) => given.lease,
+            _ => None,
+        });
+        given.collect::<Vec<_>>()
+    };
+    for _ in 0..40 {
+        let tried = owner.lease(S, conn, wish(Way::Confirm), none(), &mut out);
+        assert!(matches!(tried, Tried::Waits(_)));
+        leases.extend(given(&mut out));
+    }
+    assert_eq!((leases.len(), owner.ready.len(), owner.receivers.len()), (2, 0, 38));
+    // One after the other they are served, the first first.
+    let mut waiting: Vec<_> = owner.receivers.keys().copied().collect();
+    while let Some(lease) = leases.pop() {
+        assert!(owner.confirm(S, Who::Remote(conn), lease, &mut out));
+        leases.extend(given(&mut out));
+        if !waiting.is_empty() {
+            waiting.remove(0);
+        }
+        assert!(owner.receivers.keys().eq(&waiting), "{:?}", owner.receivers);
+        assert!(owner.ready.len() <= 1);
+    }
+    assert!(owner.receivers.is_empty() && owner.held_up.is_empty());
+    assert_eq!(owner.len(), 10);
 }
