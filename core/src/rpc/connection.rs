@@ -36,6 +36,69 @@ impl Room {
     }
 }
 
+impl Room {
+    fn outbound(&self) -> capnp::Result<Rc<Outbound>> {
+        let ended = || capnp::Error::disconnected("the connection has ended".into());
+        self.0.borrow().upgrade().ok_or_else(ended)
+    }
+
+    /// Keeps room for an answer of so many bytes, if there is some now.
+    ///
+    /// # Errors
+    /// When the connection is ending.
+    pub(crate) fn try_keep(&self, bytes: usize) -> capnp::Result<Option<Kept>> {
+        let is_free = self.outbound()?.try_room(bytes)?;
+        Ok(is_free.then(|| Kept { room: self.clone(), bytes }))
+    }
+
+    /// Waits until there is room for an answer of so many bytes, and keeps it.
+    ///
+    /// # Errors
+    /// When the connection is ending.
+    pub(crate) async fn keep(&self, bytes: usize) -> capnp::Result<Kept> {
+        self.wait(bytes).await?;
+        Ok(Kept { room: self.clone(), bytes })
+    }
+
+    /// Waits until so many bytes more than were queued when this was called have been
+    /// queued and written.
+    ///
+    /// # Errors
+    /// When the connection ends before.
+    pub(crate) fn written(&self, bytes: usize) -> impl Future<Output = capnp::Result<()>> + use<> {
+        let outbound = self.outbound();
+        let mark = outbound.as_ref().map_or(0, |outbound| outbound.pushed() + bytes as u64);
+        async move { outbound?.written_to(mark).await }
+    }
+}
+
+/// Room for an answer. Dropped, it is given back, unless it is [used](Self::used).
+#[must_use]
+pub(crate) struct Kept {
+    room: Room,
+    bytes: usize,
+}
+
+impl Kept {
+    /// An answer of so many bytes is queued in a moment.
+    pub(crate) fn used(mut self, bytes: usize) {
+        if let Ok(outbound) = self.room.outbound() {
+            outbound.not_expected(self.bytes.saturating_sub(bytes));
+        }
+        self.bytes = 0;
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if self.bytes > 0
+            && let Ok(outbound) = self.room.outbound()
+        {
+            outbound.not_expected(self.bytes);
+        }
+    }
+}
+
 /// Serves a capability on a stream, until either side ends it.
 pub(super) async fn serve(
     stream: impl AsyncRead + AsyncWrite + 'static,

@@ -46,6 +46,8 @@ struct Inner {
     pending: Vec<u8>,
     /// All that is encoded and not yet written.
     queued: usize,
+    /// All that ever was encoded.
+    pushed: u64,
     /// The same of all streams.
     gauge: Gauge,
     account: Rc<Account>,
@@ -77,6 +79,7 @@ impl Outbound {
                 encoder: Encoder::new(encoding),
                 pending: Vec::new(),
                 queued: 0,
+                pushed: 0,
                 gauge: metrics.queued.clone(),
                 account,
                 peak: 0,
@@ -249,6 +252,53 @@ impl Outbound {
         }
     }
 
+    /// Keeps room for an answer of so many bytes, if there is some.
+    ///
+    /// # Errors
+    /// When the stream is closing or has failed.
+    pub(super) fn try_room(&self, bytes: usize) -> capnp::Result<bool> {
+        let inner = self.inner.borrow();
+        inner.check()?;
+        let free = inner.queued + self.expected.get() <= self.gate;
+        if free {
+            self.expected.set(self.expected.get() + bytes);
+        }
+        Ok(free)
+    }
+
+    /// What room was kept for does not come.
+    pub(super) fn not_expected(&self, bytes: usize) {
+        if bytes > 0 {
+            self.expected.set(self.expected.get().saturating_sub(bytes));
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// All that ever was queued, in bytes.
+    pub(super) fn pushed(&self) -> u64 {
+        self.inner.borrow().pushed
+    }
+
+    /// Waits until so much of all that ever was queued is written.
+    ///
+    /// # Errors
+    /// When the stream has failed before.
+    pub(super) async fn written_to(&self, mark: u64) -> capnp::Result<()> {
+        loop {
+            let changed = self.changed.notified();
+            {
+                let inner = self.inner.borrow();
+                if let State::Failed(error) = &inner.state {
+                    return Err(error.clone());
+                }
+                if inner.pushed.saturating_sub(inner.queued as u64) >= mark {
+                    return Ok(());
+                }
+            }
+            changed.await;
+        }
+    }
+
     /// Waits until so little is queued that the stream may be read.
     ///
     /// # Errors
@@ -359,7 +409,9 @@ impl Drop for Inner {
 
 impl Inner {
     fn add(&mut self, before: usize) {
-        self.set_queued(self.queued + self.pending.len().saturating_sub(before));
+        let added = self.pending.len().saturating_sub(before);
+        self.pushed += added as u64;
+        self.set_queued(self.queued + added);
         self.peak = self.peak.max(self.queued);
     }
 

@@ -122,6 +122,13 @@ pub(super) struct Local {
     served: Rc<RefCell<Vec<Weak<Outbound>>>>,
 }
 
+/// Calls and answers that are large.
+#[derive(Clone, Copy)]
+pub(super) struct Large {
+    /// Whether they have a limit of their own for how long they take.
+    pub(super) long: bool,
+}
+
 /// A stream that a peer has opened.
 struct Open {
     peer: PeerId,
@@ -137,12 +144,14 @@ impl Local {
     }
 
     /// The same for a stream with large messages both ways, for which its ends wait
-    /// until there is [room](super::Room), and whose calls may take as long as they
-    /// do. Neither end stops reading for what it has to write itself: else both
+    /// until there is [room](super::Room), and whose calls, if they are long, may take
+    /// as long as they do. Neither end stops reading for what it has to write itself: else both
     /// could, and for ever.
-    pub(super) fn for_large_calls(&self) -> Rc<Self> {
+    pub(super) fn for_large_calls(&self, how: Large) -> Rc<Self> {
         let mut limits = self.limits.clone();
-        limits.call = Duration::MAX;
+        if how.long {
+            limits.call = Duration::MAX;
+        }
         limits.queued_bytes += 2 * limits.message_bytes;
         let (metrics, budget) = (self.metrics.clone(), self.budget.clone());
         // Streams are counted where they are admitted.

@@ -9,7 +9,7 @@ use super::{
     limits::Limits,
     metrics::RpcMetrics,
     name,
-    thread::{Local, Thread},
+    thread::{Large, Local, Thread},
 };
 use crate::{
     Error, ErrorKind, Namespace, Result,
@@ -114,7 +114,7 @@ impl Vat {
         }
         let token = CancellationToken::new();
         let make = move |peer, room| Client::new(bootstrap(peer, room).into_client_hook());
-        let served = (select_all(incoming), how.large_calls);
+        let served = (select_all(incoming), how.large());
         let accepting = accept(self.clone(), served, make, token.clone());
         self.0.thread.spawn_beside(accepting);
         Ok(Export { vat: self.clone(), _withdraw: token.drop_guard() })
@@ -151,7 +151,7 @@ impl Vat {
     where
         C: FromClientHook + Clone + 'static,
     {
-        self.connect_as(peer, name, Exported { encodings, large_calls: false }).await
+        self.connect_as(peer, name, Exported { encodings, ..Exported::default() }).await
     }
 
     /// Connects to a capability that is exported so.
@@ -172,7 +172,7 @@ impl Vat {
         for &encoding in how.encodings {
             let protocol = name::protocol(&self.0.namespace, name, encoding);
             match self.0.connector.host().open_stream(peer, protocol).await {
-                Ok(stream) => return self.over(stream, peer, encoding, how.large_calls).await,
+                Ok(stream) => return self.over(stream, peer, encoding, how.large()).await,
                 Err(error) if error.kind() == ErrorKind::Protocol => (),
                 Err(error) => return Err(error),
             }
@@ -210,7 +210,7 @@ impl Vat {
         stream: Stream,
         peer: PeerId,
         encoding: Encoding,
-        large: bool,
+        large: Option<Large>,
     ) -> Result<Remote<C>>
     where
         C: FromClientHook + Clone + 'static,
@@ -220,7 +220,7 @@ impl Vat {
         self.0
             .thread
             .run(move |local| {
-                let local = if large { local.for_large_calls() } else { local.clone() };
+                let local = large.map_or_else(|| local.clone(), |how| local.for_large_calls(how));
                 tokio::task::spawn_local(async move {
                     let _counted = local.count();
                     connection::consume(stream, encoding, &local, works).await;
@@ -240,7 +240,10 @@ impl fmt::Debug for Vat {
 /// Serves the streams of one name. Only when one comes is the thread needed.
 async fn accept(
     vat: Vat,
-    (mut incoming, large): (impl futures::Stream<Item = (PeerId, Stream, Encoding)> + Unpin, bool),
+    (mut incoming, large): (
+        impl futures::Stream<Item = (PeerId, Stream, Encoding)> + Unpin,
+        Option<Large>,
+    ),
     bootstrap: impl FnMut(PeerId, Room) -> Client + Send + 'static,
     token: CancellationToken,
 ) {
@@ -254,7 +257,7 @@ async fn accept(
                 let room = Room::default();
                 let make = &mut *bootstrap.lock().unwrap_or_else(PoisonError::into_inner);
                 let client = make(peer, room.clone());
-                let local = if large { local.for_large_calls() } else { local.clone() };
+                let local = large.map_or_else(|| local.clone(), |how| local.for_large_calls(how));
                 tokio::task::spawn_local(token.run_until_cancelled_owned(async move {
                     tokio::select! {
                         () = connection::serve(stream, encoding, &local, client, &room) => (),
@@ -276,14 +279,22 @@ pub(crate) struct Exported<'a> {
     /// In which encodings.
     pub(crate) encodings: &'a [Encoding],
     /// Whether its calls and answers are large, and both ends wait until there is
-    /// [`Room`] for them. They may take longer than [`Limits::call`]: they have a
-    /// limit of their own.
+    /// [`Room`] for them.
     pub(crate) large_calls: bool,
+    /// Whether such calls may take longer than [`Limits::call`]: they have a limit of
+    /// their own.
+    pub(crate) long_calls: bool,
+}
+
+impl Exported<'_> {
+    fn large(self) -> Option<Large> {
+        self.large_calls.then_some(Large { long: self.long_calls })
+    }
 }
 
 impl Default for Exported<'_> {
     fn default() -> Self {
-        Self { encodings: &Encoding::ALL, large_calls: false }
+        Self { encodings: &Encoding::ALL, large_calls: false, long_calls: false }
     }
 }
 

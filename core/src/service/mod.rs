@@ -56,7 +56,8 @@ use tokio::time::Instant;
 /// The name of the capability.
 const NAME: &str = "svc";
 /// How it is exported.
-const EXPORTED: Exported<'static> = Exported { encodings: &[Encoding::Plain], large_calls: true };
+const EXPORTED: Exported<'static> =
+    Exported { encodings: &[Encoding::Plain], large_calls: true, long_calls: true };
 /// How long the last answers may take to be written when a node closes.
 const FLUSH: Duration = Duration::from_secs(1);
 
