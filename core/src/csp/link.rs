@@ -12,12 +12,21 @@ use crate::{
 };
 use futures::{FutureExt, StreamExt, future::LocalBoxFuture, stream::FuturesUnordered};
 use std::{sync::Arc, time::Duration};
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::mpsc,
+    time::{sleep, timeout},
+};
 
 /// The name of the capability.
 pub(super) const NAME: &str = "chan";
 /// How long it may take to open a channel.
 const OPEN: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether anybody uses the channel.
+const LOOK: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 60 });
+/// Those who keep a channel here while nobody has a handle: those who know it by its
+/// name, its clock, and two at the connection.
+const KEEPERS: usize = 4;
 
 /// Connects, and makes calls until the connection ends.
 pub(super) async fn run(remote: Arc<Remote>) {
@@ -27,17 +36,16 @@ pub(super) async fn run(remote: Arc<Remote>) {
 }
 
 async fn connect(remote: &Arc<Remote>) -> Result<()> {
-    let env = remote.env();
-    env.around.reach(remote.owner).await?;
-    let channels = env.vat.connect::<channels::Client>(remote.owner, NAME).await?;
+    let links = &remote.env().links;
+    let over = links.link(remote.owner).await?;
     let this = remote.clone();
     let joined = Arc::new(std::sync::Mutex::new(None));
     let note = joined.clone();
     let (name, number) = (remote.name.clone(), remote.number);
-    let work = channels.with(move |channels| async move {
+    let work = over.channels.with(move |channels| async move {
         let opening = join(channels, &name, number);
         let Ok(opened) = timeout(OPEN, opening).await else {
-            return Err(capnp::Error::overloaded("the channel is not opened".into()));
+            return Err(capnp::Error::disconnected("the channel is not opened".into()));
         };
         let (member, epoch) = opened?;
         let (link, calls) = this.connected(epoch);
@@ -45,21 +53,42 @@ async fn connect(remote: &Arc<Remote>) -> Result<()> {
         make(&this, link, member, calls).await
     });
     let ended = work.await;
+    // A new one may do better.
+    let broken = match &ended {
+        Ok(why) => matches!(why, Over::GivenUp),
+        Err(error) => error.kind() == ErrorKind::Unreachable,
+    };
+    if broken {
+        links.forget(remote.owner, &over);
+    }
     let link = *joined.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     match (link, ended) {
         (Some(link), ended) => {
             remote.disconnected(link, ended.err());
             Ok(())
         }
-        (None, Err(error)) if error.message().contains("notFound") => {
+        (None, ended) if has_no_such(&ended) => {
             let message = format!(
                 "{} has no channel `{}`: check the name, or open it later",
                 remote.owner, remote.name
             );
             Err(Error::new(ErrorKind::NotFound, message))
         }
-        (None, ended) => ended,
+        (None, ended) => ended.map(drop),
     }
+}
+
+/// Whether the owner has no such channel.
+fn has_no_such<T>(ended: &Result<T>) -> bool {
+    ended.as_ref().is_err_and(|error| error.message().contains("notFound"))
+}
+
+/// Why no more calls are made.
+enum Over {
+    /// Nobody has a handle of the channel, and nothing is under way.
+    Unused,
+    /// Others are made over another connection, or none.
+    GivenUp,
 }
 
 async fn join(
@@ -85,7 +114,7 @@ async fn make(
     link: u64,
     member: member::Client,
     mut calls: mpsc::UnboundedReceiver<Call>,
-) -> capnp::Result<()> {
+) -> capnp::Result<Over> {
     let mut answers: FuturesUnordered<LocalBoxFuture<'static, Answer>> = FuturesUnordered::new();
     loop {
         tokio::select! {
@@ -99,13 +128,18 @@ async fn make(
                         (id, answer.await.or_else(|error| refused(error, busy)))
                     }.boxed_local());
                 }
-                None => return Ok(()),
+                None => return Ok(Over::GivenUp),
             },
             Some((id, answer)) = answers.next(), if !answers.is_empty() => {
                 if !remote.is_current(link) {
-                    return Ok(());
+                    return Ok(Over::GivenUp);
                 }
                 remote.reply(link, id, answer?);
+            }
+            () = sleep(LOOK) => {
+                if Arc::strong_count(remote) <= KEEPERS && remote.is_idle() {
+                    return Ok(Over::Unused);
+                }
             }
         }
     }

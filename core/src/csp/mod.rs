@@ -13,6 +13,7 @@ mod clock;
 #[doc(hidden)]
 pub mod fuzzing;
 mod link;
+mod links;
 mod local;
 mod member;
 mod metrics;

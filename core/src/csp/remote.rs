@@ -5,6 +5,7 @@ use super::{
     around::Around,
     clock::{self, Clock, Timed},
     link,
+    links::Links,
     metrics::CspMetrics,
     owner::{Ended, Sent},
     party::{CallId, Fault, Op, Out, Outcome, Party, Reply, Request},
@@ -31,6 +32,7 @@ type Outs = Vec<Out<Bytes, Turn>>;
 pub(super) struct Env {
     pub(super) vat: Vat,
     pub(super) around: Arc<dyn Around>,
+    pub(super) links: Arc<Links>,
     pub(super) metrics: CspMetrics,
     pub(super) scope: Scope,
     /// Where the tasks run, whoever asks for one.

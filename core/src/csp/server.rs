@@ -7,9 +7,12 @@ use super::{
     service::Own,
     value::{Bytes, MAX_VALUE},
 };
-use crate::schema::{
-    chan_capnp::{chan, closer, recver, send_closer, sender},
-    csp_capnp::{Outcome, channel, channels, lease, member},
+use crate::{
+    rpc::Room,
+    schema::{
+        chan_capnp::{chan, closer, recver, send_closer, sender},
+        csp_capnp::{Outcome, channel, channels, lease, member},
+    },
 };
 use capnp::data;
 use capnp_rpc::{new_client, new_client_from_rc};
@@ -28,6 +31,7 @@ const MOST: Duration = Duration::from_secs(300);
 pub(super) struct Server {
     pub(super) peer: PeerId,
     pub(super) own: Arc<Own>,
+    pub(super) room: Room,
 }
 
 impl channels::Server for Server {

@@ -5,6 +5,7 @@ use super::{
     around::{Around, What},
     channel::Channel,
     link::NAME,
+    links::{EXPORTED, Links},
     local::Local,
     metrics::CspMetrics,
     remote::{Env, Remote},
@@ -121,7 +122,9 @@ impl Csp {
             tokens: AtomicU64::default(),
         };
         let runtime = Handle::current();
-        let env = Env { vat, around, metrics, scope: scope.child(), runtime };
+        let scope = scope.child();
+        let links = Links::new(vat.clone(), around.clone(), scope.clone(), runtime.clone());
+        let env = Env { vat, around, links: Arc::new(links), metrics, scope, runtime };
         Self(Arc::new(Inner {
             id,
             env,
@@ -136,9 +139,10 @@ impl Csp {
         let mut export = lock(&self.0.export);
         if export.is_none() {
             let own = self.0.own.clone();
-            *export = Some(self.0.env.vat.export(NAME, move |peer| -> channels::Client {
-                new_client(Server { peer, own: own.clone() })
-            })?);
+            let make = move |peer, room| -> channels::Client {
+                new_client(Server { peer, own: own.clone(), room })
+            };
+            *export = Some(self.0.env.vat.export_with(NAME, EXPORTED, make)?);
         }
         Ok(())
     }

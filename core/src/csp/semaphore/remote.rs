@@ -8,14 +8,10 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, PeerId, Result,
-    csp::{link::NAME, party::GRACE, remote::Env},
-    rpc,
+    csp::{links::Link, party::GRACE, remote::Env},
     schema::csp_capnp::{channels, grant, holder},
 };
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, sleep, sleep_until, timeout},
@@ -38,38 +34,37 @@ pub(in crate::csp) struct Remote {
     pub(in crate::csp) name: String,
     pub(in crate::csp) owner: PeerId,
     env: Env,
-    /// The connection that its acquires share.
-    link: Mutex<Option<rpc::Remote<channels::Client>>>,
 }
 
 impl Remote {
     pub(in crate::csp) fn new(name: String, owner: PeerId, env: Env) -> Self {
-        Self { name, owner, env, link: Mutex::new(None) }
+        Self { name, owner, env }
     }
 
-    async fn link(&self) -> Result<rpc::Remote<channels::Client>> {
-        let link = || self.link.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(open) = link().clone().filter(|open| !open.is_closed()) {
-            return Ok(open);
-        }
-        self.env.around.reach(self.owner).await?;
-        let open = self.env.vat.connect(self.owner, NAME).await?;
-        *link() = Some(open.clone());
-        Ok(open)
+    async fn link(&self) -> Result<Link> {
+        self.env.links.link(self.owner).await
+    }
+
+    /// A connection did not do; another may.
+    fn forget(&self, link: &Link) {
+        self.env.links.forget(self.owner, link);
     }
 
     /// Opens the semaphore, to see that it is there.
     pub(in crate::csp) async fn open(&self) -> Result<()> {
         let name = self.name.clone();
         let link = self.link().await?;
-        let opened = link.with(async move |channels: channels::Client| {
+        let opened = link.channels.with(async move |channels: channels::Client| {
             let mut request = channels.semaphore_request();
             request.get().set_name(&name[..]);
             request.send().promise.await?.get()?.get_semaphore().map(drop)
         });
         match timeout(ANSWER, opened).await {
             Ok(opened) => opened.map_err(|error| self.not_found(error)),
-            Err(_) => Err(failed(ErrorKind::Unreachable, &self.name, "its owner does not answer")),
+            Err(_) => {
+                self.forget(&link);
+                Err(failed(ErrorKind::Unreachable, &self.name, "its owner does not answer"))
+            }
         }
     }
 
@@ -233,9 +228,10 @@ impl Keeper {
         let name = self.remote.name.clone();
         let (party, deadline, end) = (self.party, self.deadline, self.end.clone());
         let waits = held.is_none();
-        let mut work = std::pin::pin!(link.with(move |channels: channels::Client| async move {
-            keep(channels, name, party, deadline.filter(|_| waits), news, end).await
-        }));
+        let mut work =
+            std::pin::pin!(link.channels.with(move |channels: channels::Client| async move {
+                keep(channels, name, party, deadline.filter(|_| waits), news, end).await
+            }));
         let mut ended = None;
         loop {
             let next = tokio::select! {
@@ -248,6 +244,9 @@ impl Keeper {
             };
             let Some(next) = next else {
                 let ended = ended.unwrap_or_else(|| Err(Error::closed("node")));
+                if ended.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unreachable) {
+                    self.remote.forget(&link);
+                }
                 return ended.map_err(Broken::Link);
             };
             match next {

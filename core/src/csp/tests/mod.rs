@@ -2,6 +2,7 @@
 
 mod cuts;
 mod hostile;
+mod links;
 mod names;
 mod plain;
 mod select;
