@@ -1,17 +1,23 @@
 //! The connection to the owner of a channel: makes the machine's calls.
 
 use super::{
-    owner::{Ended, Sent},
+    links::Places,
+    owner::{Ended, Sent, Value},
     party::{CallId, Reply, Request},
     remote::{Call, Remote, busy},
     value::{Bytes, MAX_VALUE},
 };
 use crate::{
     Error, ErrorKind, Result,
+    rpc::Room,
     schema::csp_capnp::{Outcome, channels, lease, member},
 };
-use futures::{FutureExt, StreamExt, future::LocalBoxFuture, stream::FuturesUnordered};
-use std::{sync::Arc, time::Duration};
+use futures::{
+    FutureExt, StreamExt,
+    future::{LocalBoxFuture, ready},
+    stream::FuturesUnordered,
+};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio::{
     sync::mpsc,
     time::{sleep, timeout},
@@ -42,7 +48,8 @@ async fn connect(remote: &Arc<Remote>) -> Result<()> {
     let joined = Arc::new(std::sync::Mutex::new(None));
     let note = joined.clone();
     let (name, number) = (remote.name.clone(), remote.number);
-    let work = over.channels.with(move |channels| async move {
+    let places = over.places.clone();
+    let work = over.channels.with_room(move |channels, room| async move {
         let opening = join(channels, &name, number);
         let Ok(opened) = timeout(OPEN, opening).await else {
             return Err(capnp::Error::disconnected("the channel is not opened".into()));
@@ -50,7 +57,8 @@ async fn connect(remote: &Arc<Remote>) -> Result<()> {
         let (member, epoch) = opened?;
         let (link, calls) = this.connected(epoch);
         *note.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(link);
-        make(&this, link, member, calls).await
+        let calling = Calling { remote: &this, link, member, places, room };
+        calling.make(calls).await
     });
     let ended = work.await;
     // A new one may do better.
@@ -108,41 +116,86 @@ async fn join(
 
 type Answer = (CallId, capnp::Result<Reply<Bytes>>);
 
-/// Makes calls while there are some to come.
-async fn make(
-    remote: &Arc<Remote>,
+/// A connection over which calls are made.
+struct Calling<'a> {
+    remote: &'a Arc<Remote>,
     link: u64,
     member: member::Client,
-    mut calls: mpsc::UnboundedReceiver<Call>,
-) -> capnp::Result<Over> {
-    let mut answers: FuturesUnordered<LocalBoxFuture<'static, Answer>> = FuturesUnordered::new();
-    loop {
-        tokio::select! {
-            biased;
-            call = calls.recv() => match call {
-                Some((id, request)) => {
-                    let busy = busy(&request);
-                    // Calls go out in order, so that what is withdrawn was sent.
-                    let answer = call_out(&member, request);
-                    answers.push(async move {
-                        (id, answer.await.or_else(|error| refused(error, busy)))
-                    }.boxed_local());
+    places: Places,
+    room: Room,
+}
+
+impl Calling<'_> {
+    /// Makes calls while there are some to come. Sends wait until there is room for
+    /// their values, and all others go before them: so both ends can always read.
+    async fn make(self, mut calls: mpsc::UnboundedReceiver<Call>) -> capnp::Result<Over> {
+        let Self { remote, link, room, .. } = &self;
+        let mut sends: VecDeque<(CallId, Request<Bytes>)> = VecDeque::new();
+        let mut answers = FuturesUnordered::new();
+        loop {
+            let next = sends.front().map_or(0, |(_, send)| size(send));
+            tokio::select! {
+                biased;
+                call = calls.recv() => match call {
+                    Some(send @ (_, Request::Send { .. })) => sends.push_back(send),
+                    Some((id, request)) => {
+                        if let Request::Withdraw { number } = request {
+                            self.not_sent(&mut sends, number);
+                        }
+                        answers.push(self.ask(id, request));
+                    }
+                    None => return Ok(Over::GivenUp),
+                },
+                free = room.wait(next), if !sends.is_empty() => {
+                    free?;
+                    answers.extend(sends.pop_front().map(|(id, send)| self.ask(id, send)));
                 }
-                None => return Ok(Over::GivenUp),
-            },
-            Some((id, answer)) = answers.next(), if !answers.is_empty() => {
-                if !remote.is_current(link) {
-                    return Ok(Over::GivenUp);
+                Some((id, answer)) = answers.next(), if !answers.is_empty() => {
+                    if !remote.is_current(*link) {
+                        return Ok(Over::GivenUp);
+                    }
+                    remote.reply(*link, id, answer?);
                 }
-                remote.reply(link, id, answer?);
-            }
-            () = sleep(LOOK) => {
-                if Arc::strong_count(remote) <= KEEPERS && remote.is_idle() {
-                    return Ok(Over::Unused);
+                () = sleep(LOOK) => {
+                    if Arc::strong_count(remote) <= KEEPERS && remote.is_idle() {
+                        return Ok(Over::Unused);
+                    }
                 }
             }
         }
     }
+
+    /// A send that is withdrawn before it went out does not go out.
+    fn not_sent(&self, sends: &mut VecDeque<(CallId, Request<Bytes>)>, withdrawn: u64) {
+        let is = |request: &Request<Bytes>| matches!(request, Request::Send { number, .. } if *number == withdrawn);
+        while let Some(at) = sends.iter().position(|(_, request)| is(request)) {
+            if let Some((id, _)) = sends.remove(at) {
+                self.remote.reply(self.link, id, Reply::Sent(Sent::Withdrawn));
+            }
+        }
+    }
+
+    /// Makes a call now, and gives what waits for its answer. What waits at the owner
+    /// has a place of those that there are.
+    fn ask(&self, id: CallId, request: Request<Bytes>) -> LocalBoxFuture<'static, Answer> {
+        let busy = busy(&request);
+        let place = busy.is_some().then(|| self.places.take());
+        if let (Some(None), Some(busy)) = (&place, &busy) {
+            return ready((id, Ok(busy.clone()))).boxed_local();
+        }
+        let answer = call_out(&self.member, request);
+        let answer = async move {
+            let answer = answer.await;
+            drop(place);
+            (id, answer.or_else(|error| refused(error, busy)))
+        };
+        answer.boxed_local()
+    }
+}
+
+/// Bytes of a value that is sent.
+fn size(request: &Request<Bytes>) -> usize {
+    if let Request::Send { value, .. } = request { value.size() } else { 0 }
 }
 
 /// An owner that has too much to do is asked again; all other errors end the
