@@ -370,6 +370,10 @@ impl Local {
         self.act(|state, now, out| state.channel.withdraw(now, conn, number, out))
     }
 
+    pub(super) fn written(&self, conn: Conn, lease: u64) {
+        self.act(|state, now, _| state.channel.written(now, conn, lease));
+    }
+
     pub(super) fn confirm(&self, conn: Conn, lease: u64) -> bool {
         self.act(|state, now, out| state.channel.confirm(now, Who::Remote(conn), lease, out))
     }

@@ -45,7 +45,8 @@ impl channels::Server for Server {
             self.own.metrics.count("channel-unknown");
             return Err(not_found("channel"));
         };
-        let opened = Opened { local, peer: self.peer, plain: RefCell::default() };
+        let (peer, room) = (self.peer, self.room.clone());
+        let opened = Opened { local, peer, room, plain: RefCell::default() };
         results.get().set_channel(new_client(opened));
         Ok(())
     }
@@ -74,6 +75,7 @@ fn not_found(what: &str) -> capnp::Error {
 struct Opened {
     local: Arc<Local>,
     peer: PeerId,
+    room: Room,
     /// For those who know the plain interface only.
     plain: RefCell<Option<Rc<Plain>>>,
 }
@@ -91,7 +93,7 @@ impl Opened {
             return Ok(plain.clone());
         }
         let party = PartyId { peer: self.peer, number: rand::random() };
-        let member = Member::join(&self.local, party).ok_or_else(too_many)?;
+        let member = Member::join(&self.local, party, &self.room).ok_or_else(too_many)?;
         let plain = Rc::new(Plain { member, number: Cell::new(0) });
         *self.plain.borrow_mut() = Some(plain.clone());
         Ok(plain)
@@ -158,7 +160,7 @@ impl recver::Server<data::Owned> for Opened {
         loop {
             let number = plain.number.get() + 1;
             plain.number.set(number);
-            match plain.member.lease(number, Way::Confirm, 0, MOST).await {
+            match plain.member.lease(number, Way::Confirm, 0, MOST).await? {
                 Ok(Given { value, lease, .. }) => {
                     // Nothing comes back from here on: at most once.
                     if plain.member.confirm(lease.unwrap_or_default()) {
@@ -221,7 +223,7 @@ impl channel::Server for Opened {
         mut results: channel::JoinResults,
     ) -> capnp::Result<()> {
         let party = PartyId { peer: self.peer, number: params.get()?.get_party() };
-        let member = Member::join(&self.local, party).ok_or_else(too_many)?;
+        let member = Member::join(&self.local, party, &self.room).ok_or_else(too_many)?;
         let mut results = results.get();
         results.set_epoch(self.local.epoch);
         let mut info = results.reborrow().init_info();
@@ -256,7 +258,10 @@ impl member::Server for Member {
             (params.get_request(), way, params.get_settled(), most(params.get_wait_ms()))
         };
         drop(params);
-        let given = Member::lease(&self, request, way, settled, wait).await;
+        let given = Member::lease(&self, request, way, settled, wait).await?;
+        if let Ok(given) = &given {
+            self.on_its_way(given);
+        }
         let result: lease::Builder = results.get().init_lease();
         write_lease(given, result);
         Ok(())

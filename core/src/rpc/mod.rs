@@ -26,7 +26,7 @@ mod thread;
 mod unpack;
 mod vat;
 
-pub(crate) use connection::Room;
+pub(crate) use connection::{Kept, Room};
 pub(crate) use encoding::Decoder;
 #[cfg(test)]
 pub(crate) use encoding::Encoder;

@@ -1,10 +1,14 @@
 //! Values that were handed out and may come back.
 
 use super::{
-    CONFIRM, Channel, Conn, Due, Effect, Effects, Ended, Given, Op, PartyId, RENEW, Sent, Ticket,
-    Value, Way, Who,
+    CONFIRM, Channel, Conn, Due, Effect, Effects, Ended, Given, Op, PartyId, RATE, RENEW, Sent,
+    Ticket, Value, Way, Who,
 };
 use std::time::Duration;
+
+fn long(way: Way) -> Duration {
+    if way == Way::Take { RENEW } else { CONFIRM }
+}
 
 /// A value that was handed out.
 #[derive(Debug)]
@@ -30,8 +34,9 @@ impl<V> Lease<V> {
 impl<V: Value, T: Ticket> Channel<V, T> {
     pub(super) fn out_on_lease(&mut self, now: Duration, number: u64, mut lease: Lease<V>) {
         if let Who::Remote(conn) = lease.who {
-            let long = if lease.way == Way::Take { RENEW } else { CONFIRM };
-            lease.until = now + long;
+            // What takes long to be written counts from then.
+            let writing = Duration::from_secs((lease.value.size() / RATE) as u64);
+            lease.until = now + long(lease.way) + writing;
             self.due.insert((lease.until, Due::Lease(number)));
             self.parties.holds(conn, number, lease.way, lease.value.size());
         }
@@ -67,6 +72,17 @@ impl<V: Value, T: Ticket> Channel<V, T> {
         }
         self.pair(now, out);
         true
+    }
+
+    /// A value is written to its receiver, whose time begins.
+    pub(crate) fn written(&mut self, now: Duration, conn: Conn, number: u64) {
+        if self.is_of(Who::Remote(conn), number)
+            && let Some(lease) = self.leases.get_mut(&number)
+        {
+            self.due.remove(&(lease.until, Due::Lease(number)));
+            lease.until = lease.until.min(now + long(lease.way));
+            self.due.insert((lease.until, Due::Lease(number)));
+        }
     }
 
     /// The value goes back to where it was.

@@ -69,8 +69,11 @@ impl Default for Limits {
     }
 }
 
-/// For how long a value that was received may wait for its confirmation.
+/// For how long a value that was received may wait for its confirmation, from when it
+/// was written to its receiver.
 pub(crate) const CONFIRM: Duration = Duration::from_secs(5);
+/// Bytes of a value that are written in a second at least, or its connection ends.
+pub(crate) const RATE: usize = 16 << 10;
 /// For how long one that was taken may wait for its renewal.
 pub(crate) const RENEW: Duration = Duration::from_secs(10);
 /// For how long outcomes are kept.

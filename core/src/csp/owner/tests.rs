@@ -409,7 +409,7 @@ fn one_peer_fills_no_table_under_any_number_of_names_and_this_node_has_its_own()
     for peer in 2..10 {
         fill(&mut owner, peer);
     }
-    assert!(owner.parties.sends() <= 16 && owner.parties.receives() <= 16);
+    assert!(owner.parties.waiting_sends() <= 16 && owner.parties.waiting_receives() <= 16);
     for _ in 0..16 {
         assert!(matches!(owner.send(S, v(2), none(), &mut out), Tried::Waits(_)));
         assert!(matches!(owner.receive(S, Way::Take, none(), &mut out), Tried::Waits(_)));
@@ -451,4 +451,26 @@ fn a_peer_that_waits_and_holds_all_that_it_may_is_not_looked_at() {
     }
     assert!(owner.receivers.is_empty() && owner.held_up.is_empty());
     assert_eq!(owner.len(), 10);
+}
+
+#[test]
+fn the_time_of_a_large_value_begins_when_it_is_written() {
+    let (mut owner, mut out) = (channel(5), Out::new());
+    for n in 0..3 {
+        owner.send(S, V(n, 1 << 20), none(), &mut out);
+    }
+    let conn = owner.join(S, party(1), &mut out).unwrap();
+    let (written, _) = leased(&mut owner, S, conn, Way::Confirm);
+    let (lies, _) = leased(&mut owner, S, conn, Way::Confirm);
+    let other = owner.join(S, party_of(7, 1), &mut out).unwrap();
+    owner.written(2 * S, other, written);
+    owner.tick(20 * S, &mut out);
+    assert_eq!(owner.len(), 1, "they are on their way");
+    owner.written(20 * S, conn, written);
+    owner.tick(20 * S + CONFIRM, &mut out);
+    assert_eq!(owner.len(), 2);
+    // But not for ever.
+    owner.written(10_000 * S, conn, lies);
+    owner.tick(S + 64 * S + CONFIRM, &mut out);
+    assert_eq!(owner.len(), 3);
 }

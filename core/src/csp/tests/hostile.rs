@@ -24,7 +24,7 @@ pub(super) async fn join(
     request.send().promise.await?.get()?.get_member()
 }
 
-fn lease(
+pub(super) fn lease(
     member: &member::Client,
     wait: u32,
 ) -> capnp::capability::RemotePromise<member::lease_results::Owned> {

@@ -2,6 +2,7 @@
 
 mod cuts;
 mod hostile;
+mod large;
 mod links;
 mod names;
 mod plain;
@@ -90,7 +91,11 @@ impl Place {
     }
 
     pub(super) async fn start_with(limits: Limits) -> Self {
-        let vat = TestVat::start(TCP, limits).await;
+        Self::start_at(TCP, limits).await
+    }
+
+    pub(super) async fn start_at(listen: &str, limits: Limits) -> Self {
+        let vat = TestVat::start(listen, limits).await;
         let known = Arc::new(Mutex::new(Vec::<PeerInfo>::new()));
         let (host, addrs) = (vat.host.clone(), known.clone());
         let records = Records::default();
