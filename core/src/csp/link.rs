@@ -3,7 +3,7 @@
 use super::{
     links::Places,
     owner::{Ended, Sent, Value},
-    party::{CallId, Reply, Request},
+    party::{BUSY, CallId, Reply, Request},
     remote::{Call, Remote, busy},
     value::{Bytes, MAX_VALUE},
 };
@@ -183,11 +183,23 @@ impl Calling<'_> {
         if let (Some(None), Some(busy)) = (&place, &busy) {
             return ready((id, Ok(busy.clone()))).boxed_local();
         }
-        let answer = call_out(&self.member, request);
+        let (member, again) = (self.member.clone(), busy.is_none().then(|| request.clone()));
+        let mut answer = call_out(&member, request);
         let answer = async move {
-            let answer = answer.await;
-            drop(place);
-            (id, answer.or_else(|error| refused(error, busy)))
+            loop {
+                let answered = answer.await;
+                match (&again, answered) {
+                    // What frees something there is said until it is heard.
+                    (Some(again), Err(error)) if error.kind == capnp::ErrorKind::Overloaded => {
+                        sleep(BUSY).await;
+                        answer = call_out(&member, again.clone());
+                    }
+                    (_, answered) => {
+                        drop(place);
+                        return (id, answered.or_else(|error| refused(error, busy)));
+                    }
+                }
+            }
         };
         answer.boxed_local()
     }
@@ -198,8 +210,8 @@ fn size(request: &Request<Bytes>) -> usize {
     if let Request::Send { value, .. } = request { value.size() } else { 0 }
 }
 
-/// An owner that has too much to do is asked again; all other errors end the
-/// connection.
+/// An owner that has too much to do is asked for a value, or to take one, later; all
+/// other errors end the connection.
 fn refused(error: capnp::Error, busy: Option<Reply<Bytes>>) -> capnp::Result<Reply<Bytes>> {
     match (error.kind, busy) {
         (capnp::ErrorKind::Overloaded, Some(busy)) => Ok(busy),

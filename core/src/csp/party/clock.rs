@@ -1,7 +1,7 @@
 //! What is overdue.
 
 use super::{
-    Fault, LINGER, Link, Op, Out, Outcome, Outs, PATIENCE, Party, Ticket, Value,
+    ANSWER, Fault, LINGER, Link, Op, Out, Outcome, Outs, PATIENCE, Party, Ticket, Value,
     receiving::unparked_at,
 };
 use rand::RngExt;
@@ -15,7 +15,7 @@ impl<V: Value, T: Ticket> Party<V, T> {
             Link::Connecting { since } => Some(since + PATIENCE),
             Link::Idle | Link::Up => None,
         };
-        let calls = self.calls.values().map(|(_, due)| *due);
+        let calls = self.calls.values().map(|(_, due)| self.silent_at(*due));
         let waiting = self.waiting.values().flat_map(|w| [w.deadline, w.parked.map(unparked_at)]);
         let confirming = self.confirming.values().filter(|c| c.op.is_some()).map(|c| c.deadline);
         let sends = self.sends.values();
@@ -32,7 +32,7 @@ impl<V: Value, T: Ticket> Party<V, T> {
 
     /// Ends what has lasted too long.
     pub(crate) fn tick(&mut self, now: Duration, out: &mut Outs<V, T>) {
-        if self.calls.values().any(|(_, due)| *due <= now) {
+        if self.calls.values().any(|(_, due)| self.silent_at(*due) <= now) {
             out.push(Out::Count("owner-silent"));
             out.push(Out::Disconnect);
             self.disconnected(now, out);
@@ -62,6 +62,12 @@ impl<V: Value, T: Ticket> Party<V, T> {
         self.balance(now, out);
         self.let_go(now, out);
         self.renew_jobs(now, out);
+    }
+
+    /// When an owner is given up that has not answered a call in time: while it answers
+    /// others, large ones may be on their way.
+    fn silent_at(&self, due: Duration) -> Duration {
+        due.max(self.heard + ANSWER)
     }
 
     fn end_late(&mut self, now: Duration, out: &mut Outs<V, T>) {

@@ -45,7 +45,7 @@ pub(crate) const GRACE: Duration = Duration::from_secs(1);
 /// at the moment: who receives in a loop comes back soon.
 const LINGER: Duration = Duration::from_millis(20);
 /// After which time one is asked again that was busy.
-const BUSY: Duration = Duration::from_millis(50);
+pub(crate) const BUSY: Duration = Duration::from_millis(50);
 
 /// What the owner is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,6 +161,8 @@ pub(crate) struct Party<V, T> {
     link: Link,
     epoch: Option<u64>,
     calls: BTreeMap<CallId, (What, Duration)>,
+    /// When the owner last answered anything.
+    heard: Duration,
     waiting: BTreeMap<Op, Waiting<T>>,
     asks: BTreeMap<CallId, Ask>,
     /// Since when more is asked for than is waited for.
@@ -190,6 +192,7 @@ impl<V: Value, T: Ticket> Party<V, T> {
             link: Link::Idle,
             epoch: None,
             calls: BTreeMap::new(),
+            heard: Duration::ZERO,
             waiting: BTreeMap::new(),
             asks: BTreeMap::new(),
             surplus: None,
@@ -323,6 +326,7 @@ impl<V: Value, T: Ticket> Party<V, T> {
         out: &mut Outs<V, T>,
     ) {
         let Some((what, _)) = self.calls.remove(&call) else { return };
+        self.heard = now;
         match (what, reply) {
             (What::Lease, Reply::Value { lease, value }) => {
                 self.leased(now, call, lease, value, out)

@@ -386,8 +386,14 @@ async fn renew_now(holder: &holder::Client, token: u64) -> capnp::Result<Option<
 }
 
 async fn release(holder: &holder::Client) -> capnp::Result<()> {
-    let mut request = holder.give_back_request();
-    request.get().set_number(NUMBER);
-    let released = timeout(ANSWER, request.send().promise).await;
-    released.map_err(|_| silent())?.map(drop)
+    loop {
+        let mut request = holder.give_back_request();
+        request.get().set_number(NUMBER);
+        let released = timeout(ANSWER, request.send().promise).await;
+        match released.map_err(|_| silent())? {
+            // What frees something there is said until it is heard.
+            Err(error) if error.kind == capnp::ErrorKind::Overloaded => sleep(EARLY).await,
+            released => return released.map(drop),
+        }
+    }
 }
