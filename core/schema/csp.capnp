@@ -16,10 +16,10 @@ interface Channel extends(Chan.Chan(Data)) {
   # Through the methods of `Chan` a value is received at most once: what is lost
   # on its way is gone. A member loses none.
 
-  join @0 (party :UInt64) -> (member :Member, epoch :UInt64, info :Info);
+  join @0 (party :UInt64) -> (member :Member, epoch :UInt64, info :Info, known :Bool);
   # `party` is a random number by which the owner knows a caller again that
   # comes back over another connection. `epoch` is another one for each
-  # channel that is made.
+  # channel that is made. `known`: it is one that the owner remembers.
 }
 
 struct Info {

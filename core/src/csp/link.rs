@@ -54,8 +54,8 @@ async fn connect(remote: &Arc<Remote>) -> Result<()> {
         let Ok(opened) = timeout(OPEN, opening).await else {
             return Err(capnp::Error::disconnected("the channel is not opened".into()));
         };
-        let (member, epoch) = opened?;
-        let (link, calls) = this.connected(epoch);
+        let (member, epoch, known) = opened?;
+        let (link, calls) = this.connected(epoch, known);
         *note.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(link);
         let calling = Calling { remote: &this, link, member, places, room };
         calling.make(calls).await
@@ -103,7 +103,7 @@ async fn join(
     channels: channels::Client,
     name: &str,
     party: u64,
-) -> capnp::Result<(member::Client, u64)> {
+) -> capnp::Result<(member::Client, u64, bool)> {
     let mut request = channels.open_request();
     request.get().set_name(name);
     let channel = request.send().promise.await?.get()?.get_channel()?;
@@ -111,7 +111,7 @@ async fn join(
     request.get().set_party(party);
     let joined = request.send().promise.await?;
     let joined = joined.get()?;
-    Ok((joined.get_member()?, joined.get_epoch()))
+    Ok((joined.get_member()?, joined.get_epoch(), joined.get_known()))
 }
 
 type Answer = (CallId, capnp::Result<Reply<Bytes>>);

@@ -318,9 +318,12 @@ impl Local {
         })
     }
 
-    /// A party comes.
-    pub(super) fn join(&self, party: PartyId) -> Option<Conn> {
-        self.act(|state, now, out| state.channel.join(now, party, out))
+    /// A party comes. Says too whether it was known.
+    pub(super) fn join(&self, party: PartyId) -> Option<(Conn, bool)> {
+        self.act(|state, now, out| {
+            let known = state.channel.knows(&party);
+            Some((state.channel.join(now, party, out)?, known))
+        })
     }
 
     pub(super) fn is_current(&self, conn: Conn) -> bool {

@@ -31,10 +31,11 @@ enum Waits {
 }
 
 impl Member {
-    pub(super) fn join(local: &Arc<Local>, party: PartyId, room: &Room) -> Option<Self> {
-        let conn = local.join(party)?;
+    /// A party comes. Says too whether it was known. None if there are too many.
+    pub(super) fn join(local: &Arc<Local>, party: PartyId, room: &Room) -> Option<(Self, bool)> {
+        let (conn, known) = local.join(party)?;
         let (local, room) = (local.clone(), room.clone());
-        Some(Self { local, conn, room, requests: RefCell::default() })
+        Some((Self { local, conn, room, requests: RefCell::default() }, known))
     }
 
     /// Fails if the party has come over another connection. That may have been

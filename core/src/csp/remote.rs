@@ -165,14 +165,18 @@ impl Remote {
     }
 
     /// A connection is there; what is to be called comes over the channel.
-    pub(super) fn connected(self: &Arc<Self>, epoch: u64) -> (u64, mpsc::UnboundedReceiver<Call>) {
+    pub(super) fn connected(
+        self: &Arc<Self>,
+        epoch: u64,
+        known: bool,
+    ) -> (u64, mpsc::UnboundedReceiver<Call>) {
         // As many as there are operations, each of which has a bounded number.
         let (send, calls) = mpsc::unbounded_channel();
         let id = self.act(|state, now, out| {
             state.next_link += 1;
             state.link = Some((state.next_link, send));
             state.why = None;
-            state.party.connected(now, epoch, out);
+            state.party.connected(now, epoch, known, out);
             state.next_link
         });
         (id, calls)

@@ -93,7 +93,7 @@ impl Opened {
             return Ok(plain.clone());
         }
         let party = PartyId { peer: self.peer, number: rand::random() };
-        let member = Member::join(&self.local, party, &self.room).ok_or_else(too_many)?;
+        let (member, _) = Member::join(&self.local, party, &self.room).ok_or_else(too_many)?;
         let plain = Rc::new(Plain { member, number: Cell::new(0) });
         *self.plain.borrow_mut() = Some(plain.clone());
         Ok(plain)
@@ -223,9 +223,10 @@ impl channel::Server for Opened {
         mut results: channel::JoinResults,
     ) -> capnp::Result<()> {
         let party = PartyId { peer: self.peer, number: params.get()?.get_party() };
-        let member = Member::join(&self.local, party, &self.room).ok_or_else(too_many)?;
+        let (member, known) = Member::join(&self.local, party, &self.room).ok_or_else(too_many)?;
         let mut results = results.get();
         results.set_epoch(self.local.epoch);
+        results.set_known(known);
         let mut info = results.reborrow().init_info();
         info.set_capacity(u32::try_from(self.local.capacity).unwrap_or(u32::MAX));
         info.set_max_value(MAX_VALUE as u32);

@@ -344,16 +344,18 @@ impl World {
             });
             return;
         }
-        let joined =
-            self.at_owner(key.1, |owned, out| (owned.channel.join(now, id, out), owned.epoch));
-        let Some((conn, epoch)) = joined else { return };
+        let joined = self.at_owner(key.1, |owned, out| {
+            let known = owned.channel.knows(&id);
+            (owned.channel.join(now, id, out), owned.epoch, known)
+        });
+        let Some((conn, epoch, known)) = joined else { return };
         let link = self.links.len();
         let party = key;
         let (lost, last) = ([false; 2], [self.now; 2]);
         self.links.push(Link { party, conn, epoch, cut: false, lost, last });
         self.at_party(key, |remote, out| {
             remote.link = Some(link);
-            remote.party.connected(now, epoch, out);
+            remote.party.connected(now, epoch, known, out);
         });
         if !self.healed && self.rng.random_bool(0.15) {
             let late = self.ms(0, 2000);

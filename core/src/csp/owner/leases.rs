@@ -127,6 +127,11 @@ impl<V: Value, T: Ticket> Channel<V, T> {
         lost
     }
 
+    /// Whether it is remembered what became of what this party asked.
+    pub(crate) fn knows(&self, party: &PartyId) -> bool {
+        self.parties.knows(party)
+    }
+
     /// A party comes, or comes back: what went over its last connection is over.
     /// None if there are too many parties.
     pub(crate) fn join(

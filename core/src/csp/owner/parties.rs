@@ -85,6 +85,11 @@ impl Parties {
         self.parties.get(id).and_then(|party| party.conn)
     }
 
+    /// Whether a party is remembered.
+    pub(super) fn knows(&self, id: &PartyId) -> bool {
+        self.parties.contains_key(id)
+    }
+
     /// A party comes, or comes back; it has no other connection. None if there are
     /// too many parties.
     pub(super) fn join(&mut self, id: PartyId, limits: &Limits) -> Option<Conn> {

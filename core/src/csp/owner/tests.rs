@@ -115,8 +115,10 @@ fn a_confirmation_is_answered_again_also_over_another_connection() {
     owner.tick(3 * S + REMEMBER - S, &mut out);
     assert_eq!(owner.parties.len(), 2);
     owner.leave(3 * S, other, &mut out);
+    assert!(owner.knows(&party(1)));
     owner.tick(3 * S + REMEMBER, &mut out);
     assert_eq!(owner.parties.len(), 0);
+    assert!(!owner.knows(&party(1)), "and then it is told that it is not known");
 }
 
 #[test]

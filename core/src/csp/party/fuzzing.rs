@@ -84,7 +84,7 @@ impl World {
             8 if self.connects > 0 => {
                 self.connects -= 1;
                 self.calls.clear();
-                party.connected(now, u64::from(b % 2), &mut out);
+                party.connected(now, u64::from(b % 2), b % 8 < 6, &mut out);
             }
             9 if self.connects > 0 => {
                 self.connects -= 1;

@@ -228,13 +228,24 @@ impl<V: Value, T: Ticket> Party<V, T> {
         !self.wants_owner() && self.jobs.is_empty() && self.in_doubt() == 0
     }
 
-    /// A connection to the owner is there.
-    pub(crate) fn connected(&mut self, now: Duration, epoch: u64, out: &mut Outs<V, T>) {
+    /// A connection to the owner is there, who says whether it remembers this party:
+    /// after a long time, or many others, it doesn't, and knows no more of what it did
+    /// than one that is new.
+    pub(crate) fn connected(
+        &mut self,
+        now: Duration,
+        epoch: u64,
+        known: bool,
+        out: &mut Outs<V, T>,
+    ) {
         // One that comes in place of another: what was held over that is over.
         if self.link == Link::Up {
             self.drop_link(out);
         }
-        if self.epoch.is_some_and(|before| before != epoch) {
+        if self.epoch == Some(epoch) && !known {
+            out.push(Out::Count("party-forgotten"));
+        }
+        if self.epoch.is_some_and(|before| before != epoch || !known) {
             self.owner_is_new(out);
         }
         self.epoch = Some(epoch);
@@ -398,7 +409,8 @@ impl<V: Value, T: Ticket> Party<V, T> {
         }
     }
 
-    /// The channel that was there is gone, and with it all that was under way.
+    /// The channel that was there is gone, or the owner has forgotten this party: what
+    /// was under way is in doubt for ever.
     fn owner_is_new(&mut self, out: &mut Outs<V, T>) {
         let confirming = std::mem::take(&mut self.confirming);
         for (_, confirming) in confirming {

@@ -20,7 +20,7 @@ const S: Duration = Duration::from_secs(1);
 fn connected() -> Party<V, Turn> {
     let mut party = Party::new(1);
     party.open(S, &mut Out0::new());
-    party.connected(S, 7, &mut Out0::new());
+    party.connected(S, 7, true, &mut Out0::new());
     party
 }
 
@@ -64,7 +64,7 @@ fn a_value_in_doubt_is_handed_to_the_next_receiver() {
     assert_eq!(party.in_doubt(), 1);
     let (next, _) = receive(&mut party, 6 * S, None);
     out.clear();
-    party.connected(7 * S, 7, &mut out);
+    party.connected(7 * S, 7, true, &mut out);
     let confirms = call(&out, |r| *r == Request::Confirm { lease: 3 });
     out.clear();
     party.reply(8 * S, confirms, Reply::Confirmed(true), &mut out);
@@ -77,7 +77,7 @@ fn a_value_in_doubt_is_handed_to_the_next_receiver() {
     let mut out = Out0::new();
     party.reply(8 * S, confirms + 1, Reply::Value { lease: 4, value: V(10) }, &mut out);
     party.disconnected(9 * S, &mut out);
-    party.connected(9 * S, 8, &mut out);
+    party.connected(9 * S, 8, false, &mut out);
     assert!(done(&out).contains(&(op, Outcome::Failed(Fault::Unknown))));
     assert!(out.contains(&Out::Count("value-in-doubt")));
 }
@@ -188,4 +188,28 @@ fn an_owner_that_leases_a_value_twice_makes_nobody_wait_for_ever() {
     let ended =
         [(second, Outcome::Failed(Fault::Timeout)), (first, Outcome::Failed(Fault::Unknown))];
     assert_eq!(done(&out), ended);
+}
+
+#[test]
+fn one_that_was_forgotten_does_not_know_what_became_of_what_it_sent_or_received() {
+    let mut party = connected();
+    let (received, out) = receive(&mut party, S, None);
+    let asked = call(&out, |r| matches!(r, Request::Lease { .. }));
+    let mut out = Out0::new();
+    party.reply(S, asked, Reply::Value { lease: 3, value: V(9) }, &mut out);
+    let sent = party.send(S, V(1), None, &mut out);
+    let now = 700 * S;
+    party.disconnected(now, &mut out);
+    // It has not gone out, and does now.
+    let later = party.send(now, V(2), None, &mut out);
+    out.clear();
+    party.connected(now, 7, false, &mut out);
+    let unknown = |op| (op, Outcome::Failed(Fault::Unknown));
+    assert_eq!(done(&out), [unknown(received), unknown(sent)]);
+    assert!(out.contains(&Out::Count("party-forgotten")));
+    assert!(out.contains(&Out::Count("value-in-doubt")));
+    assert!(!out.iter().any(|out| matches!(out, Out::Call(_, Request::Confirm { .. }))));
+    let number = call(&out, |r| matches!(r, Request::Send { number: 2, .. }));
+    party.reply(now, number, Reply::Sent(Sent::Accepted), &mut out);
+    assert!(done(&out).contains(&(later, Outcome::Sent)));
 }
