@@ -44,6 +44,8 @@ pub(crate) const GRACE: Duration = Duration::from_secs(1);
 /// For how long a value is asked for, or kept unconfirmed, that nobody waits for
 /// at the moment: who receives in a loop comes back soon.
 const LINGER: Duration = Duration::from_millis(20);
+/// A connection that ends so soon is not made again at once.
+const EARLY: Duration = Duration::from_secs(1);
 /// After which time one is asked again that was busy.
 pub(crate) const BUSY: Duration = Duration::from_millis(50);
 
@@ -159,6 +161,8 @@ enum What {
 pub(crate) struct Party<V, T> {
     rng: ChaCha8Rng,
     link: Link,
+    /// Since when the connection is there, or was last.
+    up_since: Duration,
     epoch: Option<u64>,
     calls: BTreeMap<CallId, (What, Duration)>,
     /// When the owner last answered anything.
@@ -190,6 +194,7 @@ impl<V: Value, T: Ticket> Party<V, T> {
         Self {
             rng: ChaCha8Rng::seed_from_u64(seed),
             link: Link::Idle,
+            up_since: Duration::ZERO,
             epoch: None,
             calls: BTreeMap::new(),
             heard: Duration::ZERO,
@@ -250,6 +255,7 @@ impl<V: Value, T: Ticket> Party<V, T> {
         }
         self.epoch = Some(epoch);
         self.link = Link::Up;
+        self.up_since = now;
         for op in std::mem::take(&mut self.opening) {
             out.push(Out::Done(op, Outcome::Opened));
         }
@@ -281,8 +287,13 @@ impl<V: Value, T: Ticket> Party<V, T> {
 
     /// The connection has ended. What was asked has no answer.
     pub(crate) fn disconnected(&mut self, now: Duration, out: &mut Outs<V, T>) {
+        // One that ends each at once would be connected to at once.
+        let early = self.link == Link::Up && now < self.up_since + EARLY;
         self.link = Link::Idle;
         self.drop_link(out);
+        if early && self.wants_owner() {
+            self.link = Link::Pausing { since: now, until: now + BUSY };
+        }
         self.reach(now, out);
     }
 

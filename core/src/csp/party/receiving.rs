@@ -34,6 +34,8 @@ pub(super) struct Waiting<T> {
 pub(super) struct Ask {
     pub(super) take: bool,
     pub(super) cancelled: bool,
+    /// Until when the owner lets it wait.
+    until: Duration,
 }
 
 /// A value whose confirmation is asked for.
@@ -122,7 +124,7 @@ impl<V: Value, T: Ticket> Party<V, T> {
                 let request = self.next_call + 1;
                 let ask = Request::Lease { request, take, wait: WAIT, settled };
                 let call = self.call(now, What::Lease, ask, out);
-                self.asks.insert(call, Ask { take, cancelled: false });
+                self.asks.insert(call, Ask { take, cancelled: false, until: now + WAIT });
             }
         }
         self.surplus = surplus.then(|| self.surplus.unwrap_or(now));
@@ -181,8 +183,13 @@ impl<V: Value, T: Ticket> Party<V, T> {
 
     /// No value came.
     pub(super) fn ended(&mut self, now: Duration, call: CallId, why: Ended, out: &mut Outs<V, T>) {
-        let take = self.asks.remove(&call).is_some_and(|ask| ask.take);
+        let ask = self.asks.remove(&call);
+        let take = ask.as_ref().is_some_and(|ask| ask.take);
         match why {
+            // One that has nothing at once would be asked at once.
+            Ended::Nothing if ask.is_some_and(|ask| !ask.cancelled && now < ask.until) => {
+                self.busy_until = now + BUSY;
+            }
             Ended::Nothing => (),
             Ended::Busy => self.busy_until = now + BUSY,
             Ended::Closed => {

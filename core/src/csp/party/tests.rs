@@ -213,3 +213,31 @@ fn one_that_was_forgotten_does_not_know_what_became_of_what_it_sent_or_received(
     party.reply(now, number, Reply::Sent(Sent::Accepted), &mut out);
     assert!(done(&out).contains(&(later, Outcome::Sent)));
 }
+
+#[test]
+fn an_owner_that_has_nothing_at_once_or_ends_at_once_is_not_asked_at_once() {
+    let mut party = connected();
+    let (_, out) = receive(&mut party, S, None);
+    let asked = call(&out, |r| matches!(r, Request::Lease { .. }));
+    let mut out = Out0::new();
+    party.reply(S, asked, Reply::Ended(Ended::Nothing), &mut out);
+    party.tick(S + BUSY / 2, &mut out);
+    assert!(out.is_empty(), "{out:?}");
+    party.tick(S + BUSY, &mut out);
+    let asked = call(&out, |r| matches!(r, Request::Lease { .. }));
+    // One that has nothing at the end of its time is.
+    out.clear();
+    party.reply(S + BUSY + WAIT, asked, Reply::Ended(Ended::Nothing), &mut out);
+    call(&out, |r| matches!(r, Request::Lease { .. }));
+    out.clear();
+    let now = S + BUSY + WAIT;
+    party.disconnected(now, &mut out);
+    assert_eq!(out, [Out::Connect], "it was there for long");
+    party.connected(now, 7, true, &mut out);
+    out.clear();
+    party.disconnected(now, &mut out);
+    party.tick(now + BUSY / 2, &mut out);
+    assert!(out.is_empty(), "{out:?}");
+    party.tick(now + BUSY, &mut out);
+    assert_eq!(out, [Out::Connect]);
+}

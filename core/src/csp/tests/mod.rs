@@ -1,6 +1,7 @@
 //! Channels and semaphores over loopback connections.
 
 mod cuts;
+mod fake;
 mod hostile;
 mod large;
 mod links;
