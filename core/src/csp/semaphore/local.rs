@@ -155,7 +155,7 @@ impl Local {
             Started::Granted(token) => return Ok(held(token)),
             Started::Closed => return Err(self.closed()),
             Started::Busy => return Err(failed(ErrorKind::Busy, &self.name, "too many wait")),
-            Started::Waits(event) => event,
+            Started::Waits(_, event) => event,
         };
         let mut waits = Waits { local: self, holder, over: false };
         let event = tokio::select! {
@@ -182,7 +182,7 @@ impl Local {
                 if until.is_some_and(|until| until <= now) {
                     state.semaphore.tick(now, out);
                 }
-                Started::Waits(event)
+                Started::Waits(op, event)
             }
         })
     }
@@ -200,8 +200,13 @@ impl Local {
         self.act(|state, now, _| state.semaphore.renew_tokens(now, party, tokens))
     }
 
-    pub(super) fn leave(&self, party: PartyId) {
-        self.act(|state, _, out| state.semaphore.leave(party, out));
+    /// Nobody waits for this any more.
+    pub(super) fn call_off(&self, holder: &Holder, op: Op) {
+        self.act(|state, _, _| {
+            if state.semaphore.call_off(holder, op) {
+                state.waiters.remove(&op);
+            }
+        });
     }
 }
 
@@ -220,7 +225,8 @@ pub(super) enum Started {
     Granted(u64),
     Closed,
     Busy,
-    Waits(oneshot::Receiver<Event>),
+    /// Under this number.
+    Waits(Op, oneshot::Receiver<Event>),
 }
 
 /// An acquire that waits. Dropped, it is called off, or what it got given back.

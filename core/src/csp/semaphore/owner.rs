@@ -23,7 +23,8 @@ pub(crate) const SPARE: Duration = Duration::from_secs(2);
 /// How often a holder renews: three times in the time of a grant.
 pub(crate) const PACE: Duration = Duration::from_secs(3);
 
-/// Acquires that may wait, in all and of one peer; and the grants of one peer.
+/// Acquires of others that may wait, in all and of one peer, who has at most as many
+/// as are left for all others; as many of this node; and the grants of one peer.
 const WAITING: usize = 16_384;
 const WAITING_OF_PEER: usize = 1024;
 const GRANTS_OF_PEER: usize = 1024;
@@ -69,6 +70,8 @@ pub(crate) enum Told {
 struct Waiting {
     holder: Holder,
     until: Option<Duration>,
+    /// Who asked last, and is told.
+    op: Op,
 }
 
 #[derive(Debug)]
@@ -83,7 +86,10 @@ pub(crate) struct Semaphore {
     permits: usize,
     closed: bool,
     grants: BTreeMap<u64, Grant>,
-    waiting: BTreeMap<Op, Waiting>,
+    /// In the order of asking.
+    waiting: BTreeMap<u64, Waiting>,
+    /// Of them, those of other nodes.
+    remote: usize,
     by_holder: HashMap<Holder, At>,
     of_peer: HashMap<PeerId, (usize, usize)>,
     due: BTreeSet<(Duration, At)>,
@@ -94,7 +100,8 @@ pub(crate) struct Semaphore {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum At {
     Granted(u64),
-    Waits(Op),
+    /// At this place in the queue.
+    Waits(u64),
 }
 
 impl Semaphore {
@@ -105,6 +112,7 @@ impl Semaphore {
             closed: false,
             grants: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            remote: 0,
             by_holder: HashMap::new(),
             of_peer: HashMap::new(),
             due: BTreeSet::new(),
@@ -142,12 +150,7 @@ impl Semaphore {
                 self.renew(now, &holder);
                 return Acquired::Token(token);
             }
-            // Only who asked last is told.
-            Some(At::Waits(op)) => {
-                out.push(Told::Nothing(op));
-                let waiting = self.stop_waiting(op);
-                return self.wait(op, waiting.unwrap_or(Waiting { holder, until }).holder, until);
-            }
+            Some(At::Waits(place)) => return self.wait_again(place, until, out),
             None => (),
         }
         if self.closed {
@@ -157,25 +160,60 @@ impl Semaphore {
         if self.grants.len() < self.permits && self.may_hold(&holder) {
             return Acquired::Token(self.grant(now, holder));
         }
-        let of_peer = holder.peer().and_then(|peer| self.of_peer.get(&peer)).map_or(0, |p| p.0);
-        if self.waiting.len() >= WAITING || of_peer >= WAITING_OF_PEER {
+        let may_wait = match holder.peer() {
+            Some(peer) => {
+                let of_peer = self.of_peer.get(&peer).map_or(0, |p| p.0);
+                of_peer < WAITING_OF_PEER.min(WAITING.saturating_sub(self.remote))
+            }
+            None => self.waiting.len() - self.remote < WAITING,
+        };
+        if !may_wait {
             out.push(Told::Count("acquire-busy"));
             return Acquired::Busy;
         }
-        self.next_op += 1;
-        self.wait(self.next_op, holder, until)
+        self.wait(holder, until)
     }
 
-    fn wait(&mut self, op: Op, holder: Holder, until: Option<Duration>) -> Acquired {
+    fn wait(&mut self, holder: Holder, until: Option<Duration>) -> Acquired {
         if let Some(peer) = holder.peer() {
             self.of_peer.entry(peer).or_default().0 += 1;
+            self.remote += 1;
         }
+        self.next_op += 1;
+        let op = self.next_op;
         if let Some(until) = until {
             self.due.insert((until, At::Waits(op)));
         }
         self.by_holder.insert(holder, At::Waits(op));
-        self.waiting.insert(op, Waiting { holder, until });
+        self.waiting.insert(op, Waiting { holder, until, op });
         Acquired::Waits(op)
+    }
+
+    /// One that waits asks again, perhaps over another connection: it keeps its place,
+    /// under another number, by which alone it is told.
+    fn wait_again(&mut self, place: u64, until: Option<Duration>, out: &mut Vec<Told>) -> Acquired {
+        self.next_op += 1;
+        let op = self.next_op;
+        if let Some(waiting) = self.waiting.get_mut(&place) {
+            out.push(Told::Nothing(std::mem::replace(&mut waiting.op, op)));
+            let before = std::mem::replace(&mut waiting.until, until);
+            if let Some(before) = before {
+                self.due.remove(&(before, At::Waits(place)));
+            }
+            self.due.extend(until.map(|until| (until, At::Waits(place))));
+        }
+        Acquired::Waits(op)
+    }
+
+    /// Calls off what waits under this number. False if it does not: the holder has it,
+    /// or has asked again.
+    pub(crate) fn call_off(&mut self, holder: &Holder, op: Op) -> bool {
+        let Some(At::Waits(place)) = self.by_holder.get(holder).copied() else { return false };
+        let is = self.waiting.get(&place).is_some_and(|waiting| waiting.op == op);
+        if is {
+            self.stop_waiting(place);
+        }
+        is
     }
 
     /// Renews the grant of a holder. False if it has none any more.
@@ -217,9 +255,8 @@ impl Semaphore {
                 self.end_grant(token);
                 self.serve(now, out);
             }
-            Some(At::Waits(op)) => {
-                self.stop_waiting(op);
-                out.push(Told::Nothing(op));
+            Some(At::Waits(place)) => {
+                out.extend(self.stop_waiting(place).map(|waiting| Told::Nothing(waiting.op)));
             }
             None => return false,
         }
@@ -232,27 +269,15 @@ impl Semaphore {
         self.serve(now, out);
     }
 
-    /// A connection of a party has ended: nobody waits for it any more. Its grants
-    /// stay: it may still act on them.
-    pub(crate) fn leave(&mut self, party: PartyId, out: &mut Vec<Told>) {
-        let of = |w: &Waiting| matches!(w.holder, Holder::Remote(of, _) if of == party);
-        let ops: Vec<_> = self.waiting.iter().filter(|(_, w)| of(w)).map(|(op, _)| *op).collect();
-        for op in ops {
-            self.stop_waiting(op);
-            out.push(Told::Nothing(op));
-        }
-    }
-
     /// Closes the semaphore: nobody is granted anything any more, and what is
     /// granted is renewed no longer.
     pub(crate) fn close(&mut self, out: &mut Vec<Told>) -> bool {
         if std::mem::replace(&mut self.closed, true) {
             return false;
         }
-        let ops: Vec<_> = self.waiting.keys().copied().collect();
-        for op in ops {
-            self.stop_waiting(op);
-            out.push(Told::Closed(op));
+        let places: Vec<_> = self.waiting.keys().copied().collect();
+        for place in places {
+            out.extend(self.stop_waiting(place).map(|waiting| Told::Closed(waiting.op)));
         }
         let tokens: Vec<_> = self.grants.keys().copied().collect();
         for token in tokens {
@@ -275,9 +300,8 @@ impl Semaphore {
                     self.end_grant(token);
                     out.push(Told::Count("grant-expired"));
                 }
-                At::Waits(op) => {
-                    self.stop_waiting(op);
-                    out.push(Told::Nothing(op));
+                At::Waits(place) => {
+                    out.extend(self.stop_waiting(place).map(|waiting| Told::Nothing(waiting.op)));
                 }
             }
         }
@@ -290,11 +314,11 @@ impl Semaphore {
         let mut after = 0;
         while !self.closed && self.grants.len() < self.permits {
             let next = self.waiting.range(after..).find(|(_, w)| self.may_hold(&w.holder));
-            let Some((&op, _)) = next else { break };
-            after = op + 1;
-            let Some(waiting) = self.stop_waiting(op) else { break };
+            let Some((&place, _)) = next else { break };
+            after = place + 1;
+            let Some(waiting) = self.stop_waiting(place) else { break };
             let token = self.grant(now, waiting.holder);
-            out.push(Told::Granted(op, token));
+            out.push(Told::Granted(waiting.op, token));
         }
     }
 
@@ -326,12 +350,13 @@ impl Semaphore {
         self.fewer(&holder, |(_, grants)| grants);
     }
 
-    fn stop_waiting(&mut self, op: Op) -> Option<Waiting> {
-        let waiting = self.waiting.remove(&op)?;
+    fn stop_waiting(&mut self, place: u64) -> Option<Waiting> {
+        let waiting = self.waiting.remove(&place)?;
         self.by_holder.remove(&waiting.holder);
         if let Some(until) = waiting.until {
-            self.due.remove(&(until, At::Waits(op)));
+            self.due.remove(&(until, At::Waits(place)));
         }
+        self.remote -= usize::from(waiting.holder.peer().is_some());
         self.fewer(&waiting.holder, |(waiting, _)| waiting);
         Some(waiting)
     }

@@ -51,9 +51,9 @@ fn a_connection_that_ends_leaves_its_grants_and_not_its_place() {
     let (a, b) = (remote(1, 1), remote(2, 1));
     semaphore.acquire(S, a, None, &mut out);
     let Acquired::Waits(op) = semaphore.acquire(S, b, None, &mut out) else { panic!("two") };
-    semaphore.leave(party(b), &mut out);
-    semaphore.leave(party(a), &mut out);
-    assert_eq!((out, semaphore.granted()), (vec![Told::Nothing(op)], 1));
+    assert!(semaphore.call_off(&b, op) && !semaphore.call_off(&b, op));
+    assert!(!semaphore.call_off(&a, op));
+    assert_eq!(semaphore.granted(), 1);
     let mut out = Vec::new();
     let Acquired::Waits(op) = semaphore.acquire(S, b, None, &mut out) else { panic!("two") };
     assert!(semaphore.close(&mut out) && !semaphore.close(&mut out));
@@ -73,8 +73,19 @@ fn one_peer_cannot_fill_the_queue() {
     assert_eq!(semaphore.acquire(S, remote(1, 5000), None, &mut out), Acquired::Busy);
     let other = semaphore.acquire(S, remote(2, 1), None, &mut out);
     assert!(matches!(other, Acquired::Waits(_)));
-    semaphore.leave(party(remote(1, 1)), &mut out);
-    semaphore.leave(party(remote(2, 1)), &mut out);
+    // Nor many; and this node has its own.
+    for peer in 3..40 {
+        for number in 0..WAITING_OF_PEER as u64 {
+            semaphore.acquire(S, remote(peer, number), None, &mut out);
+        }
+    }
+    assert_eq!(semaphore.remote, WAITING);
+    let here = semaphore.acquire(S, Holder::Local(2), None, &mut out);
+    assert!(matches!(here, Acquired::Waits(_)));
+    let waiting: Vec<_> = semaphore.waiting.values().map(|waiting| waiting.holder).collect();
+    for holder in waiting {
+        assert!(semaphore.release(S, &holder, &mut out));
+    }
     assert!(semaphore.of_peer.is_empty() && semaphore.waiting.is_empty());
     assert!(semaphore.due.is_empty() && semaphore.by_holder.len() == 1);
 }
@@ -190,4 +201,30 @@ fn one_that_has_too_many_holds_nobody_else_up() {
     assert!(matches!(one_more, Acquired::Waits(_)));
     let other = semaphore.acquire(S, remote(2, 1), Some(9 * S), &mut out);
     assert!(matches!(other, Acquired::Token(_)), "{other:?}");
+}
+
+#[test]
+fn one_that_asks_again_keeps_its_place_and_is_told_where_it_asked_last() {
+    let (mut semaphore, mut out) = (Semaphore::new(1, 0), Vec::new());
+    let [a, b, c] = [1, 2, 3].map(|number| remote(number, 1));
+    semaphore.acquire(S, a, None, &mut out);
+    let wait = |s: &mut Semaphore, holder, until, out: &mut Vec<Told>| {
+        let Acquired::Waits(op) = s.acquire(S, holder, until, out) else { panic!("at once") };
+        op
+    };
+    let first = wait(&mut semaphore, b, Some(5 * S), &mut out);
+    let later = wait(&mut semaphore, c, None, &mut out);
+    let again = wait(&mut semaphore, b, Some(9 * S), &mut out);
+    assert_ne!(first, again, "who asked first is not told what comes of the second");
+    assert_eq!(out, [Told::Nothing(first)]);
+    out.clear();
+    // The first connection ends late.
+    assert!(!semaphore.call_off(&b, first));
+    semaphore.tick(6 * S, &mut out);
+    assert!(semaphore.release(6 * S, &a, &mut out));
+    assert_eq!(out, [Told::Granted(again, 2)]);
+    out.clear();
+    assert!(semaphore.release(7 * S, &b, &mut out));
+    assert_eq!(out, [Told::Granted(later, 3)]);
+    assert!(semaphore.waiting.is_empty() && semaphore.due.len() == 1);
 }

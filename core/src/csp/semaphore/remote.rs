@@ -24,6 +24,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_millis(300);
 /// How long the owner may let one acquire wait in one call.
 const WAIT: Duration = Duration::from_secs(60);
+/// When it is asked again before that, so that the acquire keeps its place.
+const ASK_AGAIN: Duration = Duration::from_secs(50);
+/// How long it is not asked again that had nothing too early.
+const EARLY: Duration = Duration::from_millis(50);
 /// How much longer an answer may take.
 const ANSWER: Duration = Duration::from_secs(10);
 /// The number of the one acquire of each party.
@@ -344,6 +348,7 @@ async fn acquire(
     deadline: Option<Instant>,
     news: &mpsc::Sender<News>,
 ) -> capnp::Result<Option<(u64, Instant)>> {
+    let mut last = None;
     loop {
         let asked = Instant::now();
         let left = deadline.map_or(WAIT, |deadline| deadline.saturating_duration_since(asked));
@@ -351,9 +356,25 @@ async fn acquire(
         let mut request = holder.acquire_request();
         request.get().set_number(NUMBER);
         request.get().set_wait_ms(u32::try_from(wait.as_millis()).unwrap_or(u32::MAX));
-        let answer = timeout(wait + ANSWER, request.send().promise).await;
+        let mut answer = Box::pin(timeout(wait + ANSWER, request.send().promise));
+        // It was asked again before this one is called off.
+        drop(last.take());
+        let answer = if wait < WAIT {
+            answer.await
+        } else {
+            match timeout(ASK_AGAIN, &mut answer).await {
+                Ok(answer) => answer,
+                Err(_) => {
+                    last = Some(answer);
+                    continue;
+                }
+            }
+        };
         let answer = answer.map_err(|_| silent())??;
         let grant: grant::Reader<'_> = answer.get()?.get_grant()?;
+        // Else one that answers at once would be asked at once.
+        let early = asked + wait.min(ASK_AGAIN);
+        let pause = || sleep_until((Instant::now() + EARLY).min(early));
         let refused = match grant.which()? {
             grant::Token(token) => {
                 // One that waited is counted from its next renewal at the latest.
@@ -361,10 +382,14 @@ async fn acquire(
                 let asked = if waited { renew_now(holder, token).await? } else { Some(asked) };
                 match asked {
                     Some(asked) => return Ok(Some((token, asked))),
-                    None => continue,
+                    None => {
+                        sleep(EARLY).await;
+                        continue;
+                    }
                 }
             }
             grant::Nothing(()) if deadline.is_none_or(|deadline| Instant::now() < deadline) => {
+                pause().await;
                 continue;
             }
             grant::Nothing(()) => News::Refused(ErrorKind::Timeout, "none was free"),

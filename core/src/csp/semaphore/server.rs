@@ -3,7 +3,7 @@
 use super::local::{Event, Local, Started};
 use super::owner::{Holder, TTL};
 use crate::{
-    csp::owner::PartyId,
+    csp::owner::{Op, PartyId},
     schema::csp_capnp::{grant, holder, semaphore},
 };
 use capnp_rpc::new_client;
@@ -34,15 +34,23 @@ impl semaphore::Server for Served {
     }
 }
 
-/// A party, over one connection: with it ends what it waits for.
+/// A party, over one connection.
 struct Joined {
     semaphore: Arc<Local>,
     party: PartyId,
 }
 
-impl Drop for Joined {
+/// A call that waits. Dropped, as with its connection, it is called off, unless the
+/// same was asked again meanwhile; a grant stays: its holder may come back for it.
+struct Waits<'a> {
+    semaphore: &'a Local,
+    holder: Holder,
+    op: Op,
+}
+
+impl Drop for Waits<'_> {
     fn drop(&mut self) {
-        self.semaphore.leave(self.party);
+        self.semaphore.call_off(&self.holder, self.op);
     }
 }
 
@@ -63,7 +71,10 @@ impl holder::Server for Joined {
             Started::Granted(token) => Ok(Event::Granted(token)),
             Started::Closed => Ok(Event::Closed),
             Started::Busy => Err(()),
-            Started::Waits(event) => Ok(event.await.unwrap_or(Event::Nothing)),
+            Started::Waits(op, event) => {
+                let _waits = Waits { semaphore: &self.semaphore, holder, op };
+                Ok(event.await.unwrap_or(Event::Nothing))
+            }
         };
         let mut grant: grant::Builder = results.get().init_grant();
         grant.set_ttl_ms(u32::try_from(TTL.as_millis()).unwrap_or(u32::MAX));
