@@ -108,6 +108,32 @@ async fn an_owner_is_reached_of_which_others_have_told() {
 }
 
 #[tokio::test]
+async fn a_node_that_closes_gives_its_leases_back() {
+    let here = builder().start().await.unwrap();
+    let leader = here.semaphore("leader", 2).await.unwrap();
+    for _ in 0..3 {
+        let there = builder().start().await.unwrap();
+        there.connect(&here.info()).await.unwrap();
+        let of_here = there.open_semaphore("leader", Target::from(here.id()));
+        let of_here = soon(of_here).await.unwrap();
+        let released = soon(of_here.acquire()).await.unwrap();
+        let held = soon(of_here.acquire()).await.unwrap();
+        let waiting = tokio::spawn(async move { of_here.acquire().await });
+        // Neither waits until the other end has heard of it.
+        released.release();
+        there.close().await.unwrap();
+        assert!(held.is_lost());
+        drop(soon(waiting).await);
+        // A grant that nobody gives back lasts for 12 s.
+        let both = async { tokio::join!(leader.acquire(), leader.acquire()) };
+        let both = tokio::time::timeout(Duration::from_secs(6), both).await;
+        let (one, other) = both.expect("they were given back");
+        assert!(one.unwrap().token() != other.unwrap().token());
+    }
+    here.close().await.unwrap();
+}
+
+#[tokio::test]
 async fn tokens_grow_over_a_restart() {
     let data = tempfile::tempdir().unwrap();
     let mut last = 0;

@@ -9,6 +9,7 @@ use super::{
     metrics::CspMetrics,
     owner::{Ended, Sent},
     party::{CallId, Fault, Op, Out, Outcome, Party, Reply, Request},
+    semaphore::Keepers,
     ticket::Turn,
     value::Bytes,
     waiting::{Waiter, Waiters},
@@ -33,6 +34,7 @@ pub(super) struct Env {
     pub(super) vat: Vat,
     pub(super) around: Arc<dyn Around>,
     pub(super) links: Arc<Links>,
+    pub(super) keepers: Keepers,
     pub(super) metrics: CspMetrics,
     pub(super) scope: Scope,
     /// Where the tasks run, whoever asks for one.

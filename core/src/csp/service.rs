@@ -29,6 +29,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 use tokio::runtime::Handle;
 
@@ -124,7 +125,8 @@ impl Csp {
         let runtime = Handle::current();
         let scope = scope.child();
         let links = Links::new(vat.clone(), around.clone(), scope.clone(), runtime.clone());
-        let env = Env { vat, around, links: Arc::new(links), metrics, scope, runtime };
+        let (links, keepers) = (Arc::new(links), semaphore::Keepers::default());
+        let env = Env { vat, around, links, keepers, metrics, scope, runtime };
         Self(Arc::new(Inner {
             id,
             env,
@@ -132,6 +134,12 @@ impl Csp {
             remotes: Mutex::default(),
             export: Mutex::default(),
         }))
+    }
+
+    /// Gives back what is held of semaphores of other nodes, as the node closes: else
+    /// nobody would get it for 12 s. Waits until that is heard, for a second at most.
+    pub(crate) async fn give_back(&self) {
+        self.0.env.keepers.end(Duration::from_secs(1)).await;
     }
 
     /// Serves what is here, from the first on.

@@ -548,12 +548,13 @@ impl Node {
         Err(Error::new(ErrorKind::Timeout, message))
     }
 
-    /// What closing begins with: its services take nothing more, and what they
-    /// have is answered. `handling` says that a handler waits for this, which is
-    /// known here only if it is a future that does.
+    /// What closing begins with: its services take nothing more, what they have is
+    /// answered, and leases of semaphores are given back. `handling` says that a
+    /// handler waits for this, which is known here only if it is a future that does.
     #[doc(hidden)]
     pub async fn drain(&self, grace: Duration, handling: bool) {
         self.0.services.drain(grace, handling).await;
+        self.0.csp.give_back().await;
     }
 
     /// Waits until the node has left the cluster and nothing of it is running,

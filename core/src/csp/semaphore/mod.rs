@@ -8,7 +8,7 @@ mod remote;
 pub(super) mod server;
 
 pub(super) use local::Local;
-pub(super) use remote::Remote;
+pub(super) use remote::{Keepers, Remote};
 
 use crate::{Error, ErrorKind, PeerId, Result};
 use std::{fmt, sync::Arc, time::Duration};

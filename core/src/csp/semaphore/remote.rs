@@ -16,7 +16,7 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, sleep, sleep_until, timeout},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// For how long an owner that can't be reached is tried.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -32,6 +32,23 @@ const EARLY: Duration = Duration::from_millis(50);
 const ANSWER: Duration = Duration::from_secs(10);
 /// The number of the one acquire of each party.
 const NUMBER: u64 = 1;
+
+/// Those who keep leases of semaphores of other nodes.
+#[derive(Clone, Default)]
+pub(in crate::csp) struct Keepers {
+    ending: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Keepers {
+    /// All leases are given back, and none is to be had any more. Waits until their
+    /// owners have heard of that, so long at most.
+    pub(in crate::csp) async fn end(&self, most: Duration) {
+        self.ending.cancel();
+        self.tasks.close();
+        let _ = timeout(most, self.tasks.wait()).await;
+    }
+}
 
 /// A semaphore of another node.
 pub(in crate::csp) struct Remote {
@@ -85,14 +102,16 @@ impl Remote {
 
     pub(super) async fn acquire(self: &Arc<Self>, timeout: Option<Duration>) -> Result<Held> {
         let (tell, acquired) = oneshot::channel();
-        let end = CancellationToken::new();
+        let keepers = &self.env.keepers;
+        let end = keepers.ending.child_token();
         // Given up, it is released too.
         let guard = end.clone().drop_guard();
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let ended = end.clone();
         let keeper = Keeper { remote: self.clone(), party: rand::random(), deadline, end };
         {
             let _context = self.env.runtime.enter();
-            self.env.scope.spawn(keeper.run(tell));
+            self.env.scope.spawn(keepers.tasks.track_future(keeper.run(tell)));
         }
         let late = async {
             match deadline {
@@ -105,7 +124,7 @@ impl Remote {
             () = late => return Err(too_late(&self.name, timeout)),
         };
         match acquired {
-            Ok(Ok((token, lease))) => Ok(Held { token, lease, _release: guard }),
+            Ok(Ok((token, lease))) => Ok(Held { token, lease, ended, _release: guard }),
             Ok(Err(error)) if error.kind() == ErrorKind::Timeout => {
                 Err(too_late(&self.name, timeout))
             }
@@ -125,6 +144,8 @@ struct LeaseState {
 pub(super) struct Held {
     pub(super) token: u64,
     lease: LeaseState,
+    /// It is given back, since the node closes.
+    ended: CancellationToken,
     _release: tokio_util::sync::DropGuard,
 }
 
@@ -132,7 +153,9 @@ impl Held {
     pub(super) fn is_lost(&self) -> bool {
         // The keeper may be late to say so.
         let until = *self.lease.until.borrow();
-        until.is_none_or(|until| Instant::now() >= until) || self.lease.until.has_changed().is_err()
+        until.is_none_or(|until| Instant::now() >= until)
+            || self.ended.is_cancelled()
+            || self.lease.until.has_changed().is_err()
     }
 
     pub(super) async fn lost(&self) {
@@ -141,6 +164,7 @@ impl Held {
             let Some(until) = *lease.borrow_and_update() else { return };
             tokio::select! {
                 () = sleep_until(until) => return,
+                () = self.ended.cancelled() => return,
                 changed = lease.changed() => if changed.is_err() { return },
             }
         }
@@ -182,8 +206,9 @@ impl Keeper {
         let since = Instant::now();
         loop {
             let until = held.as_ref().map(|(_, until)| *until.borrow());
-            // Nobody wants it any more, or it is over.
-            if self.end.is_cancelled() || until.is_some_and(is_over) {
+            // Nobody wants it any more, or it is over. What is held is given back
+            // over another connection if the last one did not do.
+            if (self.end.is_cancelled() && held.is_none()) || until.is_some_and(is_over) {
                 break;
             }
             let (refused, error) = match self.session(&mut tell, &mut held).await {
@@ -208,9 +233,10 @@ impl Keeper {
                 }
                 tell = Some(waits);
             }
+            let was = self.end.is_cancelled();
             tokio::select! {
                 () = sleep(AGAIN) => (),
-                () = self.end.cancelled() => (),
+                () = self.end.cancelled(), if !was => (),
             }
         }
         if let Some((_, until)) = held {
@@ -226,7 +252,7 @@ impl Keeper {
     ) -> Result<(), Broken> {
         let link = tokio::select! {
             link = self.remote.link() => link.map_err(Broken::Link)?,
-            () = self.end.cancelled() => return Ok(()),
+            () = self.end.cancelled(), if held.is_none() => return Ok(()),
         };
         let (news, mut heard) = mpsc::channel(4);
         let name = self.remote.name.clone();
