@@ -40,6 +40,7 @@ pub use parcel::Parcel;
 #[doc(hidden)]
 pub use select::select_parcel;
 pub use select::{Branch, MAX_BRANCHES, select};
+pub(crate) use semaphore::QUIET;
 pub use semaphore::{Lease, Semaphore};
 pub(crate) use service::Csp;
 pub use service::{ChannelOptions, MAX_CAPACITY, MAX_PERMITS};

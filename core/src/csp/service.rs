@@ -31,7 +31,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, time::Instant};
 
 /// The most values that may wait in a channel.
 pub const MAX_CAPACITY: usize = 1 << 20;
@@ -259,8 +259,14 @@ impl Csp {
     }
 
     /// A semaphore of this node: one that is here and open, or a new one, whose
-    /// tokens are above this.
-    pub(crate) fn semaphore(&self, name: &str, permits: usize, token: u64) -> Result<Semaphore> {
+    /// tokens are above this, and that grants nothing before this time, or while what
+    /// the last of its name has granted may be believed in.
+    pub(crate) fn semaphore(
+        &self,
+        name: &str,
+        permits: usize,
+        (token, quiet): (u64, Option<Instant>),
+    ) -> Result<Semaphore> {
         check_name("semaphore", name)?;
         self.check_open()?;
         if !(1..=MAX_PERMITS).contains(&permits) {
@@ -282,18 +288,19 @@ impl Csp {
         // One that was closed has given some.
         let tokens = &self.0.own.tokens;
         let last = semaphores.get(name).map_or(0, |closed| closed.token());
+        let quiet = quiet.max(semaphores.get(name).and_then(|closed| closed.believed()));
         if semaphores.len() % SWEEP == SWEEP - 1 {
             semaphores.retain(|_, semaphore| {
-                let closed = semaphore.is_closed();
-                if closed {
+                let over = semaphore.is_closed() && semaphore.believed().is_none();
+                if over {
                     tokens.fetch_max(semaphore.token(), Ordering::Relaxed);
                 }
-                !closed
+                !over
             });
         }
-        let token = token.max(last).max(tokens.load(Ordering::Relaxed));
+        let first = (token.max(last).max(tokens.load(Ordering::Relaxed)), quiet);
         let (name, own, env) = (name.to_owned(), self.0.id, &self.0.env);
-        let local = semaphore::Local::start(name.clone(), own, permits, token, env, offered);
+        let local = semaphore::Local::start(name.clone(), own, permits, first, env, offered);
         semaphores.insert(name, local.clone());
         Ok(Semaphore::local(local))
     }

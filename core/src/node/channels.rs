@@ -4,12 +4,13 @@ use super::Node;
 use crate::{
     Error, ErrorKind, PeerId, Result,
     cluster::{Cluster, Query, reserved},
-    csp::{Around, Channel, ChannelOptions, Offered, Semaphore, What},
+    csp::{Around, Channel, ChannelOptions, Offered, QUIET, Semaphore, What},
     name::check_name,
     record::unix_nanos,
     target::{Connector, Target},
 };
 use futures::{FutureExt, future::BoxFuture};
+use tokio::{sync::OnceCell, time::Instant};
 
 impl Node {
     /// A channel of this node, which others open by its name: 1 to 48 of `A-Z a-z
@@ -48,6 +49,10 @@ impl Node {
     /// 1,048,576; others open it by its name, which is as that of a channel. If it
     /// is here and open already, that one.
     ///
+    /// A new one grants nothing while leases of one before it may be believed in: up
+    /// to 12 s after one of its name was closed, and, if the node has data by which it
+    /// knows that it had semaphores in an earlier run, for 12 s from its start.
+    ///
     /// # Errors
     /// `Config` if the name or the number is not acceptable, or the semaphore is
     /// here with another; `TooLarge` if the node's record has no room for it; `Io` if
@@ -55,8 +60,12 @@ impl Node {
     pub async fn semaphore(&self, name: &str, permits: usize) -> Result<Semaphore> {
         // Once is enough: what a semaphore has given, the next of its name goes on
         // from.
-        let next = self.0.tokens.get_or_try_init(|| self.0.store.next_token(unix_nanos()));
-        self.0.csp.semaphore(name, permits, *next.await?)
+        let Tokens { first, started } = &self.0.tokens;
+        let first = first.get_or_try_init(|| self.0.store.next_token(unix_nanos()));
+        let (first, had_some) = *first.await?;
+        // What they have granted may be believed in.
+        let quiet = had_some.then(|| *started + QUIET);
+        self.0.csp.semaphore(name, permits, (first, quiet))
     }
 
     /// A semaphore of another node, which is reached as that of a channel is.
@@ -79,6 +88,20 @@ impl Node {
             Some(owner) => self.0.connector.reach(owner).await.map(Some),
             None => Ok(None),
         }
+    }
+}
+
+/// What semaphores of this node begin with.
+pub(super) struct Tokens {
+    /// A number that none of them has given in an earlier run, and whether there was
+    /// one then.
+    first: OnceCell<(u64, bool)>,
+    started: Instant,
+}
+
+impl Tokens {
+    pub(super) fn new() -> Self {
+        Self { first: OnceCell::new(), started: Instant::now() }
     }
 }
 

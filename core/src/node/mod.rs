@@ -40,7 +40,7 @@ use crate::{
 use builder::Early;
 use libp2p::multiaddr::Protocol;
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::watch;
 
 /// How long closing may take before what still runs is left behind.
 const CLOSE: Duration = Duration::from_secs(5);
@@ -77,8 +77,7 @@ struct Inner {
     _view: Export,
     csp: Csp,
     store: pex::Store,
-    /// A number that no semaphore of this node has given in an earlier run.
-    tokens: OnceCell<u64>,
+    tokens: channels::Tokens,
     running: Running,
 }
 
@@ -263,7 +262,7 @@ impl Node {
             _view: view,
             csp,
             store: kept,
-            tokens: OnceCell::new(),
+            tokens: channels::Tokens::new(),
             running,
         };
         Ok(Self(Arc::new(inner)))

@@ -240,20 +240,21 @@ impl Store {
 
     /// A number that no semaphore of this node has given: the time in nanoseconds
     /// since 1970, or more if what was kept says so. It is kept that many may be
-    /// given after it.
+    /// given after it. And whether an earlier run may have given some, as far as is
+    /// known.
     ///
     /// # Errors
     /// `Io` if the data cannot be used.
-    pub(crate) async fn next_token(&self, time: u64) -> Result<u64> {
+    pub(crate) async fn next_token(&self, time: u64) -> Result<(u64, bool)> {
         if !self.keeps() {
-            return Ok(time);
+            return Ok((time, false));
         }
         let store = self.clone();
         on_disk(move || {
             let last = store.get(TOKEN)?.and_then(|b| Some(u64::from_le_bytes(b.try_into().ok()?)));
             let next = last.unwrap_or(0).max(time);
             store.set(TOKEN, &next.saturating_add(TOKENS).to_le_bytes())?;
-            Ok(next)
+            Ok((next, last.is_some()))
         })
         .await
     }

@@ -21,7 +21,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::sync::{oneshot, watch};
+use tokio::{
+    sync::{oneshot, watch},
+    time::Instant,
+};
 
 /// What came of an acquire that waited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,11 +60,16 @@ impl Local {
         name: String,
         own: PeerId,
         permits: usize,
-        token: u64,
+        (token, quiet): (u64, Option<Instant>),
         env: &Env,
         offered: Offered,
     ) -> Arc<Self> {
-        let semaphore = Semaphore::new(permits, token);
+        let clock = Clock::new();
+        let mut semaphore = Semaphore::new(permits, token);
+        if let Some(quiet) = quiet {
+            semaphore.be_quiet(clock.now() + quiet.saturating_duration_since(Instant::now()));
+        }
+        let next_tick = semaphore.next_tick();
         let state = State { semaphore, waiters: HashMap::new(), next: 0 };
         let local = Arc::new(Self {
             name,
@@ -69,12 +77,13 @@ impl Local {
             permits,
             epoch: rand::random(),
             state: Mutex::new(state),
-            clock: Clock::new(),
+            clock,
             metrics: env.metrics.clone(),
             scope: env.scope.clone(),
             closed: watch::Sender::new(false),
             offered: Mutex::new(Some(offered)),
         });
+        local.clock.is_due_at(next_tick);
         clock::keep(&local, &env.scope, &env.runtime);
         local
     }
@@ -121,6 +130,13 @@ impl Local {
 
     pub(in crate::csp) fn is_closed(&self) -> bool {
         self.state().semaphore.is_closed()
+    }
+
+    /// Until when what it has granted to other nodes may be believed in, if it may.
+    pub(in crate::csp) fn believed(&self) -> Option<Instant> {
+        let until = self.state().semaphore.believed()?;
+        let left = until.checked_sub(self.clock.now())?;
+        Instant::now().checked_add(left)
     }
 
     /// The last token that it gave.

@@ -10,6 +10,9 @@ pub(super) mod server;
 pub(super) use local::Local;
 pub(super) use remote::{Keepers, Remote};
 
+/// For how long a grant may be believed in from when its owner ended.
+pub(crate) const QUIET: Duration = owner::TTL.saturating_add(owner::SPARE);
+
 use crate::{Error, ErrorKind, PeerId, Result};
 use std::{fmt, sync::Arc, time::Duration};
 

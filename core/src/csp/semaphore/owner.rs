@@ -93,6 +93,10 @@ pub(crate) struct Semaphore {
     by_holder: HashMap<Holder, At>,
     of_peer: HashMap<PeerId, (usize, usize)>,
     due: BTreeSet<(Duration, At)>,
+    /// Until then nothing is granted: grants of one before this are still believed in.
+    quiet: Option<Duration>,
+    /// Until when those are, that were out when it was closed.
+    believed: Option<Duration>,
     token: u64,
     next_op: Op,
 }
@@ -116,9 +120,23 @@ impl Semaphore {
             by_holder: HashMap::new(),
             of_peer: HashMap::new(),
             due: BTreeSet::new(),
+            quiet: None,
+            believed: None,
             token,
             next_op: 0,
         }
+    }
+
+    /// Grants nothing before this time.
+    pub(crate) fn be_quiet(&mut self, until: Duration) {
+        self.quiet = self.quiet.max(Some(until));
+    }
+
+    /// Until when grants to other nodes may be believed in, those that were out when
+    /// it was closed among them.
+    pub(crate) fn believed(&self) -> Option<Duration> {
+        let out = self.grants.values().filter_map(|grant| grant.until).max();
+        out.max(self.quiet).max(self.believed)
     }
 
     /// The last token that was given.
@@ -157,7 +175,7 @@ impl Semaphore {
             return Acquired::Closed;
         }
         // Whoever waits while one is free has too many, and holds nobody else up.
-        if self.grants.len() < self.permits && self.may_hold(&holder) {
+        if self.may_grant(now) && self.may_hold(&holder) {
             return Acquired::Token(self.grant(now, holder));
         }
         let may_wait = match holder.peer() {
@@ -279,6 +297,7 @@ impl Semaphore {
         for place in places {
             out.extend(self.stop_waiting(place).map(|waiting| Told::Closed(waiting.op)));
         }
+        self.believed = self.believed();
         let tokens: Vec<_> = self.grants.keys().copied().collect();
         for token in tokens {
             self.end_grant(token);
@@ -288,11 +307,13 @@ impl Semaphore {
 
     /// When [`tick`](Self::tick) has something to do.
     pub(crate) fn next_tick(&self) -> Option<Duration> {
-        self.due.first().map(|(at, _)| *at)
+        let due = self.due.first().map(|(at, _)| *at);
+        due.into_iter().chain(self.quiet).min()
     }
 
     /// Ends what has lasted too long.
     pub(crate) fn tick(&mut self, now: Duration, out: &mut Vec<Told>) {
+        self.quiet = self.quiet.filter(|until| now < *until);
         while let Some((at, what)) = self.due.first().copied().filter(|(at, _)| *at <= now) {
             self.due.remove(&(at, what));
             match what {
@@ -312,7 +333,7 @@ impl Semaphore {
     /// over.
     fn serve(&mut self, now: Duration, out: &mut Vec<Told>) {
         let mut after = 0;
-        while !self.closed && self.grants.len() < self.permits {
+        while !self.closed && self.may_grant(now) {
             let next = self.waiting.range(after..).find(|(_, w)| self.may_hold(&w.holder));
             let Some((&place, _)) = next else { break };
             after = place + 1;
@@ -320,6 +341,10 @@ impl Semaphore {
             let token = self.grant(now, waiting.holder);
             out.push(Told::Granted(waiting.op, token));
         }
+    }
+
+    fn may_grant(&self, now: Duration) -> bool {
+        self.grants.len() < self.permits && self.quiet.is_none_or(|until| until <= now)
     }
 
     fn may_hold(&self, holder: &Holder) -> bool {

@@ -228,3 +228,27 @@ fn one_that_asks_again_keeps_its_place_and_is_told_where_it_asked_last() {
     assert_eq!(out, [Told::Granted(later, 3)]);
     assert!(semaphore.waiting.is_empty() && semaphore.due.len() == 1);
 }
+
+#[test]
+fn one_that_is_made_anew_grants_nothing_while_the_last_one_is_believed_in() {
+    let (mut before, mut out) = (Semaphore::new(2, 0), Vec::new());
+    before.acquire(S, Holder::Local(1), None, &mut out);
+    assert_eq!(before.believed(), None, "this node knows at once");
+    before.acquire(S, remote(1, 1), None, &mut out);
+    before.renew_tokens(4 * S, party(remote(1, 1)), &[2]);
+    before.close(&mut out);
+    let until = before.believed().unwrap();
+    assert_eq!(until, 4 * S + TTL + SPARE);
+    let mut semaphore = Semaphore::new(1, 2);
+    semaphore.be_quiet(until);
+    assert_eq!(semaphore.believed(), Some(until), "nor does one after this");
+    let Acquired::Waits(op) = semaphore.acquire(5 * S, remote(2, 1), None, &mut out) else {
+        panic!("too soon")
+    };
+    out.clear();
+    assert_eq!(semaphore.next_tick(), Some(until));
+    semaphore.tick(until - S, &mut out);
+    assert!(out.is_empty());
+    semaphore.tick(until, &mut out);
+    assert_eq!(out, [Told::Granted(op, 3)]);
+}

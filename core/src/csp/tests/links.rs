@@ -9,7 +9,7 @@ async fn any_number_of_channels_and_semaphores_of_an_owner_go_over_one_connectio
     let mut held = Vec::new();
     for n in 0..20 {
         owner.channel(&name(n), 1);
-        owner.csp.semaphore(&name(n), 1, 0).unwrap();
+        owner.csp.semaphore(&name(n), 1, (0, None)).unwrap();
         let channel = other.open(&name(n), &owner).await;
         within(channel.send(n.to_be_bytes())).await.unwrap();
         let semaphore = within(other.csp.open_semaphore(&name(n), Some(owner.id()))).await.unwrap();

@@ -24,7 +24,7 @@ async fn what_is_here_stands_in_the_record_until_nothing_can_be_had_of_it() {
     again.close().await.unwrap();
     assert_eq!(standing(), 0);
     // A semaphore until it is closed.
-    let leader = place.csp.semaphore("leader", 1, 0).unwrap();
+    let leader = place.csp.semaphore("leader", 1, (0, None)).unwrap();
     assert_eq!(standing(), 1);
     leader.close().unwrap();
     assert_eq!(standing(), 0);
@@ -37,7 +37,7 @@ async fn who_gives_no_owner_gets_the_one_and_is_told_of_several() {
     let kind = |result: Result<Channel>| result.unwrap_err().kind();
     assert_eq!(kind(here.csp.open_channel("jobs", None).await), ErrorKind::NotFound);
     let own = there.channel("jobs", 1);
-    there.csp.semaphore("leader", 1, 0).unwrap();
+    there.csp.semaphore("leader", 1, (0, None)).unwrap();
     *here.records.lock().unwrap() = there.records.lock().unwrap().clone();
     here.knows(&there);
     let jobs = within(here.csp.open_channel("jobs", None)).await.unwrap();
@@ -65,7 +65,7 @@ async fn a_node_may_make_and_close_any_number_and_no_more_than_its_record_has_ro
     let mut last = 0;
     for n in 0..300 {
         place.channel(&format!("c{n}"), 1).close().await.unwrap();
-        let semaphore = place.csp.semaphore(&format!("s{}", n % 70), 1, 0).unwrap();
+        let semaphore = place.csp.semaphore(&format!("s{}", n % 70), 1, (0, None)).unwrap();
         let lease = semaphore.acquire().await.unwrap();
         if n % 70 == 0 {
             assert!(lease.token() > last, "{} after {last}", lease.token());

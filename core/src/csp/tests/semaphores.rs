@@ -1,12 +1,16 @@
 //! Semaphores over connections.
 
 use super::*;
+use crate::{
+    csp::{link::NAME, links::PLAIN},
+    schema::csp_capnp::{channels, grant, holder},
+};
 use tokio::time::Instant;
 
 #[tokio::test]
 async fn so_many_hold_it_as_may_and_tokens_grow() {
     let (owner, a, b) = (Place::start().await, Place::start().await, Place::start().await);
-    let own = owner.csp.semaphore("leader", 1, 100).unwrap();
+    let own = owner.csp.semaphore("leader", 1, (100, None)).unwrap();
     a.knows(&owner);
     b.knows(&owner);
     let of_a = within(a.csp.open_semaphore("leader", Some(owner.id()))).await.unwrap();
@@ -47,7 +51,7 @@ async fn so_many_hold_it_as_may_and_tokens_grow() {
         let error = within(a.csp.open_semaphore("none", Some(owner.id()))).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound, "{name}: {error}");
     }
-    assert_eq!(owner.csp.semaphore("x", 0, 0).unwrap_err().kind(), ErrorKind::Config);
+    assert_eq!(owner.csp.semaphore("x", 0, (0, None)).unwrap_err().kind(), ErrorKind::Config);
     for place in [owner, a, b] {
         place.close().await;
     }
@@ -56,7 +60,7 @@ async fn so_many_hold_it_as_may_and_tokens_grow() {
 #[tokio::test]
 async fn a_holder_that_cannot_be_reached_loses_it_before_another_gets_it() {
     let (owner, holder) = (Place::start().await, Place::start().await);
-    let own = owner.csp.semaphore("leader", 1, 0).unwrap();
+    let own = owner.csp.semaphore("leader", 1, (0, None)).unwrap();
     holder.knows(&owner);
     let of_holder = within(holder.csp.open_semaphore("leader", Some(owner.id()))).await.unwrap();
     let lease = within(of_holder.acquire()).await.unwrap();
@@ -83,4 +87,70 @@ async fn a_holder_that_cannot_be_reached_loses_it_before_another_gets_it() {
     assert!(owner.counted("grant-expired"));
     owner.close().await;
     holder.close().await;
+}
+
+async fn holder(channels: &channels::Client, party: u64) -> capnp::Result<holder::Client> {
+    let mut request = channels.semaphore_request();
+    request.get().set_name("leader");
+    let semaphore = request.send().promise.await?.get()?.get_semaphore()?;
+    let mut request = semaphore.join_request();
+    request.get().set_party(party);
+    request.send().promise.await?.get()?.get_holder()
+}
+
+#[tokio::test]
+async fn one_that_comes_over_another_connection_keeps_its_place() {
+    let (owner, other) = (Place::start().await, Place::start().await);
+    let own = owner.csp.semaphore("leader", 1, (0, None)).unwrap();
+    let first = within(own.acquire()).await.unwrap();
+    other.vat.host.connect(&owner.vat.info()).await.unwrap();
+    let connect = || other.vat.vat.connect_as::<channels::Client>(owner.id(), NAME, PLAIN);
+    let (before, now) = (connect().await.unwrap(), connect().await.unwrap());
+    // What it waits for over one connection it asks for over the next.
+    let (tell, asked) = tokio::sync::oneshot::channel();
+    let waits = |tell: Option<tokio::sync::oneshot::Sender<()>>| {
+        async move |channels: channels::Client| {
+            let holder = holder(&channels, 7).await?;
+            let mut request = holder.acquire_request();
+            request.get().set_number(1);
+            request.get().set_wait_ms(60_000);
+            let answer = request.send().promise;
+            // What comes after it is answered.
+            let mut request = holder.renew_request();
+            request.get().init_tokens(0);
+            request.send().promise.await?;
+            if let Some(tell) = tell {
+                let _ = tell.send(());
+            }
+            let answer = answer.await?;
+            let grant: grant::Reader<'_> = answer.get()?.get_grant()?;
+            match grant.which()? {
+                grant::Token(token) => Ok(Some(token)),
+                _ => Ok(None),
+            }
+        }
+    };
+    let early = tokio::spawn(async move {
+        let answered = before.with(waits(Some(tell))).await;
+        drop(before);
+        answered
+    });
+    within(asked).await.unwrap();
+    // One that asks later.
+    let next = tokio::spawn({
+        let own = own.clone();
+        async move { own.acquire().await }
+    });
+    let (tell, asked) = tokio::sync::oneshot::channel();
+    let again = tokio::spawn(async move { now.with(waits(Some(tell))).await });
+    within(asked).await.unwrap();
+    assert_eq!(within(early).await.unwrap().unwrap(), None, "it was asked again");
+    // The end of the first connection calls off nothing of the second.
+    tokio::time::sleep(100 * MS).await;
+    drop(first);
+    assert_eq!(within(again).await.unwrap().unwrap(), Some(2));
+    // It is not given back, nor lost with its connection.
+    assert!(timeout(100 * MS, next).await.is_err());
+    owner.close().await;
+    other.close().await;
 }
