@@ -1,0 +1,145 @@
+"""Exit, fork and signals while services, topics, streams and channels are in use:
+each in a Python of its own."""
+
+# Two nodes that use all there is, and wait in every way.
+IN_USE = """
+a = casm.Node(**options())
+b = casm.Node(**options(namespace=a.namespace))
+b.connect(a.info())
+b.wait_for(2)
+a.wait_for(2)
+
+def stuck(request):
+    time.sleep(600)
+
+def endless(request):
+    while True:
+        yield bytes(1000)
+
+a.serve("stuck", stuck)
+a.serve_stream("endless", endless)
+a.serve("echo", lambda request: request.data)
+a.on_stream("/silent/1", lambda stream, peer: stream.read(1))
+topic = b.topic("news")
+told = topic.on_message(lambda message: time.sleep(0.001), echo=True)
+messages = topic.subscribe(echo=True)
+stream = b.open_stream(a.info(), "/silent/1")
+stream.write(b"")
+parts = b.call_stream("endless", peer=a.id)
+next(parts)
+replies = b.call_all("stuck", timeout=None)
+view = b.view_of(a.id)
+own = a.channel("own", 10)
+own.send(b"1")
+own.send(b"2")
+other = b.open_channel("own", a.id)
+job = other.take()
+turns = a.semaphore("turns", 1)
+lease = turns.acquire()
+theirs = b.open_semaphore("turns", a.id)
+"""
+
+CALLS = """
+THEIRS = {
+    "call": lambda: b.call("echo", peer=a.id, timeout=None),
+    "call_all": lambda: b.call_all("echo", timeout=None),
+    "call_stream": lambda: b.call_stream("endless", peer=a.id),
+    "serve": lambda: a.serve("more", len),
+    "service_stats": lambda: a.service_stats("echo"),
+    "parts": lambda: [next(parts) for _ in range(1000)],
+    "replies": lambda: next(replies),
+    "messages": lambda: [next(messages) for _ in range(1000)],
+    "topic": lambda: b.topic("more"),
+    "publish": lambda: topic.publish(b"x"),
+    "peers": topic.peers,
+    "wait_for_peers": lambda: topic.wait_for_peers(1),
+    "subscribe": topic.subscribe,
+    "on_message": lambda: topic.on_message(print),
+    "open_stream": lambda: b.open_stream(a.id, "/silent/1"),
+    "read": lambda: stream.read(1),
+    "write": lambda: stream.write(b"x"),
+    "close_write": stream.close_write,
+    "count": view.count,
+    "iter": lambda: list(view.iter()),
+    "send": lambda: own.send(b"x"),
+    "recv": lambda: own.recv(),
+    "theirs": lambda: other.recv(),
+    "select": lambda: casm.select([own.receiving()]),
+    "done": job.done,
+    "acquire": turns.acquire,
+    "wait_lost": lease.wait_lost,
+    "semaphore": lambda: a.semaphore("more", 1),
+}
+"""
+
+FORK = """
+import gc, signal, warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+topic.publish(b"x")
+pid = os.fork()
+if pid == 0:
+    signal.alarm(45)
+    try:
+        for name, call in THEIRS.items():
+            try:
+                call()
+            except casm.ClosedError as error:
+                assert "start a node in this process" in str(error), (name, error)
+            else:
+                raise AssertionError(name)
+        assert stream.closed is False and "closed" in repr(stream)
+        assert told.cancelled and lease.lost and job.lost
+        assert repr(own) and repr(theirs) and own.name and theirs.owner and topic.name
+        assert (own.waiting, other.in_doubt) == (None, 0)
+        for end in (stream.close, stream.reset, messages.cancel, parts.cancel, told.cancel,
+                    topic.close, lease.release, echo.stop):
+            end()
+        del a, b, topic, told, messages, stream, parts, replies, view, own, other, job
+        del turns, lease, theirs, echo, call, end, THEIRS
+        gc.collect()
+        with casm.testing.cluster(2) as (c, d):
+            c.serve("echo", lambda request: request.data)
+            assert d.call("echo", b"child", peer=c.id) == b"child"
+    except BaseException as error:
+        import traceback
+        traceback.print_exc()
+        os._exit(2)
+    os._exit(0)
+assert os.waitpid(pid, 0)[1] == 0
+# Nothing of the child's came here.
+assert b.call("echo", b"x", peer=a.id) == b"x"
+assert next(messages).data == b"x"
+assert not lease.lost and not job.lost and not stream.closed
+job.done()
+assert other.recv() == b"2"
+next(parts)
+topic.publish(b"y")
+assert next(messages).data == b"y"
+os._exit(0)
+"""
+
+
+def test_a_forked_child_reaches_nothing_of_its_parent_and_never_hangs(python):
+    program = IN_USE.replace('a.serve("echo"', 'echo = a.serve("echo"')
+    done = python(program + CALLS + FORK)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_handler_may_fork(python):
+    done = python("""
+import warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+node = casm.Node(**options())
+
+@node.serve("forks")
+def forks(request):
+    pid = os.fork()
+    if pid == 0:
+        # This thread alone goes on, and asks for the next request.
+        return b"child"
+    return b"%d" % os.waitpid(pid, 0)[1]
+
+assert node.call("forks", timeout=45) == b"0"
+node.close()
+""")
+    assert (done.returncode, done.stderr) == (0, "")
