@@ -10,7 +10,7 @@ use std::{
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf, split};
 use tokio_util::sync::CancellationToken;
 
 /// A stream of bytes to and from a peer. One call at a time may read, and one
@@ -125,13 +125,9 @@ impl ByteStream {
             let mut taken = Taken::take(this, &this.writer, "writes")?;
             let mut partly = ResetIfPartly { stream: this, begun: false };
             let write = async {
-                let mut left = bytes.as_ref();
-                while !left.is_empty() {
-                    let n = taken.half()?.write(left).await.map_err(|error| this.broken(&error))?;
-                    left = &left[n..];
-                    partly.begun = !left.is_empty();
-                }
-                taken.half()?.flush().await.map_err(|error| this.broken(&error))
+                let half = taken.half()?;
+                let written = write_out(half, bytes.as_ref(), &mut partly.begun).await;
+                written.map_err(|error| this.broken(&error))
             };
             this.until_over(write).await
         }
@@ -186,6 +182,29 @@ impl ByteStream {
         drop(std::mem::replace(&mut *lock(&live.reader), Half::Gone));
         drop(std::mem::replace(&mut *lock(&live.writer), Half::Gone));
     }
+}
+
+/// Writes all of the bytes. `begun` says whether some went out and others may not
+/// have: those that wait to be flushed too. If it fails, the next try fails as well.
+async fn write_out<W: AsyncWrite + Unpin>(
+    writer: &mut W,
+    mut left: &[u8],
+    begun: &mut bool,
+) -> io::Result<()> {
+    let write = async {
+        while !left.is_empty() {
+            let n = writer.write(left).await?;
+            if n == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            left = &left[n..];
+            *begun = true;
+        }
+        writer.flush().await
+    };
+    let written = write.await;
+    *begun = written.is_err() && *begun && !left.is_empty();
+    written
 }
 
 impl Live {
@@ -321,4 +340,62 @@ impl Node {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt;
+    use std::{
+        pin::Pin,
+        task::{Context, Poll},
+    };
+
+    /// Takes so many bytes, and then no more; flushes if it is told to.
+    struct Stalls {
+        room: usize,
+        flushes: bool,
+    }
+
+    impl AsyncWrite for Stalls {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            let n = bytes.len().min(self.room);
+            self.room -= n;
+            if n == 0 { Poll::Pending } else { Poll::Ready(Ok(n)) }
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            if self.flushes { Poll::Ready(Ok(())) } else { Poll::Pending }
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// Whether what was called off had begun, and `None` if it wasn't called off.
+    fn called_off(room: usize, flushes: bool) -> Option<bool> {
+        let mut begun = false;
+        let mut writer = Stalls { room, flushes };
+        match write_out(&mut writer, b"12345678", &mut begun).now_or_never() {
+            Some(written) => {
+                written.unwrap();
+                assert!(!begun);
+                None
+            }
+            None => Some(begun),
+        }
+    }
+
+    #[test]
+    fn what_is_not_flushed_yet_has_begun_and_is_not_written_again() {
+        assert_eq!(called_off(0, true), Some(false));
+        assert_eq!(called_off(3, true), Some(true));
+        assert_eq!(called_off(8, false), Some(true));
+        assert_eq!(called_off(8, true), None);
+    }
 }
