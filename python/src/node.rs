@@ -477,9 +477,12 @@ impl Node {
     }
 
     /// Calls ``handler(stream, peer)`` with every stream of a protocol that a peer
-    /// opens, on up to ``workers`` threads. The stream is closed when the handler
-    /// returns, and reset if it raises. It goes on until it is cancelled or the
-    /// node is closed.
+    /// opens, on up to ``workers`` threads, a quarter of which is kept for other peers
+    /// than one that has many streams. The stream is closed when the handler returns,
+    /// and reset if it raises. It goes on until it is cancelled or the node is closed.
+    ///
+    /// A read waits for as long as the peer likes, and so does its thread: set the
+    /// stream's ``timeout``.
     #[pyo3(signature = (protocol, handler, *, workers=64))]
     fn on_stream(
         &self,
