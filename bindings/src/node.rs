@@ -357,17 +357,25 @@ impl Node {
             if this.is_foreign() {
                 return Ok(());
             }
-            let open = lock(&this.0.open).clone();
-            let Some(open) = open else { return Ok(()) };
-            // Handlers that are waited for may call others meanwhile.
-            open.node.drain(grace.unwrap_or(GRACE), handling).await;
-            this.closing()?.cancel();
-            let result = open.node.close_within(Duration::ZERO).await;
-            // With its last clone the event streams end, and the callbacks'
-            // thread.
-            drop(lock(&this.0.open).take());
-            result
+            // On its own: who stops waiting, as on Ctrl-C, doesn't leave a node that is
+            // open and serves nothing.
+            let closing = runtime::handle()?.spawn(async move { this.leave(grace, handling).await });
+            closing.await.map_err(|e| {
+                Error::new(ErrorKind::Internal, format!("closing a node panicked: {e}"))
+            })?
         }
+    }
+
+    async fn leave(&self, grace: Option<Duration>, handling: bool) -> Result<()> {
+        let open = lock(&self.0.open).clone();
+        let Some(open) = open else { return Ok(()) };
+        // Handlers that are waited for may call others meanwhile.
+        open.node.drain(grace.unwrap_or(GRACE), handling).await;
+        self.closing()?.cancel();
+        let result = open.node.close_within(Duration::ZERO).await;
+        // With its last clone the event streams end, and the callbacks' thread.
+        drop(lock(&self.0.open).take());
+        result
     }
 
     /// A call on the node that ends when the node closes.

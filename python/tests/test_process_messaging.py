@@ -143,3 +143,56 @@ assert node.call("forks", timeout=45) == b"0"
 node.close()
 """)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_close_that_nobody_waits_for_any_more_goes_on(python):
+    done = python("""
+import asyncio, signal
+
+def served():
+    node = casm.Node(**options())
+    begun, go = threading.Event(), threading.Event()
+    def slow(request):
+        begun.set()
+        go.wait()
+    node.serve("slow", slow)
+    threading.Thread(target=lambda: node.call("slow", timeout=None), daemon=True).start()
+    begun.wait()
+    return node, go
+
+# Ctrl-C during the grace: it serves nothing more, and closes when it can.
+node, go = served()
+threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+try:
+    node.close(grace=600)
+except KeyboardInterrupt:
+    assert not node.closed
+else:
+    raise AssertionError
+go.set()
+while not node.closed:
+    time.sleep(0.01)
+
+async def main():
+    other = await casm.aio.Node(**options())
+    begun, go = asyncio.Event(), asyncio.Event()
+    async def slow(request):
+        begun.set()
+        await go.wait()
+    other.serve("slow", slow)
+    call = asyncio.ensure_future(other.call("slow", timeout=None))
+    await begun.wait()
+    try:
+        await asyncio.wait_for(other.close(grace=600), 0.1)
+    except TimeoutError:
+        assert not other.closed
+    go.set()
+    while not other.closed:
+        await asyncio.sleep(0.01)
+    try:
+        await call
+    except casm.CasmError:
+        pass
+asyncio.run(main())
+""")
+    assert (done.returncode, done.stderr) == (0, "")
