@@ -51,12 +51,12 @@ impl ByteStream {
     pub(crate) fn new(stream: casm::ByteStream, node: Node) -> Self {
         let (peer, protocol) = (stream.peer().to_base58(), stream.protocol().to_owned());
         let (reader, writer) = split(stream);
-        let over = node.closing().map_or_else(|_| CancellationToken::new(), |t| t.child_token());
+        let closing = node.closing().map(CancellationToken::child_token);
         let live = Ours::new(Live {
             peer: peer.clone(),
             reader: Mutex::new(Half::Free(reader)),
             writer: Mutex::new(Half::Free(writer)),
-            over,
+            over: closing.unwrap_or_default(),
             node: node.clone(),
         });
         Self(Arc::new(Inner { peer, protocol, live, node }))

@@ -359,7 +359,8 @@ impl Node {
             }
             // On its own: who stops waiting, as on Ctrl-C, doesn't leave a node that is
             // open and serves nothing.
-            let closing = runtime::handle()?.spawn(async move { this.leave(grace, handling).await });
+            let closing =
+                runtime::handle()?.spawn(async move { this.leave(grace, handling).await });
             closing.await.map_err(|e| {
                 Error::new(ErrorKind::Internal, format!("closing a node panicked: {e}"))
             })?

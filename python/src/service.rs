@@ -15,12 +15,7 @@ use pyo3::{
     prelude::*,
     types::{PyByteArray, PyBytes, PyMemoryView},
 };
-use std::{
-    cell::RefCell,
-    collections::BTreeMap,
-    sync::Arc,
-    time::Duration,
-};
+use std::{cell::RefCell, collections::BTreeMap, sync::Arc, time::Duration};
 
 thread_local! {
     /// Of which node a handler runs on this thread.

@@ -1,6 +1,16 @@
 """Exit, fork and signals while services, topics, streams and channels are in use:
 each in a Python of its own."""
 
+import signal
+import subprocess
+import sys
+
+import pytest
+from conftest import PATIENCE
+
+# How often the exits are tried.
+EXITS = 50
+
 # Two nodes that use all there is, and wait in every way.
 IN_USE = """
 a = casm.Node(**options())
@@ -27,6 +37,7 @@ stream = b.open_stream(a.info(), "/silent/1")
 stream.write(b"")
 parts = b.call_stream("endless", peer=a.id)
 next(parts)
+b.wait_for(1, query="service:stuck")
 replies = b.call_all("stuck", timeout=None)
 view = b.view_of(a.id)
 own = a.channel("own", 10)
@@ -38,6 +49,74 @@ turns = a.semaphore("turns", 1)
 lease = turns.acquire()
 theirs = b.open_semaphore("turns", a.id)
 """
+
+WAITING = """
+def flood():
+    while True:
+        topic.publish(bytes(100))
+        time.sleep(0.0001)
+
+for wait in (
+    flood,
+    lambda: b.call("stuck", peer=a.id, timeout=None),
+    lambda: a.call("stuck", timeout=None),
+    lambda: list(parts),
+    lambda: list(replies),
+    lambda: list(messages),
+    lambda: topic.wait_for_peers(9),
+    lambda: stream.read(1),
+    lambda: [stream.write(bytes(65536)) for _ in range(1000)],
+    lambda: list(a.channel("none")),
+    lambda: b.open_channel("own", a.id).take() and other.recv(),
+    lambda: a.channel("nobody").send(b"x"),
+    lambda: casm.select([a.channel("none").receiving(), a.channel("full").sending(b"x")]),
+    theirs.acquire,
+    turns.acquire,
+    lease.wait_lost,
+):
+    threading.Thread(target=wait, daemon=True).start()
+while a.service_stats("stuck").in_flight < 2:
+    time.sleep(0.001)
+"""
+
+
+def test_exit_without_close_never_hangs_or_aborts(python):
+    for attempt in range(EXITS):
+        done = python(IN_USE + WAITING)
+        assert (done.returncode, done.stderr) == (0, ""), (attempt, done.stderr)
+
+
+def test_exit_of_an_asyncio_program_that_closed_nothing(python):
+    done = python("""
+import asyncio
+async def main():
+    a = await casm.aio.Node(**options())
+    b = await casm.aio.Node(**options(namespace=a.namespace))
+    await b.connect(a.info())
+    await b.wait_for(2)
+    async def stuck(request):
+        await asyncio.sleep(600)
+    async def silent(reader, writer):
+        await reader.read()
+    a.serve("stuck", stuck)
+    a.on_stream("/silent/1", silent)
+    reader, writer = await b.open_stream(a.info(), "/silent/1")
+    topic = b.topic("news")
+    topic.on_message(print)
+    waits = [
+        b.call("stuck", peer=a.id, timeout=None),
+        reader.read(),
+        a.channel("none").recv(),
+        topic.wait_for_peers(9),
+    ]
+    for wait in waits:
+        asyncio.ensure_future(wait)
+    while a.service_stats("stuck").in_flight < 1:
+        await asyncio.sleep(0.001)
+asyncio.run(main())
+""")
+    assert (done.returncode, done.stderr) == (0, "")
+
 
 CALLS = """
 THEIRS = {
@@ -145,9 +224,56 @@ node.close()
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize(
+    "wait",
+    [
+        "b.call('stuck', peer=a.id, timeout=None)",
+        "b.call('nobody', wait=True, timeout=None)",
+        "list(b.call_all('stuck', timeout=None))",
+        "b.serve_stream('quiet', lambda r: (stuck(r) for _ in '1')); "
+        "list(a.call_stream('quiet', peer=b.id))",
+        "list(b.topic('quiet').subscribe())",
+        "topic.wait_for_peers(9)",
+        "stream.read(1)",
+        "stream.readall()",
+        "[stream.write(bytes(65536)) for _ in range(1000)]",
+        "a.channel('none').recv()",
+        "a.channel('none').take()",
+        "list(a.channel('none'))",
+        "a.channel('none').send(b'x')",
+        "a.channel('none'); b.open_channel('none', a.id).recv()",
+        "a.channel('none'); b.open_channel('none', a.id).send(b'x')",
+        "casm.select([a.channel('none').receiving(), a.channel('none').sending(b'x')])",
+        "turns.acquire()",
+        "theirs.acquire()",
+        "lease.wait_lost()",
+        "a.close(grace=600)",
+    ],
+)
+def test_ctrl_c_raises_keyboard_interrupt_in_a_blocked_call(wait):
+    program = f"""
+import casm, casm.testing, sys, threading, time
+options = casm.testing.options
+{IN_USE}
+try:
+    print("waiting", flush=True)
+    {wait}
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+    assert b.view()
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "waiting\n", process.communicate(timeout=PATIENCE)[1]
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, out, err) == (0, "interrupted\n", "")
+
+
 def test_a_close_that_nobody_waits_for_any_more_goes_on(python):
     done = python("""
-import asyncio, signal
+import asyncio, contextlib, signal
 
 def served():
     node = casm.Node(**options())
@@ -156,7 +282,10 @@ def served():
         begun.set()
         go.wait()
     node.serve("slow", slow)
-    threading.Thread(target=lambda: node.call("slow", timeout=None), daemon=True).start()
+    def ask():
+        with contextlib.suppress(casm.CasmError):
+            node.call("slow", timeout=None)
+    threading.Thread(target=ask, daemon=True).start()
     begun.wait()
     return node, go
 
@@ -184,15 +313,15 @@ async def main():
     await begun.wait()
     try:
         await asyncio.wait_for(other.close(grace=600), 0.1)
-    except TimeoutError:
+    except asyncio.TimeoutError:
         assert not other.closed
+    else:
+        raise AssertionError
     go.set()
     while not other.closed:
         await asyncio.sleep(0.01)
-    try:
+    with contextlib.suppress(casm.CasmError):
         await call
-    except casm.CasmError:
-        pass
 asyncio.run(main())
 """)
     assert (done.returncode, done.stderr) == (0, "")
