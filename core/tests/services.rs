@@ -525,6 +525,23 @@ async fn a_handler_that_closes_its_node_is_not_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_close_that_is_given_up_closes_at_once() {
+    let [a, b] = cluster().await;
+    let begun = stuck(&b, "stuck");
+    let call = {
+        let (a, to) = (a.clone(), to(&b));
+        tokio::spawn(async move { a.call_with("stuck", "", to.timeout(None)).await })
+    };
+    until(|| begun.load(Ordering::SeqCst) == 1).await;
+    let grace = Duration::from_secs(600);
+    let closing = tokio::time::timeout(Duration::from_millis(100), b.close_within(grace));
+    assert!(closing.await.is_err());
+    soon(b.ended()).await;
+    assert!(soon(call).await.unwrap().is_err());
+    close([a]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_handler_may_call_others_and_its_own() {
     let [a, b] = cluster().await;
     a.serve("inner", echo).unwrap();
