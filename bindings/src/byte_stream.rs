@@ -2,7 +2,7 @@
 
 use crate::{
     Error, ErrorKind, Listener, Node, Result, Source, Subscription, node::WeakNode, options::Peer,
-    subscription::subscribe,
+    ours::Ours, subscription::subscribe,
 };
 use casm::streams::IncomingStreams;
 use std::{
@@ -10,7 +10,7 @@ use std::{
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf, split};
 use tokio_util::sync::CancellationToken;
 
 /// A stream of bytes to and from a peer. One call at a time may read, and one
@@ -22,6 +22,12 @@ pub struct ByteStream(Arc<Inner>);
 struct Inner {
     peer: String,
     protocol: String,
+    live: Ours<Live>,
+    node: Node,
+}
+
+struct Live {
+    peer: String,
     reader: Mutex<Half<ReadHalf<casm::ByteStream>>>,
     writer: Mutex<Half<WriteHalf<casm::ByteStream>>>,
     /// Reset, or closed whole.
@@ -45,14 +51,15 @@ impl ByteStream {
     pub(crate) fn new(stream: casm::ByteStream, node: Node) -> Self {
         let (peer, protocol) = (stream.peer().to_base58(), stream.protocol().to_owned());
         let (reader, writer) = split(stream);
-        Self(Arc::new(Inner {
-            peer,
-            protocol,
+        let closing = node.closing().map(CancellationToken::child_token);
+        let live = Ours::new(Live {
+            peer: peer.clone(),
             reader: Mutex::new(Half::Free(reader)),
             writer: Mutex::new(Half::Free(writer)),
-            over: node.closing().child_token(),
-            node,
-        }))
+            over: closing.unwrap_or_default(),
+            node: node.clone(),
+        });
+        Self(Arc::new(Inner { peer, protocol, live, node }))
     }
 
     /// The id of the peer at the other end.
@@ -70,9 +77,9 @@ impl ByteStream {
         &self.0.node
     }
 
-    /// Whether it is over: closed whole, reset, or its node closed.
+    /// Whether it is over: closed whole, reset, or its node closed; or the parent's.
     pub fn is_closed(&self) -> bool {
-        self.0.over.is_cancelled()
+        self.0.live.mine().is_none_or(|live| live.over.is_cancelled())
     }
 
     /// Reads what is there, `most` bytes at most, and waits until there is
@@ -87,7 +94,8 @@ impl ByteStream {
             if most == 0 {
                 return Err(Error::config("most", most, "write 1 or more"));
             }
-            let mut taken = Taken::take(&this, &this.reader, "reads")?;
+            let this = this.live.get()?;
+            let mut taken = Taken::take(this, &this.reader, "reads")?;
             let mut bytes = Vec::with_capacity(most.min(Self::MOST));
             let read = async {
                 // Ends with the room that there is.
@@ -113,16 +121,13 @@ impl ByteStream {
     ) -> impl Future<Output = Result<()>> + Send + use<B> {
         let this = self.0.clone();
         async move {
-            let mut taken = Taken::take(&this, &this.writer, "writes")?;
-            let mut partly = ResetIfPartly { stream: &this, begun: false };
+            let this = this.live.get()?;
+            let mut taken = Taken::take(this, &this.writer, "writes")?;
+            let mut partly = ResetIfPartly { stream: this, begun: false };
             let write = async {
-                let mut left = bytes.as_ref();
-                while !left.is_empty() {
-                    let n = taken.half()?.write(left).await.map_err(|error| this.broken(&error))?;
-                    left = &left[n..];
-                    partly.begun = !left.is_empty();
-                }
-                taken.half()?.flush().await.map_err(|error| this.broken(&error))
+                let half = taken.half()?;
+                let written = write_out(half, bytes.as_ref(), &mut partly.begun).await;
+                written.map_err(|error| this.broken(&error))
             };
             this.until_over(write).await
         }
@@ -136,7 +141,8 @@ impl ByteStream {
     pub fn close_write(&self) -> impl Future<Output = Result<()>> + Send + use<> {
         let this = self.0.clone();
         async move {
-            let mut taken = match Taken::take(&this, &this.writer, "writes") {
+            let this = this.live.get()?;
+            let mut taken = match Taken::take(this, &this.writer, "writes") {
                 Err(error) if error.kind() == ErrorKind::Closed && !this.over.is_cancelled() => {
                     return Ok(());
                 }
@@ -170,14 +176,38 @@ impl ByteStream {
     /// Ends it at once, for calls that are waiting too. To the peer it is broken,
     /// as far as its transport tells that, unless it was closed for writing.
     pub fn reset(&self) {
-        self.0.over.cancel();
+        let Some(live) = self.0.live.mine() else { return };
+        live.over.cancel();
         // Those that are used go when their calls end.
-        drop(std::mem::replace(&mut *lock(&self.0.reader), Half::Gone));
-        drop(std::mem::replace(&mut *lock(&self.0.writer), Half::Gone));
+        drop(std::mem::replace(&mut *lock(&live.reader), Half::Gone));
+        drop(std::mem::replace(&mut *lock(&live.writer), Half::Gone));
     }
 }
 
-impl Inner {
+/// Writes all of the bytes. `begun` says whether some went out and others may not
+/// have: those that wait to be flushed too. If it fails, the next try fails as well.
+async fn write_out<W: AsyncWrite + Unpin>(
+    writer: &mut W,
+    mut left: &[u8],
+    begun: &mut bool,
+) -> io::Result<()> {
+    let write = async {
+        while !left.is_empty() {
+            let n = writer.write(left).await?;
+            if n == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            left = &left[n..];
+            *begun = true;
+        }
+        writer.flush().await
+    };
+    let written = write.await;
+    *begun = written.is_err() && *begun && !left.is_empty();
+    written
+}
+
+impl Live {
     /// Runs a call that ends when the stream does.
     async fn until_over<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
         tokio::select! {
@@ -200,13 +230,13 @@ impl Inner {
 /// A direction while a call uses it. It is put back, also when the call is called
 /// off.
 struct Taken<'a, T> {
-    stream: &'a Inner,
+    stream: &'a Live,
     place: &'a Mutex<Half<T>>,
     half: Option<T>,
 }
 
 impl<'a, T> Taken<'a, T> {
-    fn take(stream: &'a Inner, place: &'a Mutex<Half<T>>, does: &str) -> Result<Self> {
+    fn take(stream: &'a Live, place: &'a Mutex<Half<T>>, does: &str) -> Result<Self> {
         if stream.over.is_cancelled() {
             return Err(stream.is_over());
         }
@@ -247,7 +277,7 @@ impl<T> Drop for Taken<'_, T> {
 
 /// Resets a stream on which a part of something went out.
 struct ResetIfPartly<'a> {
-    stream: &'a Inner,
+    stream: &'a Live,
     begun: bool,
 }
 
@@ -304,10 +334,68 @@ impl Node {
         let open = self.open()?;
         let streams = open.node.accept_streams(protocol)?;
         let incoming = Incoming { streams, node: self.downgrade() };
-        subscribe(&open.dispatcher, incoming, self.closing().child_token(), listener)
+        subscribe(&open.dispatcher, incoming, self.closing()?.child_token(), listener)
     }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt;
+    use std::{
+        pin::Pin,
+        task::{Context, Poll},
+    };
+
+    /// Takes so many bytes, and then no more; flushes if it is told to.
+    struct Stalls {
+        room: usize,
+        flushes: bool,
+    }
+
+    impl AsyncWrite for Stalls {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            let n = bytes.len().min(self.room);
+            self.room -= n;
+            if n == 0 { Poll::Pending } else { Poll::Ready(Ok(n)) }
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            if self.flushes { Poll::Ready(Ok(())) } else { Poll::Pending }
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// Whether what was called off had begun, and `None` if it wasn't called off.
+    fn called_off(room: usize, flushes: bool) -> Option<bool> {
+        let mut begun = false;
+        let mut writer = Stalls { room, flushes };
+        match write_out(&mut writer, b"12345678", &mut begun).now_or_never() {
+            Some(written) => {
+                written.unwrap();
+                assert!(!begun);
+                None
+            }
+            None => Some(begun),
+        }
+    }
+
+    #[test]
+    fn what_is_not_flushed_yet_has_begun_and_is_not_written_again() {
+        assert_eq!(called_off(0, true), Some(false));
+        assert_eq!(called_off(3, true), Some(true));
+        assert_eq!(called_off(8, false), Some(true));
+        assert_eq!(called_off(8, true), None);
+    }
 }

@@ -1,6 +1,6 @@
 //! Channels, select and semaphores.
 
-use crate::{Error, ErrorKind, Node, Peer, Result};
+use crate::{Error, ErrorKind, Node, Peer, Result, ours::Ours};
 use casm::{ChannelOptions, csp::select_parcel};
 use std::{
     future::Future,
@@ -15,28 +15,20 @@ const LOOK: Duration = Duration::from_millis(100);
 /// child: it is the parent's.
 struct Held<T> {
     node: Node,
-    held: Mutex<Option<T>>,
+    held: Ours<Mutex<Option<T>>>,
 }
 
 impl<T> Held<T> {
     fn new(node: Node, held: T) -> Arc<Self> {
-        Arc::new(Self { node, held: Mutex::new(Some(held)) })
+        Arc::new(Self { node, held: Ours::new(Mutex::new(Some(held))) })
     }
 
     fn with<R>(&self, read: impl FnOnce(&T) -> R) -> Option<R> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(read)
+        self.held.mine()?.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(read)
     }
 
     fn take(&self) -> Option<T> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
-impl<T> Drop for Held<T> {
-    fn drop(&mut self) {
-        if self.node.is_foreign() {
-            std::mem::forget(self.held.get_mut().unwrap_or_else(PoisonError::into_inner).take());
-        }
+        self.held.mine()?.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -60,7 +52,9 @@ impl Parcel {
 #[derive(Clone)]
 pub struct Channel {
     node: Node,
-    channel: casm::Channel,
+    name: Arc<str>,
+    owner: Arc<str>,
+    channel: Ours<casm::Channel>,
 }
 
 impl Node {
@@ -72,7 +66,7 @@ impl Node {
     pub fn channel(&self, name: &str, capacity: usize, close_by_others: bool) -> Result<Channel> {
         let options = ChannelOptions::new().capacity(capacity).close_by_others(close_by_others);
         let channel = self.core()?.channel(name, options)?;
-        Ok(Channel { node: self.clone(), channel })
+        Ok(Channel::new(self.clone(), channel))
     }
 
     /// A channel of another node: of the one in whose record it is, if none is said.
@@ -84,7 +78,7 @@ impl Node {
         let this = self.clone();
         self.run(|node| async move {
             let channel = node.open_channel(&name, owner.map(Peer::target).transpose()?).await?;
-            Ok(Channel { node: this, channel })
+            Ok(Channel::new(this, channel))
         })
     }
 
@@ -96,8 +90,7 @@ impl Node {
     ) -> impl Future<Output = Result<Semaphore>> + Send + use<> {
         let this = self.clone();
         self.run(move |node| async move {
-            let semaphore = node.semaphore(&name, permits).await?;
-            Ok(Semaphore { node: this, semaphore })
+            Ok(Semaphore::new(this, node.semaphore(&name, permits).await?))
         })
     }
 
@@ -111,12 +104,17 @@ impl Node {
         self.run(|node| async move {
             let semaphore =
                 node.open_semaphore(&name, owner.map(Peer::target).transpose()?).await?;
-            Ok(Semaphore { node: this, semaphore })
+            Ok(Semaphore::new(this, semaphore))
         })
     }
 }
 
 impl Channel {
+    fn new(node: Node, channel: casm::Channel) -> Self {
+        let (name, owner) = (channel.name().into(), channel.owner().to_base58().into());
+        Self { node, name, owner, channel: Ours::new(channel) }
+    }
+
     /// The node from which it is used.
     pub fn node(&self) -> &Node {
         &self.node
@@ -124,22 +122,22 @@ impl Channel {
 
     /// Its name.
     pub fn name(&self) -> &str {
-        self.channel.name()
+        &self.name
     }
 
     /// The id of the node whose it is.
-    pub fn owner(&self) -> String {
-        self.channel.owner().to_base58()
+    pub fn owner(&self) -> &str {
+        &self.owner
     }
 
     /// Values that wait in it; none if it is another node's.
     pub fn waiting(&self) -> Option<usize> {
-        self.channel.waiting()
+        self.channel.mine()?.waiting()
     }
 
     /// Values that may be ours, or are and were not received yet.
     pub fn in_doubt(&self) -> usize {
-        self.channel.in_doubt()
+        self.channel.mine().map_or(0, casm::Channel::in_doubt)
     }
 
     /// Sends a value.
@@ -151,8 +149,8 @@ impl Channel {
         let channel = self.channel.clone();
         self.node.run(move |_| async move {
             match timeout {
-                Some(timeout) => channel.send_timeout(value, timeout).await,
-                None => channel.send(value).await,
+                Some(timeout) => channel.get()?.send_timeout(value, timeout).await,
+                None => channel.get()?.send(value).await,
             }
         })
     }
@@ -164,7 +162,7 @@ impl Channel {
     ) -> impl Future<Output = Result<Parcel>> + Send + use<> {
         let (channel, node) = (self.channel.clone(), self.node.clone());
         self.node.run(move |_| async move {
-            Ok(Parcel(Held::new(node, channel.recv_parcel(timeout).await?)))
+            Ok(Parcel(Held::new(node, channel.get()?.recv_parcel(timeout).await?)))
         })
     }
 
@@ -175,6 +173,7 @@ impl Channel {
     ) -> impl Future<Output = Result<Job>> + Send + use<> {
         let (channel, node) = (self.channel.clone(), self.node.clone());
         self.node.run(move |_| async move {
+            let channel = channel.get()?;
             let job = match timeout {
                 Some(timeout) => channel.take_timeout(timeout).await?,
                 None => channel.take().await?,
@@ -186,7 +185,7 @@ impl Channel {
     /// Closes it.
     pub fn close(&self) -> impl Future<Output = Result<()>> + Send + use<> {
         let channel = self.channel.clone();
-        self.node.run(move |_| async move { channel.close().await })
+        self.node.run(move |_| async move { channel.get()?.close().await })
     }
 
     /// To receive from it in a select.
@@ -229,13 +228,16 @@ pub fn select(
     if branches.iter().any(|branch| branch.node().id() != node.id()) {
         return Err(invalid("select: the branches are of several nodes: give those of one"));
     }
-    let branches: Vec<_> = branches
+    let branches: Vec<casm::csp::Branch> = branches
         .into_iter()
-        .map(|branch| match branch.sends {
-            Some(value) => branch.channel.channel.sending(value),
-            None => branch.channel.channel.receiving(),
+        .map(|branch| {
+            let channel = branch.channel.channel.get()?;
+            Ok(match branch.sends {
+                Some(value) => channel.sending(value),
+                None => channel.receiving(),
+            })
         })
-        .collect();
+        .collect::<Result<_>>()?;
     let this = node.clone();
     Ok(node.run(move |_| async move {
         let (at, parcel) = select_parcel(branches, timeout).await?;
@@ -291,10 +293,17 @@ impl Job {
 #[derive(Clone)]
 pub struct Semaphore {
     node: Node,
-    semaphore: casm::Semaphore,
+    name: Arc<str>,
+    owner: Arc<str>,
+    semaphore: Ours<casm::Semaphore>,
 }
 
 impl Semaphore {
+    fn new(node: Node, semaphore: casm::Semaphore) -> Self {
+        let (name, owner) = (semaphore.name().into(), semaphore.owner().to_base58().into());
+        Self { node, name, owner, semaphore: Ours::new(semaphore) }
+    }
+
     /// The node from which it is used.
     pub fn node(&self) -> &Node {
         &self.node
@@ -302,12 +311,12 @@ impl Semaphore {
 
     /// Its name.
     pub fn name(&self) -> &str {
-        self.semaphore.name()
+        &self.name
     }
 
     /// The id of the node whose it is.
-    pub fn owner(&self) -> String {
-        self.semaphore.owner().to_base58()
+    pub fn owner(&self) -> &str {
+        &self.owner
     }
 
     /// Waits for a lease.
@@ -317,6 +326,7 @@ impl Semaphore {
     ) -> impl Future<Output = Result<Lease>> + Send + use<> {
         let (semaphore, node) = (self.semaphore.clone(), self.node.clone());
         self.node.run(move |_| async move {
+            let semaphore = semaphore.get()?;
             let lease = match timeout {
                 Some(timeout) => semaphore.acquire_timeout(timeout).await?,
                 None => semaphore.acquire().await?,
@@ -331,7 +341,7 @@ impl Semaphore {
     /// `Closed` if it was closed; `Invalid` if it is another node's.
     pub fn close(&self) -> Result<()> {
         self.node.core()?;
-        self.semaphore.close()
+        self.semaphore.get()?.close()
     }
 }
 

@@ -10,9 +10,10 @@
 //! - `byte_stream`: what is read and written
 //! - `node`, `remote`, `topic`, `options`, `query`: the node, the views of others
 //!   and topics, from plain values
-//! - `service`: services, served and called
+//! - `service`: services, served and called; `requests`: those that wait for a thread
 //! - `csp`: channels, select and semaphores
 //! - `reading`: what makes reading many records quick
+//! - `ours`: what a forked child must not touch
 //! - `exit`: where threads stay when the program ends
 //! - `bench`: synthetic data for measurements
 //! - `log`: log records, handed to the language's own logging
@@ -28,9 +29,11 @@ mod exit;
 mod log;
 mod node;
 mod options;
+mod ours;
 mod query;
 mod reading;
 mod remote;
+mod requests;
 mod runtime;
 mod service;
 mod source;
@@ -61,6 +64,7 @@ pub use options::{
 pub use query::QuerySpec;
 pub use reading::{TOGETHER, bring_near, hash_fields};
 pub use remote::{Records, RemoteView};
+pub use requests::{Given, Requests};
 pub use service::{CallSpec, Ended, Part, Parts, PeerReply, Replies, Request, ServeSpec, Serving};
 pub use source::{Changes, Events, Peers, Source, Synthetic};
 pub use stream::Stream;

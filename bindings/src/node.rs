@@ -4,6 +4,7 @@ use crate::{
     Dispatcher, Error, ErrorKind, Event, Listener, Options, PeerInfo, PeerStatus, Query, Result,
     Stream, Subscription, View, exit,
     options::Peer,
+    ours::Ours,
     peer_id, runtime,
     source::{Changes, Events, Peers},
     subscription::subscribe,
@@ -34,11 +35,10 @@ const GRACE: Duration = Duration::from_secs(5);
 pub struct Node(Arc<Inner>);
 
 struct Inner {
-    pid: u32,
     id: String,
     namespace: String,
     open: Mutex<Option<Open>>,
-    closed: CancellationToken,
+    closed: Ours<CancellationToken>,
 }
 
 /// What there is until the node is closed.
@@ -111,11 +111,10 @@ impl Node {
             Error::new(ErrorKind::Internal, format!("starting a node panicked: {e}"))
         })??;
         let inner = Arc::new(Inner {
-            pid: std::process::id(),
             id: node.id().to_base58(),
             namespace: node.namespace().to_string(),
             open: Mutex::new(Some(Open { node, dispatcher })),
-            closed: CancellationToken::new(),
+            closed: Ours::new(CancellationToken::new()),
         });
         let mut nodes = lock(&runtime::process().nodes.0);
         nodes.retain(|node| node.strong_count() > 0);
@@ -136,7 +135,7 @@ impl Node {
     /// Whether it is closed, or closing, or belongs to the parent of this
     /// process.
     pub fn is_closed(&self) -> bool {
-        self.0.closed.is_cancelled() || self.0.is_foreign()
+        self.0.closed.mine().is_none_or(CancellationToken::is_cancelled)
     }
 
     /// The thread of the node's callbacks; none of a closed node.
@@ -327,7 +326,7 @@ impl Node {
         }
         let _runtime = runtime::handle()?.enter();
         let finding = node.find_peers_of(&namespace, options);
-        Ok(Stream::new(Peers::new(finding), self.0.closed.child_token()))
+        Ok(Stream::new(Peers::new(finding), self.closing()?.child_token()))
     }
 
     /// Lets others find this node under another namespace too, until `ttl` has
@@ -353,22 +352,31 @@ impl Node {
         grace: Option<Duration>,
         handling: bool,
     ) -> impl Future<Output = Result<()>> + Send + use<> {
-        let inner = self.0.clone();
+        let this = self.clone();
         async move {
-            if inner.is_foreign() {
+            if this.is_foreign() {
                 return Ok(());
             }
-            let open = lock(&inner.open).clone();
-            let Some(open) = open else { return Ok(()) };
-            // Handlers that are waited for may call others meanwhile.
-            open.node.drain(grace.unwrap_or(GRACE), handling).await;
-            inner.closed.cancel();
-            let result = open.node.close_within(Duration::ZERO).await;
-            // With its last clone the event streams end, and the callbacks'
-            // thread.
-            drop(lock(&inner.open).take());
-            result
+            // On its own: who stops waiting, as on Ctrl-C, doesn't leave a node that is
+            // open and serves nothing.
+            let closing =
+                runtime::handle()?.spawn(async move { this.leave(grace, handling).await });
+            closing.await.map_err(|e| {
+                Error::new(ErrorKind::Internal, format!("closing a node panicked: {e}"))
+            })?
         }
+    }
+
+    async fn leave(&self, grace: Option<Duration>, handling: bool) -> Result<()> {
+        let open = lock(&self.0.open).clone();
+        let Some(open) = open else { return Ok(()) };
+        // Handlers that are waited for may call others meanwhile.
+        open.node.drain(grace.unwrap_or(GRACE), handling).await;
+        self.closing()?.cancel();
+        let result = open.node.close_within(Duration::ZERO).await;
+        // With its last clone the event streams end, and the callbacks' thread.
+        drop(lock(&self.0.open).take());
+        result
     }
 
     /// A call on the node that ends when the node closes.
@@ -381,12 +389,12 @@ impl Node {
         T: Send,
         F: Future<Output = Result<T>> + Send + 'static,
     {
-        let call = self.open().map(|open| call(open.node));
-        let closed = self.0.closed.clone();
+        let open = self.open().and_then(|open| Ok((call(open.node), self.closing()?.clone())));
         async move {
+            let (call, closed) = open?;
             tokio::select! {
                 biased;
-                result = call? => result,
+                result = call => result,
                 () = closed.cancelled() => Err(Error::closed("node")),
             }
         }
@@ -398,7 +406,7 @@ impl Node {
 
     /// Whether it belongs to the parent of this process.
     pub(crate) fn is_foreign(&self) -> bool {
-        self.0.is_foreign()
+        self.0.closed.mine().is_none()
     }
 
     /// The node of core.
@@ -406,33 +414,26 @@ impl Node {
         Ok(self.open()?.node)
     }
 
-    pub(crate) fn closing(&self) -> &CancellationToken {
-        &self.0.closed
+    /// Is cancelled when the node closes.
+    ///
+    /// # Errors
+    /// `Closed` in a forked child.
+    pub(crate) fn closing(&self) -> Result<&CancellationToken> {
+        self.0.closed.get()
     }
 
     pub(crate) fn open(&self) -> Result<Open> {
-        if self.0.is_foreign() {
-            let message = "the node belongs to the parent of this process, and its threads with \
-                           it: start a node in this process";
-            return Err(Error::new(ErrorKind::Closed, message));
-        }
-        if self.0.closed.is_cancelled() {
+        if self.closing()?.is_cancelled() {
             return Err(Error::closed("node"));
         }
         lock(&self.0.open).clone().ok_or_else(|| Error::closed("node"))
     }
 }
 
-impl Inner {
-    fn is_foreign(&self) -> bool {
-        self.pid != std::process::id()
-    }
-}
-
 impl Drop for Inner {
     fn drop(&mut self) {
         let open = self.open.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        if self.pid != std::process::id() {
+        if self.closed.mine().is_none() {
             // Its locks may be held by threads that don't exist here.
             std::mem::forget(open);
             return;

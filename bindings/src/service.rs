@@ -1,11 +1,13 @@
 //! Services: serving them, and calling those of others.
 
-use crate::{Dispatcher, Error, ErrorKind, Node, Peer, Query, Result, Source, Stream, runtime};
+use crate::{
+    Dispatcher, Error, ErrorKind, Node, Peer, Query, Result, Source, Stream, ours::Ours, runtime,
+};
 use casm::service::{self, CallOptions, Headers, Reply, ReplyParts, ServeOptions, ServiceStats};
 use std::{
     future::Future,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::{Duration, Instant},
 };
 use tokio::sync::oneshot;
 
@@ -68,7 +70,7 @@ impl CallSpec {
 }
 
 /// A service that is served, until it is stopped or the node closes.
-pub struct Serving(Mutex<Option<service::Serving>>, String);
+pub struct Serving(Ours<Mutex<Option<service::Serving>>>, String);
 
 impl Serving {
     /// Its name.
@@ -79,8 +81,7 @@ impl Serving {
     /// Serves it no more. Requests that have come are answered. A second call does
     /// nothing.
     pub fn stop(&self) {
-        let serving = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(serving) = serving {
+        if let Some(serving) = self.0.mine().and_then(|serving| lock(serving).take()) {
             serving.stop();
         }
     }
@@ -88,37 +89,77 @@ impl Serving {
 
 /// A request, for a handler that answers it from anywhere, at any time. One that
 /// is dropped unanswered fails.
+///
+/// Until it is answered or dropped, it takes its place among those that its service
+/// may have in flight, also if nobody waits for the answer any more.
 pub struct Request {
-    request: service::Request,
+    peer: String,
+    headers: Headers,
+    came: Instant,
+    ours: Ours<Asked>,
+}
+
+struct Asked {
+    /// Let go of when it is answered.
+    request: Mutex<service::Request>,
     /// Until it is answered.
     parts: Mutex<Option<service::Parts>>,
     reply: Mutex<Option<oneshot::Sender<Result<Reply, String>>>>,
 }
 
 impl Request {
-    /// What was asked.
-    pub fn data(&self) -> &[u8] {
-        self.request.data()
+    fn new(
+        request: service::Request,
+        parts: Option<service::Parts>,
+        reply: oneshot::Sender<Result<Reply, String>>,
+    ) -> Self {
+        Self {
+            peer: request.peer().to_base58(),
+            headers: request.headers().clone(),
+            came: Instant::now(),
+            ours: Ours::new(Asked {
+                request: Mutex::new(request),
+                parts: Mutex::new(parts),
+                reply: Mutex::new(Some(reply)),
+            }),
+        }
+    }
+
+    /// What was asked; empty when it was taken, and when the request is answered.
+    pub fn data(&self) -> Vec<u8> {
+        self.ours.mine().map(|asked| lock(&asked.request).data().to_vec()).unwrap_or_default()
+    }
+
+    /// The same, taken out.
+    pub fn take_data(&self) -> Vec<u8> {
+        self.ours.mine().map(|asked| lock(&asked.request).take_data()).unwrap_or_default()
     }
 
     /// What came along with it.
     pub fn headers(&self) -> &Headers {
-        self.request.headers()
+        &self.headers
     }
 
     /// The id of who asks.
-    pub fn peer(&self) -> String {
-        self.request.peer().to_base58()
+    pub fn peer(&self) -> &str {
+        &self.peer
     }
 
     /// How long the answer is still waited for.
     pub fn time_left(&self) -> Option<Duration> {
-        self.request.time_left()
+        lock(&self.ours.mine()?.request).time_left()
     }
 
     /// Whether nobody waits for the answer any more.
     pub fn is_cancelled(&self) -> bool {
-        self.request.is_cancelled()
+        let Some(asked) = self.ours.mine() else { return true };
+        lock(&asked.request).is_cancelled()
+            || lock(&asked.reply).as_ref().is_some_and(oneshot::Sender::is_closed)
+    }
+
+    /// Whether more than half of its time is over.
+    pub(crate) fn is_late(&self) -> bool {
+        self.time_left().is_some_and(|left| left < self.came.elapsed())
     }
 
     /// Answers it. A second answer does nothing.
@@ -133,9 +174,9 @@ impl Request {
 
     /// Sends a part of the answer, and waits until there is room for the next.
     pub fn part(&self, part: Vec<u8>) -> impl Future<Output = Result<()>> + Send + use<> {
-        let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let parts = self.ours.get().map(|asked| lock(&asked.parts).clone());
         async move {
-            let Some(parts) = parts else {
+            let Some(parts) = parts? else {
                 let message = "the request wants one answer and no parts, or is answered";
                 return Err(Error::new(ErrorKind::Invalid, message));
             };
@@ -147,14 +188,14 @@ impl Request {
     /// more, and it is not answered.
     ///
     /// # Errors
-    /// `Io` if the runtime cannot be started.
+    /// `Io` if the runtime cannot be started; `Closed` in a forked child.
     pub fn on_cancel(
         self: &Arc<Self>,
         dispatcher: &Dispatcher,
         then: impl FnOnce() + Send + 'static,
     ) -> Result<()> {
-        let (cancelled, request) = (self.request.cancelled(), Arc::downgrade(self));
-        let dispatcher = dispatcher.clone();
+        let cancelled = lock(&self.ours.get()?.request).cancelled();
+        let (request, dispatcher) = (Arc::downgrade(self), dispatcher.clone());
         runtime::handle()?.spawn(async move {
             cancelled.await;
             if request.upgrade().is_some_and(|request| request.waits()) {
@@ -165,17 +206,25 @@ impl Request {
     }
 
     fn waits(&self) -> bool {
-        self.reply.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        self.ours.mine().is_some_and(|asked| lock(&asked.reply).is_some())
     }
 
     fn finish(&self, result: Result<Reply, String>) {
-        let reply = self.reply.lock().unwrap_or_else(PoisonError::into_inner).take();
-        drop(self.parts.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let Some(asked) = self.ours.mine() else { return };
+        let reply = lock(&asked.reply).take();
+        drop(lock(&asked.parts).take());
+        // First, so that who has the answer finds the place free. A language may keep
+        // this for long after that.
+        lock(&asked.request).let_go();
         if let Some(reply) = reply {
             // The caller may have gone.
             let _ = reply.send(result);
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What one of those that were asked said.
@@ -236,12 +285,7 @@ impl Node {
         spec: ServeSpec,
         on_request: impl Fn(Request) + Send + Sync + 'static,
     ) -> Result<Serving> {
-        let node = self.core()?;
-        let serving = node.serve_with(name, &spec.options(), move |request| {
-            let answer = tell(request, None, &on_request);
-            async move { answered(answer.await) }
-        })?;
-        Ok(Serving(Mutex::new(Some(serving)), name.to_owned()))
+        self.serve_until(name, spec, false, on_request, || ())
     }
 
     /// Serves a service that answers in parts.
@@ -254,12 +298,35 @@ impl Node {
         spec: ServeSpec,
         on_request: impl Fn(Request) + Send + Sync + 'static,
     ) -> Result<Serving> {
-        let node = self.core()?;
-        let serving = node.serve_stream_with(name, &spec.options(), move |request, parts| {
-            let answer = tell(request, Some(parts), &on_request);
-            async move { answered(answer.await) }
-        })?;
-        Ok(Serving(Mutex::new(Some(serving)), name.to_owned()))
+        self.serve_until(name, spec, true, on_request, || ())
+    }
+
+    /// Serves a service, in parts if `stream` says so. What `until` gives for a request
+    /// is dropped when that is answered, or its answer is not waited for any more.
+    pub(crate) fn serve_until<G: Send + 'static>(
+        &self,
+        name: &str,
+        spec: ServeSpec,
+        stream: bool,
+        on_request: impl Fn(Request) + Send + Sync + 'static,
+        until: impl Fn() -> G + Send + Sync + 'static,
+    ) -> Result<Serving> {
+        let (node, options) = (self.core()?, spec.options());
+        let work = move |request: service::Request, parts: Option<service::Parts>| {
+            let (guard, answer) = (until(), tell(request, parts, &on_request));
+            async move {
+                // Dropped after the answer, which is not waited for then.
+                let _guard = guard;
+                answered(answer.await)
+            }
+        };
+        let serving = match stream {
+            false => node.serve_with(name, &options, move |request| work(request, None)),
+            true => node.serve_stream_with(name, &options, move |request, parts| {
+                work(request, Some(parts))
+            }),
+        };
+        Ok(Serving(Ours::new(Mutex::new(Some(serving?))), name.to_owned()))
     }
 
     /// Asks a member that serves this, or the one that is named.
@@ -287,7 +354,7 @@ impl Node {
         let replies = node.call_all(name, data, spec.options()?)?;
         let ended = Ended::default();
         let replies = Replies { replies, ended: ended.0.clone() };
-        Ok((Stream::new(replies, self.closing().child_token()), ended))
+        Ok((Stream::new(replies, self.closing()?.child_token()), ended))
     }
 
     /// Asks a member for an answer in parts.
@@ -296,7 +363,7 @@ impl Node {
     /// As [`Node::call_all`].
     pub fn call_stream(&self, name: &str, data: Vec<u8>, spec: CallSpec) -> Result<Stream<Parts>> {
         let parts = self.core()?.call_stream(name, data, spec.options()?)?;
-        Ok(Stream::new(Parts(parts), self.closing().child_token()))
+        Ok(Stream::new(Parts(parts), self.closing()?.child_token()))
     }
 
     /// The names of the services that this node serves.
@@ -323,8 +390,7 @@ fn tell(
     on_request: &impl Fn(Request),
 ) -> oneshot::Receiver<Result<Reply, String>> {
     let (reply, answer) = oneshot::channel();
-    let (parts, reply) = (Mutex::new(parts), Mutex::new(Some(reply)));
-    on_request(Request { request, parts, reply });
+    on_request(Request::new(request, parts, reply));
     answer
 }
 

@@ -1,6 +1,6 @@
 //! A source that is pushed to a callback.
 
-use crate::{Dispatcher, Result, Source, call::CancelOnDrop, runtime, source::Pulled};
+use crate::{Dispatcher, Result, Source, call::CancelOnDrop, ours::Ours, runtime, source::Pulled};
 use futures::future::BoxFuture;
 use std::sync::{
     Arc,
@@ -66,7 +66,9 @@ struct State {
 
 /// A callback's subscription. Dropping it cancels it, unless it is
 /// [kept](Self::keep).
-pub struct Subscription {
+pub struct Subscription(Ours<Held>);
+
+struct Held {
     state: Arc<State>,
     guard: Option<CancelOnDrop>,
 }
@@ -74,35 +76,47 @@ pub struct Subscription {
 impl Subscription {
     /// Delivers nothing more. A callback that is running ends in its own time.
     pub fn cancel(&self) {
-        self.state.cancel.cancel();
+        if let Some(state) = self.state() {
+            state.cancel.cancel();
+        }
     }
 
     /// Whether nothing more is delivered.
     pub fn is_cancelled(&self) -> bool {
-        self.state.cancel.is_cancelled()
+        self.state().is_none_or(|state| state.cancel.is_cancelled())
     }
 
-    /// For one who calls the callback without a batch.
-    pub fn monitor(&self) -> Monitor {
-        Monitor(self.state.clone())
+    /// Counts a call of the callback, by one who calls it without a batch, that failed.
+    pub fn count_failure(&self) {
+        if let Some(state) = self.state() {
+            state.failed.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// How many items were lost because the callback was too slow: the oldest
     /// are dropped, if nothing else is said.
     pub fn dropped(&self) -> u64 {
-        let lost = self.state.lost.as_ref().map_or(0, |lost| lost());
-        self.state.dropped.load(Ordering::Relaxed) + lost
+        let Some(state) = self.state() else { return 0 };
+        let lost = state.lost.as_ref().map_or(0, |lost| lost());
+        state.dropped.load(Ordering::Relaxed) + lost
     }
 
     /// How many calls of the callback failed.
     pub fn failed(&self) -> u64 {
-        self.state.failed.load(Ordering::Relaxed)
+        self.state().map_or(0, |state| state.failed.load(Ordering::Relaxed))
     }
 
     /// Lets it go on when this handle is dropped, until the source is over.
     pub fn keep(mut self) -> Self {
-        self.guard.take().map(CancelOnDrop::disarm);
+        if let Some(held) = self.0.mine_mut() {
+            held.guard.take().map(CancelOnDrop::disarm);
+        }
         self
+    }
+
+    /// None in a forked child.
+    fn state(&self) -> Option<&State> {
+        self.0.mine().map(|held| &*held.state)
     }
 }
 
@@ -124,7 +138,7 @@ pub fn subscribe<S: Source>(
     let pump: BoxFuture<'static, ()> = Box::pin(pump);
     runtime::handle()?.spawn(pump);
     let guard = Some(state.cancel.clone().drop_guard());
-    Ok(Subscription { state, guard })
+    Ok(Subscription(Ours::new(Held { state, guard })))
 }
 
 async fn pump<S: Source>(

@@ -2,7 +2,7 @@
 
 use crate::{
     Error, ErrorKind, Listener, Message, Node, Query, Result, Source, Stream, Subscription,
-    runtime, subscription::subscribe,
+    ours::Ours, runtime, subscription::subscribe,
 };
 use casm::{
     TopicOptions,
@@ -63,7 +63,7 @@ pub struct Topic {
     node: Node,
     name: String,
     full_name: String,
-    topic: Mutex<Option<casm::Topic>>,
+    topic: Ours<Mutex<Option<casm::Topic>>>,
 }
 
 impl Topic {
@@ -141,11 +141,13 @@ impl Topic {
     /// Lets the handle go; others, and subscriptions, go on. A second call does
     /// nothing.
     pub fn close(&self) {
-        drop(self.topic.lock().unwrap_or_else(PoisonError::into_inner).take());
+        if let Some(topic) = self.topic.mine() {
+            drop(topic.lock().unwrap_or_else(PoisonError::into_inner).take());
+        }
     }
 
     fn open(&self) -> Result<casm::Topic> {
-        let topic = self.topic.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let topic = self.topic.get()?.lock().unwrap_or_else(PoisonError::into_inner).clone();
         topic.ok_or_else(|| {
             let message = format!("this handle of the topic {:?} is closed", self.name);
             Error::new(ErrorKind::Closed, message)
@@ -175,7 +177,7 @@ impl Node {
             node: self.clone(),
             name: name.to_owned(),
             full_name: topic.full_name().to_owned(),
-            topic: Mutex::new(Some(topic)),
+            topic: Ours::new(Mutex::new(Some(topic))),
         })
     }
 }

@@ -9,7 +9,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
 
 /// Spawns tasks that live as long as their owner. Clones share the tasks.
 #[derive(Clone, Debug, Default)]
@@ -66,6 +69,11 @@ impl Scope {
     /// Tells every task to end, and doesn't wait.
     pub(crate) fn cancel(&self) {
         self.token.cancel();
+    }
+
+    /// Does that when what is given back is dropped.
+    pub(crate) fn cancel_on_drop(&self) -> DropGuard {
+        self.token.clone().drop_guard()
     }
 
     /// Whether the scope has been told to end.

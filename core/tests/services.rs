@@ -370,8 +370,8 @@ async fn a_caller_that_goes_or_is_out_of_time_ends_the_handler() {
     b.disconnect(a.id()).await;
     assert_eq!(soon(gone).await.unwrap().unwrap_err().kind(), ErrorKind::Unreachable);
     assert_eq!(soon(ends.recv()).await, Some(true));
-    let stats = b.service_stats("stuck").unwrap();
-    assert_eq!((stats.calls, stats.in_flight), (5, 0));
+    assert_eq!(b.service_stats("stuck").unwrap().calls, 5);
+    until(|| b.service_stats("stuck").unwrap().in_flight == 0).await;
     close([a, b]).await;
 }
 
@@ -522,6 +522,23 @@ async fn a_handler_that_closes_its_node_is_not_waited_for() {
     assert!(matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::Remote), "{error}");
     soon(b.ended()).await;
     a.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_close_that_is_given_up_closes_at_once() {
+    let [a, b] = cluster().await;
+    let begun = stuck(&b, "stuck");
+    let call = {
+        let (a, to) = (a.clone(), to(&b));
+        tokio::spawn(async move { a.call_with("stuck", "", to.timeout(None)).await })
+    };
+    until(|| begun.load(Ordering::SeqCst) == 1).await;
+    let grace = Duration::from_secs(600);
+    let closing = tokio::time::timeout(Duration::from_millis(100), b.close_within(grace));
+    assert!(closing.await.is_err());
+    soon(b.ended()).await;
+    assert!(soon(call).await.unwrap().is_err());
+    close([a]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

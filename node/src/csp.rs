@@ -34,7 +34,7 @@ impl NativeChannel {
     }
 
     #[napi(getter)]
-    pub fn owner(&self) -> String {
+    pub fn owner(&self) -> &str {
         self.channel.owner()
     }
 
@@ -187,7 +187,7 @@ impl NativeSemaphore {
     }
 
     #[napi(getter)]
-    pub fn owner(&self) -> String {
+    pub fn owner(&self) -> &str {
         self.semaphore.owner()
     }
 

@@ -88,7 +88,7 @@ pub(crate) struct Shared {
     nodes: Mutex<Vec<casm_bindings::Node>>,
 }
 
-/// A subscription has at most one batch in it, and a call one result.
+/// What is in it is bounded as for any [`Dispatcher`].
 #[derive(Default)]
 struct Queue {
     jobs: Vec<Job>,

@@ -81,9 +81,10 @@ pub struct Request {
 
 #[napi]
 impl Request {
-    #[napi(getter)]
-    pub fn data(&self) -> Uint8Array {
-        self.request.data().to_vec().into()
+    /// Without a copy, and once.
+    #[napi]
+    pub fn take_data(&self) -> Uint8Array {
+        self.request.take_data().into()
     }
 
     #[napi(getter)]
@@ -92,7 +93,7 @@ impl Request {
     }
 
     #[napi(getter)]
-    pub fn peer(&self) -> String {
+    pub fn peer(&self) -> &str {
         self.request.peer()
     }
 
@@ -163,9 +164,13 @@ pub(crate) fn serve(
 ) -> Result<Serving> {
     let port = port.clone();
     let dispatcher = port.dispatcher();
-    let tell = move |request| {
+    let tell = move |request: casm_bindings::Request| {
         let port = port.clone();
         dispatcher.submit(Box::new(move || {
+            // It waited for too long while the thread was busy.
+            if request.is_cancelled() {
+                return;
+            }
             let request = Some(Request { request: Arc::new(request), port });
             hand_over(Work { id, request, ..Work::default() });
         }));

@@ -128,7 +128,7 @@ impl Subscription {
     /// Counts a call of the callback that threw.
     #[napi]
     pub fn count_failure(&self) {
-        self.0.monitor().count_failure();
+        self.0.count_failure();
     }
 }
 

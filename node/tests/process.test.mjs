@@ -9,18 +9,12 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import { cluster } from 'casm-p2p/testing'
-import { patience, run, TESTS } from './helpers.mjs'
+import { ends, patience, run, TESTS } from './helpers.mjs'
 
 /** How often the exits are tried. */
 const EXITS = 50
 
 const linux = process.platform === 'linux'
-
-async function ends(program, options) {
-  const done = await run(program, options)
-  assert.deepEqual([done.code, done.signal, done.err], [0, null, ''], JSON.stringify(done))
-  return done.out
-}
 
 test('require starts no thread, and installs nothing', { skip: !linux && 'counts threads in /proc' }, async () => {
   const program = `

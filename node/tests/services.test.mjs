@@ -126,6 +126,43 @@ among(2, 'a handler hears that nobody waits any more', async (a, b) => {
   await until(() => b.serviceStats('stuck').inFlight === 0)
 })
 
+among(2, 'what waited in vain while the thread was busy is not worked on', async (a, b) => {
+  let begun = 0
+  b.serve('work', request => (begun++, request.data), { maxInflight: 4 })
+  const to = { peer: b.id, timeout: 200 }
+  assert.equal(text(await a.call('work', Buffer.from('hi'), { peer: b.id })), 'hi')
+  const calls = Array.from({ length: 20 }, () => a.call('work', new Uint8Array(1000), to))
+  const end = Date.now() + 1000
+  while (Date.now() < end);
+  const codes = (await Promise.allSettled(calls)).map(({ reason }) => reason?.code)
+  assert.ok(codes.every(code => code === 'Timeout' || code === 'Busy'), codes.join())
+  await until(() => b.serviceStats('work').inFlight === 0)
+  assert.equal(begun, 1)
+  assert.ok(b.serviceStats('work').calls <= 5)
+})
+
+among(2, 'a request takes its place until its handler has ended', async (a, b) => {
+  const ends = []
+  b.serve('stuck', () => new Promise(resolve => ends.push(resolve)), { maxInflight: 2 })
+  while (ends.length < 2) {
+    await assert.rejects(a.call('stuck', undefined, { peer: b.id, timeout: 100 }), code('Timeout'))
+  }
+  await assert.rejects(a.call('stuck', undefined, { peer: b.id, timeout: 100 }), code('Busy'))
+  assert.equal(b.serviceStats('stuck').inFlight, 2)
+  ends.pop()()
+  await until(() => b.serviceStats('stuck').inFlight === 1)
+  ends.pop()()
+  await until(() => b.serviceStats('stuck').inFlight === 0)
+})
+
+among(2, 'one that is answered takes no place, and its program may keep what was asked', async (a, b) => {
+  const kept = []
+  b.serve('keeps', request => (kept.push(request), new Uint8Array()), { maxInflight: 1 })
+  for (let n = 0; n < 5; n++) await a.call('keeps', Buffer.from('data'), { peer: b.id })
+  assert.deepEqual(kept.map(request => text(request.data)), Array(5).fill('data'))
+  assert.equal(b.serviceStats('keeps').inFlight, 0)
+})
+
 among(2, 'parts come in order, and a reader that goes ends the generator', async (a, b) => {
   let closed = false
   b.serveStream('count', async function* (request) {

@@ -123,7 +123,7 @@ export interface NativeCallOptions {
 }
 
 export interface NativeRequest {
-  readonly data: Uint8Array
+  takeData(): Uint8Array
   readonly headers: { [key: string]: string }
   readonly peer: string
   readonly timeLeft: number | null

@@ -70,19 +70,20 @@ export type StreamHandler = (request: ServiceRequest) => AsyncIterable<Uint8Arra
 export class ServiceRequest {
   readonly #native: NativeRequest
   readonly #deadline: number | undefined
-  #data: Uint8Array | undefined
+  readonly #data: Uint8Array
   #abort: AbortController | undefined
 
   /** @internal */
   constructor(request: NativeRequest) {
     this.#native = request
+    this.#data = request.takeData()
     const left = request.timeLeft
     this.#deadline = left === null ? undefined : Date.now() + left
   }
 
   /** What was asked. */
   get data(): Uint8Array {
-    return (this.#data ??= this.#native.data)
+    return this.#data
   }
 
   /** What came along with it. */

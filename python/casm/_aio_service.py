@@ -38,6 +38,9 @@ def serve(
     work = _send_parts if stream else _answer
 
     def begin(request: _casm.Request) -> None:
+        if request.cancelled:
+            # It waited for too long while the loop was busy.
+            return
         task = loop.create_task(_run(node.id, work, request, handler))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
@@ -47,7 +50,9 @@ def serve(
         # One for which there is no loop any more is dropped, and fails.
         _soon(loop, begin, request)
 
-    requests = node._node._serve(name, stream, version, max_inflight, listed, on_request)
+    requests = node._node._serve(
+        name, stream, version, max_inflight, listed, on_request=on_request
+    )
     return _service.Serving(requests, handler)
 
 

@@ -74,14 +74,31 @@ def serve(
         raise ConfigError(f"workers: {workers} is not accepted: write 1 or more")
     import _thread
 
-    requests = node._serve(name, stream, version, max_inflight, listed)
-    for _ in range(min(workers, max_inflight)):
+    requests = node._serve(name, stream, version, max_inflight, listed, workers)
+    try:
         _thread.start_new_thread(_run, (requests, handler, stream))
+    except BaseException:
+        requests.stop()
+        raise
     return Serving(requests, handler)
 
 
+def _start_another(requests: _casm.Requests, handler: Handler, stream: bool) -> None:
+    import _thread
+
+    try:
+        _thread.start_new_thread(_run, (requests, handler, stream))
+    except RuntimeError:
+        # The system has no more, or the program ends: those that are there go on.
+        requests.not_started()
+
+
 def _run(requests: _casm.Requests, handler: Handler, stream: bool) -> None:
-    while (request := requests.next()) is not None:
+    while (given := requests.next()) is not None:
+        request, start = given
+        del given
+        if start:
+            _start_another(requests, handler, stream)
         try:
             if stream:
                 for part in handler(request):

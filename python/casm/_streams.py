@@ -148,7 +148,7 @@ class Handler:
         self.subscription: _casm.Subscription | None = None
 
     def __call__(self, raw: _casm.RawStream) -> None:
-        self._pool.submit(lambda: self._handle(raw))
+        self._pool.submit(raw.peer, lambda: self._handle(raw))
 
     def _handle(self, raw: _casm.RawStream) -> None:
         from ._callbacks import failed

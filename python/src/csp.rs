@@ -79,7 +79,7 @@ impl Channel {
 
     /// The id of the node whose it is.
     #[getter]
-    fn owner(&self) -> String {
+    fn owner(&self) -> &str {
         self.channel.owner()
     }
 
@@ -389,7 +389,7 @@ impl Semaphore {
 
     /// The id of the node whose it is.
     #[getter]
-    fn owner(&self) -> String {
+    fn owner(&self) -> &str {
         self.semaphore.owner()
     }
 

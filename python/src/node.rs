@@ -360,7 +360,8 @@ impl Node {
         service::serve_on_threads(this, options)
     }
 
-    #[pyo3(signature = (name, stream, version, max_inflight, listed, on_request=None))]
+    #[pyo3(signature = (name, stream, version, max_inflight, listed, workers=1, on_request=None))]
+    #[expect(clippy::too_many_arguments, reason = "these are Python's keyword arguments")]
     fn _serve(
         this: &Bound<'_, Self>,
         name: &str,
@@ -368,11 +369,12 @@ impl Node {
         version: String,
         max_inflight: usize,
         listed: bool,
+        workers: usize,
         on_request: Option<Py<PyAny>>,
     ) -> PyResult<Requests> {
         let (version, max_inflight) = (Some(version), Some(max_inflight));
         let spec = ServeSpec { version, max_inflight, unlisted: !listed };
-        service::serve(this, name, stream, spec, on_request)
+        service::serve(this, name, stream, spec, workers, on_request)
     }
 
     /// Asks a member that serves this, or ``peer`` and nobody else, and returns its
@@ -475,9 +477,12 @@ impl Node {
     }
 
     /// Calls ``handler(stream, peer)`` with every stream of a protocol that a peer
-    /// opens, on up to ``workers`` threads. The stream is closed when the handler
-    /// returns, and reset if it raises. It goes on until it is cancelled or the
-    /// node is closed.
+    /// opens, on up to ``workers`` threads, a quarter of which is kept for other peers
+    /// than one that has many streams. The stream is closed when the handler returns,
+    /// and reset if it raises. It goes on until it is cancelled or the node is closed.
+    ///
+    /// A read waits for as long as the peer likes, and so does its thread: set the
+    /// stream's ``timeout``.
     #[pyo3(signature = (protocol, handler, *, workers=64))]
     fn on_stream(
         &self,

@@ -15,12 +15,7 @@ use pyo3::{
     prelude::*,
     types::{PyByteArray, PyBytes, PyMemoryView},
 };
-use std::{
-    cell::RefCell,
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError, mpsc},
-    time::Duration,
-};
+use std::{cell::RefCell, collections::BTreeMap, sync::Arc, time::Duration};
 
 thread_local! {
     /// Of which node a handler runs on this thread.
@@ -113,7 +108,7 @@ impl Request {
             }
             None => None,
         };
-        let data = PyBytes::new(py, request.data()).unbind();
+        let data = PyBytes::new(py, &request.take_data()).unbind();
         Ok(Self { request: Arc::new(request), data, deadline, node })
     }
 }
@@ -134,7 +129,7 @@ impl Request {
 
     /// The id of who asks.
     #[getter]
-    fn peer(&self) -> String {
+    fn peer(&self) -> &str {
         self.request.peer()
     }
 
@@ -193,21 +188,28 @@ impl Request {
 pub(crate) struct Requests {
     serving: casm_bindings::Serving,
     /// None if they are told to a callback.
-    queue: Option<Mutex<mpsc::Receiver<casm_bindings::Request>>>,
+    queue: Option<casm_bindings::Requests>,
     node: Py<Node>,
 }
 
 #[pymethods]
 impl Requests {
-    /// Waits for a request; None when there will be no more.
-    fn next(&self, py: Python<'_>) -> PyResult<Option<Request>> {
+    /// Waits for a request, and says whether to start another thread that does; None
+    /// for a thread that is to end.
+    fn next(&self, py: Python<'_>) -> PyResult<Option<(Request, bool)>> {
         HANDLING.take();
         let Some(queue) = &self.queue else { return Ok(None) };
-        // One thread waits, the others wait for their turn.
-        let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(request) = detach(py, next) else { return Ok(None) };
+        let Some(given) = detach(py, || queue.next()) else { return Ok(None) };
         HANDLING.set(Some(self.node.get().facade().id().to_owned()));
-        Request::new(py, request, self.node.clone_ref(py)).map(Some)
+        let request = Request::new(py, given.request, self.node.clone_ref(py))?;
+        Ok(Some((request, given.start)))
+    }
+
+    /// A thread that was to be started was not.
+    fn not_started(&self) {
+        if let Some(queue) = &self.queue {
+            queue.not_started();
+        }
     }
 
     #[getter]
@@ -234,35 +236,34 @@ pub(crate) fn serve_on_threads<'py>(
     node.py().import("casm._service")?.call_method1("serve", arguments)
 }
 
-/// Serves a service. With a callback, each request is told to that, on the node's
-/// thread.
+/// Serves a service on so many threads, or with a callback that is told of each
+/// request, on the node's thread.
 pub(crate) fn serve(
     node: &Bound<'_, Node>,
     name: &str,
     stream: bool,
     spec: ServeSpec,
+    workers: usize,
     on_request: Option<Py<PyAny>>,
 ) -> PyResult<Requests> {
-    type Tell = Box<dyn Fn(casm_bindings::Request) + Send + Sync>;
-    let py = node.py();
-    let (tell, queue): (Tell, _) = match on_request {
+    let facade = node.get().facade();
+    let (serving, queue) = match on_request {
         None => {
-            let (send, queue) = mpsc::channel();
-            // Not told if it is stopped meanwhile: then it fails.
-            let tell = move |request| drop(send.send(request));
-            (Box::new(tell), Some(Mutex::new(queue)))
+            let serve = || facade.serve_on_threads(name, spec, stream, workers);
+            let (serving, queue) = casm_bindings::guard("serve", serve).or_raise()?;
+            (serving, Some(queue))
         }
         Some(callback) => {
-            let dispatcher = node.get().dispatcher(py)?;
-            (Box::new(teller(dispatcher, Arc::new(callback), node.clone().unbind())), None)
+            let dispatcher = node.get().dispatcher(node.py())?;
+            let tell = teller(dispatcher, Arc::new(callback), node.clone().unbind());
+            let serving = casm_bindings::guard("serve", || match stream {
+                false => facade.serve(name, spec, tell),
+                true => facade.serve_stream(name, spec, tell),
+            });
+            (serving.or_raise()?, None)
         }
     };
-    let facade = node.get().facade();
-    let serving = casm_bindings::guard("serve", || match stream {
-        false => facade.serve(name, spec, tell),
-        true => facade.serve_stream(name, spec, tell),
-    });
-    Ok(Requests { serving: serving.or_raise()?, queue, node: node.clone().unbind() })
+    Ok(Requests { serving, queue, node: node.clone().unbind() })
 }
 
 fn teller(
@@ -274,6 +275,9 @@ fn teller(
     move |request| {
         let (callback, node) = (callback.clone(), node.clone());
         dispatcher.submit(Box::new(move || {
+            if request.is_cancelled() {
+                return;
+            }
             // None while Python is shutting down: then nobody is there to be told.
             Python::try_attach(|py| {
                 let made = Request::new(py, request, node.clone_ref(py))

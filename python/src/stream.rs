@@ -170,7 +170,7 @@ impl From<casm_bindings::Subscription> for Subscription {
 impl Subscription {
     /// Counts a call that raised an exception on another thread.
     fn _count_failure(&self) {
-        self.0.monitor().count_failure();
+        self.0.count_failure();
     }
 
     /// Calls the callback no more. A call that is running ends in its own time.

@@ -1,6 +1,7 @@
 """Services: handlers on threads and in tasks, and what becomes of those that
 fail, hang, or give what is no answer."""
 
+import _thread
 import asyncio
 import gc
 import threading
@@ -137,6 +138,95 @@ def test_other_threads_run_while_a_call_waits_and_a_timeout_ends_the_handler(pai
         a.call("slow", peer=b.id, timeout=0.2)
     assert begun.is_set() and ended.wait(PATIENCE)
     until(lambda: b.service_stats("slow").in_flight == 0)
+
+
+def in_background(call):
+    """Runs a call on a thread; what it gives or raises is in the list."""
+    result = []
+
+    def run():
+        try:
+            result.append(call())
+        except casm.CasmError as error:
+            result.append(error.kind)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread, result
+
+
+def test_what_waited_in_vain_is_not_worked_on_and_hung_workers_make_it_busy(pair):
+    a, b = pair
+    begun, go = [], threading.Event()
+
+    @b.serve("stuck", workers=2, max_inflight=6)
+    def stuck(request):
+        begun.append(request.data)
+        go.wait(PATIENCE)
+        return request.data
+
+    def ask(data, timeout):
+        return in_background(lambda: a.call("stuck", data, peer=b.id, timeout=timeout))
+
+    in_vain = [ask(b"vain", 0.5) for _ in range(6)]
+    for thread, result in in_vain:
+        thread.join()
+        assert result == ["Timeout"]
+    # Two are worked on, and take their places; those that waited take none.
+    until(lambda: b.service_stats("stuck").in_flight == 2)
+    assert begun == [b"vain"] * 2
+    waiting = [ask(b"waits", PATIENCE) for _ in range(4)]
+    until(lambda: b.service_stats("stuck").in_flight == 6)
+    with pytest.raises(casm.BusyError):
+        a.call("stuck", peer=b.id)
+    go.set()
+    for thread, result in waiting:
+        thread.join()
+        assert result == [b"waits"]
+    assert begun == [b"vain"] * 2 + [b"waits"] * 4
+    until(lambda: b.service_stats("stuck").in_flight == 0)
+    assert b.service_stats("stuck").calls == 10
+
+
+def test_of_more_than_can_be_done_the_newest_is_done_in_time(pair):
+    a, b = pair
+    begun, go = [], threading.Event()
+
+    @b.serve("slow", workers=1)
+    def slow(request):
+        begun.append(request.data)
+        if request.data == b"first":
+            go.wait(PATIENCE)
+
+    calls = []
+    for data, timeout in [(b"first", PATIENCE), (b"old", 4), (b"new", PATIENCE)]:
+        came = b.service_stats("slow").calls
+        calls.append(in_background(lambda: a.call("slow", data, peer=b.id, timeout=timeout)))
+        until(lambda: b.service_stats("slow").calls > came)
+        if data == b"old":
+            # Until more than half of its time is over.
+            until(lambda begin=time.monotonic(): time.monotonic() > begin + 2.2)
+    go.set()
+    for thread, _ in calls:
+        thread.join()
+    assert begun[:2] == [b"first", b"new"]
+
+
+def test_threads_are_started_as_they_are_needed(pair):
+    a, b = pair
+    threads = _thread._count
+    before, go = threads(), threading.Event()
+    for n in range(20):
+        b.serve(f"s{n}", lambda _: go.wait(PATIENCE) and b"", workers=8)
+    until(lambda: threads() >= before + 20)
+    assert threads() == before + 20
+    calls = [in_background(lambda: a.call("s0", peer=b.id)) for _ in range(20)]
+    until(lambda: b.service_stats("s0").in_flight == 20)
+    until(lambda: threads() == before + 20 + 7 + 20)
+    go.set()
+    for thread, result in calls:
+        thread.join()
+        assert result == [b""]
 
 
 def test_parts_come_in_order_and_a_reader_that_goes_ends_the_generator(pair):
@@ -301,6 +391,40 @@ def test_coroutines_answer_and_are_cancelled(pair):
 
             with pytest.raises(casm.CasmError):
                 await node.call("die")
+
+    asyncio.run(asyncio.wait_for(main(), PATIENCE))
+
+
+def test_a_loop_that_is_busy_works_on_nothing_that_waited_in_vain(pair):
+    a, _ = pair
+    config = casm.testing.options(namespace=a.namespace)
+
+    async def main():
+        async with casm.aio.Node(**config) as node:
+            await node.connect(a.info())
+            await node.wait_for(3)
+            begun = 0
+
+            @node.serve("work", max_inflight=4)
+            async def work(request):
+                nonlocal begun
+                begun += 1
+                return request.data
+
+            # The loop is busy meanwhile: it does nothing else.
+            for _ in range(50):
+                try:
+                    a.call("work", bytes(1000), peer=node.id, timeout=0.2)
+                except casm.TimeoutError:
+                    continue
+                except casm.BusyError:
+                    break
+            else:
+                raise AssertionError("it takes more than may be in flight")
+            while node.service_stats("work").in_flight:
+                await asyncio.sleep(0.01)
+            assert begun == 0
+            assert await node.call("work", b"x") == b"x"
 
     asyncio.run(asyncio.wait_for(main(), PATIENCE))
 

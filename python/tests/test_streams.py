@@ -170,6 +170,30 @@ def test_handlers_run_side_by_side_on_so_many_threads(pair):
         assert stream.readall(PATIENCE) == b"done"
 
 
+def test_one_peer_with_many_silent_streams_leaves_threads_to_others():
+    with casm.testing.cluster(3) as (server, silent, other):
+        begun = threading.Semaphore(0)
+
+        def serve(stream, peer):
+            begun.release()
+            stream.write(stream.read(1))
+
+        server.on_stream("/x/1", serve, workers=8)
+        streams = [silent.open_stream(server.info(), "/x/1", timeout=PATIENCE) for _ in range(20)]
+        for _ in range(6):
+            assert begun.acquire(timeout=PATIENCE)
+        for _ in range(3):
+            with other.open_stream(server.info(), "/x/1", timeout=PATIENCE) as stream:
+                stream.write(b"x")
+                assert stream.read(1, timeout=PATIENCE) == b"x"
+        # Those that wait have their turn.
+        for stream in streams:
+            stream.write(b"y")
+        for stream in streams:
+            assert stream.read(1, timeout=PATIENCE) == b"y"
+            stream.close()
+
+
 def test_other_threads_run_while_one_reads_and_a_reset_ends_it(pair):
     stream = opened(pair, lambda stream, _: stream.read())
     results = queue.SimpleQueue()

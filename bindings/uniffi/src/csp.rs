@@ -35,7 +35,7 @@ impl Channel {
 
     /// The id of the node whose it is.
     pub fn owner(&self) -> String {
-        self.0.owner()
+        self.0.owner().to_owned()
     }
 
     /// How many values wait in it; none if it is another node's.
@@ -166,7 +166,7 @@ impl Semaphore {
 
     /// The id of the node whose it is.
     pub fn owner(&self) -> String {
-        self.0.owner()
+        self.0.owner().to_owned()
     }
 
     /// Waits for a lease, in the order of asking.

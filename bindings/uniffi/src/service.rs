@@ -140,9 +140,9 @@ pub struct Request(casm_bindings::Request);
 
 #[uniffi::export]
 impl Request {
-    /// What was asked.
+    /// What was asked; empty once it is answered.
     pub fn data(&self) -> Vec<u8> {
-        self.0.data().to_vec()
+        self.0.data()
     }
 
     /// What came along with it.
@@ -152,7 +152,7 @@ impl Request {
 
     /// The id of who asks.
     pub fn peer(&self) -> String {
-        self.0.peer()
+        self.0.peer().to_owned()
     }
 
     /// For how many seconds the answer is still waited for; null if there is no
@@ -229,6 +229,10 @@ impl Node {
             let (request, handler) = (Arc::new(Request(request)), handler.clone());
             // Not told by a node that closes: then it is dropped, and fails.
             let tell = move || {
+                // It waited for too long while others were told of.
+                if request.cancelled() {
+                    return;
+                }
                 if let Err(error) = handler.on_request(request.clone()) {
                     let ListenerError::Failed { reason } = error;
                     tracing::warn!(target: "casm::bindings", reason, "a handler of a service failed");

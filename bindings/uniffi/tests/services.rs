@@ -5,7 +5,7 @@ use casm_uniffi::{
     ServeOptions, ServiceHandler,
 };
 use std::{
-    sync::{Arc, mpsc},
+    sync::{Arc, Mutex, mpsc},
     thread,
     time::Duration,
 };
@@ -127,6 +127,48 @@ fn what_fails_is_told_and_so_is_what_is_dropped() {
     );
     assert!(replies.next(PATIENCE).unwrap().is_none());
     assert_eq!(replies.ended().as_deref(), Some("all"));
+}
+
+#[test]
+fn what_waited_in_vain_while_another_was_told_is_not_told() {
+    let [a, b] = pair();
+    let (told, begun) = mpsc::channel();
+    let (go, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    let blocks = move |request: Arc<Request>| {
+        told.send(()).unwrap();
+        // Until there is nobody to say so.
+        let _ = wait.lock().unwrap().recv();
+        request.answer(request.data());
+        assert!(request.data().is_empty());
+        Ok(())
+    };
+    let options = ServeOptions { max_inflight: Some(3), ..ServeOptions::default() };
+    b.serve("blocks".into(), handler(blocks), Some(options)).unwrap();
+    let call = |timeout| {
+        let (peer, timeout) = (Some(b.id()), Some(timeout));
+        let options = CallOptions { peer, timeout, ..CallOptions::default() };
+        a.call("blocks".into(), b"x".to_vec(), Some(options))
+    };
+    thread::scope(|scope| {
+        let first = scope.spawn(|| call(60.0));
+        begun.recv().unwrap();
+        let mut in_vain = 0;
+        loop {
+            match call(0.2) {
+                Err(CasmError::Busy(_)) => break,
+                Err(CasmError::Timeout(_)) => in_vain += 1,
+                other => panic!("{other:?}"),
+            }
+            assert!(in_vain < 100, "it takes more than may be in flight");
+        }
+        drop(go);
+        assert_eq!(first.join().unwrap().unwrap(), b"x");
+    });
+    while b.service_stats("blocks".into()).unwrap().in_flight > 0 {
+        thread::sleep(Duration::from_millis(5));
+    }
+    assert!(begun.try_recv().is_err());
 }
 
 #[test]

@@ -533,10 +533,12 @@ impl Node {
 
     /// The same with another time for requests that are worked on: none, if it is
     /// zero. A handler that closes its node is not waited for; its future is dropped.
+    /// If this is dropped before it is done, the node closes at once.
     ///
     /// # Errors
     /// As of [`close`](Self::close).
     pub async fn close_within(&self, grace: Duration) -> Result<()> {
+        let _ends = self.0.running.0.cancel_on_drop();
         self.drain(grace, false).await;
         if self.0.running.0.close(CLOSE).await {
             return Ok(());

@@ -222,7 +222,9 @@ impl Registry {
                 return refused(FailureKind::Parts, "parts", why);
             }
         };
-        let Some(mut share) = self.0.budget.hold(peer, data.len()) else {
+        let budget = &self.0.budget;
+        let (Some(bytes), Some(mut share)) = (budget.hold(peer, data.len()), budget.hold(peer, 0))
+        else {
             let why = "it holds too many bytes of requests: try again later".to_owned();
             return refused(FailureKind::Busy, "bytes", why);
         };
@@ -231,11 +233,21 @@ impl Registry {
             return refused(FailureKind::Busy, "busy", why);
         }
         let running = Running::new(entry.counters.clone());
+        // Also as long as the handler keeps the request: who waits for its answer no
+        // longer takes nothing off what it holds.
+        let held = Arc::new(Held { _bytes: bytes, counters: entry.counters });
         let flight = Flight::new(&self.0.in_flight);
         let cancel = CancellationToken::new();
         let _called_off = cancel.clone().drop_guard();
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let request = Request { data, headers, peer, deadline, cancel: cancel.clone() };
+        let request = Request {
+            data,
+            headers,
+            peer,
+            deadline,
+            cancel: cancel.clone(),
+            held: Some(held.clone()),
+        };
         let (reply, answer) = oneshot::channel();
         let work = HANDLING.scope(self.id(), async move {
             // Made here, so that what it does at once is done here too.
@@ -256,6 +268,7 @@ impl Registry {
             };
             cancel.cancel();
             running.end(result.as_ref().err().map(|failure| failure.kind));
+            drop(held);
             let _ = reply.send(result);
         };
         self.spawn(work);
@@ -315,7 +328,20 @@ impl Drop for Flight {
     }
 }
 
-/// A request that is being worked on.
+/// What a request takes of what there is for all: its bytes, and one of the places
+/// of its service.
+pub(super) struct Held {
+    _bytes: Share,
+    counters: Arc<Counters>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.counters.leave();
+    }
+}
+
+/// A request whose answer is waited for.
 struct Running {
     counters: Arc<Counters>,
     since: Instant,

@@ -1,8 +1,8 @@
 //! What a handler is given, and what it gives.
 
-use super::wire;
+use super::{registry::Held, wire};
 use crate::{Error, ErrorKind, PeerId, Result};
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -11,13 +11,19 @@ use tokio_util::sync::CancellationToken;
 pub type Headers = BTreeMap<String, String>;
 
 /// A request, as its handler gets it.
-#[derive(Debug)]
+///
+/// Until it is dropped and the handler is done, it takes one of the
+/// [`max_inflight`](super::ServeOptions::max_inflight) places of its service, and its
+/// bytes count: also if nobody waits for the answer any more. So who puts requests
+/// into a queue has at most so many there.
 pub struct Request {
     pub(super) data: Vec<u8>,
     pub(super) headers: Headers,
     pub(super) peer: PeerId,
     pub(super) deadline: Option<Instant>,
     pub(super) cancel: CancellationToken,
+    /// Until it is let go of.
+    pub(super) held: Option<Arc<Held>>,
 }
 
 impl Request {
@@ -34,6 +40,13 @@ impl Request {
     /// What came along with it.
     pub fn headers(&self) -> &Headers {
         &self.headers
+    }
+
+    /// Drops what was asked, and takes no place any more, as if this were dropped: for
+    /// one that is answered, and kept.
+    pub fn let_go(&mut self) {
+        self.data = Vec::new();
+        self.held = None;
     }
 
     /// Who asks: this node itself, too.
@@ -56,6 +69,16 @@ impl Request {
     /// what it has started elsewhere can wait for this.
     pub fn cancelled(&self) -> impl Future<Output = ()> + Send + use<> {
         self.cancel.clone().cancelled_owned()
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("peer", &self.peer)
+            .field("bytes", &self.data.len())
+            .field("headers", &self.headers)
+            .finish_non_exhaustive()
     }
 }
 

@@ -97,10 +97,14 @@ impl Counters {
         begun.is_ok()
     }
 
-    /// A request has ended.
-    pub(super) fn end(&self, took: Duration, failed: Option<FailureKind>) {
+    /// A request that had begun is let go of.
+    pub(super) fn leave(&self) {
         self.in_flight.fetch_sub(1, Ordering::SeqCst);
         self.in_flight_gauge.dec();
+    }
+
+    /// A request has ended: it is answered, or its answer is waited for no longer.
+    pub(super) fn end(&self, took: Duration, failed: Option<FailureKind>) {
         self.seconds.inc_by(took.as_secs_f64());
         if let Some(kind) = failed {
             self.fail(kind);
@@ -137,7 +141,8 @@ pub struct ServiceStats {
     /// `remote` (the handler failed), `deadline`, `tooLarge`, `parts`, `closing`,
     /// and `cancelled` (the caller went away).
     pub failures: BTreeMap<&'static str, u64>,
-    /// Requests that are being worked on.
+    /// Requests that are being worked on. Those count too for whose answer nobody
+    /// waits any more, as long as the handler has them.
     pub in_flight: usize,
     /// Seconds that handlers took, all together.
     pub seconds: f64,

@@ -12,11 +12,11 @@ use std::{convert::Infallible, rc::Rc, time::Duration};
 
 const TCP: &str = "/ip4/127.0.0.1/tcp/0";
 
-async fn soon<T>(what: impl Future<Output = T>) -> T {
+pub(super) async fn soon<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(60), what).await.expect("it happens within 60 s")
 }
 
-async fn node() -> Node {
+pub(super) async fn node() -> Node {
     Node::builder().listen(TCP).boot(["none"]).pex(None).start().await.unwrap()
 }
 

@@ -1,4 +1,5 @@
 //! Peers that mean harm, or don't work.
 
+mod held;
 mod hostile;
 mod identify;
