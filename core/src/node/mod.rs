@@ -59,6 +59,7 @@ struct Inner {
     metrics: Metrics,
     vat: Vat,
     _view: Export,
+    store: pex::Store,
     running: Running,
 }
 
@@ -99,7 +100,7 @@ impl Node {
 
         let data = config.data.clone().filter(|_| !config.observer);
         let (store, least_seq) =
-            in_time("its data", pex::Store::start(data, metrics.troubles.clone())).await?;
+            in_time("its data", pex::Store::start(data, metrics.troubles.clone(), scope)).await?;
         let host = Host::start(
             key.clone(),
             Addresses { listen: &config.listen, announced: announced.clone() },
@@ -178,7 +179,7 @@ impl Node {
                     namespace: config.namespace.clone(),
                     host: host.clone(),
                     find: Arc::new(move |ns, options| discovery.find_peers(ns, options)),
-                    store,
+                    store: store.clone(),
                     events: events.clone(),
                     metrics: metrics.clone(),
                     scope: scope.clone(),
@@ -201,8 +202,19 @@ impl Node {
             namespace: config.namespace.clone(),
         };
         scope.spawn(join::run(services, events.subscribe()));
-        let inner =
-            Inner { config, host, boot, pex, cluster, events, metrics, vat, _view: view, running };
+        let inner = Inner {
+            config,
+            host,
+            boot,
+            pex,
+            cluster,
+            events,
+            metrics,
+            vat,
+            _view: view,
+            store,
+            running,
+        };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -398,12 +410,14 @@ impl Node {
     }
 
     /// Leaves the cluster, so that others see it at once, and waits until
-    /// nothing of the node is running. A second call does nothing.
+    /// nothing of the node is running; another can then open its data. A second
+    /// call does nothing.
     ///
     /// # Errors
     /// `Timeout` if something still runs after 5 s.
     pub async fn close(&self) -> Result<()> {
         if self.0.running.0.close(CLOSE).await {
+            self.0.store.close();
             return Ok(());
         }
         let left = self.0.running.0.running();
