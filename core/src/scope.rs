@@ -46,6 +46,21 @@ impl Scope {
         self.start(Box::pin(task), false, Location::caller());
     }
 
+    /// Does what blocks where that disturbs nobody. The end of the scope waits for
+    /// it, also when nobody waits any more for what it gives; `None` if it panics.
+    #[track_caller]
+    pub(crate) fn block<T: Send + 'static, W: FnOnce() -> T + Send + 'static>(
+        &self,
+        work: W,
+    ) -> impl Future<Output = Option<T>> + use<T, W> {
+        let (token, noted) = (self.tasks.token(), self.running.note(Location::caller()));
+        let done = tokio::task::spawn_blocking(move || {
+            let _held = (token, noted);
+            work()
+        });
+        async move { done.await.ok() }
+    }
+
     /// Each type of a task would have some kilobytes of tokio's code made for it:
     /// here there is one.
     fn start(

@@ -118,7 +118,7 @@ impl Node {
 
         let data = config.data.clone().filter(|_| !config.observer);
         let (store, least_seq) =
-            in_time("its data", pex::Store::start(data, metrics.troubles.clone())).await?;
+            in_time("its data", pex::Store::start(data, metrics.troubles.clone(), scope)).await?;
         let host = Host::start(
             key.clone(),
             Addresses { listen: &config.listen, announced: announced.clone() },
@@ -176,7 +176,6 @@ impl Node {
         )?;
         let served = cluster.clone();
         let view = serve_view(&vat, move || served.view())?;
-        let kept = store.clone();
         let services = Services::start(host.id(), cluster.clone(), &vat, &metrics, scope)?;
         let seen = cluster.clone();
         let topics = Topics::new(
@@ -214,7 +213,7 @@ impl Node {
                     namespace: config.namespace.clone(),
                     host: host.clone(),
                     find: Arc::new(move |ns, options| discovery.find_peers(ns, options)),
-                    store,
+                    store: store.clone(),
                     events: events.clone(),
                     metrics: metrics.clone(),
                     scope: scope.clone(),
@@ -261,7 +260,7 @@ impl Node {
             topics,
             _view: view,
             csp,
-            store: kept,
+            store,
             tokens: channels::Tokens::new(),
             running,
         };
@@ -521,9 +520,9 @@ impl Node {
     }
 
     /// Leaves the cluster, so that others see it at once, and waits until
-    /// nothing of the node is running. Requests that its services work on have 5 s
-    /// to be answered before; new ones are sent on to others. A second call does
-    /// nothing.
+    /// nothing of the node is running; another can then open its data. Requests
+    /// that its services work on have 5 s to be answered before; new ones are sent on
+    /// to others. A second call does nothing.
     ///
     /// # Errors
     /// `Timeout` if something still runs 5 s later.
@@ -541,6 +540,7 @@ impl Node {
         let _ends = self.0.running.0.cancel_on_drop();
         self.drain(grace, false).await;
         if self.0.running.0.close(CLOSE).await {
+            self.0.store.close();
             return Ok(());
         }
         let left = self.0.running.0.running();

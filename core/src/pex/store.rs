@@ -13,6 +13,7 @@ use crate::{
     Error, ErrorKind, Namespace, Result,
     metrics::ClockDiffers,
     record::{SignedRecord, unix_nanos},
+    scope::Scope,
     trouble::Troubles,
 };
 use redb::{Database, ReadableDatabase, TableDefinition};
@@ -66,6 +67,8 @@ pub(crate) struct Store(Option<Arc<Opened>>);
 
 struct Opened {
     path: PathBuf,
+    /// Whose end waits for what is under way: then another node can open it.
+    scope: Scope,
     troubles: Troubles,
     /// The store, as users read of it.
     subject: String,
@@ -77,11 +80,16 @@ struct State {
     database: Option<Database>,
     /// The values as they should be, for a file that is begun anew.
     values: BTreeMap<String, Vec<u8>>,
+    /// It is another's to open.
+    closed: bool,
 }
 
 impl Opened {
     fn with<T>(&self, what: &str, work: impl FnOnce(&Database) -> Done<T>) -> Result<T> {
         let mut state = self.state();
+        if state.closed {
+            return Err(Error::closed("store"));
+        }
         let result = self.attempt(&mut state, what, work);
         match &result {
             Ok(_) => self.troubles.works(&self.subject),
@@ -146,21 +154,28 @@ impl Store {
     /// # Errors
     /// `Busy` if another node has it open; `Io` if the directory cannot be
     /// written to.
-    pub(crate) fn open(dir: &Path, troubles: Troubles) -> Result<Self> {
+    pub(crate) fn open(dir: &Path, troubles: Troubles, scope: &Scope) -> Result<Self> {
         let path = dir.join(FILE);
-        let state = State { database: Some(database(&path)?), values: BTreeMap::new() };
+        let values = BTreeMap::new();
+        let state = State { database: Some(database(&path)?), values, closed: false };
         let subject = format!("the data directory {}", dir.display());
-        Ok(Self(Some(Arc::new(Opened { path, troubles, subject, state: Mutex::new(state) }))))
+        let (state, scope) = (Mutex::new(state), scope.clone());
+        Ok(Self(Some(Arc::new(Opened { path, scope, troubles, subject, state }))))
     }
 
     /// Opens the store of a directory, if there is one, where that blocks
     /// nobody. Gives also the number that the node's first record must have at
     /// least, so that a clock that was set back since its last run doesn't make
     /// others take the record for old.
-    pub(crate) async fn start(dir: Option<PathBuf>, troubles: Troubles) -> Result<(Self, u64)> {
+    pub(crate) async fn start(
+        dir: Option<PathBuf>,
+        troubles: Troubles,
+        scope: &Scope,
+    ) -> Result<(Self, u64)> {
         let Some(dir) = dir else { return Ok((Self::none(), 0)) };
-        on_disk(move || {
-            let store = Self::open(&dir, troubles)?;
+        let of = scope.clone();
+        let started = scope.block(move || {
+            let store = Self::open(&dir, troubles, &of)?;
             let last = store.get(SEQ)?.and_then(|b| Some(u64::from_le_bytes(b.try_into().ok()?)));
             let last = last.unwrap_or(0);
             // What was further ahead nobody has believed, or remembers.
@@ -173,8 +188,32 @@ impl Store {
                 );
             }
             Ok((store, last.saturating_add(1)))
-        })
-        .await
+        });
+        started.await.unwrap_or_else(|| Err(Error::closed("store")))
+    }
+
+    /// Lets another open it. What is asked of it from then on fails.
+    pub(crate) fn close(&self) {
+        if let Some(opened) = &self.0 {
+            let mut state = opened.state();
+            (state.database, state.closed) = (None, true);
+        }
+    }
+
+    /// Runs what blocks on the disk where that disturbs nobody. It is done also when
+    /// nobody waits for it any more.
+    pub(super) async fn on_disk<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let store = self.clone();
+        let scope = self.0.as_ref().map_or_else(Scope::default, |opened| opened.scope.clone());
+        let done = scope.block(move || {
+            let result = work(&store);
+            drop(store);
+            result
+        });
+        done.await.unwrap_or_else(|| Err(Error::closed("store")))
     }
 
     /// Keeps the sequence number of the node's record, and that of each which
@@ -197,8 +236,7 @@ impl Store {
             if !self.keeps() {
                 return Ok(());
             }
-            let store = self.clone();
-            on_disk(move || store.set(key, &number.to_le_bytes())).await
+            self.on_disk(move |store| store.set(key, &number.to_le_bytes())).await
         };
         let first = number(&values.borrow_and_update());
         keep(first).await?;
@@ -221,8 +259,7 @@ impl Store {
     /// # Errors
     /// `Io` if the data cannot be read.
     pub(crate) async fn last_beat(&self) -> Result<u64> {
-        let store = self.clone();
-        on_disk(move || {
+        self.on_disk(|store| {
             let last = store.get(BEAT)?.and_then(|b| Some(u64::from_le_bytes(b.try_into().ok()?)));
             Ok(last.unwrap_or(0))
         })
@@ -266,8 +303,7 @@ impl Store {
             return;
         }
         let keep = async |found: Vec<u8>| {
-            let store = self.clone();
-            if let Err(error) = on_disk(move || store.set(CLOCK, &found)).await {
+            if let Err(error) = self.on_disk(move |store| store.set(CLOCK, &found)).await {
                 tracing::warn!(%error, "how the clock differs could not be saved");
             }
         };
@@ -410,13 +446,6 @@ fn set_aside(path: &Path) -> Result<PathBuf> {
     }
     let message = format!("data: too many damaged files beside {}: delete them", path.display());
     Err(Error::new(ErrorKind::Io, message))
-}
-
-/// Runs what blocks on the disk where that disturbs nobody.
-pub(super) async fn on_disk<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(Error::closed("store")))
 }
 
 fn broken(what: &str, error: impl Into<redb::Error>) -> Error {

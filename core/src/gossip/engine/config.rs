@@ -120,9 +120,9 @@ pub(super) const CROWDED_BYTES: usize = MAX_OUTBOX_BYTES / 2;
 pub(super) const STUCK: Duration = Duration::from_secs(2);
 /// Ids that wait for one peer, of each kind.
 pub(super) const MAX_OUTBOX_IDS: usize = 5000;
-/// Ids that are offered again, and all ids of an offer that has such ones: no more
-/// than one frame holds.
-pub(super) const MAX_AGAIN: usize = 300;
+/// Ids that are offered again, and all ids of an offer that has such ones: half of
+/// the frames with offers that Go's nodes look at in a heartbeat.
+pub(super) const MAX_AGAIN: usize = 1500;
 /// Ids of one peer's offers that are looked at in a heartbeat, as in Go.
 pub(super) const MAX_OFFERED: usize = 5000;
 /// Ids that a peer does not want, in each half of [`UNWANTED`].

@@ -94,6 +94,39 @@ fn an_id_is_offered_once_to_a_peer() {
 }
 
 #[test]
+fn what_a_peer_had_no_room_for_is_offered_again_as_often_as_it_may_ask() {
+    // As many a second as there are in a flood: those of the next second must not
+    // keep those of the last from being offered again.
+    const A_SECOND: u64 = 700;
+    let mut node = Watched::new();
+    node.join(WATCHED);
+    let prune = crate::gossip::wire::Prune { topic: TOPIC.into(), backoff: Some(secs(3600.0)) };
+    let now = node.net.now;
+    node.net.engine(0).received(now, &peer(WATCHED), Rpc { prune: vec![prune], ..rpc() });
+    (20..23).for_each(|other| node.join(other));
+    node.run(secs(2.0));
+    let (mut seen, mut offered) = (0, BTreeMap::<u64, usize>::new());
+    for step in 0..60 {
+        for number in 0..if step < 30 { A_SECOND / 10 } else { 0 } {
+            node.receive(20, good(peer(77), step * A_SECOND / 10 + number));
+        }
+        let now = node.net.now;
+        node.run(now + secs(0.1));
+        // It asks for all, and throws away what comes.
+        let frames = node.frames[seen..].iter();
+        let ids: Vec<MessageId> =
+            frames.flat_map(|(_, rpc)| &rpc.ihave).flat_map(|(_, ids)| ids.clone()).collect();
+        seen = node.frames.len();
+        ids.iter().for_each(|id| *offered.entry(id.seq()).or_default() += 1);
+        let now = node.net.now;
+        node.net.engine(0).received(now, &peer(WATCHED), Rpc { iwant: ids, ..rpc() });
+    }
+    assert_eq!(offered.len() as u64, 3 * A_SECOND);
+    assert!(offered.values().all(|times| (2..=3).contains(times)), "{offered:?}");
+    assert_eq!(node.net.refused(0, "asked-again"), 0);
+}
+
+#[test]
 fn no_message_waits_for_more_than_fifty_milliseconds() {
     let mut node = Watched::new();
     node.join(WATCHED);
