@@ -6,6 +6,7 @@ use super::{
     encoding::{Decoder, Encoding},
     flow::Flow,
     ledger::{Admission, Ledger},
+    limits::RATE,
     message::Message,
     metrics::RpcMetrics,
     outbound::Outbound,
@@ -34,10 +35,6 @@ use tokio::{
 
 /// Bytes that are read at once.
 const READ: usize = 8 * 1024;
-
-/// Bytes of a message that must come in a second, beyond the time that any may
-/// take.
-const RATE: u64 = 16 * 1024;
 
 /// Bytes that are charged for what the RPC system keeps for each call.
 const CALL: usize = 1024;
