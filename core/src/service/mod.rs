@@ -86,7 +86,7 @@ impl Services {
         metrics: &Metrics,
         scope: &Scope,
     ) -> Result<Self> {
-        let registry = Registry::new(stats::ServiceMetrics::new(metrics), scope);
+        let registry = Registry::new(own, stats::ServiceMetrics::new(metrics), scope);
         let served = registry.clone();
         let export =
             vat.export_with(NAME, EXPORTED, move |peer, room| server::object(&served, peer, room))?;

@@ -95,11 +95,11 @@ struct Entry {
 }
 
 impl Registry {
-    pub(super) fn new(metrics: ServiceMetrics, scope: &Scope) -> Self {
+    pub(super) fn new(own: PeerId, metrics: ServiceMetrics, scope: &Scope) -> Self {
         Self(Arc::new(Inner {
             state: Mutex::default(),
             metrics,
-            budget: Budget::default(),
+            budget: Budget::new(own),
             scope: scope.clone(),
             runtime: Handle::current(),
             in_flight: watch::Sender::new(0),
@@ -259,10 +259,14 @@ impl Registry {
             let _ = reply.send(result);
         };
         self.spawn(work);
-        let result = answer.await.unwrap_or_else(|_| {
+        let mut result = answer.await.unwrap_or_else(|_| {
             Err(Failure::new(FailureKind::Remote, "the node closed before it answered"))
         });
-        share.set(result.as_ref().map_or(0, |reply| reply.data.len()));
+        if !share.set(result.as_ref().map_or(0, |reply| reply.data.len())) {
+            entry.counters.fail(FailureKind::TooLarge);
+            let why = "its answers that are not taken are too many bytes: ask for fewer at once";
+            result = Err(Failure::new(FailureKind::TooLarge, why));
+        }
         Answer { result, _held: Some((share, flight)) }
     }
 
