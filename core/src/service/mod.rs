@@ -4,7 +4,8 @@
 //! - `wire`: what requests and answers are on the wire; `options`: how they are
 //!   asked for; `request`: what a handler sees
 //! - `registry`: what is served here, and how handlers are run; `budget`: the bytes
-//!   that are held for others; `stats`: what is counted
+//!   that are held for others; `places`: who gets the places of a service; `stats`:
+//!   what is counted
 //! - `server`: takes requests over the network; `client`: makes them
 //! - `choice`: which of several members is asked; `call`, `all`, `parts`: the
 //!   three ways to ask
@@ -18,6 +19,7 @@ mod client;
 pub mod fuzzing;
 mod options;
 mod parts;
+mod places;
 mod registry;
 mod request;
 mod server;

@@ -4,6 +4,7 @@ use super::{
     CallOptions, Parts, Services,
     call::{Asked, question, within},
     client::{Item, Question},
+    places::Reader,
     registry::Answer,
     wire::{Failure, FailureKind},
 };
@@ -15,7 +16,7 @@ use std::{
     sync::Arc,
     task::{Context, Poll, ready},
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Parts that wait until they are taken.
@@ -58,28 +59,30 @@ impl Services {
         if peer != self.0.own {
             return self.0.links.stream(peer, question, to).await;
         }
-        let (sender, parts) = mpsc::channel(1);
+        let ((sender, parts), reader) = (mpsc::channel(1), Reader::default());
         let incoming = self.incoming(&question);
-        let run = self.0.registry.run(&question.name, incoming, Some(Parts(sender)));
+        let to_reader = Some((Parts(sender), reader.clone()));
+        let run = self.0.registry.run(&question.name, incoming, to_reader);
         let send = move |part| {
             let to = to.clone();
             async move { to.send(Item::Part(part)).await }
         };
         // Who reads them has gone, and calls this off.
         let gone = |_| Failure::new(FailureKind::Cancelled, "nobody takes the parts").into();
-        Ok(hand_on(run, parts, send).await.unwrap_or_else(gone).result)
+        Ok(hand_on(run, parts, &reader, send).await.unwrap_or_else(gone).result)
     }
 }
 
 /// Hands on the parts that a handler sends until it is done, and gives what it
 /// answers: also if somebody keeps the other end, which sends nothing any more
-/// then.
+/// then. One that was ended is not waited for, whether its parts are taken or not.
 ///
 /// # Errors
 /// That of `send`, which ends the handler.
 pub(super) async fn hand_on<E, F: Future<Output = Result<(), E>>>(
     run: impl Future<Output = Answer>,
     mut parts: mpsc::Receiver<Vec<u8>>,
+    reader: &Reader,
     send: impl Fn(Vec<u8>) -> F,
 ) -> Result<Answer, E> {
     let mut run = pin!(run);
@@ -88,13 +91,28 @@ pub(super) async fn hand_on<E, F: Future<Output = Result<(), E>>>(
         tokio::select! {
             biased;
             done = &mut run, if answer.is_none() => {
-                answer = Some(done);
                 parts.close();
+                answer = Some(done);
             }
             part = parts.recv() => match (part, answer.take()) {
                 (Some(part), done) => {
-                    send(part).await?;
                     answer = done;
+                    reader.waits(Some(Instant::now()));
+                    let mut sending = pin!(send(part));
+                    loop {
+                        tokio::select! {
+                            biased;
+                            sent = &mut sending => break sent?,
+                            done = &mut run, if answer.is_none() => {
+                                if was_ended(&done) {
+                                    return Ok(done);
+                                }
+                                parts.close();
+                                answer = Some(done);
+                            }
+                        }
+                    }
+                    reader.waits(None);
                 }
                 (None, Some(done)) => return Ok(done),
                 // It sends nothing more, and is not done.
@@ -102,6 +120,13 @@ pub(super) async fn hand_on<E, F: Future<Output = Result<(), E>>>(
             },
         }
     }
+}
+
+/// Whether a handler was ended before it was done.
+pub(super) fn was_ended(answer: &Answer) -> bool {
+    let ended =
+        |failure: &Failure| matches!(failure.kind, FailureKind::Deadline | FailureKind::Cancelled);
+    answer.result.as_ref().is_err_and(ended)
 }
 
 /// The parts of an answer, as they come: a stream, which ends after the last one

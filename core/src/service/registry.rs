@@ -3,6 +3,7 @@
 use super::{
     Headers, Parts, Reply, Request, ServeOptions, ServiceStats,
     budget::{Budget, Share},
+    places::{Place, Reader},
     stats::{Counters, ServiceMetrics},
     wire::{self, Failure, FailureKind},
 };
@@ -185,7 +186,13 @@ impl Registry {
     }
 
     /// Has a request worked on. Dropping the future calls it off.
-    pub(super) async fn run(&self, name: &str, incoming: Incoming, parts: Option<Parts>) -> Answer {
+    pub(super) async fn run(
+        &self,
+        name: &str,
+        incoming: Incoming,
+        parts: Option<(Parts, Reader)>,
+    ) -> Answer {
+        let (parts, reader) = parts.unzip();
         let Incoming { peer, data, headers, timeout } = incoming;
         let entry = {
             let state = self.lock();
@@ -226,11 +233,12 @@ impl Registry {
             let why = "it holds too many bytes of requests: try again later".to_owned();
             return refused(FailureKind::Busy, "bytes", why);
         };
-        if !entry.counters.begin(entry.max_inflight) {
+        let place = entry.counters.begin(peer, entry.max_inflight, reader.clone());
+        let Some(place) = place else {
             let why = format!("it works on {} requests, and takes no more", entry.max_inflight);
             return refused(FailureKind::Busy, "busy", why);
-        }
-        let running = Running::new(entry.counters.clone());
+        };
+        let running = Running::new(entry.counters.clone(), place);
         let flight = Flight::new(&self.0.in_flight);
         let cancel = CancellationToken::new();
         let _called_off = cancel.clone().drop_guard();
@@ -248,11 +256,21 @@ impl Registry {
                     None => std::future::pending().await,
                 }
             };
+            let in_the_way = async {
+                match &reader {
+                    Some(reader) => reader.ended().await,
+                    None => std::future::pending().await,
+                }
+            };
             let result = tokio::select! {
                 biased;
                 () = cancel.cancelled() => Err(Failure::new(FailureKind::Cancelled, "")),
                 result = AssertUnwindSafe(work).catch_unwind() => finish(result),
                 () = late => Err(Failure::new(FailureKind::Deadline, "it took too long")),
+                () = in_the_way => {
+                    let why = "its parts were not taken, and others waited: take them sooner";
+                    Err(Failure::new(FailureKind::Deadline, why))
+                }
             };
             cancel.cancel();
             running.end(result.as_ref().err().map(|failure| failure.kind));
@@ -324,11 +342,13 @@ struct Running {
     counters: Arc<Counters>,
     since: Instant,
     failed: Option<FailureKind>,
+    _place: Place,
 }
 
 impl Running {
-    fn new(counters: Arc<Counters>) -> Self {
-        Self { counters, since: Instant::now(), failed: Some(FailureKind::Cancelled) }
+    fn new(counters: Arc<Counters>, place: Place) -> Self {
+        let failed = Some(FailureKind::Cancelled);
+        Self { counters, since: Instant::now(), failed, _place: place }
     }
 
     fn end(mut self, failed: Option<FailureKind>) {
