@@ -2,6 +2,7 @@
 
 use super::{
     EXPORTED, Headers, NAME, Reply,
+    attempt::Attempt,
     wire::{self as form, Failure},
 };
 use crate::{
@@ -18,14 +19,18 @@ use futures::{
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
+    pin::pin,
     rc::Rc,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU8, Ordering},
     },
     time::Duration,
 };
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep},
+};
 
 /// Services of one node whose objects are kept.
 const KEPT: usize = 64;
@@ -52,6 +57,15 @@ impl Question {
 pub(super) struct Lost {
     pub(super) error: Error,
     pub(super) begun: bool,
+    /// Whether it was not waited for, and may be reached yet.
+    pub(super) slow: bool,
+}
+
+impl Lost {
+    /// It was not reached.
+    pub(super) fn unreached(error: Error) -> Self {
+        Self { error, begun: false, slow: false }
+    }
 }
 
 /// A part, or the end.
@@ -82,8 +96,10 @@ impl Links {
         &self,
         peer: PeerId,
         question: Arc<Question>,
+        attempt: Attempt,
     ) -> Result<Result<Reply, Failure>, Lost> {
-        self.with(peer, move |client, wire| async move { client.call(&question, wire).await }).await
+        let call = move |client: Client, wire| async move { client.call(&question, wire).await };
+        self.with(peer, attempt.patience, call).await
     }
 
     /// Asks a peer for parts, and hands them on.
@@ -92,28 +108,52 @@ impl Links {
         peer: PeerId,
         question: Arc<Question>,
         to: mpsc::Sender<Item>,
+        attempt: Attempt,
     ) -> Result<Result<Reply, Failure>, Lost> {
-        let stream =
-            move |client: Client, wire| async move { client.stream(&question, to, wire).await };
-        self.with(peer, stream).await
+        let patience = attempt.patience;
+        let stream = move |client: Client, wire| async move {
+            client.stream(&question, to, attempt, wire).await
+        };
+        self.with(peer, patience, stream).await
     }
 
-    async fn with<F, Fut>(&self, peer: PeerId, work: F) -> Result<Result<Reply, Failure>, Lost>
+    /// Asks a peer, unless it takes longer than so until it can be.
+    async fn with<F, Fut>(
+        &self,
+        peer: PeerId,
+        patience: Option<Duration>,
+        work: F,
+    ) -> Result<Result<Reply, Failure>, Lost>
     where
         F: FnOnce(Client, Wire) -> Fut + Send + 'static,
         Fut: Future<Output = capnp::Result<Result<Reply, Failure>>> + 'static,
     {
-        let remote = self.link(peer).await.map_err(|error| Lost { error, begun: false })?;
-        let begun = Arc::new(AtomicBool::new(false));
-        let wire = begun.clone();
-        // The error is looked at here, and not as others would.
-        let asked =
-            remote.with_room(move |client, room| work(client, Wire { room, begun: wire }).map(Ok));
-        match asked.await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(lost(&peer, error, begun.load(Ordering::SeqCst))),
-            Err(error) => Err(Lost { error, begun: begun.load(Ordering::SeqCst) }),
+        let begun = Arc::new(Begun::default());
+        let asked = async {
+            let remote = self.link(peer).await.map_err(Lost::unreached)?;
+            let wire = begun.clone();
+            // The error is looked at here, and not as others would.
+            let asked = remote
+                .with_room(move |client, room| work(client, Wire { room, begun: wire }).map(Ok));
+            match asked.await {
+                Ok(Ok(answer)) => Ok(answer),
+                Ok(Err(error)) => Err(lost(&peer, error, begun.is_begun())),
+                Err(error) => Err(Lost { error, begun: begun.is_begun(), slow: false }),
+            }
+        };
+        let mut asked = pin!(asked);
+        let Some(patience) = patience else { return asked.await };
+        tokio::select! {
+            biased;
+            result = &mut asked => return result,
+            () = sleep(patience) => {}
         }
+        if begun.give_up() {
+            let message = format!("{peer} could not be asked within {patience:?}");
+            let error = Error::new(ErrorKind::Unreachable, message);
+            return Err(Lost { error, begun: false, slow: true });
+        }
+        asked.await
     }
 
     /// The connection to a peer, which the first call makes.
@@ -166,22 +206,52 @@ fn lost(peer: &PeerId, error: capnp::Error, begun: bool) -> Lost {
         capnp::ErrorKind::Overloaded => (ErrorKind::Busy, false),
         _ => (ErrorKind::Protocol, begun),
     };
-    Lost { error: Error::new(kind, format!("{peer}: {error}")).with_source(error), begun }
+    let error = Error::new(kind, format!("{peer}: {error}")).with_source(error);
+    Lost { error, begun, slow: false }
+}
+
+/// Whether a request is sent, or given up before: either, and for good.
+#[derive(Debug, Default)]
+struct Begun(AtomicU8);
+
+impl Begun {
+    const NEITHER: u8 = 0;
+    const SENT: u8 = 1;
+    const GIVEN_UP: u8 = 2;
+
+    fn turn(&self, to: u8) -> bool {
+        self.0.compare_exchange(Self::NEITHER, to, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+
+    /// Whether it may be sent.
+    fn begin(&self) -> bool {
+        self.turn(Self::SENT)
+    }
+
+    /// Whether it was not sent, and never will be.
+    fn give_up(&self) -> bool {
+        self.turn(Self::GIVEN_UP)
+    }
+
+    fn is_begun(&self) -> bool {
+        self.0.load(Ordering::SeqCst) == Self::SENT
+    }
 }
 
 /// The way to a peer, for one request.
 struct Wire {
     room: Room,
-    /// Set when it is sent.
-    begun: Arc<AtomicBool>,
+    begun: Arc<Begun>,
 }
 
 impl Wire {
     /// Waits until there is room for so many bytes, which are sent then.
     async fn begin(&self, bytes: usize) -> capnp::Result<()> {
         self.room.wait(bytes).await?;
-        self.begun.store(true, Ordering::SeqCst);
-        Ok(())
+        match self.begun.begin() {
+            true => Ok(()),
+            false => Err(capnp::Error::failed("it was given up".into())),
+        }
     }
 }
 
@@ -227,6 +297,7 @@ impl Client {
         self,
         question: &Question,
         to: mpsc::Sender<Item>,
+        attempt: Attempt,
         wire: Wire,
     ) -> capnp::Result<Result<Reply, Failure>> {
         wire.begin(question.data.len()).await?;
@@ -235,22 +306,26 @@ impl Client {
         params.set_request(&question.data);
         params.set_timeout_ms(question.timeout_ms());
         let any = Rc::<Cell<bool>>::default();
-        params.set_parts(new_client(Taker { to, any: any.clone() }));
+        params.set_parts(new_client(Taker { to, any: any.clone(), attempt }));
         let headers = params.init_headers(form::count(&question.headers));
         form::write_headers(&question.headers, headers);
         let answer = async {
             let response = request.send().promise.await?;
             form::read_answer(response.get()?.get_answer()?)
         };
-        let answer = self.unless_broken(&question.name, answer.await)?;
-        let began = |failure: &Failure| any.get() && !failure.kind.begun();
-        if answer.as_ref().is_err_and(began) {
+        let answer = self.unless_broken(&question.name, answer.await);
+        let not_begun = match &answer {
+            Ok(Ok(_)) => false,
+            Ok(Err(failure)) => !failure.kind.begun(),
+            Err(_) => false,
+        };
+        if any.get() && not_begun {
             // Whatever it says: the parts were handed on already.
             return Err(capnp::Error::failed(
                 "it sent parts, and says that it didn't begin".into(),
             ));
         }
-        Ok(answer)
+        answer
     }
 
     /// The object of a service: one that is kept, or a new one.
@@ -283,6 +358,7 @@ struct Taker {
     to: mpsc::Sender<Item>,
     /// Whether one came.
     any: Rc<Cell<bool>>,
+    attempt: Attempt,
 }
 
 impl service::parts::Server for Taker {
@@ -295,7 +371,9 @@ impl service::parts::Server for Taker {
         // Not kept while it waits.
         drop(params);
         let gone = |_| capnp::Error::failed("nobody takes the parts any more".into());
-        self.any.set(true);
+        if !self.any.replace(true) {
+            self.attempt.first();
+        }
         self.to.send(Item::Part(part)).await.map_err(gone)
     }
 
@@ -309,3 +387,6 @@ impl service::parts::Server for Taker {
         self.to.reserve().await.map(drop).map_err(gone)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,10 +7,11 @@
 //!   that are held for others; `places`: who gets the places of a service; `stats`:
 //!   what is counted
 //! - `server`: takes requests over the network; `client`: makes them
-//! - `choice`: which of several members is asked; `call`, `all`, `parts`: the
-//!   three ways to ask
+//! - `choice`: which of several members is asked; `attempt`: what is learnt of it by
+//!   that; `call`, `all`, `parts`: the three ways to ask
 
 mod all;
+mod attempt;
 mod budget;
 mod call;
 mod choice;
@@ -95,8 +96,8 @@ impl Services {
         Ok(Self(Arc::new(Inner {
             own,
             cluster,
-            registry,
             links: Links::new(vat.clone()),
+            registry,
             choice: Mutex::default(),
             epoch: Instant::now(),
             _export: export,

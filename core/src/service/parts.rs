@@ -2,6 +2,7 @@
 
 use super::{
     CallOptions, Parts, Services,
+    attempt::Attempt,
     call::{Asked, question, within},
     client::{Item, Question},
     places::Reader,
@@ -38,8 +39,8 @@ impl Services {
         let (this, cancel) = (self.clone(), CancellationToken::new());
         let cancelled = cancel.clone();
         self.0.registry.spawn(async move {
-            let asked = this.one(&question.name, &options, |peer| {
-                this.ask_for_parts(peer, question.clone(), to.clone())
+            let asked = this.one(&question, &options, |peer, attempt| {
+                this.ask_for_parts(peer, question.clone(), to.clone(), attempt)
             });
             let asked = cancelled.run_until_cancelled(within(&question, asked));
             if let Some(result) = asked.await {
@@ -55,9 +56,10 @@ impl Services {
         peer: PeerId,
         question: Arc<Question>,
         to: mpsc::Sender<Item>,
+        attempt: Attempt,
     ) -> Asked {
         if peer != self.0.own {
-            return self.0.links.stream(peer, question, to).await;
+            return self.0.links.stream(peer, question, to, attempt).await;
         }
         let ((sender, parts), reader) = (mpsc::channel(1), Reader::default());
         let incoming = self.incoming(&question);
@@ -65,6 +67,7 @@ impl Services {
         let run = self.0.registry.run(&question.name, incoming, to_reader);
         let send = move |part| {
             let to = to.clone();
+            attempt.first();
             async move { to.send(Item::Part(part)).await }
         };
         // Who reads them has gone, and calls this off.
