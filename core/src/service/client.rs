@@ -34,6 +34,9 @@ use tokio::{
 
 /// Services of one node whose objects are kept.
 const KEPT: usize = 64;
+/// Bytes of parts of one call that may wait: a sender that waits for answers has a
+/// window of 32 or 64 KiB.
+const WAITING: usize = 256 << 10;
 
 /// What is asked, of one or of many.
 pub(super) struct Question {
@@ -306,7 +309,8 @@ impl Client {
         params.set_request(&question.data);
         params.set_timeout_ms(question.timeout_ms());
         let any = Rc::<Cell<bool>>::default();
-        params.set_parts(new_client(Taker { to, any: any.clone(), attempt }));
+        let waiting = Rc::default();
+        params.set_parts(new_client(Taker { to, any: any.clone(), waiting, attempt }));
         let headers = params.init_headers(form::count(&question.headers));
         form::write_headers(&question.headers, headers);
         let answer = async {
@@ -358,7 +362,29 @@ struct Taker {
     to: mpsc::Sender<Item>,
     /// Whether one came.
     any: Rc<Cell<bool>>,
+    /// Bytes of those that wait until they are read.
+    waiting: Rc<Cell<usize>>,
     attempt: Attempt,
+}
+
+/// A part that waits until it is read.
+struct Waiting(Rc<Cell<usize>>, usize);
+
+impl Waiting {
+    /// A part more, unless they have too many bytes.
+    fn add(waiting: &Rc<Cell<usize>>, bytes: usize) -> Option<Self> {
+        let all = waiting.get() + bytes;
+        (all <= WAITING).then(|| {
+            waiting.set(all);
+            Self(waiting.clone(), bytes)
+        })
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(self.1));
+    }
 }
 
 impl service::parts::Server for Taker {
@@ -367,6 +393,10 @@ impl service::parts::Server for Taker {
         if part.len() > form::MAX_PART {
             return Err(capnp::Error::failed("a part has more than 64 KiB".into()));
         }
+        let Some(_waiting) = Waiting::add(&self.waiting, part.len()) else {
+            let why = "parts of more than 256 KiB were sent before one of them was answered";
+            return Err(capnp::Error::failed(why.into()));
+        };
         let part = part.to_vec();
         // Not kept while it waits.
         drop(params);
