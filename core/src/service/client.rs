@@ -3,6 +3,7 @@
 use super::{
     EXPORTED, Headers, NAME, Reply,
     attempt::Attempt,
+    registry::Registry,
     wire::{self as form, Failure},
 };
 use crate::{
@@ -80,14 +81,16 @@ pub(super) enum Item {
 /// The connections.
 pub(super) struct Links {
     vat: Vat,
+    /// Whose tasks make the connections.
+    registry: Registry,
     links: Mutex<HashMap<PeerId, Link>>,
 }
 
 type Link = Shared<BoxFuture<'static, Result<Remote<Client>>>>;
 
 impl Links {
-    pub(super) fn new(vat: Vat) -> Self {
-        Self { vat, links: Mutex::default() }
+    pub(super) fn new(vat: Vat, registry: Registry) -> Self {
+        Self { vat, registry, links: Mutex::default() }
     }
 
     pub(super) fn vat(&self) -> &Vat {
@@ -178,6 +181,9 @@ impl Links {
                         vat.connect_as(peer, NAME, EXPORTED).await.map_err(|e| unserved(peer, e))
                     };
                     let link = made.boxed().shared();
+                    // It is made, or fails, also if nobody waits for it so long.
+                    let made = link.clone();
+                    self.registry.spawn(async move { drop(made.await) });
                     links.insert(peer, link.clone());
                     link
                 }

@@ -96,7 +96,7 @@ impl Services {
         Ok(Self(Arc::new(Inner {
             own,
             cluster,
-            links: Links::new(vat.clone()),
+            links: Links::new(vat.clone(), registry.clone()),
             registry,
             choice: Mutex::default(),
             epoch: Instant::now(),
