@@ -327,7 +327,7 @@ impl Client {
         let not_begun = match &answer {
             Ok(Ok(_)) => false,
             Ok(Err(failure)) => !failure.kind.begun(),
-            Err(_) => false,
+            Err(error) => error.kind == capnp::ErrorKind::Overloaded,
         };
         if any.get() && not_begun {
             // Whatever it says: the parts were handed on already.

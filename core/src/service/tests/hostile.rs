@@ -110,6 +110,11 @@ impl service::Server for Bad {
                 parts.end_request().send().promise.await?;
                 results.get().init_answer().init_failed().set_kind("busy");
             }
+            "overloaded" => {
+                send(10).await?;
+                parts.end_request().send().promise.await?;
+                return Err(capnp::Error::overloaded("no".into()));
+            }
             "flood" => {
                 // Of none an answer is waited for.
                 let sent = (0..100).map(|_| {
@@ -179,10 +184,12 @@ async fn a_member_that_answers_nonsense_costs_its_own_call_alone() {
     let mut large = node.call_stream("large-part", "", to()).unwrap();
     let error = soon(large.next()).await.unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
-    let mut parts = node.call_stream("not-begun", "", to()).unwrap();
-    assert_eq!(soon(parts.next()).await.unwrap().unwrap().len(), 10);
-    let error = soon(parts.next()).await.unwrap().unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
+    for name in ["not-begun", "overloaded"] {
+        let mut parts = node.call_stream(name, "", to()).unwrap();
+        assert_eq!(soon(parts.next()).await.unwrap().unwrap().len(), 10);
+        let error = soon(parts.next()).await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
+    }
     let flooded = node.call_stream("flood", "", to()).unwrap();
     soon(async {
         while FLOODS.load(Ordering::SeqCst) == 0 {
