@@ -1,10 +1,13 @@
 //! Services between nodes on the loopback interface.
 
+mod members;
+
 use casm::{
     ErrorKind, Index, Node, Query,
     service::{CallOptions, Ended, Parts, Reply, Request, ServeOptions},
 };
 use futures::{StreamExt, future::join_all};
+use members::*;
 use std::{
     convert::Infallible,
     sync::{
@@ -14,55 +17,6 @@ use std::{
     time::Duration,
 };
 use tokio::sync::{Semaphore, mpsc};
-
-/// What every wait in these tests is bounded by; none is expected to come near.
-async fn soon<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), what).await.expect("it happens within 60 s")
-}
-
-async fn until(what: impl Fn() -> bool) {
-    soon(async {
-        while !what() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await;
-}
-
-/// Nodes that are all connected, and see each other.
-async fn cluster<const N: usize>() -> [Node; N] {
-    let mut nodes: Vec<Node> = Vec::new();
-    for n in 0..N {
-        let builder = Node::builder().namespace("test").listen("/ip4/127.0.0.1/tcp/0");
-        let node = builder.boot(["none"]).pex(None).meta("n", n.to_string()).start().await.unwrap();
-        for other in &nodes {
-            node.connect(&other.info()).await.unwrap();
-        }
-        nodes.push(node);
-    }
-    for node in &nodes {
-        soon(node.wait_for(N)).await.unwrap();
-    }
-    nodes.try_into().unwrap()
-}
-
-async fn sees(node: &Node, service: &str, n: usize) {
-    soon(node.wait_for_query(Query::service(service), n)).await.unwrap();
-}
-
-async fn close(nodes: impl IntoIterator<Item = Node>) {
-    for node in nodes {
-        node.close().await.unwrap();
-    }
-}
-
-async fn echo(request: Request) -> Result<Vec<u8>, Infallible> {
-    Ok(request.data().to_vec())
-}
-
-fn to(node: &Node) -> CallOptions {
-    CallOptions::new().peer(node.id())
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_is_found_and_answers_over_the_network_and_at_home() {

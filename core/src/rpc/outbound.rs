@@ -4,7 +4,7 @@
 use super::{
     budget::Account,
     encoding::{Encoder, Encoding},
-    limits::Limits,
+    limits::{Limits, RATE},
     metrics::RpcMetrics,
 };
 use capnp::message::{Allocator, Builder};
@@ -20,7 +20,7 @@ use std::{
 };
 use tokio::{
     sync::{Notify, oneshot},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 /// For how long the last bytes of a stream may take.
@@ -124,13 +124,19 @@ impl Outbound {
     }
 
     async fn write_all(&self, writer: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+        // How far the peer is behind with what waits for it: a few bytes now and then
+        // are no reason to hold many.
+        let mut behind = Duration::ZERO;
         loop {
             let changed = self.changed.notified();
             let (chunk, closing) = self.take()?;
             if !chunk.is_empty() {
                 let mut rest = &chunk[..];
                 while !rest.is_empty() {
-                    let n = self.patiently(writer.write(rest)).await?;
+                    let (left, begun) = (self.stall.saturating_sub(behind), Instant::now());
+                    let n = self.patiently(writer.write(rest), left).await?;
+                    let taken = Duration::from_secs_f64(n as f64 / RATE as f64);
+                    behind = (behind + begun.elapsed()).saturating_sub(taken);
                     rest = rest.get(n..).unwrap_or_default();
                     if n == 0 {
                         return Err(io::ErrorKind::WriteZero.into());
@@ -138,10 +144,11 @@ impl Outbound {
                     self.written(n);
                 }
             } else if closing {
-                self.patiently(writer.close()).await?;
+                self.patiently(writer.close(), self.stall).await?;
                 return Ok(());
             } else {
-                self.patiently(writer.flush()).await?;
+                behind = Duration::ZERO;
+                self.patiently(writer.flush(), self.stall).await?;
                 if self.let_through() {
                     // Those let through may have nothing to send any more:
                     // the next ones get their turn then.
@@ -164,7 +171,11 @@ impl Outbound {
         }
     }
 
-    async fn patiently<T>(&self, io: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    async fn patiently<T>(
+        &self,
+        io: impl Future<Output = io::Result<T>>,
+        most: Duration,
+    ) -> io::Result<T> {
         let closing = async {
             loop {
                 let changed = self.changed.notified();
@@ -174,11 +185,11 @@ impl Outbound {
                 changed.await;
             }
         };
-        let late = |_| io::Error::new(io::ErrorKind::TimedOut, "the peer takes no bytes");
+        let late = |_| io::Error::new(io::ErrorKind::TimedOut, "the peer takes too few bytes");
         tokio::pin!(io);
         tokio::select! {
-            done = timeout(self.stall, &mut io) => done.map_err(late)?,
-            () = closing => timeout(self.stall.min(CLOSE_GRACE), &mut io).await.map_err(late)?,
+            done = timeout(most, &mut io) => done.map_err(late)?,
+            () = closing => timeout(most.min(CLOSE_GRACE), &mut io).await.map_err(late)?,
         }
     }
 

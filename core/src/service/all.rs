@@ -67,14 +67,13 @@ impl Services {
         let ask = move |(peer, target): (PeerId, Option<Target>)| {
             let (this, question, name) = (this.clone(), question.clone(), name.clone());
             async move {
-                let asked = async {
+                let ask = async |attempt| {
                     if let Some(target) = target {
-                        let reached = this.whom(&target).await;
-                        reached.map_err(|error| Lost { error, begun: false })?;
+                        this.whom(&target).await.map_err(Lost::unreached)?;
                     }
-                    this.ask(peer, question).await
+                    this.ask(peer, question.clone(), attempt).await
                 };
-                let result = match this.measured(peer, asked).await {
+                let result = match this.measured(&question, peer, None, ask).await {
                     Ok(Ok(reply)) => Ok(reply),
                     Ok(Err(failure)) => {
                         Err(failure.error(&format!("the service `{name}` of {peer}")))

@@ -2,12 +2,14 @@
 
 use super::{
     CallOptions, DEFAULT_TIMEOUT, Reply, Services,
+    attempt::{Attempt, UnderWay, patience},
+    choice::Said,
     client::{Lost, Question},
     registry::Incoming,
-    wire::{self, Failure},
+    wire::{self, Failure, FailureKind},
 };
 use crate::{Error, ErrorKind, PeerId, Result, Target, cluster::Query, name::check_name};
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{collections::VecDeque, future::Future, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout_at};
 
 /// What an attempt gives: an answer, a failure that the member told, or nothing.
@@ -25,41 +27,48 @@ impl Services {
         options: CallOptions,
     ) -> Result<Reply> {
         let question = question(name, data, &options, Some(DEFAULT_TIMEOUT))?;
-        let asked = self.one(name, &options, |peer| self.ask(peer, question.clone()));
-        within(&question, asked).await
+        let ask = |peer, attempt| self.ask(peer, question.clone(), attempt);
+        within(&question, self.one(&question, &options, ask)).await
     }
 
-    /// Tries members until one has begun.
+    /// Tries members until one has begun. One that cannot be asked soon is passed over
+    /// for the others, and waited for behind them.
     pub(super) async fn one<F, Fut>(
         &self,
-        name: &str,
+        question: &Arc<Question>,
         options: &CallOptions,
         ask: F,
     ) -> Result<Reply>
     where
-        F: Fn(PeerId) -> Fut,
+        F: Fn(PeerId, Attempt) -> Fut,
         Fut: Future<Output = Asked>,
     {
-        let (mut tried, mut last) = (Vec::new(), None);
+        let name = &*question.name;
+        let (mut tried, mut slow, mut last) = (Vec::new(), VecDeque::new(), None);
         loop {
-            let peer = match &options.peer {
-                Some(target) if tried.is_empty() => Some(self.whom(target).await?),
-                Some(_) => None,
-                None => self.next(name, options, &tried).await?,
+            let (peer, patience) = match &options.peer {
+                Some(target) if tried.is_empty() => (Some(self.whom(target).await?), None),
+                Some(_) => (None, None),
+                None => match self.next(name, options, &tried).await? {
+                    Some(peer) => (Some(peer), Some(patience(question.deadline))),
+                    None => (slow.pop_front(), None),
+                },
             };
             let Some(peer) = peer else {
                 return Err(last.unwrap_or_else(|| nobody(name, options)));
             };
             tried.push(peer);
-            let (error, again) = match self.measured(peer, ask(peer)).await {
+            let asked = self.measured(question, peer, patience, |attempt| ask(peer, attempt));
+            let (error, again) = match asked.await {
                 Ok(Ok(reply)) => return Ok(reply),
                 Ok(Err(failure)) => {
                     let whose = format!("the service `{name}` of {peer}");
                     (failure.error(&whose), !failure.kind.begun())
                 }
-                Err(Lost { error, begun }) => {
-                    let lost = options.idempotent && error.kind() == ErrorKind::Unreachable;
-                    (error, !begun || lost)
+                Err(lost) => {
+                    slow.extend(lost.slow.then_some(peer));
+                    let twice = options.idempotent && lost.error.kind() == ErrorKind::Unreachable;
+                    (lost.error, !lost.begun || twice)
                 }
             };
             // A node that is closed finds nobody any more.
@@ -82,9 +91,14 @@ impl Services {
     }
 
     /// Asks this peer, or this node itself.
-    pub(super) async fn ask(&self, peer: PeerId, question: Arc<Question>) -> Asked {
+    pub(super) async fn ask(
+        &self,
+        peer: PeerId,
+        question: Arc<Question>,
+        attempt: Attempt,
+    ) -> Asked {
         if peer != self.0.own {
-            return self.0.links.call(peer, question).await;
+            return self.0.links.call(peer, question, attempt).await;
         }
         let answer = self.0.registry.run(&question.name, self.incoming(&question), None).await;
         Ok(answer.result)
@@ -100,15 +114,25 @@ impl Services {
         }
     }
 
-    /// Takes note of how long a member takes, and whether it takes requests.
-    pub(super) async fn measured(&self, peer: PeerId, asked: impl Future<Output = Asked>) -> Asked {
-        let mut under_way = UnderWay::new(self, peer);
-        let result = asked.await;
-        match &result {
-            Ok(Err(failure)) if !failure.kind.begun() => under_way.avoid(),
-            Ok(_) => under_way.took = Some(under_way.since.elapsed()),
-            Err(_) => under_way.avoid(),
-        }
+    /// Takes note of how long a member takes, and whether it does what it is asked.
+    pub(super) async fn measured<Fut: Future<Output = Asked>>(
+        &self,
+        question: &Arc<Question>,
+        peer: PeerId,
+        patience: Option<Duration>,
+        ask: impl FnOnce(Attempt) -> Fut,
+    ) -> Asked {
+        let (under_way, attempt) = UnderWay::new(self, question, peer, patience);
+        let result = ask(attempt).await;
+        under_way.end(match &result {
+            Ok(Ok(_)) => Said::Answer,
+            Ok(Err(failure)) => match failure.kind {
+                // What is asked is at fault, rather than who is.
+                FailureKind::TooLarge | FailureKind::Parts => Said::Nothing,
+                _ => Said::Failure,
+            },
+            Err(_) => Said::Failure,
+        });
         result
     }
 
@@ -143,7 +167,8 @@ impl Services {
         loop {
             let mut members = self.members(name, options);
             members.retain(|member| !tried.contains(member));
-            let chosen = self.choice().choose(&members, self.0.epoch.elapsed(), &mut rand::rng());
+            let now = self.0.epoch.elapsed();
+            let chosen = self.choice().choose(name, &members, now, &mut rand::rng());
             if chosen.is_some() || !options.wait || !tried.is_empty() {
                 return Ok(chosen);
             }
@@ -189,29 +214,4 @@ fn nobody(name: &str, options: &CallOptions) -> Error {
     let message =
         format!("nobody{among} serves `{name}`: start one that does, or `wait` until there is one");
     Error::new(ErrorKind::NotFound, message)
-}
-
-/// A call under way.
-struct UnderWay<'a> {
-    services: &'a Services,
-    peer: PeerId,
-    since: Instant,
-    took: Option<Duration>,
-}
-
-impl<'a> UnderWay<'a> {
-    fn new(services: &'a Services, peer: PeerId) -> Self {
-        services.choice().begin(peer, services.0.epoch.elapsed());
-        Self { services, peer, since: Instant::now(), took: None }
-    }
-
-    fn avoid(&self) {
-        self.services.choice().avoid(&self.peer, self.services.0.epoch.elapsed());
-    }
-}
-
-impl Drop for UnderWay<'_> {
-    fn drop(&mut self) {
-        self.services.choice().end(&self.peer, self.took, self.services.0.epoch.elapsed());
-    }
 }

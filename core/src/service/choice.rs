@@ -1,27 +1,45 @@
 //! Which of several members is asked. Pure: time and randomness are arguments.
 //!
 //! Two are taken at random, and of them the one that costs less: what this node
-//! asks of it already, times how long it took lately ("the power of two choices
+//! asks of it already, times how long it takes lately ("the power of two choices
 //! in randomized load balancing", Mitzenmacher 2001; the latency is that of
 //! Finagle's "peak EWMA": it rises at once and falls with time).
 
 use libp2p::PeerId;
 use rand::{Rng, RngExt as _};
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Duration,
+};
 
 /// What a latency falls to 1/e of within.
 const DECAY: Duration = Duration::from_secs(10);
 /// The least latency that counts, and that of one that is not known.
 const LEAST: f64 = 0.001;
-/// The latency of one that was busy or unreachable, and for how long.
+/// The least latency of one that was busy or unreachable or failed, and for how long.
 const AVOIDED: f64 = 1.0;
 const AVOID: Duration = Duration::from_secs(5);
-/// Members that are remembered without a call under way.
+/// Members that are remembered without a call under way, of each of so many services.
 const REMEMBERED: usize = 1024;
+const SERVICES: usize = 64;
 
-#[derive(Clone, Copy, Debug, Default)]
+/// What came of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Said {
+    /// An answer.
+    Answer,
+    /// It failed, or was not done, and may be so again.
+    Failure,
+    /// Nothing that tells of the member, or nothing at all as long as it was waited.
+    Nothing,
+}
+
+#[derive(Clone, Debug, Default)]
 struct Member {
-    under_way: u32,
+    /// Calls that nothing came of yet: their numbers, and since when, the oldest first.
+    waiting: VecDeque<(u64, Duration)>,
+    /// Calls of which parts have come.
+    coming: u32,
     /// In seconds, as it was at `at`.
     latency: f64,
     at: Duration,
@@ -34,20 +52,51 @@ impl Member {
         self.latency * (-past / DECAY.as_secs_f64()).exp()
     }
 
+    fn under_way(&self) -> usize {
+        self.waiting.len() + self.coming as usize
+    }
+
     fn cost(&self, now: Duration) -> f64 {
-        let latency = if now < self.avoid_until { AVOIDED } else { self.latency(now).max(LEAST) };
-        f64::from(self.under_way + 1) * latency
+        // One that has not answered yet takes at least so long.
+        let oldest = self.waiting.front().map_or(0.0, |(_, since)| past(*since, now));
+        let least = if now < self.avoid_until { AVOIDED } else { LEAST };
+        let latency = self.latency(now).max(oldest).max(least);
+        (self.under_way() + 1) as f64 * latency
+    }
+
+    /// Takes note of a latency: up at once, and down, if it may, as old ones fade.
+    fn took(&mut self, new: f64, now: Duration, may_fall: bool) {
+        let old = self.latency(now);
+        if new > old {
+            (self.latency, self.at) = (new, now);
+        } else if may_fall {
+            let keep = (-past(self.at, now) / DECAY.as_secs_f64()).exp();
+            (self.latency, self.at) = (old * keep + new * (1.0 - keep), now);
+        }
+    }
+
+    fn is_worth_keeping(&self, now: Duration) -> bool {
+        self.under_way() > 0 || now < self.avoid_until || self.latency(now) > LEAST
     }
 }
 
-/// What is known of the members that were asked.
+fn past(since: Duration, now: Duration) -> f64 {
+    now.saturating_sub(since).as_secs_f64()
+}
+
+/// What is known of the members that were asked, for each service: how long one takes
+/// for another service says nothing.
 #[derive(Debug, Default)]
-pub(super) struct Choice(HashMap<PeerId, Member>);
+pub(super) struct Choice {
+    services: HashMap<String, HashMap<PeerId, Member>>,
+    calls: u64,
+}
 
 impl Choice {
     /// Chooses one; `None` if there is none.
     pub(super) fn choose(
         &self,
+        service: &str,
         members: &[PeerId],
         now: Duration,
         rng: &mut impl Rng,
@@ -62,49 +111,76 @@ impl Choice {
                     second += 1;
                 }
                 let (first, second) = (members[first], members[second]);
-                let cheaper = self.cost(&second, now) < self.cost(&first, now);
-                Some(if cheaper { second } else { first })
+                let cost = |peer| self.cost(service, peer, now);
+                Some(if cost(&second) < cost(&first) { second } else { first })
             }
         }
     }
 
-    /// A call to a member begins.
-    pub(super) fn begin(&mut self, peer: PeerId, now: Duration) {
-        if self.0.len() >= REMEMBERED && !self.0.contains_key(&peer) {
-            self.0.retain(|_, member| {
-                member.under_way > 0 || now < member.avoid_until || member.latency(now) > LEAST
-            });
-            if self.0.len() >= REMEMBERED {
-                self.0.retain(|_, member| member.under_way > 0);
+    /// A call to a member begins. Gives its number.
+    pub(super) fn begin(&mut self, service: &str, peer: PeerId, now: Duration) -> u64 {
+        if !self.services.contains_key(service) {
+            if self.services.len() >= SERVICES {
+                self.services.retain(|_, members| members.values().any(|m| m.under_way() > 0));
             }
+            self.services.insert(service.to_owned(), HashMap::new());
         }
-        let member = self.0.entry(peer).or_default();
-        member.under_way = member.under_way.saturating_add(1);
+        self.calls += 1;
+        if let Some(members) = self.services.get_mut(service) {
+            if members.len() >= REMEMBERED && !members.contains_key(&peer) {
+                members.retain(|_, member| member.is_worth_keeping(now));
+                if members.len() >= REMEMBERED {
+                    members.retain(|_, member| member.under_way() > 0);
+                }
+            }
+            members.entry(peer).or_default().waiting.push_back((self.calls, now));
+        }
+        self.calls
     }
 
-    /// A call to a member has ended, after so long if it was answered.
-    pub(super) fn end(&mut self, peer: &PeerId, took: Option<Duration>, now: Duration) {
-        let Some(member) = self.0.get_mut(peer) else { return };
-        member.under_way = member.under_way.saturating_sub(1);
-        if let Some(took) = took {
-            let (old, new) = (member.latency(now), took.as_secs_f64());
-            // Up at once, and down as old ones fade.
-            let past = now.saturating_sub(member.at).as_secs_f64();
-            let keep = (-past / DECAY.as_secs_f64()).exp();
-            member.latency = if new > old { new } else { old * keep + new * (1.0 - keep) };
-            (member.at, member.avoid_until) = (now, Duration::ZERO);
+    /// The first part of an answer has come.
+    pub(super) fn first(&mut self, service: &str, peer: &PeerId, call: u64, now: Duration) {
+        let Some(member) = self.member(service, peer) else { return };
+        if let Some(at) = member.waiting.iter().position(|(other, _)| *other == call)
+            && let Some((_, since)) = member.waiting.remove(at)
+        {
+            member.coming = member.coming.saturating_add(1);
+            member.took(past(since, now), now, true);
         }
     }
 
-    /// A member was busy, or could not be reached.
-    pub(super) fn avoid(&mut self, peer: &PeerId, now: Duration) {
-        if let Some(member) = self.0.get_mut(peer) {
-            member.avoid_until = now + AVOID;
+    /// A call to a member has ended, and this came of it.
+    pub(super) fn end(
+        &mut self,
+        service: &str,
+        peer: &PeerId,
+        call: u64,
+        said: Said,
+        now: Duration,
+    ) {
+        let Some(member) = self.member(service, peer) else { return };
+        match member.waiting.iter().position(|(other, _)| *other == call) {
+            Some(at) => {
+                let (_, since) = member.waiting.remove(at).unwrap_or_default();
+                // What came of nothing took as long at least.
+                member.took(past(since, now), now, said == Said::Answer);
+            }
+            None => member.coming = member.coming.saturating_sub(1),
+        }
+        match said {
+            Said::Answer => member.avoid_until = Duration::ZERO,
+            Said::Failure => member.avoid_until = now + AVOID,
+            Said::Nothing => {}
         }
     }
 
-    fn cost(&self, peer: &PeerId, now: Duration) -> f64 {
-        self.0.get(peer).copied().unwrap_or_default().cost(now)
+    fn member(&mut self, service: &str, peer: &PeerId) -> Option<&mut Member> {
+        self.services.get_mut(service)?.get_mut(peer)
+    }
+
+    fn cost(&self, service: &str, peer: &PeerId, now: Duration) -> f64 {
+        let member = self.services.get(service).and_then(|members| members.get(peer));
+        member.map_or(LEAST, |member| member.cost(now))
     }
 }
 
@@ -116,11 +192,23 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
+    impl Choice {
+        /// A call that took so long until now.
+        fn call(&mut self, peer: &PeerId, took: Duration, said: Said, now: Duration) {
+            let call = self.begin("s", *peer, now - took);
+            self.end("s", peer, call, said, now);
+        }
+
+        fn remembered(&self) -> usize {
+            self.services.values().map(HashMap::len).sum()
+        }
+    }
+
     fn shares(choice: &Choice, members: &[PeerId], now: Duration) -> Vec<usize> {
         let mut rng = ChaCha8Rng::seed_from_u64(3);
         let mut counts = vec![0; members.len()];
         for _ in 0..1000 {
-            let chosen = choice.choose(members, now, &mut rng).unwrap();
+            let chosen = choice.choose("s", members, now, &mut rng).unwrap();
             counts[members.iter().position(|member| *member == chosen).unwrap()] += 1;
         }
         counts
@@ -135,7 +223,7 @@ mod tests {
         }
         assert_eq!(shares(&choice, &members[..1], Duration::ZERO), [1000]);
         let mut rng = ChaCha8Rng::seed_from_u64(1);
-        assert_eq!(choice.choose(&[], Duration::ZERO, &mut rng), None);
+        assert_eq!(choice.choose("s", &[], Duration::ZERO, &mut rng), None);
     }
 
     #[test]
@@ -144,22 +232,70 @@ mod tests {
         let mut choice = Choice::default();
         let mut now = Duration::from_secs(100);
         for (member, took) in members.iter().zip([5 * MS, 50 * MS]) {
-            choice.begin(*member, now);
-            choice.end(member, Some(took), now);
+            choice.call(member, took, Said::Answer, now);
         }
         assert_eq!(shares(&choice, &members, now), [1000, 0]);
         // Ten calls under way at the fast one make the slow one the cheaper.
-        (0..11).for_each(|_| choice.begin(members[0], now));
+        let calls: Vec<_> = (0..11).map(|_| choice.begin("s", members[0], now)).collect();
         assert_eq!(shares(&choice, &members, now), [0, 1000]);
-        (0..11).for_each(|_| choice.end(&members[0], None, now));
+        for call in calls {
+            choice.end("s", &members[0], call, Said::Nothing, now);
+        }
         // What was slow long ago counts no more.
         now += Duration::from_secs(120);
         let share = shares(&choice, &members, now);
         assert!(share[1] > 300, "{share:?}");
-        choice.avoid(&members[0], now);
+        choice.call(&members[0], Duration::ZERO, Said::Failure, now);
         assert_eq!(shares(&choice, &members, now), [0, 1000]);
         assert_eq!(shares(&choice, &members, now + AVOID - MS), [0, 1000]);
         assert!(shares(&choice, &members, now + AVOID)[0] > 300);
+        // An answer makes up for it.
+        choice.call(&members[0], Duration::ZERO, Said::Failure, now);
+        choice.call(&members[0], Duration::ZERO, Said::Answer, now);
+        assert!(shares(&choice, &members, now)[0] > 300);
+    }
+
+    /// The call at the caller's deadline told nothing, and what is not known is cheapest.
+    #[test]
+    fn one_that_hangs_or_fails_at_once_is_not_the_cheapest() {
+        let [hangs, fails, works] = [(); 3].map(|()| PeerId::random());
+        let mut choice = Choice::default();
+        let mut now = Duration::from_secs(100);
+        choice.call(&works, 20 * MS, Said::Answer, now);
+        // A call that waits is known of before it ends,
+        let call = choice.begin("s", hangs, now);
+        now += 100 * MS;
+        assert_eq!(shares(&choice, &[hangs, works], now), [0, 1000]);
+        // and after it has ended without an answer,
+        choice.end("s", &hangs, call, Said::Nothing, now);
+        assert_eq!(shares(&choice, &[hangs, works], now), [0, 1000]);
+        // also if that was sooner than answers of it came.
+        choice.call(&works, 200 * MS, Said::Answer, now);
+        choice.call(&works, MS, Said::Nothing, now);
+        assert_eq!(choice.cost("s", &works, now), 0.2);
+        for _ in 0..10 {
+            choice.call(&fails, MS, Said::Failure, now);
+        }
+        assert_eq!(shares(&choice, &[fails, works], now), [0, 1000]);
+        // Another service of the same member is another matter.
+        assert_eq!(choice.cost("t", &hangs, now), LEAST);
+    }
+
+    #[test]
+    fn of_an_answer_in_parts_the_first_tells_how_long_it_takes() {
+        let peer = PeerId::random();
+        let mut choice = Choice::default();
+        let now = Duration::from_secs(1);
+        let call = choice.begin("s", peer, now);
+        choice.first("s", &peer, call, now + 10 * MS);
+        choice.first("s", &peer, call, now + 20 * MS);
+        assert_eq!(choice.cost("s", &peer, now + 10 * MS), 0.02);
+        let much_later = now + Duration::from_secs(3600);
+        assert_eq!(choice.cost("s", &peer, much_later), 2.0 * LEAST);
+        choice.end("s", &peer, call, Said::Answer, much_later);
+        assert_eq!(choice.cost("s", &peer, much_later), LEAST);
+        choice.first("s", &peer, call, much_later);
+        assert_eq!(choice.cost("s", &peer, much_later), LEAST);
     }
 
     #[test]
@@ -168,9 +304,8 @@ mod tests {
         let mut choice = Choice::default();
         let mut now = Duration::from_secs(1);
         let mut took = |ms: u32, now: Duration| {
-            choice.begin(peer, now);
-            choice.end(&peer, Some(ms * MS), now);
-            choice.cost(&peer, now)
+            choice.call(&peer, ms * MS, Said::Answer, now);
+            choice.cost("s", &peer, now)
         };
         assert_eq!(took(10, now), 0.01);
         assert_eq!(took(100, now), 0.1);
@@ -186,11 +321,16 @@ mod tests {
     fn what_is_remembered_is_bounded() {
         let mut choice = Choice::default();
         for n in 0..3 * REMEMBERED {
-            let now = MS * u32::try_from(n).unwrap();
-            let peer = PeerId::random();
-            choice.begin(peer, now);
-            choice.end(&peer, Some(Duration::from_secs(1)), now);
-            assert!(choice.0.len() <= REMEMBERED);
+            let now = Duration::from_secs(1) + MS * u32::try_from(n).unwrap();
+            choice.call(&PeerId::random(), Duration::from_secs(1), Said::Answer, now);
+            assert!(choice.remembered() <= REMEMBERED);
+        }
+        let (peer, now) = (PeerId::random(), Duration::from_secs(9));
+        for n in 0..10 * SERVICES {
+            let name = format!("s{n}");
+            let call = choice.begin(&name, peer, now);
+            choice.end(&name, &peer, call, Said::Failure, now);
+            assert!(choice.services.len() <= SERVICES);
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use super::{
     EXPORTED, Headers, NAME, Reply,
+    attempt::Attempt,
+    registry::Registry,
     wire::{self as form, Failure},
 };
 use crate::{
@@ -18,17 +20,24 @@ use futures::{
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
+    pin::pin,
     rc::Rc,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU8, Ordering},
     },
     time::Duration,
 };
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep},
+};
 
 /// Services of one node whose objects are kept.
 const KEPT: usize = 64;
+/// Bytes of parts of one call that may wait: a sender that waits for answers has a
+/// window of 32 or 64 KiB.
+const WAITING: usize = 256 << 10;
 
 /// What is asked, of one or of many.
 pub(super) struct Question {
@@ -52,6 +61,15 @@ impl Question {
 pub(super) struct Lost {
     pub(super) error: Error,
     pub(super) begun: bool,
+    /// Whether it was not waited for, and may be reached yet.
+    pub(super) slow: bool,
+}
+
+impl Lost {
+    /// It was not reached.
+    pub(super) fn unreached(error: Error) -> Self {
+        Self { error, begun: false, slow: false }
+    }
 }
 
 /// A part, or the end.
@@ -63,14 +81,16 @@ pub(super) enum Item {
 /// The connections.
 pub(super) struct Links {
     vat: Vat,
+    /// Whose tasks make the connections.
+    registry: Registry,
     links: Mutex<HashMap<PeerId, Link>>,
 }
 
 type Link = Shared<BoxFuture<'static, Result<Remote<Client>>>>;
 
 impl Links {
-    pub(super) fn new(vat: Vat) -> Self {
-        Self { vat, links: Mutex::default() }
+    pub(super) fn new(vat: Vat, registry: Registry) -> Self {
+        Self { vat, registry, links: Mutex::default() }
     }
 
     pub(super) fn vat(&self) -> &Vat {
@@ -82,8 +102,10 @@ impl Links {
         &self,
         peer: PeerId,
         question: Arc<Question>,
+        attempt: Attempt,
     ) -> Result<Result<Reply, Failure>, Lost> {
-        self.with(peer, move |client, wire| async move { client.call(&question, wire).await }).await
+        let call = move |client: Client, wire| async move { client.call(&question, wire).await };
+        self.with(peer, attempt.patience, call).await
     }
 
     /// Asks a peer for parts, and hands them on.
@@ -92,28 +114,52 @@ impl Links {
         peer: PeerId,
         question: Arc<Question>,
         to: mpsc::Sender<Item>,
+        attempt: Attempt,
     ) -> Result<Result<Reply, Failure>, Lost> {
-        let stream =
-            move |client: Client, wire| async move { client.stream(&question, to, wire).await };
-        self.with(peer, stream).await
+        let patience = attempt.patience;
+        let stream = move |client: Client, wire| async move {
+            client.stream(&question, to, attempt, wire).await
+        };
+        self.with(peer, patience, stream).await
     }
 
-    async fn with<F, Fut>(&self, peer: PeerId, work: F) -> Result<Result<Reply, Failure>, Lost>
+    /// Asks a peer, unless it takes longer than so until it can be.
+    async fn with<F, Fut>(
+        &self,
+        peer: PeerId,
+        patience: Option<Duration>,
+        work: F,
+    ) -> Result<Result<Reply, Failure>, Lost>
     where
         F: FnOnce(Client, Wire) -> Fut + Send + 'static,
         Fut: Future<Output = capnp::Result<Result<Reply, Failure>>> + 'static,
     {
-        let remote = self.link(peer).await.map_err(|error| Lost { error, begun: false })?;
-        let begun = Arc::new(AtomicBool::new(false));
-        let wire = begun.clone();
-        // The error is looked at here, and not as others would.
-        let asked =
-            remote.with_room(move |client, room| work(client, Wire { room, begun: wire }).map(Ok));
-        match asked.await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(lost(&peer, error, begun.load(Ordering::SeqCst))),
-            Err(error) => Err(Lost { error, begun: begun.load(Ordering::SeqCst) }),
+        let begun = Arc::new(Begun::default());
+        let asked = async {
+            let remote = self.link(peer).await.map_err(Lost::unreached)?;
+            let wire = begun.clone();
+            // The error is looked at here, and not as others would.
+            let asked = remote
+                .with_room(move |client, room| work(client, Wire { room, begun: wire }).map(Ok));
+            match asked.await {
+                Ok(Ok(answer)) => Ok(answer),
+                Ok(Err(error)) => Err(lost(&peer, error, begun.is_begun())),
+                Err(error) => Err(Lost { error, begun: begun.is_begun(), slow: false }),
+            }
+        };
+        let mut asked = pin!(asked);
+        let Some(patience) = patience else { return asked.await };
+        tokio::select! {
+            biased;
+            result = &mut asked => return result,
+            () = sleep(patience) => {}
         }
+        if begun.give_up() {
+            let message = format!("{peer} could not be asked within {patience:?}");
+            let error = Error::new(ErrorKind::Unreachable, message);
+            return Err(Lost { error, begun: false, slow: true });
+        }
+        asked.await
     }
 
     /// The connection to a peer, which the first call makes.
@@ -135,6 +181,9 @@ impl Links {
                         vat.connect_as(peer, NAME, EXPORTED).await.map_err(|e| unserved(peer, e))
                     };
                     let link = made.boxed().shared();
+                    // It is made, or fails, also if nobody waits for it so long.
+                    let made = link.clone();
+                    self.registry.spawn(async move { drop(made.await) });
                     links.insert(peer, link.clone());
                     link
                 }
@@ -166,22 +215,52 @@ fn lost(peer: &PeerId, error: capnp::Error, begun: bool) -> Lost {
         capnp::ErrorKind::Overloaded => (ErrorKind::Busy, false),
         _ => (ErrorKind::Protocol, begun),
     };
-    Lost { error: Error::new(kind, format!("{peer}: {error}")).with_source(error), begun }
+    let error = Error::new(kind, format!("{peer}: {error}")).with_source(error);
+    Lost { error, begun, slow: false }
+}
+
+/// Whether a request is sent, or given up before: either, and for good.
+#[derive(Debug, Default)]
+struct Begun(AtomicU8);
+
+impl Begun {
+    const NEITHER: u8 = 0;
+    const SENT: u8 = 1;
+    const GIVEN_UP: u8 = 2;
+
+    fn turn(&self, to: u8) -> bool {
+        self.0.compare_exchange(Self::NEITHER, to, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+
+    /// Whether it may be sent.
+    fn begin(&self) -> bool {
+        self.turn(Self::SENT)
+    }
+
+    /// Whether it was not sent, and never will be.
+    fn give_up(&self) -> bool {
+        self.turn(Self::GIVEN_UP)
+    }
+
+    fn is_begun(&self) -> bool {
+        self.0.load(Ordering::SeqCst) == Self::SENT
+    }
 }
 
 /// The way to a peer, for one request.
 struct Wire {
     room: Room,
-    /// Set when it is sent.
-    begun: Arc<AtomicBool>,
+    begun: Arc<Begun>,
 }
 
 impl Wire {
     /// Waits until there is room for so many bytes, which are sent then.
     async fn begin(&self, bytes: usize) -> capnp::Result<()> {
         self.room.wait(bytes).await?;
-        self.begun.store(true, Ordering::SeqCst);
-        Ok(())
+        match self.begun.begin() {
+            true => Ok(()),
+            false => Err(capnp::Error::failed("it was given up".into())),
+        }
     }
 }
 
@@ -227,6 +306,7 @@ impl Client {
         self,
         question: &Question,
         to: mpsc::Sender<Item>,
+        attempt: Attempt,
         wire: Wire,
     ) -> capnp::Result<Result<Reply, Failure>> {
         wire.begin(question.data.len()).await?;
@@ -235,22 +315,27 @@ impl Client {
         params.set_request(&question.data);
         params.set_timeout_ms(question.timeout_ms());
         let any = Rc::<Cell<bool>>::default();
-        params.set_parts(new_client(Taker { to, any: any.clone() }));
+        let waiting = Rc::default();
+        params.set_parts(new_client(Taker { to, any: any.clone(), waiting, attempt }));
         let headers = params.init_headers(form::count(&question.headers));
         form::write_headers(&question.headers, headers);
         let answer = async {
             let response = request.send().promise.await?;
             form::read_answer(response.get()?.get_answer()?)
         };
-        let answer = self.unless_broken(&question.name, answer.await)?;
-        let began = |failure: &Failure| any.get() && !failure.kind.begun();
-        if answer.as_ref().is_err_and(began) {
+        let answer = self.unless_broken(&question.name, answer.await);
+        let not_begun = match &answer {
+            Ok(Ok(_)) => false,
+            Ok(Err(failure)) => !failure.kind.begun(),
+            Err(error) => error.kind == capnp::ErrorKind::Overloaded,
+        };
+        if any.get() && not_begun {
             // Whatever it says: the parts were handed on already.
             return Err(capnp::Error::failed(
                 "it sent parts, and says that it didn't begin".into(),
             ));
         }
-        Ok(answer)
+        answer
     }
 
     /// The object of a service: one that is kept, or a new one.
@@ -283,6 +368,29 @@ struct Taker {
     to: mpsc::Sender<Item>,
     /// Whether one came.
     any: Rc<Cell<bool>>,
+    /// Bytes of those that wait until they are read.
+    waiting: Rc<Cell<usize>>,
+    attempt: Attempt,
+}
+
+/// A part that waits until it is read.
+struct Waiting(Rc<Cell<usize>>, usize);
+
+impl Waiting {
+    /// A part more, unless they have too many bytes.
+    fn add(waiting: &Rc<Cell<usize>>, bytes: usize) -> Option<Self> {
+        let all = waiting.get() + bytes;
+        (all <= WAITING).then(|| {
+            waiting.set(all);
+            Self(waiting.clone(), bytes)
+        })
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(self.1));
+    }
 }
 
 impl service::parts::Server for Taker {
@@ -291,11 +399,17 @@ impl service::parts::Server for Taker {
         if part.len() > form::MAX_PART {
             return Err(capnp::Error::failed("a part has more than 64 KiB".into()));
         }
+        let Some(_waiting) = Waiting::add(&self.waiting, part.len()) else {
+            let why = "parts of more than 256 KiB were sent before one of them was answered";
+            return Err(capnp::Error::failed(why.into()));
+        };
         let part = part.to_vec();
         // Not kept while it waits.
         drop(params);
         let gone = |_| capnp::Error::failed("nobody takes the parts any more".into());
-        self.any.set(true);
+        if !self.any.replace(true) {
+            self.attempt.first();
+        }
         self.to.send(Item::Part(part)).await.map_err(gone)
     }
 
@@ -309,3 +423,6 @@ impl service::parts::Server for Taker {
         self.to.reserve().await.map(drop).map_err(gone)
     }
 }
+
+#[cfg(test)]
+mod tests;

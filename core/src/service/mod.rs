@@ -4,12 +4,14 @@
 //! - `wire`: what requests and answers are on the wire; `options`: how they are
 //!   asked for; `request`: what a handler sees
 //! - `registry`: what is served here, and how handlers are run; `budget`: the bytes
-//!   that are held for others; `stats`: what is counted
+//!   that are held for others; `places`: who gets the places of a service; `stats`:
+//!   what is counted
 //! - `server`: takes requests over the network; `client`: makes them
-//! - `choice`: which of several members is asked; `call`, `all`, `parts`: the
-//!   three ways to ask
+//! - `choice`: which of several members is asked; `attempt`: what is learnt of it by
+//!   that; `call`, `all`, `parts`: the three ways to ask
 
 mod all;
+mod attempt;
 mod budget;
 mod call;
 mod choice;
@@ -18,6 +20,7 @@ mod client;
 pub mod fuzzing;
 mod options;
 mod parts;
+mod places;
 mod registry;
 mod request;
 mod server;
@@ -87,15 +90,15 @@ impl Services {
         metrics: &Metrics,
         scope: &Scope,
     ) -> Result<Self> {
-        let registry = Registry::new(stats::ServiceMetrics::new(metrics), scope);
+        let registry = Registry::new(own, stats::ServiceMetrics::new(metrics), scope);
         let served = registry.clone();
         let export =
             vat.export_with(NAME, EXPORTED, move |peer, room| server::object(&served, peer, room))?;
         Ok(Self(Arc::new(Inner {
             own,
             cluster,
+            links: Links::new(vat.clone(), registry.clone()),
             registry,
-            links: Links::new(vat.clone()),
             choice: Mutex::default(),
             epoch: Instant::now(),
             _export: export,

@@ -2,8 +2,10 @@
 
 use super::{
     CallOptions, Parts, Services,
+    attempt::Attempt,
     call::{Asked, question, within},
     client::{Item, Question},
+    places::Reader,
     registry::Answer,
     wire::{Failure, FailureKind},
 };
@@ -15,7 +17,7 @@ use std::{
     sync::Arc,
     task::{Context, Poll, ready},
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Parts that wait until they are taken.
@@ -37,8 +39,8 @@ impl Services {
         let (this, cancel) = (self.clone(), CancellationToken::new());
         let cancelled = cancel.clone();
         self.0.registry.spawn(async move {
-            let asked = this.one(&question.name, &options, |peer| {
-                this.ask_for_parts(peer, question.clone(), to.clone())
+            let asked = this.one(&question, &options, |peer, attempt| {
+                this.ask_for_parts(peer, question.clone(), to.clone(), attempt)
             });
             let asked = cancelled.run_until_cancelled(within(&question, asked));
             if let Some(result) = asked.await {
@@ -54,32 +56,36 @@ impl Services {
         peer: PeerId,
         question: Arc<Question>,
         to: mpsc::Sender<Item>,
+        attempt: Attempt,
     ) -> Asked {
         if peer != self.0.own {
-            return self.0.links.stream(peer, question, to).await;
+            return self.0.links.stream(peer, question, to, attempt).await;
         }
-        let (sender, parts) = mpsc::channel(1);
+        let ((sender, parts), reader) = (mpsc::channel(1), Reader::default());
         let incoming = self.incoming(&question);
-        let run = self.0.registry.run(&question.name, incoming, Some(Parts(sender)));
+        let to_reader = Some((Parts(sender), reader.clone()));
+        let run = self.0.registry.run(&question.name, incoming, to_reader);
         let send = move |part| {
             let to = to.clone();
+            attempt.first();
             async move { to.send(Item::Part(part)).await }
         };
         // Who reads them has gone, and calls this off.
         let gone = |_| Failure::new(FailureKind::Cancelled, "nobody takes the parts").into();
-        Ok(hand_on(run, parts, send).await.unwrap_or_else(gone).result)
+        Ok(hand_on(run, parts, &reader, send).await.unwrap_or_else(gone).result)
     }
 }
 
 /// Hands on the parts that a handler sends until it is done, and gives what it
 /// answers: also if somebody keeps the other end, which sends nothing any more
-/// then.
+/// then. One that was ended is not waited for, whether its parts are taken or not.
 ///
 /// # Errors
 /// That of `send`, which ends the handler.
 pub(super) async fn hand_on<E, F: Future<Output = Result<(), E>>>(
     run: impl Future<Output = Answer>,
     mut parts: mpsc::Receiver<Vec<u8>>,
+    reader: &Reader,
     send: impl Fn(Vec<u8>) -> F,
 ) -> Result<Answer, E> {
     let mut run = pin!(run);
@@ -88,13 +94,28 @@ pub(super) async fn hand_on<E, F: Future<Output = Result<(), E>>>(
         tokio::select! {
             biased;
             done = &mut run, if answer.is_none() => {
-                answer = Some(done);
                 parts.close();
+                answer = Some(done);
             }
             part = parts.recv() => match (part, answer.take()) {
                 (Some(part), done) => {
-                    send(part).await?;
                     answer = done;
+                    reader.waits(Some(Instant::now()));
+                    let mut sending = pin!(send(part));
+                    loop {
+                        tokio::select! {
+                            biased;
+                            sent = &mut sending => break sent?,
+                            done = &mut run, if answer.is_none() => {
+                                if was_ended(&done) {
+                                    return Ok(done);
+                                }
+                                parts.close();
+                                answer = Some(done);
+                            }
+                        }
+                    }
+                    reader.waits(None);
                 }
                 (None, Some(done)) => return Ok(done),
                 // It sends nothing more, and is not done.
@@ -102,6 +123,13 @@ pub(super) async fn hand_on<E, F: Future<Output = Result<(), E>>>(
             },
         }
     }
+}
+
+/// Whether a handler was ended before it was done.
+pub(super) fn was_ended(answer: &Answer) -> bool {
+    let ended =
+        |failure: &Failure| matches!(failure.kind, FailureKind::Deadline | FailureKind::Cancelled);
+    answer.result.as_ref().is_err_and(ended)
 }
 
 /// The parts of an answer, as they come: a stream, which ends after the last one

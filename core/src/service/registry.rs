@@ -3,6 +3,7 @@
 use super::{
     Headers, Parts, Reply, Request, ServeOptions, ServiceStats,
     budget::{Budget, Share},
+    places::{Place, Reader},
     stats::{Counters, ServiceMetrics},
     wire::{self, Failure, FailureKind},
 };
@@ -95,11 +96,11 @@ struct Entry {
 }
 
 impl Registry {
-    pub(super) fn new(metrics: ServiceMetrics, scope: &Scope) -> Self {
+    pub(super) fn new(own: PeerId, metrics: ServiceMetrics, scope: &Scope) -> Self {
         Self(Arc::new(Inner {
             state: Mutex::default(),
             metrics,
-            budget: Budget::default(),
+            budget: Budget::new(own),
             scope: scope.clone(),
             runtime: Handle::current(),
             in_flight: watch::Sender::new(0),
@@ -185,7 +186,13 @@ impl Registry {
     }
 
     /// Has a request worked on. Dropping the future calls it off.
-    pub(super) async fn run(&self, name: &str, incoming: Incoming, parts: Option<Parts>) -> Answer {
+    pub(super) async fn run(
+        &self,
+        name: &str,
+        incoming: Incoming,
+        parts: Option<(Parts, Reader)>,
+    ) -> Answer {
+        let (parts, reader) = parts.unzip();
         let Incoming { peer, data, headers, timeout } = incoming;
         let entry = {
             let state = self.lock();
@@ -228,14 +235,16 @@ impl Registry {
             let why = "it holds too many bytes of requests: try again later".to_owned();
             return refused(FailureKind::Busy, "bytes", why);
         };
-        if !entry.counters.begin(entry.max_inflight) {
+        let place = entry.counters.begin(peer, entry.max_inflight, reader.clone());
+        let Some(place) = place else {
             let why = format!("it works on {} requests, and takes no more", entry.max_inflight);
             return refused(FailureKind::Busy, "busy", why);
-        }
+        };
         let running = Running::new(entry.counters.clone());
         // Also as long as the handler keeps the request: who waits for its answer no
         // longer takes nothing off what it holds.
-        let held = Arc::new(Held { _bytes: bytes, counters: entry.counters });
+        let held = Held { _bytes: bytes, _place: place, counters: entry.counters };
+        let held = Arc::new(held);
         let flight = Flight::new(&self.0.in_flight);
         let cancel = CancellationToken::new();
         let _called_off = cancel.clone().drop_guard();
@@ -260,11 +269,21 @@ impl Registry {
                     None => std::future::pending().await,
                 }
             };
+            let in_the_way = async {
+                match &reader {
+                    Some(reader) => reader.ended().await,
+                    None => std::future::pending().await,
+                }
+            };
             let result = tokio::select! {
                 biased;
                 () = cancel.cancelled() => Err(Failure::new(FailureKind::Cancelled, "")),
                 result = AssertUnwindSafe(work).catch_unwind() => finish(result),
                 () = late => Err(Failure::new(FailureKind::Deadline, "it took too long")),
+                () = in_the_way => {
+                    let why = "its parts were not taken, and others waited: take them sooner";
+                    Err(Failure::new(FailureKind::Deadline, why))
+                }
             };
             cancel.cancel();
             running.end(result.as_ref().err().map(|failure| failure.kind));
@@ -272,10 +291,14 @@ impl Registry {
             let _ = reply.send(result);
         };
         self.spawn(work);
-        let result = answer.await.unwrap_or_else(|_| {
+        let mut result = answer.await.unwrap_or_else(|_| {
             Err(Failure::new(FailureKind::Remote, "the node closed before it answered"))
         });
-        share.set(result.as_ref().map_or(0, |reply| reply.data.len()));
+        if !share.set(result.as_ref().map_or(0, |reply| reply.data.len())) {
+            entry.counters.fail(FailureKind::TooLarge);
+            let why = "its answers that are not taken are too many bytes: ask for fewer at once";
+            result = Err(Failure::new(FailureKind::TooLarge, why));
+        }
         Answer { result, _held: Some((share, flight)) }
     }
 
@@ -332,6 +355,7 @@ impl Drop for Flight {
 /// of its service.
 pub(super) struct Held {
     _bytes: Share,
+    _place: Place,
     counters: Arc<Counters>,
 }
 

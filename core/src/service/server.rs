@@ -2,7 +2,8 @@
 
 use super::{
     Parts,
-    parts::hand_on,
+    parts::{hand_on, was_ended},
+    places::Reader,
     registry::{Answer, Incoming, Registry},
     wire::{self, Failure, FailureKind},
 };
@@ -111,14 +112,16 @@ impl service::Server for Service {
 impl Service {
     /// Runs a handler, and sends its parts.
     async fn send_parts(&self, incoming: Incoming, to: service::parts::Client) -> Answer {
-        let (sender, parts) = mpsc::channel(PARTS);
-        let run = self.connection.registry.run(&self.name, incoming, Some(Parts(sender)));
+        let ((sender, parts), reader) = (mpsc::channel(PARTS), Reader::default());
+        let to_reader = Some((Parts(sender), reader.clone()));
+        let run = self.connection.registry.run(&self.name, incoming, to_reader);
         let send = |part: Vec<u8>| {
             let mut request = to.part_request();
             request.get().set_data(&part);
             request.send()
         };
-        let sent = match hand_on(run, parts, send).await {
+        let sent = match hand_on(run, parts, &reader, send).await {
+            Ok(answer) if was_ended(&answer) => Ok(answer),
             Ok(answer) => to.end_request().send().promise.await.map(|_| answer),
             Err(error) => Err(error),
         };

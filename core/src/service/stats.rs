@@ -1,16 +1,23 @@
 //! What is counted of each service that is served here.
 
-use super::wire::FailureKind;
-use crate::metrics::{ByLabel, Metrics};
+use super::{
+    places::{Place, Places, Reader},
+    wire::FailureKind,
+};
+use crate::{
+    PeerId,
+    metrics::{ByLabel, Metrics},
+};
 use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge};
 use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
+use tokio::time::Instant;
 
 /// Counters of a node's services, by name.
 #[derive(Clone, Debug, Default)]
@@ -68,7 +75,7 @@ impl ServiceMetrics {
             in_flight_gauge: self.in_flight.get_or_create(&label()).clone(),
             seconds: self.seconds.get_or_create(&label()).clone(),
             failures: self.failures.clone(),
-            in_flight: AtomicUsize::new(0),
+            places: Places::default(),
             failed: Default::default(),
         })
     }
@@ -81,25 +88,24 @@ pub(super) struct Counters {
     in_flight_gauge: Gauge,
     seconds: Counter<f64, AtomicU64>,
     failures: Family<[(&'static str, String); 2], Counter>,
-    in_flight: AtomicUsize,
+    places: Places,
     failed: [AtomicU64; FailureKind::ALL.len()],
 }
 
 impl Counters {
-    /// A request begins, if there are fewer than so many.
-    pub(super) fn begin(&self, most: usize) -> bool {
-        let one_more = |n| (n < most).then_some(n + 1);
-        let begun = self.in_flight.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more);
-        if begun.is_ok() {
+    /// A request begins, if there is one of so many places for its peer. `reader` is
+    /// whose of a stream of parts.
+    pub(super) fn begin(&self, peer: PeerId, most: usize, reader: Option<Reader>) -> Option<Place> {
+        let place = self.places.take(peer, most, reader, Instant::now());
+        if place.is_some() {
             self.calls.inc();
             self.in_flight_gauge.inc();
         }
-        begun.is_ok()
+        place
     }
 
     /// A request that had begun is let go of.
     pub(super) fn leave(&self) {
-        self.in_flight.fetch_sub(1, Ordering::SeqCst);
         self.in_flight_gauge.dec();
     }
 
@@ -125,7 +131,7 @@ impl Counters {
         ServiceStats {
             calls: self.calls.get(),
             failures: kinds.filter(|(_, count)| *count > 0).collect(),
-            in_flight: self.in_flight.load(Ordering::SeqCst),
+            in_flight: self.places.taken(),
             seconds: self.seconds.get(),
         }
     }

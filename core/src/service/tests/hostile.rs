@@ -8,7 +8,8 @@ use crate::{
 };
 use capnp_rpc::new_client;
 use futures::future::join_all;
-use std::{convert::Infallible, rc::Rc, time::Duration};
+use std::{convert::Infallible, rc::Rc, sync::Arc, time::Duration};
+use tokio::sync::Semaphore;
 
 const TCP: &str = "/ip4/127.0.0.1/tcp/0";
 
@@ -97,6 +98,11 @@ impl service::Server for Bad {
                 parts.end_request().send().promise.await?;
                 results.get().init_answer().init_failed().set_kind("busy");
             }
+            "overloaded" => {
+                send(10).await?;
+                parts.end_request().send().promise.await?;
+                return Err(capnp::Error::overloaded("no".into()));
+            }
             "no-end" => {
                 send(10).await?;
                 // The last call is waited for, the parts are not.
@@ -149,10 +155,12 @@ async fn a_member_that_answers_nonsense_costs_its_own_call_alone() {
     let mut large = node.call_stream("large-part", "", to()).unwrap();
     let error = soon(large.next()).await.unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
-    let mut parts = node.call_stream("not-begun", "", to()).unwrap();
-    assert_eq!(soon(parts.next()).await.unwrap().unwrap().len(), 10);
-    let error = soon(parts.next()).await.unwrap().unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
+    for name in ["not-begun", "overloaded"] {
+        let mut parts = node.call_stream(name, "", to()).unwrap();
+        assert_eq!(soon(parts.next()).await.unwrap().unwrap().len(), 10);
+        let error = soon(parts.next()).await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
+    }
     let mut parts = node.call_stream("no-end", "", to()).unwrap();
     assert_eq!(soon(parts.next()).await.unwrap().unwrap().len(), 10);
     while let Some(part) = soon(parts.next()).await {
@@ -276,6 +284,72 @@ async fn ten_thousand_calls_of_one_peer_take_nothing_from_another() {
         }
     })
     .await;
+    node.close().await.unwrap();
+    good.close().await.unwrap();
+    bad.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_a_peer_does_not_take_keep_no_other_from_calling() {
+    let (node, bad, good) =
+        (node().await, TestVat::start(TCP, Limits::default()).await, self::node().await);
+    let gate = Arc::new(Semaphore::new(0));
+    let opened = gate.clone();
+    node.serve_with("large", &ServeOptions::default().max_inflight(100), move |_| {
+        let gate = opened.clone();
+        async move {
+            gate.acquire().await.unwrap().forget();
+            Ok::<_, Infallible>(vec![0; wire::MAX_DATA])
+        }
+    })
+    .unwrap();
+    node.serve(
+        "echo",
+        |request: Request| async move { Ok::<_, Infallible>(request.data().to_vec()) },
+    )
+    .unwrap();
+    bad.host.connect(&node.info()).await.unwrap();
+    good.connect(&node.info()).await.unwrap();
+    let remote = connect(&bad, node.id()).await;
+    let (asked, until) = (node.clone(), std::sync::mpsc::channel::<()>());
+    let reader = tokio::spawn(async move {
+        remote
+            .with(|services: services::Client| async move {
+                let calls = (0..100).map(|_| ask(&services, "large", |_| ()));
+                let mut calls = std::pin::pin!(join_all(calls));
+                let all = async {
+                    while asked.service_stats("large").unwrap().calls < 100 {
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                    }
+                };
+                tokio::select! { _ = &mut calls => {}, () = all => {} }
+                gate.add_permits(100);
+                // The vat's thread reads nothing meanwhile.
+                let _ = until.1.recv();
+                Ok(calls.await)
+            })
+            .await
+    });
+    // All of them but what there is room for is let go.
+    soon(async {
+        let let_go = || node.service_stats("large").unwrap().failures.get("tooLarge").copied();
+        while let_go().is_none_or(|n| n < 30) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    let data = vec![7; wire::MAX_DATA];
+    for caller in [&good, &node] {
+        let to = CallOptions::new().peer(node.id()).timeout(Duration::from_secs(50));
+        assert_eq!(caller.call_with("echo", data.clone(), to).await.unwrap().data, data);
+    }
+    // Who takes them in the end has those that were held.
+    drop(until.0);
+    let said = soon(reader).await.unwrap().unwrap();
+    let count = |word: &str| said.iter().filter(|said| said.as_ref().unwrap() == word).count();
+    // One or two were on their way.
+    assert!((64..=70).contains(&count("ok")), "{said:?}");
+    assert_eq!(count("ok") + count("tooLarge"), 100);
     node.close().await.unwrap();
     good.close().await.unwrap();
     bad.close().await;
