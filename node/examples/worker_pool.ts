@@ -1,58 +1,73 @@
-// A pool of workers that come and go, and a boss who always knows them.
+// Jobs that are done whatever becomes of the workers.
 //
-//     node worker_pool.js worker
-//     node worker_pool.js boss
+//     node jobs.js boss 100
+//     node jobs.js worker
+//     node jobs.js worker
 //
-// A worker says of itself where it takes jobs. The boss follows a live query,
-// and gives each new worker a job.
+// The boss owns a channel of jobs and one of results. Workers come and go, and take
+// jobs: one that is killed, or stopped, loses none, since what it has not done goes
+// back to the channel. So a job may be done twice, and a result come twice. The
+// workers may as well be those of Python's example, and the boss too.
 
-import { once } from 'node:events'
-import { connect, createServer, type AddressInfo } from 'node:net'
-import { createInterface } from 'node:readline'
-import { Node } from 'casm-p2p'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { CasmError, Node } from 'casm-p2p'
 
-/** An IP address of this machine that others can reach. */
-function ownIp(node: Node): string {
-  const addr = node.info().addrs.find(addr => addr.startsWith('/ip4/'))
-  return addr!.split('/')[2]!
-}
+const BOSS = 'meta:role=boss'
 
-/** One job: a line with a number comes, its square goes back. */
-async function worker(): Promise<void> {
-  const server = createServer(socket => {
-    createInterface(socket).once('line', line => socket.end(`${Number(line) ** 2}\n`))
-  })
-  await once(server.listen(), 'listening')
-  const { port } = server.address() as AddressInfo
-  const node = await Node.start({ namespace: 'pool' })
-  await node.setMeta({ role: 'worker', addr: `${ownIp(node)}:${port}` })
-  console.log(`worker ${node.id} at port ${port}`)
-  process.once('SIGINT', async () => {
-    await node.close()
-    process.exit()
-  })
-}
-
-async function boss(): Promise<void> {
-  await using node = await Node.start({ namespace: 'pool', meta: { role: 'boss' } })
-  let number = 2
-  for await (const change of node.subscribe({ match: { meta: ['role', 'worker'] } })) {
-    if (change.kind !== 'current' && change.kind !== 'joined') {
-      console.log(change.kind)
-      continue
+async function boss(count: number): Promise<void> {
+  await using node = await Node.start({ namespace: 'jobs', meta: { role: 'boss' } })
+  const jobs = node.channel('jobs', { capacity: 10 })
+  const results = node.channel('results', { capacity: 10 })
+  console.log(`boss is ${node.id}`)
+  const submit = async () => {
+    for (let number = 0; number < count; number++) await jobs.send(Buffer.from(`${number}`))
+    await jobs.close()
+  }
+  const collect = async () => {
+    const done = new Map<number, number>()
+    while (done.size < count) {
+      const { number, square } = JSON.parse(`${Buffer.from(await results.recv())}`)
+      if (done.has(number)) continue
+      done.set(number, square)
+      console.log(`${number}² = ${square}`)
     }
-    const [host, port] = change.record.meta['addr']!.split(':')
-    const socket = connect(Number(port), host)
-    socket.write(`${number}\n`)
-    const [answer] = await once(createInterface(socket), 'line')
-    console.log(`${change.record.peer} says ${number}² = ${answer}`)
-    number++
+  }
+  await Promise.all([submit(), collect()])
+  console.log(`all ${count} are done`)
+}
+
+async function worker(): Promise<void> {
+  await using node = await Node.start({ namespace: 'jobs', meta: { role: 'worker' } })
+  const found = (await node.waitFor(1, { query: BOSS })).lookup(BOSS)!
+  const jobs = await node.openChannel('jobs', found.peer)
+  const results = await node.openChannel('results', found.peer)
+  console.log(`worker ${node.id}`)
+  try {
+    for (;;) {
+      await using job = await jobs.take()
+      const number = Number(Buffer.from(job.data))
+      console.log(`at ${number}`)
+      await sleep(20)
+      await results.send(Buffer.from(JSON.stringify({ number, square: number ** 2 })))
+      // It may have gone back, with the connection: then it is done again.
+      await job.done().catch((error: CasmError) => {
+        if (error.code !== 'NotFound') throw error
+      })
+    }
+  } catch (error) {
+    // Closed: all are done. Unreachable: the boss has gone.
+    const { code } = error as CasmError
+    if (code !== 'Closed' && code !== 'Unreachable') throw error
+    console.log('no more jobs')
   }
 }
 
-const role = { worker, boss }[process.argv[2] ?? '']
-if (!role) {
-  console.error('usage: node worker_pool.js worker|boss')
+const [role, value] = process.argv.slice(2)
+if (role === 'boss' && Number(value) > 0) {
+  await boss(Number(value))
+} else if (role === 'worker') {
+  await worker()
+} else {
+  console.error('usage: node jobs.js boss NUMBER | worker')
   process.exit(2)
 }
-await role()

@@ -1,63 +1,76 @@
-"""A pool of workers that come and go, and a boss who always knows them.
+"""Jobs that are done whatever becomes of the workers.
 
-    python worker_pool.py worker
-    python worker_pool.py boss
+    python jobs.py boss 100
+    python jobs.py worker
+    python jobs.py worker
 
-A worker says of itself where it takes jobs. The boss follows a live query, and
-gives each new worker a job.
+The boss owns a channel of jobs and one of results. Workers come and go, and take
+jobs: one that is killed, or stopped, loses none, since what it has not done goes
+back to the channel. So a job may be done twice, and a result come twice.
 """
 
-import socket
-import socketserver
+import contextlib
+import json
 import sys
 import threading
+import time
 
 import casm
 
-POOL = casm.Query.match_meta("role", "worker")
+BOSS = casm.Query.match_meta("role", "boss")
 
 
-class Job(socketserver.StreamRequestHandler):
-    """One job: a line with a number comes, its square goes back."""
+def boss(count: int) -> None:
+    with casm.Node("jobs", meta={"role": "boss"}) as node:
+        jobs = node.channel("jobs", capacity=10)
+        results = node.channel("results", capacity=10)
+        print(f"boss is {node.id}", flush=True)
 
-    def handle(self) -> None:
-        number = int(self.rfile.readline())
-        self.wfile.write(f"{number * number}\n".encode())
+        def submit() -> None:
+            for number in range(count):
+                jobs.send(str(number).encode())
+            jobs.close()
 
-
-def own_ip(node: casm.Node) -> str:
-    """An IP address of this machine that others can reach."""
-    return next(addr.split("/")[2] for addr in node.info().addrs if addr.startswith("/ip4/"))
+        threading.Thread(target=submit, daemon=True).start()
+        done: set[int] = set()
+        while len(done) < count:
+            result = json.loads(results.recv())
+            if result["number"] not in done:
+                done.add(result["number"])
+                print(f"{result['number']}² = {result['square']}", flush=True)
+        print(f"all {count} are done", flush=True)
 
 
 def worker() -> None:
-    with socketserver.ThreadingTCPServer(("", 0), Job) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        port = server.server_address[1]
-        with casm.Node("pool") as node:
-            node.set_meta({"role": "worker", "addr": f"{own_ip(node)}:{port}"})
-            print(f"worker {node.id} at port {port}", flush=True)
-            threading.Event().wait()
-
-
-def boss() -> None:
-    with casm.Node("pool", meta={"role": "boss"}) as node:
-        for number, change in enumerate(node.subscribe(POOL), start=2):
-            if change.record is None or change.kind not in ("current", "joined"):
-                print(change.kind, flush=True)
-                continue
-            host, port = change.record.meta["addr"].rsplit(":", 1)
-            with socket.create_connection((host, int(port)), timeout=10) as worker:
-                worker.sendall(f"{number}\n".encode())
-                answer = int(worker.makefile().readline())
-            print(f"{change.record.peer} says {number}² = {answer}", flush=True)
+    with casm.Node("jobs", meta={"role": "worker"}) as node:
+        record = node.wait_for(1, query=BOSS).lookup(BOSS)
+        assert record is not None
+        jobs = node.open_channel("jobs", record.peer)
+        results = node.open_channel("results", record.peer)
+        print(f"worker {node.id}", flush=True)
+        try:
+            while True:
+                with jobs.take() as job:
+                    number = int(job.data)
+                    print(f"at {number}", flush=True)
+                    time.sleep(0.02)
+                    results.send(json.dumps({"number": number, "square": number**2}).encode())
+                    # It may have gone back, with the connection: then it is done again.
+                    with contextlib.suppress(casm.NotFoundError):
+                        job.done()
+        # All are done, or the boss has gone.
+        except (casm.ClosedError, casm.UnreachableError):
+            print("no more jobs", flush=True)
 
 
 if __name__ == "__main__":
-    roles = {"worker": worker, "boss": boss}
-    if sys.argv[1:] not in ([role] for role in roles):
-        sys.exit("usage: worker_pool.py worker|boss")
     try:
-        roles[sys.argv[1]]()
+        match sys.argv[1:]:
+            case ["boss", number]:
+                boss(int(number))
+            case ["worker"]:
+                worker()
+            case _:
+                sys.exit("usage: jobs.py boss NUMBER | jobs.py worker")
     except KeyboardInterrupt:
         pass
