@@ -16,8 +16,11 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 
-/// How long a node may take to say goodbye.
-const GOODBYE: Duration = Duration::from_secs(5);
+/// How long requests that are worked on have to be answered.
+const GRACE: Duration = Duration::from_secs(5);
+/// How long a node may take to leave: those requests, and then the goodbye. Less than
+/// the program may take to end.
+const LEAVE: Duration = Duration::from_secs(9);
 
 /// Runs a node until interrupted, which is a clean leave.
 pub async fn run(args: &RunArgs) -> Result<(), Failure> {
@@ -55,7 +58,7 @@ pub async fn run(args: &RunArgs) -> Result<(), Failure> {
 
 /// Closes a node, so that the others see it leave.
 pub async fn leave(node: &Node) {
-    match timeout(GOODBYE, node.close()).await {
+    match timeout(LEAVE, node.close_within(GRACE)).await {
         Ok(Ok(())) => (),
         Ok(Err(error)) => tracing::warn!(%error, "the node did not close cleanly"),
         Err(_) => tracing::warn!("the node took too long to close"),

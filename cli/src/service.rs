@@ -15,7 +15,7 @@ use crate::{
     text,
 };
 use casm::{
-    Error, ErrorKind, Node, PeerId, Query, Result, Target,
+    Change, Error, ErrorKind, Node, PeerId, Query, Result, Target,
     service::{CallOptions, Ended},
 };
 use std::{
@@ -68,7 +68,8 @@ async fn ask(node: &Node, args: &CallArgs, data: Vec<u8>, output: Output) -> Res
         sleep(args.wait).await;
     } else {
         // Said by the call itself, if there is none.
-        let _ = timeout(args.wait, node.wait_for_query(Query::service(name), 1)).await;
+        let matching = options.matching.as_ref();
+        let _ = timeout(args.wait, served(node, name, matching)).await;
     }
     if args.parts {
         let mut parts = node.call_stream(name, data, options)?;
@@ -99,6 +100,18 @@ async fn ask(node: &Node, args: &CallArgs, data: Vec<u8>, output: Output) -> Res
         }
     }
     Ok(())
+}
+
+/// Waits for somebody who serves it, of those that a query finds.
+async fn served(node: &Node, name: &str, matching: Option<&Query>) {
+    let mut live = node.subscribe(Query::service(name));
+    while let Some(change) = live.next().await {
+        if let Change::Current(record) | Change::Joined(record) | Change::Updated(record) = change
+            && matching.is_none_or(|query| query.matches(&record))
+        {
+            return;
+        }
+    }
 }
 
 /// What is to be asked.

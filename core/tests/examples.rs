@@ -138,6 +138,16 @@ fn file_transfer() {
 }
 
 #[test]
+fn service() {
+    let boot = ports();
+    let start = |args: &[&str]| Example::start("service", &[args, &["--boot", &boot]].concat());
+    let ann = start(&["Ann"]);
+    assert!(ann.line().expect("it says who it is").starts_with("Ann is "));
+    let lines = start(&["Bob", "--limit", "1"]).end();
+    assert_eq!(lines.last().map(String::as_str), Some("hello Bob, this is Rust"), "{lines:?}");
+}
+
+#[test]
 fn capability() {
     let lines = Example::start("capability", &[]).end();
     assert!(lines.iter().any(|line| line.ends_with(" adds 39: 42")), "{lines:?}");

@@ -9,6 +9,7 @@ mod forgery;
 mod gossip;
 mod migration;
 mod mixed;
+mod names;
 pub mod net;
 mod offences;
 mod pairs;

@@ -67,8 +67,8 @@ pub struct ServeArgs {
     /// The service
     pub name: String,
     /// What to run for each request: its stdin is the request, its stdout the
-    /// answer. The variables CASM_REQUEST_PEER and CASM_REQUEST_SERVICE say who
-    /// asks, and what
+    /// answer. The variables CASM_REQUEST_PEER, CASM_REQUEST_SERVICE and
+    /// CASM_REQUEST_HEADERS (an object of JSON) say who asks, what, and what came along
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub command: Vec<String>,
     /// Answer in parts, as they are written

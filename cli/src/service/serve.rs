@@ -11,7 +11,7 @@ use casm::{
 use std::{process::Stdio, sync::Arc};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
-    process::{Child, Command},
+    process::{Child, ChildStderr, ChildStdout, Command},
 };
 
 /// One byte more than an answer may have.
@@ -71,13 +71,38 @@ pub async fn serve(args: &ServeArgs) -> Result<(), Failure> {
     served
 }
 
-/// Starts the program, which ends with its request.
-fn start(service: &str, command: &[String], request: &mut Request) -> Result<Child, String> {
+/// A program that works on a request, and ends with it: it and all that it has
+/// started, which is in a process group of its own.
+struct Work {
+    child: Child,
+    stdout: Option<ChildStdout>,
+    stderr: Option<ChildStderr>,
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        // Of one that has ended there is no number any more, which may be another's.
+        #[cfg(unix)]
+        if let Some(id) = self.child.id()
+            && let Some(group) = i32::try_from(id).ok().and_then(rustix::process::Pid::from_raw)
+        {
+            use rustix::process::{Signal, kill_process_group};
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+fn start(service: &str, command: &[String], request: &mut Request) -> Result<Work, String> {
     let (program, args) = command.split_first().ok_or("there is no command")?;
-    let mut child = Command::new(program)
+    let headers = serde_json::to_string(request.headers()).unwrap_or_default();
+    let mut command = Command::new(program);
+    #[cfg(unix)]
+    command.process_group(0);
+    let mut child = command
         .args(args)
         .env("CASM_REQUEST_PEER", request.peer().to_base58())
         .env("CASM_REQUEST_SERVICE", service)
+        .env("CASM_REQUEST_HEADERS", headers)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -91,7 +116,8 @@ fn start(service: &str, command: &[String], request: &mut Request) -> Result<Chi
             let _ = stdin.write_all(&data).await;
         });
     }
-    Ok(child)
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    Ok(Work { child, stdout, stderr })
 }
 
 async fn answer(
@@ -99,10 +125,10 @@ async fn answer(
     command: &[String],
     mut request: Request,
 ) -> Result<Vec<u8>, String> {
-    let mut child = start(service, command, &mut request)?;
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let mut work = start(service, command, &mut request)?;
+    let (stdout, stderr) = (work.stdout.take(), work.stderr.take());
     let (out, said) = tokio::join!(read(stdout, MOST), read(stderr, SAID));
-    ended(child, &said).await?;
+    ended(work, &said).await?;
     Ok(out)
 }
 
@@ -112,8 +138,8 @@ async fn send_parts(
     mut request: Request,
     parts: Parts,
 ) -> Result<(), String> {
-    let mut child = start(service, command, &mut request)?;
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let mut work = start(service, command, &mut request)?;
+    let (stdout, stderr) = (work.stdout.take(), work.stderr.take());
     let send = async {
         let Some(mut stdout) = stdout else { return };
         let mut buffer = vec![0; PART];
@@ -124,7 +150,7 @@ async fn send_parts(
         }
     };
     let ((), said) = tokio::join!(send, read(stderr, SAID));
-    ended(child, &said).await
+    ended(work, &said).await
 }
 
 /// What a program wrote, so much of it; it may write more.
@@ -139,8 +165,8 @@ async fn read(from: Option<impl AsyncRead + Unpin>, most: u64) -> Vec<u8> {
 }
 
 /// Waits for the end of a program, which says how it went.
-async fn ended(mut child: Child, said: &[u8]) -> Result<(), String> {
-    let status = child.wait().await.map_err(|e| format!("the command is lost: {e}"))?;
+async fn ended(mut work: Work, said: &[u8]) -> Result<(), String> {
+    let status = work.child.wait().await.map_err(|e| format!("the command is lost: {e}"))?;
     if status.success() {
         return Ok(());
     }

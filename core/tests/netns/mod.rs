@@ -187,6 +187,22 @@ impl Host {
         }
     }
 
+    /// The lines that it has said by now, and no call of these gave back.
+    pub fn said(&self) -> impl Iterator<Item = String> {
+        self.lines.try_iter()
+    }
+
+    /// Kills the process, and gives back what it said before.
+    pub fn last_words(mut self) -> Vec<String> {
+        self.kill();
+        self.lines.iter().collect()
+    }
+
+    /// The number of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Writes a line to the role's standard input.
     pub fn write(&mut self, line: impl std::fmt::Display) {
         let stdin = self.child.stdin.as_mut().expect("piped");

@@ -2,6 +2,7 @@
 
 use super::{
     build::Programs,
+    names,
     net::{Lan, address},
     peer::{PATIENCE, Peer, text},
     report::Report,
@@ -47,6 +48,7 @@ pub fn check(report: &mut Report, programs: &Programs) {
     report.check("View over RPC", "rust asks go (`casm ls --peer`)", || rust_asks_go(programs));
     report.check("Services", "go asks rust for an answer", || go_calls_rust(programs));
     report.check("Services", "go asks rust for parts", || go_reads_parts_of_rust(programs));
+    names::check(report, programs);
     report.check("Restart with the same key", "rust, seen by go", || rust_restarts(programs));
     report.check("Restart with the same key", "go, seen by rust", || go_restarts(programs));
 }
@@ -241,7 +243,7 @@ fn rust_asks_go(programs: &Programs) -> Result<String> {
 }
 
 /// A fresh key file that both stacks read.
-fn fresh_key(programs: &Programs, name: &str) -> Result<std::path::PathBuf> {
+pub(super) fn fresh_key(programs: &Programs, name: &str) -> Result<std::path::PathBuf> {
     let path = programs.scratch.join(name);
     if path.exists() {
         std::fs::remove_file(&path)?;
@@ -299,6 +301,6 @@ fn go_restarts(programs: &Programs) -> Result<String> {
     Ok(format!("seen after {:.1} s", begin.elapsed().as_secs_f32()))
 }
 
-fn seq(record: &Value) -> Result<u64> {
+pub(super) fn seq(record: &Value) -> Result<u64> {
     Ok(text(&record["seq"]).parse()?)
 }

@@ -129,6 +129,9 @@ func (n *Node) dispatch(ctx context.Context, c Command) (Fields, error) {
 	switch c.Cmd {
 	case "disconnect":
 		return nil, n.host.Network().ClosePeer(id)
+	case "identify":
+		size, err := n.identifySize(ctx, id)
+		return Fields{"peer": c.Peer, "bytes": size}, err
 	case "ping":
 		rtt, err := n.Ping(ctx, id)
 		return Fields{"peer": c.Peer, "rtt_ms": float64(rtt) / float64(time.Millisecond)}, err

@@ -9,6 +9,7 @@ import (
 	"io"
 
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 )
 
@@ -64,4 +65,20 @@ func (n *Node) openStream(ctx context.Context, c Command) (Fields, error) {
 	}
 	sum := sha256.Sum256(got)
 	return Fields{"bytes": len(got), "sha256": hex.EncodeToString(sum[:])}, nil
+}
+
+// identifySize asks a connected peer who it is, and counts the bytes of what it says.
+func (n *Node) identifySize(ctx context.Context, id peer.ID) (int, error) {
+	stream, err := n.host.NewStream(ctx, id, "/ipfs/id/1.0.0")
+	if err != nil {
+		return 0, err
+	}
+	defer stream.Close()
+	if deadline, ok := ctx.Deadline(); ok {
+		if err := stream.SetReadDeadline(deadline); err != nil {
+			return 0, err
+		}
+	}
+	said, err := io.ReadAll(io.LimitReader(stream, 1<<20))
+	return len(said), err
 }
