@@ -286,8 +286,7 @@ impl Store {
         if !self.keeps() {
             return Ok((time, false));
         }
-        let store = self.clone();
-        on_disk(move || {
+        self.on_disk(move |store| {
             let last = store.get(TOKEN)?.and_then(|b| Some(u64::from_le_bytes(b.try_into().ok()?)));
             let next = last.unwrap_or(0).max(time);
             store.set(TOKEN, &next.saturating_add(TOKENS).to_le_bytes())?;

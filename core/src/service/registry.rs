@@ -243,7 +243,7 @@ impl Registry {
         let running = Running::new(entry.counters.clone());
         // Also as long as the handler keeps the request: who waits for its answer no
         // longer takes nothing off what it holds.
-        let held = Held { _bytes: bytes, _place: place, counters: entry.counters };
+        let held = Held { _bytes: bytes, _place: place, counters: entry.counters.clone() };
         let held = Arc::new(held);
         let flight = Flight::new(&self.0.in_flight);
         let cancel = CancellationToken::new();

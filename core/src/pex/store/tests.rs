@@ -36,11 +36,11 @@ fn what_was_saved_is_there_after_a_restart_and_for_its_namespace_alone() {
 #[tokio::test]
 async fn tokens_go_up_though_the_clock_is_set_back() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path(), Default::default()).unwrap();
+    let store = Store::open(dir.path(), Default::default(), &Default::default()).unwrap();
     let (first, had_some) = store.next_token(1000).await.unwrap();
     assert!(!had_some);
     drop(store);
-    let store = Store::open(dir.path(), Default::default()).unwrap();
+    let store = Store::open(dir.path(), Default::default(), &Default::default()).unwrap();
     let (next, had_some) = store.next_token(10).await.unwrap();
     assert!(first >= 1000 && next >= first + TOKENS && had_some);
     assert_eq!(Store::none().next_token(10).await.unwrap(), (10, false));
