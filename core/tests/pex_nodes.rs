@@ -123,7 +123,7 @@ async fn a_node_comes_back_from_its_store_with_discovery_off() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_closed_node_has_kept_is_there_for_another_at_once() {
+async fn the_data_of_a_closed_node_can_be_opened_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let mut closed = Vec::new();
     for _ in 0..30 {

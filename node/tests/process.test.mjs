@@ -102,10 +102,12 @@ test('exit without close says goodbye', async () => {
   const [node] = await cluster(1, { ttl: 3_600_000 })
   const events = node.events()
   const [namespace, addrs] = [JSON.stringify(node.namespace), JSON.stringify(node.addrs())]
+  node.on('peer:joined', () => node.setHost('seen'))
+  // Who is gone before it was seen is no one's loss.
   await ends(`
     const node = await Node.start(options({ namespace: ${namespace}, ttl: 3_600_000 }))
     await node.connect(${addrs})
-    await node.waitFor(2)`)
+    await node.waitFor(1, { query: 'host:seen' })`)
   for await (const event of events) {
     if (event.type === 'peer:left') {
       assert.equal(event.reason, 'left')
