@@ -121,7 +121,7 @@ test('the example discover', { skip }, async () => {
   await first.line(new RegExp(`^\\+ ${name}`))
   second.child.kill('SIGINT')
   assert.deepEqual(await second.closed, [0, null])
-  await first.line(new RegExp(`^- ${name} \\(left\\)`))
+  await first.line(new RegExp(`^- ${name}`))
   await end()
 })
 

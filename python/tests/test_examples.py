@@ -126,7 +126,7 @@ def test_the_example_discover(programs):
     lines_until(first, rf"^\+ {name}")
     second.send_signal(2)
     assert second.wait(PATIENCE) == 0
-    lines_until(first, rf"^- {name} \(left\)")
+    lines_until(first, rf"^- {name}")
 
 
 def test_the_example_service(programs):
