@@ -277,12 +277,17 @@ async fn all_are_asked_and_the_end_has_a_reason() {
     assert_eq!(replies.by_ref().count().await, 2);
     assert_eq!(replies.ended(), Some(Ended::Limit));
 
-    let soon_over = CallOptions::new().timeout(Duration::from_millis(300));
-    let mut replies = caller.call_all("fails", "", soon_over).unwrap();
-    let error = replies.next().await.unwrap().result.unwrap_err();
-    assert_eq!((error.kind(), error.message()), (ErrorKind::Remote, "no luck"));
-    assert!(replies.next().await.is_none());
-    assert_eq!(replies.ended(), Some(Ended::Timeout));
+    let mut limits = limits();
+    loop {
+        let soon_over = CallOptions::new().timeout(limits.next().unwrap());
+        let mut replies = caller.call_all("fails", "", soon_over).unwrap();
+        let Some(reply) = replies.next().await else { continue };
+        let error = reply.result.unwrap_err();
+        assert_eq!((error.kind(), error.message()), (ErrorKind::Remote, "no luck"));
+        assert!(replies.next().await.is_none());
+        assert_eq!(replies.ended(), Some(Ended::Timeout));
+        break;
+    }
     until(|| nodes[2].service_stats("fails").unwrap().in_flight == 0).await;
 
     let mut none = caller.call_all("nobody", "", CallOptions::new()).unwrap();
@@ -295,36 +300,52 @@ async fn all_are_asked_and_the_end_has_a_reason() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_that_goes_or_is_out_of_time_ends_the_handler() {
     let [a, b] = cluster().await;
+    let begun = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let has_begun = |what: &str| begun.lock().unwrap().iter().any(|data| data == what);
     let (ended, mut ends) = mpsc::unbounded_channel();
+    let begins = begun.clone();
     b.serve("stuck", move |request: Request| {
+        let data = str::from_utf8(request.data()).unwrap().to_owned();
+        begins.lock().unwrap().push(data.clone());
         let (cancelled, ended) = (request.cancelled(), ended.clone());
         tokio::spawn(async move {
             cancelled.await;
-            ended.send(request.is_cancelled()).unwrap();
+            assert!(request.is_cancelled());
+            ended.send(data).unwrap();
         });
         std::future::pending::<Result<(), Infallible>>()
     })
     .unwrap();
     sees(&a, "stuck", 1).await;
     for caller in [&a, &b] {
-        let short = CallOptions::new().timeout(Duration::from_millis(100));
-        let error = caller.call_with("stuck", "", short).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
-        assert_eq!(soon(ends.recv()).await, Some(true));
+        let mut limits = limits();
+        let late = loop {
+            let (name, limit) = (format!("late {}", caller.id()), limits.next().unwrap());
+            let short = CallOptions::new().timeout(limit);
+            let error = caller.call_with("stuck", &name, short).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+            if has_begun(&name) {
+                break name;
+            }
+        };
+        while soon(ends.recv()).await.unwrap() != late {}
 
-        let called = tokio::time::timeout(Duration::from_millis(100), caller.call("stuck", ""));
-        assert!(called.await.is_err());
-        assert_eq!(soon(ends.recv()).await, Some(true));
+        let gone = format!("gone {}", caller.id());
+        tokio::select! {
+            result = caller.call("stuck", &gone) => panic!("{result:?}"),
+            () = until(|| has_begun(&gone)) => {}
+        }
+        while soon(ends.recv()).await.unwrap() != gone {}
     }
-    let gone = {
+    let cut = {
         let a = a.clone();
-        tokio::spawn(async move { a.call("stuck", "").await })
+        tokio::spawn(async move { a.call("stuck", "cut").await })
     };
-    until(|| b.service_stats("stuck").unwrap().in_flight == 1).await;
+    until(|| has_begun("cut")).await;
     b.disconnect(a.id()).await;
-    assert_eq!(soon(gone).await.unwrap().unwrap_err().kind(), ErrorKind::Unreachable);
-    assert_eq!(soon(ends.recv()).await, Some(true));
-    assert_eq!(b.service_stats("stuck").unwrap().calls, 5);
+    assert_eq!(soon(cut).await.unwrap().unwrap_err().kind(), ErrorKind::Unreachable);
+    while soon(ends.recv()).await.unwrap() != "cut" {}
+    assert_eq!(b.service_stats("stuck").unwrap().calls, begun.lock().unwrap().len() as u64);
     until(|| b.service_stats("stuck").unwrap().in_flight == 0).await;
     close([a, b]).await;
 }

@@ -21,6 +21,12 @@ pub async fn until(what: impl Fn() -> bool) {
     .await;
 }
 
+/// Deadlines that pass soon, and longer ones, since a busy machine may do nothing in a
+/// short one.
+pub fn limits() -> impl Iterator<Item = Duration> {
+    (0..10).map(|n| Duration::from_millis(100 << n))
+}
+
 /// Nodes that are all connected, and see each other.
 pub async fn cluster<const N: usize>() -> [Node; N] {
     let mut nodes: Vec<Node> = Vec::new();

@@ -42,7 +42,7 @@ async fn a_connection_is_made_or_fails_also_if_nobody_waits_for_it() {
         () = until(|| vat.host.is_connected(&peer)) => {}
     }
     // Nobody waits for it.
-    assert!(links.link(peer).now_or_never().is_none());
+    drop(links.link(peer).now_or_never());
     let ended = || links.lock().get(&peer).unwrap().peek().map(|made| made.is_err());
     until(|| ended() == Some(true)).await;
     drop(swarm);
