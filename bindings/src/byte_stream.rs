@@ -9,6 +9,7 @@ use std::{
     future::Future,
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf, split};
 use tokio_util::sync::CancellationToken;
@@ -308,15 +309,16 @@ impl Source for Incoming {
 
 impl Node {
     /// Opens a stream of a protocol to a peer, to which it connects as
-    /// [`connect`](Self::connect) does.
+    /// [`connect`](Self::connect) does. No timeout is no limit.
     pub fn open_stream<P: Into<Peer>>(
         &self,
         peer: P,
         protocol: String,
+        timeout: Option<Duration>,
     ) -> impl Future<Output = Result<ByteStream>> + Send + use<P> {
         let (this, peer) = (self.clone(), peer.into());
-        self.run(|node| async move {
-            let stream = node.open_stream(peer.target()?, protocol).await?;
+        self.run(move |node| async move {
+            let stream = node.open_stream_within(peer.target()?, protocol, timeout).await?;
             Ok(ByteStream::new(stream, this))
         })
     }

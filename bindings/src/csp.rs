@@ -69,15 +69,18 @@ impl Node {
         Ok(Channel::new(self.clone(), channel))
     }
 
-    /// A channel of another node: of the one in whose record it is, if none is said.
+    /// A channel of another node: of the one in whose record it is, if none is said. No
+    /// timeout is no limit.
     pub fn open_channel(
         &self,
         name: String,
         owner: Option<Peer>,
+        timeout: Option<Duration>,
     ) -> impl Future<Output = Result<Channel>> + Send + use<> {
         let this = self.clone();
-        self.run(|node| async move {
-            let channel = node.open_channel(&name, owner.map(Peer::target).transpose()?).await?;
+        self.run(move |node| async move {
+            let owner = owner.map(Peer::target).transpose()?;
+            let channel = node.open_channel_within(&name, owner, timeout).await?;
             Ok(Channel::new(this, channel))
         })
     }
@@ -99,11 +102,12 @@ impl Node {
         &self,
         name: String,
         owner: Option<Peer>,
+        timeout: Option<Duration>,
     ) -> impl Future<Output = Result<Semaphore>> + Send + use<> {
         let this = self.clone();
-        self.run(|node| async move {
-            let semaphore =
-                node.open_semaphore(&name, owner.map(Peer::target).transpose()?).await?;
+        self.run(move |node| async move {
+            let owner = owner.map(Peer::target).transpose()?;
+            let semaphore = node.open_semaphore_within(&name, owner, timeout).await?;
             Ok(Semaphore::new(this, semaphore))
         })
     }

@@ -45,8 +45,8 @@ pub use bench::{bench_events, bench_view};
 pub use byte_stream::ByteStream;
 pub use call::{CHECK_EVERY, Pending, block, guard, spawn};
 pub use casm::{
-    Error, ErrorKind, Event, Keypair, LeaveReason, Message, Multiaddr, PeerId, PeerInfo,
-    PeerStatus, Record, Result,
+    DEFAULT_TIMEOUT, Error, ErrorKind, Event, Keypair, LeaveReason, Message, Multiaddr, PeerId,
+    PeerInfo, PeerStatus, Record, Result,
     boot::Found,
     cluster::{Change, Field, Index, Query, View},
     identity::{load_key, save_key},
@@ -59,7 +59,7 @@ pub use log::{LogLevel, LogRecord, forward_logs};
 pub use node::{FirstEvents, Node, at_exit, close_all};
 pub use options::{
     LimitOptions, Options, Peer, RpcLimitOptions, TableLimitOptions, duration, generate_key,
-    peer_id,
+    peer_id, time_limit,
 };
 pub use query::QuerySpec;
 pub use reading::{TOGETHER, bring_near, hash_fields};

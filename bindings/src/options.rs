@@ -1,7 +1,7 @@
 //! A node's configuration, from plain values.
 
 use crate::{Error, ErrorKind, Keypair, Multiaddr, PeerId, PeerInfo, Record, Result};
-use casm::{NodeBuilder, Target, config::Limits};
+use casm::{DEFAULT_TIMEOUT, NodeBuilder, Target, config::Limits};
 use rand::{TryRng, rngs::SysRng};
 use std::{collections::BTreeMap, fmt::Display, path::PathBuf, str::FromStr, time::Duration};
 
@@ -206,6 +206,19 @@ pub fn generate_key() -> Result<Keypair> {
 pub fn duration(field: &str, seconds: f64) -> Result<Duration> {
     Duration::try_from_secs_f64(seconds)
         .map_err(|_| Error::config(field, seconds, "write a time span from 0 up"))
+}
+
+/// How long a call waits, from seconds: nothing said is [`DEFAULT_TIMEOUT`], and
+/// infinity no limit.
+///
+/// # Errors
+/// `Config` if it is negative, not a number, or longer than a time can be.
+pub fn time_limit(field: &str, seconds: Option<f64>) -> Result<Option<Duration>> {
+    match seconds {
+        None => Ok(Some(DEFAULT_TIMEOUT)),
+        Some(f64::INFINITY) => Ok(None),
+        Some(seconds) => duration(field, seconds).map(Some),
+    }
 }
 
 /// A peer id in base58.

@@ -5,8 +5,8 @@ use crate::{
     ours::Ours, runtime, subscription::subscribe,
 };
 use casm::{
-    TopicOptions,
-    topics::{Full, PUBLISH_TIMEOUT, SubscribeOptions},
+    DEFAULT_TIMEOUT, TopicOptions,
+    topics::{Full, SubscribeOptions},
 };
 use std::{
     future::Future,
@@ -91,7 +91,7 @@ impl Topic {
     ) -> impl Future<Output = Result<usize>> + Send + use<D> {
         let topic = self.open();
         self.node.run(move |_| async move {
-            topic?.publish_within(data, timeout.unwrap_or(PUBLISH_TIMEOUT)).await
+            topic?.publish_within(data, timeout.unwrap_or(DEFAULT_TIMEOUT)).await
         })
     }
 

@@ -1,10 +1,11 @@
 //! Byte streams of the facade, over real nodes on the loopback interface.
 
 use casm_bindings::{
-    Batch, ByteStream, Dispatcher, Error, ErrorKind, Listener, Node, Options, Peer, Query, Result,
-    block,
+    Batch, ByteStream, DEFAULT_TIMEOUT, Dispatcher, Error, ErrorKind, Listener, Node, Options,
+    Peer, Query, Result, block, time_limit,
 };
 use std::{
+    net::TcpListener,
     sync::mpsc::{Receiver, Sender, channel},
     thread,
     time::Duration,
@@ -45,7 +46,7 @@ fn kind<T>(result: Result<T>) -> ErrorKind {
 /// Both ends of a stream.
 fn pair(a: &Node, b: &Node, came: &Receiver<ByteStream>) -> (ByteStream, ByteStream) {
     let addrs: Vec<String> = b.addrs().unwrap();
-    let here = wait(a.open_stream(addrs, "/x/1".into())).unwrap();
+    let here = wait(a.open_stream(addrs, "/x/1".into(), Some(PATIENCE))).unwrap();
     (here, came.recv_timeout(PATIENCE).unwrap())
 }
 
@@ -97,16 +98,16 @@ fn bytes_go_both_ways_and_calls_can_be_called_off() {
         // By a record as well.
         let view = wait(a.wait_for(Query::all(), 2)).unwrap();
         let record = view.iter(Query::all()).find(|r| r.peer().to_base58() == b.id()).unwrap();
-        let again = wait(a.open_stream(Peer::Record(record), "/x/1".into())).unwrap();
+        let again = wait(a.open_stream(Peer::Record(record), "/x/1".into(), None)).unwrap();
         drop(came.recv_timeout(PATIENCE).unwrap());
         drop(again);
 
         served.cancel();
-        while wait(a.open_stream(b.id(), "/x/1".into())).is_ok() {
+        while wait(a.open_stream(b.id(), "/x/1".into(), None)).is_ok() {
             thread::sleep(Duration::from_millis(5));
         }
-        assert_eq!(kind(wait(a.open_stream(b.id(), "/x/1".into()))), ErrorKind::Protocol);
-        assert_eq!(kind(wait(a.open_stream(b.id(), "/casm/x".into()))), ErrorKind::Config);
+        assert_eq!(kind(wait(a.open_stream(b.id(), "/x/1".into(), None))), ErrorKind::Protocol);
+        assert_eq!(kind(wait(a.open_stream(b.id(), "/casm/x".into(), None))), ErrorKind::Config);
     }
 }
 
@@ -163,4 +164,34 @@ fn one_call_at_a_time_reads_and_a_reset_ends_it() {
     assert_eq!(kind(waits.join().unwrap()), ErrorKind::Closed);
     assert_eq!(kind(wait(here.write(b"x".to_vec()))), ErrorKind::Closed);
     assert_eq!(kind(a.on_stream("/y/1", Streams(channel().0))), ErrorKind::Closed);
+}
+
+/// A peer that takes connections, and says nothing.
+fn mute() -> (Vec<String>, TcpListener) {
+    const ID: &str = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    (vec![format!("/ip4/127.0.0.1/tcp/{port}/p2p/{ID}")], listener)
+}
+
+#[test]
+fn what_is_opened_has_a_time_limit() {
+    let a = node("/ip4/127.0.0.1/tcp/0");
+    let (addrs, _listener) = mute();
+    let (limit, peer) = (Some(Duration::from_millis(50)), || Some(Peer::from(addrs.clone())));
+    let stream = wait(a.open_stream(addrs.clone(), "/x/1".into(), limit));
+    let channel = wait(a.open_channel("jobs".into(), peer(), limit));
+    let semaphore = wait(a.open_semaphore("leader".into(), peer(), limit));
+    assert_eq!([kind(stream), kind(channel), kind(semaphore)], [ErrorKind::Timeout; 3]);
+}
+
+#[test]
+fn a_time_limit_is_the_default_if_nothing_is_said_and_none_if_it_is_infinite() {
+    assert_eq!(DEFAULT_TIMEOUT, Duration::from_secs(10));
+    assert_eq!(time_limit("timeout", None).unwrap(), Some(DEFAULT_TIMEOUT));
+    assert_eq!(time_limit("timeout", Some(f64::INFINITY)).unwrap(), None);
+    assert_eq!(time_limit("timeout", Some(0.5)).unwrap(), Some(Duration::from_millis(500)));
+    for wrong in [-1.0, f64::NAN, f64::NEG_INFINITY] {
+        assert_eq!(kind(time_limit("timeout", Some(wrong))), ErrorKind::Config);
+    }
 }

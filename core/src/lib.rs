@@ -14,6 +14,7 @@ mod cache;
 pub mod cluster;
 pub mod config;
 pub mod csp;
+mod deadline;
 mod dials;
 pub mod error;
 pub mod event;
@@ -56,6 +57,7 @@ pub use cluster::{
 };
 pub use config::Config;
 pub use csp::{Branch, Channel, ChannelOptions, Job, Lease, Semaphore, select};
+pub use deadline::DEFAULT_TIMEOUT;
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, Events, LeaveReason};
 #[doc(hidden)]

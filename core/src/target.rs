@@ -79,6 +79,17 @@ impl<T: Clone + Into<Self>> From<&T> for Target {
     }
 }
 
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Addr(addr) => addr.fmt(f),
+            Self::Peer(id) => id.fmt(f),
+            Self::Info(info) => info.id.fmt(f),
+            Self::Record(record) => f.write_str(record.peer_text()),
+        }
+    }
+}
+
 impl FromStr for Target {
     type Err = Error;
 

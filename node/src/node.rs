@@ -2,7 +2,7 @@
 
 use crate::{
     byte_stream::{ByteStream, OnStream},
-    call::{Pending, duration, guard, spawn, spawn_unit},
+    call::{Pending, duration, guard, spawn, spawn_unit, time_limit},
     csp::{NativeChannel, NativeSemaphore},
     errors::{OrThrow, Result},
     key::Key,
@@ -179,12 +179,13 @@ impl Node {
         &self,
         id: u32,
         protocol: String,
+        timeout: Option<f64>,
         addrs: Vec<String>,
         records: Option<&Records>,
         n: Option<u32>,
     ) -> Result<Pending> {
-        let port = self.port.clone();
-        let call = self.node.open_stream(peer(addrs, records, n), protocol);
+        let (port, timeout) = (self.port.clone(), time_limit(timeout).or_throw()?);
+        let call = self.node.open_stream(peer(addrs, records, n), protocol, timeout);
         spawn("openStream", &self.port, id, call, |stream| Work {
             stream: Some(ByteStream::new(stream, port)),
             ..Work::default()
@@ -249,13 +250,14 @@ impl Node {
         &self,
         id: u32,
         name: String,
+        timeout: Option<f64>,
         addrs: Option<Vec<String>>,
         records: Option<&Records>,
         n: Option<u32>,
     ) -> Result<Pending> {
-        let port = self.port.clone();
-        let peer = addrs.map(|addrs| peer(addrs, records, n));
-        spawn("openChannel", &self.port, id, self.node.open_channel(name, peer), |channel| Work {
+        let (port, timeout) = (self.port.clone(), time_limit(timeout).or_throw()?);
+        let opening = self.node.open_channel(name, owner(addrs, records, n), timeout);
+        spawn("openChannel", &self.port, id, opening, |channel| Work {
             channel: Some(NativeChannel::new(channel, port)),
             ..Work::default()
         })
@@ -275,13 +277,14 @@ impl Node {
         &self,
         id: u32,
         name: String,
+        timeout: Option<f64>,
         addrs: Option<Vec<String>>,
         records: Option<&Records>,
         n: Option<u32>,
     ) -> Result<Pending> {
-        let port = self.port.clone();
-        let peer = addrs.map(|addrs| peer(addrs, records, n));
-        spawn("openSemaphore", &self.port, id, self.node.open_semaphore(name, peer), |opened| {
+        let (port, timeout) = (self.port.clone(), time_limit(timeout).or_throw()?);
+        let opening = self.node.open_semaphore(name, owner(addrs, records, n), timeout);
+        spawn("openSemaphore", &self.port, id, opening, |opened| {
             let semaphore = Some(NativeSemaphore::new(opened, port));
             Work { semaphore, ..Work::default() }
         })
@@ -400,6 +403,15 @@ pub(crate) fn peer(
 ) -> casm_bindings::Peer {
     let record = records.and_then(|records| records.at(n.unwrap_or(0)));
     record.map_or_else(|| addrs.into(), |record| casm_bindings::Peer::Record(record.clone()))
+}
+
+/// A peer, if one is said.
+fn owner(
+    addrs: Option<Vec<String>>,
+    records: Option<&Records>,
+    n: Option<u32>,
+) -> Option<casm_bindings::Peer> {
+    addrs.map(|addrs| peer(addrs, records, n))
 }
 
 impl Node {

@@ -24,14 +24,22 @@ export interface Deadline extends Wait {
   timeout?: number
 }
 
-interface Limits {
+/** @internal */
+export interface Limits {
   timeout?: number | undefined
   signal?: AbortSignal | undefined
 }
 
 const given = (_: string, value: unknown) => value
 
-function deadline(wait: Deadline | undefined): Limits {
+/** How long opening something of another node may take. */
+export interface OpenOptions extends Wait {
+  /** Milliseconds; `Infinity`: without a limit. Default 10,000. */
+  timeout?: number
+}
+
+/** @internal */
+export function deadline(wait: Deadline | OpenOptions | undefined): Limits {
   if (wait === undefined) return {}
   const { timeout } = properties('', wait, { timeout: ms, signal: given }) as Deadline
   return { timeout, signal: signal({ signal: wait.signal }) }

@@ -42,6 +42,7 @@ export type {
   LogRecord,
   Match,
   MessageOptions,
+  OpenOptions,
   Options,
   Peer,
   PeerInfo,

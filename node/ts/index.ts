@@ -18,7 +18,7 @@ import { OPTION_NAMES } from './options.js'
 import { EVENT_NAMES, KINDS } from './record.js'
 
 export { ByteStream } from './bytes.js'
-export { Channel, Job, Lease, select, Semaphore, type Branch, type ChannelOptions, type Deadline, type Selected } from './channel.js'
+export { Channel, Job, Lease, select, Semaphore, type Branch, type ChannelOptions, type Deadline, type OpenOptions, type Selected } from './channel.js'
 export { CasmError, ERROR_CODES, type ErrorCode } from './errors.js'
 export { Key } from './key.js'
 export { forwardLogs, type LogRecord } from './log.js'

@@ -263,7 +263,7 @@ export interface NativeNode {
   waitFor(id: number, n: number, query: QuerySpec): Pending
   viewOf(id: number, ...peer: PeerArguments): Pending
   connect(id: number, ...peer: PeerArguments): Pending
-  openStream(id: number, protocol: string, ...peer: PeerArguments): Pending
+  openStream(id: number, protocol: string, timeout: number | undefined, ...peer: PeerArguments): Pending
   onStream(id: number, protocol: string): NativeSubscription
   advertise(id: number, namespace: string, ttl: number): Pending
   setMeta(id: number, meta: { [key: string]: string }): Pending
@@ -271,9 +271,9 @@ export interface NativeNode {
   setHost(id: number, host: string): Pending
   setTtl(id: number, ttl: number): Pending
   channel(name: string, capacity: number, closeByOthers: boolean): NativeChannel
-  openChannel(id: number, name: string, ...peer: PeerArguments | []): Pending
+  openChannel(id: number, name: string, timeout: number | undefined, ...peer: PeerArguments | []): Pending
   semaphore(id: number, name: string, n: number): Pending
-  openSemaphore(id: number, name: string, ...peer: PeerArguments | []): Pending
+  openSemaphore(id: number, name: string, timeout: number | undefined, ...peer: PeerArguments | []): Pending
   serve(id: number, name: string, options: ServeOptions, stream: boolean): NativeServing
   call(id: number, name: string, data: Uint8Array, options: NativeCallOptions, records?: Records): Pending
   callAll(name: string, data: Uint8Array, options: NativeCallOptions): NativeStream

@@ -1,7 +1,7 @@
 /** The node. */
 
 import { ByteStream } from './bytes.js'
-import { Channel, channelOptions, Semaphore, type ChannelOptions } from './channel.js'
+import { Channel, channelOptions, deadline, Semaphore, type ChannelOptions, type OpenOptions } from './channel.js'
 import { callback, changedFields, fields, ms, properties, signal, string, whole, wrong } from './check.js'
 import { guard } from './errors.js'
 import { native, type NativeNode, type NativeSubscription, type Pending, type Work } from './native.js'
@@ -213,11 +213,11 @@ export class Node {
    * Opens a stream of bytes to a peer, to which it connects as `connect` does.
    * `protocol` is a libp2p protocol id of the program's own, such as `/files/1`.
    */
-  async openStream(peer: Peer, protocol: string, wait?: Wait): Promise<ByteStream> {
+  async openStream(peer: Peer, protocol: string, options?: OpenOptions): Promise<ByteStream> {
     const whom = peerArguments(peer)
     string('protocol', protocol)
-    const opened = (work: Work) => new ByteStream(work.stream!, this.#holder)
-    return this.#call('openStream', id => this.#node.openStream(id, protocol, ...whom), opened, wait)
+    const start = (id: number, timeout?: number) => this.#node.openStream(id, protocol, timeout, ...whom)
+    return this.#open('openStream', start, work => new ByteStream(work.stream!, this.#holder), options)
   }
 
   /**
@@ -296,11 +296,11 @@ export class Node {
    * A channel of another node, by its name there: of the one member in whose record it
    * stands, if no peer is given. Connects to it as `connect` does.
    */
-  async openChannel(name: string, peer?: Peer, wait?: Wait): Promise<Channel> {
+  async openChannel(name: string, peer?: Peer, options?: OpenOptions): Promise<Channel> {
     string('name', name)
     const whom = peer === undefined ? [] as const : peerArguments(peer)
-    const opened = (work: Work) => new Channel(work.channel!, this.#holder)
-    return this.#call('openChannel', id => this.#node.openChannel(id, name, ...whom), opened, wait)
+    const start = (id: number, timeout?: number) => this.#node.openChannel(id, name, timeout, ...whom)
+    return this.#open('openChannel', start, work => new Channel(work.channel!, this.#holder), options)
   }
 
   /**
@@ -318,11 +318,11 @@ export class Node {
    * A semaphore of another node, by its name there: of the one member in whose record it
    * stands, if no peer is given. Connects to it as `connect` does.
    */
-  async openSemaphore(name: string, peer?: Peer, wait?: Wait): Promise<Semaphore> {
+  async openSemaphore(name: string, peer?: Peer, options?: OpenOptions): Promise<Semaphore> {
     string('name', name)
     const whom = peer === undefined ? [] as const : peerArguments(peer)
-    const opened = (work: Work) => new Semaphore(work.semaphore!, this.#holder)
-    return this.#call('openSemaphore', id => this.#node.openSemaphore(id, name, ...whom), opened, wait)
+    const start = (id: number, timeout?: number) => this.#node.openSemaphore(id, name, timeout, ...whom)
+    return this.#open('openSemaphore', start, work => new Semaphore(work.semaphore!, this.#holder), options)
   }
 
   /**
@@ -515,6 +515,16 @@ export class Node {
 
   #call<T>(what: string, start: (id: number) => Pending, convert: (work: Work) => T, wait?: Wait): Promise<T> {
     return call(what, this.#holder, start, convert, signal(wait))
+  }
+
+  #open<T>(
+    what: string,
+    start: (id: number, timeout?: number) => Pending,
+    convert: (work: Work) => T,
+    options?: OpenOptions,
+  ): Promise<T> {
+    const { timeout, signal: given } = deadline(options)
+    return call(what, this.#holder, id => start(id, timeout), convert, given)
   }
 
   #listen(

@@ -240,12 +240,18 @@ class Node:
         return Channel(self._node.channel(name, capacity, close_by_others=close_by_others))
 
     async def open_channel(
-        self, name: str, peer: Record | PeerInfo | str | Sequence[str] | None = None
+        self,
+        name: str,
+        peer: Record | PeerInfo | str | Sequence[str] | None = None,
+        timeout: float | None = 10.0,
     ) -> Channel:
         """A channel of another node, by its name there: of the one member in whose
-        record it stands, if no peer is given."""
+        record it stands, if no peer is given. Connects to it as ``connect`` does.
+        ``timeout`` is in seconds; None is no limit."""
         node = self._node
-        return Channel(await _call(lambda done: node._awaited.open_channel(name, peer, done)))
+        return Channel(
+            await _call(lambda done: node._awaited.open_channel(name, peer, timeout, done))
+        )
 
     async def semaphore(self, name: str, n: int) -> Semaphore:
         """A semaphore of this node, of which ``n`` leases are given at a time."""
@@ -253,12 +259,18 @@ class Node:
         return Semaphore(await _call(lambda done: node._awaited.semaphore(name, n, done)))
 
     async def open_semaphore(
-        self, name: str, peer: Record | PeerInfo | str | Sequence[str] | None = None
+        self,
+        name: str,
+        peer: Record | PeerInfo | str | Sequence[str] | None = None,
+        timeout: float | None = 10.0,
     ) -> Semaphore:
         """A semaphore of another node, by its name there: of the one member in whose
-        record it stands, if no peer is given."""
+        record it stands, if no peer is given. Connects to it as ``connect`` does.
+        ``timeout`` is in seconds; None is no limit."""
         node = self._node
-        return Semaphore(await _call(lambda done: node._awaited.open_semaphore(name, peer, done)))
+        return Semaphore(
+            await _call(lambda done: node._awaited.open_semaphore(name, peer, timeout, done))
+        )
 
     def events(self) -> Stream[Event]:
         """What happens from now on."""
@@ -331,15 +343,19 @@ class Node:
         return id
 
     async def open_stream(
-        self, peer: Record | PeerInfo | str | Sequence[str], protocol: str
+        self,
+        peer: Record | PeerInfo | str | Sequence[str],
+        protocol: str,
+        timeout: float | None = 10.0,
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Opens a stream of bytes to a peer, to which it connects as ``connect``
         does: a reader and a writer, as of ``asyncio.open_connection``.
         ``protocol`` is a libp2p protocol id of the program's own, such as
-        ``/files/1``. ``writer.get_extra_info("peer")`` is the peer's id;
+        ``/files/1``. ``timeout`` is in seconds, for opening it; None is no limit.
+        ``writer.get_extra_info("peer")`` is the peer's id;
         ``writer.transport.abort()`` resets the stream."""
         node = self._node
-        raw = await _call(lambda done: node._awaited.open_stream(peer, protocol, done))
+        raw = await _call(lambda done: node._awaited.open_stream(peer, protocol, timeout, done))
         return _aio_streams.pair(raw, _call)
 
     def on_stream(

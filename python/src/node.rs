@@ -463,7 +463,8 @@ impl Node {
     ///
     /// Raises:
     ///     ProtocolError: if the peer doesn't take the protocol.
-    #[pyo3(signature = (peer, protocol, timeout=None))]
+    ///     TimeoutError: after ``timeout`` seconds; None is no limit.
+    #[pyo3(signature = (peer, protocol, timeout=Some(10.0)))]
     fn open_stream(
         &self,
         py: Python<'_>,
@@ -471,8 +472,9 @@ impl Node {
         protocol: String,
         timeout: Option<f64>,
     ) -> PyResult<Py<PyAny>> {
-        let opened = self.node.open_stream(peer.named(), protocol);
-        let raw = RawStream(block(py, "open_stream", opened, timeout)?);
+        let timeout = seconds("timeout", timeout)?;
+        let opened = self.node.open_stream(peer.named(), protocol, timeout);
+        let raw = RawStream(block(py, "open_stream", opened, None)?);
         Ok(py.import("casm._streams")?.call_method1("opened", (raw,))?.unbind())
     }
 
@@ -526,16 +528,20 @@ impl Node {
     }
 
     /// A channel of another node, by its name there: of the one member in whose record
-    /// it stands, if no peer is given.
-    #[pyo3(signature = (name, peer=None, timeout=None))]
+    /// it stands, if no peer is given. Connects to it as ``connect`` does.
+    ///
+    /// Raises:
+    ///     TimeoutError: after ``timeout`` seconds; None is no limit.
+    #[pyo3(signature = (name, peer=None, timeout=Some(10.0)))]
     fn open_channel(
         this: &Bound<'_, Self>,
         name: String,
         peer: Option<Peer>,
         timeout: Option<f64>,
     ) -> PyResult<Channel> {
-        let opening = this.get().node.open_channel(name, peer.map(Peer::named));
-        let channel = block(this.py(), "open_channel", opening, timeout)?;
+        let timeout = seconds("timeout", timeout)?;
+        let opening = this.get().node.open_channel(name, peer.map(Peer::named), timeout);
+        let channel = block(this.py(), "open_channel", opening, None)?;
         Ok(Channel::new(channel, this.clone().unbind()))
     }
 
@@ -553,16 +559,20 @@ impl Node {
     }
 
     /// A semaphore of another node, by its name there: of the one member in whose record
-    /// it stands, if no peer is given.
-    #[pyo3(signature = (name, peer=None, timeout=None))]
+    /// it stands, if no peer is given. Connects to it as ``connect`` does.
+    ///
+    /// Raises:
+    ///     TimeoutError: after ``timeout`` seconds; None is no limit.
+    #[pyo3(signature = (name, peer=None, timeout=Some(10.0)))]
     fn open_semaphore(
         this: &Bound<'_, Self>,
         name: String,
         peer: Option<Peer>,
         timeout: Option<f64>,
     ) -> PyResult<Semaphore> {
-        let opening = this.get().node.open_semaphore(name, peer.map(Peer::named));
-        let semaphore = block(this.py(), "open_semaphore", opening, timeout)?;
+        let timeout = seconds("timeout", timeout)?;
+        let opening = this.get().node.open_semaphore(name, peer.map(Peer::named), timeout);
+        let semaphore = block(this.py(), "open_semaphore", opening, None)?;
         Ok(Semaphore::new(semaphore, this.clone().unbind()))
     }
 

@@ -236,8 +236,7 @@ async def a_node_for_a_moment():
 def test_both_faces_have_the_same_calls_and_options():
     names = lambda cls: {n for n in dir(cls) if not n.startswith("_")}  # noqa: E731
     assert names(casm.aio.Node) == names(casm.Node)
-    opens = {"open_stream", "open_channel", "semaphore", "open_semaphore"}
-    limited = {"wait_for", "connect", "view_of"} | opens
+    limited = {"wait_for", "connect", "view_of", "semaphore"}
     for name in names(casm.Node) - {"id", "namespace", "closed"}:
         blocking = inspect.signature(getattr(casm.Node, name)).parameters
         awaited = inspect.signature(getattr(casm.aio.Node, name)).parameters

@@ -14,7 +14,7 @@ use crate::{
     topic::{Topic, TopicOptions},
     view::View,
 };
-use casm_bindings::{Dispatcher, duration};
+use casm_bindings::{Dispatcher, duration, time_limit};
 use std::{collections::HashMap, sync::Arc};
 
 /// A member of a cluster, or an observer of one. Times are in seconds.
@@ -123,7 +123,8 @@ impl Node {
 
     /// Opens a stream of a protocol to a peer, to which it connects as `connect`
     /// does. The protocol is a libp2p protocol id of the program's own, such as
-    /// `/files/1`.
+    /// `/files/1`. `timeout` is for opening it: 10 if it is left out, infinity for no
+    /// limit.
     #[uniffi::method(default(timeout))]
     pub fn open_stream(
         &self,
@@ -131,8 +132,8 @@ impl Node {
         protocol: String,
         timeout: Option<f64>,
     ) -> Result<Arc<ByteStream>> {
-        let stream = block("open_stream", self.0.open_stream(addrs, protocol), timeout)?;
-        Ok(Arc::new(stream.into()))
+        let opened = self.0.open_stream(addrs, protocol, time_limit("timeout", timeout)?);
+        Ok(Arc::new(block("open_stream", opened, None)?.into()))
     }
 
     /// Gives a listener the streams of a protocol that peers open.
@@ -191,7 +192,8 @@ impl Node {
     }
 
     /// A channel of another node, by its name there: of the one member in whose record
-    /// it stands, if no peer is given: an id, or a multiaddr.
+    /// it stands, if no peer is given: an id, or a multiaddr. `timeout` is 10 if it is
+    /// left out, infinity for no limit.
     #[uniffi::method(default(peer = None, timeout = None))]
     pub fn open_channel(
         &self,
@@ -199,8 +201,9 @@ impl Node {
         peer: Option<String>,
         timeout: Option<f64>,
     ) -> Result<Channel> {
-        block("open_channel", self.0.open_channel(name, peer.map(Into::into)), timeout)
-            .map(Channel::from)
+        let timeout = time_limit("timeout", timeout)?;
+        let opened = self.0.open_channel(name, peer.map(Into::into), timeout);
+        block("open_channel", opened, None).map(Channel::from)
     }
 
     /// A semaphore of this node, of which `n` leases are given at a time; others
@@ -211,7 +214,8 @@ impl Node {
     }
 
     /// A semaphore of another node, by its name there: of the one member in whose record
-    /// it stands, if no peer is given: an id, or a multiaddr.
+    /// it stands, if no peer is given: an id, or a multiaddr. `timeout` is 10 if it is
+    /// left out, infinity for no limit.
     #[uniffi::method(default(peer = None, timeout = None))]
     pub fn open_semaphore(
         &self,
@@ -219,8 +223,9 @@ impl Node {
         peer: Option<String>,
         timeout: Option<f64>,
     ) -> Result<Semaphore> {
-        block("open_semaphore", self.0.open_semaphore(name, peer.map(Into::into)), timeout)
-            .map(Semaphore::from)
+        let timeout = time_limit("timeout", timeout)?;
+        let opened = self.0.open_semaphore(name, peer.map(Into::into), timeout);
+        block("open_semaphore", opened, None).map(Semaphore::from)
     }
 
     /// What happens from now on, to pull.

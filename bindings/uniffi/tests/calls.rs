@@ -38,6 +38,20 @@ fn kind<T>(result: Result<T, CasmError>) -> String {
 }
 
 #[test]
+fn what_is_opened_at_a_peer_that_never_answers_is_given_up() {
+    let here = node("none", "here");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let peer = format!("/ip4/127.0.0.1/tcp/{port}");
+    let limit = Some(0.05);
+    let stream = here.open_stream(vec![peer.clone()], "/x/1".into(), limit);
+    let channel = here.open_channel("jobs".into(), Some(peer.clone()), limit);
+    let semaphore = here.open_semaphore("leader".into(), Some(peer.clone()), limit);
+    assert_eq!([kind(stream), kind(channel), kind(semaphore)], ["Timeout"; 3]);
+    assert_eq!(kind(here.open_channel("jobs".into(), Some(peer), Some(-1.0))), "Config");
+}
+
+#[test]
 fn values_and_leases_go_from_node_to_node() {
     let (here, there) = (node("none", "here"), node("none", "there"));
     here.connect(there.addrs().unwrap(), PATIENCE).unwrap();

@@ -1,7 +1,7 @@
 //! A channel, wherever it is.
 
 use super::{local::Local, owner::Way, parcel::Parcel, remote::Remote, value::Bytes};
-use crate::{ErrorKind, Result};
+use crate::{DEFAULT_TIMEOUT, ErrorKind, Result};
 use futures::Stream;
 use libp2p::PeerId;
 use std::{fmt, sync::Arc, time::Duration};
@@ -173,7 +173,7 @@ impl Channel {
         match &self.0 {
             Kind::Local(_, local) if local.close() => Ok(()),
             Kind::Local(_, local) => Err(local.closed()),
-            Kind::Remote(remote) => remote.close(Some(Duration::from_secs(10))).await,
+            Kind::Remote(remote) => remote.close(Some(DEFAULT_TIMEOUT)).await,
         }
     }
 
@@ -256,8 +256,7 @@ impl Job {
         let (ours, name) = match &self.channel {
             Kind::Local(_, local) => (local.finish(self.lease, done), &local.name),
             Kind::Remote(remote) => {
-                let within = Some(Duration::from_secs(10));
-                (remote.finish(self.lease, done, within).await?, &remote.name)
+                (remote.finish(self.lease, done, Some(DEFAULT_TIMEOUT)).await?, &remote.name)
             }
         };
         if ours {

@@ -2,14 +2,16 @@
 
 use super::Node;
 use crate::{
-    Error, ErrorKind, PeerId, Result,
+    DEFAULT_TIMEOUT, Error, ErrorKind, PeerId, Result,
     cluster::{Cluster, Query, reserved},
     csp::{Around, Channel, ChannelOptions, Offered, QUIET, Semaphore, What},
+    deadline::within,
     name::check_name,
     record::unix_nanos,
     target::{Connector, Target},
 };
 use futures::{FutureExt, future::BoxFuture};
+use std::time::Duration;
 use tokio::{sync::OnceCell, time::Instant};
 
 impl Node {
@@ -28,21 +30,38 @@ impl Node {
 
     /// A channel of another node, to which it connects as
     /// [`connect`](Self::connect) does. With no owner, of the one member in whose
-    /// record it stands.
+    /// record it stands. It takes 10 s at most ([`DEFAULT_TIMEOUT`]).
     ///
     /// # Errors
     /// `NotFound` if that node, or no member, has a channel of this name, or no
     /// address of the node is known; `Invalid` if several have, who are named;
-    /// `Unreachable` if it can't be reached; `Config` if the name is not acceptable;
-    /// `Closed`.
+    /// `Unreachable` if it can't be reached; `Timeout`; `Config` if the name is not
+    /// acceptable; `Closed`.
     pub async fn open_channel(
         &self,
         name: &str,
         owner: impl Into<Option<Target>>,
     ) -> Result<Channel> {
+        self.open_channel_within(name, owner, DEFAULT_TIMEOUT).await
+    }
+
+    /// The same, with another limit: `None` is none for connecting, and a node that
+    /// is connected has 10 s.
+    ///
+    /// # Errors
+    /// As of [`open_channel`](Self::open_channel).
+    pub async fn open_channel_within(
+        &self,
+        name: &str,
+        owner: impl Into<Option<Target>>,
+        timeout: impl Into<Option<Duration>>,
+    ) -> Result<Channel> {
         check_name("channel", name)?;
-        let owner = self.whose(owner.into()).await?;
-        self.0.csp.open_channel(name, owner).await
+        let opened = async {
+            let owner = self.whose(owner.into()).await?;
+            self.0.csp.open_channel(name, owner).await
+        };
+        within(timeout.into(), || format!("the channel `{name}` was not opened"), opened).await
     }
 
     /// A semaphore of this node, of which so many leases are given at a time, 1 to
@@ -77,9 +96,25 @@ impl Node {
         name: &str,
         owner: impl Into<Option<Target>>,
     ) -> Result<Semaphore> {
+        self.open_semaphore_within(name, owner, DEFAULT_TIMEOUT).await
+    }
+
+    /// The same, with another limit, as that of a channel.
+    ///
+    /// # Errors
+    /// As of [`open_channel`](Self::open_channel).
+    pub async fn open_semaphore_within(
+        &self,
+        name: &str,
+        owner: impl Into<Option<Target>>,
+        timeout: impl Into<Option<Duration>>,
+    ) -> Result<Semaphore> {
         check_name("semaphore", name)?;
-        let owner = self.whose(owner.into()).await?;
-        self.0.csp.open_semaphore(name, owner).await
+        let opened = async {
+            let owner = self.whose(owner.into()).await?;
+            self.0.csp.open_semaphore(name, owner).await
+        };
+        within(timeout.into(), || format!("the semaphore `{name}` was not opened"), opened).await
     }
 
     /// Connects to the owner that is said.

@@ -10,6 +10,7 @@ mod join;
 mod pace;
 mod seeds;
 mod services;
+mod streams;
 mod whereabouts;
 
 pub use builder::NodeBuilder;
@@ -33,7 +34,7 @@ use crate::{
     rpc::{Export, Vat},
     scope::Scope,
     service::Services,
-    streams::{ByteStream, IncomingStreams, StreamServer, Streams},
+    streams::Streams,
     target::{Connector, Target},
     topics::{self, Topic, TopicOptions, Topics},
 };
@@ -442,50 +443,6 @@ impl Node {
     /// As of `connect`; `NotFound` if it serves no view in this namespace.
     pub async fn view_of(&self, peer: impl Into<Target>) -> Result<RemoteView> {
         RemoteView::connect(self.0.vat.clone(), peer).await
-    }
-
-    /// Opens a stream of a protocol of one's own to a peer, to which it connects as
-    /// [`connect`](Self::connect) does. The protocol is a libp2p protocol id, such
-    /// as `/files/1`: 2 to 128 visible ASCII characters. There may be 64 such
-    /// streams to a peer. It takes 10 s at most once the peer is connected.
-    ///
-    /// # Errors
-    /// As of `connect`; `Config` if the protocol is not acceptable, or one of
-    /// CASM's or libp2p's own; `Protocol` if the peer doesn't take it; `Busy` if
-    /// there are 64; `Unreachable` if the connection ends; `Timeout`.
-    pub async fn open_stream(
-        &self,
-        peer: impl Into<Target>,
-        protocol: impl AsRef<str>,
-    ) -> Result<ByteStream> {
-        self.0.streams.open(peer, protocol.as_ref()).await
-    }
-
-    /// Has `handler` take the streams of a protocol that peers open, each in a task
-    /// of its own. It goes on until it is stopped or the node closes, which ends
-    /// the handlers that are at work too; dropping what this gives does not stop
-    /// it. Of a peer that has 64 open, and of all when there are 2,048, more are
-    /// reset.
-    ///
-    /// # Errors
-    /// `Config` as of [`open_stream`](Self::open_stream); `Busy` if the protocol is
-    /// taken already; `TooLarge` if the ids of all that are taken are longer than
-    /// 1,024 bytes together; `Closed`.
-    pub fn on_stream<F, Fut>(&self, protocol: impl AsRef<str>, handler: F) -> Result<StreamServer>
-    where
-        F: Fn(ByteStream, PeerId) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = ()> + Send + 'static,
-    {
-        self.0.streams.on_stream(protocol.as_ref(), handler)
-    }
-
-    /// The same streams one after the other, for who would rather take than be
-    /// given them. Up to 64 wait.
-    ///
-    /// # Errors
-    /// As of [`on_stream`](Self::on_stream).
-    pub fn accept_streams(&self, protocol: impl AsRef<str>) -> Result<IncomingStreams> {
-        self.0.streams.accept(protocol.as_ref())
     }
 
     /// A handle of a topic of this node's cluster, which it joins if it has not:

@@ -1,7 +1,7 @@
 //! Asking everybody who serves it.
 
-use super::{CallOptions, DEFAULT_TIMEOUT, Reply, Services, call::question, client::Lost};
-use crate::{Error, PeerId, Result, Target};
+use super::{CallOptions, Reply, Services, call::question, client::Lost};
+use crate::{DEFAULT_TIMEOUT, Error, PeerId, Result, Target};
 use futures::{Stream, StreamExt, stream, stream::BoxStream};
 use std::{
     fmt,
@@ -95,11 +95,11 @@ impl Services {
 /// Who is meant, which a reply has to say.
 fn named(target: &Target) -> Result<PeerId> {
     target.id().ok_or_else(|| {
-        let shown = match target {
-            Target::Addr(addr) => addr.to_string(),
-            _ => String::new(),
-        };
-        Error::config("peer", shown, "write it with its id, as …/p2p/12D3KooW…, to call all")
+        Error::config(
+            "peer",
+            target.to_string(),
+            "write it with its id, as …/p2p/12D3KooW…, to call all",
+        )
     })
 }
 

@@ -1,14 +1,16 @@
 //! Asking one member, or another one instead.
 
 use super::{
-    CallOptions, DEFAULT_TIMEOUT, Reply, Services,
+    CallOptions, Reply, Services,
     attempt::{Attempt, UnderWay, patience},
     choice::Said,
     client::{Lost, Question},
     registry::Incoming,
     wire::{self, Failure, FailureKind},
 };
-use crate::{Error, ErrorKind, PeerId, Result, Target, cluster::Query, name::check_name};
+use crate::{
+    DEFAULT_TIMEOUT, Error, ErrorKind, PeerId, Result, Target, cluster::Query, name::check_name,
+};
 use std::{collections::VecDeque, future::Future, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout_at};
 

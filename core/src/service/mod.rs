@@ -32,7 +32,7 @@ mod vectors;
 mod wire;
 
 pub use all::{Ended, PeerReply, Replies};
-pub use options::{CallOptions, DEFAULT_TIMEOUT, ServeOptions};
+pub use options::{CallOptions, ServeOptions};
 pub use parts::ReplyParts;
 pub use request::{Headers, Parts, Reply, Request};
 pub use stats::ServiceStats;

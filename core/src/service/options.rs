@@ -4,9 +4,6 @@ use super::{Headers, wire};
 use crate::{Error, Result, Target, cluster::Query, name};
 use std::time::Duration;
 
-/// How long a call waits if nothing else is said.
-pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// The longest timeout: what the wire has room for, 49 days.
 const MAX_TIMEOUT: Duration = Duration::from_millis(u32::MAX as u64);
 

@@ -26,7 +26,7 @@ pub use crate::pubsub::Verdict;
 pub use name::{MAX_EXACT, MAX_NAME};
 pub(crate) use numbers::Numbers;
 pub use queue::{Full, MAX_QUEUED_BYTES};
-pub use topic::{Messages, PUBLISH_TIMEOUT, SubscribeOptions, Topic};
+pub use topic::{Messages, SubscribeOptions, Topic};
 
 use crate::{
     Error, Keypair, Namespace, Result,

@@ -7,7 +7,7 @@ use super::{
     task::Subscribers,
 };
 use crate::{
-    Error, ErrorKind, Keypair, PeerId, Result,
+    DEFAULT_TIMEOUT, Error, ErrorKind, Keypair, PeerId, Result,
     metrics::Metrics,
     pubsub::{Publisher, signed::SignedMessage},
     record::unix_nanos,
@@ -21,9 +21,6 @@ use std::{
     time::Duration,
 };
 use tokio_util::sync::DropGuard;
-
-/// How long [`Topic::publish`] waits at most.
-pub const PUBLISH_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What all handles and subscriptions of a topic share.
 pub(super) struct Shared {
@@ -114,13 +111,13 @@ impl Topic {
 
     /// Publishes, and says to how many peers the message was sent: they hand it
     /// on. 0 is no error: then nobody is there. Waits while this node's own queues
-    /// are full, [`PUBLISH_TIMEOUT`] at most.
+    /// are full, 10 s at most ([`DEFAULT_TIMEOUT`]).
     ///
     /// # Errors
     /// `TooLarge` above the topic's `max_data`; `Timeout`, and the message was not
     /// sent; `Closed`.
     pub async fn publish(&self, data: impl AsRef<[u8]>) -> Result<usize> {
-        self.publish_within(data, PUBLISH_TIMEOUT).await
+        self.publish_within(data, DEFAULT_TIMEOUT).await
     }
 
     /// The same with another limit on how long it waits.

@@ -3,7 +3,7 @@
 use super::Node;
 use crate::{
     byte_stream::RawStream,
-    call::{Pending, spawn},
+    call::{Pending, seconds, spawn},
     config::Peer,
     csp::{Channel, Semaphore},
     errors::OrRaise,
@@ -68,9 +68,11 @@ impl Awaited {
         py: Python<'_>,
         peer: Peer,
         protocol: String,
+        timeout: Option<f64>,
         done: Py<PyAny>,
     ) -> PyResult<Pending> {
-        let call = self.node().node.open_stream(peer.named(), protocol);
+        let timeout = seconds("timeout", timeout)?;
+        let call = self.node().node.open_stream(peer.named(), protocol, timeout);
         spawn("open_stream", &self.node().dispatcher(py)?, call, done, |py, stream| {
             Ok(Py::new(py, RawStream(stream))?.into_any())
         })
@@ -131,11 +133,12 @@ impl Awaited {
         py: Python<'_>,
         name: String,
         peer: Option<Peer>,
+        timeout: Option<f64>,
         done: Py<PyAny>,
     ) -> PyResult<Pending> {
-        let node = self.0.clone_ref(py);
+        let (node, timeout) = (self.0.clone_ref(py), seconds("timeout", timeout)?);
         let dispatcher = node.get().dispatcher(py)?;
-        let opening = node.get().node.open_channel(name, peer.map(Peer::named));
+        let opening = node.get().node.open_channel(name, peer.map(Peer::named), timeout);
         spawn("open_channel", &dispatcher, opening, done, |py, channel| {
             Ok(Py::new(py, Channel::new(channel, node))?.into_any())
         })
@@ -157,9 +160,11 @@ impl Awaited {
         py: Python<'_>,
         name: String,
         peer: Option<Peer>,
+        timeout: Option<f64>,
         done: Py<PyAny>,
     ) -> PyResult<Pending> {
-        let opening = self.node().node.open_semaphore(name, peer.map(Peer::named));
+        let timeout = seconds("timeout", timeout)?;
+        let opening = self.node().node.open_semaphore(name, peer.map(Peer::named), timeout);
         Semaphore::spawn("open_semaphore", self.0.bind(py), opening, done)
     }
 

@@ -34,6 +34,11 @@ pub fn differences(table: &str, exported: &ComponentInterface) -> Result<Vec<Str
         ("View", with(table.all("view")?, "len"), members(exported, "View")?),
         ("RemoteView", table.all("remote_view")?, members(exported, "RemoteView")?),
         ("Channel", table.all("channel")?, members(exported, "Channel")?),
+        (
+            "Node.open_channel",
+            with(with(table.some("options", &["open"])?, "name"), "peer"),
+            arguments(exported, "Node", "open_channel")?,
+        ),
         ("Job", table.all("job")?, members(exported, "Job")?),
         ("Semaphore", table.all("semaphore")?, members(exported, "Semaphore")?),
         ("Lease", table.all("lease")?, members(exported, "Lease")?),
@@ -146,12 +151,15 @@ fn members(exported: &ComponentInterface, object: &str) -> Result<Names> {
     Ok(makers.chain(methods).collect())
 }
 
-/// What a constructor takes.
-fn arguments(exported: &ComponentInterface, object: &str, maker: &str) -> Result<Names> {
+/// What a constructor or a method takes.
+fn arguments(exported: &ComponentInterface, object: &str, call: &str) -> Result<Names> {
     let object = exported.get_object_definition(object).with_context(|| format!("no {object}"))?;
-    let makers = object.constructors();
-    let maker = makers.iter().find(|m| m.name() == maker).with_context(|| format!("no {maker}"))?;
-    Ok(maker.arguments().into_iter().map(|argument| argument.name().to_owned()).collect())
+    let (makers, methods) = (object.constructors(), object.methods());
+    let makers = makers.iter().map(|maker| (maker.name(), maker.arguments()));
+    let methods = methods.iter().map(|method| (method.name(), method.arguments()));
+    let mut calls = makers.chain(methods);
+    let (_, taken) = calls.find(|(name, _)| *name == call).with_context(|| format!("no {call}"))?;
+    Ok(taken.into_iter().map(|argument| argument.name().to_owned()).collect())
 }
 
 fn fields(exported: &ComponentInterface, record: &str) -> Result<Names> {
