@@ -50,8 +50,8 @@ def serve(
         # One for which there is no loop any more is dropped, and fails.
         _soon(loop, begin, request)
 
-    requests = node._node._serve(
-        name, stream, version, max_inflight, listed, on_request=on_request
+    requests = _casm.serve(
+        node._node, name, stream, version, max_inflight, listed, on_request=on_request
     )
     return _service.Serving(requests, handler)
 

@@ -626,9 +626,6 @@ class Node:
         *,
         workers: int = 64,
     ) -> Subscription: ...
-    def _on_stream(
-        self, protocol: str, callback: Callable[[RawStream], None]
-    ) -> Subscription: ...
     def connected(self) -> list[str]: ...
     def peer_status(self, peer: str) -> PeerStatus | None: ...
     def set_meta(self, meta: dict[str, str]) -> None: ...
@@ -681,16 +678,6 @@ class Node:
         listed: bool = True,
         workers: int = 4,
     ) -> Serving: ...
-    def _serve(
-        self,
-        name: str,
-        stream: bool,
-        version: str,
-        max_inflight: int,
-        listed: bool,
-        workers: int = 1,
-        on_request: Callable[[Request], object] | None = None,
-    ) -> Requests: ...
     def call(
         self,
         name: str,
@@ -737,6 +724,19 @@ class Node:
     ) -> None: ...
 
 def start(config: Config, done: _Done, events: bool = False) -> Pending: ...
+def serve(
+    node: Node,
+    name: str,
+    stream: bool,
+    version: str,
+    max_inflight: int,
+    listed: bool,
+    workers: int = 1,
+    on_request: Callable[[Request], object] | None = None,
+) -> Requests: ...
+def on_stream(
+    node: Node, protocol: str, callback: Callable[[RawStream], None]
+) -> Subscription: ...
 def forward_logs(level: str, emit: Callable[[int, str, str], object]) -> None: ...
 def bench_events(
     node: Node, count: int, callback: Callable[[Event], object]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from . import _casm
 from ._callbacks import failed
 from ._errors import CancelledError, ConfigError
 
@@ -9,8 +10,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
-
-    from . import _casm
 
     Handler = Callable[[_casm.Request], Any]
 
@@ -74,7 +73,7 @@ def serve(
         raise ConfigError(f"workers: {workers} is not accepted: write 1 or more")
     import _thread
 
-    requests = node._serve(name, stream, version, max_inflight, listed, workers)
+    requests = _casm.serve(node, name, stream, version, max_inflight, listed, workers)
     try:
         _thread.start_new_thread(_run, (requests, handler, stream))
     except BaseException:

@@ -368,7 +368,7 @@ class Node:
         The stream is closed when the handler returns, and reset if it raises. It
         goes on until it is cancelled or the node is closed."""
         node = self._node
-        return StreamServer(lambda came: node._on_stream(protocol, came), handler, _call)
+        return StreamServer(lambda came: _casm.on_stream(node, protocol, came), handler, _call)
 
     def connected(self) -> list[str]:
         """The ids of the peers that are connected now."""

@@ -2,9 +2,10 @@
 //! them what Python has for files and sockets.
 
 use crate::{
-    call::{Pending, block, detach, spawn},
+    call::{Pending, block, detach, guard, spawn},
     driver,
-    node::dispatcher_of,
+    node::{Node, dispatcher_of},
+    stream::Subscription,
 };
 use casm_bindings::{Batch, Listener};
 use pyo3::{
@@ -136,7 +137,21 @@ impl<'py> FromPyObject<'_, 'py> for Data {
 }
 
 /// A Python function that is called with every stream that a peer opens.
-pub(crate) struct OnStream(pub(crate) Py<PyAny>);
+struct OnStream(Py<PyAny>);
+
+/// Calls ``callback`` with the streams of a protocol that peers open, on the thread of
+/// the callbacks.
+#[pyfunction]
+pub(crate) fn on_stream(
+    node: &Bound<'_, Node>,
+    protocol: &str,
+    callback: Py<PyAny>,
+) -> PyResult<Subscription> {
+    let (py, node) = (node.py(), node.get());
+    node.start_thread(py)?;
+    let listener = OnStream(callback);
+    guard("on_stream", || node.facade().on_stream(protocol, listener)).map(Subscription::from)
+}
 
 impl Listener<casm_bindings::ByteStream> for OnStream {
     fn deliver(&self, batch: &mut Batch<casm_bindings::ByteStream>) {

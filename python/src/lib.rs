@@ -38,7 +38,7 @@ mod _casm {
     #[pymodule_export]
     use super::{
         bench::{bench_events, bench_view},
-        byte_stream::RawStream,
+        byte_stream::{RawStream, on_stream},
         call::Pending,
         config::{Config, PeerInfo, PeerStatus},
         csp::{_select, Branch, Channel, Job, Lease, Parcel, Semaphore, select},
@@ -52,7 +52,7 @@ mod _casm {
         node::{Awaited, Node, start},
         query::Query,
         remote::RemoteView,
-        service::{PeerReply, Request, Requests, ServiceStats},
+        service::{PeerReply, Request, Requests, ServiceStats, serve},
         stream::{Delivery, Stream, Subscription},
         topic::{Message, Topic},
         view::{Record, Records, View},

@@ -8,19 +8,19 @@ pub(crate) use awaited::Awaited;
 pub(crate) use inside::{close_at_exit, dispatcher_of, start};
 
 use crate::{
-    byte_stream::{OnStream, RawStream},
+    byte_stream::{self, RawStream},
     call::{block, guard, seconds},
     config::{Config, KeyOrFile, Limits, Peer, PeerInfo, PeerStatus, Strings},
     csp::{Channel, Semaphore},
     errors::OrRaise,
     query::{QueryArg, query},
     remote::RemoteView,
-    service::{self, Asked, Data, Requests, ServiceStats},
+    service::{self, Asked, Data, ServiceStats},
     stream::{Callback, Stream, Subscription},
     topic::Topic,
     view::View,
 };
-use casm_bindings::{Dispatcher, Driver, ServeSpec, duration};
+use casm_bindings::{Dispatcher, Driver, duration};
 use inside::STARTING;
 use pyo3::{prelude::*, types::PyBytes};
 use std::{collections::BTreeMap, path::PathBuf, sync::Mutex};
@@ -360,23 +360,6 @@ impl Node {
         service::serve_on_threads(this, options)
     }
 
-    #[pyo3(signature = (name, stream, version, max_inflight, listed, workers=1, on_request=None))]
-    #[expect(clippy::too_many_arguments, reason = "these are Python's keyword arguments")]
-    fn _serve(
-        this: &Bound<'_, Self>,
-        name: &str,
-        stream: bool,
-        version: String,
-        max_inflight: usize,
-        listed: bool,
-        workers: usize,
-        on_request: Option<Py<PyAny>>,
-    ) -> PyResult<Requests> {
-        let (version, max_inflight) = (Some(version), Some(max_inflight));
-        let spec = ServeSpec { version, max_inflight, unlisted: !listed };
-        service::serve(this, name, stream, spec, workers, on_request)
-    }
-
     /// Asks a member that serves this, or ``peer`` and nobody else, and returns its
     /// answer. ``where`` says which members may be asked; with ``wait`` the first
     /// that serves it is waited for; what is ``idempotent`` may be worked on twice.
@@ -487,29 +470,17 @@ impl Node {
     /// stream's ``timeout``.
     #[pyo3(signature = (protocol, handler, *, workers=64))]
     fn on_stream(
-        &self,
-        py: Python<'_>,
+        this: &Bound<'_, Self>,
         protocol: &str,
         handler: Bound<'_, PyAny>,
         workers: i64,
     ) -> PyResult<Py<Subscription>> {
+        let py = this.py();
         let handler = py.import("casm._streams")?.call_method1("Handler", (handler, workers))?;
-        let subscription = self._on_stream(py, protocol, handler.clone())?;
+        let subscription = byte_stream::on_stream(this, protocol, handler.clone().unbind())?;
         let subscription = Py::new(py, subscription)?;
         handler.setattr("subscription", &subscription)?;
         Ok(subscription)
-    }
-
-    /// Calls ``callback`` with them on the thread of the callbacks.
-    fn _on_stream(
-        &self,
-        py: Python<'_>,
-        protocol: &str,
-        callback: Bound<'_, PyAny>,
-    ) -> PyResult<Subscription> {
-        self.start_thread(py)?;
-        let callback = OnStream(callback.unbind());
-        guard("on_stream", || self.node.on_stream(protocol, callback)).map(Subscription::from)
     }
 
     /// A channel of this node, which others open by its name: one that is here and

@@ -238,14 +238,21 @@ pub(crate) fn serve_on_threads<'py>(
 
 /// Serves a service on so many threads, or with a callback that is told of each
 /// request, on the node's thread.
+#[pyfunction]
+#[pyo3(signature = (node, name, stream, version, max_inflight, listed, workers=1, on_request=None))]
+#[expect(clippy::too_many_arguments, reason = "these are Python's arguments")]
 pub(crate) fn serve(
     node: &Bound<'_, Node>,
     name: &str,
     stream: bool,
-    spec: ServeSpec,
+    version: String,
+    max_inflight: usize,
+    listed: bool,
     workers: usize,
     on_request: Option<Py<PyAny>>,
 ) -> PyResult<Requests> {
+    let (version, max_inflight) = (Some(version), Some(max_inflight));
+    let spec = ServeSpec { version, max_inflight, unlisted: !listed };
     let facade = node.get().facade();
     let (serving, queue) = match on_request {
         None => {

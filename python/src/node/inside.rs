@@ -90,7 +90,7 @@ impl Node {
         Ok(callback)
     }
 
-    pub(super) fn start_thread(&self, py: Python<'_>) -> PyResult<()> {
+    pub(crate) fn start_thread(&self, py: Python<'_>) -> PyResult<()> {
         let driver = self.driver.lock().unwrap_or_else(PoisonError::into_inner).take();
         driver.map_or(Ok(()), |driver| driver::start(py, driver))
     }
