@@ -4,10 +4,11 @@ import { ByteStream } from './bytes.js'
 import { Channel, channelOptions, deadline, Semaphore, type ChannelOptions, type OpenOptions } from './channel.js'
 import { callback, changedFields, fields, ms, properties, signal, string, whole, wrong } from './check.js'
 import { guard } from './errors.js'
+import { Listeners, type Run } from './listeners.js'
 import { native, type NativeNode, type NativeSubscription, type Pending, type Work } from './native.js'
 import { build, type Options } from './options.js'
 import { peerArguments, type Peer } from './peer.js'
-import { call, Holder, listen, open, report, unlisten } from './port.js'
+import { call, Holder, listen, open, unlisten } from './port.js'
 import { spec, type Query } from './query.js'
 import {
   change,
@@ -40,7 +41,7 @@ import {
   type ServiceStats,
   type StreamHandler,
 } from './service.js'
-import { Stream, Subscription, type Wait } from './stream.js'
+import { Stream, type Subscription, type Wait } from './stream.js'
 import { Topic, topicOptions, type TopicOptions } from './topic.js'
 import { RemoteView, View } from './view.js'
 
@@ -66,13 +67,6 @@ export interface WaitForOptions extends Wait {
   query?: Query | string
 }
 
-/** A listener of events, and what it subscribed to. */
-interface Listening {
-  name: string
-  listener: unknown
-  subscription: Subscription
-}
-
 const nodes = new WeakMap<Node, NativeNode>()
 
 /** Nodes that are open: they are not collected, whoever forgets them. */
@@ -90,7 +84,7 @@ const running = new Set<Node>()
  */
 export class Node {
   readonly #holder: Holder
-  readonly #listening = new Set<Listening>()
+  readonly #listeners = new Listeners()
 
   private constructor(node: NativeNode, holder: Holder) {
     this.#holder = holder
@@ -108,7 +102,7 @@ export class Node {
     const started = (work: Work) => {
       const node = new Node(work.node!, holder)
       const { subscription } = work
-      if (onEvent && subscription) node.#listen('event', onEvent, () => subscription, every(onEvent), events)
+      if (onEvent && subscription) node.#listeners.add('event', onEvent, () => subscription, every(onEvent), events)
       return node
     }
     try {
@@ -245,7 +239,7 @@ export class Node {
     const deliver = (run: Run) => (work: Work) => {
       for (const native of work.streams!) run(handle, new ByteStream(native, this.#holder))
     }
-    return this.#deliver(protocol, handler, start, deliver)
+    return this.#listeners.deliver(protocol, handler, start, deliver)
   }
 
   /** Lets others find this node under another namespace too, for `ttl` milliseconds. */
@@ -419,7 +413,7 @@ export class Node {
     const topic = guard(() => this.#node.topic(name, checked))
     return new Topic(topic, this.#holder, (listener, start) => {
       const tell = listener as (payload: unknown) => unknown
-      return this.#listen('message', listener, start, run => (_, held) => run(tell, held))
+      return this.#listeners.add('message', listener, start, run => (_, held) => run(tell, held))
     })
   }
 
@@ -451,16 +445,14 @@ export class Node {
     const some = (run: Run) => (given: number, held: unknown) => {
       if (given === kind) run(tell, held)
     }
-    return this.#listen(name, listener, start, kind < 0 ? every(tell) : some)
+    return this.#listeners.add(name, listener, start, kind < 0 ? every(tell) : some)
   }
 
   /** Calls a listener of this name no more. */
   off<Name extends EventName>(name: Name, listener: (payload: Events[Name]) => unknown): void
   off(name: 'event', listener: (event: Event) => unknown): void
   off(name: EventName | 'event', listener: (payload: never) => unknown): void {
-    for (const one of [...this.#listening]) {
-      if (one.name === name && one.listener === listener) one.subscription.cancel()
-    }
+    this.#listeners.cancel(one => one.name === name && one.listener === listener)
   }
 
   /** Calls a listener with what a query finds now, and with every change to that. */
@@ -469,7 +461,7 @@ export class Node {
     callback('listener', listener)
     const start = (id: number) => this.#node.onChange(id, asked)
     const tell = listener as (payload: unknown) => unknown
-    return this.#listen('watch', listener, start, run => (kind, held) => run(tell, change(kind, held)))
+    return this.#listeners.add('watch', listener, start, run => (kind, held) => run(tell, change(kind, held)))
   }
 
   /** Keeps the program alive until the node is closed. */
@@ -498,7 +490,7 @@ export class Node {
     try {
       await call('close', this.#holder, id => this.#node.close(id, grace, handling), () => {}, given)
     } finally {
-      for (const one of [...this.#listening]) one.subscription.cancel()
+      this.#listeners.cancel()
       running.delete(this)
       this.#holder.mode = 'waiting'
     }
@@ -526,54 +518,7 @@ export class Node {
     const { timeout, signal: given } = deadline(options)
     return call(what, this.#holder, id => start(id, timeout), convert, given)
   }
-
-  #listen(
-    name: string,
-    listener: unknown,
-    start: (id: number) => NativeSubscription,
-    each: (run: Run) => (kind: number, held: unknown) => void,
-    number?: number,
-  ): Subscription {
-    const deliver = (run: Run) => {
-      const visitor = each(run)
-      return (work: Work) => visit(work.items!, visitor)
-    }
-    return this.#deliver(name, listener, start, deliver, number)
-  }
-
-  #deliver(
-    name: string,
-    listener: unknown,
-    start: (id: number) => NativeSubscription,
-    deliver: (run: Run) => (work: Work) => void,
-    number?: number,
-  ): Subscription {
-    const fail = (error: unknown) => {
-      started.countFailure()
-      report(`a listener for ${JSON.stringify(name)}`, error)
-    }
-    const handler = deliver((tell, payload) => {
-      if (one.subscription.cancelled) return
-      try {
-        const result = tell(payload)
-        if (result instanceof Promise) result.catch(fail)
-      } catch (error) {
-        fail(error)
-      }
-    })
-    const id = listen(handler, number)
-    const started = attempt(id, start)
-    const subscription = new Subscription(started, () => {
-      unlisten(id)
-      this.#listening.delete(one)
-    })
-    const one: Listening = { name, listener, subscription }
-    this.#listening.add(one)
-    return subscription
-  }
 }
-
-type Run = (tell: (payload: unknown) => unknown, payload: unknown) => void
 
 /** Calls a listener with every event. */
 function every(listener: (event: Event) => unknown): (run: Run) => (kind: number, held: unknown) => void {
@@ -582,15 +527,6 @@ function every(listener: (event: Event) => unknown): (run: Run) => (kind: number
 }
 
 const FIND = { namespace: string, limit: whole, timeout: ms }
-
-function attempt(id: number, start: (id: number) => NativeSubscription): NativeSubscription {
-  try {
-    return guard(() => start(id))
-  } catch (error) {
-    unlisten(id)
-    throw error
-  }
-}
 
 /** @internal For measuring: a listener that is called so many times with an event. */
 export function benchEvents(node: Node, count: number, listener: (event: Event) => unknown): NativeSubscription {
