@@ -35,7 +35,7 @@ const members = cls => [
 ]
 
 test('the table is read whole', () => {
-  const options = ['node', 'start', 'limits', 'rpc_limits', 'table_limits', 'query', 'find_peers', 'topic', 'messages', 'serve', 'call', 'call_all']
+  const options = ['node', 'start', 'limits', 'rpc_limits', 'table_limits', 'query', 'find_peers', 'topic', 'messages', 'serve', 'call', 'call_all', 'open']
   assert.deepEqual(Object.keys(TABLE.options), options)
   assert.ok(TABLE.errors.kinds.length === 15 && TABLE.events.names.length === 11)
 })
@@ -61,6 +61,17 @@ test('every option', async () => {
   said(options => node.serve('x', () => {}, options), 'serve')
   said(options => node.callStream('x', undefined, options), 'call')
   said(options => node.callAll('x', undefined, options), 'call_all')
+  for (const open of [
+    options => node.openStream(node.id, '/x/1', options),
+    options => node.openChannel('x', undefined, options),
+    options => node.openSemaphore('x', undefined, options),
+  ]) {
+    await assert.rejects(open({ open: 1 }), error => {
+      const known = error.message.split('only ')[1].split(', ')
+      assert.deepEqual(known.sort(), [...names('options', 'open'), 'signal'].sort())
+      return true
+    })
+  }
   await node.close()
 })
 

@@ -5,7 +5,8 @@
     ...     async for event in node.events():
     ...         print(event)
 
-Every await can be cancelled, and given a limit with ``asyncio.timeout``.
+Every await can be cancelled, and given a limit with ``asyncio.timeout``. What other
+nodes have to answer has one of 10 s if no other ``timeout`` is given.
 Callbacks run on the event loop.
 """
 

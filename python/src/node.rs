@@ -9,7 +9,7 @@ pub(crate) use inside::{close_at_exit, dispatcher_of, start};
 
 use crate::{
     byte_stream::{self, RawStream},
-    call::{block, guard, seconds},
+    call::{DEFAULT_TIMEOUT, block, guard, seconds},
     config::{Config, KeyOrFile, Limits, Peer, PeerInfo, PeerStatus, Strings},
     csp::{Channel, Semaphore},
     errors::OrRaise,
@@ -368,7 +368,7 @@ impl Node {
     ///     NotFoundError: if nobody serves it.
     ///     RemoteError: if the handler failed, with its message.
     ///     TimeoutError: after ``timeout`` seconds; None is no limit.
-    #[pyo3(signature = (name, data=Data::default(), *, peer=None, r#where=None, headers=None, timeout=Some(10.0), wait=false, idempotent=false))]
+    #[pyo3(signature = (name, data=Data::default(), *, peer=None, r#where=None, headers=None, timeout=Some(DEFAULT_TIMEOUT), wait=false, idempotent=false))]
     #[expect(clippy::too_many_arguments, reason = "these are Python's keyword arguments")]
     fn call<'py>(
         &self,
@@ -392,7 +392,7 @@ impl Node {
     /// with ``peer``, and ``data`` or ``error``. ``limit`` is on these. When they
     /// are over, ``ended`` of what this returns is ``"all"``, ``"limit"`` or
     /// ``"timeout"``.
-    #[pyo3(signature = (name, data=Data::default(), *, r#where=None, headers=None, timeout=Some(10.0), limit=None))]
+    #[pyo3(signature = (name, data=Data::default(), *, r#where=None, headers=None, timeout=Some(DEFAULT_TIMEOUT), limit=None))]
     fn call_all(
         this: &Bound<'_, Self>,
         name: &str,
@@ -447,7 +447,7 @@ impl Node {
     /// Raises:
     ///     ProtocolError: if the peer doesn't take the protocol.
     ///     TimeoutError: after ``timeout`` seconds; None is no limit.
-    #[pyo3(signature = (peer, protocol, timeout=Some(10.0)))]
+    #[pyo3(signature = (peer, protocol, timeout=Some(DEFAULT_TIMEOUT)))]
     fn open_stream(
         &self,
         py: Python<'_>,
@@ -503,7 +503,7 @@ impl Node {
     ///
     /// Raises:
     ///     TimeoutError: after ``timeout`` seconds; None is no limit.
-    #[pyo3(signature = (name, peer=None, timeout=Some(10.0)))]
+    #[pyo3(signature = (name, peer=None, timeout=Some(DEFAULT_TIMEOUT)))]
     fn open_channel(
         this: &Bound<'_, Self>,
         name: String,
@@ -534,7 +534,7 @@ impl Node {
     ///
     /// Raises:
     ///     TimeoutError: after ``timeout`` seconds; None is no limit.
-    #[pyo3(signature = (name, peer=None, timeout=Some(10.0)))]
+    #[pyo3(signature = (name, peer=None, timeout=Some(DEFAULT_TIMEOUT)))]
     fn open_semaphore(
         this: &Bound<'_, Self>,
         name: String,
