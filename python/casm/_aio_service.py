@@ -68,7 +68,8 @@ async def _run(node: str, work: Any, request: _casm.Request, handler: Handler) -
     handling.set(node)
     try:
         await work(request, handler)
-    except asyncio.CancelledError:
+    except (asyncio.CancelledError, GeneratorExit):
+        # The latter if its loop was closed before it was done.
         request._fail("the handler was cancelled")
     except BaseException as error:
         _service.fail(request, handler, error)

@@ -161,6 +161,8 @@ def test_asyncio():
         options = casm.testing.options()
         async with casm.aio.Node(**options) as here, casm.aio.Node(**options) as there:
             await here.connect(there.info())
+            # The other end may be told of the connection a moment later.
+            await there.wait_for(2)
             own = here.channel("jobs", 2)
             other = await there.open_channel("jobs", here.id)
             await other.send(b"1")
