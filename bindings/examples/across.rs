@@ -30,6 +30,12 @@ async fn obey(node: Node, heard: Heard, request: Request) -> Result<Reply> {
             options.headers = request.headers().clone();
             node.call_with(&name, text, options).await?.text()?.to_owned()
         }
+        "whose" => {
+            let options = CallOptions::new().wait().timeout(PATIENCE);
+            let answer = node.call_with(&name, "header|", options).await?;
+            let language = answer.headers.get("language").map_or("", String::as_str);
+            format!("{language} {}", answer.peer)
+        }
         "fail" => return Err(Error::new(ErrorKind::Invalid, format!("no luck in {LANGUAGE}"))),
         "header" => request.headers().get(&name).cloned().unwrap_or_default(),
         "parts" => {
@@ -49,7 +55,8 @@ async fn obey(node: Node, heard: Heard, request: Request) -> Result<Reply> {
         }
         other => return Err(Error::new(ErrorKind::Invalid, format!("{other}?"))),
     };
-    Ok(Reply::from(format!("{LANGUAGE}>{said}")))
+    let headers = [("language".to_owned(), LANGUAGE.to_owned())].into();
+    Ok(Reply { data: format!("{LANGUAGE}>{said}").into(), headers })
 }
 
 fn number(text: &str) -> Result<usize> {

@@ -50,7 +50,7 @@ pub use casm::{
     boot::Found,
     cluster::{Change, Field, Index, Query, View},
     identity::{load_key, save_key},
-    service::{Headers, Reply, ServiceStats},
+    service::{Answer, Headers, Reply, ServiceStats},
 };
 pub use csp::{Branch, Channel, Job as ChannelJob, Lease, Parcel, Semaphore, select};
 pub use dispatcher::{Dispatcher, Driver, Job};

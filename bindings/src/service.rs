@@ -1,7 +1,8 @@
 //! Services: serving them, and calling those of others.
 
 use crate::{
-    Dispatcher, Error, ErrorKind, Node, Peer, Query, Result, Source, Stream, ours::Ours, runtime,
+    Answer, Dispatcher, Error, ErrorKind, Node, Peer, Query, Result, Source, Stream, ours::Ours,
+    runtime,
 };
 use casm::service::{self, CallOptions, Headers, Reply, ReplyParts, ServeOptions, ServiceStats};
 use std::{
@@ -335,7 +336,7 @@ impl Node {
         name: String,
         data: Vec<u8>,
         spec: CallSpec,
-    ) -> impl Future<Output = Result<Reply>> + Send + use<> {
+    ) -> impl Future<Output = Result<Answer>> + Send + use<> {
         self.run(|node| async move { node.call_with(&name, data, spec.options()?).await })
     }
 

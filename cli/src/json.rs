@@ -47,6 +47,9 @@ pub enum Line {
     Reply {
         #[serde(skip_serializing_if = "Option::is_none")]
         peer: Option<String>,
+        /// What came along with it.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        headers: BTreeMap<String, String>,
         #[serde(flatten)]
         said: Said,
     },
@@ -221,14 +224,14 @@ impl Line {
 
     /// What a service answered.
     pub fn reply(peer: Option<&PeerId>, result: &Result<Reply>) -> Self {
-        let said = match result {
-            Ok(reply) => Said::of(&reply.data),
+        let (headers, said) = match result {
+            Ok(reply) => (reply.headers.clone(), Said::of(&reply.data)),
             Err(error) => {
                 let message = crate::failure::explain(error);
-                Said::Error { kind: error.kind().name().into(), message }
+                (BTreeMap::new(), Said::Error { kind: error.kind().name().into(), message })
             }
         };
-        Self::Reply { peer: peer.map(|peer| peer.to_base58()), said }
+        Self::Reply { peer: peer.map(|peer| peer.to_base58()), headers, said }
     }
 
     /// A part of what a service answered.
@@ -274,6 +277,16 @@ mod tests {
 
     fn shown(event: &Event) -> serde_json::Value {
         serde_json::to_value(Line::of(event).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn an_answer_has_its_headers_if_there_are_any() {
+        let reply = |headers| Line::reply(None, &Ok(Reply { data: b"x".to_vec(), headers }));
+        let shown = |line| serde_json::to_value(line).unwrap();
+        assert_eq!(shown(reply([].into())), json!({"event": "reply", "text": "x"}));
+        let headers = [("k".to_owned(), "v\u{1b}".to_owned())].into();
+        let wanted = json!({"event": "reply", "text": "x", "headers": {"k": "v\u{1b}"}});
+        assert_eq!(shown(reply(headers)), wanted);
     }
 
     #[test]

@@ -92,11 +92,11 @@ async fn ask(node: &Node, args: &CallArgs, data: Vec<u8>, output: Output) -> Res
             output.line(&Line::Ended { reason: ended.name().into() })?;
         }
     } else {
-        let reply = node.call_with(name, data, options).await?;
+        let answer = node.call_with(name, data, options).await?;
         if output.is_json() {
-            output.line(&Line::reply(None, &Ok(reply)))?;
+            output.line(&Line::reply(None, &Ok(answer.into())))?;
         } else {
-            output.write(shown(reply.data))?;
+            output.write(shown(answer.data))?;
         }
     }
     Ok(())

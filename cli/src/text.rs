@@ -40,7 +40,7 @@ pub fn of(line: &Line, colour: bool) -> String {
             format!("{} {peer}", word("discon", Color::DarkGrey, colour))
         }
         Line::View { records, .. } => view(records, colour),
-        Line::Reply { peer, said } => match peer {
+        Line::Reply { peer, said, .. } => match peer {
             Some(peer) => format!("{peer}  {}", said_text(said, colour)),
             None => said_text(said, colour),
         },

@@ -40,8 +40,9 @@ async fn a_service_is_found_and_answers_over_the_network_and_at_home() {
     let record = a.view().get(&other).unwrap();
     assert_eq!(record.services().collect::<Vec<_>>(), [("shout", "2")]);
     let reply = a.call_with("shout", "hi", CallOptions::new().header("k", "v")).await.unwrap();
-    assert_eq!((reply.text().unwrap(), &*reply.headers["k"]), ("HI", "v"));
-    assert_eq!(b.call("shout", "home").await.unwrap().text().unwrap(), "HOME");
+    assert_eq!((reply.text().unwrap(), &*reply.headers["k"], reply.peer), ("HI", "v", other));
+    let reply = b.call("shout", "home").await.unwrap();
+    assert_eq!((reply.text().unwrap(), reply.peer, reply.headers.len()), ("HOME", other, 0));
     assert_eq!(a.call_with("shout", "", to(&b)).await.unwrap().data, b"");
     let error = a.call("shout", &b"\xff"[..]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Remote);
@@ -91,7 +92,23 @@ async fn what_is_not_acceptable_is_named() {
     a.serve("large", async |_| Ok::<_, Infallible>(vec![0; (1 << 20) + 1])).unwrap();
     a.serve("bad", async |_| -> Result<(), Infallible> { panic!("on purpose") }).unwrap();
     a.serve_stream("parts", async |_, _| Ok::<_, Infallible>(())).unwrap();
+    let along = |headers: &[(String, String)]| Reply {
+        headers: headers.iter().cloned().collect(),
+        ..Reply::default()
+    };
+    let [many, long, nameless] = [
+        along(&std::array::from_fn::<_, 17, _>(|n| (n.to_string(), String::new()))),
+        along(&[("k".into(), "v".repeat(4 << 10))]),
+        along(&[(String::new(), "v".into())]),
+    ];
+    for (name, reply) in [("many", many), ("long", long), ("nameless", nameless)] {
+        a.serve(name, move |_| std::future::ready(Ok::<_, Infallible>(reply.clone()))).unwrap();
+    }
     for (name, kind) in [
+        ("many", ErrorKind::TooLarge),
+        ("long", ErrorKind::TooLarge),
+        // As anything else that is wrong with a handler.
+        ("nameless", ErrorKind::Remote),
         ("large", ErrorKind::TooLarge),
         ("bad", ErrorKind::Remote),
         ("parts", ErrorKind::Invalid),

@@ -27,6 +27,7 @@ use napi::{
 use napi_derive::napi;
 use std::{
     cell::RefCell,
+    collections::BTreeMap,
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -53,6 +54,7 @@ pub struct Work {
     pub count: Option<f64>,
     pub request: Option<Request>,
     pub data: Option<Uint8Array>,
+    pub headers: Option<BTreeMap<String, String>>,
     pub logs: Option<Vec<LogLine>>,
     pub channel: Option<NativeChannel>,
     pub parcel: Option<NativeParcel>,

@@ -109,8 +109,9 @@ impl Request {
     }
 
     #[napi]
-    pub fn answer(&self, data: Uint8Array) {
-        self.request.answer(Reply::from(data.to_vec()));
+    pub fn answer(&self, data: Uint8Array, headers: Option<HashMap<String, String>>) {
+        let headers = headers.unwrap_or_default().into_iter().collect();
+        self.request.answer(Reply { data: data.to_vec(), headers });
     }
 
     #[napi]
@@ -192,7 +193,12 @@ pub(crate) fn call(
     spec: CallSpec,
 ) -> Result<Pending> {
     let call = node.call(name, data.to_vec(), spec);
-    spawn("call", port, id, call, |reply| Work { data: Some(reply.data.into()), ..Work::default() })
+    spawn("call", port, id, call, |answer| Work {
+        text: Some(answer.peer.to_base58()),
+        data: Some(answer.data.into()),
+        headers: Some(answer.headers).filter(|headers| !headers.is_empty()),
+        ..Work::default()
+    })
 }
 
 /// Asks all; gives their replies.

@@ -5,7 +5,7 @@
 // `across.mjs NAMESPACE ADDR…`: says `here ID ADDR`, and ends with its standard input.
 
 import { text } from 'node:stream/consumers'
-import { Node } from 'casm-p2p'
+import { Answer, Node } from 'casm-p2p'
 import { options } from 'casm-p2p/testing'
 
 const LANGUAGE = 'node'
@@ -47,6 +47,10 @@ async function exchange(peer, said) {
 const orders = {
   call: async (name, said, { headers }) =>
     string(await node.call(name, Buffer.from(said), { headers, wait: true, timeout: PATIENCE })),
+  whose: async name => {
+    const { headers, peer } = await node.call(name, Buffer.from('header|'), { wait: true, timeout: PATIENCE })
+    return `${headers.language} ${peer}`
+  },
   fail: () => {
     throw new Error(`no luck in ${LANGUAGE}`)
   },
@@ -66,7 +70,8 @@ const orders = {
 
 node.serve(`do.${LANGUAGE}`, async request => {
   const [what, name = '', ...rest] = string(request.data).split('|')
-  return Buffer.from(`${LANGUAGE}>${await orders[what](name, rest.join('|'), request)}`)
+  const said = await orders[what](name, rest.join('|'), request)
+  return new Answer(Buffer.from(`${LANGUAGE}>${said}`), { language: LANGUAGE })
 })
 node.serveStream(`count.${LANGUAGE}`, function* (request) {
   for (let n = 0; n < Number(string(request.data)); n++) yield Buffer.from(`${n}`)

@@ -3,6 +3,7 @@
 // bars, and says who it is before what came of it:
 //
 //     call|NAME|DATA      what a service says, with the headers of the order
+//     whose|NAME          the language in the headers of a service's answer, and whose it is
 //     fail                nothing: the handler fails
 //     header|KEY          what came along
 //     parts|NAME|DATA     the parts of a service's answer
@@ -69,11 +70,13 @@ async function ask(language, order, headers = {}) {
   const answer = await node.call(`do.${language}`, Buffer.from(order), { headers, wait: true, timeout: PATIENCE })
   const said = Buffer.from(answer).toString()
   assert.ok(said.startsWith(`${language}>`), said)
+  assert.deepEqual([answer.headers, answer.peer], [{ language }, ids[language]])
   return said.slice(language.length + 1)
 }
 
 test('each calls a service of each other', { skip }, async () => {
   for (const [from, to] of PAIRS) {
+    assert.equal(await ask(from, `whose|do.${to}`), `${to} ${ids[to]}`)
     assert.equal(await ask(from, `call|do.${to}|header|k`, { k: `${from} to ${to}` }), `${to}>${from} to ${to}`)
   }
 })

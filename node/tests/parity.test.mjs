@@ -102,6 +102,7 @@ for (const [group, cls] of Object.entries({
   semaphore: casm.Semaphore,
   lease: casm.Lease,
   request: casm.ServiceRequest,
+  answer: casm.Answer,
 })) {
   test(`every call of the rest: ${group}`, () => {
     const there = members(cls)

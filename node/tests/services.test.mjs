@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { CasmError, ServiceRequest } from 'casm-p2p'
+import { Answer, CasmError, ServiceRequest } from 'casm-p2p'
 import { cluster } from 'casm-p2p/testing'
 import { patience, run, until } from './helpers.mjs'
 
@@ -64,6 +64,39 @@ among(2, 'a service is called with what it is given', async (a, b) => {
   assert.equal(a.view().lookup({ match: { service: 'shout' } }).peer, b.id)
   serving.stop()
   await assert.rejects(a.call('shout', undefined, { peer: b.id }), code('NotFound'))
+})
+
+among(2, 'an answer has headers, and says whose it is', async (a, b) => {
+  b.serve('plain', request => request.data)
+  b.serve('along', async ({ data, headers }) => new Answer(Buffer.from(text(data).toUpperCase()), headers))
+  // Who gives what a call gave hands its headers on.
+  b.serve('on', request => b.call('along', request.data, { headers: { k: 'v' } }))
+  const to = { peer: b.id }
+  const plain = await a.call('plain', Buffer.alloc(1000, 'x'), to)
+  assert.ok(plain instanceof Answer && plain instanceof Uint8Array)
+  assert.deepEqual([text(plain), plain.headers, plain.peer], ['x'.repeat(1000), {}, b.id])
+  const along = await a.call('along', Buffer.from('hi'), { headers: { k: 'v', é: 'é' }, ...to })
+  assert.deepEqual([text(along), along.headers, along.peer], ['HI', { k: 'v', é: 'é' }, b.id])
+  assert.equal(along.slice(1).constructor, Uint8Array)
+  assert.deepEqual((await a.call('on', Buffer.from('x'), to)).headers, { k: 'v' })
+  await sees(a, 'along')
+  for await (const reply of a.callAll('along', undefined, { headers: { k: 'v' } })) assert.deepEqual(reply.headers, { k: 'v' })
+
+  const data = Buffer.from('own')
+  const own = new Answer(data)
+  assert.deepEqual([own.buffer === data.buffer, text(own), own.headers, own.peer], [true, 'own', {}, undefined])
+  assert.throws(() => new Answer('text'), TypeError)
+  assert.throws(() => new Answer(data, { k: 1 }), TypeError)
+
+  for (const [headers, kind] of [
+    [Object.fromEntries(Array.from({ length: 17 }, (_, n) => [n, ''])), 'TooLarge'],
+    [{ k: 'v'.repeat(4096) }, 'TooLarge'],
+    [{ '': 'v' }, 'Remote'],
+  ]) {
+    const serving = b.serve('wrong', () => new Answer(data, headers))
+    await assert.rejects(a.call('wrong', undefined, to), error => code(kind)(error) && /headers/.test(error.message))
+    serving.stop()
+  }
 })
 
 among(2, 'what a handler throws is told without its stack', async (a, b) => {

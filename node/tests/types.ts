@@ -1,6 +1,7 @@
 // What the types promise: this file need only compile, in strict mode.
 
 import {
+  Answer,
   CasmError,
   Key,
   Node,
@@ -56,7 +57,13 @@ export async function main(): Promise<void> {
     yield data
   })
   const asked: CallOptions = { peer: node.id, where: { match: { service: 'shout' } }, timeout: Infinity, idempotent: true }
-  const answer: Uint8Array = await node.call('shout', new Uint8Array(3), asked)
+  const answer: Answer = await node.call('shout', new Uint8Array(3), asked)
+  const bytes: Uint8Array = answer
+  log(bytes.length + (answer.headers['k'] ?? answer.peer ?? ''))
+  node.serve('along', async ({ data, headers }) => new Answer(data, headers))
+  const opened = await node.openChannel('jobs', node.id, { timeout: Infinity })
+  await node.openStream(node.id, '/x/1', { timeout: 1000, signal: AbortSignal.timeout(10) })
+  log(opened.name)
   for await (const part of node.callStream('tail', answer, { signal: AbortSignal.timeout(1000) })) log(part.length)
   const replies = node.callAll('shout', answer, { limit: 3, headers: { traceparent: '00' } })
   for await (const reply of replies) {

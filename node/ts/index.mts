@@ -1,5 +1,6 @@
 // The types of an `import`; run.mts is what runs.
 export {
+  Answer,
   ByteStream,
   CasmError,
   Channel,

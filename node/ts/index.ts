@@ -17,6 +17,7 @@ import { benchEvents, benchView, Node } from './node.js'
 import { OPTION_NAMES } from './options.js'
 import { EVENT_NAMES, KINDS } from './record.js'
 
+export { Answer } from './answer.js'
 export { ByteStream } from './bytes.js'
 export { Channel, Job, Lease, select, Semaphore, type Branch, type ChannelOptions, type Deadline, type OpenOptions, type Selected } from './channel.js'
 export { CasmError, ERROR_CODES, type ErrorCode } from './errors.js'

@@ -99,6 +99,7 @@ export interface Work {
   lease?: NativeLease
   request?: NativeRequest
   data?: Uint8Array
+  headers?: { [key: string]: string }
 }
 
 /** How a service is served. */
@@ -128,7 +129,7 @@ export interface NativeRequest {
   readonly peer: string
   readonly timeLeft: number | null
   readonly cancelled: boolean
-  answer(data: Uint8Array): void
+  answer(data: Uint8Array, headers?: { readonly [key: string]: string }): void
   fail(why: string): void
   part(id: number, data: Uint8Array): Pending
   onCancel(id: number): void

@@ -1,5 +1,6 @@
 /** The node. */
 
+import { answerOf, type Answer } from './answer.js'
 import { ByteStream } from './bytes.js'
 import { Channel, channelOptions, deadline, Semaphore, type ChannelOptions, type OpenOptions } from './channel.js'
 import { callback, changedFields, fields, ms, properties, signal, string, whole, wrong } from './check.js'
@@ -320,8 +321,8 @@ export class Node {
   }
 
   /**
-   * Serves a service: `handler` answers each request with bytes, or a promise of
-   * them. It is served until it is stopped or the node is closed. What the handler
+   * Serves a service: `handler` answers each request with bytes, or an `Answer`, which
+   * has headers too, or a promise of either. It is served until it is stopped or the node is closed. What the handler
    * throws, the caller gets as an error whose code is `Remote`.
    */
   serve(name: string, handler: Handler, options: ServeOptions = {}): Serving {
@@ -351,13 +352,13 @@ export class Node {
 
   /**
    * Asks a member that serves this, or `peer` and nobody else, and gives its
-   * answer.
+   * answer: bytes, which know their `headers` and from which `peer` they are.
    */
-  async call(name: string, data: Uint8Array = new Uint8Array(), options: CallOptions = {}): Promise<Uint8Array> {
+  async call(name: string, data: Uint8Array = new Uint8Array(), options: CallOptions = {}): Promise<Answer> {
     string('name', name)
     bytes('data', data)
     const [asked, wait, records] = callOptions(options)
-    return this.#call('call', id => this.#node.call(id, name, data, asked, records), work => work.data!, wait)
+    return this.#call('call', id => this.#node.call(id, name, data, asked, records), answerOf, wait)
   }
 
   /**

@@ -6,6 +6,7 @@ import { casm } from './whole.js'
 
 /** @internal */
 export const {
+  Answer,
   ByteStream,
   CasmError,
   Channel,

@@ -1,6 +1,7 @@
 /** Services: serving them, and calling those of others. */
 
 import { AsyncLocalStorage } from 'node:async_hooks'
+import { Answer } from './answer.js'
 import { boolean, fields, ms, properties, string, whole, wrong } from './check.js'
 import { CasmError, ofFault } from './errors.js'
 import type { NativeCallOptions, NativeRequest, NativeServing, Other, PeerArguments, Records, ServeOptions } from './native.js'
@@ -60,7 +61,7 @@ export interface ServiceStats {
   seconds: number
 }
 
-/** What answers requests. */
+/** What answers requests: with an `Answer`, if it has headers. */
 export type Handler = (request: ServiceRequest) => Uint8Array | undefined | void | PromiseLike<Uint8Array | undefined | void>
 
 /** What answers requests in parts. */
@@ -184,7 +185,8 @@ export function run(
 
 async function answer(native: NativeRequest, request: ServiceRequest, handler: Handler): Promise<void> {
   const given = await handler(request)
-  native.answer(given === undefined || given === null ? new Uint8Array() : bytes('what the handler gave', given))
+  const data = given === undefined || given === null ? new Uint8Array() : bytes('what the handler gave', given)
+  native.answer(data, data instanceof Answer ? data.headers : undefined)
 }
 
 function sendParts(holder: Holder, native: NativeRequest, request: ServiceRequest, handler: StreamHandler) {

@@ -72,6 +72,7 @@ from ._streams import ByteStream
 
 __all__ = [
     "AddressError",
+    "Answer",
     "BindError",
     "Branch",
     "BusyError",
@@ -135,6 +136,7 @@ __all__ = [
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from . import aio
+    from ._answer import Answer
     from ._service import Serving
 else:
 
@@ -148,4 +150,8 @@ else:
             from ._service import Serving
 
             return Serving
+        if name == "Answer":
+            from ._answer import Answer
+
+            return Answer
         raise AttributeError(f"module 'casm' has no attribute {name!r}")

@@ -79,7 +79,7 @@ async def _answer(request: _casm.Request, handler: Handler) -> None:
     given: Any = handler(request)
     if asyncio.iscoroutine(given) or asyncio.isfuture(given):
         given = await given
-    request._answer(_service.answer(given))
+    _service.answer(request, given)
 
 
 async def _send_parts(request: _casm.Request, handler: Handler) -> None:

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, ClassVar, Generic, Literal, TypeVar, final, overload
 
-from ._errors import CasmError
-from ._service import Serving
-
 from typing_extensions import Buffer
 
+from ._answer import Answer
+from ._errors import CasmError
+from ._service import Serving
 from ._streams import ByteStream
 
 T_co = TypeVar("T_co", covariant=True)
@@ -382,7 +382,7 @@ class Request:
     def deadline(self) -> float | None: ...
     @property
     def cancelled(self) -> bool: ...
-    def _answer(self, data: _Bytes) -> None: ...
+    def _answer(self, data: _Bytes, headers: dict[str, str] | None = None) -> None: ...
     def _fail(self, why: str) -> None: ...
     def _part(self, data: _Bytes) -> None: ...
     def _send_part(self, data: _Bytes, done: _Done) -> Pending: ...
@@ -689,7 +689,7 @@ class Node:
         timeout: float | None = 10.0,
         wait: bool = False,
         idempotent: bool = False,
-    ) -> bytes: ...
+    ) -> Answer: ...
     def call_all(
         self,
         name: str,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import _casm
+from ._answer import Answer
 from ._callbacks import failed
 from ._errors import CancelledError, ConfigError
 
@@ -104,20 +105,23 @@ def _run(requests: _casm.Requests, handler: Handler, stream: bool) -> None:
                     request._part(part)
                 request._answer(b"")
             else:
-                request._answer(answer(handler(request)))
+                answer(request, handler(request))
         except BaseException as error:
             fail(request, handler, error)
         # Nothing is kept while the next one is waited for.
         del request
 
 
-def answer(given: object) -> Any:
-    """What a handler gave, if that can be an answer."""
+def answer(request: _casm.Request, given: object) -> None:
+    """Answers with what a handler gave, if that can be an answer."""
     if given is None:
-        return b""
-    if isinstance(given, (bytes, bytearray, memoryview)):
-        return given
-    raise TypeError(f"the handler gave a {type(given).__name__}, and not bytes")
+        request._answer(b"")
+    elif isinstance(given, Answer):
+        request._answer(given, given.headers)
+    elif isinstance(given, (bytes, bytearray, memoryview)):
+        request._answer(given)
+    else:
+        raise TypeError(f"the handler gave a {type(given).__name__}, and not bytes")
 
 
 def fail(request: _casm.Request, handler: object, error: BaseException) -> None:

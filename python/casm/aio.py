@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import os
 
     from . import (
+        Answer,
         Change,
         Config,
         Event,
@@ -423,7 +424,7 @@ class Node:
         listed: bool = True,
     ) -> Any:
         """Serves a service: the coroutine function ``handler(request)`` answers with
-        bytes, in a task of its own on this event loop. Without a handler it is a
+        bytes, or with an ``Answer``, which has headers too, in a task of its own on this event loop. Without a handler it is a
         decorator. The task is cancelled when nobody waits for the answer any more.
         All else is as of ``casm.Node.serve``."""
         return _aio_service.serve(self, name, handler, False, version, max_inflight, listed)
@@ -453,13 +454,14 @@ class Node:
         timeout: float | None = 10.0,
         wait: bool = False,
         idempotent: bool = False,
-    ) -> bytes:
+    ) -> Answer:
         """Asks a member that serves this, or ``peer`` and nobody else, and returns
-        its answer. ``where`` says which members may be asked; with ``wait`` the first
+        its answer: bytes, which know their ``headers`` and from which ``peer`` they
+        are. ``where`` says which members may be asked; with ``wait`` the first
         that serves it is waited for; what is ``idempotent`` may be worked on
         twice."""
         node = self._node
-        answer: bytes = await _call(
+        answer: Answer = await _call(
             lambda done: node._awaited.call(
                 name, data, peer, where, headers, timeout, wait, idempotent, done
             )

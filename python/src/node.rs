@@ -15,14 +15,14 @@ use crate::{
     errors::OrRaise,
     query::{QueryArg, query},
     remote::RemoteView,
-    service::{self, Asked, Data, ServiceStats},
+    service::{self, Asked, Data, ServiceStats, answered},
     stream::{Callback, Stream, Subscription},
     topic::Topic,
     view::View,
 };
 use casm_bindings::{Dispatcher, Driver, duration};
 use inside::STARTING;
-use pyo3::{prelude::*, types::PyBytes};
+use pyo3::prelude::*;
 use std::{collections::BTreeMap, path::PathBuf, sync::Mutex};
 
 /// A member of a cluster, or an observer of one.
@@ -319,8 +319,8 @@ impl Node {
         Topic::open(this, name, exact, max_data, accept)
     }
 
-    /// Serves a service: ``handler(request)`` answers with bytes, on one of
-    /// ``workers`` threads. Without a handler it is a decorator::
+    /// Serves a service: ``handler(request)`` answers with bytes, or with an
+    /// ``Answer``, which has headers too, on one of ``workers`` threads. Without a handler it is a decorator::
     ///
     ///     @node.serve("shout")
     ///     def shout(request):
@@ -361,7 +361,8 @@ impl Node {
     }
 
     /// Asks a member that serves this, or ``peer`` and nobody else, and returns its
-    /// answer. ``where`` says which members may be asked; with ``wait`` the first
+    /// answer: bytes, which know their ``headers`` and from which ``peer`` they are.
+    /// ``where`` says which members may be asked; with ``wait`` the first
     /// that serves it is waited for; what is ``idempotent`` may be worked on twice.
     ///
     /// Raises:
@@ -381,11 +382,11 @@ impl Node {
         timeout: Option<f64>,
         wait: bool,
         idempotent: bool,
-    ) -> PyResult<Bound<'py, PyBytes>> {
+    ) -> PyResult<Bound<'py, PyAny>> {
         let matching = r#where;
         let asked = Asked { peer, matching, headers, timeout, wait, idempotent, limit: None };
         let call = self.node.call(name, data.into(), asked.spec()?);
-        Ok(PyBytes::new(py, &block(py, "call", call, None)?.data))
+        answered(py, block(py, "call", call, None)?)
     }
 
     /// Asks all who serve this now, and gives what they answer as it comes: items

@@ -9,10 +9,11 @@ use crate::{
     node::Node,
     query::{QueryArg, query},
 };
-use casm_bindings::{CallSpec, Dispatcher, Error, Headers, Reply, ServeSpec};
+use casm_bindings::{Answer, CallSpec, Dispatcher, Error, Headers, Reply, ServeSpec};
 use pyo3::{
     exceptions::PyTypeError,
     prelude::*,
+    sync::PyOnceLock,
     types::{PyByteArray, PyBytes, PyMemoryView},
 };
 use std::{cell::RefCell, collections::BTreeMap, sync::Arc, time::Duration};
@@ -146,8 +147,9 @@ impl Request {
         self.request.is_cancelled()
     }
 
-    fn _answer(&self, data: Data) {
-        self.request.answer(Reply::from(data.0));
+    #[pyo3(signature = (data, headers=None))]
+    fn _answer(&self, data: Data, headers: Option<Headers>) {
+        self.request.answer(Reply { data: data.0, headers: headers.unwrap_or_default() });
     }
 
     fn _fail(&self, why: String) {
@@ -301,6 +303,16 @@ fn teller(
             });
         }));
     }
+}
+
+/// What a call gives, as Python has it: bytes that have headers.
+pub(crate) fn answered(py: Python<'_>, answer: Answer) -> PyResult<Bound<'_, PyAny>> {
+    static MAKE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let make = MAKE.get_or_try_init(py, || {
+        Ok::<_, PyErr>(py.import("casm._answer")?.getattr("answered")?.unbind())
+    })?;
+    let Answer { peer, data, headers, .. } = answer;
+    make.bind(py).call1((PyBytes::new(py, &data), headers, peer.to_base58()))
 }
 
 /// What one of those that were asked said.

@@ -45,7 +45,7 @@ def main(namespace: str, *addrs: str) -> None:
 
         # Handlers wait for others: as many as there are orders at the same time.
         @node.serve(f"do.{LANGUAGE}", workers=16)
-        def obey(request: casm.Request) -> bytes:
+        def obey(request: casm.Request) -> casm.Answer:
             what, name, text = [*request.data.decode().split("|", 2), "", ""][:3]
             match what:
                 case "call":
@@ -57,6 +57,9 @@ def main(namespace: str, *addrs: str) -> None:
                         wait=True,
                     )
                     said = answer.decode()
+                case "whose":
+                    answer = node.call(name, b"header|", timeout=PATIENCE, wait=True)
+                    said = f"{answer.headers['language']} {answer.peer}"
                 case "fail":
                     raise ValueError(f"no luck in {LANGUAGE}")
                 case "header":
@@ -74,7 +77,7 @@ def main(namespace: str, *addrs: str) -> None:
                     said = hears(text)
                 case other:
                     raise ValueError(f"{other}?")
-            return f"{LANGUAGE}>{said}".encode()
+            return casm.Answer(f"{LANGUAGE}>{said}".encode(), {"language": LANGUAGE})
 
         @node.serve_stream(f"count.{LANGUAGE}")
         def count(request: casm.Request):

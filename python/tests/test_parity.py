@@ -88,6 +88,7 @@ def test_every_call_of_the_node_in_both_forms(cls):
         ("semaphore", [casm.Semaphore, casm.aio.Semaphore]),
         ("lease", [casm.Lease, casm.aio.Lease]),
         ("request", [casm.Request]),
+        ("answer", [casm.Answer]),
         ("serving", [casm.Serving]),
         ("peer_reply", [casm.PeerReply]),
         ("service_stats", [casm.ServiceStats]),

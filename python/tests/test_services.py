@@ -4,6 +4,7 @@ fail, hang, or give what is no answer."""
 import _thread
 import asyncio
 import gc
+import pickle
 import threading
 import time
 
@@ -52,6 +53,41 @@ def test_a_service_is_called_with_what_it_is_given(pair):
         a.call("shout", peer=b.id)
     with pytest.raises(casm.NotFoundError):
         b.service_stats("shout")
+
+
+def test_an_answer_has_headers_and_says_whose_it_is(pair):
+    a, b = pair
+    b.serve("plain", lambda request: request.data)
+    b.serve("along", lambda request: casm.Answer(request.data.upper(), request.headers))
+    # Who gives what a call gave hands its headers on.
+    b.serve("on", lambda request: b.call("along", request.data, headers={"k": "v"}))
+    plain = a.call("plain", b"x" * 1000, peer=b.id)
+    assert isinstance(plain, casm.Answer) and isinstance(plain, bytes)
+    assert (plain, plain.headers, plain.peer) == (b"x" * 1000, {}, b.id)
+    along = a.call("along", b"hi", headers={"k": "v", "\u00e9": "\u00e9"}, peer=b.id)
+    assert (along, along.headers, along.peer) == (b"HI", {"k": "v", "\u00e9": "\u00e9"}, b.id)
+    assert {along: 1}[b"HI"] == 1 and repr(along) == "b'HI'" and type(along[:1]) is bytes
+    assert a.call("on", b"x", peer=b.id).headers == {"k": "v"}
+    sees(a, "along")
+    (reply,) = a.call_all("along", b"hi", headers={"k": "v"})
+    assert (reply.data, reply.headers) == (b"HI", {"k": "v"})
+
+    same = pickle.loads(pickle.dumps(along))
+    assert (same, same.headers, same.peer) == (along, along.headers, along.peer)
+    own = casm.Answer(bytearray(b"x"))
+    assert (own, own.headers, own.peer) == (b"x", {}, None) and casm.Answer() == b""
+    for wrong in [lambda: casm.Answer(3), lambda: casm.Answer("x"), lambda: casm.Answer(b"", {"k": 1})]:
+        with pytest.raises(TypeError):
+            wrong()
+
+    for headers, error in [
+        ({str(n): "" for n in range(17)}, casm.TooLargeError),
+        ({"k": "v" * 4096}, casm.TooLargeError),
+        ({"": "v"}, casm.RemoteError),
+    ]:
+        with b.serve("wrong", lambda _, headers=headers: casm.Answer(b"", headers)):
+            with pytest.raises(error, match="headers"):
+                a.call("wrong", peer=b.id)
 
 
 def test_a_peer_is_named_in_any_way(pair):
@@ -359,6 +395,15 @@ def test_coroutines_answer_and_are_cancelled(pair):
             async def count(request):
                 for n in range(int(request.data)):
                     yield b"%d" % n
+
+            @node.serve("along")
+            async def along(request):
+                await asyncio.sleep(0)
+                return casm.Answer(request.data, {"k": "v"})
+
+            answer = await node.call("along", b"x")
+            assert (answer, answer.headers, answer.peer) == (b"x", {"k": "v"}, node.id)
+            assert await asyncio.to_thread(a.call, "along", b"y", peer=node.id) == b"y"
 
             async def fails(request):
                 raise ValueError("no luck")

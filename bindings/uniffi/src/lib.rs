@@ -49,8 +49,8 @@ pub use node::Node;
 pub use query::Query;
 pub use remote::RemoteView;
 pub use service::{
-    CallAllOptions, CallOptions, PartStream, ReplyStream, Request, ServeOptions, ServiceHandler,
-    ServiceStats, Serving,
+    Answer, CallAllOptions, CallOptions, PartStream, ReplyStream, Request, ServeOptions,
+    ServiceHandler, ServiceStats, Serving,
 };
 pub use stream::{ChangeStream, EventStream, MessageStream, PeerStream, RecordStream};
 pub use topic::{SubscribeOptions, Topic, TopicOptions};

@@ -166,9 +166,11 @@ impl Request {
         self.0.is_cancelled()
     }
 
-    /// Answers it. A second answer does nothing.
-    pub fn answer(&self, data: Vec<u8>) {
-        self.0.answer(Reply::from(data));
+    /// Answers it. At most 16 headers, with 4 KiB in all, come along. A second answer
+    /// does nothing.
+    #[uniffi::method(default(headers))]
+    pub fn answer(&self, data: Vec<u8>, headers: HashMap<String, String>) {
+        self.0.answer(Reply { data, headers: headers.into_iter().collect() });
     }
 
     /// Says that there is no answer, and why.
@@ -181,6 +183,24 @@ impl Request {
     #[uniffi::method(default(timeout))]
     pub fn part(&self, data: Vec<u8>, timeout: Option<f64>) -> Result<()> {
         block("sending a part", self.0.part(data), timeout)
+    }
+}
+
+/// What a service answers.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct Answer {
+    /// The id of who answered.
+    pub peer: String,
+    /// The answer.
+    pub data: Vec<u8>,
+    /// What comes along with it.
+    pub headers: HashMap<String, String>,
+}
+
+impl From<casm_bindings::Answer> for Answer {
+    fn from(answer: casm_bindings::Answer) -> Self {
+        let casm_bindings::Answer { peer, data, headers, .. } = answer;
+        Self { peer: peer.to_base58(), data, headers: headers.into_iter().collect() }
     }
 }
 
@@ -281,9 +301,9 @@ impl Node {
         name: String,
         data: Vec<u8>,
         options: Option<CallOptions>,
-    ) -> Result<Vec<u8>> {
+    ) -> Result<Answer> {
         let spec = options.unwrap_or_default().spec()?;
-        Ok(block("call", self.facade().call(name, data, spec), None)?.data)
+        block("call", self.facade().call(name, data, spec), None).map(Answer::from)
     }
 
     /// Asks all who serve this now, and gives what they answer as it comes.

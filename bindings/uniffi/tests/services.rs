@@ -5,6 +5,7 @@ use casm_uniffi::{
     ServeOptions, ServiceHandler,
 };
 use std::{
+    collections::HashMap,
     sync::{Arc, Mutex, mpsc},
     thread,
     time::Duration,
@@ -57,7 +58,7 @@ fn a_request_is_answered_at_once_or_later_from_another_thread() {
         "shout".into(),
         handler(|request| {
             assert!(!request.cancelled() && request.time_left().unwrap() <= 10.0);
-            request.answer(request.data().to_ascii_uppercase());
+            request.answer(request.data().to_ascii_uppercase(), HashMap::new());
             Ok(())
         }),
         Some(options),
@@ -68,7 +69,7 @@ fn a_request_is_answered_at_once_or_later_from_another_thread() {
         handler(|request| {
             thread::spawn(move || {
                 thread::sleep(Duration::from_millis(20));
-                request.answer(request.headers()["k"].clone().into_bytes());
+                request.answer(request.headers()["k"].clone().into_bytes(), request.headers());
             });
             Ok(())
         }),
@@ -77,10 +78,13 @@ fn a_request_is_answered_at_once_or_later_from_another_thread() {
     .unwrap();
     sees(&a, "shout");
     sees(&a, "later");
-    assert_eq!(a.call("shout".into(), b"hi".to_vec(), None).unwrap(), b"HI");
+    let answer = a.call("shout".into(), b"hi".to_vec(), None).unwrap();
+    assert_eq!((answer.data, answer.headers), (b"HI".to_vec(), HashMap::new()));
     let headers = [("k".to_owned(), "v".to_owned())].into();
     let options = CallOptions { headers, peer: Some(b.id()), ..CallOptions::default() };
-    assert_eq!(a.call("later".into(), vec![], Some(options)).unwrap(), b"v");
+    let answer = a.call("later".into(), vec![], Some(options)).unwrap();
+    assert_eq!((answer.data, answer.peer), (b"v".to_vec(), b.id()));
+    assert_eq!(answer.headers["k"], "v");
     let record = a.view().unwrap().get(b.id()).unwrap().unwrap();
     assert_eq!(record.services["shout"], "2");
     assert_eq!(b.service_stats("shout".into()).unwrap().calls, 1);
@@ -117,6 +121,15 @@ fn what_fails_is_told_and_so_is_what_is_dropped() {
     let options = CallOptions { timeout: Some(0.0), ..CallOptions::default() };
     let refused = a.call("fails".into(), vec![], Some(options));
     assert!(matches!(refused, Err(CasmError::Config(_))), "{refused:?}");
+    let many: HashMap<_, _> = (0..17).map(|n| (n.to_string(), String::new())).collect();
+    let answers = move |request: Arc<Request>| {
+        request.answer(vec![], many.clone());
+        Ok(())
+    };
+    b.serve("many".into(), handler(answers), None).unwrap();
+    let options = CallOptions { peer: Some(b.id()), ..CallOptions::default() };
+    let refused = a.call("many".into(), vec![], Some(options));
+    assert!(matches!(refused, Err(CasmError::TooLarge(_))), "{refused:?}");
     let options = CallAllOptions { limit: Some(5), ..CallAllOptions::default() };
     sees(&a, "fails");
     let replies = a.call_all("fails".into(), vec![], Some(options)).unwrap();
@@ -139,7 +152,7 @@ fn what_waited_in_vain_while_another_was_told_is_not_told() {
         told.send(()).unwrap();
         // Until there is nobody to say so.
         let _ = wait.lock().unwrap().recv();
-        request.answer(request.data());
+        request.answer(request.data(), HashMap::new());
         assert!(request.data().is_empty());
         Ok(())
     };
@@ -163,7 +176,7 @@ fn what_waited_in_vain_while_another_was_told_is_not_told() {
             assert!(in_vain < 100, "it takes more than may be in flight");
         }
         drop(go);
-        assert_eq!(first.join().unwrap().unwrap(), b"x");
+        assert_eq!(first.join().unwrap().unwrap().data, b"x");
     });
     while b.service_stats("blocks".into()).unwrap().in_flight > 0 {
         thread::sleep(Duration::from_millis(5));

@@ -37,8 +37,8 @@ pub async fn ask(node: &Node, output: Output) -> Result<(), Failure> {
         for peer in others(node) {
             let options = CallOptions::new().peer(peer).timeout(PATIENCE);
             match node.call_with(NAME, "", options).await {
-                Ok(reply) => {
-                    output.line(&Line::reply(Some(&peer), &Ok(reply)))?;
+                Ok(answer) => {
+                    output.line(&Line::reply(Some(&peer), &Ok(answer.into())))?;
                     return std::future::pending().await;
                 }
                 // It may not be connected yet.

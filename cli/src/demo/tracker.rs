@@ -42,7 +42,7 @@ impl Tracker {
             Line::PeerLeft { peer, .. } => {
                 state.others.remove(peer);
             }
-            Line::Reply { peer: Some(peer), said: Said::Text(text) }
+            Line::Reply { peer: Some(peer), said: Said::Text(text), .. }
                 if state.peer.as_ref() != Some(peer) =>
             {
                 state.first_answer.get_or_insert(at);
@@ -126,7 +126,11 @@ mod tests {
     }
 
     fn answered(peer: &str) -> Line {
-        Line::Reply { peer: Some(peer.into()), said: Said::Text("hello".into()) }
+        Line::Reply {
+            peer: Some(peer.into()),
+            headers: BTreeMap::new(),
+            said: Said::Text("hello".into()),
+        }
     }
 
     const MS: Duration = Duration::from_millis(1);

@@ -26,7 +26,7 @@ fn check(value: &Value) -> Result<(), String> {
             }
             &[("n", Value::is_u64), ("records", records_of)]
         }
-        "reply" => return said(value, &["peer", "node"]),
+        "reply" => return said(value, &["peer", "node", "headers"]),
         "part" => return said(value, &[]),
         "ended" => &[("reason", |v| matches!(v.as_str(), Some("all" | "limit" | "timeout")))],
         "services" => &[("services", services)],

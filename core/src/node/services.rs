@@ -4,8 +4,8 @@ use super::Node;
 use crate::{
     Result,
     service::{
-        CallOptions, Parts, Replies, Reply, ReplyParts, Request, ServeOptions, ServiceStats,
-        Serving,
+        Answer, CallOptions, Parts, Replies, Reply, ReplyParts, Request, ServeOptions,
+        ServiceStats, Serving,
     },
 };
 use std::{fmt, future::Future};
@@ -110,7 +110,7 @@ impl Node {
     /// `TooLarge` if `data` or the answer is more than 1 MiB; `Invalid` if it
     /// answers in parts; `Protocol` if what came makes no sense; `Config` if it is
     /// no name; `Closed`.
-    pub async fn call(&self, name: &str, data: impl Into<Vec<u8>>) -> Result<Reply> {
+    pub async fn call(&self, name: &str, data: impl Into<Vec<u8>>) -> Result<Answer> {
         self.call_with(name, data, CallOptions::default()).await
     }
 
@@ -124,7 +124,7 @@ impl Node {
         name: &str,
         data: impl Into<Vec<u8>>,
         options: CallOptions,
-    ) -> Result<Reply> {
+    ) -> Result<Answer> {
         self.0.services.call(name, data.into(), options).await
     }
 

@@ -1,7 +1,7 @@
 //! Asking one member, or another one instead.
 
 use super::{
-    CallOptions, Reply, Services,
+    Answer, CallOptions, Reply, Services,
     attempt::{Attempt, UnderWay, patience},
     choice::Said,
     client::{Lost, Question},
@@ -27,7 +27,7 @@ impl Services {
         name: &str,
         data: Vec<u8>,
         options: CallOptions,
-    ) -> Result<Reply> {
+    ) -> Result<Answer> {
         let question = question(name, data, &options, Some(DEFAULT_TIMEOUT))?;
         let ask = |peer, attempt| self.ask(peer, question.clone(), attempt);
         within(&question, self.one(&question, &options, ask)).await
@@ -40,7 +40,7 @@ impl Services {
         question: &Arc<Question>,
         options: &CallOptions,
         ask: F,
-    ) -> Result<Reply>
+    ) -> Result<Answer>
     where
         F: Fn(PeerId, Attempt) -> Fut,
         Fut: Future<Output = Asked>,
@@ -62,7 +62,7 @@ impl Services {
             tried.push(peer);
             let asked = self.measured(question, peer, patience, |attempt| ask(peer, attempt));
             let (error, again) = match asked.await {
-                Ok(Ok(reply)) => return Ok(reply),
+                Ok(Ok(reply)) => return Ok(Answer::new(peer, reply)),
                 Ok(Err(failure)) => {
                     let whose = format!("the service `{name}` of {peer}");
                     (failure.error(&whose), !failure.kind.begun())

@@ -34,7 +34,7 @@ mod wire;
 pub use all::{Ended, PeerReply, Replies};
 pub use options::{CallOptions, ServeOptions};
 pub use parts::ReplyParts;
-pub use request::{Headers, Parts, Reply, Request};
+pub use request::{Answer, Headers, Parts, Reply, Request};
 pub use stats::ServiceStats;
 
 use crate::{

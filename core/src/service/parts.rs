@@ -6,7 +6,7 @@ use super::{
     call::{Asked, question, within},
     client::{Item, Question},
     places::Reader,
-    registry::Answer,
+    registry::Answered,
     wire::{Failure, FailureKind},
 };
 use crate::{Error, PeerId, Result};
@@ -83,11 +83,11 @@ impl Services {
 /// # Errors
 /// That of `send`, which ends the handler.
 pub(super) async fn hand_on<E, F: Future<Output = Result<(), E>>>(
-    run: impl Future<Output = Answer>,
+    run: impl Future<Output = Answered>,
     mut parts: mpsc::Receiver<Vec<u8>>,
     reader: &Reader,
     send: impl Fn(Vec<u8>) -> F,
-) -> Result<Answer, E> {
+) -> Result<Answered, E> {
     let mut run = pin!(run);
     let mut answer = None;
     loop {
@@ -126,7 +126,7 @@ pub(super) async fn hand_on<E, F: Future<Output = Result<(), E>>>(
 }
 
 /// Whether a handler was ended before it was done.
-pub(super) fn was_ended(answer: &Answer) -> bool {
+pub(super) fn was_ended(answer: &Answered) -> bool {
     let ended =
         |failure: &Failure| matches!(failure.kind, FailureKind::Deadline | FailureKind::Cancelled);
     answer.result.as_ref().is_err_and(ended)

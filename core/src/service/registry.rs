@@ -50,12 +50,12 @@ pub(super) struct Incoming {
 }
 
 /// An answer, which is counted until it is sent.
-pub(super) struct Answer {
+pub(super) struct Answered {
     pub(super) result: Result<Reply, Failure>,
     _held: Option<(Share, Flight)>,
 }
 
-impl From<Failure> for Answer {
+impl From<Failure> for Answered {
     fn from(failure: Failure) -> Self {
         Self { result: Err(failure), _held: None }
     }
@@ -191,7 +191,7 @@ impl Registry {
         name: &str,
         incoming: Incoming,
         parts: Option<(Parts, Reader)>,
-    ) -> Answer {
+    ) -> Answered {
         let (parts, reader) = parts.unzip();
         let Incoming { peer, data, headers, timeout } = incoming;
         let entry = {
@@ -209,7 +209,7 @@ impl Registry {
         let refused = |kind: FailureKind, reason, why: String| {
             self.refuse(reason);
             entry.counters.fail(kind);
-            Answer::from(Failure::new(kind, why))
+            Answered::from(Failure::new(kind, why))
         };
         let work: Box<dyn FnOnce(Request) -> _ + Send> = match (&entry.handler, parts) {
             (Handler::Call(handler), None) => {
@@ -299,7 +299,7 @@ impl Registry {
             let why = "its answers that are not taken are too many bytes: ask for fewer at once";
             result = Err(Failure::new(FailureKind::TooLarge, why));
         }
-        Answer { result, _held: Some((share, flight)) }
+        Answered { result, _held: Some((share, flight)) }
     }
 
     /// Tells this one from those of other nodes.
@@ -331,7 +331,10 @@ fn finish(
         .and_then(|()| wire::check_headers(&reply.headers));
     match checked {
         Ok(()) => Ok(reply),
-        Err(error) => Err(Failure::new(FailureKind::TooLarge, error.message())),
+        Err(error) if error.kind() == ErrorKind::TooLarge => {
+            Err(Failure::new(FailureKind::TooLarge, error.message()))
+        }
+        Err(error) => Err(remote(error.message().into())),
     }
 }
 

@@ -82,7 +82,7 @@ impl fmt::Debug for Request {
     }
 }
 
-/// What a handler answers, and what a call gives.
+/// What a handler answers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reply {
     /// The answer, at most 1 MiB.
@@ -91,15 +91,52 @@ pub struct Reply {
     pub headers: Headers,
 }
 
+/// What a call gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Answer {
+    /// Who answered: this node itself, too.
+    pub peer: PeerId,
+    /// The answer, at most 1 MiB.
+    pub data: Vec<u8>,
+    /// What comes along with it.
+    pub headers: Headers,
+}
+
+impl Answer {
+    pub(super) fn new(peer: PeerId, Reply { data, headers }: Reply) -> Self {
+        Self { peer, data, headers }
+    }
+
+    /// The answer as text.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] if it is not UTF-8.
+    pub fn text(&self) -> Result<&str> {
+        text(&self.data)
+    }
+}
+
+/// For a handler that answers with what another one did.
+impl From<Answer> for Reply {
+    fn from(Answer { data, headers, .. }: Answer) -> Self {
+        Self { data, headers }
+    }
+}
+
+fn text(data: &[u8]) -> Result<&str> {
+    str::from_utf8(data).map_err(|e| {
+        Error::new(ErrorKind::Invalid, format!("the answer is not UTF-8: {e}")).with_source(e)
+    })
+}
+
 impl Reply {
     /// The answer as text.
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] if it is not UTF-8.
     pub fn text(&self) -> Result<&str> {
-        str::from_utf8(&self.data).map_err(|e| {
-            Error::new(ErrorKind::Invalid, format!("the answer is not UTF-8: {e}")).with_source(e)
-        })
+        text(&self.data)
     }
 }
 

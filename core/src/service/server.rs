@@ -4,7 +4,7 @@ use super::{
     Parts,
     parts::{hand_on, was_ended},
     places::Reader,
-    registry::{Answer, Incoming, Registry},
+    registry::{Answered, Incoming, Registry},
     wire::{self, Failure, FailureKind},
 };
 use crate::{
@@ -111,7 +111,7 @@ impl service::Server for Service {
 
 impl Service {
     /// Runs a handler, and sends its parts.
-    async fn send_parts(&self, incoming: Incoming, to: service::parts::Client) -> Answer {
+    async fn send_parts(&self, incoming: Incoming, to: service::parts::Client) -> Answered {
         let ((sender, parts), reader) = (mpsc::channel(PARTS), Reader::default());
         let to_reader = Some((Parts(sender), reader.clone()));
         let run = self.connection.registry.run(&self.name, incoming, to_reader);
@@ -157,7 +157,7 @@ impl Connection {
     }
 }
 
-fn size(answer: &Answer) -> usize {
+fn size(answer: &Answered) -> usize {
     answer.result.as_ref().map_or(0, |reply| reply.data.len())
 }
 

@@ -4,7 +4,7 @@
 use crate::{ledger::ON_PURPOSE, netns::say};
 use casm::{
     ByteStream, Node, PeerId, Query, Result, Target, Topic,
-    service::{CallOptions, Parts, Reply, Request},
+    service::{Answer, CallOptions, Parts, Reply, Request},
 };
 use futures::{AsyncReadExt as _, AsyncWriteExt as _};
 use rand::{RngExt, SeedableRng};
@@ -241,7 +241,7 @@ async fn load(member: Arc<Member>, mut rng: ChaCha8Rng) {
                 }
                 let call = member.node.call_with("work", vec![0; size], options);
                 let reply = timeout(NEVER, call).await;
-                let by = |reply: Reply| Ok(reply.text()?.trim_end().to_owned());
+                let by = |answer: Answer| Ok(answer.text()?.trim_end().to_owned());
                 ends(&id, reply.map(|reply| reply.and_then(by)));
             }
         }

@@ -9,11 +9,11 @@ use crate::{
     errors::OrRaise,
     query::{QueryArg, query},
     remote::RemoteView,
-    service::{Asked, Data},
+    service::{Asked, Data, answered},
     view::View,
 };
 use casm_bindings::duration;
-use pyo3::{prelude::*, types::PyBytes};
+use pyo3::prelude::*;
 use std::collections::BTreeMap;
 
 /// A node's calls that go on in the background: each begins at once, and calls
@@ -123,8 +123,8 @@ impl Awaited {
         let matching = r#where;
         let asked = Asked { peer, matching, headers, timeout, wait, idempotent, limit: None };
         let call = self.node().node.call(name, data.into(), asked.spec()?);
-        spawn("call", &self.node().dispatcher(py)?, call, done, |py, reply| {
-            Ok(PyBytes::new(py, &reply.data).into_any().unbind())
+        spawn("call", &self.node().dispatcher(py)?, call, done, |py, answer| {
+            answered(py, answer).map(Bound::unbind)
         })
     }
 

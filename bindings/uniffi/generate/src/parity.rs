@@ -75,6 +75,7 @@ pub fn differences(table: &str, exported: &ComponentInterface) -> Result<Vec<Str
     let part: Names = part.collect();
     pairs.extend([
         ("Request", request, members(exported, "Request")?),
+        ("Answer", with(table.all("answer")?, "data"), fields(exported, "Answer")?),
         ("Serving", table.all("serving")?, members(exported, "Serving")?),
         ("ServiceStats", table.all("service_stats")?, fields(exported, "ServiceStats")?),
         ("PeerReply", with(table.all("peer_reply")?, "error_kind"), fields(exported, "PeerReply")?),

@@ -29,7 +29,7 @@ class ServiceTest {
         caller.waitFor(2u, PATIENCE)
         val serving =
             server.serve("shout", handler { it.answer(it.data().decodeToString().uppercase().encodeToByteArray()) })
-        server.serve("later", handler { request -> thread { request.answer(request.data()) } })
+        server.serve("later", handler { request -> thread { request.answer(request.data(), mapOf("k" to "v")) } })
         server.serve("throws", handler { error("no luck") })
         server.serveStream(
             "count",
@@ -41,8 +41,11 @@ class ServiceTest {
             },
         )
         for (name in listOf("shout", "later", "throws", "count")) caller.sees(name)
-        assertEquals("HELLO", caller.call("shout", "hello".encodeToByteArray()).decodeToString())
-        assertEquals("x", caller.call("later", "x".encodeToByteArray()).decodeToString())
+        val shouted = caller.call("shout", "hello".encodeToByteArray())
+        assertEquals("HELLO" to emptyMap(), shouted.data.decodeToString() to shouted.headers)
+        val later = caller.call("later", "x".encodeToByteArray())
+        assertEquals("x" to server.id(), later.data.decodeToString() to later.peer)
+        assertEquals(mapOf("k" to "v"), later.headers)
         val failure = assertFailsWith<CasmException.Remote> { caller.call("throws", byteArrayOf()) }
         assertTrue("no luck" in failure.message!!, failure.message)
 
