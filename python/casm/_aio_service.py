@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from . import _casm, _service
 from ._aio import _call
@@ -13,7 +13,15 @@ from ._aio import _call
 if TYPE_CHECKING:
     from .aio import Node
 
-Handler: TypeAlias = Callable[[_casm.Request], "Awaitable[Any] | AsyncIterator[Any]"]
+Bytes: TypeAlias = "bytes | bytearray | memoryview"
+
+# What handlers are, and what they give.
+Handler = TypeVar("Handler", bound="Callable[[_casm.Request], Awaitable[Bytes | None]]")
+Given = TypeVar("Given", bound="Awaitable[Bytes | None]")
+StreamHandler = TypeVar("StreamHandler", bound="Callable[[_casm.Request], AsyncIterable[Bytes]]")
+Parts = TypeVar("Parts", bound="AsyncIterable[Bytes]")
+
+AnyHandler: TypeAlias = Callable[[_casm.Request], Any]
 
 # The id of the node of which a handler runs.
 handling: ContextVar[str | None] = ContextVar("handling", default=None)
@@ -22,7 +30,7 @@ handling: ContextVar[str | None] = ContextVar("handling", default=None)
 def serve(
     node: Node,
     name: str,
-    handler: Handler | None,
+    handler: AnyHandler | None,
     stream: bool,
     version: str,
     max_inflight: int,
@@ -64,7 +72,7 @@ def _soon(loop: asyncio.AbstractEventLoop, call: Callable[..., object], *args: A
         pass
 
 
-async def _run(node: str, work: Any, request: _casm.Request, handler: Handler) -> None:
+async def _run(node: str, work: Any, request: _casm.Request, handler: AnyHandler) -> None:
     handling.set(node)
     try:
         await work(request, handler)
@@ -75,14 +83,14 @@ async def _run(node: str, work: Any, request: _casm.Request, handler: Handler) -
         _service.fail(request, handler, error)
 
 
-async def _answer(request: _casm.Request, handler: Handler) -> None:
+async def _answer(request: _casm.Request, handler: AnyHandler) -> None:
     given: Any = handler(request)
-    if asyncio.iscoroutine(given) or asyncio.isfuture(given):
+    if isinstance(given, Awaitable):
         given = await given
     _service.answer(request, given)
 
 
-async def _send_parts(request: _casm.Request, handler: Handler) -> None:
+async def _send_parts(request: _casm.Request, handler: AnyHandler) -> None:
     parts: Any = handler(request)
     async for part in parts:
         await _send(request, part)

@@ -17,6 +17,12 @@ _Peer = Record | PeerInfo | str | Sequence[str]
 _Bytes = bytes | bytearray | memoryview
 _Done = Callable[[Any, BaseException | None], object]
 
+# What handlers are, and what they give.
+_Handler = TypeVar("_Handler", bound=Callable[[Request], _Bytes | None])
+_Given = TypeVar("_Given", bound=_Bytes | None)
+_StreamHandler = TypeVar("_StreamHandler", bound=Callable[[Request], Iterable[_Bytes]])
+_Parts = TypeVar("_Parts", bound=Iterable[_Bytes])
+
 __version__: str
 
 @final
@@ -644,18 +650,18 @@ class Node:
         max_inflight: int = 64,
         listed: bool = True,
         workers: int = 4,
-    ) -> Callable[[Callable[[Request], _Bytes | None]], Serving]: ...
+    ) -> Callable[[_Handler], Serving[_Handler]]: ...
     @overload
     def serve(
         self,
         name: str,
-        handler: Callable[[Request], _Bytes | None],
+        handler: Callable[[Request], _Given],
         *,
         version: str = "1",
         max_inflight: int = 64,
         listed: bool = True,
         workers: int = 4,
-    ) -> Serving: ...
+    ) -> Serving[Callable[[Request], _Given]]: ...
     @overload
     def serve_stream(
         self,
@@ -666,18 +672,18 @@ class Node:
         max_inflight: int = 64,
         listed: bool = True,
         workers: int = 4,
-    ) -> Callable[[Callable[[Request], Iterable[_Bytes]]], Serving]: ...
+    ) -> Callable[[_StreamHandler], Serving[_StreamHandler]]: ...
     @overload
     def serve_stream(
         self,
         name: str,
-        handler: Callable[[Request], Iterable[_Bytes]],
+        handler: Callable[[Request], _Parts],
         *,
         version: str = "1",
         max_inflight: int = 64,
         listed: bool = True,
         workers: int = 4,
-    ) -> Serving: ...
+    ) -> Serving[Callable[[Request], _Parts]]: ...
     def call(
         self,
         name: str,

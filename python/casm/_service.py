@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Generic, ParamSpec, TypeVar
+
 from . import _casm
 from ._answer import Answer
 from ._callbacks import failed
 from ._errors import CancelledError, ConfigError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
     Handler = Callable[[_casm.Request], Any]
 
+# A handler, what it is given, and what it gives.
+H = TypeVar("H", covariant=True)
+P = ParamSpec("P")
+R = TypeVar("R")
 
-class Serving:
+
+class Serving(Generic[H]):
     """A service that is served, until it is stopped or its node is closed, also
     if nobody holds this. It can be called as its handler can."""
 
-    def __init__(self, requests: _casm.Requests, handler: Handler) -> None:
+    def __init__(self, requests: _casm.Requests, handler: H) -> None:
         self._requests = requests
         self._handler = handler
 
@@ -32,10 +38,10 @@ class Serving:
         """Serves it no more. Requests that have come are answered."""
         self._requests.stop()
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self: Serving[Callable[P, R]], *args: P.args, **kwargs: P.kwargs) -> R:
         return self._handler(*args, **kwargs)
 
-    def __enter__(self) -> Serving:
+    def __enter__(self) -> Serving[H]:
         return self
 
     def __exit__(self, *_exc: object) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from . import _aio_service, _aio_streams, _casm
 from ._aio import Stream, Subscription, _call, _check_callable
@@ -38,10 +38,12 @@ if TYPE_CHECKING:
         PeerStatus,
         Query,
         Record,
+        Request,
         ServiceStats,
+        Serving,
         View,
     )
-    from ._aio_service import Handler
+    from ._aio_service import AnyHandler, Given, Handler, Parts, StreamHandler
 
 __all__ = [
     "Channel",
@@ -414,10 +416,32 @@ class Node:
         in the text."""
         return self._node.metrics_snapshot()
 
+    @overload
     def serve(
         self,
         name: str,
-        handler: Handler | None = None,
+        handler: None = None,
+        *,
+        version: str = "1",
+        max_inflight: int = 64,
+        listed: bool = True,
+    ) -> Callable[[Handler], Serving[Handler]]: ...
+
+    @overload
+    def serve(
+        self,
+        name: str,
+        handler: Callable[[Request], Given],
+        *,
+        version: str = "1",
+        max_inflight: int = 64,
+        listed: bool = True,
+    ) -> Serving[Callable[[Request], Given]]: ...
+
+    def serve(
+        self,
+        name: str,
+        handler: AnyHandler | None = None,
         *,
         version: str = "1",
         max_inflight: int = 64,
@@ -429,10 +453,32 @@ class Node:
         All else is as of ``casm.Node.serve``."""
         return _aio_service.serve(self, name, handler, False, version, max_inflight, listed)
 
+    @overload
     def serve_stream(
         self,
         name: str,
-        handler: Handler | None = None,
+        handler: None = None,
+        *,
+        version: str = "1",
+        max_inflight: int = 64,
+        listed: bool = True,
+    ) -> Callable[[StreamHandler], Serving[StreamHandler]]: ...
+
+    @overload
+    def serve_stream(
+        self,
+        name: str,
+        handler: Callable[[Request], Parts],
+        *,
+        version: str = "1",
+        max_inflight: int = 64,
+        listed: bool = True,
+    ) -> Serving[Callable[[Request], Parts]]: ...
+
+    def serve_stream(
+        self,
+        name: str,
+        handler: AnyHandler | None = None,
         *,
         version: str = "1",
         max_inflight: int = 64,
