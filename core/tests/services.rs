@@ -339,7 +339,7 @@ async fn a_caller_that_goes_or_is_out_of_time_ends_the_handler() {
         let late = loop {
             let (name, limit) = (format!("late {}", caller.id()), limits.next().unwrap());
             let short = CallOptions::new().timeout(limit);
-            let error = caller.call_with("stuck", &name, short).await.unwrap_err();
+            let error = caller.call_with("stuck", &*name, short).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
             if has_begun(&name) {
                 break name;
@@ -349,7 +349,7 @@ async fn a_caller_that_goes_or_is_out_of_time_ends_the_handler() {
 
         let gone = format!("gone {}", caller.id());
         tokio::select! {
-            result = caller.call("stuck", &gone) => panic!("{result:?}"),
+            result = caller.call("stuck", &*gone) => panic!("{result:?}"),
             () = until(|| has_begun(&gone)) => {}
         }
         while soon(ends.recv()).await.unwrap() != gone {}
