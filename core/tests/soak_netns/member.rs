@@ -104,6 +104,7 @@ async fn obey(member: &Arc<Member>, topic: &Topic) {
             }
             "sees" => say(format!("sees {}", member.node.view().len())),
             "leave" => {
+                say("leaving: close");
                 match timeout(NEVER, member.node.close()).await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => say(format!("wrong close: {error}")),
@@ -111,6 +112,7 @@ async fn obey(member: &Arc<Member>, topic: &Topic) {
                 }
                 // What was called off is still to be said.
                 member.loaded.store(false, Ordering::SeqCst);
+                say(format!("leaving: calls of {}", callers.len()));
                 while let Some(ended) = callers.join_next().await {
                     ended.unwrap();
                 }
