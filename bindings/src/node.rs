@@ -13,7 +13,7 @@ use casm::{
     Namespace, NodeBuilder,
     boot::{Discovery, FindOptions},
 };
-use futures::FutureExt;
+use futures::{FutureExt, future::BoxFuture};
 use std::{
     collections::BTreeMap,
     future::Future,
@@ -389,15 +389,10 @@ impl Node {
         T: Send,
         F: Future<Output = Result<T>> + Send + 'static,
     {
-        let open = self.open().and_then(|open| Ok((call(open.node), self.closing()?.clone())));
-        async move {
-            let (call, closed) = open?;
-            tokio::select! {
-                biased;
-                result = call => result,
-                () = closed.cancelled() => Err(Error::closed("node")),
-            }
-        }
+        // Boxed: this is compiled for each result, and not for each call.
+        let open =
+            self.open().and_then(|open| Ok((call(open.node).boxed(), self.closing()?.clone())));
+        until_closed(open)
     }
 
     pub(crate) fn downgrade(&self) -> WeakNode {
@@ -510,6 +505,17 @@ fn samples(text: &str) -> BTreeMap<String, f64> {
 /// strike.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn until_closed<T>(
+    open: Result<(BoxFuture<'static, Result<T>>, CancellationToken)>,
+) -> Result<T> {
+    let (call, closed) = open?;
+    tokio::select! {
+        biased;
+        result = call => result,
+        () = closed.cancelled() => Err(Error::closed("node")),
+    }
 }
 
 #[cfg(test)]

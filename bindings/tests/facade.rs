@@ -2,11 +2,14 @@
 
 use casm_bindings::{
     Batch, CHECK_EVERY, CallSpec, Dispatcher, Error, ErrorKind, Event, Listener, Node, Options,
-    Query, Request, Result, ServeSpec, bench_events, block, spawn,
+    Query, Request, Requests, Result, ServeSpec, bench_events, block, spawn,
 };
 use std::{
     future::{pending, ready},
-    sync::mpsc::{Receiver, Sender, channel},
+    sync::{
+        Arc,
+        mpsc::{Receiver, Sender, channel},
+    },
     thread,
     time::Duration,
 };
@@ -239,4 +242,55 @@ fn a_stream_that_is_cancelled_ends_its_source_though_somebody_holds_it() {
     }
     assert!(wait(parts.next_batch()).unwrap().is_empty());
     wait(node.close(None, false)).unwrap();
+}
+
+/// Threads that wait for requests end with what they wait for, whatever of it is held.
+#[test]
+fn threads_that_wait_for_requests_end_when_the_service_is_stopped_or_the_node_closed() {
+    let serve = |node: &Node, name: &str, stream| {
+        node.serve_on_threads(name, ServeSpec::default(), stream, 4).unwrap()
+    };
+    let waits = |requests: &Arc<Requests>| {
+        let (requests, (done, ended)) = (requests.clone(), channel());
+        thread::spawn(move || done.send(requests.next().is_none()).unwrap());
+        ended
+    };
+    let ends = |ended: Receiver<bool>| assert!(ended.recv_timeout(PATIENCE).expect("it ends"));
+
+    let node = node();
+    let (stopped, requests) = serve(&node, "stopped", false);
+    let requests = Arc::new(requests);
+    // One that has begun to wait, most likely, and one that comes later.
+    let ended = [waits(&requests), waits(&requests)];
+    stopped.stop();
+    ended.into_iter().for_each(ends);
+    ends(waits(&requests));
+
+    let kept = [serve(&node, "calls", false), serve(&node, "parts", true)];
+    let kept = kept.map(|(serving, requests)| (serving, Arc::new(requests)));
+    let ended = kept.each_ref().map(|(_, requests)| waits(requests));
+    // What waits for a thread when the node closes is not waited for.
+    let call = node.call("calls".into(), vec![], CallSpec::default());
+    let called = thread::spawn(move || wait(call));
+    wait(node.close(Some(Duration::ZERO), false)).unwrap();
+    assert!(called.join().unwrap().is_err());
+    for ended in ended {
+        // A request that came before is given out.
+        ended.recv_timeout(PATIENCE).expect("it ends");
+    }
+    for (_, requests) in &kept {
+        ends(waits(requests));
+    }
+}
+
+#[test]
+fn threads_that_wait_for_requests_end_when_the_node_is_dropped() {
+    let (requests, (done, ended)) = {
+        let node = node();
+        let (_serving, requests) =
+            node.serve_on_threads("dropped", ServeSpec::default(), false, 4).unwrap();
+        (requests, channel())
+    };
+    thread::spawn(move || done.send(requests.next().is_none()).unwrap());
+    assert!(ended.recv_timeout(PATIENCE).expect("it ends"));
 }

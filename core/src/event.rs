@@ -136,6 +136,11 @@ impl EventBus {
         self.events.send(event);
     }
 
+    /// Ends it for all listeners, when nothing more can happen.
+    pub(crate) fn close(&self) {
+        self.events.close();
+    }
+
     pub(crate) fn subscribe(&self) -> Events {
         Events { events: self.events.listen(), dropped: self.dropped.clone() }
     }

@@ -22,6 +22,18 @@ def until(holds):
         time.sleep(0.005)
 
 
+def threads():
+    """How many threads Python has started, when those of closed nodes have ended."""
+    seen = []
+
+    def settled():
+        seen.append(_thread._count())
+        return len(seen) > 20 and len(set(seen[-20:])) == 1
+
+    until(settled)
+    return seen[-1]
+
+
 def sees(node, service, n=1):
     node.wait_for(n, timeout=PATIENCE, query=f"service:{service}")
 
@@ -250,19 +262,32 @@ def test_of_more_than_can_be_done_the_newest_is_done_in_time(pair):
 
 def test_threads_are_started_as_they_are_needed(pair):
     a, b = pair
-    threads = _thread._count
+    count = _thread._count
     before, go = threads(), threading.Event()
     for n in range(20):
         b.serve(f"s{n}", lambda _: go.wait(PATIENCE) and b"", workers=8)
-    until(lambda: threads() >= before + 20)
-    assert threads() == before + 20
+    until(lambda: count() >= before + 20)
+    assert count() == before + 20
     calls = [in_background(lambda: a.call("s0", peer=b.id)) for _ in range(20)]
     until(lambda: b.service_stats("s0").in_flight == 20)
-    until(lambda: threads() == before + 20 + 7 + 20)
+    until(lambda: count() == before + 20 + 7 + 20)
     go.set()
     for thread, result in calls:
         thread.join()
         assert result == [b""]
+
+
+def test_threads_end_with_their_service_or_its_node(pair):
+    a, b = pair
+    before, count = threads(), _thread._count
+    kept = [b.serve("kept", len), b.serve_stream("parts", len), b.serve("stopped", len)]
+    until(lambda: count() == before + 3)
+    kept.pop().stop()
+    until(lambda: count() == before + 2)
+    b.close()
+    # Though what served them is held.
+    until(lambda: count() <= before)
+    assert [serving.name for serving in kept] == ["kept", "parts"]
 
 
 def test_parts_come_in_order_and_a_reader_that_goes_ends_the_generator(pair):

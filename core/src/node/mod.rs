@@ -496,7 +496,10 @@ impl Node {
     pub async fn close_within(&self, grace: Duration) -> Result<()> {
         let _ends = self.0.running.0.cancel_on_drop();
         self.drain(grace, false).await;
-        if self.0.running.0.close(CLOSE).await {
+        let all_ended = self.0.running.0.close(CLOSE).await;
+        // Nothing more happens: who listens need not wait until nobody has the node.
+        self.0.events.close();
+        if all_ended {
             self.0.store.close();
             return Ok(());
         }

@@ -2,8 +2,8 @@
 
 use super::{encoding::Encoding, network::Network, outbound::Outbound, thread::Local};
 use capnp::capability::{Client, FromClientHook};
-use capnp_rpc::{RpcSystem, rpc_twoparty_capnp::Side};
-use futures::{AsyncRead, AsyncWrite, future::LocalBoxFuture};
+use capnp_rpc::{Disconnector, RpcSystem, rpc_twoparty_capnp::Side};
+use futures::{AsyncRead, AsyncWrite, FutureExt, future::LocalBoxFuture};
 use std::{
     cell::RefCell,
     pin::pin,
@@ -99,6 +99,16 @@ impl Drop for Kept {
     }
 }
 
+/// Disconnects an RPC system that is dropped before its end. Else its connection and the
+/// calls that are worked on keep each other, and the objects that are called, for ever.
+struct Disconnects(Disconnector<Side>);
+
+impl Drop for Disconnects {
+    fn drop(&mut self) {
+        let _ = (&mut self.0).now_or_never();
+    }
+}
+
 /// Serves a capability on a stream, until either side ends it.
 pub(super) async fn serve(
     stream: impl AsyncRead + AsyncWrite + 'static,
@@ -111,8 +121,10 @@ pub(super) async fn serve(
     let outbound = network.outbound();
     *room.0.borrow_mut() = Rc::downgrade(&outbound);
     local.serves(&outbound);
+    let mut system = RpcSystem::new(Box::new(network), Some(bootstrap));
+    let _disconnects = Disconnects(system.get_disconnector());
     // Its errors are counted where they arise.
-    let _ = RpcSystem::new(Box::new(network), Some(bootstrap)).await;
+    let _ = (&mut system).await;
     tracing::debug!(peak = outbound.peak(), "an RPC stream has ended");
 }
 
@@ -130,6 +142,7 @@ pub(super) async fn consume<C: FromClientHook + Clone + 'static>(
     let client: C = system.bootstrap(Side::Server);
     let disconnector = system.get_disconnector();
     let mut system = pin!(system);
+    let _disconnects = Disconnects(system.get_disconnector());
     // A task each, so that a panic in one ends that one.
     let mut tasks = JoinSet::new();
     loop {

@@ -12,11 +12,7 @@ use std::{
     sync::{Mutex, PoisonError},
     time::Duration,
 };
-use tokio::{
-    runtime::Handle,
-    sync::{mpsc, oneshot},
-    task::LocalSet,
-};
+use tokio::{runtime::Handle, sync::mpsc, task::LocalSet};
 use tokio_util::sync::CancellationToken;
 
 /// Jobs that may wait for the thread.
@@ -32,13 +28,21 @@ pub(super) struct Thread {
     scope: Scope,
     /// Where the scope's tasks run, whoever asks for one.
     runtime: Handle,
-    jobs: Mutex<Option<mpsc::Sender<Job>>>,
+    started: Mutex<Option<Started>>,
+}
+
+/// The thread, once it is started.
+#[derive(Clone)]
+struct Started {
+    jobs: mpsc::Sender<Job>,
+    /// Cancelled when it has ended.
+    ended: CancellationToken,
 }
 
 impl Thread {
     pub(super) fn new(limits: Limits, metrics: RpcMetrics, scope: Scope) -> Self {
         let runtime = Handle::current();
-        Self { limits, metrics, scope, runtime, jobs: Mutex::new(None) }
+        Self { limits, metrics, scope, runtime, started: Mutex::new(None) }
     }
 
     /// Starts a task beside the thread, which ends with it.
@@ -47,34 +51,40 @@ impl Thread {
         self.scope.spawn(task);
     }
 
-    /// Runs a job on the thread.
+    /// Runs a job on the thread. Gives what is cancelled when the thread has ended: then
+    /// a job that was given to it in that moment is not run, and may not be dropped.
     ///
     /// # Errors
     /// [`ErrorKind::Closed`] after the end of the scope; [`ErrorKind::Io`] if
     /// the system gives no thread.
-    pub(super) async fn run(&self, job: impl FnOnce(&Rc<Local>) + Send + 'static) -> Result<()> {
+    pub(super) async fn run(
+        &self,
+        job: impl FnOnce(&Rc<Local>) + Send + 'static,
+    ) -> Result<CancellationToken> {
         if self.scope.is_cancelled() {
             return Err(Error::closed("node"));
         }
-        let jobs = self.jobs()?;
-        jobs.send(Box::new(job)).await.map_err(|_| Error::closed("node"))
+        let Started { jobs, ended } = self.start()?;
+        jobs.send(Box::new(job)).await.map_err(|_| Error::closed("node"))?;
+        Ok(ended)
     }
 
     /// Whether it has been started.
     pub(super) fn is_started(&self) -> bool {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        self.started.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
-    fn jobs(&self) -> Result<mpsc::Sender<Job>> {
-        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(jobs) = &*jobs {
-            return Ok(jobs.clone());
+    fn start(&self) -> Result<Started> {
+        let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(started) = &*started {
+            return Ok(started.clone());
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-        let (send, receive) = mpsc::channel(JOBS);
+        let (jobs, receive) = mpsc::channel(JOBS);
         let (limits, metrics) = (self.limits.clone(), self.metrics.clone());
         let scope = self.scope.clone();
-        let (ended, end) = oneshot::channel::<()>();
+        let ended = CancellationToken::new();
+        let end = ended.clone().drop_guard();
         std::thread::Builder::new()
             .name("casm-vat".into())
             .spawn(move || {
@@ -82,17 +92,16 @@ impl Thread {
                 local.block_on(&runtime, work(receive, Local::new(limits, metrics), scope));
                 // Ends its tasks, before anybody thinks that they have ended.
                 drop(local);
-                drop(ended);
+                drop(end);
             })
             .map_err(|e| {
                 Error::new(ErrorKind::Io, format!("no thread for the vat: {e}")).with_source(e)
             })?;
         let _context = self.runtime.enter();
-        self.scope.spawn_graceful(async move {
-            let _ = end.await;
-        });
-        *jobs = Some(send.clone());
-        Ok(send)
+        self.scope.spawn_graceful(ended.clone().cancelled_owned());
+        let new = Started { jobs, ended };
+        *started = Some(new.clone());
+        Ok(new)
     }
 }
 

@@ -217,7 +217,8 @@ impl Vat {
     {
         // One that waits is enough: works are taken as they come.
         let (work, works) = mpsc::channel(1);
-        self.0
+        let ended = self
+            .0
             .thread
             .run(move |local| {
                 let local = large.map_or_else(|| local.clone(), |how| local.for_large_calls(how));
@@ -227,7 +228,7 @@ impl Vat {
                 });
             })
             .await?;
-        Ok(Remote { vat: self.clone(), peer, encoding, work })
+        Ok(Remote { vat: self.clone(), peer, encoding, work, ended })
     }
 }
 
@@ -319,6 +320,8 @@ pub struct Remote<C> {
     peer: PeerId,
     encoding: Encoding,
     work: mpsc::Sender<Work<C>>,
+    /// Cancelled when the vat's thread has ended.
+    ended: CancellationToken,
 }
 
 impl<C: FromClientHook + Clone + 'static> Remote<C> {
@@ -334,7 +337,7 @@ impl<C: FromClientHook + Clone + 'static> Remote<C> {
 
     /// Whether the connection has ended. It is not made again by itself.
     pub fn is_closed(&self) -> bool {
-        self.work.is_closed()
+        self.work.is_closed() || self.ended.is_cancelled()
     }
 
     /// Runs `work` with the capability, on the vat's thread, where it must not
@@ -379,25 +382,30 @@ impl<C: FromClientHook + Clone + 'static> Remote<C> {
             let message = format!("the connection to {} has ended: connect again", self.peer);
             Error::new(ErrorKind::Unreachable, message)
         };
-        self.work.send(work).await.map_err(|_| ended())?;
-        // As in `ask`: what is sent while its receiver is being dropped can stay.
-        let answer = tokio::select! {
-            biased;
-            answer = answer => answer,
-            () = self.work.closed() => return Err(ended()),
+        let answered = async {
+            self.work.send(work).await.map_err(|_| ended())?;
+            answer.await.map_err(|_| match self.is_closed() {
+                true => ended(),
+                false => Error::new(ErrorKind::Internal, "the work with a capability panicked"),
+            })
         };
-        match answer {
-            Ok(result) => result.map_err(|error| rpc_error(&self.peer, error)),
-            Err(_) if self.work.is_closed() => Err(ended()),
-            Err(_) => Err(Error::new(ErrorKind::Internal, "the work with a capability panicked")),
-        }
+        // As in `ask`: what is sent while its receiver is being dropped can stay, be it
+        // the work, or the connection's end for works, as the thread ends.
+        let answered = tokio::select! {
+            biased;
+            answered = answered => answered?,
+            () = self.work.closed() => return Err(ended()),
+            () = self.ended.cancelled() => return Err(ended()),
+        };
+        answered.map_err(|error| rpc_error(&self.peer, error))
     }
 }
 
 impl<C> Clone for Remote<C> {
     fn clone(&self) -> Self {
-        let Self { vat, peer, encoding, work } = self;
-        Self { vat: vat.clone(), peer: *peer, encoding: *encoding, work: work.clone() }
+        let Self { vat, peer, encoding, work, ended } = self;
+        let (vat, work, ended) = (vat.clone(), work.clone(), ended.clone());
+        Self { vat, peer: *peer, encoding: *encoding, work, ended }
     }
 }
 

@@ -37,8 +37,10 @@ impl Services {
         let question = question(name, data, &options, None)?;
         let (to, items) = mpsc::channel(WAITING);
         let (this, cancel) = (self.clone(), CancellationToken::new());
-        let cancelled = cancel.clone();
+        let (cancelled, over) = (cancel.clone(), CancellationToken::new());
+        let ends = over.clone().drop_guard();
         self.0.registry.spawn(async move {
+            let _ends = ends;
             let asked = this.one(&question, &options, |peer, attempt| {
                 this.ask_for_parts(peer, question.clone(), to.clone(), attempt)
             });
@@ -48,7 +50,8 @@ impl Services {
                 let _ = to.send(Item::End(result.map(drop))).await;
             }
         });
-        Ok(ReplyParts { items: Some(items), _cancel: cancel.drop_guard() })
+        let over = Box::pin(over.cancelled_owned());
+        Ok(ReplyParts { items: Some(items), over, _cancel: cancel.drop_guard() })
     }
 
     async fn ask_for_parts(
@@ -138,6 +141,9 @@ pub(super) fn was_ended(answer: &Answered) -> bool {
 #[must_use = "dropping this calls it off"]
 pub struct ReplyParts {
     items: Option<mpsc::Receiver<Item>>,
+    /// Whoever asks has ended, with the node if no end was told: others that could send
+    /// something may be kept by what nobody looks at any more.
+    over: Pin<Box<dyn Future<Output = ()> + Send>>,
     _cancel: DropGuard,
 }
 
@@ -152,8 +158,14 @@ impl Stream for ReplyParts {
     type Item = Result<Vec<u8>>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Some(items) = &mut self.items else { return Poll::Ready(None) };
-        let item = ready!(items.poll_recv(cx));
+        let this = &mut *self;
+        let Some(items) = &mut this.items else { return Poll::Ready(None) };
+        let mut item = items.poll_recv(cx);
+        if item.is_pending() && this.over.as_mut().poll(cx).is_ready() {
+            // What was told before it ended may have come meanwhile.
+            item = Poll::Ready(items.try_recv().ok());
+        }
+        let item = ready!(item);
         if let Some(Item::Part(part)) = item {
             return Poll::Ready(Some(Ok(part)));
         }

@@ -96,15 +96,30 @@ struct Entry {
 }
 
 impl Registry {
+    /// One whose handlers are let go of when the scope ends.
     pub(super) fn new(own: PeerId, metrics: ServiceMetrics, scope: &Scope) -> Self {
-        Self(Arc::new(Inner {
+        let this = Self(Arc::new(Inner {
             state: Mutex::default(),
             metrics,
             budget: Budget::new(own),
             scope: scope.clone(),
             runtime: Handle::current(),
             in_flight: watch::Sender::new(0),
-        }))
+        }));
+        let registry = this.clone();
+        scope.spawn_graceful(async move {
+            registry.0.scope.cancelled().await;
+            registry.clear();
+        });
+        this
+    }
+
+    /// Lets go of all handlers: who still has a [`Serving`](super::Serving) or a call of
+    /// a node that is closed keeps none of them, nor what they refer to.
+    fn clear(&self) {
+        let services = std::mem::take(&mut self.lock().services);
+        // With no lock held.
+        drop(services);
     }
 
     /// Serves a service. `offer` has the record say so.
@@ -202,22 +217,20 @@ impl Registry {
             }
             state.services.get(name).map(|served| served.entry.clone())
         };
-        let Some(entry) = entry else {
+        let Some(Entry { handler, max_inflight, counters }) = entry else {
             self.refuse("not-found");
             return Failure::new(FailureKind::NotFound, "it serves no such service").into();
         };
         let refused = |kind: FailureKind, reason, why: String| {
             self.refuse(reason);
-            entry.counters.fail(kind);
+            counters.fail(kind);
             Answered::from(Failure::new(kind, why))
         };
-        let work: Box<dyn FnOnce(Request) -> _ + Send> = match (&entry.handler, parts) {
-            (Handler::Call(handler), None) => {
-                let handler = handler.clone();
-                Box::new(move |request| handler(request))
-            }
+        // The handler is kept no longer than until it has begun: who stops it, or what it
+        // refers to, need not wait for what it works on.
+        let work: Box<dyn FnOnce(Request) -> _ + Send> = match (handler, parts) {
+            (Handler::Call(handler), None) => Box::new(move |request| handler(request)),
             (Handler::Stream(handler), Some(parts)) => {
-                let handler = handler.clone();
                 Box::new(move |request| handler(request, parts))
             }
             (Handler::Stream(_), None) => {
@@ -235,15 +248,15 @@ impl Registry {
             let why = "it holds too many bytes of requests: try again later".to_owned();
             return refused(FailureKind::Busy, "bytes", why);
         };
-        let place = entry.counters.begin(peer, entry.max_inflight, reader.clone());
+        let place = counters.begin(peer, max_inflight, reader.clone());
         let Some(place) = place else {
-            let why = format!("it works on {} requests, and takes no more", entry.max_inflight);
+            let why = format!("it works on {max_inflight} requests, and takes no more");
             return refused(FailureKind::Busy, "busy", why);
         };
-        let running = Running::new(entry.counters.clone());
+        let running = Running::new(counters.clone());
         // Also as long as the handler keeps the request: who waits for its answer no
         // longer takes nothing off what it holds.
-        let held = Held { _bytes: bytes, _place: place, counters: entry.counters.clone() };
+        let held = Held { _bytes: bytes, _place: place, counters: counters.clone() };
         let held = Arc::new(held);
         let flight = Flight::new(&self.0.in_flight);
         let cancel = CancellationToken::new();
@@ -295,7 +308,7 @@ impl Registry {
             Err(Failure::new(FailureKind::Remote, "the node closed before it answered"))
         });
         if !share.set(result.as_ref().map_or(0, |reply| reply.data.len())) {
-            entry.counters.fail(FailureKind::TooLarge);
+            counters.fail(FailureKind::TooLarge);
             let why = "its answers that are not taken are too many bytes: ask for fewer at once";
             result = Err(Failure::new(FailureKind::TooLarge, why));
         }

@@ -42,7 +42,7 @@ use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
-use task::{Look, Subscribers, Task};
+use task::{Closing, Look, Subscribers, Task};
 use tokio_util::sync::CancellationToken;
 use topic::Shared;
 
@@ -254,7 +254,7 @@ impl Topics {
             accept: options.accept.clone(),
             validator: options.validator.clone(),
             look: inner.look.clone(),
-            subscribers: subscribers.clone(),
+            subscribers: Closing(subscribers.clone()),
             over: over.clone(),
             messages: inner.messages.clone(),
             metrics: inner.metrics.clone(),

@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 #[derive(Default)]
 pub(super) struct Subscribers {
     queues: Mutex<Queues>,
+    closed: CancellationToken,
 }
 
 #[derive(Default)]
@@ -60,8 +61,14 @@ impl Subscribers {
         lost
     }
 
+    /// Waits until the topic is over.
+    pub(super) async fn closed(&self) {
+        self.closed.cancelled().await;
+    }
+
     /// The topic is over.
     fn close(&self) {
+        self.closed.cancel();
         let mut queues = self.lock();
         queues.closed = true;
         queues.open.drain(..).filter_map(|(queue, _)| queue.upgrade()).for_each(|q| q.close());
@@ -79,8 +86,9 @@ impl Subscribers {
     }
 }
 
-/// Ends a topic for those who have subscribed, also if its task is called off.
-struct Closing(Arc<Subscribers>);
+/// Ends a topic for those who have subscribed when its task is dropped: also one that
+/// never ran, since the node closed before its turn.
+pub(super) struct Closing(pub(super) Arc<Subscribers>);
 
 impl Drop for Closing {
     fn drop(&mut self) {
@@ -98,7 +106,7 @@ pub(super) struct Task {
     pub(super) accept: Option<Query>,
     pub(super) validator: Option<Validator>,
     pub(super) look: Look,
-    pub(super) subscribers: Arc<Subscribers>,
+    pub(super) subscribers: Closing,
     /// Ends the topic.
     pub(super) over: CancellationToken,
     pub(super) messages: ByLabel,
@@ -108,7 +116,6 @@ pub(super) struct Task {
 impl Task {
     /// Joins the topic and takes what comes, until nobody has the topic any more.
     pub(super) async fn run(self, join: impl Future<Output = Result<Topic>>) {
-        let _closing = Closing(self.subscribers.clone());
         let epoch = Instant::now();
         let mut judge = Judge::new(self.own, self.max_data);
         let take = async {
@@ -147,7 +154,7 @@ impl Task {
                 _ => Verdict::Ignore,
             };
         }
-        self.count_lost(self.subscribers.deliver(&message, false));
+        self.count_lost(self.subscribers.0.deliver(&message, false));
         Verdict::Accept
     }
 

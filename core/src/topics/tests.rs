@@ -7,7 +7,7 @@ use crate::{
     config::Limits,
     event::EventBus,
     host::Addresses,
-    pubsub::{Publisher, Received, Topic as Seam, TopicCommand, TopicEvent},
+    pubsub::{Outgoing, Publisher, Received, Topic as Seam, TopicCommand, TopicEvent},
     record::unix_nanos,
 };
 use futures::FutureExt as _;
@@ -177,6 +177,33 @@ async fn handles_share_a_topic_that_ends_with_the_last_of_them_and_of_their_subs
     other.close().await;
 }
 
+/// Nothing is awaited between: the topic's task has had no turn.
+#[tokio::test]
+async fn a_topic_that_is_opened_as_its_node_closes_keeps_nobody_waiting() {
+    let peer = Peer::start().await;
+    let topic = peer.open(TopicOptions::default());
+    let mut messages = topic.subscribe();
+    peer.scope.cancel();
+    assert!(soon(messages.next()).await.is_none());
+    assert!(soon(topic.subscribe().next()).await.is_none());
+    assert_eq!(soon(topic.wait_for_peers(1)).await.unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(soon(topic.publish("x")).await.unwrap_err().kind(), ErrorKind::Closed);
+    peer.close().await;
+}
+
+/// What a host was asked just before it ended may stay where it is, and keep the ends
+/// of channels that nobody looks at any more.
+#[tokio::test(start_paused = true)]
+async fn what_was_asked_of_a_host_that_is_gone_is_waited_for_no_longer_than_its_topic() {
+    let Bare { events, messages, _kept, .. } = Bare::start(ed25519());
+    let topic = messages.topic();
+    let end = async { drop(events) };
+    let asked = async { tokio::join!(topic.wait_for_peers(1), topic.publish("x"), end) };
+    let (peers, sent, ()) = soon(asked).await;
+    assert_eq!(peers.unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(sent.unwrap_err().kind(), ErrorKind::Closed);
+}
+
 #[tokio::test]
 async fn handles_of_one_topic_cannot_differ() {
     let peer = Peer::start().await;
@@ -295,14 +322,15 @@ struct Bare {
     events: mpsc::Sender<TopicEvent>,
     messages: Messages,
     counts: ByLabel,
+    _kept: (mpsc::Receiver<Outgoing>, watch::Sender<BTreeSet<PeerId>>),
 }
 
 impl Bare {
     fn start(own: PeerId) -> Self {
         let (command_sender, commands) = mpsc::channel(16);
         let (events, event_receiver) = mpsc::channel(16);
-        let (outgoing, _) = mpsc::channel(1);
-        let (_, peers) = watch::channel(BTreeSet::new());
+        let (outgoing, taken) = mpsc::channel(1);
+        let (set_peers, peers) = watch::channel(BTreeSet::new());
         let (subscribers, over) = (Arc::<Subscribers>::default(), CancellationToken::new());
         let (counts, metrics) = (ByLabel::default(), Metrics::default());
         let task = Task {
@@ -311,7 +339,7 @@ impl Bare {
             accept: None,
             validator: None,
             look: empty(),
-            subscribers: subscribers.clone(),
+            subscribers: Closing(subscribers.clone()),
             over: over.clone(),
             messages: counts.clone(),
             metrics: metrics.clone(),
@@ -330,7 +358,7 @@ impl Bare {
         let queue = SubscribeOptions::default().queue(SubscribeOptions::MAX_QUEUE);
         let messages = Topic(Arc::new(shared)).subscribe_with(queue).unwrap();
         tokio::spawn(task.run(ready(Ok(Seam::new(command_sender, event_receiver)))));
-        Self { commands, events, messages, counts }
+        Self { commands, events, messages, counts, _kept: (taken, set_peers) }
     }
 
     /// What the task thinks of a message.

@@ -138,7 +138,7 @@ impl Topic {
         }
         let seq = shared.numbers.next(unix_nanos());
         let message = SignedMessage::sign(&shared.key, &shared.full, seq, data)?;
-        let publish = shared.publisher.publish(message.clone());
+        let publish = self.unless_closed(shared.publisher.publish(message.clone()));
         let published = tokio::time::timeout(timeout, publish).await.unwrap_or_else(|_| {
             let message = format!(
                 "topic {:?}: the message was not sent within {timeout:?}, as too much waits to be \
@@ -191,9 +191,21 @@ impl Topic {
     /// `Closed` if the node closes first.
     pub async fn wait_for_peers(&self, n: usize) -> Result<Vec<PeerId>> {
         let mut peers = self.0.publisher.peers();
-        let there = peers.wait_for(|peers| peers.len() >= n).await;
-        let there = there.map_err(|_| Error::closed("node"))?;
-        Ok(there.iter().copied().collect())
+        let there = async {
+            let there = peers.wait_for(|peers| peers.len() >= n).await;
+            there.map(|there| there.iter().copied().collect()).map_err(|_| Error::closed("node"))
+        };
+        self.unless_closed(there).await
+    }
+
+    /// Waits for what the host gives, no longer than there is a topic: what a host that
+    /// closes was asked may stay where it is, and nothing tells of that.
+    async fn unless_closed<T>(&self, wait: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::select! {
+            biased;
+            given = wait => given,
+            () = self.0.subscribers.closed() => Err(Error::closed("node")),
+        }
     }
 }
 
@@ -215,6 +227,11 @@ impl Messages {
     /// The next message, as of the stream.
     pub async fn next(&mut self) -> Option<Message> {
         StreamExt::next(self).await
+    }
+
+    #[cfg(test)]
+    pub(super) fn topic(&self) -> &Topic {
+        &self._topic
     }
 
     /// How many messages were lost because nobody took them in time.

@@ -192,10 +192,20 @@ impl Host {
         self.lines.try_iter()
     }
 
+    /// The same of a process that has ended, to the last.
+    pub fn said_at_end(&self) -> impl Iterator<Item = String> {
+        self.lines.iter()
+    }
+
     /// Kills the process, and gives back what it said before.
     pub fn last_words(mut self) -> Vec<String> {
         self.kill();
-        self.lines.iter().collect()
+        self.said_at_end().collect()
+    }
+
+    /// How the process ended, if it has.
+    pub fn ended(&mut self) -> Option<std::process::ExitStatus> {
+        self.child.try_wait().expect("it is ours")
     }
 
     /// The number of the process.

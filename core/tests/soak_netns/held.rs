@@ -27,6 +27,19 @@ impl Held {
     }
 }
 
+/// What each thread of a process does: its name, its state, and what it waits for in
+/// the kernel. To find out why nothing happens any more.
+pub fn threads(process: u32) -> String {
+    let Ok(tasks) = fs::read_dir(format!("/proc/{process}/task")) else { return "gone".into() };
+    let thread = |task: fs::DirEntry| {
+        let read = |what| fs::read_to_string(task.path().join(what)).unwrap_or_default();
+        let (stat, name) = (read("stat"), read("comm"));
+        let state = stat.rsplit(") ").next().and_then(|rest| rest.chars().next()).unwrap_or('?');
+        format!("{} {state} {}", name.trim(), read("wchan"))
+    };
+    tasks.flatten().map(thread).collect::<Vec<_>>().join(", ")
+}
+
 /// What a process held over the time of the load.
 #[derive(Default)]
 pub struct History(Vec<(Duration, Held)>);

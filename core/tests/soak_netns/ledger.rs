@@ -66,6 +66,15 @@ impl Ledger {
         }
     }
 
+    /// What is known of a member of which nothing is heard any more: its calls that have
+    /// not ended, and what was wrong until now.
+    pub fn last_of(&self, member: &str) -> String {
+        let out = self.calls.iter().filter(|(_, call)| call.caller == member && call.end.is_none());
+        let out = out.map(|(id, call)| format!("{id} (begun by {:?})", call.begun));
+        let (out, problems) = (out.collect::<Vec<_>>().join(", "), self.problems.join("; "));
+        format!("its calls that have not ended: [{out}]; wrong until now: [{problems}]")
+    }
+
     pub fn leaves(&mut self, member: &str) {
         self.leaving.insert(member.to_owned());
     }

@@ -141,9 +141,9 @@ impl Soak {
         let name = format!("m{}", self.joined);
         self.joined += 1;
         let args = format!("{name} {} {}", self.rng.random::<u64>(), self.addrs.join(" "));
-        let host = self.net.run("member", &args);
+        let mut host = self.net.run("member", &args);
         // It may be asked before.
-        let addr = self.hear_until(&name, &host, "addr");
+        let addr = self.hear_until(&name, &mut host, "addr");
         if self.addrs.len() < STAYING {
             self.addrs.push(addr);
         }
@@ -164,7 +164,7 @@ impl Soak {
             Going::Leaves => {
                 self.ledger.leaves(&name);
                 host.write("leave");
-                self.hear_until(&name, &host, "left");
+                self.hear_until(&name, &mut host, "left");
             }
             Going::Killed => self.ledger.is_killed(&name),
             Going::Stopped => {
@@ -184,18 +184,37 @@ impl Soak {
 
     /// Takes note of what a member says, up to a line that begins with this; what
     /// follows it there.
-    fn hear_until(&mut self, name: &str, host: &Host, wanted: &str) -> String {
-        let deadline = Instant::now() + SLOW;
+    fn hear_until(&mut self, name: &str, host: &mut Host, wanted: &str) -> String {
+        let (deadline, mut last) = (Instant::now() + SLOW, String::new());
         loop {
-            for line in host.said() {
+            let ended = host.ended();
+            // One by one: what follows is of the next who listens.
+            let said: Box<dyn Iterator<Item = String>> = match ended {
+                Some(_) => Box::new(host.said_at_end()),
+                None => Box::new(host.said()),
+            };
+            for line in said {
                 if self.ledger.note(name, &line) {
                     continue;
                 }
                 if let Some(rest) = line.strip_prefix(wanted) {
                     return rest.trim().to_owned();
                 }
+                last = line;
             }
-            assert!(Instant::now() < deadline, "{name} has not {wanted} within {SLOW:?}");
+            if ended.is_some() || Instant::now() > deadline {
+                let how = ended.map_or_else(
+                    || {
+                        format!(
+                            "is there after {SLOW:?}; its threads: {}",
+                            held::threads(host.id())
+                        )
+                    },
+                    |status| format!("has ended ({status})"),
+                );
+                let known = self.ledger.last_of(name);
+                panic!("{name} has not said {wanted:?}, last {last:?}, and {how}; {known}");
+            }
             std::thread::sleep(LOOK);
         }
     }

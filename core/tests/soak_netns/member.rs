@@ -10,6 +10,7 @@ use futures::{AsyncReadExt as _, AsyncWriteExt as _};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::{
+    collections::{HashSet, VecDeque},
     io::BufRead,
     sync::{
         Arc, Mutex,
@@ -40,6 +41,28 @@ struct Member {
     calls: AtomicU64,
 }
 
+/// The messages that were delivered last, by their sources and numbers.
+#[derive(Default)]
+struct Last {
+    order: VecDeque<(PeerId, u64)>,
+    all: HashSet<(PeerId, u64)>,
+}
+
+impl Last {
+    /// How many: those of more than a minute.
+    const MOST: usize = 8192;
+
+    fn is_new(&mut self, number: (PeerId, u64)) -> bool {
+        if self.order.len() == Self::MOST
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.all.remove(&oldest);
+        }
+        self.order.push_back(number);
+        self.all.insert(number)
+    }
+}
+
 /// `member NAME SEED ADDR…`: says `addr ADDR`, and connects to those. A line on
 /// its standard input has it `load` the others with calls; `rest`, and say
 /// `rested` when all have ended; say how many it `sees`; or `leave`.
@@ -65,7 +88,15 @@ pub async fn run(args: &[String]) {
     serve(&member);
     let topic = member.node.topic("news").unwrap();
     let mut messages = topic.subscribe();
-    tokio::spawn(async move { while messages.next().await.is_some() {} });
+    tokio::spawn(async move {
+        let mut last = Last::default();
+        while let Some(message) = messages.next().await {
+            let number = (message.source(), message.seq());
+            if !last.is_new(number) {
+                say(format!("wrong message: {number:?} was delivered twice"));
+            }
+        }
+    });
     for addr in &args[2..] {
         // It may be about to go, or be stopped.
         let target = addr.parse::<Target>().unwrap();
@@ -104,6 +135,7 @@ async fn obey(member: &Arc<Member>, topic: &Topic) {
             }
             "sees" => say(format!("sees {}", member.node.view().len())),
             "leave" => {
+                say("leaving: close");
                 match timeout(NEVER, member.node.close()).await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => say(format!("wrong close: {error}")),
@@ -111,6 +143,7 @@ async fn obey(member: &Arc<Member>, topic: &Topic) {
                 }
                 // What was called off is still to be said.
                 member.loaded.store(false, Ordering::SeqCst);
+                say(format!("leaving: calls of {}", callers.len()));
                 while let Some(ended) = callers.join_next().await {
                     ended.unwrap();
                 }

@@ -139,7 +139,11 @@ impl Cluster {
         let watched = Arc::downgrade(&hub);
         let live = move || watched.upgrade().map(|hub| hub.waiting());
         metrics.watch_queue("live", live);
-        scope.spawn_graceful(task.run(received, scope.clone()));
+        let (closing, running) = (hub.close_on_drop(), task.run(received, scope.clone()));
+        scope.spawn_graceful(async move {
+            let _closing = closing;
+            running.await;
+        });
         Ok(Self { hub, commands, meta, epoch, clock })
     }
 

@@ -3,13 +3,15 @@
 use super::hostile::{node, soon};
 use crate::{
     ErrorKind, Node,
-    service::{CallOptions, Request, ServeOptions},
+    service::{CallOptions, Request, ServeOptions, Serving},
 };
+use futures::FutureExt as _;
 use std::{
     convert::Infallible,
     sync::{Arc, Mutex},
     time::Duration,
 };
+use tokio::sync::Notify;
 
 async fn until(what: impl Fn() -> bool) {
     soon(async {
@@ -76,4 +78,55 @@ async fn a_request_takes_its_place_and_its_bytes_as_long_as_the_handler_keeps_it
     assert_eq!(a.call_with("echo", data.clone(), to()).await.unwrap().data, data);
     a.close().await.unwrap();
     b.close().await.unwrap();
+}
+
+/// A service whose handler refers to something, and waits to be let go on.
+fn refers(node: &Node, service: &str, to: &Arc<()>, go: &Arc<Notify>) -> Serving {
+    let (to, go) = (to.clone(), go.clone());
+    let handler = move |_| {
+        let (_referred, go) = (&to, go.clone());
+        async move {
+            go.notified().await;
+            Ok::<_, Infallible>("done")
+        }
+    };
+    node.serve(service, handler).unwrap()
+}
+
+#[tokio::test]
+async fn a_handler_is_let_go_of_when_it_is_stopped_though_it_works_on_something() {
+    let (node, to, go) = (node().await, Arc::new(()), Arc::default());
+    let serving = refers(&node, "slow", &to, &go);
+    let mut call = Box::pin(node.call("slow", ""));
+    soon(async {
+        while node.service_stats("slow").unwrap().in_flight == 0 {
+            assert!((&mut call).now_or_never().is_none());
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    serving.stop();
+    until(|| Arc::strong_count(&to) == 1).await;
+    go.notify_one();
+    assert_eq!(soon(call).await.unwrap().data, b"done");
+    node.close().await.unwrap();
+}
+
+/// Who holds what a closed node has given keeps none of its handlers.
+#[tokio::test]
+async fn a_handler_is_let_go_of_when_its_node_closes() {
+    for closes in [true, false] {
+        let (node, to, go) = (node().await, Arc::new(()), Arc::default());
+        let serving = refers(&node, "slow", &to, &go);
+        let mut replies = node.call_all("slow", "", CallOptions::new()).unwrap();
+        assert!(replies.next().now_or_never().is_none());
+        if closes {
+            node.close().await.unwrap();
+            assert_eq!(node.services(), [""; 0]);
+        }
+        drop(node);
+        until(|| Arc::strong_count(&to) == 1).await;
+        serving.stop();
+        drop(replies);
+    }
 }
