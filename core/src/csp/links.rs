@@ -68,9 +68,9 @@ impl Links {
         let making = {
             let mut links = self.lock();
             match links.get(&owner) {
-                Some(making) if !is_over(making) => making.clone(),
+                Some(making) if !self.is_over(&owner, making) => making.clone(),
                 _ => {
-                    links.retain(|_, making| !is_over(making));
+                    links.retain(|owner, making| !self.is_over(owner, making));
                     let making = self.make(owner);
                     links.insert(owner, making.clone());
                     making
@@ -104,16 +104,18 @@ impl Links {
         }
     }
 
+    fn is_over(&self, owner: &PeerId, making: &Making) -> bool {
+        let host = self.vat.connector().host();
+        match making.peek() {
+            // Its stream may not have been told yet.
+            Some(Ok(link)) => link.channels.is_closed() || !host.is_connected(owner),
+            Some(Err(_)) => true,
+            None => false,
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<PeerId, Making>> {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn is_over(making: &Making) -> bool {
-    match making.peek() {
-        Some(Ok(link)) => link.channels.is_closed(),
-        Some(Err(_)) => true,
-        None => false,
     }
 }
 

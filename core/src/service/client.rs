@@ -166,15 +166,17 @@ impl Links {
     async fn link(&self, peer: PeerId) -> Result<Remote<Client>> {
         let link = {
             let mut links = self.lock();
-            let ended = |link: &Link| match link.peek() {
-                Some(Ok(remote)) => remote.is_closed(),
+            let host = self.vat.connector().host();
+            let ended = |peer: &PeerId, link: &Link| match link.peek() {
+                // Its stream may not have been told yet.
+                Some(Ok(remote)) => remote.is_closed() || !host.is_connected(peer),
                 Some(Err(_)) => true,
                 None => false,
             };
             match links.get(&peer) {
-                Some(link) if !ended(link) => link.clone(),
+                Some(link) if !ended(&peer, link) => link.clone(),
                 _ => {
-                    links.retain(|_, link| !ended(link));
+                    links.retain(|peer, link| !ended(peer, link));
                     let vat = self.vat.clone();
                     let made = async move {
                         vat.connector().connect(peer).await?;

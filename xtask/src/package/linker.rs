@@ -60,7 +60,10 @@ mod tests {
             shell::output(link.env("CC_some_target", "printf"))
         };
         let called = run("ar unwind.a\nld.lld libc.so\nld.lld -shared a.o\n").unwrap();
-        assert_eq!(called.trim(), "-m ziglang ld.lld -shared a.o --bp-compression-sort=both --icf=all");
+        assert_eq!(
+            called.trim(),
+            "-m ziglang ld.lld -shared a.o --bp-compression-sort=both --icf=all"
+        );
         // Else a package would be larger, and nobody told why.
         run("ar unwind.a\n").unwrap_err();
     }
