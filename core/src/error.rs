@@ -37,6 +37,8 @@ pub enum ErrorKind {
     Busy,
     /// The operating system reported an error.
     Io,
+    /// The handler of a service failed, here or elsewhere: the message is its own.
+    Remote,
     /// A defect in CASM.
     Internal,
 }
@@ -57,6 +59,7 @@ impl ErrorKind {
         Self::TooLarge,
         Self::Busy,
         Self::Io,
+        Self::Remote,
         Self::Internal,
     ];
 
@@ -76,6 +79,7 @@ impl ErrorKind {
             Self::TooLarge => "TooLarge",
             Self::Busy => "Busy",
             Self::Io => "Io",
+            Self::Remote => "Remote",
             Self::Internal => "Internal",
         }
     }

@@ -13,6 +13,8 @@ mod bus;
 mod cache;
 pub mod cluster;
 pub mod config;
+pub mod csp;
+mod deadline;
 mod dials;
 pub mod error;
 pub mod event;
@@ -27,6 +29,7 @@ pub mod iface;
 #[doc(hidden)]
 pub mod logs;
 pub mod metrics;
+mod name;
 pub mod namespace;
 mod node;
 pub mod pex;
@@ -37,7 +40,11 @@ pub mod rpc;
 mod schema;
 mod scope;
 pub mod secret;
+pub mod service;
 mod spent;
+pub mod streams;
+mod target;
+pub mod topics;
 mod trouble;
 #[cfg(test)]
 mod vectors;
@@ -50,6 +57,8 @@ pub use cluster::{
     Change, Field, Index, LiveQuery, Meta, Query, Record, RemoteRecords, RemoteView, Select, View,
 };
 pub use config::Config;
+pub use csp::{Branch, Channel, ChannelOptions, Job, Lease, Semaphore, select};
+pub use deadline::DEFAULT_TIMEOUT;
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, Events, LeaveReason};
 #[doc(hidden)]
@@ -63,8 +72,16 @@ pub use namespace::Namespace;
 pub use node::{Node, NodeBuilder};
 pub use record::PeerInfo;
 pub use secret::Secret;
+pub use streams::ByteStream;
+pub use target::Target;
+pub use topics::{Message, Messages, Topic, TopicOptions};
 
 /// The code in README.md, compiled as a test.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// The code in docs/streams.md, compiled as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/streams.md")]
+struct Streams;

@@ -2,14 +2,23 @@
 //! nobody else.
 
 use casm::{
-    ErrorKind, Keypair, Multiaddr, Namespace, Node, NodeBuilder, Secret,
+    ChannelOptions, ErrorKind, Keypair, Multiaddr, Namespace, Node, NodeBuilder, Secret, Target,
     boot::{
         Boot, BootAddr, BootConfig, FindOptions,
         packet::{Body, MAX_GROWTH, Packet},
     },
     cluster::Query,
+    libp2p::multiaddr::Protocol,
+    service::{CallOptions, Request},
 };
-use std::{future::Future, sync::Arc, time::Duration};
+use futures::FutureExt;
+use std::{
+    collections::BTreeSet,
+    convert::Infallible,
+    future::{Future, ready},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpStream, UdpSocket},
@@ -136,8 +145,11 @@ async fn quic_is_off_and_who_asks_for_it_is_told() {
     let open = Node::builder().boot(["none"]).listen(quic).start().await.unwrap();
     let member = builder("none", Some(1)).start().await.unwrap();
     let addr = open.addrs()[0].clone();
+    let mut bare = addr.clone();
+    assert!(matches!(bare.pop(), Some(Protocol::P2p(_))));
     for error in [
-        member.connect_addr(addr.clone()).await.unwrap_err(),
+        member.connect(bare).await.unwrap_err(),
+        member.connect(addr.clone()).await.unwrap_err(),
         member.connect(&open.info()).await.unwrap_err(),
     ] {
         assert_eq!(error.kind(), ErrorKind::Address);
@@ -269,4 +281,77 @@ async fn who_has_no_secret_counts_what_is_sealed_as_such() {
     assert_eq!(metric(open.metrics(), "casm_boot_sent_total"), 0);
     member.close().await;
     open.close().await;
+}
+
+/// Services, streams, channels, semaphores and topics go over connections, and there
+/// is none between who holds the secret and who doesn't.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_is_said_passes_between_members_and_strangers() {
+    let start = async |secret| {
+        let node = builder("none", secret).pex(None).start().await.unwrap();
+        let heard = Arc::new(Mutex::new(BTreeSet::new()));
+        let (asked, opened) = (heard.clone(), heard.clone());
+        let echo = move |request: Request| {
+            asked.lock().unwrap().insert(request.peer());
+            async move { Ok::<_, Infallible>(request.data().to_vec()) }
+        };
+        node.serve("echo", echo).unwrap();
+        let count = move |_, peer| {
+            opened.lock().unwrap().insert(peer);
+            ready(())
+        };
+        node.on_stream("/count/1", count).unwrap();
+        node.channel("jobs", ChannelOptions::new().capacity(8)).unwrap();
+        node.semaphore("gate", 1).await.unwrap();
+        let topic = node.topic("news").unwrap();
+        let messages = topic.subscribe();
+        (node, heard, topic, messages)
+    };
+    let (member, heard, topic, mut messages) = start(Some(1)).await;
+    let (friend, friends, news, _) = start(Some(1)).await;
+    // What each form of asking came to: nothing, or why not.
+    let say = async |from: &Node, to: &Node| {
+        let (to, limit) = (to.info(), Some(Duration::from_secs(50)));
+        let call = CallOptions::new().peer(&to).timeout(limit);
+        let (answer, stream, channel, semaphore, view) = tokio::join!(
+            from.call_with("echo", "hello", call),
+            from.open_stream_within(&to, "/count/1", limit),
+            from.open_channel_within("jobs", Target::from(&to), limit),
+            from.open_semaphore_within("gate", Target::from(&to), limit),
+            from.view_of(&to),
+        );
+        let said = [answer.map(drop), stream.map(drop), channel.map(drop), semaphore.map(drop)];
+        said.into_iter().chain([view.map(drop)])
+    };
+    let mut strangers = [start(Some(2)).await, start(None).await];
+    let pairs =
+        strangers.iter().flat_map(|stranger| [(&stranger.0, &member), (&member, &stranger.0)]);
+    let refused = pairs.map(async |(from, to)| {
+        for asked in say(from, to).await {
+            let error = asked.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unreachable, "{error}");
+        }
+    });
+    soon(futures::future::join_all(refused)).await;
+    for (_, _, topic, _) in &strangers {
+        assert_eq!(topic.publish("let me in").await.unwrap(), 0);
+    }
+
+    // Who holds it is heard, in each form.
+    soon(say(&friend, &member)).await.for_each(Result::unwrap);
+    soon(news.wait_for_peers(1)).await.unwrap();
+    assert_eq!(news.publish("hello").await.unwrap(), 1);
+    let message = soon(messages.next()).await.unwrap();
+    assert_eq!((message.source(), message.data()), (friend.id(), &b"hello"[..]));
+    assert_eq!(*heard.lock().unwrap(), BTreeSet::from([friend.id()]));
+    assert_eq!(topic.peers(), [friend.id()]);
+    assert_eq!(topic.publish("hello").await.unwrap(), 1);
+    for (_, heard, topic, messages) in &mut strangers {
+        assert!(heard.lock().unwrap().is_empty() && topic.peers().is_empty());
+        assert!(messages.next().now_or_never().is_none());
+    }
+    assert!(friends.lock().unwrap().is_empty());
+    for node in [member, friend].into_iter().chain(strangers.map(|stranger| stranger.0)) {
+        node.close().await.unwrap();
+    }
 }

@@ -6,16 +6,27 @@ import { casm } from './whole.js'
 
 /** @internal */
 export const {
+  Answer,
+  ByteStream,
   CasmError,
+  Channel,
   ERROR_CODES,
   forwardLogs,
+  Job,
   Key,
+  Lease,
+  Message,
   Node,
   Record,
   RemoteView,
   Secret,
+  select,
+  Semaphore,
+  ServiceRequest,
+  Serving,
   Stream,
   Subscription,
+  Topic,
   version,
   View,
 } = casm

@@ -93,6 +93,12 @@ class IoError(CasmError, OSError):
     kind = "Io"
 
 
+class RemoteError(CasmError, RuntimeError):
+    """The handler of a service failed, here or elsewhere: the message is its own."""
+
+    kind = "Remote"
+
+
 class InternalError(CasmError, RuntimeError):
     """A defect in CASM."""
 
@@ -115,6 +121,7 @@ KINDS = {
         TooLargeError,
         BusyError,
         IoError,
+        RemoteError,
         InternalError,
     )
 }

@@ -3,11 +3,13 @@
 
 mod abuse;
 mod build;
+mod channels;
 mod flood;
 mod forgery;
 mod gossip;
 mod migration;
 mod mixed;
+mod names;
 pub mod net;
 mod offences;
 mod pairs;
@@ -18,6 +20,8 @@ mod report;
 mod siege;
 mod silence;
 mod stack;
+mod streams;
+mod topics;
 mod vectors;
 
 use crate::shell;
@@ -52,8 +56,11 @@ pub fn run(args: &Args) -> Result<()> {
     vectors::check(&mut report, &programs, !args.subset);
     protocols::check(&mut report, &programs);
     private::check(&mut report, &programs, !args.subset);
+    channels::check(&mut report, &programs);
     migration::check(&mut report, &programs);
     gossip::check(&mut report, &programs, !args.subset);
+    streams::check(&mut report, &programs, !args.subset);
+    topics::check(&mut report, &programs, !args.subset);
     flood::check(&mut report, &programs, !args.subset);
     let stacks = if args.subset { &Stack::ALL[..2] } else { &Stack::ALL[..] };
     pairs::check(&mut report, &programs, stacks);
@@ -89,9 +96,10 @@ const HEAD: &str = "\
 What `cargo xtask interop --write` found: the program `casm` against peers that were written from \
 the wire format alone on go-libp2p 0.51 (`interop/go`), js-libp2p 3.3 (`interop/js`) and py-libp2p \
 0.8 (`interop/py`), and against rust-libp2p 0.57's gossipsub (`interop/rust`), since CASM has a \
-gossip engine of its own. Each peer runs on a host of its own, a network namespace on a bridge. The \
-Go peer has all of CASM's protocols; JavaScript, Python and rust-libp2p have heartbeats. Times are those of one run on a \
-small machine, and no promise.
+gossip engine of its own. Each peer runs on a host of its own, a network namespace on a bridge. \
+The Go peer has all of CASM's protocols; JavaScript and Python have heartbeats, topics and \
+streams, rust-libp2p heartbeats and topics. Times are those of one run on a small machine, and no \
+promise.
 ";
 
 /// What stands below it.

@@ -284,7 +284,8 @@ impl Boot {
 
     /// Every boot datagram that is received from now on.
     pub fn tap(&self) -> Tap {
-        Tap(self.0.desk.tap())
+        let desk = &self.0.desk;
+        Tap::new(desk.tap(), desk.scope.cancelled_owned())
     }
 
     /// Sends one packet to every boot address that takes its kind, and gives

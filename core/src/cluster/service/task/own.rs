@@ -4,7 +4,7 @@ use super::Task;
 use crate::{
     ErrorKind, Event, Result,
     cluster::{
-        heartbeat::Heartbeat,
+        heartbeat::{Addrs, Heartbeat},
         record::Record,
         service::{Pace, twins::Whose},
         table::{Outcome, Via},
@@ -20,6 +20,9 @@ use tokio::{sync::oneshot, time::Instant};
 const TOLD: u8 = 3;
 /// How many peers are told the same heartbeat. The others get it by an exchange.
 const MAX_TOLD: usize = 4096;
+
+/// Changes that come within this time of each other go in one heartbeat.
+const MOMENT: Duration = Duration::from_millis(50);
 
 /// The last own heartbeat.
 #[derive(Default)]
@@ -64,12 +67,44 @@ impl Task {
         let _ = reply.send(());
     }
 
+    /// The node's addresses have changed.
+    pub(super) fn moved(&mut self) {
+        let addrs = Addrs::told(&self.addrs.borrow_and_update());
+        if addrs != self.beat.addrs {
+            self.beat.addrs = addrs;
+            self.tell_soon();
+        }
+    }
+
+    /// The node offers something else than before: it is in the own view at once,
+    /// and others are told with what changes in a moment.
+    pub(super) fn offer(&mut self) {
+        let fields = self.meta.fields();
+        if self.observer || self.beat.meta == fields {
+            return;
+        }
+        self.beat.meta = fields;
+        self.show_own();
+        self.tell_soon();
+    }
+
+    /// What this node says of itself has changed, and may change again at once:
+    /// all changes of a moment go in one heartbeat.
+    fn tell_soon(&mut self) {
+        self.next_beat = self.next_beat.min(Instant::now() + MOMENT);
+    }
+
+    /// Puts what is not told yet in the own view.
+    fn show_own(&mut self) {
+        let seq = self.said.message.as_ref().map_or(0, SignedMessage::seq);
+        self.table.insert_own(self.now(), seq, &self.beat, &[]);
+    }
+
     /// Publishes the own heartbeat, and keeps the own record in step with it.
     /// Later, if others would not take so many.
     pub(super) async fn send_heartbeat(&mut self) {
         if let Err(due) = self.rates.own(self.ttl, self.epoch.elapsed()) {
-            let seq = self.said.message.as_ref().map_or(0, SignedMessage::seq);
-            self.table.insert_own(self.now(), seq, &self.beat, &[]);
+            self.show_own();
             self.next_beat = self.epoch + due;
             return;
         }
@@ -98,6 +133,7 @@ impl Task {
     pub(super) async fn leave(&mut self) {
         self.left = true;
         self.beat.ttl = None;
+        self.beat.addrs = Addrs::default();
         if self.said.message.is_some()
             && let Ok(goodbye) = self.sign_beat()
         {
