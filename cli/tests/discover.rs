@@ -92,7 +92,8 @@ fn a_private_node_is_found_and_heard_by_who_holds_its_secret() {
     // An address of this process alone: who waits long for a port that was free may
     // find it taken.
     let [_, a, b, c] = std::process::id().to_be_bytes();
-    let [boot, heard] = [8822, 8823].map(|port| format!("/ip4/127.{}.{b}.{c}/udp/{port}", 64 | a));
+    let ip = format!("127.{}.{b}.{c}", 64 | a);
+    let [boot, heard] = [8822, 8823].map(|port| format!("/ip4/{ip}/udp/{port}"));
     let mut a = Running::start({
         let mut a = common::node("none", &["--serve", &boot]);
         a.env("CASM_SECRET_FILE", &secret);
@@ -113,14 +114,23 @@ fn a_private_node_is_found_and_heard_by_who_holds_its_secret() {
     let listen = ["discover", "listen", "--json", "--boot", "none", "--serve", &heard];
     let mut listener =
         Running::start(casm(&[&listen[..], &["--ns", "test", "--secret", &secret]].concat()));
+    // Who emits to an address that nobody has takes it.
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    common::eventually("it listens", || {
+        // An error tells that it doesn't yet.
+        let _ = socket.send_to(b"no packet", (ip.as_str(), 8823));
+        assert!(!listener.is_over(), "{}", listener.log());
+        !listener.seen().is_empty()
+    });
     let mut emit = |more: &[&str], verdict: &str| {
+        let is = |l: &serde_json::Value| l["verdict"] == verdict && l["bytes"] != 9;
         common::eventually(verdict, || {
             let args = ["discover", "emit", "request", "--ns", "test", "--boot", &heard];
             finish(&[&args[..], &["--wait", "0s"], more].concat());
             assert!(!listener.is_over(), "{}", listener.log());
-            listener.seen().iter().any(|l| l["verdict"] == verdict)
+            listener.seen().iter().any(|l| is(l))
         });
-        let line = listener.seen().iter().find(|l| l["verdict"] == verdict).unwrap();
+        let line = listener.seen().iter().find(|l| is(l)).unwrap();
         (line["kind"].as_str().unwrap().to_owned(), line["ns"].clone())
     };
     let invalid = ("invalid".to_owned(), serde_json::Value::Null);
