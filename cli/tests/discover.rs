@@ -128,7 +128,7 @@ fn a_private_node_is_found_and_heard_by_who_holds_its_secret() {
             let args = ["discover", "emit", "request", "--ns", "test", "--boot", &heard];
             finish(&[&args[..], &["--wait", "0s"], more].concat());
             assert!(!listener.is_over(), "{}", listener.log());
-            listener.seen().iter().any(|l| is(l))
+            listener.seen().iter().any(&is)
         });
         let line = listener.seen().iter().find(|l| is(l)).unwrap();
         (line["kind"].as_str().unwrap().to_owned(), line["ns"].clone())
