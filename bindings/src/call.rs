@@ -7,9 +7,11 @@ use std::{
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
-    time::Duration,
+    sync::Arc,
+    task::{Context, Wake, Waker},
+    thread::{self, Thread},
+    time::{Duration, Instant},
 };
-use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// How often a blocking call asks whether it is to be interrupted.
@@ -51,23 +53,41 @@ fn drive(
     goes_on: &mut dyn FnMut() -> bool,
 ) -> Result<()> {
     let runtime = runtime::handle()?;
-    let waiting = async {
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        loop {
+    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let waker = Waker::from(Arc::new(Unparks(thread::current())));
+    let mut check_at = Instant::now() + CHECK_EVERY;
+    let drive = || {
+        // What it starts, and its timers, are of the runtime. This thread only waits, with
+        // no timer there, which would wake that one.
+        let _runtime = runtime.enter();
+        while future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
             let now = Instant::now();
-            let pause = deadline.map_or(CHECK_EVERY, |at| CHECK_EVERY.min(at - now));
-            tokio::select! {
-                biased;
-                () = &mut future => return,
-                () = tokio::time::sleep(pause) => {}
+            let next = deadline.map_or(check_at, |at| at.min(check_at));
+            if next > now {
+                thread::park_timeout(next - now);
+                continue;
             }
             if !goes_on() || deadline.is_some_and(|at| at <= Instant::now()) {
                 return;
             }
+            check_at = Instant::now() + CHECK_EVERY;
         }
     };
-    let driven = catch_unwind(AssertUnwindSafe(|| runtime.block_on(waiting)));
+    let driven = catch_unwind(AssertUnwindSafe(drive));
     driven.map_err(|panic| panicked(what, &*panic))
+}
+
+/// Wakes a thread that waits in [`drive`].
+struct Unparks(Thread);
+
+impl Wake for Unparks {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.unpark();
+    }
 }
 
 /// Runs a call that doesn't wait, and makes an error of a panic.

@@ -26,6 +26,7 @@ mod call;
 mod csp;
 mod dispatcher;
 mod exit;
+mod ids;
 mod log;
 mod node;
 mod options;
@@ -55,6 +56,7 @@ pub use casm::{
 pub use csp::{Branch, Channel, Job as ChannelJob, Lease, Parcel, Semaphore, select};
 pub use dispatcher::{Dispatcher, Driver, Job};
 pub use exit::{Reentry, reenter};
+pub use ids::id_text;
 pub use log::{LogLevel, LogRecord, forward_logs};
 pub use node::{FirstEvents, Node, at_exit, close_all};
 pub use options::{
@@ -64,7 +66,7 @@ pub use options::{
 pub use query::QuerySpec;
 pub use reading::{TOGETHER, bring_near, hash_fields};
 pub use remote::{Records, RemoteView};
-pub use requests::{Given, Requests};
+pub use requests::{Given, Next, Requests, Woken};
 pub use service::{CallSpec, Ended, Part, Parts, PeerReply, Replies, Request, ServeSpec, Serving};
 pub use source::{Changes, Events, Peers, Source, Synthetic};
 pub use stream::Stream;

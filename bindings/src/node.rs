@@ -104,12 +104,9 @@ impl Node {
     }
 
     async fn launch(builder: NodeBuilder, dispatcher: Dispatcher) -> Result<Self> {
-        // On a thread of the runtime: in a forked child, the caller's has the
-        // random generators of the parent.
-        let starting = runtime::handle()?.spawn(builder.start());
-        let node = starting.await.map_err(|e| {
-            Error::new(ErrorKind::Internal, format!("starting a node panicked: {e}"))
-        })??;
+        // In a forked child, the caller's thread has the random generators of the
+        // parent; this has its own.
+        let node = builder.on(runtime::thread()?).start().await?;
         let inner = Arc::new(Inner {
             id: node.id().to_base58(),
             namespace: node.namespace().to_string(),

@@ -31,6 +31,8 @@ struct Queue {
     waiting: VecDeque<Request>,
     threads: usize,
     idle: usize,
+    /// Whether one was woken that has not asked yet.
+    woken: bool,
     over: bool,
 }
 
@@ -42,10 +44,25 @@ pub struct Given {
     pub start: bool,
 }
 
+/// What there is for a thread that asks.
+pub enum Next {
+    /// A request.
+    Given(Given),
+    /// Nothing now: [wait](Requests::wait).
+    Wait,
+    /// The thread is to end: there will be no more.
+    End,
+}
+
+/// That a thread was woken for a request, for its next question.
+#[must_use]
+pub struct Woken(());
+
 impl Requests {
     fn new(most: usize, idle: Duration) -> Self {
         // The one that is started with it.
-        let queue = Queue { waiting: VecDeque::new(), threads: 1, idle: 0, over: false };
+        let queue =
+            Queue { waiting: VecDeque::new(), threads: 1, idle: 0, woken: false, over: false };
         Self(Ours::new(Arc::new(Shared {
             queue: Mutex::new(queue),
             more: Condvar::new(),
@@ -57,7 +74,27 @@ impl Requests {
     /// Waits for a request. `None` if the thread that asks is to end: there will be no
     /// more, or others wait too and there is not enough to do. In a forked child, too.
     pub fn next(&self) -> Option<Given> {
-        self.0.mine()?.next()
+        let mut woken = None;
+        loop {
+            match self.try_next(woken) {
+                Next::Given(given) => return Some(given),
+                Next::Wait => woken = Some(self.wait()?),
+                Next::End => return None,
+            }
+        }
+    }
+
+    /// A request, if one is there. For a language with a lock round whatever runs: a
+    /// thread that asks with that lock never has a request for which it waits for the
+    /// lock, and takes one after the other without letting go of it.
+    pub fn try_next(&self, woken: Option<Woken>) -> Next {
+        self.0.mine().map_or(Next::End, |shared| shared.try_next(woken))
+    }
+
+    /// Waits until one may be there, without any lock of the language's. `None` as of
+    /// [`next`](Self::next).
+    pub fn wait(&self) -> Option<Woken> {
+        self.0.mine()?.wait()
     }
 
     /// A thread that was to be started was not.
@@ -69,44 +106,65 @@ impl Requests {
 }
 
 impl Shared {
-    fn next(&self) -> Option<Given> {
+    fn try_next(&self, woken: Option<Woken>) -> Next {
         let mut queue = self.lock();
-        loop {
-            if let Some(request) = queue.take() {
-                if request.is_cancelled() {
-                    // With no lock held: who hears of it may ask again.
-                    drop(queue);
-                    drop(request);
-                    queue = self.lock();
-                    continue;
-                }
-                let start = queue.idle == 0 && queue.threads < self.most;
-                queue.threads += usize::from(start);
-                return Some(Given { request, start });
-            }
-            if queue.over {
-                return None;
-            }
-            queue.idle += 1;
-            if queue.idle == 1 {
-                queue = self.more.wait(queue).unwrap_or_else(PoisonError::into_inner);
-                queue.idle -= 1;
+        if woken.is_some() {
+            queue.woken = false;
+        }
+        while let Some(request) = queue.take() {
+            if request.is_cancelled() {
+                // With no lock held: who hears of it may ask again.
+                drop(queue);
+                drop(request);
+                queue = self.lock();
                 continue;
             }
-            let waited = self.more.wait_timeout(queue, self.idle);
-            let timed_out;
-            (queue, timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
-            queue.idle -= 1;
-            if timed_out.timed_out() && queue.waiting.is_empty() && queue.idle > 0 {
-                queue.threads -= 1;
-                return None;
+            let start = queue.idle == 0 && !queue.woken && queue.threads < self.most;
+            queue.threads += usize::from(start);
+            self.wake(&mut queue);
+            return Next::Given(Given { request, start });
+        }
+        if queue.over { Next::End } else { Next::Wait }
+    }
+
+    fn wait(&self) -> Option<Woken> {
+        let mut queue = self.lock();
+        queue.idle += 1;
+        if queue.waiting.is_empty() && !queue.over {
+            if queue.idle == 1 {
+                queue = self.more.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            } else {
+                let waited = self.more.wait_timeout(queue, self.idle);
+                let timed_out;
+                (queue, timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
+                if timed_out.timed_out() && queue.waiting.is_empty() && queue.idle > 1 {
+                    queue.idle -= 1;
+                    queue.threads -= 1;
+                    // Should it have been this one: who is woken for nothing does no harm.
+                    queue.woken = false;
+                    return None;
+                }
             }
+        }
+        queue.idle -= 1;
+        queue.woken = true;
+        Some(Woken(()))
+    }
+
+    /// Wakes a thread, if requests wait and none is on its way to them: that one wakes
+    /// the next. So a thread that is quick takes them all, and those that would only get
+    /// into its way sleep.
+    fn wake(&self, queue: &mut Queue) {
+        if !queue.waiting.is_empty() && queue.idle > 0 && !queue.woken {
+            queue.woken = true;
+            self.more.notify_one();
         }
     }
 
     fn push(&self, request: Request) {
-        self.lock().waiting.push_back(request);
-        self.more.notify_one();
+        let mut queue = self.lock();
+        queue.waiting.push_back(request);
+        self.wake(&mut queue);
     }
 
     fn shed(&self) {

@@ -1,13 +1,13 @@
 //! The facade over real nodes, which listen on the loopback interface only.
 
 use casm_bindings::{
-    Batch, CHECK_EVERY, CallSpec, Dispatcher, Error, ErrorKind, Event, Listener, Node, Options,
-    Query, Request, Requests, Result, ServeSpec, bench_events, block, spawn,
+    Batch, CHECK_EVERY, CallSpec, Dispatcher, Error, ErrorKind, Event, Listener, Next, Node,
+    Options, Query, Request, Requests, Result, ServeSpec, bench_events, block, spawn,
 };
 use std::{
     future::{pending, ready},
     sync::{
-        Arc,
+        Arc, Mutex,
         mpsc::{Receiver, Sender, channel},
     },
     thread,
@@ -281,6 +281,53 @@ fn threads_that_wait_for_requests_end_when_the_service_is_stopped_or_the_node_cl
     for (_, requests) in &kept {
         ends(waits(requests));
     }
+}
+
+/// As in a language with a lock round whatever runs: a thread asks with the lock, and
+/// waits without. None is woken for a request that another takes, and none sleeps while
+/// requests wait.
+#[test]
+fn threads_of_a_language_with_a_lock_answer_all_requests() {
+    const CALLERS: usize = 16;
+    const CALLS: usize = 200;
+    let node = node();
+    let spec = ServeSpec { max_inflight: Some(CALLERS), ..ServeSpec::default() };
+    let (_serving, requests) = node.serve_on_threads("echo", spec, false, 4).unwrap();
+    let (requests, lock) = (Arc::new(requests), Arc::new(Mutex::new(())));
+    let workers = (0..4).map(|_| {
+        let (requests, lock) = (requests.clone(), lock.clone());
+        thread::spawn(move || {
+            let mut woken = None;
+            loop {
+                let locked = lock.lock().unwrap();
+                match requests.try_next(woken.take()) {
+                    Next::Given(given) => given.request.answer(given.request.take_data()),
+                    Next::End => return,
+                    Next::Wait => {
+                        drop(locked);
+                        woken = requests.wait();
+                        if woken.is_none() {
+                            return;
+                        }
+                    }
+                }
+            }
+        })
+    });
+    let workers: Vec<_> = workers.collect();
+    let callers = (0..CALLERS).map(|n| {
+        let node = node.clone();
+        thread::spawn(move || {
+            for call in 0..CALLS {
+                let data = vec![n as u8, call as u8];
+                let answer = wait(node.call("echo".into(), data.clone(), CallSpec::default()));
+                assert_eq!(answer.unwrap().data, data);
+            }
+        })
+    });
+    callers.collect::<Vec<_>>().into_iter().for_each(|caller| caller.join().unwrap());
+    wait(node.close(None, false)).unwrap();
+    workers.into_iter().for_each(|worker| worker.join().unwrap());
 }
 
 #[test]

@@ -43,6 +43,7 @@ pub mod service;
 mod spent;
 pub mod streams;
 mod target;
+mod thread;
 pub mod topics;
 mod trouble;
 #[cfg(test)]
@@ -72,6 +73,7 @@ pub use node::{Node, NodeBuilder};
 pub use record::PeerInfo;
 pub use streams::ByteStream;
 pub use target::Target;
+pub use thread::NodeThread;
 pub use topics::{Message, Messages, Topic, TopicOptions};
 
 /// The code in README.md, compiled as a test.

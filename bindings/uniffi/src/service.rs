@@ -152,7 +152,7 @@ impl Request {
 
     /// The id of who asks.
     pub fn peer(&self) -> String {
-        self.0.peer().to_owned()
+        self.0.peer().to_string()
     }
 
     /// For how many seconds the answer is still waited for; null if there is no

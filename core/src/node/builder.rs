@@ -2,7 +2,7 @@
 
 use super::Node;
 use crate::{
-    Config, Error, ErrorKind, Events, Keypair, Multiaddr, Namespace, Result,
+    Config, Error, ErrorKind, Events, Keypair, Multiaddr, Namespace, NodeThread, Result,
     boot::{BootAddr, Discovery},
     cluster::SYNC_PAUSE,
     config::Limits,
@@ -11,7 +11,8 @@ use crate::{
     metrics::Metrics,
     pex,
 };
-use std::{fmt, path::Path, sync::Arc, time::Duration};
+use std::{fmt, panic::resume_unwind, path::Path, sync::Arc, time::Duration};
+use tokio_util::task::AbortOnDropHandle;
 
 /// Configures a node, and starts it. What is wrong is told by
 /// [`start`](Self::start), the first thing first.
@@ -30,13 +31,15 @@ pub(super) struct Early {
     pub(super) discoveries: Vec<Arc<dyn Discovery>>,
     /// The longest mean pause between exchanges of heartbeats with a random peer.
     pub(super) exchange_pause: Option<Duration>,
+    /// The thread on which it runs as a whole.
+    pub(super) thread: Option<NodeThread>,
 }
 
 impl Early {
     pub(super) fn new() -> Self {
         let metrics = Metrics::default();
         let (events, exchange_pause) = (EventBus::new(&metrics), Some(SYNC_PAUSE));
-        Self { events, metrics, discoveries: Vec::new(), exchange_pause }
+        Self { events, metrics, discoveries: Vec::new(), exchange_pause, thread: None }
     }
 }
 
@@ -222,6 +225,13 @@ impl NodeBuilder {
         self
     }
 
+    /// Has the node run on this thread as a whole. Default: on the runtime on which it is
+    /// started, and with a thread of its own for the vat once that is used.
+    pub fn on(mut self, thread: &NodeThread) -> Self {
+        self.early.thread = Some(thread.clone());
+        self
+    }
+
     /// The configuration so far.
     ///
     /// # Errors
@@ -236,7 +246,15 @@ impl NodeBuilder {
     /// The first thing that was wrong in the configuration, and as
     /// [`Node::start`].
     pub async fn start(self) -> Result<Node> {
-        Node::start_with(self.config?, self.early).await
+        let Some(thread) = self.early.thread.clone() else {
+            return Node::start_with(self.config?, self.early).await;
+        };
+        let starting = Node::start_with(self.config?, self.early);
+        let starting = AbortOnDropHandle::new(thread.handle().spawn(starting));
+        starting.await.unwrap_or_else(|e| match e.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            Err(_) => Err(Error::closed("thread of the node")),
+        })
     }
 
     fn with(mut self, set: impl FnOnce(&mut Config) -> Result<()>) -> Self {

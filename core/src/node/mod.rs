@@ -58,7 +58,8 @@ const START: Duration = Duration::from_secs(20);
 /// without waiting when the last clone is dropped: others see it leave at once
 /// in both cases.
 ///
-/// A node lives on the tokio runtime on which it was started.
+/// A node lives on the tokio runtime on which it was started, or on a
+/// [thread](NodeBuilder::on).
 #[derive(Clone)]
 pub struct Node(Arc<Inner>);
 
@@ -109,7 +110,7 @@ impl Node {
     }
 
     async fn start_with(config: Config, early: Early) -> Result<Self> {
-        let Early { events, metrics, discoveries, exchange_pause } = early;
+        let Early { events, metrics, discoveries, exchange_pause, thread } = early;
         config.check()?;
         let key = config.key.clone().unwrap_or_else(Keypair::generate_ed25519);
         let id = key.public().to_peer_id();
@@ -174,6 +175,7 @@ impl Node {
             config.limits.rpc.clone(),
             &metrics,
             scope,
+            thread,
         )?;
         let served = cluster.clone();
         let view = serve_view(&vat, move || served.view())?;

@@ -12,7 +12,7 @@ use super::{
     thread::{Large, Local, Thread},
 };
 use crate::{
-    Error, ErrorKind, Namespace, Result,
+    Error, ErrorKind, Namespace, NodeThread, Result,
     host::Stream,
     metrics::Metrics,
     scope::Scope,
@@ -58,16 +58,18 @@ impl Vat {
         &self.0.connector
     }
 
-    /// A vat whose thread ends with the scope.
+    /// A vat whose thread ends with the scope: it lives on the node's, or has one of its
+    /// own.
     pub(crate) fn new(
         connector: Connector,
         namespace: Namespace,
         limits: Limits,
         metrics: &Metrics,
         scope: &Scope,
+        home: Option<NodeThread>,
     ) -> Result<Self> {
         limits.check()?;
-        let thread = Thread::new(limits, RpcMetrics::new(metrics), scope.child());
+        let thread = Thread::new(limits, RpcMetrics::new(metrics), scope.child(), home);
         Ok(Self(Arc::new(Inner { connector, namespace, thread })))
     }
 
