@@ -43,10 +43,14 @@ class Channel:
     ) -> None:
         """Sends a value, and waits until there is room for it, or, at capacity 0,
         until it is received. Cancelled, it is withdrawn if it can be."""
-        await _call(lambda done: self._native._send(value, timeout, done))
+        if not self._native._send_now(value, timeout):
+            await _call(lambda done: self._native._send(value, timeout, done))
 
     async def recv(self, timeout: float | None = None) -> bytes:
         """Receives a value. Cancelled, it loses none."""
+        value = self._native._recv_now(timeout)
+        if value is not None:
+            return value
         parcel: _casm.Parcel = await _call(lambda done: self._native._recv(timeout, done))
         return parcel.take()
 

@@ -135,6 +135,28 @@ impl Channel {
         }
     }
 
+    /// Sends a value, if it need not wait; else gives it back. For languages in which a
+    /// call that waits takes much more.
+    ///
+    /// # Errors
+    /// `Closed`; `TooLarge`.
+    #[doc(hidden)]
+    pub fn send_now(&self, value: Vec<u8>) -> Result<Option<Vec<u8>>> {
+        match &self.0 {
+            Kind::Local(_, local) => Ok(local.send_now(Bytes::new(value)?)?.map(Bytes::into_vec)),
+            Kind::Remote(_) => Ok(Some(value)),
+        }
+    }
+
+    /// Receives a value, if it need not wait.
+    #[doc(hidden)]
+    pub fn recv_now(&self) -> Option<Vec<u8>> {
+        match &self.0 {
+            Kind::Local(_, local) => Some(local.receive_now()?.value.into_vec()),
+            Kind::Remote(_) => None,
+        }
+    }
+
     /// Takes a value as a job, which comes back to the channel unless it is
     /// [`done`](Job::done): at least once.
     ///
