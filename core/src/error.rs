@@ -37,6 +37,8 @@ pub enum ErrorKind {
     Busy,
     /// The operating system reported an error.
     Io,
+    /// The node is paused: resume it first.
+    Paused,
     /// A defect in CASM.
     Internal,
 }
@@ -57,6 +59,7 @@ impl ErrorKind {
         Self::TooLarge,
         Self::Busy,
         Self::Io,
+        Self::Paused,
         Self::Internal,
     ];
 
@@ -76,6 +79,7 @@ impl ErrorKind {
             Self::TooLarge => "TooLarge",
             Self::Busy => "Busy",
             Self::Io => "Io",
+            Self::Paused => "Paused",
             Self::Internal => "Internal",
         }
     }
@@ -126,6 +130,11 @@ impl Error {
     /// The node, or a service of it, is closed.
     pub fn closed(what: &str) -> Self {
         Self::new(ErrorKind::Closed, format!("the {what} is closed"))
+    }
+
+    /// The node is paused, and what was asked for needs the network.
+    pub(crate) fn paused() -> Self {
+        Self::new(ErrorKind::Paused, "the node is paused: resume it first")
     }
 
     /// What kind of error it is.

@@ -24,12 +24,14 @@ mod host;
 pub mod identity;
 #[doc(hidden)]
 pub mod iface;
+mod life;
 #[doc(hidden)]
 pub mod logs;
 pub mod metrics;
 pub mod namespace;
 mod node;
 pub mod pex;
+mod power;
 mod prefix;
 mod pubsub;
 pub mod record;
@@ -48,7 +50,7 @@ pub use capnp_rpc;
 pub use cluster::{
     Change, Field, Index, LiveQuery, Meta, Query, Record, RemoteRecords, RemoteView, Select, View,
 };
-pub use config::Config;
+pub use config::{Config, Power};
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, Events, LeaveReason};
 #[doc(hidden)]

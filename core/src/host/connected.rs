@@ -85,6 +85,22 @@ impl Connected {
         });
     }
 
+    /// Forgets all of them, and gives back who they were.
+    pub(super) fn clear(&self) -> Vec<PeerId> {
+        self.with(std::mem::take).into_keys().collect()
+    }
+
+    /// The connections with a peer, the oldest first, and where this node dialled it.
+    pub(super) fn with_peer(&self, peer: &PeerId) -> (Vec<ConnectionId>, Vec<Multiaddr>) {
+        self.with(|peers| {
+            let connections = peers.get(peer).into_iter().flat_map(|known| &known.connections);
+            let dialled = |(_, addr, direction): &(_, Multiaddr, _)| {
+                (*direction == Direction::Outbound).then(|| addr.clone())
+            };
+            (connections.clone().map(|(id, ..)| *id).collect(), connections.filter_map(dialled).collect())
+        })
+    }
+
     pub(super) fn identified(&self, peer: &PeerId, agent: &str) {
         let agent = &agent[..agent.floor_char_boundary(MAX_AGENT)];
         self.with(|peers| {

@@ -76,6 +76,11 @@ impl Topics {
         self.joined.insert(topic, Joined { commands, events, untold: VecDeque::new() });
     }
 
+    /// Joins the topics in another swarm's gossip.
+    pub(super) fn join_again(&self, gossip: &mut Gossip) {
+        self.joined.keys().for_each(|topic| gossip.join(topic));
+    }
+
     /// The next command of any topic. A topic whose handle was dropped comes
     /// with none.
     pub(super) fn poll_command(

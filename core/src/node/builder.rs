@@ -4,8 +4,7 @@ use super::Node;
 use crate::{
     Config, Error, ErrorKind, Events, Keypair, Multiaddr, Namespace, Result,
     boot::{BootAddr, Discovery},
-    cluster::SYNC_PAUSE,
-    config::Limits,
+    config::{Limits, Power},
     event::EventBus,
     identity,
     metrics::Metrics,
@@ -28,15 +27,16 @@ pub(super) struct Early {
     pub(super) events: EventBus,
     pub(super) metrics: Metrics,
     pub(super) discoveries: Vec<Arc<dyn Discovery>>,
-    /// The longest mean pause between exchanges of heartbeats with a random peer.
-    pub(super) exchange_pause: Option<Duration>,
+    /// The longest mean pause between exchanges of heartbeats with a random peer, if
+    /// it is not the profile's; without one there are none.
+    pub(super) exchange_pause: Option<Option<Duration>>,
 }
 
 impl Early {
     pub(super) fn new() -> Self {
         let metrics = Metrics::default();
-        let (events, exchange_pause) = (EventBus::new(&metrics), Some(SYNC_PAUSE));
-        Self { events, metrics, discoveries: Vec::new(), exchange_pause }
+        let events = EventBus::new(&metrics);
+        Self { events, metrics, discoveries: Vec::new(), exchange_pause: None }
     }
 }
 
@@ -120,7 +120,7 @@ impl NodeBuilder {
     /// saved by one. Default 20 s.
     #[doc(hidden)]
     pub fn exchange_pause(mut self, pause: Option<Duration>) -> Self {
-        self.early.exchange_pause = pause;
+        self.early.exchange_pause = Some(pause);
         self
     }
 
@@ -197,6 +197,15 @@ impl NodeBuilder {
     pub fn pex_tick(self, tick: Duration) -> Self {
         self.with(|config| {
             config.pex.get_or_insert_default().tick = tick;
+            Ok(())
+        })
+    }
+
+    /// How much the node does of itself; see [`Config::set_power`]. Default
+    /// [`Power::Normal`].
+    pub fn power(self, power: Power) -> Self {
+        self.with(|config| {
+            config.set_power(power);
             Ok(())
         })
     }

@@ -1,11 +1,13 @@
 //! The node: the one place that knows the host and every service.
 //!
 //! `builder` configures one from plain strings; `join` finds the first peers
-//! and comes back when they are lost, when `pace` says so.
+//! and comes back when they are lost, when `pace` says so; `pause` lets the sockets
+//! go and comes back.
 
 mod builder;
 mod join;
 mod pace;
+mod pause;
 mod seeds;
 
 pub use builder::NodeBuilder;
@@ -29,7 +31,9 @@ use crate::{
     scope::Scope,
 };
 use builder::Early;
+use futures::{StreamExt, future::ready, stream};
 use libp2p::multiaddr::Protocol;
+use pause::Pauses;
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use tokio::sync::watch;
 
@@ -59,6 +63,7 @@ struct Inner {
     metrics: Metrics,
     vat: Vat,
     _view: Export,
+    pauses: Pauses,
     running: Running,
 }
 
@@ -91,6 +96,7 @@ impl Node {
     async fn start_with(config: Config, early: Early) -> Result<Self> {
         let Early { events, metrics, discoveries, exchange_pause } = early;
         config.check()?;
+        let profile = config.power.profile();
         let key = config.key.clone().unwrap_or_else(Keypair::generate_ed25519);
         let id = key.public().to_peer_id();
         let announced = Announced::new(&config.announce, config.announce_only, id)?;
@@ -102,7 +108,11 @@ impl Node {
             in_time("its data", pex::Store::start(data, metrics.troubles.clone())).await?;
         let host = Host::start(
             key.clone(),
-            Addresses { listen: &config.listen, announced: announced.clone() },
+            Addresses {
+                listen: &config.listen,
+                announced: announced.clone(),
+                power: config.power,
+            },
             &config.limits,
             &metrics,
             events.clone(),
@@ -130,6 +140,8 @@ impl Node {
             numbers,
             keep,
             clock: Arc::new(unix_nanos),
+            life: host.life().clone(),
+            look: profile.look,
             over: host.leaving().over(),
             machine: Arc::new(machine_name),
         };
@@ -141,7 +153,7 @@ impl Node {
             events.clone(),
             &metrics,
             scope,
-            exchange_pause,
+            exchange_pause.unwrap_or(Some(profile.exchange)),
         )?;
         let vat = Vat::new(
             host.clone(),
@@ -156,6 +168,7 @@ impl Node {
         boot.boot.clone_from(&config.boot);
         boot.serve.clone_from(&config.serve);
         boot.announce = announced.addrs;
+        boot.power = config.power;
         let known = cluster.clone();
         let boot = Boot::start(
             boot,
@@ -193,16 +206,30 @@ impl Node {
             boot.clone(),
             seeds::named(&config.boot, host.id()),
             metrics.troubles.clone(),
+            profile.seeds,
         ));
         let services = join::Services {
             host: host.clone(),
             boot: boot.clone(),
             cluster: cluster.clone(),
             namespace: config.namespace.clone(),
+            profile,
         };
-        scope.spawn(join::run(services, events.subscribe()));
-        let inner =
-            Inner { config, host, boot, pex, cluster, events, metrics, vat, _view: view, running };
+        scope.spawn(join::run(services, events.clone()));
+        let pauses = Pauses::start(host.clone(), boot.clone(), scope);
+        let inner = Inner {
+            config,
+            host,
+            boot,
+            pex,
+            cluster,
+            events,
+            metrics,
+            vat,
+            _view: view,
+            pauses,
+            running,
+        };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -211,9 +238,11 @@ impl Node {
         self.0.host.id()
     }
 
-    /// Where the node can be reached.
+    /// Where the node can be reached: nowhere while it is paused.
     pub fn info(&self) -> PeerInfo {
-        PeerInfo { id: self.id(), addrs: self.0.host.addrs().borrow().to_vec() }
+        let paused = self.is_paused();
+        let addrs = if paused { Vec::new() } else { self.0.host.addrs().borrow().to_vec() };
+        PeerInfo { id: self.id(), addrs }
     }
 
     /// The addresses at which the node can be reached, each with its
@@ -224,7 +253,7 @@ impl Node {
     }
 
     /// The same, signed: a libp2p peer record that proves itself wherever it is
-    /// passed on. It is renewed when the addresses change.
+    /// passed on. It is renewed when the addresses change, and stays in a pause.
     pub fn record(&self) -> SignedRecord {
         self.0.host.record().borrow().clone()
     }
@@ -246,7 +275,7 @@ impl Node {
     }
 
     /// Waits until the view holds so many records; the own one counts. Wrap it
-    /// in a timeout if it must end.
+    /// in a timeout if it must end. It goes on over a pause.
     ///
     /// # Errors
     /// `Closed` if the node closes first.
@@ -273,7 +302,8 @@ impl Node {
         self.0.cluster.subscribe(query)
     }
 
-    /// Changes what others may know of this node, and tells them.
+    /// Changes what others may know of this node, and tells them: those of a paused
+    /// node when it is back.
     ///
     /// # Errors
     /// `Config` if a field is not acceptable; `Closed`.
@@ -318,8 +348,11 @@ impl Node {
     }
 
     /// The same for another namespace, one in which this node exchanges peers
-    /// or not.
+    /// or not. What a search of a paused node gives is `Paused`.
     pub fn find_peers_of(&self, namespace: &Namespace, options: FindOptions) -> Finding {
+        if let Err(paused) = self.0.host.life().check() {
+            return stream::once(ready(Err(paused))).boxed();
+        }
         match &self.0.pex {
             Some(pex) => pex.find_peers(namespace, options),
             None => self.0.boot.find_peers(namespace, options),
@@ -340,7 +373,7 @@ impl Node {
     /// Connects to a peer, unless it is connected already.
     ///
     /// # Errors
-    /// `Unreachable`, with what each address answered; `Closed`.
+    /// `Unreachable`, with what each address answered; `Paused`; `Closed`.
     pub async fn connect(&self, peer: &PeerInfo) -> Result<()> {
         self.0.host.connect(peer).await
     }
@@ -349,7 +382,7 @@ impl Node {
     /// `/p2p/<id>`, and says who it is.
     ///
     /// # Errors
-    /// `Unreachable`, with what the address answered; `Closed`.
+    /// `Unreachable`, with what the address answered; `Paused`; `Closed`.
     pub async fn connect_addr(&self, addr: Multiaddr) -> Result<PeerId> {
         self.0.host.connect_addr(addr).await
     }
@@ -382,7 +415,7 @@ impl Node {
     ///
     /// # Errors
     /// `Unreachable` if there is no connection to it; `NotFound` if it serves
-    /// no view in this namespace; `Closed`.
+    /// no view in this namespace; `Paused`; `Closed`.
     pub async fn view_of(&self, peer: PeerId) -> Result<RemoteView> {
         RemoteView::connect(self.0.vat.clone(), peer).await
     }

@@ -14,6 +14,7 @@ use crate::{
     boot::FindOptions,
     dials::{Said, sensible},
     host::Incoming,
+    life::Phase,
     metrics::verdict,
     record::SignedRecord,
 };
@@ -138,17 +139,29 @@ impl Task {
         let mut tick = Instant::now();
         let mut care = tokio::time::interval(CARE.min(shared.env.config.tick));
         care.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let life = shared.env.host.life();
+        let mut phases = life.phases();
         loop {
+            let up = life.is_up();
             tokio::select! {
                 () = shared.env.scope.cancelled() => break,
-                () = tokio::time::sleep_until(tick) => {
+                Ok(()) = phases.changed() => {
+                    if *phases.borrow_and_update() == Phase::Up {
+                        // Whoever failed before may be reached from here.
+                        self.keeper = Keeper::new(&shared.env.config);
+                        (self.pause, tick) = (FIRST_PAUSE.min(shared.env.config.tick), Instant::now());
+                    } else {
+                        self.save().await;
+                    }
+                }
+                () = tokio::time::sleep_until(tick), if up => {
                     self.tick();
                     tick = Instant::now() + self.next_pause();
                 }
                 Some(command) = self.commands.recv() => self.on_command(command),
                 Some((peer, stream)) = self.incoming.next() => self.on_call(peer, stream),
                 Some(event) = self.events.next() => self.on_event(event),
-                _ = care.tick() => {
+                _ = care.tick(), if up => {
                     self.keep();
                     self.save().await;
                 }

@@ -102,7 +102,7 @@ impl Vat {
     /// [`ErrorKind::NotFound`] if the peer exports nothing by this name in this
     /// namespace; [`ErrorKind::Unreachable`] if there is no connection to it;
     /// [`ErrorKind::Config`] if the name is not acceptable;
-    /// [`ErrorKind::Closed`] after the node has closed.
+    /// [`ErrorKind::Paused`]; [`ErrorKind::Closed`] after the node has closed.
     pub async fn connect<C>(&self, peer: PeerId, name: &str) -> Result<Remote<C>>
     where
         C: FromClientHook + Clone + 'static,
@@ -241,6 +241,7 @@ impl<C: FromClientHook + Clone + 'static> Remote<C> {
     ///
     /// # Errors
     /// What `work` gives: [`ErrorKind::Unreachable`] if the connection ended,
+    /// [`ErrorKind::Paused`] if it did because the node is paused,
     /// [`ErrorKind::Busy`] if the peer has too much to do,
     /// [`ErrorKind::Protocol`] for all else that the peer's object reports.
     /// [`ErrorKind::Internal`] if `work` panicked.
@@ -262,6 +263,9 @@ impl<C: FromClientHook + Clone + 'static> Remote<C> {
             .boxed_local()
         });
         let ended = || {
+            if self.vat.0.host.life().is_paused() {
+                return Error::paused();
+            }
             let message = format!("the connection to {} has ended: connect again", self.peer);
             Error::new(ErrorKind::Unreachable, message)
         };

@@ -187,6 +187,11 @@ impl Host {
         }
     }
 
+    /// The lines that are there by now and begin with this; all others are gone.
+    pub fn rest(&self, start: &str) -> Vec<String> {
+        self.lines.try_iter().filter(|line| line.starts_with(start)).collect()
+    }
+
     /// Writes a line to the role's standard input.
     pub fn write(&mut self, line: impl std::fmt::Display) {
         let stdin = self.child.stdin.as_mut().expect("piped");

@@ -8,6 +8,7 @@ use crate::{
         Outcome, Query, server_of,
     },
     event::{EventBus, Events},
+    life::Life,
     metrics::Metrics,
     pubsub::{Received, Topic, TopicCommand, TopicEvent, Verdict, signed::SignedMessage},
     record::unix_nanos,
@@ -62,17 +63,18 @@ impl Time {
 pub(super) struct Fixture {
     pub(super) own: PeerId,
     pub(super) cluster: Cluster,
-    scope: Scope,
+    pub(super) scope: Scope,
     pub(super) metrics: Metrics,
     pub(super) events: Events,
     to: mpsc::Sender<TopicEvent>,
-    commands: mpsc::Receiver<TopicCommand>,
+    pub(super) commands: mpsc::Receiver<TopicCommand>,
     pub(super) last_seq: u64,
     subscribed: bool,
     /// What the machine is called.
     machine: Arc<Mutex<String>>,
     /// What is to be kept.
     pub(super) kept: watch::Receiver<u64>,
+    pub(super) life: Life,
 }
 
 /// Nothing is handed on by one that leaves.
@@ -83,7 +85,7 @@ fn over() -> CancellationToken {
 }
 
 impl Fixture {
-    fn start(observer: bool, subscribed: bool) -> Self {
+    pub(super) fn start(observer: bool, subscribed: bool) -> Self {
         Self::start_as(PeerId::random(), (observer, subscribed), Time::ahead(0), 0)
     }
 
@@ -99,7 +101,7 @@ impl Fixture {
         let (commands, from) = mpsc::channel(16);
         let (to, received) = mpsc::channel(64);
         let machine = Arc::new(Mutex::new("here".to_owned()));
-        let name = machine.clone();
+        let (name, life) = (machine.clone(), Life::default());
         let config = ClusterConfig {
             namespace: Namespace::default(),
             own,
@@ -113,6 +115,8 @@ impl Fixture {
             keep,
             clock: Arc::new(move || time.now()),
             over: over(),
+            life: life.clone(),
+            look: Some(Duration::from_secs(1)),
             machine: Arc::new(move || name.lock().unwrap().clone()),
         };
         let events = bus.subscribe();
@@ -131,6 +135,7 @@ impl Fixture {
             subscribed,
             machine,
             kept,
+            life,
         }
     }
 

@@ -59,10 +59,10 @@ pub(in crate::host) struct Handler {
 type Event = ConnectionHandlerEvent<ReadyUpgrade<StreamProtocol>, (), Result<Duration, Failure>>;
 
 impl Handler {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(interval: Duration) -> Self {
         let now = Instant::now();
         Self {
-            pace: Pace::new(now),
+            pace: Pace::new(interval, now),
             timer: Box::pin(sleep_until(now)),
             outbound: Outbound::None,
             inbound: SmallVec::new(),

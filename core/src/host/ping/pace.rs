@@ -4,7 +4,8 @@
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// From an answer to the next ping.
+/// From an answer to the next ping, in tests.
+#[cfg(test)]
 pub(super) const INTERVAL: Duration = Duration::from_secs(10);
 /// How long an answer may take. A dead link is noticed after one interval and
 /// this at the latest.
@@ -37,15 +38,17 @@ enum State {
 /// The pace of the pings on one connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
+    interval: Duration,
     state: State,
     /// The next ping has to be answered sooner.
     doubt: bool,
 }
 
 impl Pace {
-    /// The pace on a new connection: the first ping is due.
-    pub(super) fn new(now: Instant) -> Self {
-        Self { state: State::Resting { due: now }, doubt: false }
+    /// The pace on a new connection: the first ping is due, and each next one this
+    /// long after an answer.
+    pub(super) fn new(interval: Duration, now: Instant) -> Self {
+        Self { interval, state: State::Resting { due: now }, doubt: false }
     }
 
     /// What is to be done now.
@@ -63,14 +66,14 @@ impl Pace {
                 Step::GiveUp
             }
             State::Asking { deadline, .. } => Step::Wait(deadline),
-            State::Over => Step::Wait(now + INTERVAL),
+            State::Over => Step::Wait(now + self.interval),
         }
     }
 
     /// The peer has answered, if only that it doesn't speak ping.
     pub(super) fn answered(&mut self, now: Instant) {
         if matches!(self.state, State::Asking { .. }) {
-            self.state = State::Resting { due: now + INTERVAL };
+            self.state = State::Resting { due: now + self.interval };
         }
     }
 
@@ -128,7 +131,7 @@ mod tests {
     /// A connection whose first ping is under way.
     fn asking() -> (Pace, Instant) {
         let now = Instant::now();
-        let mut pace = Pace::new(now);
+        let mut pace = Pace::new(INTERVAL, now);
         assert_eq!(pace.step(now), Step::Ping);
         (pace, now)
     }
