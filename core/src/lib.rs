@@ -68,3 +68,8 @@ pub use record::PeerInfo;
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// The code in docs/lifecycle-and-power.md, too.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/lifecycle-and-power.md")]
+struct Lifecycle;

@@ -37,6 +37,8 @@ pub(crate) struct Profile {
     pub(crate) seeks: bool,
     /// The longest pause between the searches of a node that has no peer.
     pub(crate) alone: Duration,
+    /// By how much each is longer than the one before.
+    pub(crate) growth: u32,
     /// How long a search of a node that has no peer takes.
     pub(crate) search: Duration,
     /// How often the clocks are looked at, so that a machine that slept is noticed
@@ -46,6 +48,8 @@ pub(crate) struct Profile {
     pub(crate) exchange: Duration,
     /// How often the peers that boot addresses name are looked after.
     pub(crate) seeds: Duration,
+    /// How often is looked whether what is kept on the disk is still there.
+    pub(crate) care: Duration,
     /// How often the interfaces are listed, where the system tells of changes and
     /// where it does not.
     pub(crate) rescan: (Duration, Duration),
@@ -87,10 +91,12 @@ impl Power {
                 wanted: 8,
                 seeks: true,
                 alone: secs(15),
+                growth: 2,
                 search: secs(30),
                 look: Some(secs(1)),
                 exchange: secs(20),
                 seeds: secs(10),
+                care: secs(1),
                 rescan: (secs(15), secs(5)),
             },
             Self::Low => Profile {
@@ -99,10 +105,12 @@ impl Power {
                 wanted: 3,
                 seeks: false,
                 alone: secs(600),
+                growth: 4,
                 search: secs(5),
                 look: None,
                 exchange: secs(300),
                 seeds: secs(120),
+                care: secs(60),
                 rescan: (secs(300), secs(60)),
             },
         }

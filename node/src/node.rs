@@ -89,6 +89,11 @@ impl Node {
     }
 
     #[napi]
+    pub fn is_paused(&self) -> Result<bool> {
+        guard("isPaused", || self.node.is_paused())
+    }
+
+    #[napi]
     pub fn addrs(&self) -> Result<Vec<String>> {
         guard("addrs", || self.node.addrs())
     }
@@ -189,6 +194,16 @@ impl Node {
     pub fn set_ttl(&self, id: u32, ttl: f64) -> Result<Pending> {
         let ttl = duration("ttl", ttl).or_throw()?;
         spawn_unit("setTtl", &self.port, id, self.node.set_ttl(ttl))
+    }
+
+    #[napi]
+    pub fn pause(&self, id: u32) -> Result<Pending> {
+        spawn_unit("pause", &self.port, id, self.node.pause())
+    }
+
+    #[napi]
+    pub fn resume(&self, id: u32) -> Result<Pending> {
+        spawn_unit("resume", &self.port, id, self.node.resume())
     }
 
     #[napi]

@@ -25,6 +25,9 @@ const CALLS = {
   updateMeta: node => node.updateMeta({}),
   setHost: node => node.setHost('h'),
   setTtl: node => node.setTtl(10_000),
+  isPaused: node => node.isPaused(),
+  pause: node => node.pause(),
+  resume: node => node.resume(),
   metrics: node => node.metrics(),
   metricsSnapshot: node => node.metricsSnapshot(),
 }

@@ -126,6 +126,7 @@ export interface NativeNode {
   readonly id: string
   readonly namespace: string
   readonly closed: boolean
+  isPaused(): boolean
   addrs(): string[]
   info(): { id: string; addrs: string[] }
   view(): NativeView
@@ -141,6 +142,8 @@ export interface NativeNode {
   updateMeta(id: number, changes: { [key: string]: string | null }): Pending
   setHost(id: number, host: string): Pending
   setTtl(id: number, ttl: number): Pending
+  pause(id: number): Pending
+  resume(id: number): Pending
   close(id: number): Pending
   events(): NativeStream
   subscribe(query: QuerySpec): NativeStream

@@ -93,6 +93,12 @@ class IoError(CasmError, OSError):
     kind = "Io"
 
 
+class PausedError(CasmError):
+    """The node is paused: resume it first."""
+
+    kind = "Paused"
+
+
 class InternalError(CasmError, RuntimeError):
     """A defect in CASM."""
 
@@ -115,6 +121,7 @@ KINDS = {
         TooLargeError,
         BusyError,
         IoError,
+        PausedError,
         InternalError,
     )
 }

@@ -23,6 +23,9 @@ CALLS = {
     "update_meta": lambda node: node.update_meta({}),
     "set_host": lambda node: node.set_host("h"),
     "set_ttl": lambda node: node.set_ttl(10),
+    "is_paused": lambda node: node.is_paused(),
+    "pause": lambda node: node.pause(),
+    "resume": lambda node: node.resume(),
     "metrics": lambda node: node.metrics(),
     "metrics_snapshot": lambda node: node.metrics_snapshot(),
 }

@@ -65,6 +65,8 @@ kinds! {
     Busy,
     /// The operating system reported an error.
     Io,
+    /// The node is paused: resume it first.
+    Paused,
     /// A defect in CASM.
     Internal,
 }

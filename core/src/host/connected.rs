@@ -26,7 +26,7 @@ pub struct PeerStatus {
     /// Who made the oldest of them.
     pub direction: Direction,
     /// How long its answer to the last ping took, on the fastest connection;
-    /// pings are 10 s apart. `None` before the first answer, and of a peer that
+    /// pings are 10 s apart, with low power a minute. `None` before the first answer, and of a peer that
     /// doesn't answer pings.
     pub round_trip: Option<Duration>,
     /// The program and version it says it is; at most 256 bytes, and anything.

@@ -27,7 +27,7 @@ use tokio::{
 /// How long a host that goes waits for its connections to close.
 const DISCONNECT: Duration = Duration::from_millis(300);
 /// For how long a port of this host that is still being let go of is tried.
-const TAKEN: Duration = Duration::from_secs(1);
+const TAKEN: Duration = Duration::from_millis(500);
 
 /// What is to be done between two steps.
 pub(super) enum Order {
@@ -57,6 +57,7 @@ impl Task {
         }
         self.say_all().await;
         self.disconnect_all().await;
+        self.ports = with_ports(&self.listen, self.swarm.listeners());
         self.replace(next);
         self.life.set(Phase::Paused);
         Ok(())
@@ -113,28 +114,31 @@ impl Task {
     }
 
     /// Listens, where there may be other addresses by now, and dials who was
-    /// connected. If it can't listen, the host stays paused.
+    /// connected. Ports that the system had chosen are kept if they are free: who
+    /// knows them finds this host there. If it can't listen, it stays paused.
     async fn resume(&mut self, scope: &Scope) -> Result<()> {
         if self.life.is_up() {
             return Ok(());
         }
         let until = Instant::now() + TAKEN;
+        let mut addrs = self.ports.clone();
         let mut listening = loop {
-            let troubles = &self.metrics.troubles;
-            let rescan = self.profile.rescan;
-            let listening = listen(&mut self.swarm, &self.listen, scope, troubles, rescan);
-            match listening.await {
+            let (troubles, rescan) = (&self.metrics.troubles, self.profile.rescan);
+            match listen(&mut self.swarm, &addrs, scope, troubles, rescan).await {
                 Ok(listening) => break listening,
                 Err(error) => {
                     // Without the sockets that it has.
                     let next = self.recipe.build()?;
                     self.replace(next);
-                    if error.kind() != ErrorKind::Bind || Instant::now() >= until {
+                    if error.kind() == ErrorKind::Bind && Instant::now() < until {
+                        sleep(Duration::from_millis(50)).await;
+                    } else if addrs != self.listen {
+                        addrs.clone_from(&self.listen);
+                    } else {
                         return Err(error);
                     }
                 }
             }
-            sleep(Duration::from_millis(50)).await;
         };
         let missed = std::mem::take(&mut listening.missed);
         self.listening = listening;
@@ -227,5 +231,74 @@ impl Task {
         for older in self.again.remove(&connection).unwrap_or_default() {
             self.swarm.close_connection(older);
         }
+    }
+}
+
+/// The addresses to listen at, with the ports that the system had chosen for those
+/// that leave it to choose.
+fn with_ports<'a>(
+    listen: &[Multiaddr],
+    listeners: impl Iterator<Item = &'a Multiaddr>,
+) -> Vec<Multiaddr> {
+    /// Of which family and kind it is, but for the port.
+    fn port(addr: &Multiaddr) -> Option<(bool, bool, bool, u16)> {
+        let mut parts = addr.iter();
+        let v4 = match parts.next()? {
+            Protocol::Ip4(_) => true,
+            Protocol::Ip6(_) => false,
+            _ => return None,
+        };
+        let (tcp, port) = match parts.next()? {
+            Protocol::Tcp(port) => (true, port),
+            Protocol::Udp(port) => (false, port),
+            _ => return None,
+        };
+        Some((v4, tcp, parts.next().is_none(), port))
+    }
+    let mut found: Vec<_> = listeners.filter_map(port).collect();
+    found.sort_unstable();
+    found.dedup();
+    let mut chosen = |addr: &Multiaddr| {
+        let (v4, tcp, plain, 0) = port(addr)? else { return None };
+        let at = found.iter().position(|(a, b, c, _)| (*a, *b, *c) == (v4, tcp, plain))?;
+        // Each but once.
+        let (.., port) = found.remove(at);
+        addr.replace(1, |_| Some(if tcp { Protocol::Tcp(port) } else { Protocol::Udp(port) }))
+    };
+    listen.iter().map(|addr| chosen(addr).unwrap_or_else(|| addr.clone())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_that_the_system_chose_are_kept_each_for_its_like() {
+        let addrs = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+        let listen: Vec<Multiaddr> = addrs(&[
+            "/ip4/0.0.0.0/tcp/0",
+            "/ip4/0.0.0.0/udp/0/quic-v1",
+            "/ip6/::/tcp/0",
+            "/ip4/127.0.0.1/tcp/7000",
+            "/ip4/0.0.0.0/tcp/0",
+            "/ip4/0.0.0.0/tcp/0",
+        ]);
+        let listeners: Vec<Multiaddr> = addrs(&[
+            "/ip4/10.0.0.1/tcp/4001",
+            "/ip4/127.0.0.1/tcp/4001",
+            "/ip4/10.0.0.1/udp/4002/quic-v1",
+            "/ip6/::1/tcp/4003",
+            "/ip4/127.0.0.1/tcp/4004",
+        ]);
+        let kept: Vec<Multiaddr> = addrs(&[
+            "/ip4/0.0.0.0/tcp/4001",
+            "/ip4/0.0.0.0/udp/4002/quic-v1",
+            "/ip6/::/tcp/4003",
+            "/ip4/127.0.0.1/tcp/7000",
+            "/ip4/0.0.0.0/tcp/4004",
+            "/ip4/0.0.0.0/tcp/0",
+        ]);
+        assert_eq!(with_ports(&listen, listeners.iter()), kept);
+        assert_eq!(with_ports(&listen, [].iter()), listen);
     }
 }

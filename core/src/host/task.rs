@@ -51,8 +51,9 @@ pub(super) struct Task {
     /// While the host is paused, one without a socket, which nobody asks.
     pub(super) swarm: HostSwarm,
     pub(super) recipe: Recipe,
-    /// Where to listen.
+    /// Where to listen, and where with the ports of before a pause.
     pub(super) listen: Vec<Multiaddr>,
+    pub(super) ports: Vec<Multiaddr>,
     pub(super) profile: Profile,
     pub(super) life: Life,
     wakings: watch::Receiver<u64>,
@@ -99,6 +100,7 @@ impl Task {
         Box::new(Self {
             swarm: parts.swarm,
             recipe: parts.recipe,
+            ports: parts.listen.clone(),
             listen: parts.listen,
             profile: parts.profile,
             life: parts.life,

@@ -218,6 +218,12 @@ impl NodeBuilder {
         })
     }
 
+    /// The limits so far: those of the profile, or those that were given.
+    #[doc(hidden)]
+    pub fn limits_so_far(&self) -> Limits {
+        self.config.as_ref().map(|config| config.limits.clone()).unwrap_or_default()
+    }
+
     /// The node's events from its first on, such as where it listens, or a peer
     /// that is found at once. Ends without any if the node is not started.
     pub fn events(&self) -> Events {

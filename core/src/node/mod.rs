@@ -192,6 +192,7 @@ impl Node {
                     host: host.clone(),
                     find: Arc::new(move |ns, options| discovery.find_peers(ns, options)),
                     store,
+                    look: profile.care,
                     events: events.clone(),
                     metrics: metrics.clone(),
                     scope: scope.clone(),

@@ -93,7 +93,7 @@ impl Pace {
     /// A search has ended.
     pub(super) fn searched(&mut self, standing: Standing, now: Instant, rng: &mut impl Rng) {
         self.alone = match standing.connected {
-            0 => (self.alone * 2).min(standing.profile.alone),
+            0 => (self.alone * standing.profile.growth).min(standing.profile.alone),
             _ => ALONE,
         };
         (self.searched, self.lost, self.jitter) = (now, None, jitter(rng));
@@ -262,10 +262,10 @@ mod tests {
                 pace.due(low(0, 1)) - now
             })
             .collect();
-        assert!(pauses[0] < 3 * ALONE, "{pauses:?}");
+        assert!(pauses[0] < 6 * ALONE, "{pauses:?}");
         assert!(pauses[19] >= Power::Low.profile().alone / 2, "{pauses:?}");
         pace.moved();
         pace.searched(low(0, 1), now, rng);
-        assert!(pace.due(low(0, 1)) - now < 3 * ALONE);
+        assert!(pace.due(low(0, 1)) - now < 6 * ALONE);
     }
 }

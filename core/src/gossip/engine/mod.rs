@@ -10,6 +10,7 @@
 //!   `checks`: all that are not known to be good yet, `known`: those that are
 //! - `offers`: what is offered, asked for and not wanted; `store`: what can be
 //!   asked for, `wants`: what was
+//! - `due`: when there is something to do if nothing happens
 //! - `offence`: what a peer does wrong; `departed`: what counts if it comes back
 //! - `spare`: room that a burst took
 //!
@@ -18,6 +19,7 @@
 mod checks;
 mod config;
 mod departed;
+mod due;
 mod intake;
 mod known;
 mod mesh;
@@ -167,6 +169,8 @@ pub struct Engine {
     flushed: Option<Duration>,
     outputs: VecDeque<Output>,
     next_heartbeat: Duration,
+    /// When to wake up for it: later, while there is nothing to do.
+    wakes: Duration,
 }
 
 impl Engine {
@@ -191,12 +195,14 @@ impl Engine {
             flushed: None,
             outputs: VecDeque::new(),
             next_heartbeat: now + config::FIRST_HEARTBEAT,
+            wakes: now + config::FIRST_HEARTBEAT,
         }
     }
 
     /// A connection with a peer that gossip is to use; `outbound` if this node
     /// made it.
     pub fn connected(&mut self, now: Duration, peer: PeerId, outbound: bool) {
+        self.catch_up(now);
         if self.keys.contains_key(&peer) {
             return self.replaced(now, peer, outbound);
         }
@@ -208,12 +214,14 @@ impl Engine {
             fresh.is_again(former.record, former.backoff);
         }
         self.peers.insert(key, fresh);
+        self.rouse();
         self.greet(now, key);
     }
 
     /// Another connection with a peer is used from now on. The peer may have
     /// restarted: it is greeted anew, and nothing of the links with it is left.
     pub fn replaced(&mut self, now: Duration, peer: PeerId, outbound: bool) {
+        self.catch_up(now);
         let Some(&key) = self.keys.get(&peer) else { return self.connected(now, peer, outbound) };
         let Some(former) = self.peers.get_mut(&key) else { return };
         if let Some(due) = former.due.take() {
@@ -241,6 +249,7 @@ impl Engine {
         for topic in self.topics.values_mut() {
             topic.mesh.remove(&key);
         }
+        self.rouse();
         self.greet(now, key);
         // Whether it has heard what it was asked for is not known.
         let ids = self.wants.again(key);
@@ -263,8 +272,10 @@ impl Engine {
 
     /// The last connection with a peer is closed, or it speaks no gossip.
     pub fn disconnected(&mut self, now: Duration, peer: &PeerId) {
+        self.catch_up(now);
         let Some(key) = self.keys.remove(peer) else { return };
         let Some(peer) = self.peers.remove(&key) else { return };
+        self.rouse();
         if let Some(due) = peer.due {
             self.due.remove(&(due, key));
         }
@@ -284,9 +295,13 @@ impl Engine {
 
     /// A frame came from a peer.
     pub fn received(&mut self, now: Duration, peer: &PeerId, rpc: Rpc) {
+        self.catch_up(now);
         let Some(&key) = self.keys.get(peer) else { return };
         if self.peers.get(&key).is_none_or(|peer| peer.closing) {
             return;
+        }
+        if rpc.says_more_than_messages() {
+            self.rouse();
         }
         for (reason, times) in rpc.refused {
             self.count(reason, times.into());
@@ -319,6 +334,7 @@ impl Engine {
 
     /// A peer did what only whoever holds its streams can see.
     pub fn offended(&mut self, now: Duration, peer: &PeerId, offence: Offence) {
+        self.catch_up(now);
         if let Some(&key) = self.keys.get(peer) {
             self.charge(now, key, offence);
         }
@@ -326,6 +342,7 @@ impl Engine {
 
     /// The frame that was under way to a peer is written.
     pub fn sent(&mut self, now: Duration, peer: &PeerId) {
+        self.catch_up(now);
         let Some(&key) = self.keys.get(peer) else { return };
         if let Some(peer) = self.peers.get_mut(&key) {
             peer.under_way = false;
@@ -372,7 +389,7 @@ impl Engine {
     /// When to call [`poll`](Self::poll) if nothing happens before.
     pub fn next_wake(&self) -> Duration {
         let due = self.due.first().map(|(due, _)| *due);
-        due.map_or(self.next_heartbeat, |due| due.min(self.next_heartbeat))
+        due.map_or(self.wakes, |due| due.min(self.wakes))
     }
 
     /// Sees to it that what waits for a peer goes: at once if nothing went lately,
@@ -425,6 +442,7 @@ impl Engine {
         self.tend_topics(now);
         let links: usize = self.topics.values().map(|topic| topic.mesh.len()).sum();
         self.counts.links.set(links.try_into().unwrap_or(i64::MAX));
+        self.rest(now);
     }
 
     /// Holds an offence against a peer.

@@ -76,6 +76,9 @@ impl Engine {
     }
 
     pub(super) fn ask(&mut self, now: Duration, key: PeerKey, ids: &[MessageId]) {
+        if !ids.is_empty() {
+            self.rouse();
+        }
         if let Some(peer) = self.peers.get_mut(&key) {
             let left_out = peer.outbox.iwant(ids);
             // Of those it has promised nothing.

@@ -27,6 +27,7 @@ impl Engine {
     /// # Errors
     /// If it is too long, or there is nobody to send it to.
     pub fn publish(&mut self, now: Duration, message: SignedMessage) -> Result<(), PublishError> {
+        self.catch_up(now);
         if message.encoded().len() > MAX_MESSAGE {
             return Err(PublishError::TooLarge);
         }
@@ -59,6 +60,7 @@ impl Engine {
 
     /// Sends a message to one peer, if it is subscribed to the topic.
     pub fn tell(&mut self, now: Duration, peer: &libp2p::PeerId, message: SignedMessage) {
+        self.catch_up(now);
         let Some(&key) = self.keys.get(peer) else { return };
         let is_subscribed = |peer: &super::Peer| peer.topics.contains(message.topic());
         if message.encoded().len() > MAX_MESSAGE || !self.peers.get(&key).is_some_and(is_subscribed)
@@ -84,6 +86,7 @@ impl Engine {
 
     /// A signature was checked.
     pub fn verified(&mut self, now: Duration, check: CheckId, good: bool) {
+        self.catch_up(now);
         if let Some(check) = self.checks.remove(check) {
             match good {
                 true => self.on_good(now, check),
@@ -139,6 +142,7 @@ impl Engine {
 
     /// What the receiver of a message thinks of it.
     pub fn verdict(&mut self, now: Duration, id: &MessageId, verdict: Verdict) {
+        self.catch_up(now);
         let Some(Awaiting { message, first, holders }) = self.awaiting.remove(id) else { return };
         self.done_with(message.topic());
         self.start_checks();
@@ -165,6 +169,7 @@ impl Engine {
         mut holders: SmallVec<[PeerKey; 8]>,
     ) {
         let id = message.id().clone();
+        self.rouse_for_offers(message.topic());
         for key in to {
             let unwanted = |peer: &super::Peer| peer.unwanted.contains(&id);
             if !self.peers.get(&key).is_some_and(unwanted) {

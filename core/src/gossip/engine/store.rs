@@ -104,6 +104,17 @@ impl Store {
         self.places.give_back();
     }
 
+    /// The bytes of all messages.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether a message is so young that it is offered.
+    pub(super) fn offers(&self, now: Duration) -> bool {
+        let last = self.kept.back();
+        last.is_some_and(|kept| now.saturating_sub(kept.at) <= config::OFFER_UNTIL)
+    }
+
     fn forget_oldest(&mut self) {
         if let Some(kept) = self.kept.pop_front() {
             self.places.remove(kept.message.id());

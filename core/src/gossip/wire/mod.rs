@@ -58,6 +58,21 @@ pub struct Rpc {
     pub refused: Vec<(&'static str, u32)>,
 }
 
+impl Rpc {
+    /// Whether there is anything in it but messages.
+    pub(super) fn says_more_than_messages(&self) -> bool {
+        let Self { subscriptions, messages: _, ihave, iwant, graft, prune, idontwant, refused } =
+            self;
+        !(subscriptions.is_empty()
+            && ihave.is_empty()
+            && iwant.is_empty()
+            && graft.is_empty()
+            && prune.is_empty()
+            && idontwant.is_empty()
+            && refused.is_empty())
+    }
+}
+
 /// A topic joined or left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subscription {
