@@ -254,7 +254,7 @@ fn a_profile_sets_what_is_left_out() {
         ttl
     };
     let low = || Options { power: Some("low".into()), ..options() };
-    assert_eq!(ttl(low()), Duration::from_secs(180));
+    assert_eq!(ttl(low()), Duration::from_secs(600));
     let given = Some(Duration::from_secs(20));
     assert_eq!(ttl(Options { ttl: given, ..low() }), Duration::from_secs(20));
     let wrong = Options { power: Some("high".into()), ..options() };

@@ -11,7 +11,7 @@ pub enum Power {
     /// For machines that are plugged in.
     #[default]
     Normal,
-    /// For phones, and whatever else runs on a battery: a TTL of three minutes,
+    /// For phones, and whatever else runs on a battery: a TTL of ten minutes,
     /// pings once a minute, three connections of its own, TCP alone, rounds of peer
     /// exchange every half an hour, and discovery only while it has no peer.
     Low,
@@ -78,7 +78,7 @@ impl Power {
             Self::Low => {
                 pex.tick = secs(30 * 60);
                 (pex.min_connections, pex.max_connections) = (3, 8);
-                Defaults { ttl: secs(180), connections: 64, pex }
+                Defaults { ttl: secs(600), connections: 64, pex }
             }
         }
     }
@@ -108,8 +108,8 @@ impl Power {
                 growth: 4,
                 search: secs(5),
                 look: None,
-                exchange: secs(300),
-                seeds: secs(120),
+                exchange: secs(900),
+                seeds: secs(600),
                 care: secs(60),
                 rescan: (secs(300), secs(60)),
             },

@@ -231,10 +231,9 @@ async fn it_is_found_by_boot_while_it_is_up_and_in_no_pause() {
     };
     let find = async |time| {
         let seeker = seeker("pause").start().await.unwrap();
-        let found = seeker.boot().find_peers(
-            seeker.namespace(),
-            FindOptions::default().timeout(time).limit(1),
-        );
+        let found = seeker
+            .boot()
+            .find_peers(seeker.namespace(), FindOptions::default().timeout(time).limit(1));
         let found: Vec<_> = found.filter_map(async |found| found.ok()).collect().await;
         seeker.close().await.unwrap();
         found.into_iter().map(|found| found.peer.id).collect::<Vec<_>>()

@@ -31,7 +31,7 @@ test('a paused node is gone for others, and comes back with what it kept', async
 
 test('with low power what is left out is the profile\'s', async () => {
   const node = await Node.start(options({ power: 'low' }))
-  assert.equal(node.view().get(node.id).ttl, 180_000)
+  assert.equal(node.view().get(node.id).ttl, 600_000)
   await node.close()
   const given = await Node.start(options({ power: 'low', ttl: 20_000 }))
   assert.equal(given.view().get(given.id).ttl, 20_000)

@@ -34,7 +34,7 @@ export interface Options {
   host?: string
   /** What others may know and query of this node. */
   meta?: { readonly [key: string]: string }
-  /** Milliseconds for which others keep its record without hearing from it, 1000 to 86400000. Default 10000; with low power 180000. */
+  /** Milliseconds for which others keep its record without hearing from it, 1000 to 86400000. Default 10000; with low power 600000. */
   ttl?: number
   /** Whether to look on only, without being in the cluster. */
   observer?: boolean
@@ -44,7 +44,7 @@ export interface Options {
   pexTick?: number
   /**
    * How much the node does of itself: `low` is for what runs on a battery, with a TTL of
-   * 180000, pings once a minute, three connections of its own, TCP alone, and discovery
+   * 600000, pings once a minute, three connections of its own, TCP alone, and discovery
    * only while it has no peer. Default `normal`.
    */
   power?: 'normal' | 'low'

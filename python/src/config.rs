@@ -133,14 +133,14 @@ fn not_accepted(field: &str, name: &str, known: &str) -> PyErr {
 ///         machine's.
 ///     meta: What others may know and query of this node.
 ///     ttl: Seconds for which others keep its record without hearing from it,
-///         1 to 86400. Default 10; with low power 180.
+///         1 to 86400. Default 10; with low power 600.
 ///     observer: Whether to look on only, without being in the cluster.
 ///     data: The folder in which the node keeps what is to outlast it, such as
 ///         the peers it knows.
 ///     pex_tick: The longest pause between two exchanges of peers, in seconds:
 ///         0.1 to 86400.
 ///     power: How much the node does of itself: ``normal``, or ``low`` for what
-///         runs on a battery, with a TTL of 180 seconds, pings once a minute, three
+///         runs on a battery, with a TTL of 600 seconds, pings once a minute, three
 ///         connections of its own, TCP alone, and discovery only while it has no
 ///         peer. Default ``normal``.
 ///     limits: Limits on what is spent on peers: ``connections``,

@@ -47,6 +47,6 @@ def test_the_same_for_asyncio():
 
 def test_with_low_power_what_is_left_out_is_the_profiles():
     with casm.Node(**casm.testing.options(power="low")) as node:
-        assert node.view().get(node.id).ttl == 180
+        assert node.view().get(node.id).ttl == 600
     with casm.Node(**casm.testing.options(power="low", ttl=20)) as node:
         assert node.view().get(node.id).ttl == 20

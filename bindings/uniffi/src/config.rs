@@ -39,7 +39,7 @@ pub struct Config {
     #[uniffi(default)]
     pub meta: HashMap<String, String>,
     /// Seconds for which others keep its record without hearing from it, 1 to
-    /// 86400; 10 if it is left out, or 180 with low power.
+    /// 86400; 10 if it is left out, or 600 with low power.
     #[uniffi(default)]
     pub ttl: Option<f64>,
     /// Whether to look on only, without being in the cluster.

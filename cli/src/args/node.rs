@@ -50,7 +50,7 @@ pub struct NodeArgs {
     #[arg(long, value_name = "P", env = "CASM_POWER", default_value = "normal")]
     pub power: Power,
     /// How long others keep the node's record without hearing from it [default:
-    /// 10s; 3m with low power]
+    /// 10s; 10m with low power]
     #[arg(long, value_name = "D", env = "CASM_TTL", value_parser = parse::ttl)]
     pub ttl: Option<Duration>,
     /// The longest pause between two exchanges of peers; `off` for none [default:

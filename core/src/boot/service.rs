@@ -25,8 +25,11 @@ use std::{
 };
 use tokio::sync::watch;
 
-/// When what is advertised is advertised again.
+/// When what is advertised by the program's discoveries is advertised again.
 const AGAIN: Duration = Responder::TTL.checked_div(3).expect("not by 0");
+/// How long this node answers for a namespace, unless that is renewed: which costs
+/// nothing but to wake up for it.
+const ANSWERED: Duration = Duration::from_secs(3600);
 /// How long closing sockets may take.
 const GRACE: Duration = Duration::from_secs(5);
 /// A discovery that the program added, as users read of it.
@@ -99,6 +102,8 @@ struct Service {
     /// The namespaces that are advertised as long as the node lives.
     kept: Mutex<HashSet<Namespace>>,
     extra: Mutex<Vec<Arc<dyn Discovery>>>,
+    /// Told when there is one more.
+    added: watch::Sender<()>,
     told: Mutex<Told>,
 }
 
@@ -141,6 +146,7 @@ impl Boot {
             works: Mutex::default(),
             kept: Mutex::default(),
             extra: Mutex::default(),
+            added: watch::Sender::default(),
             told: Mutex::new(Told::new()),
         }));
         boot.open()?;
@@ -195,6 +201,7 @@ impl Boot {
     /// Uses another discovery beside the boot addresses.
     pub fn add(&self, discovery: Arc<dyn Discovery>) {
         lock(&self.0.extra).push(discovery);
+        self.0.added.send_replace(());
     }
 
     fn extra(&self) -> Vec<Arc<dyn Discovery>> {
@@ -212,17 +219,16 @@ impl Boot {
     /// Advertises a namespace as long as there are sockets.
     fn keep_advertised(&self, works: &Works, namespace: Namespace) {
         let (boot, desk) = (Arc::downgrade(&self.0), Arc::clone(&works.desk));
-        let troubles = self.0.metrics.troubles.clone();
+        let (troubles, mut added) = (self.0.metrics.troubles.clone(), self.0.added.subscribe());
         works.desk.scope.spawn(async move {
             while let Some(service) = boot.upgrade() {
                 let told = |subject: &str, advertised: Result<()>| match advertised {
                     Ok(()) => troubles.works(subject),
                     Err(error) => troubles.fails(subject, "unadvertised", error),
                 };
-                told(
-                    &format!("answering for the namespace `{namespace}`"),
-                    answer_for(&desk, &namespace, Responder::TTL),
-                );
+                let answered = answer_for(&desk, &namespace, ANSWERED);
+                let lasts = answered.is_ok();
+                told(&format!("answering for the namespace `{namespace}`"), answered);
                 let extra = Self(service).extra();
                 let others = extra.iter().enumerate().map(async |(nth, discovery)| {
                     let advertising = discovery.advertise(&namespace, Responder::TTL);
@@ -235,7 +241,14 @@ impl Boot {
                     told(&format!("advertising `{namespace}` by {of}"), advertised);
                 });
                 // One that is slow holds up no other, and not the next time.
-                tokio::join!(futures::future::join_all(others), tokio::time::sleep(AGAIN));
+                let pause = if lasts && extra.is_empty() { ANSWERED / 3 } else { AGAIN };
+                let next = async {
+                    tokio::select! {
+                        () = tokio::time::sleep(pause) => {}
+                        _ = added.changed() => {}
+                    }
+                };
+                tokio::join!(futures::future::join_all(others), next);
             }
         });
     }

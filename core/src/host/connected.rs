@@ -97,7 +97,10 @@ impl Connected {
             let dialled = |(_, addr, direction): &(_, Multiaddr, _)| {
                 (*direction == Direction::Outbound).then(|| addr.clone())
             };
-            (connections.clone().map(|(id, ..)| *id).collect(), connections.filter_map(dialled).collect())
+            (
+                connections.clone().map(|(id, ..)| *id).collect(),
+                connections.filter_map(dialled).collect(),
+            )
         })
     }
 

@@ -78,7 +78,8 @@ impl Listening {
 
 /// How many QUIC sockets of one family are bound to an address of their own.
 fn narrow(addrs: &[Multiaddr]) -> usize {
-    let own = addrs.iter().filter(|addr| is_quic(addr)).filter_map(ip).filter(|ip| !ip.is_unspecified());
+    let own =
+        addrs.iter().filter(|addr| is_quic(addr)).filter_map(ip).filter(|ip| !ip.is_unspecified());
     let (v4, v6): (Vec<IpAddr>, Vec<IpAddr>) = own.partition(IpAddr::is_ipv4);
     v4.len().max(v6.len())
 }

@@ -69,8 +69,8 @@ use libp2p::{Multiaddr, PeerId, StreamProtocol, identity::Keypair};
 pub use listen::ensure_free;
 use lookups::Lookups;
 use ping::RoundTrips;
-use std::sync::Arc;
 use slots::Tally;
+use std::sync::Arc;
 use streams::Streams;
 pub(crate) use streams::{Incoming, Stream};
 use swarm::Recipe;
@@ -180,7 +180,7 @@ impl Host {
             round_trips: round_trips.clone(),
             tally: Tally::new(metrics),
             metrics: metrics.clone(),
-                    ping: profile.ping,
+            ping: profile.ping,
             quic: profile.quic || listen::has_quic(&listen),
         };
         let mut swarm = recipe.build()?;

@@ -267,7 +267,9 @@ async fn rest(around: &impl Around, pace: &mut Pace, events: &mut Events) -> End
         let changed = async {
             loop {
                 match events.next().await {
-                    Some(Event::Disconnected { .. } | Event::Dropped { .. }) => return Change::Lost,
+                    Some(Event::Disconnected { .. } | Event::Dropped { .. }) => {
+                        return Change::Lost;
+                    }
                     Some(Event::Listening { .. }) => return Change::Moved,
                     Some(_) => {}
                     None => return Change::Closed,

@@ -1,7 +1,4 @@
-use super::{
-    super::pace::KEPT,
-    *,
-};
+use super::{super::pace::KEPT, *};
 use crate::{
     Error, ErrorKind, Keypair, PeerInfo, Power,
     boot::{BootConfig, Discovery},

@@ -108,11 +108,7 @@ impl Node {
             in_time("its data", pex::Store::start(data, metrics.troubles.clone())).await?;
         let host = Host::start(
             key.clone(),
-            Addresses {
-                listen: &config.listen,
-                announced: announced.clone(),
-                power: config.power,
-            },
+            Addresses { listen: &config.listen, announced: announced.clone(), power: config.power },
             &config.limits,
             &metrics,
             events.clone(),

@@ -214,7 +214,11 @@ mod tests {
         };
         let pauses: Vec<Duration> = (0..20).map(|_| pause(&mut pace, 0)).collect();
         assert!(pauses[0] < Duration::from_millis(1500), "{pauses:?}");
-        assert!(pauses[19] > Duration::from_secs(7) && pauses[19] < Power::Normal.profile().alone * 3 / 2, "{pauses:?}");
+        assert!(
+            pauses[19] > Duration::from_secs(7)
+                && pauses[19] < Power::Normal.profile().alone * 3 / 2,
+            "{pauses:?}"
+        );
         assert!(pause(&mut pace, 1) < Duration::from_secs(1));
     }
 
@@ -246,7 +250,10 @@ mod tests {
     #[test]
     fn with_low_power_who_has_a_peer_looks_for_no_more_and_who_has_none_ever_rarer() {
         let (rng, now) = (&mut ChaCha8Rng::seed_from_u64(5), Instant::now());
-        let low = |connected, view| Standing { profile: Power::Low.profile(), ..standing(connected, view) };
+        let low = |connected, view| Standing {
+            profile: Power::Low.profile(),
+            ..standing(connected, view)
+        };
         let mut pace = Pace::new(now, rng);
         for (connected, view) in [(1, 2), (2, 100), (3, 4), (8, 9)] {
             pace.searched(low(connected, view), now, rng);

@@ -64,13 +64,7 @@ pub(super) async fn run(
     }
 }
 
-async fn look(
-    host: &Host,
-    boot: &Boot,
-    seeds: &mut [Seed],
-    troubles: &Troubles,
-    every: Duration,
-) {
+async fn look(host: &Host, boot: &Boot, seeds: &mut [Seed], troubles: &Troubles, every: Duration) {
     loop {
         sleep(every.mul_f64(0.75 + rand::random::<f64>() / 2.0)).await;
         join_all(seeds.iter_mut().map(|seed| look_after(host, seed, troubles))).await;

@@ -195,7 +195,10 @@ mod tests {
         }
         let due = keeper.due(&view, &connected, Duration::ZERO).unwrap();
         let early = keeper.work(&view, &connected, 9, due - Duration::from_millis(1), rng);
-        assert_eq!((early.dial.len(), keeper.work(&view, &connected, 9, due, rng).dial.len()), (0, 1));
+        assert_eq!(
+            (early.dial.len(), keeper.work(&view, &connected, 9, due, rng).dial.len()),
+            (0, 1)
+        );
         let both = BTreeSet::from([view[0], view[1]]);
         assert_eq!(keeper.due(&view, &both, due), None);
     }

@@ -22,7 +22,8 @@ impl Gaps {
     /// clocks at `due` at the latest.
     pub(super) fn look(&mut self, now: Now, due: Option<Duration>) -> Duration {
         let last = std::mem::replace(&mut self.0, now);
-        let late = due.map_or(Duration::ZERO, |due| now.elapsed.saturating_sub(due.max(last.elapsed)));
+        let late =
+            due.map_or(Duration::ZERO, |due| now.elapsed.saturating_sub(due.max(last.elapsed)));
         let moved = Duration::from_nanos(now.unix_nanos.saturating_sub(last.unix_nanos));
         let asleep = moved.saturating_sub(now.elapsed.saturating_sub(last.elapsed));
         late.max(asleep)

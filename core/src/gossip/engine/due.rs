@@ -44,8 +44,7 @@ impl Engine {
             || (self.store.offers(now) && self.topics.values().any(has_others));
         let joined = self.topics.iter().filter(|(_, topic)| topic.joined);
         let tends = || joined.filter_map(|(name, topic)| self.tends_at(name, topic)).min();
-        let untidy = self.store.bytes() > 0
-            || !self.departed.is_empty()
+        let untidy = !self.departed.is_empty()
             || self.topics.values().any(|topic| !topic.joined)
             || self.peers.values().any(|peer| !peer.backoff.is_empty());
         let rest = now + if untidy { UNTIDY } else { REST };
@@ -67,7 +66,8 @@ impl Engine {
         let others = topic.subscribed.difference(&topic.mesh);
         let others = others.filter(|key| few || self.is_outbound(key));
         let open = others.filter_map(|key| self.peers.get(key)).filter(|peer| !peer.closing);
-        open.map(|peer| peer.backoff.get(name).map_or(Duration::ZERO, |backoff| backoff.until)).min()
+        open.map(|peer| peer.backoff.get(name).map_or(Duration::ZERO, |backoff| backoff.until))
+            .min()
     }
 }
 

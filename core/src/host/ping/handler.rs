@@ -147,7 +147,15 @@ impl ConnectionHandler for Handler {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
-        self.inbound.retain(|echo| echo.poll(cx).is_pending());
+        let mut heard = false;
+        self.inbound.retain(|echo| {
+            let goes_on = echo.poll(cx).is_pending();
+            heard |= echo.has_answered();
+            goes_on
+        });
+        if heard {
+            self.pace.heard(Instant::now());
+        }
         self.poll_pace(cx)
     }
 

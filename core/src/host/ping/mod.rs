@@ -150,7 +150,7 @@ impl NetworkBehaviour for Behaviour {
         _: &Multiaddr,
         _: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(Handler::new(self.interval))
+        Ok(Handler::new(pace::of_listener(self.interval)))
     }
 
     fn handle_established_outbound_connection(

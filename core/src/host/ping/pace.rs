@@ -14,6 +14,16 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// for TCP to send four times again.
 pub(super) const PATIENCE_IN_DOUBT: Duration = Duration::from_secs(5);
 
+/// From this interval on, a ping of the peer's does as well as one of our own: each
+/// wakes up two machines.
+const SPARING: Duration = Duration::from_secs(30);
+
+/// The interval at the end that was connected to: a little longer where one of the two
+/// is to ping.
+pub(super) fn of_listener(interval: Duration) -> Duration {
+    if interval < SPARING { interval } else { interval * 7 / 6 }
+}
+
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
@@ -74,6 +84,17 @@ impl Pace {
     pub(super) fn answered(&mut self, now: Instant) {
         if matches!(self.state, State::Asking { .. }) {
             self.state = State::Resting { due: now + self.interval };
+        }
+    }
+
+    /// The peer pings by itself: it lives. (Should it not hear the answer, it gives the
+    /// connection up.)
+    pub(super) fn heard(&mut self, now: Instant) {
+        if let State::Resting { due } = &mut self.state
+            && self.interval >= SPARING
+            && !self.doubt
+        {
+            *due = now + self.interval;
         }
     }
 
@@ -147,6 +168,34 @@ mod tests {
         assert_eq!(next(&mut pace, &mut now), Step::GiveUp, "the first failure counts");
         assert_eq!(now - begun, INTERVAL + PATIENCE);
         assert!(matches!(pace.step(now), Step::Wait(_)), "it is given up once");
+    }
+
+    #[test]
+    fn of_two_that_ping_seldom_one_does() {
+        let (minute, start) = (Duration::from_secs(60), Instant::now());
+        let mut ends = [minute, of_listener(minute)].map(|interval| Pace::new(interval, start));
+        let (mut now, mut pings) = (start, [0, 0]);
+        while now < start + 10 * minute {
+            for (one, other) in [(0, 1), (1, 0)] {
+                if ends[one].step(now) == Step::Ping {
+                    pings[one] += 1;
+                    ends[one].answered(now);
+                    ends[other].heard(now);
+                }
+            }
+            now += TICK;
+        }
+        assert_eq!(pings, [10, 1]);
+        // In doubt, each asks for itself.
+        ends[1].doubt(now);
+        ends[1].heard(now);
+        assert_eq!(ends[1].step(now), Step::Ping);
+        // At the usual pace both do.
+        let mut pace = Pace::new(INTERVAL, start);
+        pace.step(start);
+        pace.answered(start);
+        pace.heard(start + INTERVAL - TICK);
+        assert_eq!(pace.step(start + INTERVAL), Step::Ping);
     }
 
     #[test]
