@@ -189,7 +189,7 @@ impl Task {
         let view: Vec<PeerId> = self.view.iter().map(|g| g.record.peer()).collect();
         let due = self.keeper.due(&view, &connected, self.started.elapsed());
         let due = due.map(|due| self.started + due);
-        let unsaved = self.unsaved.then_some(self.next_save);
+        let unsaved = (self.unsaved && env.store.keeps()).then_some(self.next_save);
         // Whether the file is still there is seen by looking.
         let lost = env.store.keeps().then(|| Instant::now() + env.look);
         let next = due.into_iter().chain(unsaved).chain(lost).min();
