@@ -185,7 +185,7 @@ mod tests {
             }
             now += TICK;
         }
-        assert_eq!(pings, [10, 1]);
+        assert_eq!(pings, [10, 0]);
         // In doubt, each asks for itself.
         ends[1].doubt(now);
         ends[1].heard(now);
