@@ -46,6 +46,7 @@ pub fn bench_view(records: u32) -> Result<View> {
             host: format!("host-{n}"),
             meta: vec!["role=worker".into(), format!("zone=z{}", n % 16)],
             sent_at: None,
+            addrs: Default::default(),
         };
         let arrival = Arrival {
             peer,

@@ -1,6 +1,6 @@
 //! Futures as blocking calls, and as calls with a callback.
 
-use crate::{Dispatcher, Error, ErrorKind, Result, runtime};
+use crate::{Dispatcher, Error, ErrorKind, Result, ours::Ours, runtime};
 use futures::{FutureExt, future::BoxFuture};
 use std::{
     any::Any,
@@ -80,12 +80,14 @@ pub fn guard<T>(what: &str, call: impl FnOnce() -> Result<T>) -> Result<T> {
 
 /// A call that goes on in the background.
 #[derive(Clone, Debug)]
-pub struct Pending(CancellationToken);
+pub struct Pending(Ours<CancellationToken>);
 
 impl Pending {
     /// Ends the call with `Cancelled`, unless it has ended already.
     pub fn cancel(&self) {
-        self.0.cancel();
+        if let Some(cancel) = self.0.mine() {
+            cancel.cancel();
+        }
     }
 }
 
@@ -138,7 +140,7 @@ fn start(
         };
         dispatcher.submit(Box::new(move || done(result)));
     });
-    Ok(Pending(cancel))
+    Ok(Pending(Ours::new(cancel)))
 }
 
 /// Cancels what waits for it when it is dropped.

@@ -21,8 +21,9 @@ pub type Job = Box<dyn FnOnce() + Send>;
 /// the last clone is dropped. No lock is held while a job runs, so that a job
 /// may call anything.
 ///
-/// Its queue needs no bound of its own: a subscription has at most one batch in
-/// it, and a call one result.
+/// Its queue needs no bound of its own: a subscription has at most one batch in it, a
+/// call one result, and a service no more requests than it may have in flight, whose
+/// bytes count as long as they wait.
 #[derive(Clone, Debug, Default)]
 pub struct Dispatcher(Arc<Shared>);
 

@@ -3,7 +3,8 @@
 use crate::{
     Dispatcher, Error, ErrorKind, Event, Listener, Options, PeerInfo, PeerStatus, Query, Result,
     Stream, Subscription, View, exit,
-    options::{Destination, destination},
+    options::Peer,
+    ours::Ours,
     peer_id, runtime,
     source::{Changes, Events, Peers},
     subscription::subscribe,
@@ -12,7 +13,7 @@ use casm::{
     Namespace, NodeBuilder,
     boot::{Discovery, FindOptions},
 };
-use futures::FutureExt;
+use futures::{FutureExt, future::BoxFuture};
 use std::{
     collections::BTreeMap,
     future::Future,
@@ -20,6 +21,9 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio_util::sync::CancellationToken;
+
+/// How long requests that are worked on may still take when a node closes.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// A node. Clones share it; it closes with the last of them, or when it is
 /// told to.
@@ -31,18 +35,26 @@ use tokio_util::sync::CancellationToken;
 pub struct Node(Arc<Inner>);
 
 struct Inner {
-    pid: u32,
     id: String,
     namespace: String,
     open: Mutex<Option<Open>>,
-    closed: CancellationToken,
+    closed: Ours<CancellationToken>,
 }
 
 /// What there is until the node is closed.
 #[derive(Clone)]
-struct Open {
-    node: casm::Node,
-    dispatcher: Dispatcher,
+pub(crate) struct Open {
+    pub(crate) node: casm::Node,
+    pub(crate) dispatcher: Dispatcher,
+}
+
+/// A node that others hold.
+pub(crate) struct WeakNode(Weak<Inner>);
+
+impl WeakNode {
+    pub(crate) fn upgrade(&self) -> Option<Node> {
+        self.0.upgrade().map(Node)
+    }
 }
 
 /// The events of a node from its first on. They wait for who takes them; of too
@@ -99,11 +111,10 @@ impl Node {
             Error::new(ErrorKind::Internal, format!("starting a node panicked: {e}"))
         })??;
         let inner = Arc::new(Inner {
-            pid: std::process::id(),
             id: node.id().to_base58(),
             namespace: node.namespace().to_string(),
             open: Mutex::new(Some(Open { node, dispatcher })),
-            closed: CancellationToken::new(),
+            closed: Ours::new(CancellationToken::new()),
         });
         let mut nodes = lock(&runtime::process().nodes.0);
         nodes.retain(|node| node.strong_count() > 0);
@@ -124,7 +135,7 @@ impl Node {
     /// Whether it is closed, or closing, or belongs to the parent of this
     /// process.
     pub fn is_closed(&self) -> bool {
-        self.0.closed.is_cancelled() || self.0.is_foreign()
+        self.0.closed.mine().is_none_or(CancellationToken::is_cancelled)
     }
 
     /// The thread of the node's callbacks; none of a closed node.
@@ -214,22 +225,15 @@ impl Node {
     }
 
     /// Connects to a peer, and says who it is: to whoever answers at one
-    /// address, to addresses that end in `/p2p/<id>`, or to an id and its
-    /// addresses.
-    pub fn connect(
+    /// address, to addresses that end in `/p2p/<id>`, to an id and its
+    /// addresses, or to an id alone or a record, wherever the record or peer
+    /// exchange says that it is.
+    pub fn connect<P: Into<Peer>>(
         &self,
-        addrs: Vec<String>,
-    ) -> impl Future<Output = Result<String>> + Send + use<> {
-        self.run(|node| async move {
-            let peer = match destination(&addrs)? {
-                Destination::Peer(peer) => {
-                    node.connect(&peer).await?;
-                    peer.id
-                }
-                Destination::Addr(addr) => node.connect_addr(addr).await?,
-            };
-            Ok(peer.to_base58())
-        })
+        peer: P,
+    ) -> impl Future<Output = Result<String>> + Send + use<P> {
+        let peer = peer.into();
+        self.run(|node| async move { Ok(node.connect(peer.target()?).await?.to_base58()) })
     }
 
     /// The ids of the peers that are connected now, in their order.
@@ -331,7 +335,7 @@ impl Node {
         }
         let _runtime = runtime::handle()?.enter();
         let finding = node.find_peers_of(&namespace, options);
-        Ok(Stream::new(Peers::new(finding), self.0.closed.child_token()))
+        Ok(Stream::new(Peers::new(finding), self.closing()?.child_token()))
     }
 
     /// Lets others find this node under another namespace too, until `ttl` has
@@ -360,21 +364,40 @@ impl Node {
 
     /// Leaves the cluster, so that others see it at once, and waits until
     /// nothing of the node is running. A second call does nothing.
-    pub fn close(&self) -> impl Future<Output = Result<()>> + Send + use<> {
-        let inner = self.0.clone();
+    ///
+    /// Requests that its services work on have `grace` to be answered before, 5 s
+    /// if nothing is said; `handling` says that a handler of one waits for this,
+    /// and is not waited for.
+    pub fn close(
+        &self,
+        grace: Option<Duration>,
+        handling: bool,
+    ) -> impl Future<Output = Result<()>> + Send + use<> {
+        let this = self.clone();
         async move {
-            if inner.is_foreign() {
+            if this.is_foreign() {
                 return Ok(());
             }
-            let open = lock(&inner.open).clone();
-            let Some(open) = open else { return Ok(()) };
-            inner.closed.cancel();
-            let result = open.node.close().await;
-            // With its last clone the event streams end, and the callbacks'
-            // thread.
-            drop(lock(&inner.open).take());
-            result
+            // On its own: who stops waiting, as on Ctrl-C, doesn't leave a node that is
+            // open and serves nothing.
+            let closing =
+                runtime::handle()?.spawn(async move { this.leave(grace, handling).await });
+            closing.await.map_err(|e| {
+                Error::new(ErrorKind::Internal, format!("closing a node panicked: {e}"))
+            })?
         }
+    }
+
+    async fn leave(&self, grace: Option<Duration>, handling: bool) -> Result<()> {
+        let open = lock(&self.0.open).clone();
+        let Some(open) = open else { return Ok(()) };
+        // Handlers that are waited for may call others meanwhile.
+        open.node.drain(grace.unwrap_or(GRACE), handling).await;
+        self.closing()?.cancel();
+        let result = open.node.close_within(Duration::ZERO).await;
+        // With its last clone the event streams end, and the callbacks' thread.
+        drop(lock(&self.0.open).take());
+        result
     }
 
     /// A call on the node that ends when the node closes.
@@ -387,44 +410,46 @@ impl Node {
         T: Send,
         F: Future<Output = Result<T>> + Send + 'static,
     {
-        let call = self.open().map(|open| call(open.node));
-        let closed = self.0.closed.clone();
-        async move {
-            tokio::select! {
-                biased;
-                result = call? => result,
-                () = closed.cancelled() => Err(Error::closed("node")),
-            }
-        }
+        // Boxed: this is compiled for each result, and not for each call.
+        let open =
+            self.open().and_then(|open| Ok((call(open.node).boxed(), self.closing()?.clone())));
+        until_closed(open)
     }
 
-    pub(crate) fn closing(&self) -> &CancellationToken {
-        &self.0.closed
+    pub(crate) fn downgrade(&self) -> WeakNode {
+        WeakNode(Arc::downgrade(&self.0))
     }
 
-    fn open(&self) -> Result<Open> {
-        if self.0.is_foreign() {
-            let message = "the node belongs to the parent of this process, and its threads with \
-                           it: start a node in this process";
-            return Err(Error::new(ErrorKind::Closed, message));
-        }
-        if self.0.closed.is_cancelled() {
+    /// Whether it belongs to the parent of this process.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.0.closed.mine().is_none()
+    }
+
+    /// The node of core.
+    pub(crate) fn core(&self) -> Result<casm::Node> {
+        Ok(self.open()?.node)
+    }
+
+    /// Is cancelled when the node closes.
+    ///
+    /// # Errors
+    /// `Closed` in a forked child.
+    pub(crate) fn closing(&self) -> Result<&CancellationToken> {
+        self.0.closed.get()
+    }
+
+    pub(crate) fn open(&self) -> Result<Open> {
+        if self.closing()?.is_cancelled() {
             return Err(Error::closed("node"));
         }
         lock(&self.0.open).clone().ok_or_else(|| Error::closed("node"))
     }
 }
 
-impl Inner {
-    fn is_foreign(&self) -> bool {
-        self.pid != std::process::id()
-    }
-}
-
 impl Drop for Inner {
     fn drop(&mut self) {
         let open = self.open.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        if self.pid != std::process::id() {
+        if self.closed.mine().is_none() {
             // Its locks may be held by threads that don't exist here.
             std::mem::forget(open);
             return;
@@ -479,7 +504,9 @@ pub fn close_all(nodes: &[Node], timeout: Duration) {
     for open in &open {
         open.dispatcher.stop();
     }
-    let closing = futures::future::join_all(nodes.iter().map(Node::close));
+    // A program's end waits for no handler.
+    let close = |node: &Node| node.close(Some(Duration::ZERO), false);
+    let closing = futures::future::join_all(nodes.iter().map(close));
     wait_at_end(closing.map(drop), timeout);
     for open in &open {
         open.dispatcher.wait_idle(timeout);
@@ -499,6 +526,17 @@ fn samples(text: &str) -> BTreeMap<String, f64> {
 /// strike.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn until_closed<T>(
+    open: Result<(BoxFuture<'static, Result<T>>, CancellationToken)>,
+) -> Result<T> {
+    let (call, closed) = open?;
+    tokio::select! {
+        biased;
+        result = call => result,
+        () = closed.cancelled() => Err(Error::closed("node")),
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! A node's configuration, from plain values.
 
-use crate::{Error, ErrorKind, Keypair, Multiaddr, PeerId, PeerInfo, Result};
-use casm::{NodeBuilder, config::Limits};
+use crate::{Error, ErrorKind, Keypair, Multiaddr, PeerId, PeerInfo, Record, Result};
+use casm::{DEFAULT_TIMEOUT, NodeBuilder, Target, config::Limits};
 use rand::{TryRng, rngs::SysRng};
 use std::{collections::BTreeMap, fmt::Display, path::PathBuf, str::FromStr, time::Duration};
 
@@ -214,6 +214,19 @@ pub fn duration(field: &str, seconds: f64) -> Result<Duration> {
         .map_err(|_| Error::config(field, seconds, "write a time span from 0 up"))
 }
 
+/// How long a call waits, from seconds: nothing said is [`DEFAULT_TIMEOUT`], and
+/// infinity no limit.
+///
+/// # Errors
+/// `Config` if it is negative, not a number, or longer than a time can be.
+pub fn time_limit(field: &str, seconds: Option<f64>) -> Result<Option<Duration>> {
+    match seconds {
+        None => Ok(Some(DEFAULT_TIMEOUT)),
+        Some(f64::INFINITY) => Ok(None),
+        Some(seconds) => duration(field, seconds).map(Some),
+    }
+}
+
 /// A peer id in base58.
 ///
 /// # Errors
@@ -222,25 +235,50 @@ pub fn peer_id(text: &str) -> Result<PeerId> {
     parse("peer id", text, "write one such as 12D3KooW…")
 }
 
-/// Where to connect to.
-pub(crate) enum Destination {
-    /// A peer, and where it is.
-    Peer(PeerInfo),
-    /// Whoever answers there.
-    Addr(Multiaddr),
+/// Whom to connect to.
+#[derive(Clone, Debug)]
+pub enum Peer {
+    /// Addresses that end in `/p2p/<id>`, an id and addresses, an id alone, or one
+    /// address alone.
+    Named(Vec<String>),
+    /// A member, where its record says.
+    Record(Record),
 }
 
-/// A destination: addresses that end in `/p2p/<id>`, an id and addresses, or
-/// one address alone.
-///
-/// # Errors
-/// `Address` if one cannot be parsed, or if they don't name exactly one peer.
-pub(crate) fn destination(texts: &[String]) -> Result<Destination> {
-    match texts {
-        [one] if one.starts_with('/') && !one.contains("/p2p/") => {
-            Ok(Destination::Addr(multiaddr(one)?))
+impl Peer {
+    /// The peer in core's terms.
+    ///
+    /// # Errors
+    /// `Address` if a text cannot be parsed, or if they don't name exactly one
+    /// peer.
+    pub(crate) fn target(self) -> Result<Target> {
+        match self {
+            Self::Named(texts) => match &texts[..] {
+                [one] if one.starts_with('/') && !one.contains("/p2p/") => {
+                    Ok(multiaddr(one)?.into())
+                }
+                _ => peer_info(&texts).map(Target::Info),
+            },
+            Self::Record(record) => Ok(record.into()),
         }
-        _ => peer_info(texts).map(Destination::Peer),
+    }
+}
+
+impl From<Vec<String>> for Peer {
+    fn from(texts: Vec<String>) -> Self {
+        Self::Named(texts)
+    }
+}
+
+impl From<&str> for Peer {
+    fn from(text: &str) -> Self {
+        Self::Named(vec![text.into()])
+    }
+}
+
+impl From<String> for Peer {
+    fn from(text: String) -> Self {
+        Self::Named(vec![text])
     }
 }
 

@@ -4,7 +4,8 @@ use crate::{Error, ErrorKind, Query, Result};
 use casm::cluster::Select;
 
 /// What to look for, in the strings that the command line has too:
-/// `peer:ID`, `server:HEX`, `host:NAME`, `meta:KEY=VALUE`.
+/// `peer:ID`, `server:HEX`, `host:NAME`, `meta:KEY=VALUE`; to match, also
+/// `service:NAME` and `channel:NAME`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QuerySpec {
     /// The value to match; not with `from`.
@@ -33,7 +34,7 @@ impl QuerySpec {
                 let message = "query: it has both a value to match and one to begin at: choose one";
                 return Err(Error::new(ErrorKind::Invalid, message));
             }
-            (Some(value), None) => Select::Match { index: value.parse()?, prefix: self.prefix },
+            (Some(value), None) => Select::matching(value, self.prefix)?,
             (None, Some(value)) => Select::From(value.parse()?),
             (None, None) => Select::All,
         };
@@ -51,7 +52,7 @@ impl QuerySpec {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Index;
+    use crate::{Field, Index};
 
     #[test]
     fn every_part_reaches_the_query() {
@@ -70,6 +71,12 @@ mod tests {
             ..QuerySpec::default()
         };
         assert_eq!(spec.build().unwrap(), Query::matching(Index::meta("role", "w")).prefix());
+        let service = |prefix, name: &str| {
+            let matching = Some(format!("service:{name}"));
+            QuerySpec { matching, prefix, ..QuerySpec::default() }.build().unwrap()
+        };
+        assert_eq!(service(false, "a"), Query::service("a"));
+        assert_eq!(service(true, "a"), Query::matching(Index::new(Field::Meta, "svc.a")).prefix());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The views of other nodes.
 
-use crate::{Node, Query, Record, Result, Source, Stream, peer_id};
+use crate::{Node, Query, Record, Result, Source, Stream, options::Peer, ours::Ours, peer_id};
 use casm::RemoteRecords;
 use std::future::Future;
 
@@ -9,13 +9,14 @@ use std::future::Future;
 #[derive(Clone)]
 pub struct RemoteView {
     node: Node,
-    view: casm::RemoteView,
+    peer: String,
+    view: Ours<casm::RemoteView>,
 }
 
 impl RemoteView {
     /// The id of the node whose view it is.
-    pub fn peer(&self) -> String {
-        self.view.peer().to_base58()
+    pub fn peer(&self) -> &str {
+        &self.peer
     }
 
     /// The first record that a query finds.
@@ -24,19 +25,19 @@ impl RemoteView {
         query: Query,
     ) -> impl Future<Output = Result<Option<Record>>> + Send + use<> {
         let view = self.view.clone();
-        self.node.run(|_| async move { view.lookup(&query).await })
+        self.node.run(|_| async move { view.get()?.lookup(&query).await })
     }
 
     /// The record of a peer.
     pub fn get(&self, peer: String) -> impl Future<Output = Result<Option<Record>>> + Send + use<> {
         let view = self.view.clone();
-        self.node.run(|_| async move { view.get(&peer_id(&peer)?).await })
+        self.node.run(|_| async move { view.get()?.get(&peer_id(&peer)?).await })
     }
 
     /// How many records a query finds.
     pub fn count(&self, query: Query) -> impl Future<Output = Result<usize>> + Send + use<> {
         let view = self.view.clone();
-        self.node.run(|_| async move { view.count(&query).await })
+        self.node.run(|_| async move { view.get()?.count(&query).await })
     }
 
     /// The records that a query finds, as they come.
@@ -47,17 +48,22 @@ impl RemoteView {
         query.check()?;
         // Fails if the node is closed.
         self.node.view()?;
-        let records = Records(self.view.iter(query));
-        Ok(Stream::new(records, self.node.closing().child_token()))
+        let records = Records(self.view.get()?.iter(query));
+        Ok(Stream::new(records, self.node.closing()?.child_token()))
     }
 }
 
 impl Node {
-    /// The view of a connected peer.
-    pub fn view_of(&self, peer: String) -> impl Future<Output = Result<RemoteView>> + Send + use<> {
-        let this = self.clone();
+    /// The view of a peer, to which it connects as [`connect`](Self::connect)
+    /// does.
+    pub fn view_of<P: Into<Peer>>(
+        &self,
+        peer: P,
+    ) -> impl Future<Output = Result<RemoteView>> + Send + use<P> {
+        let (this, peer) = (self.clone(), peer.into());
         self.run(|node| async move {
-            Ok(RemoteView { view: node.view_of(peer_id(&peer)?).await?, node: this })
+            let view = node.view_of(peer.target()?).await?;
+            Ok(RemoteView { peer: view.peer().to_base58(), view: Ours::new(view), node: this })
         })
     }
 }

@@ -7,7 +7,8 @@ use std::future::{Future, ready};
 use tokio::task::unconstrained;
 
 /// Something that gives items until it is over. What is not taken in time is
-/// dropped by the source, the oldest first, and told by an item of its own.
+/// dropped by the source, the oldest first if nothing else is said, and told by an
+/// item of its own, or by [`lost`](Self::lost).
 pub trait Source: Send + 'static {
     /// What it gives.
     type Item: Send + 'static;
@@ -21,21 +22,47 @@ pub trait Source: Send + 'static {
         let _ = item;
         0
     }
+
+    /// What tells how many items were dropped, if no item does.
+    fn lost(&self) -> Option<Box<dyn Fn() -> u64 + Send + Sync>> {
+        None
+    }
 }
 
-/// Waits for one item, and takes with it those that are there already, up to
-/// `most`. Empty when the source is over.
-pub(crate) async fn next_batch<S: Source>(source: &mut S, most: usize) -> Result<Vec<S::Item>> {
-    let Some(first) = source.next().await else { return Ok(Vec::new()) };
-    let mut batch = vec![first?];
-    while batch.len() < most {
-        // An error waits for the next call, as the end does.
-        match unconstrained(source.next()).now_or_never() {
-            Some(Some(Ok(item))) => batch.push(item),
-            _ => break,
-        }
+/// A source from which several items are taken at once.
+pub(crate) struct Pulled<S> {
+    source: S,
+    /// What came behind the items of the last batch.
+    failed: Option<Error>,
+}
+
+impl<S: Source> Pulled<S> {
+    pub(crate) fn new(source: S) -> Self {
+        Self { source, failed: None }
     }
-    Ok(batch)
+
+    /// Waits for one item, and takes with it those that are there already, up to
+    /// `most`. Empty when the source is over.
+    pub(crate) async fn next_batch(&mut self, most: usize) -> Result<Vec<S::Item>> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        let Some(first) = self.source.next().await else { return Ok(Vec::new()) };
+        let mut batch = vec![first?];
+        while batch.len() < most {
+            match unconstrained(self.source.next()).now_or_never() {
+                Some(Some(Ok(item))) => batch.push(item),
+                Some(Some(Err(error))) => {
+                    // Some sources tell it only once.
+                    self.failed = Some(error);
+                    break;
+                }
+                // The end comes again.
+                Some(None) | None => break,
+            }
+        }
+        Ok(batch)
+    }
 }
 
 /// The events of a node.
@@ -133,5 +160,35 @@ impl Source for Synthetic {
         let left = self.left.checked_sub(1);
         self.left = left.unwrap_or(0);
         ready(left.map(|_| Ok(self.event.clone())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use casm::ErrorKind;
+
+    /// Two items, an error that is told once, and the end.
+    struct Failing(u8);
+
+    impl Source for Failing {
+        type Item = u8;
+
+        async fn next(&mut self) -> Option<Result<u8>> {
+            self.0 += 1;
+            match self.0 {
+                n @ 1..=2 => Some(Ok(n)),
+                3 => Some(Err(Error::new(ErrorKind::Protocol, "on purpose"))),
+                _ => None,
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_error_behind_items_is_not_lost() {
+        let mut pulled = Pulled::new(Failing(0));
+        assert_eq!(pulled.next_batch(10).await.unwrap(), [1, 2]);
+        assert_eq!(pulled.next_batch(10).await.unwrap_err().kind(), ErrorKind::Protocol);
+        assert!(pulled.next_batch(10).await.unwrap().is_empty());
     }
 }

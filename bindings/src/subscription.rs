@@ -1,6 +1,6 @@
 //! A source that is pushed to a callback.
 
-use crate::{Dispatcher, Result, Source, call::CancelOnDrop, runtime, source::next_batch};
+use crate::{Dispatcher, Result, Source, call::CancelOnDrop, ours::Ours, runtime, source::Pulled};
 use futures::future::BoxFuture;
 use std::sync::{
     Arc,
@@ -60,12 +60,15 @@ impl<T> Iterator for Batch<T> {
 struct State {
     cancel: CancellationToken,
     dropped: AtomicU64,
+    lost: Option<Box<dyn Fn() -> u64 + Send + Sync>>,
     failed: AtomicU64,
 }
 
 /// A callback's subscription. Dropping it cancels it, unless it is
 /// [kept](Self::keep).
-pub struct Subscription {
+pub struct Subscription(Ours<Held>);
+
+struct Held {
     state: Arc<State>,
     guard: Option<CancelOnDrop>,
 }
@@ -73,34 +76,47 @@ pub struct Subscription {
 impl Subscription {
     /// Delivers nothing more. A callback that is running ends in its own time.
     pub fn cancel(&self) {
-        self.state.cancel.cancel();
+        if let Some(state) = self.state() {
+            state.cancel.cancel();
+        }
     }
 
     /// Whether nothing more is delivered.
     pub fn is_cancelled(&self) -> bool {
-        self.state.cancel.is_cancelled()
+        self.state().is_none_or(|state| state.cancel.is_cancelled())
     }
 
-    /// For one who calls the callback without a batch.
-    pub fn monitor(&self) -> Monitor {
-        Monitor(self.state.clone())
+    /// Counts a call of the callback, by one who calls it without a batch, that failed.
+    pub fn count_failure(&self) {
+        if let Some(state) = self.state() {
+            state.failed.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// How many items were lost because the callback was too slow: the oldest
-    /// are dropped.
+    /// are dropped, if nothing else is said.
     pub fn dropped(&self) -> u64 {
-        self.state.dropped.load(Ordering::Relaxed)
+        let Some(state) = self.state() else { return 0 };
+        let lost = state.lost.as_ref().map_or(0, |lost| lost());
+        state.dropped.load(Ordering::Relaxed) + lost
     }
 
     /// How many calls of the callback failed.
     pub fn failed(&self) -> u64 {
-        self.state.failed.load(Ordering::Relaxed)
+        self.state().map_or(0, |state| state.failed.load(Ordering::Relaxed))
     }
 
     /// Lets it go on when this handle is dropped, until the source is over.
     pub fn keep(mut self) -> Self {
-        self.guard.take().map(CancelOnDrop::disarm);
+        if let Some(held) = self.0.mine_mut() {
+            held.guard.take().map(CancelOnDrop::disarm);
+        }
         self
+    }
+
+    /// None in a forked child.
+    fn state(&self) -> Option<&State> {
+        self.0.mine().map(|held| &*held.state)
     }
 }
 
@@ -116,26 +132,28 @@ pub fn subscribe<S: Source>(
     cancel: CancellationToken,
     listener: impl Listener<S::Item>,
 ) -> Result<Subscription> {
-    let state = Arc::new(State { cancel, dropped: AtomicU64::new(0), failed: AtomicU64::new(0) });
+    let (dropped, failed) = (AtomicU64::new(0), AtomicU64::new(0));
+    let state = Arc::new(State { cancel, dropped, lost: source.lost(), failed });
     let pump = pump(dispatcher.clone(), source, state.clone(), Arc::new(listener));
     let pump: BoxFuture<'static, ()> = Box::pin(pump);
     runtime::handle()?.spawn(pump);
     let guard = Some(state.cancel.clone().drop_guard());
-    Ok(Subscription { state, guard })
+    Ok(Subscription(Ours::new(Held { state, guard })))
 }
 
 async fn pump<S: Source>(
     dispatcher: Dispatcher,
-    mut source: S,
+    source: S,
     state: Arc<State>,
     listener: Arc<impl Listener<S::Item>>,
 ) {
     const BATCH: usize = 256;
+    let mut source = Pulled::new(source);
     loop {
         let items = tokio::select! {
             biased;
             () = state.cancel.cancelled() => return,
-            items = next_batch(&mut source, BATCH) => items,
+            items = source.next_batch(BATCH) => items,
         };
         let items = match items {
             Ok(items) if items.is_empty() => return,

@@ -1,12 +1,15 @@
 //! The facade over real nodes, which listen on the loopback interface only.
 
 use casm_bindings::{
-    Batch, CHECK_EVERY, Dispatcher, Error, ErrorKind, Event, Listener, Node, Options, Query,
-    Result, bench_events, block, spawn,
+    Batch, CHECK_EVERY, CallSpec, Dispatcher, Error, ErrorKind, Event, Listener, Node, Options,
+    Query, Request, Requests, Result, ServeSpec, bench_events, block, spawn,
 };
 use std::{
     future::{pending, ready},
-    sync::mpsc::{Receiver, Sender, channel},
+    sync::{
+        Arc,
+        mpsc::{Receiver, Sender, channel},
+    },
     thread,
     time::Duration,
 };
@@ -97,7 +100,7 @@ fn events_can_be_had_from_the_first_on() {
     is_first(&node, &wait(events.stream().next_batch()).unwrap()[0]);
     // Of a closed node nobody is called.
     let (node, events) = start();
-    wait(node.close()).unwrap();
+    wait(node.close(None, false)).unwrap();
     let error = events.tell(&node, Events(channel().0)).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Closed);
 }
@@ -115,8 +118,8 @@ fn what_peer_exchange_knows_is_found_without_discovery() {
         }
     };
     assert_eq!((found.source.as_str(), found.peer.id.to_base58().as_str()), ("pex", first.id()));
-    wait(first.close()).unwrap();
-    wait(second.close()).unwrap();
+    wait(first.close(None, false)).unwrap();
+    wait(second.close(None, false)).unwrap();
 }
 
 #[test]
@@ -129,7 +132,7 @@ fn a_change_of_meta_sets_and_removes_and_a_wait_counts_what_a_query_finds() {
     let view = wait(node.wait_for(query.clone(), 1)).unwrap();
     let fields: Vec<_> = view.lookup(&query).unwrap().fields().map(str::to_owned).collect();
     assert_eq!(fields, ["b=2", "c=3"]);
-    wait(node.close()).unwrap();
+    wait(node.close(None, false)).unwrap();
 }
 
 #[test]
@@ -170,7 +173,7 @@ fn events_come_on_one_thread_and_a_listener_that_panics_gets_the_next() {
     // What was left of the batches that panicked is lost, and counted.
     assert!(!threads.is_empty() && threads.len() < 10_000);
     assert!(subscription.failed() > 0);
-    wait(node.close()).unwrap();
+    wait(node.close(None, false)).unwrap();
 }
 
 #[test]
@@ -185,7 +188,7 @@ fn a_subscription_cancels_when_it_is_dropped_unless_it_is_kept() {
     let kept = bench_events(&node, 3, listener).unwrap().keep();
     drop(kept);
     assert_eq!(seen.iter().take(3).count(), 3);
-    wait(node.close()).unwrap();
+    wait(node.close(None, false)).unwrap();
 }
 
 #[test]
@@ -197,8 +200,8 @@ fn a_closed_node_gives_closed_and_its_streams_end() {
         let node = node.clone();
         thread::spawn(move || wait(node.wait_for(Query::all(), 100)))
     };
-    wait(node.close()).unwrap();
-    wait(node.close()).unwrap();
+    wait(node.close(None, false)).unwrap();
+    wait(node.close(None, false)).unwrap();
     assert_eq!(waiting.join().unwrap().unwrap_err().kind(), ErrorKind::Closed);
     while !wait(events.next_batch()).unwrap().is_empty() {}
     assert!(node.is_closed() && node.dispatcher().is_none());
@@ -207,7 +210,7 @@ fn a_closed_node_gives_closed_and_its_streams_end() {
         node.events().err(),
         node.subscribe(Query::all()).err(),
         wait(node.set_host("h".into())).err(),
-        wait(node.view_of(node.id().into())).err(),
+        wait(node.view_of(node.id())).err(),
     ] {
         assert_eq!(error.unwrap().kind(), ErrorKind::Closed);
     }
@@ -218,7 +221,7 @@ fn a_search_that_is_still_held_keeps_no_stream_of_a_closed_node_waiting() {
     let node = node();
     let events = node.events().unwrap();
     let search = node.find_peers(None, None, None).unwrap();
-    wait(node.close()).unwrap();
+    wait(node.close(None, false)).unwrap();
     while !wait(events.next_batch()).unwrap().is_empty() {}
     assert!(wait(search.next_batch()).unwrap().is_empty());
 }
@@ -240,7 +243,7 @@ fn a_paused_node_says_so_keeps_what_it_has_and_comes_back() {
     assert_eq!((a.is_paused().unwrap(), a.addrs().unwrap()), (false, addrs));
     wait(b.wait_for(Query::all(), 2)).unwrap();
     for node in [&a, &b] {
-        wait(node.close()).unwrap();
+        wait(node.close(None, false)).unwrap();
     }
     assert_eq!(wait(a.pause()).unwrap_err().kind(), ErrorKind::Closed);
 }
@@ -250,7 +253,7 @@ fn a_profile_sets_what_is_left_out() {
     let ttl = |options| {
         let node = wait(Node::start(options, Dispatcher::default())).unwrap();
         let ttl = node.view().unwrap().get(&node.info().unwrap().id).unwrap().ttl();
-        wait(node.close()).unwrap();
+        wait(node.close(None, false)).unwrap();
         ttl
     };
     let low = || Options { power: Some("low".into()), ..options() };
@@ -260,4 +263,73 @@ fn a_profile_sets_what_is_left_out() {
     let wrong = Options { power: Some("high".into()), ..options() };
     let error = wait(Node::start(wrong, Dispatcher::default())).err().unwrap();
     assert!(error.kind() == ErrorKind::Config && error.message().contains("high"), "{error}");
+}
+
+#[test]
+fn a_stream_that_is_cancelled_ends_its_source_though_somebody_holds_it() {
+    let node = node();
+    let endless = |request: Request| {
+        thread::spawn(move || while wait(request.part(vec![0; 1000])).is_ok() {});
+    };
+    node.serve_stream("endless", ServeSpec::default(), endless).unwrap();
+    let parts = node.call_stream("endless", Vec::new(), CallSpec::default()).unwrap();
+    assert!(!wait(parts.next_batch()).unwrap().is_empty());
+    assert_eq!(node.service_stats("endless").unwrap().in_flight, 1);
+    parts.cancel();
+    while node.service_stats("endless").unwrap().in_flight > 0 {
+        thread::sleep(Duration::from_millis(5));
+    }
+    assert!(wait(parts.next_batch()).unwrap().is_empty());
+    wait(node.close(None, false)).unwrap();
+}
+
+/// Threads that wait for requests end with what they wait for, whatever of it is held.
+#[test]
+fn threads_that_wait_for_requests_end_when_the_service_is_stopped_or_the_node_closed() {
+    let serve = |node: &Node, name: &str, stream| {
+        node.serve_on_threads(name, ServeSpec::default(), stream, 4).unwrap()
+    };
+    let waits = |requests: &Arc<Requests>| {
+        let (requests, (done, ended)) = (requests.clone(), channel());
+        thread::spawn(move || done.send(requests.next().is_none()).unwrap());
+        ended
+    };
+    let ends = |ended: Receiver<bool>| assert!(ended.recv_timeout(PATIENCE).expect("it ends"));
+
+    let node = node();
+    let (stopped, requests) = serve(&node, "stopped", false);
+    let requests = Arc::new(requests);
+    // One that has begun to wait, most likely, and one that comes later.
+    let ended = [waits(&requests), waits(&requests)];
+    stopped.stop();
+    ended.into_iter().for_each(ends);
+    ends(waits(&requests));
+
+    let kept = [serve(&node, "calls", false), serve(&node, "parts", true)];
+    let kept = kept.map(|(serving, requests)| (serving, Arc::new(requests)));
+    let ended = kept.each_ref().map(|(_, requests)| waits(requests));
+    // What waits for a thread when the node closes is not waited for.
+    let call = node.call("calls".into(), vec![], CallSpec::default());
+    let called = thread::spawn(move || wait(call));
+    wait(node.close(Some(Duration::ZERO), false)).unwrap();
+    assert!(called.join().unwrap().is_err());
+    for ended in ended {
+        // A request that came before is given out.
+        ended.recv_timeout(PATIENCE).expect("it ends");
+    }
+    for (_, requests) in &kept {
+        ends(waits(requests));
+    }
+}
+
+#[test]
+fn threads_that_wait_for_requests_end_when_the_node_is_dropped() {
+    let (requests, (done, ended)) = {
+        let node = node();
+        let (_serving, requests) =
+            node.serve_on_threads("dropped", ServeSpec::default(), false, 4).unwrap();
+        (requests, channel())
+    };
+    thread::spawn(move || done.send(requests.next().is_none()).unwrap());
+    assert!(ended.recv_timeout(PATIENCE).expect("it ends"));
 }

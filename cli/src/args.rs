@@ -3,10 +3,16 @@
 
 mod node;
 mod parse;
+mod pipe;
 mod query;
+mod service;
+mod topic;
 
 pub use node::NodeArgs;
+pub use pipe::{AcceptArgs, OpenArgs, PipeCommand};
 pub use query::QueryArgs;
+pub use service::{CallArgs, ServeArgs, ServicesArgs};
+pub use topic::{PubArgs, SubArgs};
 
 use casm::Multiaddr;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
@@ -28,7 +34,7 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Start a small cluster on this machine, and watch it form
+    /// Start a small cluster on this machine; watch it form, and its nodes call each other
     Demo(DemoArgs),
     /// Run one node until interrupted, and print what happens
     Run(RunArgs),
@@ -36,9 +42,22 @@ pub enum Command {
     Ls(LsArgs),
     /// Watch who is there, full-screen
     Watch(WatchArgs),
+    /// Publish on a topic
+    Pub(PubArgs),
+    /// Print what is published on topics, until interrupted
+    Sub(SubArgs),
     /// Find peers; show or send discovery's packets
     #[command(subcommand)]
     Discover(DiscoverCommand),
+    /// Ask a service, and print what it answers
+    Call(CallArgs),
+    /// Serve a service: a command for each request
+    Serve(ServeArgs),
+    /// Print which services there are, and who serves them
+    Services(ServicesArgs),
+    /// Connect standard input and output with a peer's, over a stream
+    #[command(subcommand)]
+    Pipe(PipeCommand),
     /// Make and show identity files
     #[command(subcommand)]
     Key(KeyCommand),
@@ -126,6 +145,9 @@ pub struct RunArgs {
     /// outlive it
     #[arg(long, hide = true)]
     pub until_stdin_ends: bool,
+    /// Greet who asks, and ask another node of the demo
+    #[arg(long, hide = true)]
+    pub greet: bool,
     /// The node.
     #[command(flatten)]
     pub node: NodeArgs,
@@ -303,12 +325,17 @@ impl Cli {
             Command::Demo(DemoArgs { output, .. })
             | Command::Run(RunArgs { output, .. })
             | Command::Ls(LsArgs { output, .. })
+            | Command::Pub(PubArgs { output, .. })
+            | Command::Sub(SubArgs { output, .. })
+            | Command::Call(CallArgs { output, .. })
+            | Command::Serve(ServeArgs { output, .. })
+            | Command::Services(ServicesArgs { output, .. })
             | Command::Doctor(DoctorArgs { output, .. })
             | Command::Key(KeyCommand::New { output, .. } | KeyCommand::Show { output, .. })
             | Command::Discover(DiscoverCommand::Find(FindArgs { output, .. }))
             | Command::Discover(DiscoverCommand::Listen(ListenArgs { output, .. }))
             | Command::Discover(DiscoverCommand::Emit(EmitArgs { output, .. })) => output.json,
-            Command::Watch(_) | Command::Completions { .. } => false,
+            Command::Watch(_) | Command::Pipe(_) | Command::Completions { .. } => false,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `casm demo`: a small cluster on this machine, of real processes.
 
 mod child;
+pub mod greet;
 mod screen;
 mod tracker;
 
@@ -112,6 +113,7 @@ impl Show {
                 | Line::PeerLeft { .. }
                 | Line::Error { .. }
                 | Line::Dropped { .. }
+                | Line::Reply { .. }
         );
         if self.screen.is_some() || !shown {
             return Ok(());

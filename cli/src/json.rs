@@ -1,7 +1,8 @@
 //! The lines that `--json` prints: one object each. Scripts rely on their
 //! names; numbers that can pass 2^53 are strings.
 
-use casm::{Error, Event, Multiaddr, PeerId, PeerInfo, Record};
+use casm::{Error, Event, Message, Multiaddr, PeerId, PeerInfo, Record, Result, service::Reply};
+use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -31,6 +32,36 @@ pub enum Line {
     ClockDiffers { offset_ms: i64, peers: Vec<String> },
     /// Another node uses this node's key: what that one says of itself.
     KeyShared { record: RecordLine },
+    /// A message came on a topic.
+    Message {
+        topic: String,
+        source: String,
+        seq: String,
+        #[serde(flatten)]
+        said: Said,
+    },
+    /// So many messages were published, the last one to so many peers.
+    Published { topic: String, messages: u64, peers: usize },
+    /// A service's answer, or why there is none: as text if it is UTF-8, else as
+    /// base64. Who gave it is told if more than one was asked.
+    Reply {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        peer: Option<String>,
+        /// What came along with it.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        headers: BTreeMap<String, String>,
+        #[serde(flatten)]
+        said: Said,
+    },
+    /// A part of a service's answer.
+    Part {
+        #[serde(flatten)]
+        said: Said,
+    },
+    /// Why no more replies come: `all`, `limit` or `timeout`.
+    Ended { reason: String },
+    /// The services that there are.
+    Services { services: Vec<ServiceLine> },
     /// Events were lost.
     Dropped { count: u64 },
     /// The command failed.
@@ -41,6 +72,7 @@ pub enum Line {
         complete: bool,
         first_peer_ms: Vec<Option<u64>>,
         full_view_ms: Vec<Option<u64>>,
+        first_answer_ms: Vec<Option<u64>>,
     },
     /// A boot packet that passed.
     Packet(PacketLine),
@@ -50,6 +82,38 @@ pub enum Line {
     Check { name: String, status: String, message: String, advice: Option<String> },
     /// An identity file.
     Key { path: String, peer: String, r#type: String },
+}
+
+/// Bytes, or why there are none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Said {
+    /// Bytes that are UTF-8.
+    Text(String),
+    /// Others.
+    Base64(String),
+    /// None.
+    Error { kind: String, message: String },
+}
+
+impl Said {
+    fn of(data: &[u8]) -> Self {
+        match str::from_utf8(data) {
+            Ok(text) => Self::Text(text.to_owned()),
+            Err(_) => Self::Base64(BASE64.encode(data)),
+        }
+    }
+}
+
+/// A service, and who serves it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceLine {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// The ids of those who serve it.
+    pub peers: Vec<String>,
 }
 
 /// What a peer last said of itself.
@@ -67,6 +131,15 @@ pub struct RecordLine {
     pub host: String,
     /// The fields that the peer describes itself with.
     pub meta: BTreeMap<String, String>,
+    /// Where it is reached, the most useful address first, without `/p2p/…`.
+    #[serde(default)]
+    pub addrs: Vec<String>,
+    /// The services that the peer offers, each with its version.
+    #[serde(default)]
+    pub services: BTreeMap<String, String>,
+    /// The channels that are at the peer's place.
+    #[serde(default)]
+    pub channels: Vec<String>,
     /// Whether the peer's signature was verified.
     pub verified: bool,
 }
@@ -122,6 +195,12 @@ impl Line {
         })
     }
 
+    /// A message that came on a topic.
+    pub fn message(topic: String, message: &Message) -> Self {
+        let (source, seq) = (message.source().to_string(), message.seq().to_string());
+        Self::Message { topic, source, seq, said: Said::of(message.data()) }
+    }
+
     /// Where a node listens.
     pub fn listening(peer: &PeerId, addrs: &[Multiaddr]) -> Self {
         Self::Listening { peer: peer.to_string(), addrs: strings(addrs) }
@@ -143,6 +222,23 @@ impl Line {
         Self::View { n: records.len(), records: records.iter().map(Into::into).collect() }
     }
 
+    /// What a service answered.
+    pub fn reply(peer: Option<&PeerId>, result: &Result<Reply>) -> Self {
+        let (headers, said) = match result {
+            Ok(reply) => (reply.headers.clone(), Said::of(&reply.data)),
+            Err(error) => {
+                let message = crate::failure::explain(error);
+                (BTreeMap::new(), Said::Error { kind: error.kind().name().into(), message })
+            }
+        };
+        Self::Reply { peer: peer.map(|peer| peer.to_base58()), headers, said }
+    }
+
+    /// A part of what a service answered.
+    pub fn part(data: &[u8]) -> Self {
+        Self::Part { said: Said::of(data) }
+    }
+
     /// What went wrong.
     pub fn error(error: &Error) -> Self {
         Self::Error { kind: error.kind().name().into(), message: crate::failure::explain(error) }
@@ -157,10 +253,17 @@ impl From<&Record> for RecordLine {
             seq: record.seq().to_string(),
             ttl_ms: u64::try_from(record.ttl().as_millis()).unwrap_or(u64::MAX),
             host: record.host().into(),
-            meta: record.meta().iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(),
+            meta: record.meta().iter().map(owned).collect(),
+            addrs: strings(&record.addrs()),
+            services: record.services().map(owned).collect(),
+            channels: record.channels().map(str::to_owned).collect(),
             verified: record.verified(),
         }
     }
+}
+
+fn owned((key, value): (&str, &str)) -> (String, String) {
+    (key.to_owned(), value.to_owned())
 }
 
 fn strings(of: &[impl ToString]) -> Vec<String> {
@@ -174,6 +277,16 @@ mod tests {
 
     fn shown(event: &Event) -> serde_json::Value {
         serde_json::to_value(Line::of(event).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn an_answer_has_its_headers_if_there_are_any() {
+        let reply = |headers| Line::reply(None, &Ok(Reply { data: b"x".to_vec(), headers }));
+        let shown = |line| serde_json::to_value(line).unwrap();
+        assert_eq!(shown(reply([].into())), json!({"event": "reply", "text": "x"}));
+        let headers = [("k".to_owned(), "v\u{1b}".to_owned())].into();
+        let wanted = json!({"event": "reply", "text": "x", "headers": {"k": "v\u{1b}"}});
+        assert_eq!(shown(reply(headers)), wanted);
     }
 
     #[test]
@@ -229,13 +342,18 @@ mod tests {
             ttl_ms: 10_000,
             host: "h".into(),
             meta: [("role".to_owned(), "worker".to_owned())].into(),
+            addrs: vec!["/ip4/10.0.0.1/tcp/1".into()],
+            services: [("resize".to_owned(), "2".to_owned())].into(),
+            channels: vec!["jobs".to_owned()],
             verified: true,
         };
         assert_eq!(
             serde_json::to_value(Line::PeerJoined { record }).unwrap(),
             json!({"event": "peer-joined", "record": {
                 "peer": "p", "server": "000000000000000a", "seq": "18446744073709551615",
-                "ttl_ms": 10000, "host": "h", "meta": {"role": "worker"}, "verified": true}})
+                "ttl_ms": 10000, "host": "h", "meta": {"role": "worker"},
+                "addrs": ["/ip4/10.0.0.1/tcp/1"], "services": {"resize": "2"},
+                "channels": ["jobs"], "verified": true}})
         );
     }
 }

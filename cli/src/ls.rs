@@ -72,8 +72,7 @@ async fn look(node: &Node, query: Query, wait: Duration, output: Output) -> Vec<
 /// Asks one member for what of its view is asked for.
 async fn ask(node: &Node, peer: &Multiaddr, query: Query, wait: Duration) -> Result<Vec<Record>> {
     let ask = async {
-        let id = node.connect_addr(peer.clone()).await?;
-        let mut found = node.view_of(id).await?.iter(query);
+        let mut found = node.view_of(peer).await?.iter(query);
         let mut records = Vec::new();
         while let Some(record) = found.next().await {
             records.push(record?);

@@ -13,9 +13,12 @@ mod log;
 mod ls;
 mod outlet;
 mod output;
+mod pipe;
 mod run;
+mod service;
 mod telemetry;
 mod text;
+mod topic;
 mod watch;
 
 use args::{Cli, Command};
@@ -60,7 +63,13 @@ async fn execute(cli: &Cli) -> Result<(), Failure> {
         Command::Run(args) => run::run(args).await,
         Command::Ls(args) => ls::ls(args).await,
         Command::Watch(args) => watch::watch(args).await,
+        Command::Pub(args) => topic::publish(args).await,
+        Command::Sub(args) => topic::subscribe(args).await,
         Command::Discover(command) => discover::discover(command).await,
+        Command::Call(args) => service::call(args).await,
+        Command::Serve(args) => service::serve(args).await,
+        Command::Services(args) => service::services(args).await,
+        Command::Pipe(command) => pipe::pipe(command).await,
         Command::Key(command) => key::key(command),
         Command::Doctor(args) => doctor::doctor(args),
         Command::Completions { shell } => completions::completions(*shell),

@@ -2,6 +2,7 @@
 
 use crate::{
     args::RunArgs,
+    demo::greet,
     failure::Failure,
     interrupt::{self, Interrupt},
     json::Line,
@@ -15,13 +16,17 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 
-/// How long a node may take to say goodbye.
-const GOODBYE: Duration = Duration::from_secs(5);
+/// How long requests that are worked on have to be answered.
+const GRACE: Duration = Duration::from_secs(5);
+/// How long a node may take to leave: those requests, and then the goodbye. Less than
+/// the program may take to end.
+const LEAVE: Duration = Duration::from_secs(9);
 
 /// Runs a node until interrupted, which is a clean leave.
 pub async fn run(args: &RunArgs) -> Result<(), Failure> {
     let output = Output::new(args.output.json);
     let config = args.node.config()?;
+    let host = config.host.clone();
     let mut interrupt = Interrupt::listen().await?;
     let mut stdin = pin!(stdin_ends(args.until_stdin_ends));
     let builder = NodeBuilder::from(config);
@@ -35,8 +40,12 @@ pub async fn run(args: &RunArgs) -> Result<(), Failure> {
         if let Some(addr) = args.node.metrics {
             telemetry::serve(&node, addr).await?;
         }
+        if args.greet {
+            greet::serve(&node, host)?;
+        }
         tokio::select! {
             result = report(&node, events, args.view, output) => result,
+            result = greet::ask(&node, output), if args.greet => result,
             failure = output.failure() => Err(failure),
             () = interrupt.wait() => Ok(()),
             () = &mut stdin => Ok(()),
@@ -49,7 +58,7 @@ pub async fn run(args: &RunArgs) -> Result<(), Failure> {
 
 /// Closes a node, so that the others see it leave.
 pub async fn leave(node: &Node) {
-    match timeout(GOODBYE, node.close()).await {
+    match timeout(LEAVE, node.close_within(GRACE)).await {
         Ok(Ok(())) => (),
         Ok(Err(error)) => tracing::warn!(%error, "the node did not close cleanly"),
         Err(_) => tracing::warn!("the node took too long to close"),

@@ -1,6 +1,6 @@
 //! Lines for people.
 
-use crate::json::{Line, PacketLine, RecordLine};
+use crate::json::{Line, PacketLine, RecordLine, Said, ServiceLine};
 pub use casm::logs::clean;
 use casm::logs::is_harmful;
 use crossterm::style::{Color, Stylize};
@@ -40,6 +40,13 @@ pub fn of(line: &Line, colour: bool) -> String {
             format!("{} {peer}", word("discon", Color::DarkGrey, colour))
         }
         Line::View { records, .. } => view(records, colour),
+        Line::Reply { peer, said, .. } => match peer {
+            Some(peer) => format!("{peer}  {}", said_text(said, colour)),
+            None => said_text(said, colour),
+        },
+        Line::Part { said } => said_text(said, colour),
+        Line::Ended { reason } => format!("{} {reason}", word("ended", Color::DarkGrey, colour)),
+        Line::Services { services } => of_services(services, colour),
         Line::ClockDiffers { offset_ms, peers } => {
             let (by, way) = (duration(offset_ms.unsigned_abs()), *offset_ms > 0);
             let way = if way { "behind" } else { "ahead of" };
@@ -54,22 +61,33 @@ pub fn of(line: &Line, colour: bool) -> String {
             let who = described(record);
             format!("{word} another node uses this node's key: give each its own ({who})")
         }
+        Line::Message { topic, source, said, .. } => {
+            let (topic, said) = (word(&clean(topic), Color::Cyan, colour), said_text(said, colour));
+            format!("{topic} {source}: {said}")
+        }
+        Line::Published { topic, messages, peers } => {
+            let word = word("published", Color::Green, colour);
+            let (count, topic) = (counted(*messages, "message"), clean(topic));
+            format!("{word} {count} on {topic}, to {}", counted(*peers as u64, "peer"))
+        }
         Line::Dropped { count } => {
             format!("{} {count} events", word("dropped", Color::Red, colour))
         }
         Line::Error { kind, message } => {
             format!("{} {}: {}", word("error", Color::Red, colour), kind, clean(message))
         }
-        Line::Summary { nodes, complete, first_peer_ms, full_view_ms } => {
+        Line::Summary { nodes, complete, first_peer_ms, full_view_ms, first_answer_ms } => {
             let outcome = if *complete {
                 word("complete", Color::Green, colour)
             } else {
                 word("incomplete", Color::Red, colour)
             };
             format!(
-                "{outcome} {nodes} nodes; first peer after {}; full view after {}",
+                "{outcome} {nodes} nodes; first peer after {}; full view after {}; \
+                 answered by another after {}",
                 times(first_peer_ms),
-                times(full_view_ms)
+                times(full_view_ms),
+                times(first_answer_ms)
             )
         }
         Line::Packet(packet) => of_packet(packet, colour),
@@ -114,6 +132,29 @@ fn view(records: &[RecordLine], colour: bool) -> String {
     text
 }
 
+fn said_text(said: &Said, colour: bool) -> String {
+    match said {
+        Said::Text(text) => clean(text).into_owned(),
+        Said::Base64(text) => format!("{} {text}", word("base64", Color::DarkGrey, colour)),
+        Said::Error { kind, message } => {
+            format!("{} {kind}: {}", word("error", Color::Red, colour), clean(message))
+        }
+    }
+}
+
+/// Services as a table.
+fn of_services(services: &[ServiceLine], colour: bool) -> String {
+    let names: Vec<_> = services.iter().map(|s| clean(&s.name)).collect();
+    let width = names.iter().map(|n| n.chars().count()).max().unwrap_or(0).max(7);
+    let head = format!("{:width$}  {:>7}  PEERS", "SERVICE", "VERSION");
+    let mut text = if colour { head.bold().to_string() } else { head };
+    for (service, name) in services.iter().zip(names) {
+        let version = clean(&service.version);
+        let _ = write!(text, "\n{name:width$}  {version:>7}  {}", service.peers.join(" "));
+    }
+    text
+}
+
 fn described(record: &RecordLine) -> String {
     let meta = meta(record);
     let gap = if meta.is_empty() { "" } else { "  " };
@@ -123,7 +164,13 @@ fn described(record: &RecordLine) -> String {
 /// A record's meta fields in one line.
 pub fn meta(record: &RecordLine) -> String {
     let fields = record.meta.iter().map(|(k, v)| format!("{}={}", clean(k), clean(v)));
-    fields.collect::<Vec<_>>().join(" ")
+    let mut text = fields.collect::<Vec<_>>().join(" ");
+    if !record.services.is_empty() {
+        let gap = if text.is_empty() { "" } else { "  " };
+        let names = record.services.keys().map(|name| clean(name)).collect::<Vec<_>>().join(", ");
+        let _ = write!(text, "{gap}serves {names}");
+    }
+    text
 }
 
 fn of_packet(packet: &PacketLine, colour: bool) -> String {
@@ -169,6 +216,10 @@ pub fn duration(ms: u64) -> String {
     humantime::format_duration(std::time::Duration::from_millis(ms)).to_string().replace(' ', "")
 }
 
+fn counted(count: u64, of: &str) -> String {
+    format!("{count} {of}{}", if count == 1 { "" } else { "s" })
+}
+
 fn times(ms: &[Option<u64>]) -> String {
     let known: Vec<u64> = ms.iter().flatten().copied().collect();
     match (known.iter().min(), known.iter().max()) {
@@ -197,6 +248,9 @@ mod tests {
             ttl_ms: 10_000,
             host: host.into(),
             meta: [("role".to_owned(), "a\u{1b}[31m".to_owned())].into(),
+            addrs: Vec::new(),
+            services: Default::default(),
+            channels: Vec::new(),
             verified: true,
         }
     }
@@ -231,6 +285,13 @@ mod tests {
             Line::PeersFound { source: text.into(), peer: "p".into(), addrs: addrs() },
             Line::Packet(packet),
             Line::Error { kind: "Io".into(), message: text.into() },
+            Line::Message {
+                topic: text.into(),
+                source: "p".into(),
+                seq: "1".into(),
+                said: Said::Text(text.into()),
+            },
+            Line::Part { said: Said::Error { kind: "Remote".into(), message: text.into() } },
             Line::Check {
                 name: text.into(),
                 status: "warn".into(),
@@ -271,10 +332,11 @@ mod tests {
             complete: false,
             first_peer_ms: vec![Some(10), Some(30)],
             full_view_ms: vec![None, Some(40)],
+            first_answer_ms: vec![Some(50), Some(60)],
         };
         let text = of(&line, false);
         assert!(text.contains("10 to 30 ms") && text.contains("40 to 40 ms in 1 of 2 nodes"));
-        assert!(text.starts_with("incomplete"), "{text}");
+        assert!(text.starts_with("incomplete") && text.ends_with("after 50 to 60 ms"), "{text}");
     }
 
     #[test]

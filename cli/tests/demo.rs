@@ -23,7 +23,7 @@ fn five_nodes_find_each_other() {
     assert_eq!(summary["event"], "summary", "{log}");
     println!("{summary}");
     assert_eq!((&summary["nodes"], &summary["complete"]), (&5.into(), &true.into()), "{log}");
-    for key in ["first_peer_ms", "full_view_ms"] {
+    for key in ["first_peer_ms", "full_view_ms", "first_answer_ms"] {
         let times = summary[key].as_array().unwrap();
         assert!(times.len() == 5 && times.iter().all(Value::is_u64), "{summary}");
     }
@@ -39,7 +39,17 @@ fn five_nodes_find_each_other() {
         addrs.len() >= 5 && addrs.iter().all(|a| a.starts_with("/ip4/127.0.0.1/")),
         "{addrs:?}"
     );
+    let id_of = |node: &Value| {
+        let own = lines.iter().find(|line| listens(line) && line["node"] == *node);
+        own.map(|line| line["peer"].clone())
+    };
     for node in 1..=5 {
+        // It was greeted by the one that it asked, which is another.
+        let reply = lines.iter().find(|line| line["event"] == "reply" && line["node"] == node);
+        let reply = reply.unwrap_or_else(|| panic!("node {node} was not answered\n{log}"));
+        let text = reply["text"].as_str().unwrap_or_default();
+        let from: u64 = text.strip_prefix("hello from node-").unwrap().parse().unwrap();
+        assert!(from != node && id_of(&from.into()).as_ref() == Some(&reply["peer"]), "{reply}");
         assert!(lines.iter().any(|l| l["event"] == "view" && l["node"] == node && l["n"] == 5));
     }
 }

@@ -17,6 +17,7 @@ fn main() {
             .map(Into::into)
             .to_vec(),
         sent_at: None,
+        addrs: Default::default(),
     };
     let bytes = beat.encode();
     assert_eq!(Heartbeat::decode(&bytes).as_ref(), Ok(&beat));

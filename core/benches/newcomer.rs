@@ -128,6 +128,7 @@ async fn hand_over(member: &Node, keys: &[Keypair]) -> Result<()> {
             host: "node-0000001.example".into(),
             meta: ["role=worker", "zone=eu-1", "version=1.2.3"].map(Into::into).to_vec(),
             sent_at: None,
+            addrs: Default::default(),
         };
         let message = sign_message(key, member.namespace().as_str(), seq, &beat.encode())
             .context("the key signs")?;

@@ -190,5 +190,6 @@ fn beat(i: usize) -> Heartbeat {
             format!("address=10.{}.{}.{}", i >> 16, (i >> 8) & 255, i & 255),
         ],
         sent_at: None,
+        addrs: Default::default(),
     }
 }

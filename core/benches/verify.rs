@@ -75,6 +75,7 @@ fn beat(key: &Keypair) -> Vec<u8> {
         host: "node-0000001.example".into(),
         meta: meta.map(Into::into).to_vec(),
         sent_at: None,
+        addrs: Default::default(),
     };
     beat.encode()
 }

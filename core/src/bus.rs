@@ -18,8 +18,11 @@ pub(crate) struct Bus<T>(Arc<Listeners<T>>);
 struct Listeners<T> {
     /// Items that a listener may lag behind.
     capacity: usize,
-    queues: Mutex<Vec<Weak<Queue<T>>>>,
+    /// None when it is closed.
+    queues: Mutex<Option<Queues<T>>>,
 }
+
+type Queues<T> = Vec<Weak<Queue<T>>>;
 
 /// What one listener has not taken yet.
 #[derive(Debug)]
@@ -37,12 +40,14 @@ struct Waiting<T> {
 
 impl<T> Bus<T> {
     pub(crate) fn new(capacity: usize) -> Self {
-        Self(Arc::new(Listeners { capacity, queues: Mutex::default() }))
+        Self(Arc::new(Listeners { capacity, queues: Mutex::new(Some(Vec::new())) }))
     }
 
     pub(crate) fn send(&self, item: T) {
         let item = Arc::new(item);
-        lock(&self.0.queues).retain(|queue| {
+        let mut queues = lock(&self.0.queues);
+        let Some(queues) = &mut *queues else { return };
+        queues.retain(|queue| {
             let Some(queue) = queue.upgrade() else { return false };
             let mut waiting = lock(&queue.waiting);
             if waiting.items.len() >= self.0.capacity {
@@ -56,9 +61,15 @@ impl<T> Bus<T> {
         });
     }
 
+    /// Ends it for all who listen, though somebody holds it: nothing more is sent.
+    pub(crate) fn close(&self) {
+        let queues = lock(&self.0.queues).take();
+        close(queues);
+    }
+
     /// Whether anybody listens.
     pub(crate) fn is_heard(&self) -> bool {
-        lock(&self.0.queues).iter().any(|queue| queue.strong_count() > 0)
+        lock(&self.0.queues).iter().flatten().any(|queue| queue.strong_count() > 0)
     }
 
     /// Tells how many items wait for the slowest listener, as long as there is a
@@ -68,18 +79,20 @@ impl<T> Bus<T> {
         move || {
             let listeners = listeners.upgrade()?;
             let queues = lock(&listeners.queues);
-            let waiting = queues.iter().filter_map(Weak::upgrade);
+            let waiting = queues.iter().flatten().filter_map(Weak::upgrade);
             Some(waiting.map(|queue| lock(&queue.waiting).items.len()).max().unwrap_or(0))
         }
     }
 
     pub(crate) fn listen(&self) -> Listener<T> {
-        let waiting = Waiting { items: VecDeque::new(), lost: 0, closed: false };
-        let queue = Arc::new(Queue { waiting: Mutex::new(waiting), waker: AtomicWaker::new() });
         let mut queues = lock(&self.0.queues);
-        // Also here, since on a quiet bus nothing is sent.
-        queues.retain(|queue| queue.strong_count() > 0);
-        queues.push(Arc::downgrade(&queue));
+        let waiting = Waiting { items: VecDeque::new(), lost: 0, closed: queues.is_none() };
+        let queue = Arc::new(Queue { waiting: Mutex::new(waiting), waker: AtomicWaker::new() });
+        if let Some(queues) = &mut *queues {
+            // Also here, since on a quiet bus nothing is sent.
+            queues.retain(|queue| queue.strong_count() > 0);
+            queues.push(Arc::downgrade(&queue));
+        }
         Listener(queue)
     }
 }
@@ -92,10 +105,14 @@ impl<T> Clone for Bus<T> {
 
 impl<T> Drop for Listeners<T> {
     fn drop(&mut self) {
-        for queue in lock(&self.queues).iter().filter_map(Weak::upgrade) {
-            lock(&queue.waiting).closed = true;
-            queue.waker.wake();
-        }
+        close(lock(&self.queues).take());
+    }
+}
+
+fn close<T>(queues: Option<Queues<T>>) {
+    for queue in queues.iter().flatten().filter_map(Weak::upgrade) {
+        lock(&queue.waiting).closed = true;
+        queue.waker.wake();
     }
 }
 
@@ -157,6 +174,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_bus_that_is_closed_ends_though_it_is_held() {
+        let bus = Bus::new(10);
+        let mut listener = bus.listen();
+        bus.send(1);
+        bus.close();
+        bus.close();
+        bus.send(2);
+        assert_eq!(listener.next().await, Some(Ok(1)));
+        assert_eq!(listener.next().await, None);
+        assert_eq!(bus.listen().next().await, None);
+        assert!(!bus.is_heard());
+    }
+
+    #[tokio::test]
     async fn a_slow_listener_loses_the_oldest_and_is_told_how_many() {
         let bus = Bus::new(100);
         let mut slow = bus.listen();
@@ -180,6 +211,6 @@ mod tests {
         assert_eq!(waiting.await.unwrap(), Some(Ok(1)));
         assert!(!bus.is_heard());
         bus.send(1);
-        assert!(lock(&bus.0.queues).is_empty());
+        assert!(lock(&bus.0.queues).as_ref().is_some_and(Vec::is_empty));
     }
 }

@@ -101,6 +101,16 @@ impl Hearing {
         }
     }
 
+    /// What a record says, which anybody may have handed on from anywhere. A node
+    /// that can be reached from this machine alone looks for others there.
+    pub(crate) fn by_record(own: &[Multiaddr]) -> Self {
+        let near = |addr: &Multiaddr| ip(addr).is_some_and(|ip| ip.is_loopback());
+        match !own.is_empty() && own.iter().all(near) {
+            true => Said::Machine.into(),
+            false => Self::by_name(own),
+        }
+    }
+
     fn is_private_sensible(self, ip: IpAddr) -> bool {
         self.from >= Said::Private || self.near.0 & Ranges::of(ip).0 != 0
     }
@@ -271,6 +281,17 @@ mod tests {
         ] {
             let kept: Vec<Multiaddr> = kept.into_iter().map(|i: usize| told[i].clone()).collect();
             let hearing = Hearing::new(afar(), &addrs(own));
+            assert_eq!(sensible(&told, hearing, &ByLabel::default()), kept, "{own:?}");
+        }
+        // A record may be of any network, if this node is in one; and of this machine
+        // if this node is for nobody else.
+        for (own, kept) in [
+            (&["/ip4/192.168.1.5/tcp/1", "/ip4/127.0.0.1/tcp/1"][..], &told[..6]),
+            (&["/ip4/9.9.9.9/tcp/1", "/ip4/127.0.0.1/tcp/1"], &[]),
+            (&["/ip4/127.0.0.1/tcp/1", "/ip6/::1/tcp/1"], &told[..]),
+            (&[], &[]),
+        ] {
+            let hearing = Hearing::by_record(&addrs(own));
             assert_eq!(sensible(&told, hearing, &ByLabel::default()), kept, "{own:?}");
         }
         // Whoever comes through the router before both is near, not here.

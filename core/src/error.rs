@@ -39,6 +39,8 @@ pub enum ErrorKind {
     Io,
     /// The node is paused: resume it first.
     Paused,
+    /// The handler of a service failed, here or elsewhere: the message is its own.
+    Remote,
     /// A defect in CASM.
     Internal,
 }
@@ -60,6 +62,7 @@ impl ErrorKind {
         Self::Busy,
         Self::Io,
         Self::Paused,
+        Self::Remote,
         Self::Internal,
     ];
 
@@ -80,6 +83,7 @@ impl ErrorKind {
             Self::Busy => "Busy",
             Self::Io => "Io",
             Self::Paused => "Paused",
+            Self::Remote => "Remote",
             Self::Internal => "Internal",
         }
     }

@@ -30,7 +30,8 @@ pub enum Event {
         /// What it says of itself.
         record: Record,
     },
-    /// A peer said something new: its host, meta, server number or TTL changed.
+    /// A peer said something new: its host, meta, addresses, server
+    /// number or TTL changed.
     PeerUpdated {
         /// What it says of itself now.
         record: Record,
@@ -133,6 +134,11 @@ impl EventBus {
 
     pub(crate) fn emit(&self, event: Event) {
         self.events.send(event);
+    }
+
+    /// Ends it for all listeners, when nothing more can happen.
+    pub(crate) fn close(&self) {
+        self.events.close();
     }
 
     pub(crate) fn subscribe(&self) -> Events {

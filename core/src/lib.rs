@@ -13,6 +13,8 @@ mod bus;
 mod cache;
 pub mod cluster;
 pub mod config;
+pub mod csp;
+mod deadline;
 mod dials;
 pub mod error;
 pub mod event;
@@ -28,6 +30,7 @@ mod life;
 #[doc(hidden)]
 pub mod logs;
 pub mod metrics;
+mod name;
 pub mod namespace;
 mod node;
 pub mod pex;
@@ -38,7 +41,11 @@ pub mod record;
 pub mod rpc;
 mod schema;
 mod scope;
+pub mod service;
 mod spent;
+pub mod streams;
+mod target;
+pub mod topics;
 mod trouble;
 #[cfg(test)]
 mod vectors;
@@ -51,6 +58,8 @@ pub use cluster::{
     Change, Field, Index, LiveQuery, Meta, Query, Record, RemoteRecords, RemoteView, Select, View,
 };
 pub use config::{Config, Power};
+pub use csp::{Branch, Channel, ChannelOptions, Job, Lease, Semaphore, select};
+pub use deadline::DEFAULT_TIMEOUT;
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Event, Events, LeaveReason};
 #[doc(hidden)]
@@ -63,6 +72,9 @@ pub use libp2p::{Multiaddr, PeerId, identity::Keypair};
 pub use namespace::Namespace;
 pub use node::{Node, NodeBuilder};
 pub use record::PeerInfo;
+pub use streams::ByteStream;
+pub use target::Target;
+pub use topics::{Message, Messages, Topic, TopicOptions};
 
 /// The code in README.md, compiled as a test.
 #[cfg(doctest)]
@@ -73,3 +85,8 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/lifecycle-and-power.md")]
 struct Lifecycle;
+
+/// The code in docs/streams.md, compiled as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/streams.md")]
+struct Streams;

@@ -9,7 +9,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
 
 /// Spawns tasks that live as long as their owner. Clones share the tasks.
 #[derive(Clone, Debug, Default)]
@@ -57,6 +60,21 @@ impl Scope {
         self.start(Box::pin(task), false, Location::caller());
     }
 
+    /// Does what blocks where that disturbs nobody. The end of the scope waits for
+    /// it, also when nobody waits any more for what it gives; `None` if it panics.
+    #[track_caller]
+    pub(crate) fn block<T: Send + 'static, W: FnOnce() -> T + Send + 'static>(
+        &self,
+        work: W,
+    ) -> impl Future<Output = Option<T>> + use<T, W> {
+        let (token, noted) = (self.tasks.token(), self.running.note(Location::caller()));
+        let done = tokio::task::spawn_blocking(move || {
+            let _held = (token, noted);
+            work()
+        });
+        async move { done.await.ok() }
+    }
+
     /// Each type of a task would have some kilobytes of tokio's code made for it:
     /// here there is one.
     fn start(
@@ -82,6 +100,11 @@ impl Scope {
         self.token.cancel();
     }
 
+    /// Does that when what is given back is dropped.
+    pub(crate) fn cancel_on_drop(&self) -> DropGuard {
+        self.token.clone().drop_guard()
+    }
+
     /// Whether the scope has been told to end.
     pub(crate) fn is_cancelled(&self) -> bool {
         self.token.is_cancelled()
@@ -90,6 +113,11 @@ impl Scope {
     /// Waits until the scope is told to end.
     pub(crate) async fn cancelled(&self) {
         self.token.cancelled().await;
+    }
+
+    /// The same, for one who doesn't hold the scope.
+    pub(crate) fn cancelled_owned(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        self.token.clone().cancelled_owned()
     }
 
     /// Where the tasks that run were started.

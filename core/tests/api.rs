@@ -59,6 +59,22 @@ async fn events_and_discoveries_are_there_from_the_very_start() {
     first.close().await.unwrap();
 }
 
+/// What was listened to when it closed, and what is listened to later.
+#[tokio::test]
+async fn the_streams_of_a_closed_node_end_though_it_is_held() {
+    let node = builder().start().await.unwrap();
+    let (events, tap) = (node.events(), node.boot().tap());
+    let topic = node.topic("news").unwrap();
+    let messages = topic.subscribe();
+    node.close().await.unwrap();
+    soon(events.collect::<Vec<_>>()).await;
+    assert_eq!(soon(messages.collect::<Vec<_>>()).await.len(), 0);
+    assert_eq!(soon(tap.collect::<Vec<_>>()).await, []);
+    assert_eq!(soon(node.events().collect::<Vec<_>>()).await, []);
+    assert_eq!(soon(node.boot().tap().collect::<Vec<_>>()).await, []);
+    assert_eq!(soon(topic.subscribe().collect::<Vec<_>>()).await.len(), 0);
+}
+
 #[tokio::test]
 async fn the_events_of_a_node_that_does_not_start_end() {
     let builder = builder().meta("a=b", "");

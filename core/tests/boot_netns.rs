@@ -143,7 +143,7 @@ async fn call(args: &[String]) {
     let node = casm::Node::builder().boot(["none"]).listen(&args[0]).start().await.unwrap();
     netns::say("ready");
     let addr: Multiaddr = args[1].parse().unwrap();
-    while let Err(error) = node.connect_addr(addr.clone()).await {
+    while let Err(error) = node.connect(addr.clone()).await {
         netns::say(format_args!("failed {error}"));
         tokio::time::sleep(Duration::from_millis(500)).await;
     }

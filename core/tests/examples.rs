@@ -127,6 +127,27 @@ fn custom_discovery() {
 }
 
 #[test]
+fn file_transfer() {
+    let lines = Example::start("file_transfer", &["4"]).end();
+    let broke = |line: &&String| line.starts_with("the connection broke after ");
+    let after = lines.iter().find(broke).and_then(|line| line.split(' ').nth(4)?.parse().ok());
+    let after: u64 = after.unwrap_or_else(|| panic!("it goes on after a break: {lines:?}"));
+    assert!((2 << 20..4 << 20).contains(&after), "{lines:?}");
+    let end = [format!("all {} bytes are there", 4 << 20), "and they are the same".into()];
+    assert!(lines.ends_with(&end), "{lines:?}");
+}
+
+#[test]
+fn service() {
+    let boot = ports();
+    let start = |args: &[&str]| Example::start("service", &[args, &["--boot", &boot]].concat());
+    let ann = start(&["Ann"]);
+    assert!(ann.line().expect("it says who it is").starts_with("Ann is "));
+    let lines = start(&["Bob", "--limit", "1"]).end();
+    assert_eq!(lines.last().map(String::as_str), Some("hello Bob, this is Rust"), "{lines:?}");
+}
+
+#[test]
 fn capability() {
     let lines = Example::start("capability", &[]).end();
     assert!(lines.iter().any(|line| line.ends_with(" adds 39: 42")), "{lines:?}");

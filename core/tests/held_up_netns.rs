@@ -36,7 +36,7 @@ async fn member(args: &[String]) {
     let of_lan = |addr: &&String| addr.starts_with("/ip4/10.77.") && addr.contains("/tcp/");
     say(format!("addr {}", addrs.iter().find(of_lan).expect("an address of the LAN")));
     for addr in &args[1..] {
-        node.connect_addr(addr.parse().unwrap()).await.unwrap();
+        node.connect(addr.parse::<casm::Multiaddr>().unwrap()).await.unwrap();
     }
     node.wait_for(3).await.unwrap();
     say("full");

@@ -41,7 +41,8 @@ async fn linked(args: &[String]) {
     std::thread::spawn(move || {
         let mut line = String::new();
         std::io::stdin().read_line(&mut line).unwrap();
-        handle.spawn(async move { told.connect_addr(line.trim().parse().unwrap()).await });
+        handle
+            .spawn(async move { told.connect(line.trim().parse::<casm::Target>().unwrap()).await });
     });
     loop {
         match events.next().await.unwrap() {

@@ -69,7 +69,7 @@ async fn caller(args: &[String]) {
     let node = node.start().await.unwrap();
     for addr in &to[1..] {
         let peer = loop {
-            match node.connect_addr(addr.parse().unwrap()).await {
+            match node.connect(addr.parse::<casm::Target>().unwrap()).await {
                 Ok(peer) => break peer,
                 Err(error) => say(error),
             }

@@ -75,9 +75,9 @@ async fn exchanger(args: &[String]) {
     let told = node.clone();
     tokio::task::spawn_blocking(move || {
         for line in std::io::stdin().lines() {
-            let addr = line.unwrap().parse().unwrap();
+            let addr: casm::Multiaddr = line.unwrap().parse().unwrap();
             let node = told.clone();
-            tokio::runtime::Handle::current().spawn(async move { node.connect_addr(addr).await });
+            tokio::runtime::Handle::current().spawn(async move { node.connect(addr).await });
         }
     });
     let mut events = node.events();

@@ -22,7 +22,7 @@ fn builder() -> NodeBuilder {
 }
 
 async fn join(node: &Node, to: &Node) {
-    node.connect_addr(to.addrs()[0].clone()).await.unwrap();
+    node.connect(to.addrs()[0].clone()).await.unwrap();
 }
 
 async fn all_see(nodes: &[&Node]) {
@@ -75,7 +75,7 @@ async fn a_node_that_pauses_is_gone_at_once_and_back_with_what_it_kept() {
     assert_eq!(a.view().len(), 3);
     assert_eq!(a.connect(&info).await.unwrap_err().kind(), ErrorKind::Paused);
     let addr = b.addrs()[0].clone();
-    assert_eq!(a.connect_addr(addr).await.unwrap_err().kind(), ErrorKind::Paused);
+    assert_eq!(a.connect(addr).await.unwrap_err().kind(), ErrorKind::Paused);
     assert_eq!(a.view_of(b.id()).await.unwrap_err().kind(), ErrorKind::Paused);
     for mut found in [
         a.find_peers(FindOptions::default()),
@@ -213,7 +213,7 @@ async fn ports_that_were_asked_for_are_let_go_of_and_taken_again() {
     assert_eq!(node.record().seq(), record, "the same addresses need no new record");
     let other = builder().start().await.unwrap();
     for addr in addrs {
-        other.connect_addr(addr).await.unwrap();
+        other.connect(addr).await.unwrap();
         other.disconnect(node.id()).await;
     }
     other.close().await.unwrap();

@@ -122,6 +122,18 @@ async fn a_node_comes_back_from_its_store_with_discovery_off() {
     other.close().await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_data_of_a_closed_node_can_be_opened_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut closed = Vec::new();
+    for _ in 0..30 {
+        // It closes in the midst of what it writes when it starts.
+        let node = builder().data(dir.path()).start().await.unwrap();
+        node.close().await.unwrap();
+        closed.push(node);
+    }
+}
+
 /// All nodes start from the same four, which gossipsub alone can't get over.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_star_of_a_hundred_nodes_fills_every_view() {

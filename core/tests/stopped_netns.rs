@@ -74,7 +74,7 @@ fn unsent() -> u64 {
 async fn member(args: &[String]) {
     let node = start().await;
     let mut events = node.events();
-    node.connect_addr(args[0].parse().unwrap()).await.unwrap();
+    node.connect(args[0].parse::<casm::Target>().unwrap()).await.unwrap();
     node.wait_for(3).await.unwrap();
     say("full");
     loop {

@@ -18,7 +18,7 @@ async fn start(namespace: &str, role: &str) -> Node {
 async fn a_node_is_asked_for_its_view() {
     let (a, b) = (start("one", "worker").await, start("one", "head").await);
     let error = a.view_of(b.id()).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unreachable, "{error}");
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
 
     a.connect(&b.info()).await.unwrap();
     let full = async { tokio::try_join!(a.wait_for(2), b.wait_for(2)) };

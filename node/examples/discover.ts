@@ -10,11 +10,12 @@ process.once('SIGINT', () => stop.abort())
 await using node = await Node.start({ namespace: process.argv[2] ?? 'discover' })
 console.log(`I am ${node.id}`)
 try {
-  for await (const event of node.events(stop)) {
-    if (event.type === 'peer:joined' && event.record.peer !== node.id) {
-      console.log(`+ ${event.record.peer} on ${event.record.host}`)
-    } else if (event.type === 'peer:left') {
-      console.log(`- ${event.peer} (${event.reason})`)
+  for await (const { kind, record } of node.subscribe(undefined, stop)) {
+    // Who was there before the subscription is current.
+    if ((kind === 'current' || kind === 'joined') && record.peer !== node.id) {
+      console.log(`+ ${record.peer} on ${record.host}`)
+    } else if (kind === 'left') {
+      console.log(`- ${record.peer}`)
     }
   }
 } catch (error) {

@@ -15,9 +15,18 @@ pub(crate) fn guard<T>(what: &str, call: impl FnOnce() -> casm_bindings::Result<
 
 /// A time span that JavaScript gives in milliseconds.
 pub(crate) fn duration(field: &str, ms: f64) -> casm_bindings::Result<Duration> {
-    casm_bindings::duration(field, ms / 1000.0).map_err(|_| {
-        casm_bindings::Error::config(field, ms, "give a time span in milliseconds, from 0 up")
-    })
+    casm_bindings::duration(field, ms / 1000.0).map_err(|_| wrong(field, ms))
+}
+
+/// The same of how long a call may take: nothing is the default, infinity no limit.
+pub(crate) fn time_limit(ms: Option<f64>) -> casm_bindings::Result<Option<Duration>> {
+    let seconds = ms.map(|ms| ms / 1000.0);
+    casm_bindings::time_limit("timeout", seconds)
+        .map_err(|_| wrong("timeout", ms.unwrap_or_default()))
+}
+
+fn wrong(field: &str, ms: f64) -> casm_bindings::Error {
+    casm_bindings::Error::config(field, ms, "give a time span in milliseconds, from 0 up")
 }
 
 /// A call that goes on in the background.

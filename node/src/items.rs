@@ -1,12 +1,13 @@
 //! What streams, on its way to JavaScript: a batch at a time.
 
-use crate::records::Records;
-use casm_bindings::{Change, Event, Found, PeerId, PeerInfo, Record};
-use napi::bindgen_prelude::Uint8Array;
+use crate::{errors::Fault, records::Records};
+use casm_bindings::{Change, Event, Found, Message, Part, PeerId, PeerInfo, PeerReply, Record};
+use napi::bindgen_prelude::{BigUint64Array, Uint8Array, Uint32Array};
 use napi_derive::napi;
+use std::collections::BTreeMap;
 
 /// The names of the kinds of items; an item's kind is a place in this list.
-const KINDS: [&str; 18] = [
+const KINDS: [&str; 21] = [
     "listening",
     "peer:joined",
     "peer:updated",
@@ -25,6 +26,9 @@ const KINDS: [&str; 18] = [
     "changes:dropped",
     "found",
     "record",
+    "message",
+    "reply",
+    "part",
 ];
 
 /// The names of the kinds of items, each at the place of its number.
@@ -34,12 +38,48 @@ pub fn kinds() -> Vec<&'static str> {
 }
 
 /// A batch: the kind of each item, and what the items hold. An item is a record,
-/// the next one of `records`, or the next one of `others`.
+/// the next one of `records`, of `messages`, or of `others`.
 #[napi(object, object_from_js = false)]
 pub struct Items {
     pub kinds: Uint8Array,
     pub records: Records,
     pub others: Vec<Other>,
+    pub messages: Option<Messages>,
+}
+
+/// Messages of topics: the bytes of all lie behind each other, and each ends at its
+/// place in `ends`. Who published it is a place in `names`.
+#[napi(object, object_from_js = false)]
+pub struct Messages {
+    pub names: Vec<String>,
+    pub sources: Uint32Array,
+    pub seqs: BigUint64Array,
+    pub ends: Uint32Array,
+    pub data: Uint8Array,
+}
+
+impl Messages {
+    /// A batch is bounded, and with it all lengths.
+    fn of(messages: &[Message]) -> Self {
+        let (mut peers, mut sources) = (Vec::new(), Vec::new());
+        let mut data = Vec::with_capacity(messages.iter().map(|m| m.data().len()).sum());
+        let mut ends = Vec::with_capacity(messages.len());
+        for message in messages {
+            let source = message.source();
+            let known = peers.iter().rposition(|peer| *peer == source);
+            let at = known.unwrap_or_else(|| {
+                peers.push(source);
+                peers.len() - 1
+            });
+            sources.push(at as u32);
+            data.extend_from_slice(message.data());
+            ends.push(data.len() as u32);
+        }
+        let names = peers.iter().map(|peer| peer.to_base58()).collect();
+        let seqs: Vec<u64> = messages.iter().map(Message::seq).collect();
+        let (sources, seqs, ends) = (sources.into(), seqs.into(), ends.into());
+        Self { names, sources, seqs, ends, data: data.into() }
+    }
 }
 
 /// An item that is not about a record.
@@ -53,6 +93,9 @@ pub struct Other {
     pub peers: Option<Vec<String>>,
     pub count: Option<f64>,
     pub offset: Option<f64>,
+    pub data: Option<Uint8Array>,
+    pub headers: Option<BTreeMap<String, String>>,
+    pub fault: Option<Fault>,
 }
 
 /// A batch that grows.
@@ -61,6 +104,7 @@ pub(crate) struct Builder {
     kinds: Vec<u8>,
     records: Vec<Record>,
     others: Vec<Other>,
+    messages: Vec<Message>,
 }
 
 impl Builder {
@@ -85,6 +129,7 @@ impl Builder {
             kinds: self.kinds.into(),
             records: Records::from(self.records),
             others: self.others,
+            messages: (!self.messages.is_empty()).then(|| Messages::of(&self.messages)),
         }
     }
 }
@@ -148,6 +193,33 @@ impl Item for Found {
 impl Item for Record {
     fn put(self, batch: &mut Builder) {
         batch.record(17, self);
+    }
+}
+
+impl Item for Message {
+    fn put(self, batch: &mut Builder) {
+        batch.kinds.push(18);
+        batch.messages.push(self);
+    }
+}
+
+impl Item for PeerReply {
+    fn put(self, batch: &mut Builder) {
+        let other = match self.result {
+            Ok(reply) => Other {
+                data: Some(reply.data.into()),
+                headers: Some(reply.headers),
+                ..about(&self.peer)
+            },
+            Err(error) => Other { fault: Some(error.into()), ..about(&self.peer) },
+        };
+        batch.other(19, other);
+    }
+}
+
+impl Item for Part {
+    fn put(self, batch: &mut Builder) {
+        batch.other(20, Other { data: Some(self.0.into()), ..Other::default() });
     }
 }
 

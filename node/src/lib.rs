@@ -6,7 +6,10 @@
 //! - `node`, `options`, `key`: the node and what it is told
 //! - `view`, `records`, `remote`, `query`, `items`: what a node knows, and what
 //!   happens to it
+//! - `byte_stream`: what is read and written
+//! - `topic`: topics
 //! - `stream`: the same to pull, and to be called with
+//! - `service`: services, served and called
 //! - `log`, `bench`: log records; synthetic data for measurements
 
 // napi registers nothing in a test build (which lints look at), so that there
@@ -14,7 +17,9 @@
 #![cfg_attr(test, allow(dead_code))]
 
 mod bench;
+mod byte_stream;
 mod call;
+mod csp;
 mod errors;
 mod items;
 mod key;
@@ -25,7 +30,9 @@ mod port;
 mod query;
 mod records;
 mod remote;
+mod service;
 mod stream;
+mod topic;
 mod view;
 
 /// The version of this module, which is that of its package.

@@ -1,16 +1,22 @@
 //! The node.
 
 use crate::{
-    call::{Pending, duration, guard, spawn, spawn_unit},
+    byte_stream::{ByteStream, OnStream},
+    call::{Pending, duration, guard, spawn, spawn_unit, time_limit},
+    csp::{NativeChannel, NativeSemaphore},
     errors::{OrThrow, Result},
     key::Key,
     options::Options,
     port::{Port, Shared, Work},
     query::QuerySpec,
+    records::Records,
     remote::RemoteView,
+    service::{self, CallOptions, ServeOptions, Serving, Stats},
     stream::{Forward, Stream, Subscription},
+    topic::{Topic, TopicOptions},
     view::View,
 };
+use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;
 use std::{
     collections::{BTreeMap, HashMap},
@@ -147,8 +153,14 @@ impl Node {
     }
 
     #[napi]
-    pub fn view_of(&self, id: u32, peer: String) -> Result<Pending> {
-        let port = self.port.clone();
+    pub fn view_of(
+        &self,
+        id: u32,
+        addrs: Vec<String>,
+        records: Option<&Records>,
+        n: Option<u32>,
+    ) -> Result<Pending> {
+        let (port, peer) = (self.port.clone(), peer(addrs, records, n));
         spawn("viewOf", &self.port, id, self.node.view_of(peer), |view| Work {
             remote: Some(RemoteView::new(view, port)),
             ..Work::default()
@@ -156,11 +168,40 @@ impl Node {
     }
 
     #[napi]
-    pub fn connect(&self, id: u32, addrs: Vec<String>) -> Result<Pending> {
-        spawn("connect", &self.port, id, self.node.connect(addrs), |peer| Work {
-            text: Some(peer),
+    pub fn connect(
+        &self,
+        id: u32,
+        addrs: Vec<String>,
+        records: Option<&Records>,
+        n: Option<u32>,
+    ) -> Result<Pending> {
+        let call = self.node.connect(peer(addrs, records, n));
+        spawn("connect", &self.port, id, call, |peer| Work { text: Some(peer), ..Work::default() })
+    }
+
+    #[napi]
+    pub fn open_stream(
+        &self,
+        id: u32,
+        protocol: String,
+        timeout: Option<f64>,
+        addrs: Vec<String>,
+        records: Option<&Records>,
+        n: Option<u32>,
+    ) -> Result<Pending> {
+        let (port, timeout) = (self.port.clone(), time_limit(timeout).or_throw()?);
+        let call = self.node.open_stream(peer(addrs, records, n), protocol, timeout);
+        spawn("openStream", &self.port, id, call, |stream| Work {
+            stream: Some(ByteStream::new(stream, port)),
             ..Work::default()
         })
+    }
+
+    /// Hands over every stream of a protocol that a peer opens.
+    #[napi]
+    pub fn on_stream(&self, id: u32, protocol: String) -> Result<Subscription> {
+        let listener = OnStream { id, port: self.port.clone() };
+        guard("onStream", || self.node.on_stream(&protocol, listener)).map(Subscription::from)
     }
 
     #[napi]
@@ -197,6 +238,116 @@ impl Node {
     }
 
     #[napi]
+    pub fn channel(
+        &self,
+        name: String,
+        capacity: f64,
+        close_by_others: bool,
+    ) -> Result<NativeChannel> {
+        // A whole number, as the layer above has checked.
+        let capacity = capacity as usize;
+        let channel = guard("channel", || self.node.channel(&name, capacity, close_by_others))?;
+        Ok(NativeChannel::new(channel, self.port.clone()))
+    }
+
+    #[napi]
+    pub fn open_channel(
+        &self,
+        id: u32,
+        name: String,
+        timeout: Option<f64>,
+        addrs: Option<Vec<String>>,
+        records: Option<&Records>,
+        n: Option<u32>,
+    ) -> Result<Pending> {
+        let (port, timeout) = (self.port.clone(), time_limit(timeout).or_throw()?);
+        let opening = self.node.open_channel(name, owner(addrs, records, n), timeout);
+        spawn("openChannel", &self.port, id, opening, |channel| Work {
+            channel: Some(NativeChannel::new(channel, port)),
+            ..Work::default()
+        })
+    }
+
+    #[napi]
+    pub fn semaphore(&self, id: u32, name: String, n: f64) -> Result<Pending> {
+        let port = self.port.clone();
+        spawn("semaphore", &self.port, id, self.node.semaphore(name, n as usize), |made| Work {
+            semaphore: Some(NativeSemaphore::new(made, port)),
+            ..Work::default()
+        })
+    }
+
+    #[napi]
+    pub fn open_semaphore(
+        &self,
+        id: u32,
+        name: String,
+        timeout: Option<f64>,
+        addrs: Option<Vec<String>>,
+        records: Option<&Records>,
+        n: Option<u32>,
+    ) -> Result<Pending> {
+        let (port, timeout) = (self.port.clone(), time_limit(timeout).or_throw()?);
+        let opening = self.node.open_semaphore(name, owner(addrs, records, n), timeout);
+        spawn("openSemaphore", &self.port, id, opening, |opened| {
+            let semaphore = Some(NativeSemaphore::new(opened, port));
+            Work { semaphore, ..Work::default() }
+        })
+    }
+
+    #[napi]
+    pub fn serve(
+        &self,
+        id: u32,
+        name: String,
+        options: ServeOptions,
+        stream: bool,
+    ) -> Result<Serving> {
+        service::serve(&self.node, &self.port, id, &name, options, stream)
+    }
+
+    #[napi]
+    pub fn call(
+        &self,
+        id: u32,
+        name: String,
+        data: Uint8Array,
+        options: CallOptions,
+        records: Option<&Records>,
+    ) -> Result<Pending> {
+        let spec = options.spec(records).or_throw()?;
+        service::call(&self.node, &self.port, id, name, &data, spec)
+    }
+
+    #[napi]
+    pub fn call_all(&self, name: String, data: Uint8Array, options: CallOptions) -> Result<Stream> {
+        let spec = options.spec(None).or_throw()?;
+        service::call_all(&self.node, &self.port, &name, &data, spec)
+    }
+
+    #[napi]
+    pub fn call_stream(
+        &self,
+        name: String,
+        data: Uint8Array,
+        options: CallOptions,
+        records: Option<&Records>,
+    ) -> Result<Stream> {
+        let spec = options.spec(records).or_throw()?;
+        service::call_stream(&self.node, &self.port, &name, &data, spec)
+    }
+
+    #[napi]
+    pub fn services(&self) -> Result<Vec<String>> {
+        guard("services", || self.node.services())
+    }
+
+    #[napi]
+    pub fn service_stats(&self, name: String) -> Result<Stats> {
+        service::stats(self, &name)
+    }
+
+    #[napi]
     pub fn pause(&self, id: u32) -> Result<Pending> {
         spawn_unit("pause", &self.port, id, self.node.pause())
     }
@@ -206,9 +357,11 @@ impl Node {
         spawn_unit("resume", &self.port, id, self.node.resume())
     }
 
+    /// `grace` is in milliseconds; `handling` says that a handler waits for this.
     #[napi]
-    pub fn close(&self, id: u32) -> Result<Pending> {
-        spawn_unit("close", &self.port, id, self.node.close())
+    pub fn close(&self, id: u32, grace: Option<f64>, handling: bool) -> Result<Pending> {
+        let grace = grace.map(|ms| duration("grace", ms)).transpose().or_throw()?;
+        spawn_unit("close", &self.port, id, self.node.close(grace, handling))
     }
 
     #[napi]
@@ -221,6 +374,12 @@ impl Node {
     pub fn subscribe(&self, query: QuerySpec) -> Result<Stream> {
         let changes = guard("subscribe", || self.node.subscribe(query.build()?))?;
         Ok(Stream::new(changes, self.port.clone()))
+    }
+
+    #[napi]
+    pub fn topic(&self, name: String, options: TopicOptions) -> Result<Topic> {
+        let topic = guard("topic", || self.node.topic(&name, options.build()?))?;
+        Ok(Topic::new(topic, self.port.clone()))
     }
 
     #[napi]
@@ -249,6 +408,25 @@ impl Node {
     pub fn on_change(&self, id: u32, query: QuerySpec) -> Result<Subscription> {
         guard("watch", || self.node.on_change(query.build()?, Forward(id))).map(Subscription::from)
     }
+}
+
+/// A peer, by its record or by what names it.
+pub(crate) fn peer(
+    addrs: Vec<String>,
+    records: Option<&Records>,
+    n: Option<u32>,
+) -> casm_bindings::Peer {
+    let record = records.and_then(|records| records.at(n.unwrap_or(0)));
+    record.map_or_else(|| addrs.into(), |record| casm_bindings::Peer::Record(record.clone()))
+}
+
+/// A peer, if one is said.
+fn owner(
+    addrs: Option<Vec<String>>,
+    records: Option<&Records>,
+    n: Option<u32>,
+) -> Option<casm_bindings::Peer> {
+    addrs.map(|addrs| peer(addrs, records, n))
 }
 
 impl Node {

@@ -6,18 +6,28 @@
 //! knows whom that number is for.
 
 use crate::{
-    errors::Fault, items::Items, log::LogLine, node::Node, records::Records, remote::RemoteView,
-    stream::Subscription, view::View,
+    byte_stream::ByteStream,
+    csp::{NativeChannel, NativeJob, NativeLease, NativeParcel, NativeSemaphore},
+    errors::Fault,
+    items::Items,
+    log::LogLine,
+    node::Node,
+    records::Records,
+    remote::RemoteView,
+    service::Request,
+    stream::Subscription,
+    view::View,
 };
 use casm_bindings::{Dispatcher, Job, close_all};
 use napi::{
     Env, Status,
-    bindgen_prelude::Function,
+    bindgen_prelude::{Function, Uint8Array},
     threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode},
 };
 use napi_derive::napi;
 use std::{
     cell::RefCell,
+    collections::BTreeMap,
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -38,8 +48,19 @@ pub struct Work {
     pub remote: Option<RemoteView>,
     pub record: Option<Records>,
     pub text: Option<String>,
+    pub stream: Option<ByteStream>,
+    pub streams: Option<Vec<ByteStream>>,
+    pub texts: Option<Vec<String>>,
     pub count: Option<f64>,
+    pub request: Option<Request>,
+    pub data: Option<Uint8Array>,
+    pub headers: Option<BTreeMap<String, String>>,
     pub logs: Option<Vec<LogLine>>,
+    pub channel: Option<NativeChannel>,
+    pub parcel: Option<NativeParcel>,
+    pub job: Option<NativeJob>,
+    pub semaphore: Option<NativeSemaphore>,
+    pub lease: Option<NativeLease>,
 }
 
 thread_local! {
@@ -69,7 +90,7 @@ pub(crate) struct Shared {
     nodes: Mutex<Vec<casm_bindings::Node>>,
 }
 
-/// A subscription has at most one batch in it, and a call one result.
+/// What is in it is bounded as for any [`Dispatcher`].
 #[derive(Default)]
 struct Queue {
     jobs: Vec<Job>,

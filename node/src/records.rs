@@ -48,6 +48,27 @@ impl Records {
         self.at(n).map(casm_bindings::Record::verified)
     }
 
+    /// Where a record's peer is reached.
+    #[napi]
+    pub fn addrs(&self, n: u32) -> Option<Vec<String>> {
+        let addrs = self.at(n)?.addrs();
+        Some(addrs.iter().map(ToString::to_string).collect())
+    }
+
+    /// The services of a record: each name, followed by its version.
+    #[napi]
+    pub fn services(&self, n: u32) -> Option<Vec<String>> {
+        let pairs = |record: &Record| {
+            record.services().flat_map(|(name, version)| [name.into(), version.into()]).collect()
+        };
+        self.at(n).map(pairs)
+    }
+
+    #[napi]
+    pub fn channels(&self, n: u32) -> Option<Vec<String>> {
+        self.at(n).map(|record| record.channels().map(str::to_owned).collect())
+    }
+
     /// The text of up to `count` records, from this one on: one call for all,
     /// since each into this module takes longer than to cut a string out of one.
     #[napi]
@@ -62,7 +83,7 @@ impl Records {
 }
 
 impl Records {
-    fn at(&self, n: u32) -> Option<&Record> {
+    pub(crate) fn at(&self, n: u32) -> Option<&Record> {
         self.0.get(usize::try_from(n).ok()?)
     }
 }

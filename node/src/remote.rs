@@ -32,7 +32,7 @@ fn optional(record: Option<Record>) -> Work {
 #[napi]
 impl RemoteView {
     #[napi(getter)]
-    pub fn peer(&self) -> String {
+    pub fn peer(&self) -> &str {
         self.view.peer()
     }
 

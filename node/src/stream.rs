@@ -6,7 +6,7 @@ use crate::{
     items::{Builder, Item},
     port::{Shared, Work, hand_over},
 };
-use casm_bindings::{Batch, Listener, Source};
+use casm_bindings::{Batch, Ended, Listener, Source};
 use napi_derive::napi;
 use std::{future::Future, pin::Pin, sync::Arc};
 
@@ -38,6 +38,7 @@ impl<S: Source<Item: Item>> Pull for casm_bindings::Stream<S> {
 pub struct Stream {
     items: Arc<dyn Pull>,
     port: Arc<Shared>,
+    ended: Ended,
 }
 
 impl Stream {
@@ -45,7 +46,16 @@ impl Stream {
         items: casm_bindings::Stream<S>,
         port: Arc<Shared>,
     ) -> Self {
-        Self { items: Arc::new(items), port }
+        Self::that_ends(items, port, Ended::default())
+    }
+
+    /// The same, which says why it ended.
+    pub(crate) fn that_ends<S: Source<Item: Item>>(
+        items: casm_bindings::Stream<S>,
+        port: Arc<Shared>,
+        ended: Ended,
+    ) -> Self {
+        Self { items: Arc::new(items), port, ended }
     }
 }
 
@@ -67,6 +77,12 @@ impl Stream {
     #[napi(getter)]
     pub fn dropped(&self) -> f64 {
         self.items.dropped() as f64
+    }
+
+    /// Why a call to all is over, when it is.
+    #[napi(getter)]
+    pub fn ended(&self) -> Option<&'static str> {
+        self.ended.get()
     }
 }
 
@@ -112,7 +128,7 @@ impl Subscription {
     /// Counts a call of the callback that threw.
     #[napi]
     pub fn count_failure(&self) {
-        self.0.monitor().count_failure();
+        self.0.count_failure();
     }
 }
 

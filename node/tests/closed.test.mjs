@@ -6,7 +6,21 @@ import { Key, Node } from 'casm-p2p'
 import { cluster, options } from 'casm-p2p/testing'
 import { patience } from './helpers.mjs'
 
+/** The same node, which serves something. */
+function served(node) {
+  if (node.services().length === 0) node.serve('echo', request => request.data)
+  return node
+}
+
 const CALLS = {
+  serve: node => node.serve(`s${node.services().length}`, () => {}),
+  serveStream: node => node.serveStream(`s${node.services().length}`, () => []),
+  call: node => served(node).call('echo'),
+  callAll: node => node.callAll('echo'),
+  callStream: node => node.callStream('echo'),
+  services: node => node.services(),
+  serviceStats: node => served(node).serviceStats('echo'),
+  topic: node => node.topic('news'),
   addrs: node => node.addrs(),
   info: node => node.info(),
   view: node => node.view(),
@@ -19,6 +33,8 @@ const CALLS = {
   findPeers: node => node.findPeers({ limit: 1, timeout: 100 }),
   advertise: node => node.advertise('other', 1000),
   connect: node => node.connect({ id: Key.generate().peer, addrs: [] }),
+  openStream: node => node.openStream(Key.generate().peer, '/x/1'),
+  onStream: node => node.onStream(`/${Key.generate().peer}`, () => {}),
   connected: node => node.connected(),
   peerStatus: node => node.peerStatus(node.id),
   setMeta: node => node.setMeta({}),
@@ -28,6 +44,10 @@ const CALLS = {
   isPaused: node => node.isPaused(),
   pause: node => node.pause(),
   resume: node => node.resume(),
+  channel: node => node.channel('c'),
+  openChannel: node => node.openChannel('c', Key.generate().peer),
+  semaphore: node => node.semaphore('s', 1),
+  openSemaphore: node => node.openSemaphore('s', Key.generate().peer),
   metrics: node => node.metrics(),
   metricsSnapshot: node => node.metricsSnapshot(),
 }
@@ -44,8 +64,8 @@ for (const [name, call] of Object.entries(CALLS)) {
     const [node] = await cluster(1)
     for (let attempt = 0; attempt < 2; attempt++) {
       await (async () => call(node))().catch(error => {
-        assert.ok(['connect', 'viewOf'].includes(name), error)
-        assert.equal(error.code, 'Unreachable')
+        assert.ok(['connect', 'viewOf', 'openStream', 'openChannel', 'openSemaphore'].includes(name), error)
+        assert.equal(error.code, 'NotFound')
       })
     }
     await node.close()

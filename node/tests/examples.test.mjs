@@ -3,12 +3,13 @@
 
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { after, before, test } from 'node:test'
-import { noNetworks, PATIENCE, SOURCE, TESTS } from './helpers.mjs'
+import { noNetworks, PATIENCE, SOURCE, TESTS, until } from './helpers.mjs'
 
 const EXAMPLES = join(TESTS, '../examples')
 const PYTHON = process.env.CASM_PYTHON
@@ -120,20 +121,99 @@ test('the example discover', { skip }, async () => {
   await first.line(new RegExp(`^\\+ ${name}`))
   second.child.kill('SIGINT')
   assert.deepEqual(await second.closed, [0, null])
-  await first.line(new RegExp(`^- ${name} \\(left\\)`))
+  await first.line(new RegExp(`^- ${name}`))
   await end()
 })
 
-test('the example worker_pool', { skip }, async () => {
-  const boss = example('worker_pool.js', 'boss')
-  let worker
-  for (const number of [2, 3]) {
-    worker = example('worker_pool.js', 'worker')
-    const name = (await worker.line(/^worker /)).split(' ')[1]
-    await boss.line(new RegExp(`^${name} says ${number}² = ${number ** 2}$`))
+const python = (name, ...args) =>
+  new Program([PYTHON, join(SOURCE, 'python/examples', name), ...args], { PYTHONUNBUFFERED: '1' })
+
+test('the example fan_in', { skip }, async () => {
+  const names = ['attic', 'cellar', 'roof']
+  const sensors = names.map(name => (name === 'roof' && PYTHON ? python('fan_in.py', 'sensor', name) : example('fan_in.js', 'sensor', name)))
+  for (const sensor of sensors) await sensor.line(/^sensor \w+ is /)
+  const collector = example('fan_in.js', 'collector', '3')
+  await collector.line(/^all sensors are done$/)
+  for (const name of names) {
+    const readings = collector.lines.map(line => /^\d: (\w+) (\d+)$/.exec(line)).filter(found => found?.[1] === name)
+    assert.deepEqual(readings.map(found => Number(found[2])), [...Array(10).keys()])
   }
-  worker.child.kill('SIGINT')
-  await boss.line(/^left$/)
+  assert.deepEqual(await collector.closed, [0, null])
+  await end()
+})
+
+const done = boss => boss.lines.map(line => /^(\d+)² = (\d+)$/.exec(line)).filter(Boolean)
+const numbers = boss => done(boss).map(found => Number(found[1])).sort((a, b) => a - b)
+
+/** Jobs of a boss here are done by a pool that grows, and shrinks again. */
+async function pools(pool) {
+  const boss = example('worker_pool.js', 'boss', '300')
+  await boss.line(/^boss is /)
+  const workers = pool()
+  await workers.line(/^\d+ jobs wait for 3 workers$/)
+  const file = `/proc/${workers.child.pid}/task/${workers.child.pid}/children`
+  const children = () => readFileSync(file, 'utf8').split(' ').filter(Boolean)
+  assert.equal(children().length, 3)
+  process.kill(Number(children()[0]), 'SIGKILL')
+  await boss.line(/^all 300 are done$/)
+  assert.deepEqual(numbers(boss), [...Array(300).keys()])
+  await workers.line(/^0 jobs wait for 1 workers$/)
+  assert.equal(children().length, 1)
+  boss.child.kill('SIGINT')
+  assert.deepEqual(await workers.closed, [0, null])
+  await end()
+}
+
+test('the example worker_pool grows and shrinks', { skip }, () => pools(() => example('worker_pool.js', 'pool', '3')))
+
+test('the example worker_pool with workers of Python grows and shrinks', {
+  skip: skip || (!PYTHON && 'the Python package is not there'),
+}, () => pools(() => python('worker_pool.py', 'pool', '3')))
+
+/** Jobs of a boss here are done by workers that come and are killed. */
+async function jobs(worker) {
+  const count = 60
+  const boss = example('worker_pool.js', 'boss', `${count}`)
+  await boss.line(/^boss is /)
+  for (const killed of [worker(), worker()]) {
+    await killed.line(/^at /)
+    killed.child.kill('SIGKILL')
+  }
+  const last = worker()
+  await boss.line(new RegExp(`^all ${count} are done$`))
+  assert.deepEqual(numbers(boss), [...Array(count).keys()])
+  for (const [, number, square] of done(boss)) assert.equal(Number(square), Number(number) ** 2)
+  boss.child.kill('SIGINT')
+  await last.line(/^no more jobs$/)
+  assert.deepEqual(await last.closed, [0, null])
+  await end()
+}
+
+test('the example worker_pool, whose workers are killed', { skip }, () =>
+  jobs(() => example('worker_pool.js', 'worker')))
+
+test('the example worker_pool with workers of Python, which are killed', {
+  skip: skip || (!PYTHON && 'the Python package is not there'),
+}, () => jobs(() => python('worker_pool.py', 'worker')))
+
+test('the example leader, whose holder is stopped', { skip }, async () => {
+  await example('leader.js', 'keeper').line(/^keeper /)
+  const token = async program => BigInt((await program.line(/^I lead with token /)).split(' ').at(-1))
+  const first = example('leader.js', 'candidate')
+  const low = await token(first)
+  const second = example('leader.js', 'candidate')
+  await second.line(/^I follow$/)
+  first.child.kill('SIGSTOP')
+  let higher
+  try {
+    higher = await token(second)
+  } finally {
+    first.child.kill('SIGCONT')
+  }
+  assert.ok(higher > low)
+  await first.line(/^I lead no longer$/)
+  second.child.kill('SIGKILL')
+  assert.ok((await token(first)) > higher)
   await end()
 })
 
@@ -144,11 +224,71 @@ test('the example service', { skip }, async () => {
   await end()
 })
 
-test('the examples service of Node.js and of Python use each other: each sees the other\'s meta', {
+test('the example chat, with one of Python', { skip }, async () => {
+  const [ann, bob] = [example('chat.js', 'Ann'), (PYTHON ? python('chat.py', 'Bob') : example('chat.js', 'Bob'))]
+  for (const one of [ann, bob]) await one.line(/^1 more are here: type$/)
+  ann.child.stdin.write('hello\n')
+  await bob.line(/^Ann: hello$/)
+  bob.child.stdin.write('hello\n')
+  await ann.line(/^Bob: hello$/)
+  ann.child.stdin.end()
+  assert.deepEqual(await ann.closed, [0, null])
+  await end()
+})
+
+// Sends half of a file, and then nothing more.
+const HALF = `
+import { readFileSync } from 'node:fs'
+import { Node } from 'casm-p2p'
+const node = (await Node.start({ namespace: 'files', meta: { role: 'sender' } })).ref()
+node.onStream('/example/file/1', async stream => {
+  const data = readFileSync(process.argv[2])
+  const length = Buffer.alloc(8)
+  length.writeBigUInt64BE(BigInt(data.length))
+  stream.write(Buffer.concat([length, data.subarray(0, data.length / 2)]))
+  await new Promise(() => {})
+})
+console.log('ready')
+`
+
+/** What a sender that breaks has begun, another one ends. */
+async function transfers(sender) {
+  const folder = mkdtempSync(join(TESTS, 'files-'))
+  try {
+    const [original, copy] = [join(folder, 'original'), join(folder, 'copy')]
+    const data = randomBytes(3 << 20)
+    writeFileSync(original, data)
+    const half = node(program(folder, 'half.mjs', HALF), original)
+    await half.line(/^ready$/)
+    const fetch = example('file_transfer.js', 'fetch', copy)
+    await until(() => statSync(copy, { throwIfNoEntry: false })?.size)
+    half.child.kill('SIGKILL')
+    const have = Number((await fetch.line(/^it broke after /)).split(' ')[3])
+    assert.ok(have > 0 && have <= data.length / 2)
+    const sends = sender(original)
+    await fetch.line(new RegExp(`^${have} of ${data.length} bytes are there$`))
+    await fetch.line(new RegExp(`^all ${data.length} bytes are there$`))
+    assert.deepEqual(await fetch.closed, [0, null])
+    await sends.line(new RegExp(`^12D3KooW.* has it from ${have} on$`))
+    assert.ok(readFileSync(copy).equals(data))
+  } finally {
+    await end()
+    rmSync(folder, { recursive: true })
+  }
+}
+
+test('the example file_transfer goes on where it broke', { skip }, () =>
+  transfers(file => example('file_transfer.js', 'send', file)))
+
+test('the example file_transfer goes on with a sender of Python', {
+  skip: skip || (!PYTHON && 'the Python package is not there'),
+}, () => transfers(file => python('file_transfer.py', 'send', file)))
+
+test('the examples service of Node.js and of Python greet each other', {
   skip: skip || (!PYTHON && 'the Python package is not there'),
 }, async () => {
   const ours = example('service.js', 'Ann')
-  const theirs = new Program([PYTHON, join(SOURCE, 'python/examples/service.py'), 'Bob'], { PYTHONUNBUFFERED: '1' })
+  const theirs = python('service.py', 'Bob')
   await ours.line(/^hello Ann, this is Python$/)
   await theirs.line(/^hello Bob, this is Node.js$/)
   await end()

@@ -1,6 +1,7 @@
 // What the tests share: nodes on the loopback interface only, and programs of
 // their own that must end in time.
 
+import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { dirname, join } from 'node:path'
@@ -34,6 +35,13 @@ export async function run(program, { async = true, args = [], within = [] } = {}
   const [code, signal] = await once(child, 'close')
   clearTimeout(timer)
   return { code, signal, out, err }
+}
+
+/** The same for one that must end well; gives what it wrote. */
+export async function ends(program, options) {
+  const done = await run(program, options)
+  assert.deepEqual([done.code, done.signal, done.err], [0, null, ''], JSON.stringify(done))
+  return done.out
 }
 
 /** Why no network namespace can be made here, false if one can; in CI that is a failure. */

@@ -29,13 +29,13 @@ const camel = name => OTHER[name] ?? joined(name)
 const names = (group, ...columns) =>
   (columns.length ? columns : Object.keys(TABLE[group])).flatMap(column => TABLE[group][column]).map(camel).sort()
 
-const members = cls =>
-  [...Object.getOwnPropertyNames(cls.prototype), ...Object.getOwnPropertyNames(cls)].filter(
-    name => !['constructor', 'length', 'name', 'prototype'].includes(name),
-  )
+const members = cls => [
+  ...Object.getOwnPropertyNames(cls.prototype).filter(name => !['constructor', 'length'].includes(name)),
+  ...Object.getOwnPropertyNames(cls).filter(name => !['length', 'name', 'prototype'].includes(name)),
+]
 
 test('the table is read whole', () => {
-  const options = ['node', 'start', 'limits', 'rpc_limits', 'table_limits', 'query', 'find_peers']
+  const options = ['node', 'start', 'limits', 'rpc_limits', 'table_limits', 'query', 'find_peers', 'topic', 'messages', 'serve', 'call', 'call_all', 'open']
   assert.deepEqual(Object.keys(TABLE.options), options)
   assert.ok(TABLE.errors.kinds.length === 15 && TABLE.events.names.length === 11)
 })
@@ -56,6 +56,22 @@ test('every option', async () => {
   })
   said(options => node.view().count(options), 'query')
   said(options => node.findPeers(options), 'find_peers')
+  said(options => node.topic('x', options), 'topic')
+  said(options => node.topic('x').subscribe(options), 'messages')
+  said(options => node.serve('x', () => {}, options), 'serve')
+  said(options => node.callStream('x', undefined, options), 'call')
+  said(options => node.callAll('x', undefined, options), 'call_all')
+  for (const open of [
+    options => node.openStream(node.id, '/x/1', options),
+    options => node.openChannel('x', undefined, options),
+    options => node.openSemaphore('x', undefined, options),
+  ]) {
+    await assert.rejects(open({ open: 1 }), error => {
+      const known = error.message.split('only ')[1].split(', ')
+      assert.deepEqual(known.sort(), [...names('options', 'open'), 'signal'].sort())
+      return true
+    })
+  }
   await node.close()
 })
 
@@ -76,16 +92,34 @@ test('what waits is async', () => {
 for (const [group, cls] of Object.entries({
   view: casm.View,
   remote_view: casm.RemoteView,
+  topic: casm.Topic,
+  message: casm.Message,
   record: casm.Record,
   key: casm.Key,
   subscription: casm.Subscription,
   stream: casm.Stream,
+  channel: casm.Channel,
+  semaphore: casm.Semaphore,
+  lease: casm.Lease,
+  request: casm.ServiceRequest,
+  answer: casm.Answer,
 })) {
   test(`every call of the rest: ${group}`, () => {
     const there = members(cls)
     assert.deepEqual(names(group).filter(name => !there.includes(name)), [])
   })
 }
+
+test('every call of a byte stream, which is a Duplex', () => {
+  const there = name => name in casm.ByteStream.prototype
+  assert.deepEqual(names('byte_stream').filter(name => !there(name)), [])
+})
+
+test('every call of a job', () => {
+  // Its data is a property of each.
+  const there = [...members(casm.Job), 'data']
+  assert.deepEqual(names('job').filter(name => !there.includes(name)), [])
+})
 
 test('every call of the module', () => {
   assert.deepEqual(names('module').filter(name => !(name in casm)), [])

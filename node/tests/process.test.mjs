@@ -9,18 +9,12 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import { cluster } from 'casm-p2p/testing'
-import { patience, run, TESTS } from './helpers.mjs'
+import { ends, patience, run, TESTS } from './helpers.mjs'
 
 /** How often the exits are tried. */
 const EXITS = 50
 
 const linux = process.platform === 'linux'
-
-async function ends(program, options) {
-  const done = await run(program, options)
-  assert.deepEqual([done.code, done.signal, done.err], [0, null, ''], JSON.stringify(done))
-  return done.out
-}
 
 test('require starts no thread, and installs nothing', { skip: !linux && 'counts threads in /proc' }, async () => {
   const program = `
@@ -108,10 +102,12 @@ test('exit without close says goodbye', async () => {
   const [node] = await cluster(1, { ttl: 3_600_000 })
   const events = node.events()
   const [namespace, addrs] = [JSON.stringify(node.namespace), JSON.stringify(node.addrs())]
+  node.on('peer:joined', () => node.setHost('seen'))
+  // Who is gone before it was seen is no one's loss.
   await ends(`
     const node = await Node.start(options({ namespace: ${namespace}, ttl: 3_600_000 }))
     await node.connect(${addrs})
-    await node.waitFor(2)`)
+    await node.waitFor(1, { query: 'host:seen' })`)
   for await (const event of events) {
     if (event.type === 'peer:left') {
       assert.equal(event.reason, 'left')

@@ -18,6 +18,16 @@ for (const module of ['cts', 'mts']) {
   })
 }
 
+test('an import and a require have the same names', () => {
+  const names = file => {
+    const text = readFileSync(join(SOURCE, 'node/ts', file), 'utf8')
+    const lists = [...text.matchAll(/^export (?:type )?\{([^}]*)\}/gm)].flatMap(([, list]) => list.split(','))
+    return lists.map(name => name.trim().replace(/^type /, '')).filter(Boolean).sort()
+  }
+  assert.ok(names('index.ts').includes('CallOptions') && names('index.ts').includes('Topic'))
+  assert.deepEqual(names('index.mts'), names('index.ts'))
+})
+
 test('what is internal is not in the types', () => {
   const dist = dirname(require.resolve('casm-p2p'))
   for (const file of readdirSync(dist).filter(name => name.endsWith('.d.ts'))) {

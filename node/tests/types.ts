@@ -1,16 +1,22 @@
 // What the types promise: this file need only compile, in strict mode.
 
 import {
+  Answer,
   CasmError,
   Key,
   Node,
+  ServiceRequest,
+  type CallOptions,
   type Change,
   type ErrorCode,
   type Event,
   type Found,
+  type Handler,
   type Options,
   type PeerInfo,
+  type PeerReply,
   type Record,
+  type ServiceStats,
   type View,
 } from 'casm-p2p'
 import { cluster } from 'casm-p2p/testing'
@@ -33,6 +39,45 @@ export async function main(): Promise<void> {
     // @ts-expect-error only some events hold a record
     console.log(event.record)
   })
+  const topic = node.topic('news', { maxData: 1000, accept: { match: 'meta:role=worker' } })
+  const peers: number = await topic.publish('hello', { timeout: 1000 })
+  for await (const message of topic.subscribe({ queue: peers, full: 'drop_newest', echo: true })) {
+    const data: Uint8Array = message.data
+    console.log(message.source, message.seq + 1n, data.length)
+  }
+  topic.on('message', message => console.log(message.source)).cancel()
+  // @ts-expect-error there is nothing else to lose
+  topic.subscribe({ full: 'block' })
+  const shout: Handler = async (request: ServiceRequest) => {
+    log(request.headers['traceparent'] ?? request.peer)
+    return request.signal.aborted ? undefined : request.data
+  }
+  const serving = node.serve('shout', shout, { version: '2', maxInflight: 8, listed: true })
+  node.serveStream('tail', async function* ({ data }) {
+    yield data
+  })
+  const asked: CallOptions = { peer: node.id, where: { match: { service: 'shout' } }, timeout: Infinity, idempotent: true }
+  const answer: Answer = await node.call('shout', new Uint8Array(3), asked)
+  const bytes: Uint8Array = answer
+  log(bytes.length + (answer.headers['k'] ?? answer.peer ?? ''))
+  node.serve('along', async ({ data, headers }) => new Answer(data, headers))
+  const opened = await node.openChannel('jobs', node.id, { timeout: Infinity })
+  await node.openStream(node.id, '/x/1', { timeout: 1000, signal: AbortSignal.timeout(10) })
+  log(opened.name)
+  for await (const part of node.callStream('tail', answer, { signal: AbortSignal.timeout(1000) })) log(part.length)
+  const replies = node.callAll('shout', answer, { limit: 3, headers: { traceparent: '00' } })
+  for await (const reply of replies) {
+    const given: PeerReply = reply
+    log(given.data ?? given.error?.code ?? given.peer)
+  }
+  const stats: ServiceStats = node.serviceStats('shout')
+  log(stats.calls + stats.inFlight + (stats.failures['deadline'] ?? 0))
+  log(replies.ended ?? node.services().join())
+  serving.stop()
+  // @ts-expect-error a handler answers with bytes
+  node.serve('text', () => 'text')
+  // @ts-expect-error those that are asked are not chosen by an id
+  node.callAll('shout', answer, { peer: node.id })
   // @ts-expect-error there is no such event
   node.on('peer:gone', () => {})
   // @ts-expect-error a time is a number of milliseconds

@@ -42,6 +42,13 @@ export function number(field: string, value: unknown, unit = ''): number {
   return value
 }
 
+/** Bytes; a string is those of its UTF-8. */
+export function bytes(field: string, value: unknown): Uint8Array {
+  if (typeof value === 'string') return new TextEncoder().encode(value)
+  if (value instanceof Uint8Array) return value
+  throw wrong(field, value, 'a Uint8Array, or a string')
+}
+
 /** A time span in milliseconds. */
 export function ms(field: string, value: unknown): number {
   return number(field, value, ' of milliseconds')

@@ -18,6 +18,7 @@ export const ERROR_CODES = [
   'Busy',
   'Io',
   'Paused',
+  'Remote',
   'Internal',
 ] as const
 

@@ -17,14 +17,31 @@ import { benchEvents, benchView, Node } from './node.js'
 import { OPTION_NAMES } from './options.js'
 import { EVENT_NAMES, KINDS } from './record.js'
 
+export { Answer } from './answer.js'
+export { ByteStream } from './bytes.js'
+export { Channel, Job, Lease, select, Semaphore, type Branch, type ChannelOptions, type Deadline, type OpenOptions, type Selected } from './channel.js'
 export { CasmError, ERROR_CODES, type ErrorCode } from './errors.js'
 export { Key } from './key.js'
 export { forwardLogs, type LogRecord } from './log.js'
-export { Node, type FindOptions, type WaitForOptions } from './node.js'
+export { Message } from './message.js'
+export { Node, type CloseOptions, type FindOptions, type WaitForOptions } from './node.js'
 export type { Limits, Options, RpcLimits, TableLimits } from './options.js'
-export type { Index, Query } from './query.js'
+export type { Peer } from './peer.js'
+export type { Index, Match, Query } from './query.js'
 export { Record, type Change, type Event, type EventName, type Events, type Found, type PeerInfo, type PeerStatus } from './record.js'
+export {
+  ServiceRequest,
+  Serving,
+  type CallAllOptions,
+  type CallOptions,
+  type Handler,
+  type PeerReply,
+  type ServeOptions,
+  type ServiceStats,
+  type StreamHandler,
+} from './service.js'
 export { Stream, Subscription, type Wait } from './stream.js'
+export { Topic, type MessageOptions, type PublishOptions, type TopicOptions } from './topic.js'
 export { RemoteView, View } from './view.js'
 export { version } from './native.js'
 

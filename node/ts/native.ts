@@ -1,6 +1,7 @@
 /** The native module: what it has, and where it is found. */
 
 import type { PeerStatus } from './record.js'
+import type { ServiceStats } from './service.js'
 import { existsSync } from 'node:fs'
 
 /** The build puts it in: to read it from a file would be slower. */
@@ -27,6 +28,9 @@ export interface Other {
   source?: string
   peers?: string[]
   count?: number
+  data?: Uint8Array
+  headers?: { [key: string]: string }
+  fault?: Fault
 }
 
 export interface Records {
@@ -35,6 +39,9 @@ export interface Records {
   seq(n: number): bigint | null
   ttl(n: number): number | null
   verified(n: number): boolean | null
+  addrs(n: number): string[] | null
+  services(n: number): string[] | null
+  channels(n: number): string[] | null
   text(from: number, count: number): Text
 }
 
@@ -44,10 +51,20 @@ export interface Text {
   spans: Uint32Array
 }
 
+/** Messages of topics; see the native module for what the arrays tell. */
+export interface Messages {
+  names: string[]
+  sources: Uint32Array
+  seqs: BigUint64Array
+  ends: Uint32Array
+  data: Uint8Array
+}
+
 export interface Items {
   kinds: Uint8Array
   records: Records
   others: Other[]
+  messages?: Messages
 }
 
 export interface LogRecord {
@@ -70,8 +87,56 @@ export interface Work {
   remote?: NativeRemoteView
   record?: Records
   text?: string
+  stream?: NativeByteStream
+  streams?: NativeByteStream[]
+  texts?: string[]
   count?: number
   logs?: LogRecord[]
+  channel?: NativeChannel
+  parcel?: NativeParcel
+  job?: NativeJob
+  semaphore?: NativeSemaphore
+  lease?: NativeLease
+  request?: NativeRequest
+  data?: Uint8Array
+  headers?: { [key: string]: string }
+}
+
+/** How a service is served. */
+export interface ServeOptions {
+  /** What the record says of it, beside its name. Default `1`. */
+  version?: string
+  /** Requests that are worked on at once; more are sent on to others. Default 64. */
+  maxInflight?: number
+  /** Whether the node's record says that it is served. Default true. */
+  listed?: boolean
+}
+
+export interface NativeCallOptions {
+  peer?: string[]
+  place?: number
+  matching?: QuerySpec
+  headers?: { readonly [key: string]: string }
+  timeout?: number
+  wait?: boolean
+  idempotent?: boolean
+  limit?: number
+}
+
+export interface NativeRequest {
+  takeData(): Uint8Array
+  readonly headers: { [key: string]: string }
+  readonly peer: string
+  readonly timeLeft: number | null
+  readonly cancelled: boolean
+  answer(data: Uint8Array, headers?: { readonly [key: string]: string }): void
+  fail(why: string): void
+  part(id: number, data: Uint8Array): Pending
+  onCancel(id: number): void
+}
+
+export interface NativeServing {
+  stop(): void
 }
 
 export interface Port {
@@ -105,6 +170,7 @@ export interface NativeRemoteView {
 
 export interface NativeStream {
   readonly dropped: number
+  readonly ended: 'all' | 'limit' | 'timeout' | null
   nextBatch(id: number): Pending
   cancel(): void
 }
@@ -117,10 +183,72 @@ export interface NativeSubscription {
   cancel(): void
 }
 
+export interface NativeByteStream {
+  readonly peer: string
+  readonly protocol: string
+  read(id: number, most: number): Pending
+  write(id: number, data: Uint8Array): Pending
+  closeWrite(id: number): Pending
+  reset(): void
+}
+
+export interface NativeChannel {
+  readonly name: string
+  readonly owner: string
+  readonly waiting: number | null
+  readonly inDoubt: number
+  readonly nodeClosed: boolean
+  send(id: number, value: Uint8Array, timeout?: number): Pending
+  recv(id: number, timeout?: number): Pending
+  take(id: number, timeout?: number): Pending
+  close(id: number): Pending
+}
+
+export interface NativeParcel {
+  take(): Uint8Array
+  forward(): void
+}
+
+export interface NativeJob {
+  readonly data: Uint8Array
+  readonly lost: boolean
+  done(id: number): Pending
+  giveBack(id: number): Pending
+  forget(): void
+}
+
+export interface NativeSemaphore {
+  readonly name: string
+  readonly owner: string
+  acquire(id: number, timeout?: number): Pending
+  close(): void
+}
+
+export interface NativeLease {
+  readonly token: bigint
+  readonly lost: boolean
+  waitLost(id: number): Pending
+  release(): void
+}
+
+export interface NativeTopic {
+  readonly name: string
+  readonly fullName: string
+  publish(id: number, data: Uint8Array, timeout?: number): Pending
+  peers(): string[]
+  waitForPeers(id: number, n: number): Pending
+  subscribe(options: object): NativeStream
+  onMessage(id: number, options: object): NativeSubscription
+  close(): void
+}
+
 export interface NativeKey {
   readonly peer: string
   save(path: string): void
 }
+
+/** A peer: what names it, or the record of this number. */
+export type PeerArguments = [addrs: string[], records?: Records, n?: number]
 
 export interface NativeNode {
   readonly id: string
@@ -135,18 +263,31 @@ export interface NativeNode {
   metrics(): string
   metricsSnapshot(): { [name: string]: number }
   waitFor(id: number, n: number, query: QuerySpec): Pending
-  viewOf(id: number, peer: string): Pending
-  connect(id: number, addrs: string[]): Pending
+  viewOf(id: number, ...peer: PeerArguments): Pending
+  connect(id: number, ...peer: PeerArguments): Pending
+  openStream(id: number, protocol: string, timeout: number | undefined, ...peer: PeerArguments): Pending
+  onStream(id: number, protocol: string): NativeSubscription
   advertise(id: number, namespace: string, ttl: number): Pending
   setMeta(id: number, meta: { [key: string]: string }): Pending
   updateMeta(id: number, changes: { [key: string]: string | null }): Pending
   setHost(id: number, host: string): Pending
   setTtl(id: number, ttl: number): Pending
+  channel(name: string, capacity: number, closeByOthers: boolean): NativeChannel
+  openChannel(id: number, name: string, timeout: number | undefined, ...peer: PeerArguments | []): Pending
+  semaphore(id: number, name: string, n: number): Pending
+  openSemaphore(id: number, name: string, timeout: number | undefined, ...peer: PeerArguments | []): Pending
+  serve(id: number, name: string, options: ServeOptions, stream: boolean): NativeServing
+  call(id: number, name: string, data: Uint8Array, options: NativeCallOptions, records?: Records): Pending
+  callAll(name: string, data: Uint8Array, options: NativeCallOptions): NativeStream
+  callStream(name: string, data: Uint8Array, options: NativeCallOptions, records?: Records): NativeStream
+  services(): string[]
+  serviceStats(name: string): ServiceStats
   pause(id: number): Pending
   resume(id: number): Pending
-  close(id: number): Pending
+  close(id: number, grace: number | undefined, handling: boolean): Pending
   events(): NativeStream
   subscribe(query: QuerySpec): NativeStream
+  topic(name: string, options: object): NativeTopic
   findPeers(namespace?: string, limit?: number, timeout?: number): NativeStream
   onEvent(id: number): NativeSubscription
   onChange(id: number, query: QuerySpec): NativeSubscription
@@ -163,6 +304,12 @@ export interface Native {
     generate(): NativeKey
     load(path: string): NativeKey
   }
+  select(
+    id: number,
+    channels: NativeChannel[],
+    values: (Uint8Array | undefined)[],
+    timeout?: number,
+  ): Pending
   forwardLogs(port: Port, id: number, level: string): void
   benchEvents(node: NativeNode, id: number, count: number): NativeSubscription
   benchView(records: number): NativeView

@@ -1,10 +1,15 @@
 /** The node. */
 
-import { callback, changedFields, fields, ms, properties, signal, string, strings, whole, wrong } from './check.js'
+import { answerOf, type Answer } from './answer.js'
+import { ByteStream } from './bytes.js'
+import { Channel, channelOptions, deadline, Semaphore, type ChannelOptions, type OpenOptions } from './channel.js'
+import { callback, changedFields, fields, ms, properties, signal, string, whole, wrong } from './check.js'
 import { guard } from './errors.js'
+import { Listeners, type Run } from './listeners.js'
 import { native, type NativeNode, type NativeSubscription, type Pending, type Work } from './native.js'
 import { build, type Options } from './options.js'
-import { call, Holder, listen, open, report, unlisten } from './port.js'
+import { peerArguments, type Peer } from './peer.js'
+import { call, Holder, listen, open, unlisten } from './port.js'
 import { spec, type Query } from './query.js'
 import {
   change,
@@ -20,7 +25,25 @@ import {
   type PeerInfo,
   type PeerStatus,
 } from './record.js'
-import { Stream, Subscription, type Wait } from './stream.js'
+import {
+  bytes,
+  callOptions,
+  isHandling,
+  part,
+  reply,
+  run,
+  serveOptions,
+  Serving,
+  type CallAllOptions,
+  type CallOptions,
+  type Handler,
+  type PeerReply,
+  type ServeOptions,
+  type ServiceStats,
+  type StreamHandler,
+} from './service.js'
+import { Stream, type Subscription, type Wait } from './stream.js'
+import { Topic, topicOptions, type TopicOptions } from './topic.js'
 import { RemoteView, View } from './view.js'
 
 /** What a search for peers is limited by, and of which cluster they are to be. */
@@ -33,17 +56,16 @@ export interface FindOptions extends Wait {
   timeout?: number
 }
 
+/** How a node is closed. */
+export interface CloseOptions extends Wait {
+  /** How long requests that are worked on may still take, in milliseconds. Default 5,000. */
+  grace?: number
+}
+
 /** What to wait for, and how long. */
 export interface WaitForOptions extends Wait {
   /** What the records are to be found by. Default: all count. */
   query?: Query | string
-}
-
-/** A listener of events, and what it subscribed to. */
-interface Listening {
-  name: string
-  listener: unknown
-  subscription: Subscription
 }
 
 const nodes = new WeakMap<Node, NativeNode>()
@@ -63,7 +85,7 @@ const running = new Set<Node>()
  */
 export class Node {
   readonly #holder: Holder
-  readonly #listening = new Set<Listening>()
+  readonly #listeners = new Listeners()
 
   private constructor(node: NativeNode, holder: Holder) {
     this.#holder = holder
@@ -81,7 +103,7 @@ export class Node {
     const started = (work: Work) => {
       const node = new Node(work.node!, holder)
       const { subscription } = work
-      if (onEvent && subscription) node.#listen('event', onEvent, () => subscription, every(onEvent), events)
+      if (onEvent && subscription) node.#listeners.add('event', onEvent, () => subscription, every(onEvent), events)
       return node
     }
     try {
@@ -169,23 +191,61 @@ export class Node {
     return this.#call('waitFor', start, work => new View(work.view!), wait)
   }
 
-  /** The view of a connected peer, as it is there. */
-  async viewOf(peer: string, wait?: Wait): Promise<RemoteView> {
-    string('peer', peer)
+  /** The view of a peer, as it is there. Connects to it as `connect` does. */
+  async viewOf(peer: Peer, wait?: Wait): Promise<RemoteView> {
+    const whom = peerArguments(peer)
     const remote = (work: Work) => new RemoteView(work.remote!, this.#holder)
-    return this.#call('viewOf', id => this.#node.viewOf(id, peer), remote, wait)
+    return this.#call('viewOf', id => this.#node.viewOf(id, ...whom), remote, wait)
   }
 
   /**
-   * Connects to a peer, and gives its id. The peer is a `PeerInfo`, multiaddrs
-   * that end in `/p2p/<id>`, or one multiaddr of whoever answers there.
+   * Connects to a peer, and gives its id. The peer is a `Record`, an id, a
+   * `PeerInfo`, multiaddrs that end in `/p2p/<id>`, or one multiaddr of whoever
+   * answers there. An id leads to where the peer's record or peer exchange says
+   * that it is.
    */
-  async connect(peer: PeerInfo | string | readonly string[], wait?: Wait): Promise<string> {
-    const addrs =
-      typeof peer === 'object' && peer !== null && 'id' in peer ?
-        [string('peer.id', peer.id), ...strings('peer.addrs', peer.addrs)]
-      : strings('peer', peer)
-    return this.#call('connect', id => this.#node.connect(id, addrs), work => work.text!, wait)
+  async connect(peer: Peer, wait?: Wait): Promise<string> {
+    const whom = peerArguments(peer)
+    return this.#call('connect', id => this.#node.connect(id, ...whom), work => work.text!, wait)
+  }
+
+  /**
+   * Opens a stream of bytes to a peer, to which it connects as `connect` does.
+   * `protocol` is a libp2p protocol id of the program's own, such as `/files/1`.
+   */
+  async openStream(peer: Peer, protocol: string, options?: OpenOptions): Promise<ByteStream> {
+    const whom = peerArguments(peer)
+    string('protocol', protocol)
+    const start = (id: number, timeout?: number) => this.#node.openStream(id, protocol, timeout, ...whom)
+    return this.#open('openStream', start, work => new ByteStream(work.stream!, this.#holder), options)
+  }
+
+  /**
+   * Calls `handler(stream, peer)` with every stream of a protocol that a peer
+   * opens. If it throws, or gives a promise that is rejected, the stream is
+   * destroyed.
+   */
+  onStream(protocol: string, handler: (stream: ByteStream, peer: string) => unknown): Subscription {
+    string('protocol', protocol)
+    callback('handler', handler)
+    const handle = (stream: unknown) => {
+      const given = stream as ByteStream
+      const fail = (error: unknown) => {
+        given.destroy()
+        throw error
+      }
+      try {
+        const result = handler(given, given.peer)
+        return result instanceof Promise ? result.catch(fail) : result
+      } catch (error) {
+        return fail(error)
+      }
+    }
+    const start = (id: number) => this.#node.onStream(id, protocol)
+    const deliver = (run: Run) => (work: Work) => {
+      for (const native of work.streams!) run(handle, new ByteStream(native, this.#holder))
+    }
+    return this.#listeners.deliver(protocol, handler, start, deliver)
   }
 
   /** Lets others find this node under another namespace too, for `ttl` milliseconds. */
@@ -222,6 +282,120 @@ export class Node {
     return this.#call('setTtl', id => this.#node.setTtl(id, ttl), () => {}, wait)
   }
 
+  /**
+   * A channel of this node, which others open by its name: one that is here and
+   * open, or a new one.
+   */
+  channel(name: string, options: ChannelOptions = {}): Channel {
+    string('name', name)
+    const { capacity, closeByOthers } = channelOptions(options)
+    return new Channel(guard(() => this.#node.channel(name, capacity, closeByOthers)), this.#holder)
+  }
+
+  /**
+   * A channel of another node, by its name there: of the one member in whose record it
+   * stands, if no peer is given. Connects to it as `connect` does.
+   */
+  async openChannel(name: string, peer?: Peer, options?: OpenOptions): Promise<Channel> {
+    string('name', name)
+    const whom = peer === undefined ? [] as const : peerArguments(peer)
+    const start = (id: number, timeout?: number) => this.#node.openChannel(id, name, timeout, ...whom)
+    return this.#open('openChannel', start, work => new Channel(work.channel!, this.#holder), options)
+  }
+
+  /**
+   * A semaphore of this node, of which `n` leases are given at a time; others open
+   * it by its name. One that is here and open, or a new one.
+   */
+  async semaphore(name: string, n: number, wait?: Wait): Promise<Semaphore> {
+    string('name', name)
+    whole('n', n)
+    const made = (work: Work) => new Semaphore(work.semaphore!, this.#holder)
+    return this.#call('semaphore', id => this.#node.semaphore(id, name, n), made, wait)
+  }
+
+  /**
+   * A semaphore of another node, by its name there: of the one member in whose record it
+   * stands, if no peer is given. Connects to it as `connect` does.
+   */
+  async openSemaphore(name: string, peer?: Peer, options?: OpenOptions): Promise<Semaphore> {
+    string('name', name)
+    const whom = peer === undefined ? [] as const : peerArguments(peer)
+    const start = (id: number, timeout?: number) => this.#node.openSemaphore(id, name, timeout, ...whom)
+    return this.#open('openSemaphore', start, work => new Semaphore(work.semaphore!, this.#holder), options)
+  }
+
+  /**
+   * Serves a service: `handler` answers each request with bytes, or an `Answer`, which
+   * has headers too, or a promise of either. It is served until it is stopped or the node is closed. What the handler
+   * throws, the caller gets as an error whose code is `Remote`.
+   */
+  serve(name: string, handler: Handler, options: ServeOptions = {}): Serving {
+    return this.#serve(name, handler, options, false)
+  }
+
+  /**
+   * Serves a service that answers in parts: `handler` is an asynchronous generator
+   * of bytes, up to 64 KiB each. As `serve` in all else.
+   */
+  serveStream(name: string, handler: StreamHandler, options: ServeOptions = {}): Serving {
+    return this.#serve(name, handler, options, true)
+  }
+
+  #serve(name: string, handler: Handler | StreamHandler, options: ServeOptions, stream: boolean): Serving {
+    string('name', name)
+    callback('handler', handler)
+    const checked = serveOptions(options)
+    const id = listen(work => run(this.id, this.#holder, work.request!, handler, stream))
+    try {
+      return new Serving(name, guard(() => this.#node.serve(id, name, checked, stream)), () => {})
+    } catch (error) {
+      unlisten(id)
+      throw error
+    }
+  }
+
+  /**
+   * Asks a member that serves this, or `peer` and nobody else, and gives its
+   * answer: bytes, which know their `headers` and from which `peer` they are.
+   */
+  async call(name: string, data: Uint8Array = new Uint8Array(), options: CallOptions = {}): Promise<Answer> {
+    string('name', name)
+    bytes('data', data)
+    const [asked, wait, records] = callOptions(options)
+    return this.#call('call', id => this.#node.call(id, name, data, asked, records), answerOf, wait)
+  }
+
+  /**
+   * Asks all who serve this now, and gives what they answer as it comes. When it is
+   * over, `ended` of what this gives says why.
+   */
+  callAll(name: string, data: Uint8Array = new Uint8Array(), options: CallAllOptions = {}): Stream<PeerReply> {
+    string('name', name)
+    bytes('data', data)
+    const [asked, wait] = callOptions(options, true)
+    return new Stream(guard(() => this.#node.callAll(name, data, asked)), this.#holder, reply, signal(wait))
+  }
+
+  /** Asks a member for an answer in parts, which come as they are iterated over. */
+  callStream(name: string, data: Uint8Array = new Uint8Array(), options: CallOptions = {}): Stream<Uint8Array> {
+    string('name', name)
+    bytes('data', data)
+    const [asked, wait, records] = callOptions(options)
+    return new Stream(guard(() => this.#node.callStream(name, data, asked, records)), this.#holder, part, signal(wait))
+  }
+
+  /** The names of the services that this node serves. */
+  services(): string[] {
+    return guard(() => this.#node.services())
+  }
+
+  /** What a service that this node serves has done so far. */
+  serviceStats(name: string): ServiceStats {
+    string('name', name)
+    return guard(() => this.#node.serviceStats(name))
+  }
+
   /** What happens from now on, to iterate over. */
   events(wait?: Wait): Stream<Event> {
     const given = signal(wait)
@@ -233,6 +407,20 @@ export class Node {
     const asked = spec(query)
     const given = signal(wait)
     return new Stream(guard(() => this.#node.subscribe(asked)), this.#holder, change, given)
+  }
+
+  /**
+   * A handle of a topic, which the node joins if it has not. The name is 1 to 48
+   * of `A-Z a-z 0-9 . _ -`, and the topic is of the node's cluster.
+   */
+  topic(name: string, options: TopicOptions = {}): Topic {
+    string('name', name)
+    const checked = topicOptions(options)
+    const topic = guard(() => this.#node.topic(name, checked))
+    return new Topic(topic, this.#holder, (listener, start) => {
+      const tell = listener as (payload: unknown) => unknown
+      return this.#listeners.add('message', listener, start, run => (_, held) => run(tell, held))
+    })
   }
 
   /**
@@ -263,16 +451,14 @@ export class Node {
     const some = (run: Run) => (given: number, held: unknown) => {
       if (given === kind) run(tell, held)
     }
-    return this.#listen(name, listener, start, kind < 0 ? every(tell) : some)
+    return this.#listeners.add(name, listener, start, kind < 0 ? every(tell) : some)
   }
 
   /** Calls a listener of this name no more. */
   off<Name extends EventName>(name: Name, listener: (payload: Events[Name]) => unknown): void
   off(name: 'event', listener: (event: Event) => unknown): void
   off(name: EventName | 'event', listener: (payload: never) => unknown): void {
-    for (const one of [...this.#listening]) {
-      if (one.name === name && one.listener === listener) one.subscription.cancel()
-    }
+    this.#listeners.cancel(one => one.name === name && one.listener === listener)
   }
 
   /** Calls a listener with what a query finds now, and with every change to that. */
@@ -281,7 +467,7 @@ export class Node {
     callback('listener', listener)
     const start = (id: number) => this.#node.onChange(id, asked)
     const tell = listener as (payload: unknown) => unknown
-    return this.#listen('watch', listener, start, run => (kind, held) => run(tell, change(kind, held)))
+    return this.#listeners.add('watch', listener, start, run => (kind, held) => run(tell, change(kind, held)))
   }
 
   /** Keeps the program alive until the node is closed. */
@@ -316,14 +502,19 @@ export class Node {
 
   /**
    * Leaves the cluster, so that others see it at once, and waits until nothing
-   * of the node is running. A second call does nothing.
+   * of the node is running. Requests that its services work on have `grace`
+   * milliseconds (default 5,000) to be answered before. A second call does nothing.
    */
-  async close(wait?: Wait): Promise<void> {
-    const given = signal(wait)
+  async close(options: CloseOptions = {}): Promise<void> {
+    const { grace, ...rest } = options
+    // The signal of an AbortController, which will do as well, is not its own.
+    const given = signal('grace' in options ? rest : options)
+    if (grace !== undefined) ms('grace', grace)
+    const handling = isHandling(this.id)
     try {
-      await call('close', this.#holder, id => this.#node.close(id), () => {}, given)
+      await call('close', this.#holder, id => this.#node.close(id, grace, handling), () => {}, given)
     } finally {
-      for (const one of [...this.#listening]) one.subscription.cancel()
+      this.#listeners.cancel()
       running.delete(this)
       this.#holder.mode = 'waiting'
     }
@@ -342,39 +533,16 @@ export class Node {
     return call(what, this.#holder, start, convert, signal(wait))
   }
 
-  #listen(
-    name: string,
-    listener: unknown,
-    start: (id: number) => NativeSubscription,
-    each: (run: Run) => (kind: number, held: unknown) => void,
-    number?: number,
-  ): Subscription {
-    const fail = (error: unknown) => {
-      started.countFailure()
-      report(`a listener for ${JSON.stringify(name)}`, error)
-    }
-    const visitor = each((tell, payload) => {
-      if (one.subscription.cancelled) return
-      try {
-        const result = tell(payload)
-        if (result instanceof Promise) result.catch(fail)
-      } catch (error) {
-        fail(error)
-      }
-    })
-    const id = listen(work => visit(work.items!, visitor), number)
-    const started = attempt(id, start)
-    const subscription = new Subscription(started, () => {
-      unlisten(id)
-      this.#listening.delete(one)
-    })
-    const one: Listening = { name, listener, subscription }
-    this.#listening.add(one)
-    return subscription
+  #open<T>(
+    what: string,
+    start: (id: number, timeout?: number) => Pending,
+    convert: (work: Work) => T,
+    options?: OpenOptions,
+  ): Promise<T> {
+    const { timeout, signal: given } = deadline(options)
+    return call(what, this.#holder, id => start(id, timeout), convert, given)
   }
 }
-
-type Run = (tell: (payload: unknown) => unknown, payload: unknown) => void
 
 /** Calls a listener with every event. */
 function every(listener: (event: Event) => unknown): (run: Run) => (kind: number, held: unknown) => void {
@@ -383,15 +551,6 @@ function every(listener: (event: Event) => unknown): (run: Run) => (kind: number
 }
 
 const FIND = { namespace: string, limit: whole, timeout: ms }
-
-function attempt(id: number, start: (id: number) => NativeSubscription): NativeSubscription {
-  try {
-    return guard(() => start(id))
-  } catch (error) {
-    unlisten(id)
-    throw error
-  }
-}
 
 /** @internal For measuring: a listener that is called so many times with an event. */
 export function benchEvents(node: Node, count: number, listener: (event: Event) => unknown): NativeSubscription {

@@ -27,7 +27,16 @@ function deliver(works: Work[]): void {
       handler(work)
     } else if (work.node) {
       // It was called off when it had started already.
-      work.node.close(listen(() => {}))
+      work.node.close(listen(() => {}), 0, false)
+    } else {
+      // Its service was stopped meanwhile; collected, it would keep its place until then.
+      work.request?.fail('the service was stopped')
+      work.stream?.reset()
+      work.streams?.forEach(stream => stream.reset())
+      // Nobody has seen what came: the next gets it.
+      work.parcel?.forward()
+      work.job?.forget()
+      work.lease?.release()
     }
   }
 }

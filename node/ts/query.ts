@@ -14,10 +14,13 @@ export type Index =
   | { host: string }
   | { meta: readonly [key: string, value?: string] }
 
+/** What is to be matched: a value of a field, or the name of a service, also written `service:NAME`. */
+export type Match = Index | { service: string }
+
 /** What to look for: where to begin, which way to go, and where to end. */
 export interface Query {
   /** The value to match; not with `from`. */
-  match?: Index
+  match?: Match
   /** Whether values that begin like the one to match are found too. */
   prefix?: boolean
   /** The value to begin at. */
@@ -30,7 +33,7 @@ export interface Query {
   reverse?: boolean
 }
 
-const FORMS = 'a string such as "meta:role=worker", or { peer }, { server }, { host } or { meta: [key, value] }'
+const FORMS = 'a string such as "meta:role=worker", or { peer }, { server }, { host } or { meta: [key, value] }, or to match { service }'
 
 function index(field: string, value: unknown): string {
   if (typeof value === 'string') return value
@@ -39,6 +42,7 @@ function index(field: string, value: unknown): string {
   if (entries.length !== 1) throw wrong(field, value, FORMS)
   switch (name) {
     case 'peer':
+    case 'service':
     case 'host':
       return `${name}:${string(`${field}.${name}`, item)}`
     case 'server':

@@ -1,7 +1,11 @@
 /** What a peer says of itself, and what happens to a node. */
 
 import { Batch, type Meta } from './batch.js'
-import type { Items, Other } from './native.js'
+import { Message } from './message.js'
+import type { Items, Other, PeerArguments } from './native.js'
+
+/** @internal */
+export const AS_PEER = Symbol('as a peer')
 
 /** What a peer last said of itself. */
 export class Record {
@@ -45,6 +49,24 @@ export class Record {
     return (this.#meta ??= this.#batch.meta(this.#n))
   }
 
+  /** Where the peer is reached, as it says: multiaddrs, the most useful first, without `/p2p/<id>`. */
+  get addrs(): string[] {
+    return this.#batch.records.addrs(this.#n)!
+  }
+
+  /** The services that the peer offers, each with its version. */
+  get services(): { readonly [name: string]: string } {
+    const pairs = this.#batch.records.services(this.#n)!
+    const entries: [string, string][] = []
+    for (let n = 0; n < pairs.length; n += 2) entries.push([pairs[n]!, pairs[n + 1]!])
+    return Object.fromEntries(entries)
+  }
+
+  /** The names of the channels that are at the peer's place. */
+  get channels(): string[] {
+    return this.#batch.records.channels(this.#n)!
+  }
+
   /** Whether the peer's signature was verified: false only for records of another node's view that it cannot prove. */
   get verified(): boolean {
     return this.#batch.records.verified(this.#n)!
@@ -52,15 +74,20 @@ export class Record {
 
   /** The record as on the command line: numbers that JSON has no room for are strings. */
   toJSON(): object {
-    const { peer, server, seq, ttl, host, meta, verified } = this
+    const { peer, server, seq, ttl, host, meta, addrs, services, channels, verified } = this
     const [number, serial] = [server.toString(16).padStart(16, '0'), seq.toString()]
-    return { peer, server: number, seq: serial, ttl_ms: ttl, host, meta, verified }
+    return { peer, server: number, seq: serial, ttl_ms: ttl, host, meta, addrs, services, channels, verified }
+  }
+
+  /** @internal For the native module. */
+  [AS_PEER](): PeerArguments {
+    return [[], this.#batch.records, this.#n]
   }
 
   /** @internal */
   [Symbol.for('nodejs.util.inspect.custom')](_: number, __: object, inspect: (value: object) => string): string {
-    const { peer, server, seq, ttl, host, meta } = this
-    return `Record ${inspect({ peer, server, seq, ttl, host, meta })}`
+    const { peer, server, seq, ttl, host, meta, addrs, services, channels } = this
+    return `Record ${inspect({ peer, server, seq, ttl, host, meta, addrs, services, channels })}`
   }
 }
 
@@ -144,13 +171,15 @@ export type Change =
 
 /** @internal Calls `each` with the number of each item's kind, and what it holds. */
 export function visit(items: Items, each: (kind: number, payload: unknown) => void): void {
-  const { kinds, others } = items
+  const { kinds, others, messages } = items
   const batch = new Batch(items.records)
   let record = 0
   let other = 0
+  let message = 0
   for (let n = 0; n < kinds.length; n++) {
     const kind = kinds[n]!
-    each(kind, HOLDS_RECORD[kind] ? new Record(batch, record++) : payload(kind, others[other++]!))
+    if (kind === MESSAGE) each(kind, new Message(messages!, message++))
+    else each(kind, HOLDS_RECORD[kind] ? new Record(batch, record++) : payload(kind, others[other++]!))
   }
 }
 
@@ -174,7 +203,12 @@ export const KINDS = [
   'changes:dropped',
   'found',
   'record',
+  'message',
+  'reply',
+  'part',
 ]
+
+const MESSAGE = KINDS.indexOf('message')
 
 const WITH_RECORD = new Set([
   'peer:joined',

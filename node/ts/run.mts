@@ -6,15 +6,26 @@ import { casm } from './whole.js'
 
 /** @internal */
 export const {
+  Answer,
+  ByteStream,
   CasmError,
+  Channel,
   ERROR_CODES,
   forwardLogs,
+  Job,
   Key,
+  Lease,
+  Message,
   Node,
   Record,
   RemoteView,
+  select,
+  Semaphore,
+  ServiceRequest,
+  Serving,
   Stream,
   Subscription,
+  Topic,
   version,
   View,
 } = casm

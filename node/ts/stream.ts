@@ -16,7 +16,7 @@ const NEXT = 'waiting for the next item'
 
 /**
  * Events, changes, peers or records, one after the other. What nobody takes in
- * time is dropped, the oldest first, and counted.
+ * time is dropped, the oldest first if nothing else was asked, and counted.
  *
  * It is over when the node is closed or the stream cancelled; leaving a
  * `for await` cancels it.
@@ -74,6 +74,11 @@ export class Stream<T> {
   /** How many items were lost because nobody took them in time. */
   get dropped(): number {
     return this.#stream.dropped
+  }
+
+  /** Of the replies of `callAll`: why they are over, when they are. */
+  get ended(): 'all' | 'limit' | 'timeout' | undefined {
+    return this.#taken < this.#items.length ? undefined : (this.#stream.ended ?? undefined)
   }
 
   /** Ends the stream, also for one who is waiting. */

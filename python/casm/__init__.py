@@ -10,7 +10,9 @@ is there, with no server.
 """
 
 from ._casm import (
+    Branch,
     Change,
+    Channel,
     ClockDiffers,
     Config,
     Connected,
@@ -18,13 +20,17 @@ from ._casm import (
     Dropped,
     Event,
     Found,
+    Job,
     Key,
     KeyShared,
+    Lease,
     Listening,
+    Message,
     Node,
     PeerInfo,
     PeerJoined,
     PeerLeft,
+    PeerReply,
     PeersFound,
     PeerStatus,
     PeerUpdated,
@@ -32,11 +38,16 @@ from ._casm import (
     Record,
     Records,
     RemoteView,
+    Request,
+    Semaphore,
+    ServiceStats,
     Stream,
     Subscription,
+    Topic,
     View,
     ViewChanged,
     __version__,
+    select,
 )
 from ._errors import (
     AddressError,
@@ -52,19 +63,25 @@ from ._errors import (
     NotFoundError,
     PausedError,
     ProtocolError,
+    RemoteError,
     TimeoutError,
     TooLargeError,
     UnreachableError,
 )
 from ._log import forward_logs
+from ._streams import ByteStream
 
 __all__ = [
     "AddressError",
+    "Answer",
     "BindError",
+    "Branch",
     "BusyError",
+    "ByteStream",
     "CancelledError",
     "CasmError",
     "Change",
+    "Channel",
     "ClockDiffers",
     "ClosedError",
     "Config",
@@ -77,15 +94,19 @@ __all__ = [
     "InternalError",
     "InvalidError",
     "IoError",
+    "Job",
     "Key",
     "KeyShared",
+    "Lease",
     "Listening",
+    "Message",
     "Node",
     "NotFoundError",
     "PausedError",
     "PeerInfo",
     "PeerJoined",
     "PeerLeft",
+    "PeerReply",
     "PeerUpdated",
     "PeersFound",
     "PeerStatus",
@@ -93,23 +114,32 @@ __all__ = [
     "Query",
     "Record",
     "Records",
+    "RemoteError",
     "RemoteView",
+    "Request",
+    "Semaphore",
+    "ServiceStats",
+    "Serving",
     "Stream",
     "Subscription",
     "TimeoutError",
     "TooLargeError",
+    "Topic",
     "UnreachableError",
     "View",
     "ViewChanged",
     "__version__",
     "aio",
     "forward_logs",
+    "select",
 ]
 
 # As `typing` has it, which takes long to import.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from . import aio
+    from ._answer import Answer
+    from ._service import Serving
 else:
 
     def __getattr__(name: str) -> object:
@@ -118,4 +148,12 @@ else:
             import importlib
 
             return importlib.import_module("casm.aio")
+        if name == "Serving":
+            from ._service import Serving
+
+            return Serving
+        if name == "Answer":
+            from ._answer import Answer
+
+            return Answer
         raise AttributeError(f"module 'casm' has no attribute {name!r}")

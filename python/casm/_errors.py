@@ -99,6 +99,12 @@ class PausedError(CasmError):
     kind = "Paused"
 
 
+class RemoteError(CasmError, RuntimeError):
+    """The handler of a service failed, here or elsewhere: the message is its own."""
+
+    kind = "Remote"
+
+
 class InternalError(CasmError, RuntimeError):
     """A defect in CASM."""
 
@@ -122,6 +128,7 @@ KINDS = {
         BusyError,
         IoError,
         PausedError,
+        RemoteError,
         InternalError,
     )
 }

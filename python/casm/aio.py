@@ -5,148 +5,62 @@
     ...     async for event in node.events():
     ...         print(event)
 
-Every await can be cancelled, and given a limit with ``asyncio.timeout``.
+Every await can be cancelled, and given a limit with ``asyncio.timeout``. What other
+nodes have to answer has one of 10 s if no other ``timeout`` is given.
 Callbacks run on the event loop.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Generator, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, overload
 
-from . import _callbacks, _casm
+from . import _aio_service, _aio_streams, _casm
+from ._aio import Stream, Subscription, _call, _check_callable
+from ._aio_channels import Channel, Job, Lease, Semaphore, select
 from ._errors import ClosedError
+from ._topic import Topic
 
 if TYPE_CHECKING:
+    import asyncio
     import os
     from typing import Literal
 
-    from . import Change, Config, Event, Found, Key, PeerInfo, PeerStatus, Query, Record, View
+    from . import (
+        Answer,
+        Change,
+        Config,
+        Event,
+        Found,
+        Key,
+        PeerInfo,
+        PeerReply,
+        PeerStatus,
+        Query,
+        Record,
+        Request,
+        ServiceStats,
+        Serving,
+        View,
+    )
+    from ._aio_service import AnyHandler, Given, Handler, Parts, StreamHandler
 
-__all__ = ["Node", "RemoteView", "Stream", "Subscription"]
+__all__ = [
+    "Channel",
+    "Job",
+    "Lease",
+    "Node",
+    "RemoteView",
+    "Semaphore",
+    "Stream",
+    "StreamServer",
+    "Subscription",
+    "Topic",
+    "select",
+]
 
-T = TypeVar("T")
-Done = Callable[[Any, "BaseException | None"], None]
-
-
-async def _call(start: Callable[[Done], _casm.Pending]) -> Any:
-    """Awaits a call of the native part."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[Any] = loop.create_future()
-
-    def settle(result: Any, error: BaseException | None) -> None:
-        if future.done():
-            return
-        if error is None:
-            future.set_result(result)
-        else:
-            future.set_exception(error)
-
-    def done(result: Any, error: BaseException | None) -> None:
-        try:
-            loop.call_soon_threadsafe(settle, result, error)
-        except RuntimeError:
-            # The loop is closed: nobody waits any more.
-            pass
-
-    pending = start(done)
-    try:
-        return await future
-    except asyncio.CancelledError:
-        pending.cancel()
-        raise
-
-
-class Stream(Generic[T]):
-    """Events, changes or found peers, for ``async for``. What nobody takes in
-    time is dropped, the oldest first, and counted. It ends when the node is
-    closed, or the stream cancelled."""
-
-    def __init__(self, native: _casm.Stream[T]) -> None:
-        self._native = native
-        self._items: list[T] = []
-
-    def __aiter__(self) -> Stream[T]:
-        return self
-
-    async def __anext__(self) -> T:
-        while not self._items:
-            items: list[T] = await _call(self._native._next_batch)
-            if not items:
-                raise StopAsyncIteration
-            # Those that wait here when the task is cancelled are not lost.
-            self._items = items[::-1]
-        return self._items.pop()
-
-    async def next(self) -> T | None:
-        """The next item, or None when the stream is over."""
-        return await anext(self, None)
-
-    @property
-    def dropped(self) -> int:
-        """How many items were lost because nobody took them in time."""
-        return self._native.dropped
-
-    def cancel(self) -> None:
-        """Ends the stream."""
-        self._items.clear()
-        self._native.cancel()
-
-    async def __aenter__(self) -> Stream[T]:
-        return self
-
-    async def __aexit__(self, *_exc: object) -> None:
-        self.cancel()
-
-
-def _check_callable(callback: object) -> None:
-    if not callable(callback):
-        raise TypeError(f"callback: {callback!r} cannot be called")
-
-
-class Subscription(Generic[T]):
-    """A callback's subscription: it runs on the event loop until it is
-    cancelled or the node is closed."""
-
-    def __init__(self, stream: Stream[T], callback: Callable[[T], object]) -> None:
-        _check_callable(callback)
-        self._stream = stream
-        self._callback = callback
-        self._failed = 0
-        self._task = asyncio.get_running_loop().create_task(self._run())
-
-    async def _run(self) -> None:
-        async for item in self._stream:
-            try:
-                result = self._callback(item)
-                if asyncio.iscoroutine(result):
-                    await result
-            except Exception as error:
-                self._failed += 1
-                _callbacks.failed(self._callback, error)
-
-    def cancel(self) -> None:
-        """Calls the callback no more."""
-        self._stream.cancel()
-
-    @property
-    def dropped(self) -> int:
-        """How many items were lost because the callback was too slow."""
-        return self._stream.dropped
-
-    @property
-    def failed(self) -> int:
-        """How many calls of the callback raised an exception. Each is logged by
-        the logger ``casm``."""
-        return self._failed
-
-    def __enter__(self) -> Subscription[T]:
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self.cancel()
+StreamServer = _aio_streams.StreamServer
 
 
 class RemoteView:
@@ -322,13 +236,52 @@ class Node:
         """Waits until the view holds ``n`` records, the own one among them, or
         ``n`` that a query finds, and returns it."""
         node = self._node
-        view: View = await _call(lambda done: node._wait_for(n, query, done))
+        view: View = await _call(lambda done: node._awaited.wait_for(n, query, done))
         return view
 
-    async def view_of(self, peer: str) -> RemoteView:
-        """The view of a connected peer, as it is there."""
+    async def view_of(self, peer: Record | PeerInfo | str | Sequence[str]) -> RemoteView:
+        """The view of a peer, as it is there. Connects to it as ``connect`` does."""
         node = self._node
-        return RemoteView(await _call(lambda done: node._view_of(peer, done)))
+        return RemoteView(await _call(lambda done: node._awaited.view_of(peer, done)))
+
+    def channel(
+        self, name: str, capacity: int = 0, *, close_by_others: bool = False
+    ) -> Channel:
+        """A channel of this node, which others open by its name."""
+        return Channel(self._node.channel(name, capacity, close_by_others=close_by_others))
+
+    async def open_channel(
+        self,
+        name: str,
+        peer: Record | PeerInfo | str | Sequence[str] | None = None,
+        timeout: float | None = 10.0,
+    ) -> Channel:
+        """A channel of another node, by its name there: of the one member in whose
+        record it stands, if no peer is given. Connects to it as ``connect`` does.
+        ``timeout`` is in seconds; None is no limit."""
+        node = self._node
+        return Channel(
+            await _call(lambda done: node._awaited.open_channel(name, peer, timeout, done))
+        )
+
+    async def semaphore(self, name: str, n: int) -> Semaphore:
+        """A semaphore of this node, of which ``n`` leases are given at a time."""
+        node = self._node
+        return Semaphore(await _call(lambda done: node._awaited.semaphore(name, n, done)))
+
+    async def open_semaphore(
+        self,
+        name: str,
+        peer: Record | PeerInfo | str | Sequence[str] | None = None,
+        timeout: float | None = 10.0,
+    ) -> Semaphore:
+        """A semaphore of another node, by its name there: of the one member in whose
+        record it stands, if no peer is given. Connects to it as ``connect`` does.
+        ``timeout`` is in seconds; None is no limit."""
+        node = self._node
+        return Semaphore(
+            await _call(lambda done: node._awaited.open_semaphore(name, peer, timeout, done))
+        )
 
     def events(self) -> Stream[Event]:
         """What happens from now on."""
@@ -360,6 +313,19 @@ class Node:
         change to that."""
         return Subscription(self.subscribe(query, limit=limit, reverse=reverse), callback)
 
+    def topic(
+        self,
+        name: str,
+        *,
+        exact: bool = False,
+        max_data: int | None = None,
+        accept: Query | str | None = None,
+    ) -> Topic:
+        """A handle of a topic, which the node joins if it has not; see
+        ``casm.Node.topic``."""
+        node = self._node
+        return Topic(node.topic(name, exact=exact, max_data=max_data, accept=accept))
+
     def find_peers(
         self,
         namespace: str | None = None,
@@ -376,15 +342,44 @@ class Node:
         """Lets others find this node under another namespace too, for ``ttl``
         seconds."""
         node = self._node
-        await _call(lambda done: node._advertise(namespace, ttl, done))
+        await _call(lambda done: node._awaited.advertise(namespace, ttl, done))
 
-    async def connect(self, peer: PeerInfo | str | Sequence[str]) -> str:
-        """Connects to a peer, and returns its id. The peer is a ``PeerInfo``,
-        multiaddrs that end in ``/p2p/<id>``, or one multiaddr of whoever
-        answers there."""
+    async def connect(self, peer: Record | PeerInfo | str | Sequence[str]) -> str:
+        """Connects to a peer, and returns its id. The peer is a ``Record``, an id,
+        a ``PeerInfo``, multiaddrs that end in ``/p2p/<id>``, or one multiaddr of
+        whoever answers there. An id leads to where the peer's record or peer
+        exchange says that it is."""
         node = self._node
-        id: str = await _call(lambda done: node._connect(peer, done))
+        id: str = await _call(lambda done: node._awaited.connect(peer, done))
         return id
+
+    async def open_stream(
+        self,
+        peer: Record | PeerInfo | str | Sequence[str],
+        protocol: str,
+        timeout: float | None = 10.0,
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Opens a stream of bytes to a peer, to which it connects as ``connect``
+        does: a reader and a writer, as of ``asyncio.open_connection``.
+        ``protocol`` is a libp2p protocol id of the program's own, such as
+        ``/files/1``. ``timeout`` is in seconds, for opening it; None is no limit.
+        ``writer.get_extra_info("peer")`` is the peer's id;
+        ``writer.transport.abort()`` resets the stream."""
+        node = self._node
+        raw = await _call(lambda done: node._awaited.open_stream(peer, protocol, timeout, done))
+        return _aio_streams.pair(raw, _call)
+
+    def on_stream(
+        self,
+        protocol: str,
+        handler: Callable[[asyncio.StreamReader, asyncio.StreamWriter], object],
+    ) -> StreamServer:
+        """Calls ``handler(reader, writer)`` with every stream of a protocol that a
+        peer opens, as ``asyncio.start_server`` does; a coroutine runs as a task.
+        The stream is closed when the handler returns, and reset if it raises. It
+        goes on until it is cancelled or the node is closed."""
+        node = self._node
+        return StreamServer(lambda came: _casm.on_stream(node, protocol, came), handler, _call)
 
     def connected(self) -> list[str]:
         """The ids of the peers that are connected now."""
@@ -399,25 +394,25 @@ class Node:
     async def set_meta(self, meta: dict[str, str]) -> None:
         """Changes what others may know of this node, and tells them."""
         node = self._node
-        await _call(lambda done: node._set_meta(meta, done))
+        await _call(lambda done: node._awaited.set_meta(meta, done))
 
     async def update_meta(self, changes: Mapping[str, str | None]) -> None:
         """Changes some of what others may know of this node, and tells them:
         each key gets the value, or goes if that is ``None``. No other change
         comes between."""
         node = self._node
-        await _call(lambda done: node._update_meta(changes, done))
+        await _call(lambda done: node._awaited.update_meta(changes, done))
 
     async def set_host(self, host: str) -> None:
         """Changes the host name that others read, and tells them."""
         node = self._node
-        await _call(lambda done: node._set_host(host, done))
+        await _call(lambda done: node._awaited.set_host(host, done))
 
     async def set_ttl(self, ttl: float) -> None:
         """Changes for how many seconds others keep this node's record, and
         tells them."""
         node = self._node
-        await _call(lambda done: node._set_ttl(ttl, done))
+        await _call(lambda done: node._awaited.set_ttl(ttl, done))
 
     def metrics(self) -> str:
         """The node's counters, in the OpenMetrics text format."""
@@ -428,23 +423,178 @@ class Node:
         in the text."""
         return self._node.metrics_snapshot()
 
+    @overload
+    def serve(
+        self,
+        name: str,
+        handler: None = None,
+        *,
+        version: str = "1",
+        max_inflight: int = 64,
+        listed: bool = True,
+    ) -> Callable[[Handler], Serving[Handler]]: ...
+
+    @overload
+    def serve(
+        self,
+        name: str,
+        handler: Callable[[Request], Given],
+        *,
+        version: str = "1",
+        max_inflight: int = 64,
+        listed: bool = True,
+    ) -> Serving[Callable[[Request], Given]]: ...
+
+    def serve(
+        self,
+        name: str,
+        handler: AnyHandler | None = None,
+        *,
+        version: str = "1",
+        max_inflight: int = 64,
+        listed: bool = True,
+    ) -> Any:
+        """Serves a service: the coroutine function ``handler(request)`` answers with
+        bytes, or with an ``Answer``, which has headers too, in a task of its own on this event loop. Without a handler it is a
+        decorator. The task is cancelled when nobody waits for the answer any more.
+        All else is as of ``casm.Node.serve``."""
+        return _aio_service.serve(self, name, handler, False, version, max_inflight, listed)
+
+    @overload
+    def serve_stream(
+        self,
+        name: str,
+        handler: None = None,
+        *,
+        version: str = "1",
+        max_inflight: int = 64,
+        listed: bool = True,
+    ) -> Callable[[StreamHandler], Serving[StreamHandler]]: ...
+
+    @overload
+    def serve_stream(
+        self,
+        name: str,
+        handler: Callable[[Request], Parts],
+        *,
+        version: str = "1",
+        max_inflight: int = 64,
+        listed: bool = True,
+    ) -> Serving[Callable[[Request], Parts]]: ...
+
+    def serve_stream(
+        self,
+        name: str,
+        handler: AnyHandler | None = None,
+        *,
+        version: str = "1",
+        max_inflight: int = 64,
+        listed: bool = True,
+    ) -> Any:
+        """Serves a service that answers in parts: ``handler(request)`` is an
+        asynchronous generator of bytes, up to 64 KiB each. As ``serve`` in all
+        else."""
+        return _aio_service.serve(self, name, handler, True, version, max_inflight, listed)
+
+    async def call(
+        self,
+        name: str,
+        data: bytes | bytearray | memoryview = b"",
+        *,
+        peer: Record | PeerInfo | str | Sequence[str] | None = None,
+        where: Query | str | None = None,
+        headers: dict[str, str] | None = None,
+        timeout: float | None = 10.0,
+        wait: bool = False,
+        idempotent: bool = False,
+    ) -> Answer:
+        """Asks a member that serves this, or ``peer`` and nobody else, and returns
+        its answer: bytes, which know their ``headers`` and from which ``peer`` they
+        are. ``where`` says which members may be asked; with ``wait`` the first
+        that serves it is waited for; what is ``idempotent`` may be worked on
+        twice."""
+        node = self._node
+        answer: Answer = await _call(
+            lambda done: node._awaited.call(
+                name, data, peer, where, headers, timeout, wait, idempotent, done
+            )
+        )
+        return answer
+
+    def call_all(
+        self,
+        name: str,
+        data: bytes | bytearray | memoryview = b"",
+        *,
+        where: Query | str | None = None,
+        headers: dict[str, str] | None = None,
+        timeout: float | None = 10.0,
+        limit: int | None = None,
+    ) -> Stream[PeerReply]:
+        """Asks all who serve this now, and gives what they answer as it comes: items
+        with ``peer``, and ``data`` or ``error``. ``limit`` is on these. When they are
+        over, ``ended`` of what this returns is ``"all"``, ``"limit"`` or
+        ``"timeout"``."""
+        return Stream(
+            self._node.call_all(
+                name, data, where=where, headers=headers, timeout=timeout, limit=limit
+            )
+        )
+
+    def call_stream(
+        self,
+        name: str,
+        data: bytes | bytearray | memoryview = b"",
+        *,
+        peer: Record | PeerInfo | str | Sequence[str] | None = None,
+        where: Query | str | None = None,
+        headers: dict[str, str] | None = None,
+        timeout: float | None = None,
+        wait: bool = False,
+        idempotent: bool = False,
+    ) -> Stream[bytes]:
+        """Asks a member for an answer in parts, which come as they are iterated
+        over. ``timeout`` is for all of them."""
+        return Stream(
+            self._node.call_stream(
+                name,
+                data,
+                peer=peer,
+                where=where,
+                headers=headers,
+                timeout=timeout,
+                wait=wait,
+                idempotent=idempotent,
+            )
+        )
+
+    def services(self) -> list[str]:
+        """The names of the services that this node serves."""
+        return self._node.services()
+
+    def service_stats(self, name: str) -> ServiceStats:
+        """What a service that this node serves has done so far."""
+        return self._node.service_stats(name)
+
     async def pause(self) -> None:
         """Leaves the cluster for a while, so that others see it at once, and lets
         every connection and socket go. What needs the network raises
         ``PausedError`` until the node is resumed."""
-        await _call(self._node._pause)
+        await _call(self._node._awaited.pause)
 
     async def resume(self) -> None:
         """Comes back after a pause. Subscriptions are told what has changed
         meanwhile."""
-        await _call(self._node._resume)
+        await _call(self._node._awaited.resume)
 
-    async def close(self) -> None:
+    async def close(self, grace: float = 5.0) -> None:
         """Leaves the cluster, so that others see it at once, and waits until
-        nothing of the node is running. A second call does nothing."""
+        nothing of the node is running. Requests that its services work on have
+        ``grace`` seconds to be answered before. A second call does nothing."""
         native = self._native
         if native is not None:
-            await _call(native._close)
+            handling = _aio_service.handling.get() == native.id
+            await _call(lambda done: native._awaited.close(grace, handling, done))
 
     def __repr__(self) -> str:
         return f"<aio.Node {self._native!r}>"

@@ -9,6 +9,9 @@ use casm_bindings::{Dispatcher, Result, duration, reenter};
 use pyo3::prelude::*;
 use std::{future::Future, time::Duration};
 
+/// How many seconds a call waits if nothing else is said.
+pub(crate) const DEFAULT_TIMEOUT: f64 = casm_bindings::DEFAULT_TIMEOUT.as_secs_f64();
+
 /// Runs a call that doesn't wait.
 pub(crate) fn guard<T>(what: &str, call: impl FnOnce() -> Result<T>) -> PyResult<T> {
     casm_bindings::guard(what, call).or_raise()

@@ -1,6 +1,6 @@
 //! What a node is told before it starts, and what says where a peer is.
 
-use crate::{call::seconds, key::Key};
+use crate::{call::seconds, key::Key, view::Record};
 use casm_bindings::{LimitOptions, Options, RpcLimitOptions, TableLimitOptions};
 use pyo3::{exceptions::PyTypeError, prelude::*, types::PyMapping};
 use std::{collections::BTreeMap, path::PathBuf};
@@ -314,18 +314,21 @@ impl From<casm_bindings::PeerStatus> for PeerStatus {
 pub(crate) enum Peer {
     #[pyo3(transparent, annotation = "PeerInfo")]
     Info(Py<PeerInfo>),
+    #[pyo3(transparent, annotation = "Record")]
+    Record(Py<Record>),
     #[pyo3(transparent, annotation = "str | Sequence[str]")]
     Addrs(Strings),
 }
 
 impl Peer {
-    pub(crate) fn into_addrs(self) -> Vec<String> {
+    pub(crate) fn named(self) -> casm_bindings::Peer {
         match self {
             Self::Info(info) => {
                 let info = info.get();
-                std::iter::once(&info.id).chain(&info.addrs).cloned().collect()
+                std::iter::once(&info.id).chain(&info.addrs).cloned().collect::<Vec<_>>().into()
             }
-            Self::Addrs(addrs) => addrs.into_vec(),
+            Self::Record(record) => casm_bindings::Peer::Record(record.get().record().clone()),
+            Self::Addrs(addrs) => addrs.into_vec().into(),
         }
     }
 }

@@ -42,6 +42,12 @@ pub(crate) fn raise(error: &Error) -> PyErr {
     Python::attach(|py| exception(py).unwrap_or_else(|e| e))
 }
 
+/// Whether an exception is one of ours.
+pub(crate) fn is_ours(py: Python<'_>, error: &PyErr) -> PyResult<bool> {
+    let ours = PyModule::import(py, "casm._errors")?.getattr("CasmError")?;
+    Ok(error.matches(py, ours)?)
+}
+
 /// Translates the error of a result.
 pub(crate) trait OrRaise<T> {
     fn or_raise(self) -> PyResult<T>;

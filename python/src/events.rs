@@ -1,7 +1,10 @@
 //! What happens to a node, and to the records of a query.
 
-use crate::{config::PeerInfo, view::Record};
-use pyo3::{prelude::*, types::PyTuple};
+use crate::{config::PeerInfo, service::PeerReply, topic::Message, view::Record};
+use pyo3::{
+    prelude::*,
+    types::{PyBytes, PyTuple},
+};
 
 /// Something that happened to a node. Each kind is a class of its own.
 #[pyclass(frozen, subclass, module = "casm")]
@@ -175,6 +178,9 @@ pub(crate) enum Item {
     Change(casm_bindings::Change),
     Found(casm_bindings::Found),
     Record(casm_bindings::Record),
+    Message(casm_bindings::Message),
+    Reply(casm_bindings::PeerReply),
+    Part(casm_bindings::Part),
 }
 
 impl From<casm_bindings::Event> for Item {
@@ -201,13 +207,34 @@ impl From<casm_bindings::Record> for Item {
     }
 }
 
+impl From<casm_bindings::Message> for Item {
+    fn from(message: casm_bindings::Message) -> Self {
+        Self::Message(message)
+    }
+}
+
+impl From<casm_bindings::PeerReply> for Item {
+    fn from(reply: casm_bindings::PeerReply) -> Self {
+        Self::Reply(reply)
+    }
+}
+
+impl From<casm_bindings::Part> for Item {
+    fn from(part: casm_bindings::Part) -> Self {
+        Self::Part(part)
+    }
+}
+
 impl Item {
     /// The same in Python; None for an event that this version doesn't know.
     pub(crate) fn into_python(self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         match self {
             Self::Event(event) => self::event(py, event),
             Self::Change(change) => self::change(py, change),
+            Self::Message(message) => Ok(Some(Py::new(py, Message::from(message))?.into_any())),
             Self::Record(record) => Ok(Some(Py::new(py, Record::from(record))?.into_any())),
+            Self::Reply(reply) => PeerReply::make(py, reply).map(Some),
+            Self::Part(part) => Ok(Some(PyBytes::new(py, &part.0).into_any().unbind())),
             Self::Found(found) => {
                 let peer = Py::new(py, PeerInfo::from(found.peer))?;
                 Ok(Some(Py::new(py, Found { source: found.source, peer })?.into_any()))

@@ -5,13 +5,19 @@
 //! - `node`, `config`, `key`: the node and what it is told
 //! - `view`, `meta`, `remote`, `query`, `events`: what a node knows, and what
 //!   happens to it
+//! - `csp`: channels, select and semaphores
 //! - `stream`: the same to iterate over, and to be called with
+//! - `byte_stream`: what is read and written
+//! - `topic`: topics and their messages
+//! - `service`: services, served and called
 //! - `driver`: the thread of the callbacks
 //! - `log`, `bench`: log records; synthetic data for measurements
 
 mod bench;
+mod byte_stream;
 mod call;
 mod config;
+mod csp;
 mod driver;
 mod errors;
 mod events;
@@ -21,7 +27,9 @@ mod meta;
 mod node;
 mod query;
 mod remote;
+mod service;
 mod stream;
+mod topic;
 mod view;
 
 /// The native part of the package `casm`.
@@ -30,8 +38,10 @@ mod _casm {
     #[pymodule_export]
     use super::{
         bench::{bench_events, bench_view},
+        byte_stream::{RawStream, on_stream},
         call::Pending,
         config::{Config, PeerInfo, PeerStatus},
+        csp::{_select, Branch, Channel, Job, Lease, Parcel, Semaphore, select},
         driver::Driver,
         events::{
             Change, ClockDiffers, Connected, Disconnected, Dropped, Event, Found, KeyShared,
@@ -39,10 +49,12 @@ mod _casm {
         },
         key::Key,
         log::forward_logs,
-        node::{Node, start},
+        node::{Awaited, Node, start},
         query::Query,
         remote::RemoteView,
+        service::{PeerReply, Request, Requests, ServiceStats, serve},
         stream::{Delivery, Stream, Subscription},
+        topic::{Message, Topic},
         view::{Record, Records, View},
     };
 

@@ -1,26 +1,29 @@
-//! The node.
+//! The node. `awaited`: its calls for asyncio; `inside`: what is not called from
+//! Python.
+
+mod awaited;
+mod inside;
+
+pub(crate) use awaited::Awaited;
+pub(crate) use inside::{close_at_exit, dispatcher_of, start};
 
 use crate::{
-    call::{Pending, block, detach, guard, seconds, spawn},
+    byte_stream::{self, RawStream},
+    call::{DEFAULT_TIMEOUT, block, guard, seconds},
     config::{Config, KeyOrFile, Limits, Peer, PeerInfo, PeerStatus, Strings},
-    driver,
+    csp::{Channel, Semaphore},
     errors::OrRaise,
     query::{QueryArg, query},
     remote::RemoteView,
+    service::{self, Asked, Data, ServiceStats, answered},
     stream::{Callback, Stream, Subscription},
+    topic::Topic,
     view::View,
 };
 use casm_bindings::{Dispatcher, Driver, duration};
-use pyo3::{prelude::*, types::PyCFunction};
-use std::{
-    collections::BTreeMap,
-    path::PathBuf,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU32, Ordering},
-    },
-    time::Duration,
-};
+use inside::STARTING;
+use pyo3::prelude::*;
+use std::{collections::BTreeMap, path::PathBuf, sync::Mutex};
 
 /// A member of a cluster, or an observer of one.
 ///
@@ -36,55 +39,6 @@ pub(crate) struct Node {
     node: casm_bindings::Node,
     /// Until the thread of the callbacks is started.
     driver: Mutex<Option<Driver>>,
-}
-
-/// How long leaving may take at the end of a program that closed nothing.
-const AT_EXIT: Duration = Duration::from_millis(300);
-
-const STARTING: &str = "starting a node";
-
-/// Closes what is open before Python shuts down.
-pub(crate) fn close_at_exit(py: Python<'_>) -> PyResult<()> {
-    /// The process in which that is arranged; a forked child is another.
-    static ARRANGED: AtomicU32 = AtomicU32::new(0);
-    let process = std::process::id();
-    if ARRANGED.load(Ordering::SeqCst) == process {
-        return Ok(());
-    }
-    let close = PyCFunction::new_closure(py, None, None, |args, _| {
-        detach(args.py(), || casm_bindings::at_exit(AT_EXIT));
-    })?;
-    py.import("casm._exit")?.call_method1("register", (close,))?;
-    ARRANGED.store(process, Ordering::SeqCst);
-    Ok(())
-}
-
-/// Starts a node in the background, and calls ``done`` with it, or with it and
-/// its events from the first on.
-#[pyfunction]
-#[pyo3(signature = (config, done, events=false))]
-pub(crate) fn start(
-    py: Python<'_>,
-    config: &Config,
-    done: Py<PyAny>,
-    events: bool,
-) -> PyResult<Pending> {
-    close_at_exit(py)?;
-    let (dispatcher, driver) = Dispatcher::driven();
-    driver::start(py, driver)?;
-    let made = |node| Node { node, driver: Mutex::default() };
-    if !events {
-        let node = casm_bindings::Node::start(config.options.clone(), dispatcher.clone());
-        return spawn(STARTING, &dispatcher, node, done, move |py, node| {
-            Ok(Py::new(py, made(node))?.into_any())
-        });
-    }
-    let node = casm_bindings::Node::start_with_events(config.options.clone(), dispatcher.clone());
-    spawn(STARTING, &dispatcher, node, done, move |py, (node, events)| {
-        let node = Py::new(py, made(node))?;
-        let events = Stream::new(events.stream(), node.clone_ref(py));
-        Ok((node, events).into_pyobject(py)?.into_any().unbind())
-    })
 }
 
 #[pymethods]
@@ -173,6 +127,12 @@ impl Node {
         self.node.is_closed()
     }
 
+    /// Its calls for asyncio.
+    #[getter]
+    fn _awaited(this: Py<Self>) -> Awaited {
+        Awaited(this)
+    }
+
     /// Whether the node is paused, or about to be.
     fn is_paused(&self) -> PyResult<bool> {
         guard("is_paused", || self.node.is_paused())
@@ -211,33 +171,11 @@ impl Node {
         block(py, "wait_for", self.node.wait_for(query, n), timeout).map(View::from)
     }
 
-    fn _wait_for(
-        &self,
-        py: Python<'_>,
-        n: usize,
-        query: Option<QueryArg>,
-        done: Py<PyAny>,
-    ) -> PyResult<Pending> {
-        let call = self.node.wait_for(self::query(query, None, None)?, n);
-        spawn("wait_for", &self.dispatcher(py)?, call, done, |py, view| {
-            Ok(Py::new(py, View::from(view))?.into_any())
-        })
-    }
-
-    /// The view of a connected peer, as it is there.
+    /// The view of a peer, as it is there. Connects to it as ``connect`` does.
     #[pyo3(signature = (peer, timeout=None))]
-    fn view_of(this: &Bound<'_, Self>, peer: String, timeout: Option<f64>) -> PyResult<RemoteView> {
-        let view = block(this.py(), "view_of", this.get().node.view_of(peer), timeout)?;
+    fn view_of(this: &Bound<'_, Self>, peer: Peer, timeout: Option<f64>) -> PyResult<RemoteView> {
+        let view = block(this.py(), "view_of", this.get().node.view_of(peer.named()), timeout)?;
         Ok(RemoteView::new(view, this.clone().unbind()))
-    }
-
-    fn _view_of(this: &Bound<'_, Self>, peer: String, done: Py<PyAny>) -> PyResult<Pending> {
-        let (node, py) = (this.clone().unbind(), this.py());
-        let dispatcher = node.get().dispatcher(py)?;
-        let call = node.get().node.view_of(peer);
-        spawn("view_of", &dispatcher, call, done, |py, view| {
-            Ok(Py::new(py, RemoteView::new(view, node))?.into_any())
-        })
     }
 
     /// What happens from now on, to iterate over.
@@ -306,30 +244,17 @@ impl Node {
         block(py, "advertise", self.node.advertise(namespace, ttl), None)
     }
 
-    fn _advertise(
-        &self,
-        py: Python<'_>,
-        namespace: String,
-        ttl: f64,
-        done: Py<PyAny>,
-    ) -> PyResult<Pending> {
-        let ttl = duration("ttl", ttl).or_raise()?;
-        self.unit(py, "advertise", self.node.advertise(namespace, ttl), done)
-    }
-
-    /// Connects to a peer, and returns its id. The peer is a ``PeerInfo``,
-    /// multiaddrs that end in ``/p2p/<id>``, or one multiaddr of whoever
-    /// answers there.
+    /// Connects to a peer, and returns its id. The peer is a ``Record``, an id, a
+    /// ``PeerInfo``, multiaddrs that end in ``/p2p/<id>``, or one multiaddr of
+    /// whoever answers there. An id leads to where the peer's record or peer
+    /// exchange says that it is.
+    ///
+    /// Raises:
+    ///     NotFoundError: if no address of the peer is known.
+    ///     UnreachableError: if it answers at none.
     #[pyo3(signature = (peer, timeout=None))]
     fn connect(&self, py: Python<'_>, peer: Peer, timeout: Option<f64>) -> PyResult<String> {
-        block(py, "connect", self.node.connect(peer.into_addrs()), timeout)
-    }
-
-    fn _connect(&self, py: Python<'_>, peer: Peer, done: Py<PyAny>) -> PyResult<Pending> {
-        let call = self.node.connect(peer.into_addrs());
-        spawn("connect", &self.dispatcher(py)?, call, done, |py, id| {
-            Ok(id.into_pyobject(py)?.into_any().unbind())
-        })
+        block(py, "connect", self.node.connect(peer.named()), timeout)
     }
 
     /// The ids of the peers that are connected now.
@@ -349,15 +274,6 @@ impl Node {
         block(py, "set_meta", self.node.set_meta(meta), None)
     }
 
-    fn _set_meta(
-        &self,
-        py: Python<'_>,
-        meta: BTreeMap<String, String>,
-        done: Py<PyAny>,
-    ) -> PyResult<Pending> {
-        self.unit(py, "set_meta", self.node.set_meta(meta), done)
-    }
-
     /// Changes some of what others may know of this node, and tells them: each
     /// key gets the value, or goes if that is ``None``. No other change comes
     /// between.
@@ -369,22 +285,9 @@ impl Node {
         block(py, "update_meta", self.node.update_meta(changes), None)
     }
 
-    fn _update_meta(
-        &self,
-        py: Python<'_>,
-        changes: BTreeMap<String, Option<String>>,
-        done: Py<PyAny>,
-    ) -> PyResult<Pending> {
-        self.unit(py, "update_meta", self.node.update_meta(changes), done)
-    }
-
     /// Changes the host name that others read, and tells them.
     fn set_host(&self, py: Python<'_>, host: String) -> PyResult<()> {
         block(py, "set_host", self.node.set_host(host), None)
-    }
-
-    fn _set_host(&self, py: Python<'_>, host: String, done: Py<PyAny>) -> PyResult<Pending> {
-        self.unit(py, "set_host", self.node.set_host(host), done)
     }
 
     /// Changes for how many seconds others keep this node's record, and tells
@@ -392,11 +295,6 @@ impl Node {
     fn set_ttl(&self, py: Python<'_>, ttl: f64) -> PyResult<()> {
         let ttl = duration("ttl", ttl).or_raise()?;
         block(py, "set_ttl", self.node.set_ttl(ttl), None)
-    }
-
-    fn _set_ttl(&self, py: Python<'_>, ttl: f64, done: Py<PyAny>) -> PyResult<Pending> {
-        let ttl = duration("ttl", ttl).or_raise()?;
-        self.unit(py, "set_ttl", self.node.set_ttl(ttl), done)
     }
 
     /// The node's counters, in the OpenMetrics text format.
@@ -418,28 +316,268 @@ impl Node {
         block(py, "pause", self.node.pause(), None)
     }
 
-    fn _pause(&self, py: Python<'_>, done: Py<PyAny>) -> PyResult<Pending> {
-        self.unit(py, "pause", self.node.pause(), done)
-    }
-
     /// Comes back after a pause: listens, connects to who was connected, and
     /// announces itself. Subscriptions are told what has changed meanwhile.
     fn resume(&self, py: Python<'_>) -> PyResult<()> {
         block(py, "resume", self.node.resume(), None)
     }
 
-    fn _resume(&self, py: Python<'_>, done: Py<PyAny>) -> PyResult<Pending> {
-        self.unit(py, "resume", self.node.resume(), done)
+    /// A handle of a topic, which the node joins if it has not. The name is 1 to 48
+    /// of ``A-Z a-z 0-9 . _ -``, and the topic is of the node's cluster; with
+    /// ``exact`` the name is taken as it is, for topics of other libp2p programs.
+    ///
+    /// ``max_data`` is the most bytes of a message, 61440 if nothing else is said,
+    /// up to 1024000. With ``accept``, a query, messages count of those alone whose
+    /// record it finds: what comes from others is neither delivered nor relayed.
+    /// Give all members the same.
+    #[pyo3(signature = (name, *, exact=false, max_data=None, accept=None))]
+    fn topic(
+        this: &Bound<'_, Self>,
+        name: &str,
+        exact: bool,
+        max_data: Option<usize>,
+        accept: Option<QueryArg>,
+    ) -> PyResult<Topic> {
+        Topic::open(this, name, exact, max_data, accept)
+    }
+
+    /// Serves a service: ``handler(request)`` answers with bytes, or with an
+    /// ``Answer``, which has headers too, on one of ``workers`` threads. Without a handler it is a decorator::
+    ///
+    ///     @node.serve("shout")
+    ///     def shout(request):
+    ///         return request.data.upper()
+    ///
+    /// It is served until it is stopped or the node is closed. What the handler
+    /// raises, the caller gets as a ``RemoteError``. More than ``max_inflight``
+    /// requests at once are sent on to others; one that is not ``listed`` is not in
+    /// the node's record, and found by who names the node.
+    #[pyo3(signature = (name, handler=None, *, version="1", max_inflight=64, listed=true, workers=4))]
+    fn serve<'py>(
+        this: &Bound<'py, Self>,
+        name: &str,
+        handler: Option<Py<PyAny>>,
+        version: &str,
+        max_inflight: usize,
+        listed: bool,
+        workers: usize,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let options = (name, handler, false, version, max_inflight, listed, workers);
+        service::serve_on_threads(this, options)
+    }
+
+    /// Serves a service that answers in parts: ``handler(request)`` is a generator
+    /// of bytes, up to 64 KiB each. As ``serve`` in all else.
+    #[pyo3(signature = (name, handler=None, *, version="1", max_inflight=64, listed=true, workers=4))]
+    fn serve_stream<'py>(
+        this: &Bound<'py, Self>,
+        name: &str,
+        handler: Option<Py<PyAny>>,
+        version: &str,
+        max_inflight: usize,
+        listed: bool,
+        workers: usize,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let options = (name, handler, true, version, max_inflight, listed, workers);
+        service::serve_on_threads(this, options)
+    }
+
+    /// Asks a member that serves this, or ``peer`` and nobody else, and returns its
+    /// answer: bytes, which know their ``headers`` and from which ``peer`` they are.
+    /// ``where`` says which members may be asked; with ``wait`` the first
+    /// that serves it is waited for; what is ``idempotent`` may be worked on twice.
+    ///
+    /// Raises:
+    ///     NotFoundError: if nobody serves it.
+    ///     RemoteError: if the handler failed, with its message.
+    ///     TimeoutError: after ``timeout`` seconds; None is no limit.
+    #[pyo3(signature = (name, data=Data::default(), *, peer=None, r#where=None, headers=None, timeout=Some(DEFAULT_TIMEOUT), wait=false, idempotent=false))]
+    #[expect(clippy::too_many_arguments, reason = "these are Python's keyword arguments")]
+    fn call<'py>(
+        &self,
+        py: Python<'py>,
+        name: String,
+        data: Data,
+        peer: Option<Peer>,
+        r#where: Option<QueryArg>,
+        headers: Option<BTreeMap<String, String>>,
+        timeout: Option<f64>,
+        wait: bool,
+        idempotent: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let matching = r#where;
+        let asked = Asked { peer, matching, headers, timeout, wait, idempotent, limit: None };
+        let call = self.node.call(name, data.into(), asked.spec()?);
+        answered(py, block(py, "call", call, None)?)
+    }
+
+    /// Asks all who serve this now, and gives what they answer as it comes: items
+    /// with ``peer``, and ``data`` or ``error``. ``limit`` is on these. When they
+    /// are over, ``ended`` of what this returns is ``"all"``, ``"limit"`` or
+    /// ``"timeout"``.
+    #[pyo3(signature = (name, data=Data::default(), *, r#where=None, headers=None, timeout=Some(DEFAULT_TIMEOUT), limit=None))]
+    fn call_all(
+        this: &Bound<'_, Self>,
+        name: &str,
+        data: Data,
+        r#where: Option<QueryArg>,
+        headers: Option<BTreeMap<String, String>>,
+        timeout: Option<f64>,
+        limit: Option<usize>,
+    ) -> PyResult<Stream> {
+        let asked = Asked { matching: r#where, headers, timeout, limit, ..Asked::default() };
+        let (spec, node) = (asked.spec()?, &this.get().node);
+        let (replies, ended) = guard("call_all", || node.call_all(name, data.into(), spec))?;
+        Ok(Stream::that_ends(replies, this.clone().unbind(), ended))
+    }
+
+    /// Asks a member for an answer in parts, which come as they are iterated over.
+    /// ``timeout`` is for all of them.
+    #[pyo3(signature = (name, data=Data::default(), *, peer=None, r#where=None, headers=None, timeout=None, wait=false, idempotent=false))]
+    #[expect(clippy::too_many_arguments, reason = "these are Python's keyword arguments")]
+    fn call_stream(
+        this: &Bound<'_, Self>,
+        name: &str,
+        data: Data,
+        peer: Option<Peer>,
+        r#where: Option<QueryArg>,
+        headers: Option<BTreeMap<String, String>>,
+        timeout: Option<f64>,
+        wait: bool,
+        idempotent: bool,
+    ) -> PyResult<Stream> {
+        let matching = r#where;
+        let asked = Asked { peer, matching, headers, timeout, wait, idempotent, limit: None };
+        let (spec, node) = (asked.spec()?, &this.get().node);
+        let parts = guard("call_stream", || node.call_stream(name, data.into(), spec))?;
+        Ok(Stream::new(parts, this.clone().unbind()))
+    }
+
+    /// The names of the services that this node serves.
+    fn services(&self) -> PyResult<Vec<String>> {
+        guard("services", || self.node.services())
+    }
+
+    /// What a service that this node serves has done so far.
+    fn service_stats(&self, name: &str) -> PyResult<ServiceStats> {
+        guard("service_stats", || self.node.service_stats(name)).map(ServiceStats::from)
+    }
+
+    /// Opens a stream of bytes to a peer, to which it connects as ``connect``
+    /// does. ``protocol`` is a libp2p protocol id of the program's own, such as
+    /// ``/files/1``. The timeout is for opening it.
+    ///
+    /// Raises:
+    ///     ProtocolError: if the peer doesn't take the protocol.
+    ///     TimeoutError: after ``timeout`` seconds; None is no limit.
+    #[pyo3(signature = (peer, protocol, timeout=Some(DEFAULT_TIMEOUT)))]
+    fn open_stream(
+        &self,
+        py: Python<'_>,
+        peer: Peer,
+        protocol: String,
+        timeout: Option<f64>,
+    ) -> PyResult<Py<PyAny>> {
+        let timeout = seconds("timeout", timeout)?;
+        let opened = self.node.open_stream(peer.named(), protocol, timeout);
+        let raw = RawStream(block(py, "open_stream", opened, None)?);
+        Ok(py.import("casm._streams")?.call_method1("opened", (raw,))?.unbind())
+    }
+
+    /// Calls ``handler(stream, peer)`` with every stream of a protocol that a peer
+    /// opens, on up to ``workers`` threads, a quarter of which is kept for other peers
+    /// than one that has many streams. The stream is closed when the handler returns,
+    /// and reset if it raises. It goes on until it is cancelled or the node is closed.
+    ///
+    /// A read waits for as long as the peer likes, and so does its thread: set the
+    /// stream's ``timeout``.
+    #[pyo3(signature = (protocol, handler, *, workers=64))]
+    fn on_stream(
+        this: &Bound<'_, Self>,
+        protocol: &str,
+        handler: Bound<'_, PyAny>,
+        workers: i64,
+    ) -> PyResult<Py<Subscription>> {
+        let py = this.py();
+        let handler = py.import("casm._streams")?.call_method1("Handler", (handler, workers))?;
+        let subscription = byte_stream::on_stream(this, protocol, handler.clone().unbind())?;
+        let subscription = Py::new(py, subscription)?;
+        handler.setattr("subscription", &subscription)?;
+        Ok(subscription)
+    }
+
+    /// A channel of this node, which others open by its name: one that is here and
+    /// open, or a new one. ``capacity`` values may wait in it; with 0, each is handed
+    /// from sender to receiver.
+    #[pyo3(signature = (name, capacity=0, *, close_by_others=false))]
+    fn channel(
+        this: &Bound<'_, Self>,
+        name: &str,
+        capacity: usize,
+        close_by_others: bool,
+    ) -> PyResult<Channel> {
+        let node = &this.get().node;
+        let channel = guard("channel", || node.channel(name, capacity, close_by_others))?;
+        Ok(Channel::new(channel, this.clone().unbind()))
+    }
+
+    /// A channel of another node, by its name there: of the one member in whose record
+    /// it stands, if no peer is given. Connects to it as ``connect`` does.
+    ///
+    /// Raises:
+    ///     TimeoutError: after ``timeout`` seconds; None is no limit.
+    #[pyo3(signature = (name, peer=None, timeout=Some(DEFAULT_TIMEOUT)))]
+    fn open_channel(
+        this: &Bound<'_, Self>,
+        name: String,
+        peer: Option<Peer>,
+        timeout: Option<f64>,
+    ) -> PyResult<Channel> {
+        let timeout = seconds("timeout", timeout)?;
+        let opening = this.get().node.open_channel(name, peer.map(Peer::named), timeout);
+        let channel = block(this.py(), "open_channel", opening, None)?;
+        Ok(Channel::new(channel, this.clone().unbind()))
+    }
+
+    /// A semaphore of this node, of which ``n`` leases are given at a time; others
+    /// open it by its name. One that is here and open, or a new one.
+    #[pyo3(signature = (name, n, timeout=None))]
+    fn semaphore(
+        this: &Bound<'_, Self>,
+        name: String,
+        n: usize,
+        timeout: Option<f64>,
+    ) -> PyResult<Semaphore> {
+        let made = block(this.py(), "semaphore", this.get().node.semaphore(name, n), timeout)?;
+        Ok(Semaphore::new(made, this.clone().unbind()))
+    }
+
+    /// A semaphore of another node, by its name there: of the one member in whose record
+    /// it stands, if no peer is given. Connects to it as ``connect`` does.
+    ///
+    /// Raises:
+    ///     TimeoutError: after ``timeout`` seconds; None is no limit.
+    #[pyo3(signature = (name, peer=None, timeout=Some(DEFAULT_TIMEOUT)))]
+    fn open_semaphore(
+        this: &Bound<'_, Self>,
+        name: String,
+        peer: Option<Peer>,
+        timeout: Option<f64>,
+    ) -> PyResult<Semaphore> {
+        let timeout = seconds("timeout", timeout)?;
+        let opening = this.get().node.open_semaphore(name, peer.map(Peer::named), timeout);
+        let semaphore = block(this.py(), "open_semaphore", opening, None)?;
+        Ok(Semaphore::new(semaphore, this.clone().unbind()))
     }
 
     /// Leaves the cluster, so that others see it at once, and waits until
-    /// nothing of the node is running. A second call does nothing.
-    fn close(&self, py: Python<'_>) -> PyResult<()> {
-        block(py, "close", self.node.close(), None)
-    }
-
-    fn _close(&self, py: Python<'_>, done: Py<PyAny>) -> PyResult<Pending> {
-        self.unit(py, "close", self.node.close(), done)
+    /// nothing of the node is running. Requests that its services work on have
+    /// ``grace`` seconds to be answered before. A second call does nothing.
+    #[pyo3(signature = (grace=5.0))]
+    fn close(&self, py: Python<'_>, grace: f64) -> PyResult<()> {
+        let grace = Some(duration("grace", grace).or_raise()?);
+        let handling = service::handling(self.node.id());
+        block(py, "close", self.node.close(grace, handling), None)
     }
 
     fn __enter__(this: Py<Self>) -> Py<Self> {
@@ -448,55 +586,11 @@ impl Node {
 
     #[pyo3(signature = (*_exc))]
     fn __exit__(&self, py: Python<'_>, _exc: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.close(py)
+        self.close(py, 5.0)
     }
 
     fn __repr__(&self) -> String {
         let closed = if self.node.is_closed() { ", closed" } else { "" };
         format!("<Node {} in {:?}{closed}>", self.node.id(), self.node.namespace())
-    }
-}
-
-impl Node {
-    /// A call in the background that gives nothing back.
-    fn unit(
-        &self,
-        py: Python<'_>,
-        what: &'static str,
-        call: impl Future<Output = casm_bindings::Result<()>> + Send + 'static,
-        done: Py<PyAny>,
-    ) -> PyResult<Pending> {
-        spawn(what, &self.dispatcher(py)?, call, done, |py, ()| Ok(py.None()))
-    }
-
-    /// A callback, and a thread for it to run on.
-    pub(crate) fn callback(
-        &self,
-        py: Python<'_>,
-        callback: Bound<'_, PyAny>,
-    ) -> PyResult<Callback> {
-        let callback = Callback::new(callback)?;
-        self.start_thread(py)?;
-        Ok(callback)
-    }
-
-    fn start_thread(&self, py: Python<'_>) -> PyResult<()> {
-        let driver = self.driver.lock().unwrap_or_else(PoisonError::into_inner).take();
-        driver.map_or(Ok(()), |driver| driver::start(py, driver))
-    }
-
-    /// Where results are told. Those of a closed node need a thread too.
-    pub(crate) fn dispatcher(&self, py: Python<'_>) -> PyResult<Dispatcher> {
-        if let Some(dispatcher) = self.node.dispatcher() {
-            self.start_thread(py)?;
-            return Ok(dispatcher);
-        }
-        let (dispatcher, driver) = Dispatcher::driven();
-        driver::start(py, driver)?;
-        Ok(dispatcher)
-    }
-
-    pub(crate) fn facade(&self) -> &casm_bindings::Node {
-        &self.node
     }
 }

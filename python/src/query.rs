@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 
 /// What to look for in a view: where to begin, which way to go, and where to
 /// end. Values are written ``peer:ID``, ``server:HEX``, ``host:NAME`` or
-/// ``meta:KEY=VALUE``.
+/// ``meta:KEY=VALUE``; to match, also ``service:NAME``.
 #[pyclass(frozen, eq, module = "casm")]
 #[derive(Clone, PartialEq)]
 pub(crate) struct Query {
@@ -85,6 +85,12 @@ impl Query {
     #[staticmethod]
     fn match_server(server: u64) -> Self {
         Self::matching(&Index::server(server))
+    }
+
+    /// The records of those that offer this service, in any version.
+    #[staticmethod]
+    fn service(name: &str) -> PyResult<Self> {
+        Self::r#match(format!("service:{name}"))
     }
 
     /// The records whose value begins like this.

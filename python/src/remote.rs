@@ -33,7 +33,7 @@ fn optional(py: Python<'_>, record: Option<casm_bindings::Record>) -> PyResult<P
 impl RemoteView {
     /// The id of the node whose view it is.
     #[getter]
-    fn peer(&self) -> String {
+    fn peer(&self) -> &str {
         self.view.peer()
     }
 

@@ -6,7 +6,7 @@ use crate::{
     events::Item,
     node::Node,
 };
-use casm_bindings::{Batch, Listener, Monitor, Result, Source};
+use casm_bindings::{Batch, Ended, Listener, Monitor, Result, Source};
 use pyo3::{prelude::*, types::PyList};
 use std::{
     collections::VecDeque,
@@ -15,8 +15,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// Events, changes or found peers, one after the other. What nobody takes in
-/// time is dropped, the oldest first, and counted.
+/// Events, changes, messages or found peers, one after the other. What nobody takes in
+/// time is dropped, the oldest first if nothing else was asked, and counted.
 ///
 /// Iterating blocks until there is one; it ends when the node is closed, or
 /// the stream cancelled. A stream is cancelled when it is no longer used, and
@@ -26,6 +26,7 @@ pub(crate) struct Stream {
     items: Arc<dyn Pull>,
     buffer: Mutex<VecDeque<Item>>,
     node: Py<Node>,
+    ended: Ended,
 }
 
 type Items = Pin<Box<dyn Future<Output = Result<Vec<Item>>> + Send>>;
@@ -56,7 +57,16 @@ impl Stream {
         items: casm_bindings::Stream<S>,
         node: Py<Node>,
     ) -> Self {
-        Self { items: Arc::new(items), buffer: Mutex::default(), node }
+        Self::that_ends(items, node, Ended::default())
+    }
+
+    /// The same, which says why it ended.
+    pub(crate) fn that_ends<S: Source<Item: Into<Item>>>(
+        items: casm_bindings::Stream<S>,
+        node: Py<Node>,
+        ended: Ended,
+    ) -> Self {
+        Self { items: Arc::new(items), buffer: Mutex::default(), node, ended }
     }
 
     fn buffer(&self) -> MutexGuard<'_, VecDeque<Item>> {
@@ -114,6 +124,14 @@ impl Stream {
         self.items.dropped()
     }
 
+    /// Of the replies of ``call_all``: why they are over, when they are, ``"all"``,
+    /// ``"limit"`` or ``"timeout"``.
+    #[getter]
+    fn ended(&self) -> Option<&'static str> {
+        let taken = self.buffer().is_empty();
+        self.ended.get().filter(|_| taken)
+    }
+
     /// Ends the stream, also for a thread that is waiting for it.
     fn cancel(&self) {
         self.items.cancel();
@@ -150,6 +168,11 @@ impl From<casm_bindings::Subscription> for Subscription {
 
 #[pymethods]
 impl Subscription {
+    /// Counts a call that raised an exception on another thread.
+    fn _count_failure(&self) {
+        self.0.count_failure();
+    }
+
     /// Calls the callback no more. A call that is running ends in its own time.
     fn cancel(&self) {
         self.0.cancel();

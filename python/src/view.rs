@@ -67,6 +67,29 @@ impl Record {
         meta::dict(py, &self.record)
     }
 
+    /// Where the peer is reached, as it says: multiaddrs, the most useful first,
+    /// without ``/p2p/<id>``.
+    #[getter]
+    fn addrs(&self) -> Vec<String> {
+        self.record.addrs().iter().map(ToString::to_string).collect()
+    }
+
+    /// The services that the peer offers, each with its version.
+    #[getter]
+    fn services<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let services = PyDict::new(py);
+        for (name, version) in self.record.services() {
+            services.set_item(name, version)?;
+        }
+        Ok(services)
+    }
+
+    /// The names of the channels that are at the peer's place.
+    #[getter]
+    fn channels(&self) -> Vec<&str> {
+        self.record.channels().collect()
+    }
+
     /// Whether the peer's signature was verified; False only for records of
     /// another node's view that that node cannot prove.
     #[getter]
@@ -86,6 +109,10 @@ impl Record {
 }
 
 impl Record {
+    pub(crate) fn record(&self) -> &casm_bindings::Record {
+        &self.record
+    }
+
     pub(crate) fn text(&self) -> String {
         let record = &self.record;
         format!(

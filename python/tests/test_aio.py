@@ -236,11 +236,14 @@ async def a_node_for_a_moment():
 def test_both_faces_have_the_same_calls_and_options():
     names = lambda cls: {n for n in dir(cls) if not n.startswith("_")}  # noqa: E731
     assert names(casm.aio.Node) == names(casm.Node)
+    limited = {"wait_for", "connect", "view_of", "semaphore"}
     for name in names(casm.Node) - {"id", "namespace", "closed"}:
         blocking = inspect.signature(getattr(casm.Node, name)).parameters
         awaited = inspect.signature(getattr(casm.aio.Node, name)).parameters
         # An await is limited by asyncio.timeout.
-        limit = {"timeout"} if name in ("wait_for", "connect", "view_of") else set()
+        limit = {"timeout"} if name in limited else set()
+        # A handler runs on threads, or on the event loop.
+        limit |= {"workers"} if name in ("serve", "serve_stream", "on_stream") else set()
         assert blocking.keys() - limit == awaited.keys(), name
     options = inspect.signature(casm.aio.Node).parameters
     assert options.keys() == inspect.signature(casm.Node).parameters.keys()

@@ -24,6 +24,7 @@ BASES = {
     "Busy": casm.CasmError,
     "Io": OSError,
     "Paused": casm.CasmError,
+    "Remote": RuntimeError,
     "Internal": RuntimeError,
 }
 
@@ -44,7 +45,7 @@ def test_there_is_an_exception_for_every_kind_and_for_no_other():
 
 
 def test_every_public_class_says_a_module_from_which_it_can_be_imported():
-    for name in set(casm.__all__) - {"__version__", "aio", "forward_logs"}:
+    for name in set(casm.__all__) - {"__version__", "aio", "forward_logs", "select"}:
         cls = getattr(casm, name)
         assert getattr(importlib.import_module(cls.__module__), cls.__qualname__) is cls, name
         assert cls.__module__ == "casm" and cls.__doc__, name

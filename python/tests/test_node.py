@@ -163,7 +163,7 @@ def test_the_view_of_another_node_is_asked_for(pair):
     assert len(list(view.iter(limit=1, reverse=True))) == 1
     with pytest.raises(casm.AddressError, match="nonsense"):
         a.view_of("nonsense")
-    with pytest.raises(casm.UnreachableError):
+    with pytest.raises(casm.NotFoundError):
         a.view_of(casm.Key.generate().peer)
     a.close()
     for call in (view.iter, view.count, lambda: view.lookup("host:x"), lambda: view.get(b.id)):

@@ -33,7 +33,21 @@ def test_every_option():
     for cls in (casm.Node, casm.aio.Node):
         assert parameters(cls.start) == names("options", "start") | {"config"}
     assert names("options", "find_peers") == parameters(casm.Node.find_peers) - {"self"}
+    topic = names("options", "topic") | {"self", "name"}
+    for cls in (casm.Node, casm.aio.Node):
+        assert parameters(cls.topic) == topic
+    messages = names("options", "messages") | {"self"}
+    for cls in (casm.Topic, casm.aio.Topic):
+        assert parameters(cls.subscribe) == messages
+        assert parameters(cls.on_message) == messages | {"callback"}
     assert names("options", "query") <= public(casm.Query)
+    for cls in (casm.Node, casm.aio.Node):
+        own = {"self", "name", "handler", "workers"}
+        for call in (cls.serve, cls.serve_stream):
+            assert names("options", "serve") == parameters(call) - own
+        for call in (cls.call, cls.call_stream):
+            assert names("options", "call") == parameters(call) - {"self", "name", "data"}
+        assert names("options", "call_all") == parameters(cls.call_all) - {"self", "name", "data"}
 
 
 def test_every_limit():
@@ -61,11 +75,23 @@ def test_every_call_of_the_node_in_both_forms(cls):
     [
         ("view", [casm.View]),
         ("remote_view", [casm.RemoteView, casm.aio.RemoteView]),
+        ("topic", [casm.Topic, casm.aio.Topic]),
+        ("message", [casm.Message]),
         ("record", [casm.Record]),
         ("peer_status", [casm.PeerStatus]),
         ("key", [casm.Key]),
-        ("subscription", [casm.Subscription, casm.aio.Subscription]),
+        ("byte_stream", [casm.ByteStream]),
+        ("subscription", [casm.Subscription, casm.aio.Subscription, casm.aio.StreamServer]),
         ("stream", [casm.Stream, casm.aio.Stream]),
+        ("channel", [casm.Channel, casm.aio.Channel]),
+        ("job", [casm.Job, casm.aio.Job]),
+        ("semaphore", [casm.Semaphore, casm.aio.Semaphore]),
+        ("lease", [casm.Lease, casm.aio.Lease]),
+        ("request", [casm.Request]),
+        ("answer", [casm.Answer]),
+        ("serving", [casm.Serving]),
+        ("peer_reply", [casm.PeerReply]),
+        ("service_stats", [casm.ServiceStats]),
         ("module", [casm]),
     ],
 )

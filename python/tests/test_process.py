@@ -48,12 +48,18 @@ def test_exit_without_close_says_goodbye():
 import casm, sys, json
 node = casm.Node(sys.argv[1], listen="/ip4/127.0.0.1/tcp/0", boot="none")
 node.connect(sys.argv[2:])
-node.wait_for(2)
+# Who is gone before it was seen is no one's loss.
+node.wait_for(1, timeout=60, query="host:seen")
 """
     import casm
     import casm.testing
 
     with casm.testing.cluster(1, ttl=3600) as (node,), node.events() as events:
+        def answer(event):
+            if isinstance(event, casm.PeerJoined):
+                node.set_host("seen")
+
+        node.on_event(answer)
         subprocess.run(
             [sys.executable, "-c", program, node.namespace, *node.addrs()],
             check=True,
@@ -72,7 +78,8 @@ def work(namespace, addrs, threads):
     node = casm.Node(namespace, listen="/ip4/127.0.0.1/tcp/0", boot="none")
     node.on_event(lambda event: None)
     node.connect(addrs, timeout=60)
-    node.wait_for(2, timeout=60)
+    # Who is gone before it was seen is no one's loss.
+    node.wait_for(1, timeout=60, query="host:seen")
     threading.Thread(target=node.events().next, daemon=True).start()
     if threads:
         threading.Thread(target=goes_on, args=(node,)).start()
@@ -82,7 +89,7 @@ def goes_on(node):
         time.sleep(0.01)
     node.set_host("goes on")
     # A goodbye may overtake what was said just before.
-    node.wait_for(1, timeout=60, query="host:seen")
+    node.wait_for(1, timeout=60, query="host:again")
     node.close()
 
 def works():
@@ -115,8 +122,10 @@ def test_exit_of_a_worker_of_multiprocessing_says_goodbye(tmp_path, how, threads
     file.write_text(WORKER)
     with casm.testing.cluster(1, ttl=3600) as (node,), node.events() as events:
         def answer(event):
-            if isinstance(event, casm.PeerUpdated) and event.record.host == "goes on":
+            if isinstance(event, casm.PeerJoined):
                 node.set_host("seen")
+            elif isinstance(event, casm.PeerUpdated) and event.record.host == "goes on":
+                node.set_host("again")
 
         node.on_event(answer)
         arguments = [how, threads, node.namespace, *node.addrs()]

@@ -102,7 +102,9 @@ def test_everything_public_has_a_docstring():
                     assert member.__doc__, (cls, name)
 
 
-EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
+# The examples, and what says which types there are.
+TYPED = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
+TYPED.append(Path(__file__).with_name("typed.py"))
 
 
 def passes(*command):
@@ -114,15 +116,18 @@ def passes(*command):
 
 
 def test_mypy_strict_passes_on_the_package_and_the_examples():
-    passes("mypy", "--strict", PACKAGE, *EXAMPLES)
+    passes("mypy", "--strict", PACKAGE, *TYPED)
 
 
 def test_pyright_strict_passes_on_the_examples(tmp_path):
     # Only what lies beside its settings is looked at.
-    for example in EXAMPLES:
-        shutil.copy(example, tmp_path)
+    for file in TYPED:
+        shutil.copy(file, tmp_path)
     settings = {"typeCheckingMode": "strict", "extraPaths": [str(PACKAGE.parent)]}
+    # What is to be wrong must be wrong for both: a comment that is for mypy says
+    # nothing here, and one of no use is an error.
+    settings |= {"enableTypeIgnoreComments": False, "reportUnnecessaryTypeIgnoreComment": True}
     (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
     python = ("--pythonpath", sys.executable, "--pythonversion", "3.10")
     report = passes("pyright", "--outputjson", *python, "--project", tmp_path)
-    assert json.loads(report)["summary"]["filesAnalyzed"] == len(EXAMPLES)
+    assert json.loads(report)["summary"]["filesAnalyzed"] == len(TYPED)

@@ -216,6 +216,7 @@ impl World {
             host: "host".into(),
             meta: vec!["role=worker".into()],
             sent_at: None,
+            addrs: Default::default(),
         };
         let seq = clock(at).unix_nanos;
         self.queue.push(Reverse((at, self.peers.len())));

@@ -206,8 +206,20 @@ fn failure(run: &Map<String, Value>) -> Option<String> {
 /// both is the same and says nothing.
 fn ratio(ours: &Map<String, Value>, theirs: &Map<String, Value>) -> Map<String, Value> {
     let figure = |run: &Map<String, Value>, key: &str| run.get(key).and_then(Value::as_f64);
-    let asked =
-        ["nodes", "degree", "hubs", "seconds", "seed", "records", "changes", "window", "bytes"];
+    let asked = [
+        "nodes",
+        "degree",
+        "hubs",
+        "seconds",
+        "seed",
+        "records",
+        "changes",
+        "window",
+        "bytes",
+        "piece",
+        "subscribers",
+        "callers",
+    ];
     let keys = ours.keys().filter(|key| !asked.contains(&key.as_str()));
     keys.filter_map(|key| Some((key, figure(ours, key)?, figure(theirs, key)?)))
         .filter(|(_, _, theirs)| *theirs != 0.0)

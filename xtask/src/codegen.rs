@@ -20,7 +20,11 @@ struct Folder {
 }
 
 const FOLDERS: [Folder; 3] = [
-    Folder { path: "core/schema", schemas: &["boot", "cluster", "pex"], module: &["schema"] },
+    Folder {
+        path: "core/schema",
+        schemas: &["boot", "chan", "cluster", "csp", "pex", "service"],
+        module: &["schema"],
+    },
     Folder { path: "core/examples/capability", schemas: &["counter"], module: &[] },
     Folder { path: "core/examples/worker_pool", schemas: &["job"], module: &[] },
 ];
@@ -51,7 +55,7 @@ fn generate(folder: &Folder, schema_dir: &Path, out: &Path) -> Result<()> {
 fn install(folder: &Folder, out: &Path, schema_dir: &Path, check: bool) -> Result<()> {
     for name in folder.schemas {
         let file = format!("{name}_capnp.rs");
-        let new = std::fs::read_to_string(out.join(&file))?;
+        let new = with_data(name, std::fs::read_to_string(out.join(&file))?);
         let target = schema_dir.join(&file);
         if check {
             let old = std::fs::read_to_string(&target).unwrap_or_default();
@@ -71,6 +75,17 @@ fn install(folder: &Folder, out: &Path, schema_dir: &Path, check: bool) -> Resul
         if check { "are up to date" } else { "written" }
     );
     Ok(())
+}
+
+/// capnpc 0.27 forgets what the parameter of an interface is in those that the
+/// interface itself extends. In `csp`, which has none of its own, it is `Data`.
+fn with_data(schema: &str, code: String) -> String {
+    match schema {
+        "csp" => code
+            .replace("::<_T,T>", "::<_T,::capnp::data::Owned>")
+            .replace("::Server<T>", "::Server<::capnp::data::Owned>"),
+        _ => code,
+    }
 }
 
 /// The compiler, and the standard schemas it reads for `-> stream`.

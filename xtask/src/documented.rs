@@ -200,6 +200,8 @@ fn check(command: &str, casm: &PathBuf) -> Result<()> {
         return Ok(());
     }
     if let Some((_, words)) = command.split_once("casm ").filter(|_| is_casm(command)) {
+        // What is behind `--` is another program's.
+        let words = words.split_once(" -- ").map_or(words, |(own, _)| own);
         // What comes before is looked at first.
         let output = Command::new(casm).args(words.split(' ')).arg("--help").output()?;
         let said = String::from_utf8_lossy(&output.stderr);

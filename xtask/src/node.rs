@@ -29,6 +29,12 @@ pub fn test(workspace: bool) -> Result<()> {
     let config = sources.join("tsconfig.json");
     configure(&config, &["*.ts"], Some(&folder.join("examples")))?;
     shell::run(tsc()?.arg("-p").arg(config))?;
+    // Those across languages have a program in Rust too.
+    let program = format!("debug/examples/across{}", env::consts::EXE_SUFFIX);
+    let mut across = shell::cargo();
+    across.args(["build", "--locked", "--example", "across"]);
+    across.args(if workspace { &["--workspace", "--tests"][..] } else { &["-p", "casm-bindings"] });
+    shell::run(&mut across)?;
 
     let mut files: Vec<_> = fs::read_dir(folder.join("tests"))?
         .filter_map(|entry| Some(entry.ok()?.path()))
@@ -40,6 +46,7 @@ pub fn test(workspace: bool) -> Result<()> {
             .current_dir(&folder)
             .env("CASM_SOURCE", shell::workspace())
             .env("CASM_PYTHON", python::venv("bare", &[])?)
+            .env("CASM_ACROSS", shell::target().join(program))
             .env("PYTHONPATH", python)
             .env("PYTHONDONTWRITEBYTECODE", "1")
             // A test that fails leaves its nodes open: that ends all the same.
@@ -71,7 +78,17 @@ fn lay_out_types(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// What npm needs for the peers of the benchmarks.
-const PEERS: [&str; 3] = ["@chainsafe/libp2p-quic@2", "@number0/iroh@1", "zeromq@6"];
+const PEERS: [&str; 9] = [
+    "@chainsafe/libp2p-noise@17",
+    "@chainsafe/libp2p-quic@2",
+    "@chainsafe/libp2p-yamux@8",
+    "@libp2p/gossipsub@17",
+    "@libp2p/identify@4",
+    "@libp2p/tcp@11",
+    "@number0/iroh@1",
+    "libp2p@3",
+    "zeromq@6",
+];
 
 /// A script of node/bench, in a project that has the npm package that was built
 /// last; for a peer, also those with which it is compared.

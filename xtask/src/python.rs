@@ -62,7 +62,8 @@ pub fn stage(workspace: bool) -> Result<PathBuf> {
 }
 
 /// What pip needs for the peers of the benchmarks.
-const PEERS: [&str; 4] = ["eclipse-zenoh==1.*", "iroh==1.*", "opendal==0.*", "tokenizers==0.*"];
+const PEERS: [&str; 5] =
+    ["eclipse-zenoh==1.*", "iroh==1.*", "libp2p==0.8.*", "opendal==0.*", "tokenizers==0.*"];
 
 /// A script of python/bench, in an environment that has the wheel that was
 /// packaged last; for a peer, in one that has those with which it is compared.

@@ -67,6 +67,8 @@ kinds! {
     Io,
     /// The node is paused: resume it first.
     Paused,
+    /// The handler of a service failed, here or elsewhere: the message is its own.
+    Remote,
     /// A defect in CASM.
     Internal,
 }

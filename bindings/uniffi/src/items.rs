@@ -17,6 +17,12 @@ pub struct Record {
     pub host: String,
     /// What else it says.
     pub meta: HashMap<String, String>,
+    /// Where it is reached, the most useful multiaddr first, without `/p2p/<id>`.
+    pub addrs: Vec<String>,
+    /// The services that it offers, each with its version.
+    pub services: HashMap<String, String>,
+    /// The channels that are at its place.
+    pub channels: Vec<String>,
     /// Whether its signature was verified; false only for records of another
     /// node's view that that node cannot prove.
     pub verified: bool,
@@ -57,6 +63,32 @@ impl From<casm_bindings::PeerStatus> for PeerStatus {
             agent: status.agent,
         }
     }
+}
+
+/// A message of a topic.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct Message {
+    /// The peer id of who published it: the signature is this peer's.
+    pub source: String,
+    /// Its number: no other message of this source has it. Numbers have gaps.
+    pub seq: u64,
+    /// What was published.
+    pub data: Vec<u8>,
+}
+
+/// What one of those that were asked said: `data` or `error` is there.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct PeerReply {
+    /// The id of who was asked.
+    pub peer: String,
+    /// Its answer.
+    pub data: Option<Vec<u8>>,
+    /// What came along with the answer.
+    pub headers: HashMap<String, String>,
+    /// Why there is no answer.
+    pub error: Option<String>,
+    /// The kind of that error, as `CasmError` has it: `Busy`, `Remote`.
+    pub error_kind: Option<String>,
 }
 
 /// A peer that discovery found.
@@ -182,14 +214,17 @@ pub enum Change {
 
 impl From<casm_bindings::Record> for Record {
     fn from(record: casm_bindings::Record) -> Self {
-        let meta = record.meta();
+        let owned = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
         Self {
             peer: record.peer_text().to_owned(),
             server: record.server(),
             seq: record.seq(),
             ttl: record.ttl().as_secs_f64(),
             host: record.host().to_owned(),
-            meta: meta.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+            meta: record.meta().iter().map(owned).collect(),
+            addrs: record.addrs().iter().map(ToString::to_string).collect(),
+            services: record.services().map(owned).collect(),
+            channels: record.channels().map(str::to_owned).collect(),
             verified: record.verified(),
         }
     }
@@ -211,6 +246,35 @@ pub(crate) trait Item<T>: Sized {
 impl Item<casm_bindings::Record> for Record {
     fn of(given: casm_bindings::Record) -> Option<Self> {
         Some(given.into())
+    }
+}
+
+impl Item<casm_bindings::Message> for Message {
+    fn of(given: casm_bindings::Message) -> Option<Self> {
+        let source = given.source().to_base58();
+        Some(Self { source, seq: given.seq(), data: given.data().to_vec() })
+    }
+}
+
+impl Item<casm_bindings::PeerReply> for PeerReply {
+    fn of(given: casm_bindings::PeerReply) -> Option<Self> {
+        let peer = given.peer.to_base58();
+        Some(match given.result {
+            Ok(reply) => Self {
+                peer,
+                data: Some(reply.data),
+                headers: reply.headers.into_iter().collect(),
+                error: None,
+                error_kind: None,
+            },
+            Err(error) => Self {
+                peer,
+                data: None,
+                headers: HashMap::new(),
+                error: Some(error.message().to_owned()),
+                error_kind: Some(error.kind().name().to_owned()),
+            },
+        })
     }
 }
 

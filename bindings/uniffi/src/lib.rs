@@ -8,12 +8,18 @@
 //! - `node`, `view`, `remote`: the node, and the views of the cluster
 //! - `config`, `query`, `key`: what they are told
 //! - `items`: records, events and changes, as values
+//! - `byte_stream`: what is read and written
+//! - `csp`: channels, select and semaphores
+//! - `topic`: topics
+//! - `service`: services, served and called
 //! - `stream`, `listener`: what streams, pulled or pushed
 //! - `log`: log records, for the language's own logging
 //! - `call`, `errors`: how a call is made, and how it fails
 
+mod byte_stream;
 mod call;
 mod config;
+mod csp;
 mod errors;
 mod items;
 mod key;
@@ -22,19 +28,32 @@ mod log;
 mod node;
 mod query;
 mod remote;
+mod service;
 mod stream;
+mod topic;
 mod view;
 
+pub use byte_stream::ByteStream;
 pub use config::{Config, FindOptions, Limits, RpcLimits, TableLimits};
+pub use csp::{Branch, Channel, Job, Lease, Selected, Semaphore, select};
 pub use errors::CasmError;
-pub use items::{Change, Event, LeaveReason, PeerFound, PeerInfo, PeerStatus, Record};
+pub use items::{
+    Change, Event, LeaveReason, Message, PeerFound, PeerInfo, PeerReply, PeerStatus, Record,
+};
 pub use key::Key;
-pub use listener::{ChangeListener, EventListener, ListenerError, Subscription};
+pub use listener::{
+    ChangeListener, EventListener, ListenerError, MessageListener, StreamListener, Subscription,
+};
 pub use log::{LogLevel, LogListener, LogRecord, forward_logs};
 pub use node::Node;
 pub use query::Query;
 pub use remote::RemoteView;
-pub use stream::{ChangeStream, EventStream, PeerStream, RecordStream};
+pub use service::{
+    Answer, CallAllOptions, CallOptions, PartStream, ReplyStream, Request, ServeOptions,
+    ServiceHandler, ServiceStats, Serving,
+};
+pub use stream::{ChangeStream, EventStream, MessageStream, PeerStream, RecordStream};
+pub use topic::{SubscribeOptions, Topic, TopicOptions};
 pub use view::View;
 
 uniffi::setup_scaffolding!("casm");

@@ -1,6 +1,9 @@
 //! Listeners of Swift and Kotlin, and their subscriptions.
 
-use crate::items::{Change, Event, Item};
+use crate::{
+    byte_stream::ByteStream,
+    items::{Change, Event, Item, Message},
+};
 use casm_bindings::{Batch, Listener};
 use std::{fmt, sync::Arc};
 
@@ -46,6 +49,23 @@ pub trait ChangeListener: Send + Sync {
     fn on_change(&self, change: Change) -> Result<(), ListenerError>;
 }
 
+/// Is given the streams of a protocol that peers open. Calls come one after the
+/// other, on the node's one thread for callbacks: what takes longer is for another
+/// thread, on which the stream may be used as well. A stream whose call throws is
+/// reset.
+#[uniffi::export(with_foreign)]
+pub trait StreamListener: Send + Sync {
+    /// A peer has opened a stream.
+    fn on_stream(&self, stream: Arc<ByteStream>, peer: String) -> Result<(), ListenerError>;
+}
+
+/// Is told what comes on a topic, as an [`EventListener`] is what happens.
+#[uniffi::export(with_foreign)]
+pub trait MessageListener: Send + Sync {
+    /// A message came.
+    fn on_message(&self, message: Message) -> Result<(), ListenerError>;
+}
+
 /// The facade's view of a listener.
 pub(crate) struct Told<L: ?Sized>(pub(crate) Arc<L>);
 
@@ -58,6 +78,28 @@ impl Listener<casm_bindings::Event> for Told<dyn EventListener> {
 impl Listener<casm_bindings::Change> for Told<dyn ChangeListener> {
     fn deliver(&self, batch: &mut Batch<casm_bindings::Change>) {
         tell(batch, |change| self.0.on_change(change));
+    }
+}
+
+impl Listener<casm_bindings::ByteStream> for Told<dyn StreamListener> {
+    fn deliver(&self, batch: &mut Batch<casm_bindings::ByteStream>) {
+        let monitor = batch.monitor();
+        for stream in batch {
+            let (peer, given) = (stream.peer().to_owned(), Arc::new(stream.clone().into()));
+            if let Err(error) = self.0.on_stream(given, peer) {
+                monitor.count_failure();
+                stream.reset();
+                tracing::warn!(
+                    target: "casm::bindings", %error, "a listener failed; its stream is reset"
+                );
+            }
+        }
+    }
+}
+
+impl Listener<casm_bindings::Message> for Told<dyn MessageListener> {
+    fn deliver(&self, batch: &mut Batch<casm_bindings::Message>) {
+        tell(batch, |message| self.0.on_message(message));
     }
 }
 

@@ -1,17 +1,20 @@
 //! The node.
 
 use crate::{
+    byte_stream::ByteStream,
     call::{block, guard},
     config::{Config, FindOptions},
+    csp::{Channel, Semaphore},
     errors::Result,
     items::{PeerInfo, PeerStatus},
-    listener::{ChangeListener, EventListener, Subscription, Told},
+    listener::{ChangeListener, EventListener, StreamListener, Subscription, Told},
     query::Query,
     remote::RemoteView,
     stream::{ChangeStream, EventStream, PeerStream},
+    topic::{Topic, TopicOptions},
     view::View,
 };
-use casm_bindings::{Dispatcher, duration};
+use casm_bindings::{Dispatcher, duration, time_limit};
 use std::{collections::HashMap, sync::Arc};
 
 /// A member of a cluster, or an observer of one. Times are in seconds.
@@ -108,18 +111,44 @@ impl Node {
         block("wait_for", self.0.wait_for(query, n as usize), timeout).map(View::from)
     }
 
-    /// The view of a connected peer, as it is there.
+    /// The view of a peer, as it is there. Connects to it as `connect` does, by its
+    /// id or an address.
     #[uniffi::method(default(timeout))]
     pub fn view_of(&self, peer: String, timeout: Option<f64>) -> Result<RemoteView> {
         block("view_of", self.0.view_of(peer), timeout).map(RemoteView::from)
     }
 
     /// Connects to a peer, and says who it is: to whoever answers at one
-    /// address, to addresses that end in `/p2p/<id>`, or to an id and its
-    /// addresses.
+    /// address, to addresses that end in `/p2p/<id>`, to an id and its
+    /// addresses, or to an id alone, wherever its record or peer exchange says
+    /// that it is.
     #[uniffi::method(default(timeout))]
     pub fn connect(&self, addrs: Vec<String>, timeout: Option<f64>) -> Result<String> {
         block("connect", self.0.connect(addrs), timeout)
+    }
+
+    /// Opens a stream of a protocol to a peer, to which it connects as `connect`
+    /// does. The protocol is a libp2p protocol id of the program's own, such as
+    /// `/files/1`. `timeout` is for opening it: 10 if it is left out, infinity for no
+    /// limit.
+    #[uniffi::method(default(timeout))]
+    pub fn open_stream(
+        &self,
+        addrs: Vec<String>,
+        protocol: String,
+        timeout: Option<f64>,
+    ) -> Result<Arc<ByteStream>> {
+        let opened = self.0.open_stream(addrs, protocol, time_limit("timeout", timeout)?);
+        Ok(Arc::new(block("open_stream", opened, None)?.into()))
+    }
+
+    /// Gives a listener the streams of a protocol that peers open.
+    pub fn on_stream(
+        &self,
+        protocol: String,
+        listener: Arc<dyn StreamListener>,
+    ) -> Result<Subscription> {
+        guard("on_stream", || self.0.on_stream(&protocol, Told(listener))).map(Subscription::from)
     }
 
     /// Lets others find this node under another namespace too, until `ttl`
@@ -159,6 +188,52 @@ impl Node {
         block("set_ttl", self.0.set_ttl(duration("ttl", ttl)?), timeout)
     }
 
+    /// A channel of this node, which others open by its name: one that is here and
+    /// open, or a new one. So many values may wait in it; with 0, each is handed from
+    /// sender to receiver.
+    #[uniffi::method(default(capacity = 0, close_by_others = false))]
+    pub fn channel(&self, name: String, capacity: u32, close_by_others: bool) -> Result<Channel> {
+        guard("channel", || self.0.channel(&name, capacity as usize, close_by_others))
+            .map(Channel::from)
+    }
+
+    /// A channel of another node, by its name there: of the one member in whose record
+    /// it stands, if no peer is given: an id, or a multiaddr. `timeout` is 10 if it is
+    /// left out, infinity for no limit.
+    #[uniffi::method(default(peer = None, timeout = None))]
+    pub fn open_channel(
+        &self,
+        name: String,
+        peer: Option<String>,
+        timeout: Option<f64>,
+    ) -> Result<Channel> {
+        let timeout = time_limit("timeout", timeout)?;
+        let opened = self.0.open_channel(name, peer.map(Into::into), timeout);
+        block("open_channel", opened, None).map(Channel::from)
+    }
+
+    /// A semaphore of this node, of which `n` leases are given at a time; others
+    /// open it by its name. One that is here and open, or a new one.
+    #[uniffi::method(default(timeout))]
+    pub fn semaphore(&self, name: String, n: u32, timeout: Option<f64>) -> Result<Semaphore> {
+        block("semaphore", self.0.semaphore(name, n as usize), timeout).map(Semaphore::from)
+    }
+
+    /// A semaphore of another node, by its name there: of the one member in whose record
+    /// it stands, if no peer is given: an id, or a multiaddr. `timeout` is 10 if it is
+    /// left out, infinity for no limit.
+    #[uniffi::method(default(peer = None, timeout = None))]
+    pub fn open_semaphore(
+        &self,
+        name: String,
+        peer: Option<String>,
+        timeout: Option<f64>,
+    ) -> Result<Semaphore> {
+        let timeout = time_limit("timeout", timeout)?;
+        let opened = self.0.open_semaphore(name, peer.map(Into::into), timeout);
+        block("open_semaphore", opened, None).map(Semaphore::from)
+    }
+
     /// What happens from now on, to pull.
     pub fn events(&self) -> Result<EventStream> {
         guard("events", || self.0.events()).map(EventStream::from)
@@ -183,6 +258,13 @@ impl Node {
     ) -> Result<Subscription> {
         guard("on_change", || self.0.on_change(query.build()?, Told(listener)))
             .map(Subscription::from)
+    }
+
+    /// A handle of a topic, which the node joins if it has not. The name is 1 to 48
+    /// of `A-Z a-z 0-9 . _ -`.
+    #[uniffi::method(default(options))]
+    pub fn topic(&self, name: String, options: TopicOptions) -> Result<Topic> {
+        guard("topic", || self.0.topic(&name, options.build()?)).map(Topic::from)
     }
 
     /// Looks for peers, where the boot addresses say.
@@ -215,8 +297,18 @@ impl Node {
 
     /// Leaves the cluster, so that others see it at once, and waits until
     /// nothing of the node is running. A second call does nothing.
-    #[uniffi::method(default(timeout))]
-    pub fn close(&self, timeout: Option<f64>) -> Result<()> {
-        block("close", self.0.close(), timeout)
+    ///
+    /// Requests that its services work on have `grace` seconds to be answered
+    /// before, 5 if it is left out.
+    #[uniffi::method(default(timeout = None, grace = None))]
+    pub fn close(&self, timeout: Option<f64>, grace: Option<f64>) -> Result<()> {
+        let grace = grace.map(|grace| duration("grace", grace)).transpose()?;
+        block("close", self.0.close(grace, false), timeout)
+    }
+}
+
+impl Node {
+    pub(crate) fn facade(&self) -> &casm_bindings::Node {
+        &self.0
     }
 }

@@ -23,7 +23,7 @@ impl From<casm_bindings::RemoteView> for RemoteView {
 impl RemoteView {
     /// The id of the node whose view it is.
     pub fn peer(&self) -> String {
-        self.0.peer()
+        self.0.peer().to_owned()
     }
 
     /// The records that a query finds, as they come.

@@ -3,9 +3,9 @@
 use crate::{
     call::block,
     errors::Result,
-    items::{Change, Event, Item, PeerFound, Record},
+    items::{Change, Event, Item, Message, PeerFound, Record},
 };
-use casm_bindings::{Changes, Events, Peers, Records, Source, Stream};
+use casm_bindings::{Changes, Events, Messages, Peers, Records, Source, Stream};
 use std::{
     collections::VecDeque,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -13,12 +13,12 @@ use std::{
 
 /// A stream of the facade, and what was taken from it and not yet asked for.
 pub(crate) struct Pull<S: Source> {
-    items: Stream<S>,
-    buffer: Mutex<VecDeque<S::Item>>,
+    pub(crate) items: Stream<S>,
+    pub(crate) buffer: Mutex<VecDeque<S::Item>>,
 }
 
 impl<S: Source> Pull<S> {
-    fn next<I: Item<S::Item>>(&self, timeout: Option<f64>) -> Result<Option<I>> {
+    pub(crate) fn next<I: Item<S::Item>>(&self, timeout: Option<f64>) -> Result<Option<I>> {
         loop {
             while let Some(item) = self.take() {
                 if let Some(item) = I::of(item) {
@@ -33,7 +33,7 @@ impl<S: Source> Pull<S> {
         }
     }
 
-    fn cancel(&self) {
+    pub(crate) fn cancel(&self) {
         self.items.cancel();
         self.buffer().clear();
     }
@@ -52,13 +52,13 @@ macro_rules! streams {
     ($($(#[doc = $doc:literal])+ $name:ident: $source:ident => $item:ident,)+) => {$(
         $(#[doc = $doc])+
         ///
-        /// What nobody takes in time is dropped, the oldest first, and counted.
+        /// What nobody takes in time is dropped, the oldest first if nothing else was asked, and counted.
         #[derive(uniffi::Object)]
         pub struct $name(Pull<$source>);
 
         impl From<Stream<$source>> for $name {
             fn from(items: Stream<$source>) -> Self {
-                Self(Pull { items, buffer: Mutex::default() })
+                Self(items.into())
             }
         }
 
@@ -93,4 +93,6 @@ streams! {
     PeerStream: Peers => PeerFound,
     /// The records that a query finds in another node's view.
     RecordStream: Records => Record,
+    /// The messages of a topic.
+    MessageStream: Messages => Message,
 }

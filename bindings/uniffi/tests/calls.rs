@@ -4,7 +4,7 @@
 use casm_bindings::{Error, ErrorKind};
 use casm_uniffi::{
     CasmError, Change, ChangeListener, Config, Event, EventListener, FindOptions, ListenerError,
-    Node, Query,
+    Node, Query, select,
 };
 use std::{
     sync::{
@@ -35,6 +35,63 @@ fn matching(text: &str) -> Query {
 fn kind<T>(result: Result<T, CasmError>) -> String {
     let error = format!("{:?}", result.err().expect("an error"));
     error.split('(').next().unwrap().to_owned()
+}
+
+#[test]
+fn what_is_opened_at_a_peer_that_never_answers_is_given_up() {
+    let here = node("none", "here");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let peer = format!("/ip4/127.0.0.1/tcp/{port}");
+    let limit = Some(0.05);
+    let stream = here.open_stream(vec![peer.clone()], "/x/1".into(), limit);
+    let channel = here.open_channel("jobs".into(), Some(peer.clone()), limit);
+    let semaphore = here.open_semaphore("leader".into(), Some(peer.clone()), limit);
+    assert_eq!([kind(stream), kind(channel), kind(semaphore)], ["Timeout"; 3]);
+    assert_eq!(kind(here.open_channel("jobs".into(), Some(peer), Some(-1.0))), "Config");
+}
+
+#[test]
+fn values_and_leases_go_from_node_to_node() {
+    let (here, there) = (node("none", "here"), node("none", "there"));
+    here.connect(there.addrs().unwrap(), PATIENCE).unwrap();
+    // The other end may be told of the connection a moment later.
+    there.wait_for(2, PATIENCE, None).unwrap();
+    let own = here.channel("jobs".into(), 2, false).unwrap();
+    let other = there.open_channel("jobs".into(), Some(here.id()), PATIENCE).unwrap();
+    other.send(b"1".to_vec(), PATIENCE).unwrap();
+    assert_eq!((own.waiting(), other.waiting(), other.in_doubt()), (Some(1), None, 0));
+    assert_eq!(own.recv(PATIENCE).unwrap(), b"1");
+    assert_eq!(kind(other.recv(Some(0.05))), "Timeout");
+    own.send(b"2".to_vec(), None).unwrap();
+    let job = other.take(PATIENCE).unwrap();
+    assert_eq!((job.data(), job.lost()), (b"2".to_vec(), false));
+    job.done(PATIENCE).unwrap();
+    assert_eq!(kind(job.give_back(PATIENCE)), "Closed");
+    own.send(b"3".to_vec(), None).unwrap();
+    let branches = vec![Arc::new(other.receiving())];
+    let selected = select(branches.clone(), PATIENCE).unwrap();
+    assert_eq!((selected.index, selected.value), (0, Some(b"3".to_vec())));
+    assert_eq!(kind(select(branches, Some(0.05))), "Timeout");
+    assert_eq!(kind(other.close(PATIENCE)), "Invalid");
+    own.close(None).unwrap();
+    assert_eq!(kind(other.recv(PATIENCE)), "Closed");
+    assert_eq!(kind(own.send(Vec::new(), None)), "Closed");
+
+    let semaphore = here.semaphore("leader".into(), 1, PATIENCE).unwrap();
+    let elsewhere = there.open_semaphore("leader".into(), Some(here.id()), PATIENCE).unwrap();
+    let lease = elsewhere.acquire(PATIENCE).unwrap();
+    assert_eq!(kind(semaphore.acquire(Some(0.05))), "Timeout");
+    assert_eq!(kind(lease.wait_lost(Some(0.05))), "Timeout");
+    lease.release();
+    assert!(lease.lost() && semaphore.acquire(PATIENCE).unwrap().token() > lease.token());
+    assert_eq!(kind(elsewhere.close()), "Invalid");
+    here.close(PATIENCE, None).unwrap();
+    assert_eq!(kind(here.channel("c".into(), 0, false)), "Closed");
+    assert_eq!(kind(here.open_channel("c".into(), Some(there.id()), PATIENCE)), "Closed");
+    assert_eq!(kind(here.semaphore("c".into(), 1, PATIENCE)), "Closed");
+    assert_eq!(kind(here.open_semaphore("c".into(), Some(there.id()), PATIENCE)), "Closed");
+    there.close(PATIENCE, None).unwrap();
 }
 
 /// Sends on what it is told, having failed at the first call.
@@ -88,7 +145,7 @@ fn a_listener_that_is_given_at_the_start_is_told_the_first_event() {
     let Event::Listening { peer, addrs } = first else { panic!("{first:?}") };
     assert_eq!((peer, addrs), (node.id(), node.addrs().unwrap()));
     // It goes on, though nobody holds a subscription, until the node is closed.
-    node.close(PATIENCE).unwrap();
+    node.close(PATIENCE, None).unwrap();
     while told.recv_timeout(Duration::from_secs(60)).is_ok() {}
     assert_eq!(told.try_recv().unwrap_err(), mpsc::TryRecvError::Disconnected);
 }
@@ -102,6 +159,7 @@ fn two_nodes_see_each_other() {
     assert_eq!(view.len(), 2);
     assert_eq!(view.lookup(matching("meta:role=boss")).unwrap().unwrap().peer, first.id());
     let record = view.get(second.id()).unwrap().unwrap();
+    assert_eq!(record.addrs, second.info().unwrap().addrs);
     assert_eq!((record.ttl, record.meta["role"].as_str()), (10.0, "worker"));
     assert!(second.connected().unwrap().contains(&first.id()));
     assert_eq!(second.connect(first.addrs().unwrap(), PATIENCE).unwrap(), first.id());
@@ -117,7 +175,7 @@ fn two_nodes_see_each_other() {
     expected.sort();
     peers.sort();
     assert_eq!(peers, expected);
-    second.close(PATIENCE).unwrap();
+    second.close(PATIENCE, None).unwrap();
     loop {
         match changes.next(PATIENCE).unwrap() {
             Some(Change::Left { record }) => break assert_eq!(record.peer, second.id()),
@@ -125,7 +183,7 @@ fn two_nodes_see_each_other() {
             None => panic!("no record left"),
         }
     }
-    first.close(PATIENCE).unwrap();
+    first.close(PATIENCE, None).unwrap();
 }
 
 #[test]
@@ -140,7 +198,7 @@ fn a_listener_that_fails_is_counted_and_told_the_next_event() {
     told.recv_timeout(Duration::from_secs(60)).unwrap();
     assert_eq!((subscription.failed(), subscription.dropped()), (1, 0));
     subscription.cancel();
-    node.close(PATIENCE).unwrap();
+    node.close(PATIENCE, None).unwrap();
 }
 
 #[test]
@@ -148,8 +206,8 @@ fn every_call_of_a_closed_node_gives_closed() {
     let node = node("none", "boss");
     let (events, changes) = (node.events().unwrap(), node.subscribe(Query::default()).unwrap());
     assert!(!node.closed());
-    node.close(PATIENCE).unwrap();
-    node.close(PATIENCE).unwrap();
+    node.close(PATIENCE, None).unwrap();
+    node.close(PATIENCE, None).unwrap();
     assert!(node.closed() && !node.id().is_empty() && node.namespace() == "casm");
     while events.next(PATIENCE).unwrap().is_some() {}
     while changes.next(PATIENCE).unwrap().is_some() {}
@@ -212,7 +270,7 @@ fn what_cannot_be_is_refused_with_its_kind_and_value() {
     ] {
         assert_eq!(kind, expected);
     }
-    node.close(PATIENCE).unwrap();
+    node.close(PATIENCE, None).unwrap();
 }
 
 #[test]
@@ -241,6 +299,6 @@ fn a_node_pauses_and_comes_back() {
     assert_eq!(kind(node.connect(nobody, PATIENCE)), "Paused");
     node.resume(PATIENCE).unwrap();
     assert!(!node.is_paused().unwrap() && !node.addrs().unwrap().is_empty());
-    node.close(PATIENCE).unwrap();
+    node.close(PATIENCE, None).unwrap();
     assert_eq!(kind(node.pause(PATIENCE)), "Closed");
 }

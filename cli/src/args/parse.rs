@@ -1,6 +1,6 @@
 //! Values of options. Each refusal says what to write instead.
 
-use casm::{Multiaddr, cluster::Limits};
+use casm::{Multiaddr, Target, cluster::Limits};
 use std::time::Duration;
 
 /// The range of TTLs that a node may have.
@@ -122,6 +122,11 @@ pub fn peer(text: &str) -> Result<Multiaddr, String> {
     if addr.is_empty() { Err(hint.into()) } else { Ok(addr) }
 }
 
+/// A peer, by its id or its address.
+pub fn target(text: &str) -> Result<Target, String> {
+    text.parse().map_err(|error: casm::Error| error.message().to_owned())
+}
+
 /// How many, at least one.
 pub fn count(text: &str) -> Result<usize, String> {
     match text.parse() {
@@ -152,6 +157,7 @@ mod tests {
             (listen("10.0.0.1:80").unwrap_err(), "/ip4/0.0.0.0/tcp/4001"),
             (announce("203.0.113.7:4001").unwrap_err(), "/ip4/203.0.113.7/tcp/4001"),
             (peer("10.0.0.1:80").unwrap_err(), "/p2p/PEER"),
+            (target("nobody").unwrap_err(), "/p2p/"),
             (count("0").unwrap_err(), "1 or more"),
         ] {
             assert!(refusal.contains(hint), "{refusal}");

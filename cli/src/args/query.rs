@@ -3,17 +3,19 @@
 use super::parse;
 use casm::{
     Error, ErrorKind, Result,
-    cluster::{Index, Query},
+    cluster::{Index, Query, Select},
 };
 use clap::Args;
+use std::str::FromStr;
 
 /// The options of a query.
 #[derive(Args, Clone, Debug, Default)]
-#[command(next_help_heading = "Query (FIELD is peer, server, host or meta: meta:role=worker)")]
+#[command(next_help_heading = "Query (FIELD is peer, server, host or meta: meta:role=worker; \
+                               to match, also service:NAME)")]
 pub struct QueryArgs {
     /// Only records with this value
     #[arg(long = "match", value_name = "FIELD:VALUE", conflicts_with = "from")]
-    matching: Option<Index>,
+    matching: Option<Matching>,
     /// Also records whose value only begins so
     #[arg(long, requires = "matching")]
     prefix: bool,
@@ -31,6 +33,25 @@ pub struct QueryArgs {
     reverse: bool,
 }
 
+/// What is to be matched: a value, or a name that is offered.
+#[derive(Clone, Debug)]
+struct Matching(String);
+
+impl Matching {
+    fn select(&self, prefix: bool) -> Result<Select> {
+        Select::matching(&self.0, prefix)
+    }
+}
+
+impl FromStr for Matching {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let matching = Self(text.to_owned());
+        matching.select(false).map(|_| matching)
+    }
+}
+
 impl QueryArgs {
     /// The query.
     ///
@@ -38,13 +59,10 @@ impl QueryArgs {
     /// [`ErrorKind::Config`] if its ends are not of one field.
     pub fn query(&self) -> Result<Query> {
         let mut query = match (&self.matching, &self.from) {
-            (Some(index), _) => Query::matching(index.clone()),
+            (Some(value), _) => Query { select: value.select(self.prefix)?, ..Query::all() },
             (None, Some(index)) => Query::from(index.clone()),
             (None, None) => Query::all(),
         };
-        if self.prefix {
-            query = query.prefix();
-        }
         query.to = self.to.clone();
         query.limit = self.limit;
         query.reverse = self.reverse;

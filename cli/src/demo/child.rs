@@ -23,7 +23,7 @@ pub const QUEUE: usize = 1024;
 #[derive(Debug)]
 pub enum Told {
     /// It printed a line.
-    Line(Line),
+    Line(Box<Line>),
     /// It ended.
     Ended,
 }
@@ -51,6 +51,7 @@ impl Running {
         let mut command = Command::new(std::env::current_exe().map_err(cannot)?);
         command
             .args(["run", "--json", "--until-stdin-ends", "--view", "1s", "--ns", namespace])
+            .arg("--greet")
             .args(["--listen", "/ip4/127.0.0.1/tcp/0"])
             .args(["--listen", "/ip4/127.0.0.1/udp/0/quic-v1"])
             .args(["--boot", "/ip4/127.0.0.1/udp/8822/ports/32"])
@@ -76,7 +77,11 @@ impl Running {
             while let Ok(Some(text)) = lines.next_line().await {
                 match serde_json::from_str(&text) {
                     Ok(line) => {
-                        if told.send((number, started.elapsed(), Told::Line(line))).await.is_err() {
+                        if told
+                            .send((number, started.elapsed(), Told::Line(Box::new(line))))
+                            .await
+                            .is_err()
+                        {
                             return;
                         }
                     }

@@ -59,8 +59,11 @@ fn lines(tracker: &Tracker, elapsed: Duration) -> Vec<(String, bool)> {
     for (number, node) in nodes.iter().enumerate() {
         let names: Vec<_> = node.others.values().map(|record| clean(&record.host)).collect();
         let id = node.peer.as_deref().unwrap_or("starting");
-        let line =
+        let mut line =
             format!("node-{:<3} {id}  sees {}  {}", number + 1, names.len(), names.join(" "));
+        if let Some(answer) = &node.answer {
+            line.push_str(&format!("  ({})", clean(answer)));
+        }
         lines.push((line, names.len() + 1 == nodes.len()));
     }
     lines

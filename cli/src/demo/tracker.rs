@@ -1,6 +1,6 @@
 //! What the nodes of a demo have told so far. Pure: it is fed lines and times.
 
-use crate::json::{Line, RecordLine};
+use crate::json::{Line, RecordLine, Said};
 use std::{collections::BTreeMap, time::Duration};
 
 /// What all nodes have told.
@@ -20,6 +20,10 @@ pub struct NodeState {
     pub first_peer: Option<Duration>,
     /// When it first saw all of them.
     pub full_view: Option<Duration>,
+    /// When another first answered it.
+    pub first_answer: Option<Duration>,
+    /// What that one said.
+    pub answer: Option<String>,
 }
 
 impl Tracker {
@@ -37,6 +41,12 @@ impl Tracker {
             Line::PeerJoined { record } | Line::PeerUpdated { record } => state.see(record),
             Line::PeerLeft { peer, .. } => {
                 state.others.remove(peer);
+            }
+            Line::Reply { peer: Some(peer), said: Said::Text(text), .. }
+                if state.peer.as_ref() != Some(peer) =>
+            {
+                state.first_answer.get_or_insert(at);
+                state.answer.get_or_insert_with(|| text.clone());
             }
             Line::View { records, .. } => {
                 state.others.clear();
@@ -62,9 +72,12 @@ impl Tracker {
         self.nodes.iter().filter(|node| node.others.len() + 1 == self.nodes.len()).count()
     }
 
-    /// Whether every node sees all others now.
+    /// Whether every node sees all others now, and was answered by one of them.
     pub fn is_complete(&self) -> bool {
-        self.nodes.iter().all(|node| node.full_view.is_some()) && self.full() == self.nodes.len()
+        let alone = self.nodes.len() == 1;
+        let done =
+            |node: &NodeState| node.full_view.is_some() && (alone || node.first_answer.is_some());
+        self.nodes.iter().all(done) && self.full() == self.nodes.len()
     }
 
     /// How it went.
@@ -75,6 +88,7 @@ impl Tracker {
             complete: self.is_complete(),
             first_peer_ms: self.nodes.iter().map(|node| ms(node.first_peer)).collect(),
             full_view_ms: self.nodes.iter().map(|node| ms(node.full_view)).collect(),
+            first_answer_ms: self.nodes.iter().map(|node| ms(node.first_answer)).collect(),
         }
     }
 }
@@ -103,15 +117,26 @@ mod tests {
             ttl_ms: 1,
             host: String::new(),
             meta: BTreeMap::new(),
+            addrs: Vec::new(),
+            services: Default::default(),
+            channels: Vec::new(),
             verified: true,
         };
         Line::PeerJoined { record }
     }
 
+    fn answered(peer: &str) -> Line {
+        Line::Reply {
+            peer: Some(peer.into()),
+            headers: BTreeMap::new(),
+            said: Said::Text("hello".into()),
+        }
+    }
+
     const MS: Duration = Duration::from_millis(1);
 
     #[test]
-    fn it_is_complete_when_every_node_sees_all_others() {
+    fn it_is_complete_when_every_node_sees_all_others_and_was_answered() {
         let mut tracker = Tracker::new(3);
         for (node, peer) in ["a", "b", "c"].into_iter().enumerate() {
             tracker.take(node, &listening(peer), MS);
@@ -123,6 +148,13 @@ mod tests {
         }
         assert!(!tracker.is_complete());
         tracker.take(2, &joined("b"), 7 * MS);
+        for (node, peer) in [(0, "b"), (1, "c"), (2, "c")] {
+            assert!(!tracker.is_complete());
+            tracker.take(node, &answered(peer), 8 * MS);
+        }
+        // It answered itself.
+        assert!(!tracker.is_complete());
+        tracker.take(2, &answered("a"), 9 * MS);
         assert!(tracker.is_complete());
         assert_eq!(
             tracker.summary(),
@@ -131,6 +163,7 @@ mod tests {
                 complete: true,
                 first_peer_ms: vec![Some(5); 3],
                 full_view_ms: vec![Some(5), Some(5), Some(7)],
+                first_answer_ms: vec![Some(8), Some(8), Some(9)],
             }
         );
     }
@@ -141,6 +174,7 @@ mod tests {
         for (node, own, other) in [(0, "a", "b"), (1, "b", "a")] {
             tracker.take(node, &listening(own), MS);
             tracker.take(node, &joined(other), MS);
+            tracker.take(node, &answered(other), MS);
         }
         assert!(tracker.is_complete());
         let left = Line::PeerLeft { peer: "b".into(), reason: "expired".into() };

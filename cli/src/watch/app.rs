@@ -255,6 +255,9 @@ mod tests {
             ttl_ms: 10_000,
             host: host.into(),
             meta: [("role".to_owned(), role.to_owned())].into(),
+            addrs: Vec::new(),
+            services: Default::default(),
+            channels: Vec::new(),
             verified: true,
         }
     }

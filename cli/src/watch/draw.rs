@@ -106,6 +106,9 @@ mod tests {
             ttl_ms: 10_000,
             host: "host\u{1b}[2J".into(),
             meta: [("role".to_owned(), "worker".to_owned())].into(),
+            addrs: Vec::new(),
+            services: Default::default(),
+            channels: Vec::new(),
             verified: true,
         });
         app.see(records.collect(), Instant::now());

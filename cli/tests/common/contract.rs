@@ -26,7 +26,15 @@ fn check(value: &Value) -> Result<(), String> {
             }
             &[("n", Value::is_u64), ("records", records_of)]
         }
+        "reply" => return said(value, &["peer", "node", "headers"]),
+        "part" => return said(value, &[]),
+        "ended" => &[("reason", |v| matches!(v.as_str(), Some("all" | "limit" | "timeout")))],
+        "services" => &[("services", services)],
         "clock-differs" => &[("offset_ms", Value::is_i64), ("peers", ids)],
+        "message" => return message(value),
+        "published" => {
+            &[("topic", Value::is_string), ("messages", Value::is_u64), ("peers", Value::is_u64)]
+        }
         "dropped" => &[("count", Value::is_u64)],
         "error" => &[("kind", Value::is_string), ("message", Value::is_string)],
         "summary" => &[
@@ -34,6 +42,7 @@ fn check(value: &Value) -> Result<(), String> {
             ("complete", Value::is_boolean),
             ("first_peer_ms", times),
             ("full_view_ms", times),
+            ("first_answer_ms", times),
         ],
         "packet" => return packet(value),
         "sent" => &[("kind", Value::is_string), ("packets", Value::is_u64)],
@@ -66,6 +75,35 @@ fn keys(value: &Value, fields: &[(&str, Check)], more: &[&str]) -> Result<(), St
     }
 }
 
+fn message(value: &Value) -> Result<(), String> {
+    if value["text"].is_string() == value["base64"].is_string() {
+        return Err("it has both text and Base64, or neither".into());
+    }
+    let fields: &[(&str, Check)] = &[
+        ("topic", Value::is_string),
+        ("source", id),
+        ("seq", |v| is_string(v, |s| s.parse::<u64>().is_ok())),
+    ];
+    keys(value, fields, &["event", "text", "base64"])
+}
+
+/// Bytes as text or as base64, or why there are none.
+fn said(value: &Value, more: &[&str]) -> Result<(), String> {
+    let fields: &[(&str, Check)] = match value {
+        Value::Object(object) if object.contains_key("text") => &[("text", Value::is_string)],
+        Value::Object(object) if object.contains_key("base64") => &[("base64", Value::is_string)],
+        _ => &[("error", |v| v["kind"].is_string() && v["message"].is_string())],
+    };
+    keys(value, fields, &[&["event"], more].concat())
+}
+
+fn services(value: &Value) -> bool {
+    let fields: &[(&str, Check)] =
+        &[("name", Value::is_string), ("version", Value::is_string), ("peers", ids)];
+    let service = |service: &Value| keys(service, fields, &[]).is_ok();
+    value.as_array().is_some_and(|services| services.iter().all(service))
+}
+
 fn packet(value: &Value) -> Result<(), String> {
     let optional = ["event", "peer", "ns", "distance", "nonce", "addrs"];
     let fields: &[(&str, Check)] = &[
@@ -85,7 +123,9 @@ fn record(value: &Value) -> bool {
         ("ttl_ms", Value::is_u64),
         ("host", Value::is_string),
         ("meta", |v| v.as_object().is_some_and(|m| m.values().all(Value::is_string))),
-        ("verified", Value::is_boolean),
+        ("addrs", addrs),
+        ("services", |v| v.as_object().is_some_and(|m| m.values().all(Value::is_string))),
+        ("channels", |v| v.as_array().is_some_and(|c| c.iter().all(Value::is_string))),
         ("verified", Value::is_boolean),
     ];
     keys(value, fields, &[]).is_ok()

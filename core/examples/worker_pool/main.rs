@@ -44,14 +44,8 @@ async fn start_worker(builder: NodeBuilder) -> Result<(Node, Export)> {
     let node = builder.start().await?;
     let export =
         node.vat().export("job", |_| -> worker::Client { capnp_rpc::new_client(Worker) })?;
-    // Only now: whoever reads it may ask at once. The address is for a boss who
-    // has no connection to this worker; in a large cluster few have.
-    let addr = node.addrs().first().map(ToString::to_string).unwrap_or_default();
-    node.update_meta(|meta| {
-        meta.insert("role".into(), "worker".into());
-        meta.insert("addr".into(), addr);
-    })
-    .await?;
+    // Only now: whoever reads it may ask at once.
+    node.update_meta(|meta| drop(meta.insert("role".into(), "worker".into()))).await?;
     Ok((node, export))
 }
 
@@ -113,14 +107,9 @@ async fn boss(node: &Node, mut jobs: VecDeque<u64>) -> Result<()> {
 
 /// Has a worker do a job.
 async fn ask(node: &Node, worker: &Record, number: u64) -> Result<u64> {
-    let peer = worker.peer();
     let asked = async {
-        if let Some(addr) = worker.meta().get("addr").and_then(|addr| addr.parse().ok())
-            && !node.connected().contains(&peer)
-        {
-            node.connect_addr(addr).await?;
-        }
-        let remote = node.vat().connect::<worker::Client>(peer, "job").await?;
+        // Its record says where it is.
+        let remote = node.vat().connect::<worker::Client>(worker, "job").await?;
         let square = async move |client: worker::Client| {
             let mut request = client.square_request();
             request.get().set_number(number);

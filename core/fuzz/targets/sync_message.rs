@@ -52,7 +52,14 @@ fn view_of_some() -> View {
     let mut table = Table::new(PeerId::random(), Limits::default(), Detector::default(), 1);
     let now = Now { elapsed: Duration::ZERO, unix_nanos: 1 << 60 };
     let ttl = Some(Duration::from_secs(10));
-    let beat = Heartbeat { server: 1, ttl, host: "h".into(), meta: vec![], sent_at: None };
+    let beat = Heartbeat {
+        server: 1,
+        ttl,
+        host: "h".into(),
+        meta: vec![],
+        sent_at: None,
+        addrs: Default::default(),
+    };
     for seed in 1..9 {
         let key = Keypair::ed25519_from_bytes([seed; 32]).expect("any 32 bytes are a key");
         let (peer, seq) = (key.public().to_peer_id(), seed.into());

@@ -323,7 +323,7 @@ impl Boot {
 
     /// Every boot datagram that is received from now on.
     pub fn tap(&self) -> Tap {
-        Tap(self.0.tap.listen())
+        Tap::new(self.0.tap.listen(), self.0.scope.cancelled_owned())
     }
 
     /// Sends one packet to every boot address that takes its kind, and gives

@@ -4,6 +4,7 @@ use super::{packet::Packet, responder::Medium};
 use crate::bus::Listener;
 use futures::{Stream, StreamExt};
 use std::{
+    fmt,
     net::SocketAddr,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -41,10 +42,20 @@ pub struct Datagram {
 
 /// Boot datagrams as they pass, from the moment of asking: a
 /// [`Stream`] that is over after the service has closed.
-#[derive(Debug)]
-pub struct Tap(pub(super) Listener<Datagram>);
+pub struct Tap {
+    datagrams: Listener<Datagram>,
+    closed: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
 
 impl Tap {
+    /// What is heard until the service has closed.
+    pub(super) fn new(
+        datagrams: Listener<Datagram>,
+        closed: impl Future<Output = ()> + Send + 'static,
+    ) -> Self {
+        Self { datagrams, closed: Box::pin(closed) }
+    }
+
     /// The next datagram, as of the stream.
     pub async fn next(&mut self) -> Option<Tapped> {
         StreamExt::next(self).await
@@ -55,10 +66,21 @@ impl Stream for Tap {
     type Item = Tapped;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Tapped>> {
-        let item = ready!(self.0.poll_next_unpin(cx));
+        let mut item = self.datagrams.poll_next_unpin(cx);
+        if item.is_pending() {
+            // Behind what waits.
+            item = self.closed.as_mut().poll(cx).map(|()| None);
+        }
+        let item = ready!(item);
         Poll::Ready(item.map(|datagram| match datagram {
             Ok(datagram) => Tapped::Datagram(datagram),
             Err(count) => Tapped::Dropped { count },
         }))
+    }
+}
+
+impl fmt::Debug for Tap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tap").field("datagrams", &self.datagrams).finish_non_exhaustive()
     }
 }

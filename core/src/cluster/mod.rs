@@ -4,6 +4,7 @@
 //!
 //! - `heartbeat`: what a node says of itself, on the wire
 //! - `record`: an entry; `query`: what to look for
+//! - `reserved`: meta fields that are the library's
 //! - `snapshot`: the records at one moment, and how they are looked up
 //! - `table`: what enters and what leaves
 //! - `live`: queries that go on
@@ -15,6 +16,7 @@ mod heartbeat;
 mod live;
 mod query;
 mod record;
+pub(crate) mod reserved;
 mod service;
 mod snapshot;
 mod sync;
@@ -24,12 +26,13 @@ mod vectors;
 mod view_rpc;
 
 #[doc(hidden)]
-pub use heartbeat::{Heartbeat, HeartbeatError};
+pub use heartbeat::{Addrs, Heartbeat, HeartbeatError};
 #[doc(hidden)]
 pub use live::Live;
 pub use live::{Change, LiveQuery};
 pub use query::{Index, Query, Select};
 pub use record::{Field, Meta, Record, server_of};
+pub(crate) use reserved::Offer;
 #[doc(hidden)]
 pub use service::Pace;
 pub(crate) use service::{Cluster, ClusterConfig, Handed, Numbers, Sign};

@@ -1,7 +1,7 @@
 //! Test vectors of heartbeats, and of the pubsub messages that carry them.
 
 use super::{
-    Heartbeat,
+    Addrs, Heartbeat,
     heartbeat::tests::{packed, raw},
     server_of,
 };
@@ -24,7 +24,8 @@ use std::time::Duration;
 
 const ABOUT: &str = "Heartbeats. hex: the data of a pubsub message; sent_ttl_ms: the number in it; \
                      ttl_ms: for how long the record is to be kept, null for a goodbye; sent_at_ms: \
-                     when it was sent, since 1970, null if it doesn't say; canonical: whether \
+                     when it was sent, since 1970, null if it doesn't say; addrs: where its \
+                     sender is reached, those of known kinds; canonical: whether \
                      encoding what it means gives these bytes; go: whether Go's encoding does. \
                      messages: \
                      signed pubsub messages; id: the message id. refused: reason, and the verdict \
@@ -38,6 +39,7 @@ fn beat(ttl_ms: Option<u64>, host: &str, meta: &[&str]) -> Heartbeat {
         host: host.into(),
         meta: meta.iter().map(|&field| field.into()).collect(),
         sent_at: None,
+        addrs: Default::default(),
     }
 }
 
@@ -66,6 +68,7 @@ fn vector(name: &str, sent_ttl_ms: u32, data: &[u8]) -> Value {
         "host": beat.host,
         "meta": beat.meta,
         "sent_at_ms": beat.sent_at.map(|at| u64::try_from(at.as_millis()).unwrap()),
+        "addrs": beat.addrs.iter().map(|addr| addr.to_string()).collect::<Vec<_>>(),
         "canonical": beat.encode() == data,
         "go": words(data)[0] == GO_ROOT,
         "hex": hex(data),
@@ -77,6 +80,8 @@ fn heartbeats() -> Vec<Value> {
     let sent = |beat: Heartbeat| beat.encode();
     let sent_at = Some(Duration::from_millis(1_732_550_400_123));
     let known: Multiaddr = "/ip4/10.0.0.1/tcp/4001".parse().unwrap();
+    let whole = known.clone().with_p2p(key("ed25519-1").public().to_peer_id()).unwrap();
+    let told = Addrs::told(&[known.clone(), "/dns/a.example/udp/4001/quic-v1".parse().unwrap()]);
     [
         ("usual", 10_000, sent(beat(Some(10_000), "node-1.example", &meta))),
         ("nothing to say", 10_000, sent(beat(Some(10_000), "", &[]))),
@@ -88,7 +93,16 @@ fn heartbeats() -> Vec<Value> {
             10_000,
             sent(Heartbeat { sent_at, ..beat(Some(10_000), "h", &meta) }),
         ),
-        ("addresses", 10_000, with_addrs(&[&[0xe4, 0x0f, 0x01, b'x'], known.as_ref()])), // code 2020
+        (
+            "it says where it is reached",
+            10_000,
+            sent(Heartbeat { addrs: told, sent_at, ..beat(Some(10_000), "h", &meta) }),
+        ),
+        (
+            "an address of an unknown kind, none, and one with an id",
+            10_000,
+            with_addrs(&[&[0xe4, 0x0f, 0x01, b'x'], &[0xff], &[], whole.as_ref(), known.as_ref()]), // code 2020
+        ),
         ("as Go's nodes write it", 10_000, as_go(&beat(Some(10_000), "node-1.example", &meta))),
         ("no TTL given", 0, raw(0, b"h", &[])),
         ("a TTL below the range", 20, raw(20, b"h", &[])),
@@ -263,6 +277,8 @@ fn vectors_of_heartbeats() {
         assert_eq!(beat.meta, texts(vector, "meta"));
         let sent_at = vector["sent_at_ms"].as_u64().map(Duration::from_millis);
         assert_eq!(beat.sent_at, sent_at);
+        let addrs: Vec<_> = beat.addrs.iter().map(|addr| addr.to_string()).collect();
+        assert_eq!(addrs, texts(vector, "addrs"));
         assert_eq!(beat.encode() == bytes(vector, "hex"), vector["canonical"] == true);
     }
     for vector in list(&file, "refused") {

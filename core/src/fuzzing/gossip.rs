@@ -80,7 +80,7 @@ impl TopicSwarm {
         self.seq += 1;
         let message = SignedMessage::sign(&self.key, &self.topic, self.seq, data)?;
         let failed = |error| crate::Error::new(ErrorKind::Unreachable, format!("{error}"));
-        self.swarm.behaviour_mut().publish(message).map_err(failed)
+        self.swarm.behaviour_mut().publish(message).map(drop).map_err(failed)
     }
 
     /// What it hears next. Nothing happens while nobody waits for it.

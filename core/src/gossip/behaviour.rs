@@ -37,6 +37,10 @@ pub(crate) enum Event {
     Deliver(Vec<(SignedMessage, PeerId)>),
     /// A peer has joined a topic of ours, or says so anew.
     Subscribed { peer: PeerId, topic: Arc<str> },
+    /// A peer is among those who have joined a topic of ours, or is not any more.
+    Peer { peer: PeerId, topic: Arc<str>, here: bool },
+    /// There may be room for what there was none for.
+    Room,
 }
 
 type Command = ToSwarm<Event, Order>;
@@ -105,14 +109,39 @@ impl Behaviour {
         self.engine.join(self.now(), topic);
     }
 
+    /// Another receiver is in the place of a topic's.
+    pub(crate) fn renew(&mut self, topic: &str) {
+        self.engine.renew(topic);
+    }
+
+    /// What is said on a topic is to be there soon.
+    pub(crate) fn quicken(&mut self, topic: &str) {
+        self.engine.quicken(topic);
+    }
+
     /// Leaves a topic.
     pub(crate) fn leave(&mut self, topic: &str) {
         self.engine.leave(self.now(), topic);
     }
 
     /// Publishes a message of this node's.
-    pub(crate) fn publish(&mut self, message: SignedMessage) -> Result<(), PublishError> {
+    pub(crate) fn publish(&mut self, message: SignedMessage) -> Result<usize, PublishError> {
         self.engine.publish(self.now(), message)
+    }
+
+    /// The same, unless something else would be lost by it.
+    pub(crate) fn publish_if_room(
+        &mut self,
+        message: SignedMessage,
+    ) -> Result<usize, PublishError> {
+        // Who has taken all is not stuck.
+        self.settle();
+        self.engine.publish_if_room(self.now(), message)
+    }
+
+    /// The connected peers that have joined a topic of ours.
+    pub(crate) fn subscribed(&self, topic: &str) -> impl Iterator<Item = PeerId> {
+        self.engine.subscribed(topic)
     }
 
     /// Sends a message to one peer.
@@ -196,6 +225,10 @@ impl Behaviour {
             Output::Subscribed { peer, topic } => {
                 Some(ToSwarm::GenerateEvent(Event::Subscribed { peer, topic }))
             }
+            Output::Peer { peer, topic, here } => {
+                Some(ToSwarm::GenerateEvent(Event::Peer { peer, topic, here }))
+            }
+            Output::Room => Some(ToSwarm::GenerateEvent(Event::Room)),
             Output::Close { peer: peer_id, reason, refuse } => {
                 tracing::debug!(peer = %peer_id, reason, refuse, "closing the connections of a peer");
                 if refuse && let Some(peer) = self.peers.get(&peer_id) {

@@ -67,6 +67,11 @@ impl Lookups {
         Found { addrs: all, postponed }
     }
 
+    /// Those of the addresses in a record that make sense here.
+    pub(super) fn of_record(&self, addrs: &[Multiaddr], own: &[Multiaddr]) -> Vec<Multiaddr> {
+        sensible(addrs, Hearing::by_record(own), &self.skipped)
+    }
+
     /// Takes a look-up from the budget, if it has one left.
     fn take(&self, now: Instant) -> bool {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);

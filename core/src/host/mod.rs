@@ -10,7 +10,7 @@
 //! per node, `memory` limits it, `security` chooses how connections are secured,
 //! `pause` lets the swarm go and builds another, `back` says who is dialled again, `names` has dials of
 //! names follow the system's configuration, `topics` joins gossip to the seam
-//! of `pubsub`, `streams` opens and accepts streams, `addrs` keeps the list of
+//! of `pubsub` (with `next`), `streams` opens and accepts streams, `addrs` keeps the list of
 //! addresses and the signed record of it.
 
 mod addrs;
@@ -31,6 +31,7 @@ mod listen;
 mod lookups;
 mod memory;
 mod names;
+mod next;
 mod pause;
 mod ping;
 mod quic;
@@ -58,7 +59,7 @@ use crate::{
     life::Life,
     metrics::{Metrics, waiting},
     prefix::Prefix,
-    pubsub::{Topic, TopicCommand, TopicEvent},
+    pubsub::{Publisher, Topic},
     record::SignedRecord,
     scope::Scope,
 };
@@ -70,7 +71,7 @@ pub use listen::ensure_free;
 use lookups::Lookups;
 use ping::RoundTrips;
 use slots::Tally;
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 use streams::Streams;
 pub(crate) use streams::{Incoming, Stream};
 use swarm::Recipe;
@@ -81,6 +82,8 @@ const COMMANDS: usize = 256;
 /// Events of one topic that may wait for its service: as many messages as gossip
 /// gives it before it hears what is thought of them, and as many that tell of peers.
 const TOPIC_EVENTS: usize = 2 * WINDOW;
+/// Messages of one topic that may wait to be published.
+const TOPIC_OUTGOING: usize = 64;
 
 /// A handle to the host. Clones are cheap.
 #[derive(Clone)]
@@ -142,8 +145,7 @@ enum Command {
     LoseSockets,
     Join {
         topic: Arc<str>,
-        commands: mpsc::Receiver<TopicCommand>,
-        events: mpsc::Sender<TopicEvent>,
+        ends: topics::Ends,
     },
 }
 
@@ -246,6 +248,11 @@ impl Host {
         self.connected.ids()
     }
 
+    /// Whether it has closed, or is about to.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.commands.is_closed()
+    }
+
     pub(crate) fn is_connected(&self, peer: &PeerId) -> bool {
         self.connected.contains(peer)
     }
@@ -329,12 +336,23 @@ impl Host {
         let dialled = self.ask(|reply| Command::Dial { info, configured: false, reply }).await?;
         // Its name may well lead to it.
         dialled.map_err(|error| match error.kind() {
-            ErrorKind::Unreachable if postponed => {
+            ErrorKind::Unreachable | ErrorKind::NotFound if postponed => {
                 let message = format!("{error}; too many names were looked up lately for its own");
                 Error::new(ErrorKind::Busy, message)
             }
             _ => error,
         })
+    }
+
+    /// The same with what the peer's record says, or what others told of it that was
+    /// found to be sensible.
+    ///
+    /// # Errors
+    /// `NotFound` if nothing makes sense here, and it said nothing that does while
+    /// it was connected; else as [`reach`](Self::reach).
+    pub(crate) async fn reach_told(&self, info: &PeerInfo) -> Result<()> {
+        let addrs = self.lookups.of_record(&info.addrs, &self.own.borrow());
+        self.reach(&PeerInfo { id: info.id, addrs }).await
     }
 
     /// Where what a peer tells is said, as its connections show.
@@ -382,18 +400,44 @@ impl Host {
         self.streams.accept(protocol)
     }
 
-    /// Subscribes to a topic.
+    /// Subscribes to a topic on which peers say little. Who is the first to bring
+    /// something good there is better kept.
     ///
     /// # Errors
     /// `Closed` after the host has closed.
     pub(crate) async fn join(&self, topic: &str) -> Result<Topic> {
+        self.ends(topic, true).1.await
+    }
+
+    /// Subscribes to a topic on which peers say what they like, in two steps: what
+    /// is published before the second one waits for it.
+    ///
+    /// # Errors
+    /// Of the second step: `Closed` after the host has closed.
+    pub(crate) fn joining(
+        &self,
+        topic: &str,
+    ) -> (Publisher, impl Future<Output = Result<Topic>> + Send + 'static + use<>) {
+        self.ends(topic, false)
+    }
+
+    fn ends(
+        &self,
+        topic: &str,
+        credits: bool,
+    ) -> (Publisher, impl Future<Output = Result<Topic>> + Send + 'static + use<>) {
         let (command_sender, commands) = mpsc::channel(COMMANDS);
         let (events, event_receiver) = mpsc::channel(TOPIC_EVENTS);
-        self.commands
-            .send(Command::Join { topic: topic.into(), commands, events })
-            .await
-            .map_err(|_| Error::closed("node"))?;
-        Ok(Topic::new(command_sender, event_receiver))
+        let (outgoing_sender, outgoing) = mpsc::channel(TOPIC_OUTGOING);
+        let (peers, peers_receiver) = watch::channel(BTreeSet::new());
+        let ends = topics::Ends { commands, events, outgoing, peers, credits };
+        let (host, topic) = (self.commands.clone(), topic.into());
+        let join = async move {
+            let join = Command::Join { topic, ends };
+            host.send(join).await.map_err(|_| Error::closed("node"))?;
+            Ok(Topic::new(command_sender, event_receiver))
+        };
+        (Publisher::new(outgoing_sender, peers_receiver), join)
     }
 
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T> {

@@ -6,7 +6,7 @@ use super::{
     listen::{Listening, listen},
     ping,
     swarm::HostSwarm,
-    task::{Task, Waiting},
+    task::Task,
 };
 use crate::{Error, ErrorKind, Event, Result, life::Phase, scope::Scope};
 use futures::StreamExt;
@@ -95,10 +95,7 @@ impl Task {
         self.swarm = next;
         self.listening = Listening::default();
         for (_, waiting) in self.dials.drain() {
-            match waiting {
-                Waiting::Peer(reply) => drop(reply.send(Err(Error::paused()))),
-                Waiting::Addr(reply) => drop(reply.send(Err(Error::paused()))),
-            }
+            waiting.end(&Err(Error::paused()));
         }
         // Those that did not close in time.
         for peer in self.connected.clear() {

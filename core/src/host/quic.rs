@@ -14,6 +14,13 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+/// What a peer may send ahead of who reads, on one stream and on all of a connection
+/// together, in bytes. Streams that nobody reads must not hold up those on which
+/// heartbeats come: a program has 64 of a peer. (yamux has a window for each stream
+/// alone, of 256 KiB too.)
+const STREAM_WINDOW: u32 = 256 << 10;
+const CONNECTION_WINDOW: u32 = 32 << 20;
+
 type Quic = quic::tokio::Transport;
 
 /// The QUIC of a node.
@@ -35,7 +42,12 @@ impl Lazy {
             return Err(TransportError::MultiaddrNotSupported(addr.clone()));
         }
         self.waker.take().into_iter().for_each(Waker::wake);
-        Ok(self.made.get_or_insert_with(|| Quic::new(quic::Config::new(&self.key))))
+        Ok(self.made.get_or_insert_with(|| {
+            let mut config = quic::Config::new(&self.key);
+            config.max_stream_data = STREAM_WINDOW;
+            config.max_connection_data = CONNECTION_WINDOW;
+            Quic::new(config)
+        }))
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
     listen::Listening,
     pause::Order,
     swarm::{BehaviourEvent, HostSwarm, Recipe},
-    topics::Topics,
+    topics::{Asked, Topics},
 };
 use crate::{
     Error, ErrorKind, PeerInfo, Result, dials,
@@ -38,13 +38,29 @@ use tokio::{
 };
 use tokio_util::sync::DropGuard;
 
-/// Commands of topics that are carried out in one step.
-const TOPIC_COMMANDS: usize = 64;
-
 /// Who waits for a dial.
 pub(super) enum Waiting {
-    Peer(oneshot::Sender<Result<()>>),
+    Peer(ToPeer),
     Addr(oneshot::Sender<Result<PeerId>>),
+}
+
+/// A dial of a peer, for all who want it at these addresses.
+pub(super) struct ToPeer {
+    peer: PeerId,
+    addrs: Vec<Multiaddr>,
+    replies: Vec<oneshot::Sender<Result<()>>>,
+}
+
+impl Waiting {
+    /// Tells how it ended. Who asked may have gone meanwhile.
+    pub(super) fn end(self, reached: &Result<PeerId>) {
+        match self {
+            Self::Peer(ToPeer { replies, .. }) => replies.into_iter().for_each(|reply| {
+                drop(reply.send(reached.as_ref().map(drop).map_err(Clone::clone)))
+            }),
+            Self::Addr(reply) => drop(reply.send(reached.clone())),
+        }
+    }
 }
 
 pub(super) struct Task {
@@ -173,23 +189,21 @@ impl Task {
             }
             Ok(()) = self.wakings.changed(), if up => self.woke(),
             Some(command) = self.commands.recv() => self.on_command(command),
-            (topic, command) = poll_fn(|cx| topics.poll_command(cx)) => {
-                self.on_topic(&topic, command);
+            () = poll_fn(|cx| topics.poll_asked(cx)) => {
                 // Together with what else is there: the swarm is polled after each step.
-                for _ in 1..TOPIC_COMMANDS {
-                    let Some((topic, command)) = self.topics.next_command() else { break };
-                    self.on_topic(&topic, command);
+                while let Some((topic, asked)) = self.topics.next_asked() {
+                    let behaviour = self.swarm.behaviour_mut();
+                    if let Asked::Command(TopicCommand::Report { ticket, verdict }) = &asked
+                        && *verdict == Verdict::Accept
+                        && self.topics.credits(&topic)
+                    {
+                        behaviour.slots.brought(&ticket.from);
+                    }
+                    let paused = self.life.is_paused();
+                    self.topics.on_asked(&mut behaviour.gossip, topic, asked, paused);
                 }
             }
         }
-    }
-
-    fn on_topic(&mut self, topic: &str, command: Option<TopicCommand>) {
-        let behaviour = self.swarm.behaviour_mut();
-        if let Some(TopicCommand::Report { ticket, verdict: Verdict::Accept }) = &command {
-            behaviour.slots.brought(&ticket.from);
-        }
-        self.topics.on_command(&mut behaviour.gossip, topic, command);
     }
 
     /// Sends what is queued and what services have still to say, and closes the
@@ -228,9 +242,8 @@ impl Task {
                 }
             }
             Command::Exchanged { peer } => self.swarm.behaviour_mut().slots.exchanged(&peer),
-            Command::Join { topic, commands, events } => {
-                let gossip = &mut self.swarm.behaviour_mut().gossip;
-                self.topics.join(gossip, topic, commands, events);
+            Command::Join { topic, ends } => {
+                self.topics.join(&mut self.swarm.behaviour_mut().gossip, topic, ends);
             }
         }
     }
@@ -247,6 +260,17 @@ impl Task {
         heard.extend(self.heard.of(&info.id).iter().filter(|a| !given.contains(a)).cloned());
         // Names that a person gave are looked up by the transport, others before.
         heard.retain(|addr| ip(addr).is_some());
+        let addrs = [&given[..], &heard[..]].concat();
+        let under_way = self.dials.values_mut().find_map(|waiting| match waiting {
+            Waiting::Peer(dial) if dial.peer == info.id => Some(dial),
+            _ => None,
+        });
+        if let Some(dial) = under_way
+            && addrs.iter().all(|addr| dial.addrs.contains(addr))
+        {
+            dial.replies.retain(|reply| !reply.is_closed());
+            return dial.replies.push(reply);
+        }
         let known = !heard.is_empty();
         let chosen = self.heard.choose(&info.id, heard);
         if given.is_empty() && chosen.addrs.is_empty() && known {
@@ -263,11 +287,16 @@ impl Task {
         match self.swarm.dial(options) {
             Ok(()) => {
                 self.heard.dialled(connection, info.id, chosen);
-                self.dials.insert(connection, Waiting::Peer(reply));
+                let dial = ToPeer { peer: info.id, addrs, replies: vec![reply] };
+                self.dials.insert(connection, Waiting::Peer(dial));
             }
             // Connected meanwhile.
             Err(DialError::DialPeerConditionFalse(_)) => {
                 let _ = reply.send(Ok(()));
+            }
+            Err(DialError::NoAddresses) => {
+                let message = format!("no address of {} is known that makes sense here", info.id);
+                let _ = reply.send(Err(Error::new(ErrorKind::NotFound, message)));
             }
             Err(error) => {
                 let _ = reply.send(Err(unreachable(&info.id.to_string(), &error)));
@@ -337,11 +366,8 @@ impl Task {
                     self.events.emit(Event::Connected { peer: peer_id });
                 }
                 self.is_back(&peer_id, connection_id);
-                // Who asked may have gone meanwhile.
-                match self.dials.remove(&connection_id) {
-                    Some(Waiting::Peer(reply)) => drop(reply.send(Ok(()))),
-                    Some(Waiting::Addr(reply)) => drop(reply.send(Ok(peer_id))),
-                    None => {}
+                if let Some(waiting) = self.dials.remove(&connection_id) {
+                    waiting.end(&Ok(peer_id));
                 }
             }
             SwarmEvent::ConnectionClosed {
@@ -368,10 +394,11 @@ impl Task {
                 if let DialError::WrongPeerId { obtained, address } = &error {
                     self.heard.is_at(*obtained, address);
                 }
-                match self.dials.remove(&connection_id) {
-                    Some(Waiting::Peer(reply)) => drop(reply.send(Err(unreachable(&whom, &error)))),
-                    Some(Waiting::Addr(reply)) => drop(reply.send(Err(unreachable(&whom, &error)))),
-                    None => {}
+                if let Some(waiting) = self.dials.remove(&connection_id) {
+                    // It may have come by itself, or by another dial: then one more
+                    // was one too many.
+                    let there = peer_id.filter(|peer| self.swarm.is_connected(peer));
+                    waiting.end(&there.ok_or_else(|| unreachable(&whom, &error)));
                 }
             }
             SwarmEvent::IncomingConnectionError { error, .. } => {

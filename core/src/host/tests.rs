@@ -431,7 +431,7 @@ async fn a_peer_whose_name_is_not_looked_up_now_is_busy_and_not_gone() {
     // A name for this machine is no address of a peer that others told of.
     let kinds = futures::future::join_all((0..80).map(|_| reach(PeerId::random()))).await;
     let count = |kind| kinds.iter().filter(|other| **other == kind).count();
-    assert!((64..70).contains(&count(ErrorKind::Unreachable)), "{kinds:?}");
-    assert_eq!(count(ErrorKind::Unreachable) + count(ErrorKind::Busy), 80);
+    assert!((64..70).contains(&count(ErrorKind::NotFound)), "{kinds:?}");
+    assert_eq!(count(ErrorKind::NotFound) + count(ErrorKind::Busy), 80);
     host.close().await;
 }

@@ -1,29 +1,54 @@
 //! Joins gossip to the seam of `pubsub`: topics, messages and verdicts.
 
+use super::next::{Came, Next};
 use crate::{
     Error, ErrorKind, Result,
     gossip::{Event, Gossip, WINDOW, engine::PublishError},
     metrics::{Metrics, waiting},
-    pubsub::{Received, Ticket, TopicCommand, TopicEvent, Verdict, signed::SignedMessage},
+    pubsub::{
+        Outgoing, Received, Ticket, TopicCommand, TopicEvent, Verdict, signed::SignedMessage,
+    },
 };
+use futures::{StreamExt, ready, stream::FuturesUnordered};
 use libp2p::PeerId;
 use std::{
-    collections::{BTreeMap, VecDeque},
-    ops::Bound,
+    collections::{BTreeSet, HashMap, VecDeque},
     sync::Arc,
     task::{Context, Poll},
 };
-use tokio::sync::mpsc::{
-    self,
-    error::{TryRecvError, TrySendError},
+use tokio::sync::{
+    mpsc::{self, error::TrySendError},
+    watch,
 };
 
+/// What is asked of topics and carried out in one step.
+const TOGETHER: usize = 64;
+/// Commands of one topic, of those, before others have their turn.
+const TURN: usize = 8;
+
+/// The host's ends of a topic's channels.
+pub(super) struct Ends {
+    pub(super) commands: mpsc::Receiver<TopicCommand>,
+    pub(super) events: mpsc::Sender<TopicEvent>,
+    pub(super) outgoing: mpsc::Receiver<Outgoing>,
+    pub(super) peers: watch::Sender<BTreeSet<PeerId>>,
+    /// Whether peers say little there, as heartbeats: then who is the first to bring
+    /// something good is better kept. Else they say what they like, and soon.
+    pub(super) credits: bool,
+}
+
 struct Joined {
-    commands: mpsc::Receiver<TopicCommand>,
+    /// How often topics were joined before it: a topic may be joined anew before its
+    /// former handle is known to be gone.
+    turn: u64,
     events: mpsc::Sender<TopicEvent>,
+    peers: watch::Sender<BTreeSet<PeerId>>,
+    credits: bool,
     /// Peers that have joined, as they came, of which the service is told as soon as
     /// it has time.
     untold: VecDeque<PeerId>,
+    /// What there was no room for: what comes after it waits in its channel.
+    held: Option<(Outgoing, mpsc::Receiver<Outgoing>)>,
 }
 
 impl Joined {
@@ -49,106 +74,179 @@ impl Joined {
     }
 }
 
-/// The topics that services have joined.
+/// What is asked of a topic.
+pub(super) enum Asked {
+    Command(TopicCommand),
+    /// Publish; what comes next from where this came.
+    Publish(Outgoing, mpsc::Receiver<Outgoing>),
+    /// Its handle was dropped.
+    Leave,
+}
+
+/// The topics that services have joined. Only those of which something comes are
+/// looked at.
 pub(super) struct Topics {
-    joined: BTreeMap<Arc<str>, Joined>,
-    /// The one of which the last command was: those behind it are next.
-    last: Option<Arc<str>>,
+    joined: HashMap<Arc<str>, Joined>,
+    turns: u64,
+    commands: FuturesUnordered<Next<TopicCommand>>,
+    outgoing: FuturesUnordered<Next<Outgoing>>,
+    asked: VecDeque<(Arc<str>, Asked)>,
     metrics: Metrics,
 }
 
 impl Topics {
     pub(super) fn new(metrics: Metrics) -> Self {
-        Self { joined: BTreeMap::new(), last: None, metrics }
+        Self {
+            joined: HashMap::new(),
+            turns: 0,
+            commands: FuturesUnordered::new(),
+            outgoing: FuturesUnordered::new(),
+            asked: VecDeque::new(),
+            metrics,
+        }
     }
 
     /// Joins a topic. Peers that have joined it before are told of as those that
     /// come.
-    pub(super) fn join(
+    pub(super) fn join(&mut self, gossip: &mut Gossip, topic: Arc<str>, ends: Ends) {
+        gossip.join(&topic);
+        if !ends.credits {
+            gossip.quicken(&topic);
+        }
+        ends.peers.send_replace(gossip.subscribed(&topic).collect());
+        if self.add(topic.clone(), ends) {
+            gossip.renew(&topic);
+        }
+    }
+
+    /// Whether the topic was there.
+    fn add(&mut self, topic: Arc<str>, ends: Ends) -> bool {
+        let Ends { commands, events, outgoing, peers, credits } = ends;
+        self.metrics.watch_queue("topic", waiting(&events));
+        self.turns += 1;
+        let turn = self.turns;
+        self.commands.push(Next::new(topic.clone(), turn, commands));
+        self.outgoing.push(Next::new(topic.clone(), turn, outgoing));
+        let (untold, held) = (VecDeque::new(), None);
+        let joined = Joined { turn, events, peers, credits, untold, held };
+        self.joined.insert(topic, joined).is_some()
+    }
+
+    /// Joins the topics in another swarm's gossip, where nobody is yet. What was held
+    /// back for want of room in the last one goes back to where it came from.
+    pub(super) fn join_again(&mut self, gossip: &mut Gossip) {
+        for (topic, joined) in &mut self.joined {
+            gossip.join(topic);
+            if !joined.credits {
+                gossip.quicken(topic);
+            }
+            joined.untold.clear();
+            joined.peers.send_replace(gossip.subscribed(topic).collect());
+            if let Some((outgoing, receiver)) = joined.held.take() {
+                self.asked.push_back((topic.clone(), Asked::Publish(outgoing, receiver)));
+            }
+        }
+    }
+
+    /// Whether a topic is still that of the so-manieth join.
+    fn is(&self, topic: &str, turn: u64) -> bool {
+        self.joined.get(topic).is_some_and(|joined| joined.turn == turn)
+    }
+
+    /// Ready when there is something for [`next_asked`](Self::next_asked). Topics take
+    /// turns: a busy one holds up none, nor do its commands what is published.
+    pub(super) fn poll_asked(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.asked.len() < TOGETHER {
+            let (commands, outgoing) = (self.poll_commands(cx), self.poll_outgoing(cx));
+            if commands.is_pending() && outgoing.is_pending() {
+                break;
+            }
+        }
+        if self.asked.is_empty() { Poll::Pending } else { Poll::Ready(()) }
+    }
+
+    /// Takes some commands of one topic.
+    fn poll_commands(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(came) = ready!(self.commands.poll_next_unpin(cx)) else { return Poll::Pending };
+        let Came { topic, turn, mut receiver, mut item } = came;
+        if !self.is(&topic, turn) {
+            return Poll::Ready(());
+        }
+        if item.is_none() {
+            self.asked.push_back((topic, Asked::Leave));
+            return Poll::Ready(());
+        }
+        // With what else is there: to wait for it anew costs more.
+        let mut left = TURN;
+        while let Some(command) = item {
+            self.asked.push_back((topic.clone(), Asked::Command(command)));
+            left -= 1;
+            item = (left > 0).then(|| receiver.try_recv().ok()).flatten();
+        }
+        self.commands.push(Next::new(topic, turn, receiver));
+        Poll::Ready(())
+    }
+
+    /// Takes what one topic is to publish.
+    fn poll_outgoing(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(came) = ready!(self.outgoing.poll_next_unpin(cx)) else { return Poll::Pending };
+        let Came { topic, turn, receiver, item } = came;
+        if let Some(outgoing) = item.filter(|_| self.is(&topic, turn)) {
+            self.asked.push_back((topic, Asked::Publish(outgoing, receiver)));
+        }
+        Poll::Ready(())
+    }
+
+    /// What is asked of any topic.
+    pub(super) fn next_asked(&mut self) -> Option<(Arc<str>, Asked)> {
+        self.asked.pop_front()
+    }
+
+    /// Whether who brings something good on a topic is better kept.
+    pub(super) fn credits(&self, topic: &str) -> bool {
+        self.joined.get(topic).is_some_and(|joined| joined.credits)
+    }
+
+    /// Carries it out. While the host is paused, nothing is published.
+    pub(super) fn on_asked(
         &mut self,
         gossip: &mut Gossip,
         topic: Arc<str>,
-        commands: mpsc::Receiver<TopicCommand>,
-        events: mpsc::Sender<TopicEvent>,
-    ) {
-        gossip.join(&topic);
-        self.metrics.watch_queue("topic", waiting(&events));
-        self.joined.insert(topic, Joined { commands, events, untold: VecDeque::new() });
-    }
-
-    /// Joins the topics in another swarm's gossip.
-    pub(super) fn join_again(&self, gossip: &mut Gossip) {
-        self.joined.keys().for_each(|topic| gossip.join(topic));
-    }
-
-    /// The next command of any topic. A topic whose handle was dropped comes
-    /// with none.
-    pub(super) fn poll_command(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<(Arc<str>, Option<TopicCommand>)> {
-        let found = self.in_turn(|joined| match joined.commands.poll_recv(cx) {
-            Poll::Ready(command) => Some(command),
-            Poll::Pending => None,
-        });
-        found.map_or(Poll::Pending, Poll::Ready)
-    }
-
-    /// The same if there is one at once.
-    pub(super) fn next_command(&mut self) -> Option<(Arc<str>, Option<TopicCommand>)> {
-        self.in_turn(|joined| match joined.commands.try_recv() {
-            Ok(command) => Some(Some(command)),
-            Err(TryRecvError::Disconnected) => Some(None),
-            Err(TryRecvError::Empty) => None,
-        })
-    }
-
-    /// The first topic that has something, after the one that had last: a busy one
-    /// holds up none.
-    fn in_turn<T>(
-        &mut self,
-        mut has: impl FnMut(&mut Joined) -> Option<T>,
-    ) -> Option<(Arc<str>, T)> {
-        let after = self.last.clone().map_or(Bound::Unbounded, Bound::Excluded);
-        let mut look = |(topic, joined): (&Arc<str>, &mut Joined)| {
-            has(joined).map(|found| (topic.clone(), found))
-        };
-        let mut behind = self.joined.range_mut::<Arc<str>, _>((after, Bound::Unbounded));
-        let mut found = behind.find_map(&mut look);
-        if found.is_none()
-            && let Some(last) = self.last.take()
-        {
-            found = self.joined.range_mut::<Arc<str>, _>(..=last).find_map(&mut look);
-        }
-        if let Some((topic, _)) = &found {
-            self.last = Some(topic.clone());
-        }
-        found
-    }
-
-    pub(super) fn on_command(
-        &mut self,
-        gossip: &mut Gossip,
-        topic: &str,
-        command: Option<TopicCommand>,
+        asked: Asked,
+        paused: bool,
     ) {
         // Whoever says something has taken something in.
-        if let Some(joined) = self.joined.get_mut(topic) {
+        if let Some(joined) = self.joined.get_mut(&topic) {
             joined.tell();
         }
-        match command {
-            None => {
-                self.joined.remove(topic);
-                gossip.leave(topic);
+        match asked {
+            Asked::Leave => {
+                self.joined.remove(&topic);
+                gossip.leave(&topic);
             }
-            Some(TopicCommand::Report { ticket: Ticket { id, .. }, verdict }) => {
+            Asked::Command(TopicCommand::Report { ticket: Ticket { id, .. }, verdict }) => {
                 gossip.verdict(&id, verdict);
             }
-            Some(TopicCommand::Publish { message, reply }) => {
-                // Who asked may have gone meanwhile.
-                let _ = reply.send(outcome(gossip.publish(message)));
+            Asked::Command(TopicCommand::Publish { message, reply }) => {
+                let published = match paused {
+                    true => Err(Error::paused()),
+                    false => outcome(gossip.publish(message)).map(drop),
+                };
+                // Who asked may have gone meanwhile; so below.
+                let _ = reply.send(published);
             }
-            Some(TopicCommand::Tell { peer, message }) => gossip.tell(&peer, message),
+            Asked::Command(TopicCommand::Tell { peer, message }) => gossip.tell(&peer, message),
+            Asked::Publish(outgoing, receiver) => {
+                let Some(joined) = self.joined.get_mut(&topic) else { return };
+                if paused {
+                    let _ = outgoing.reply.send(Err(Error::paused()));
+                    return self.outgoing.push(Next::new(topic, joined.turn, receiver));
+                }
+                match publish(gossip, outgoing) {
+                    Some(outgoing) => joined.held = Some((outgoing, receiver)),
+                    None => self.outgoing.push(Next::new(topic, joined.turn, receiver)),
+                }
+            }
         }
     }
 
@@ -179,14 +277,52 @@ impl Topics {
                     self.metrics.dropped.get_or_create(&[("queue", "topic")]).inc();
                 }
             }
+            Event::Peer { peer, topic, here } => {
+                if let Some(joined) = self.joined.get(&topic) {
+                    joined.peers.send_if_modified(|peers| match here {
+                        true => peers.insert(peer),
+                        false => peers.remove(&peer),
+                    });
+                }
+            }
+            Event::Room => self.on_room(gossip),
+        }
+    }
+
+    /// Publishes what is held, as far as there is room now.
+    fn on_room(&mut self, gossip: &mut Gossip) {
+        for (topic, joined) in &mut self.joined {
+            let Some((outgoing, receiver)) = joined.held.take() else { continue };
+            match publish(gossip, outgoing) {
+                Some(outgoing) => joined.held = Some((outgoing, receiver)),
+                None => self.outgoing.push(Next::new(topic.clone(), joined.turn, receiver)),
+            }
         }
     }
 }
 
-fn outcome(published: Result<(), PublishError>) -> Result<()> {
+/// Publishes, if somebody still waits for that. Gives back what there is no room
+/// for.
+fn publish(gossip: &mut Gossip, outgoing: Outgoing) -> Option<Outgoing> {
+    let Outgoing { message, reply } = outgoing;
+    if reply.is_closed() {
+        return None;
+    }
+    let published = match gossip.publish_if_room(message.clone()) {
+        Err(PublishError::NoRoom) => return Some(Outgoing { message, reply }),
+        Err(PublishError::NoPeers) => Ok(0),
+        other => outcome(other),
+    };
+    // Who asked may have gone meanwhile.
+    let _ = reply.send(published);
+    None
+}
+
+fn outcome(published: Result<usize, PublishError>) -> Result<usize> {
     published.map_err(|error| {
         let kind = match error {
             PublishError::NoPeers => ErrorKind::Unreachable,
+            PublishError::NoRoom => ErrorKind::Busy,
             PublishError::TooLarge => ErrorKind::TooLarge,
         };
         Error::new(kind, error.to_string())
@@ -197,66 +333,106 @@ fn outcome(published: Result<(), PublishError>) -> Result<()> {
 mod tests {
     use super::*;
     use futures::task::noop_waker_ref;
+    use tokio::sync::oneshot;
 
-    fn joined() -> (Joined, mpsc::Sender<TopicCommand>, mpsc::Receiver<TopicEvent>) {
+    /// What others hold of a topic.
+    struct Others {
+        tell: mpsc::Sender<TopicCommand>,
+        publish: mpsc::Sender<Outgoing>,
+        told: mpsc::Receiver<TopicEvent>,
+    }
+
+    fn join(topics: &mut Topics, name: &str) -> Others {
         let (tell, commands) = mpsc::channel(64);
+        let (publish, outgoing) = mpsc::channel(64);
         let (events, told) = mpsc::channel(2 * WINDOW);
-        (Joined { commands, events, untold: VecDeque::new() }, tell, told)
+        let ends =
+            Ends { commands, events, outgoing, peers: watch::Sender::default(), credits: false };
+        topics.add(name.into(), ends);
+        Others { tell, publish, told }
+    }
+
+    fn message() -> SignedMessage {
+        let source = PeerId::random().to_bytes();
+        SignedMessage::new(&source, b"", &[0; 8], "casm", b"signature", None).unwrap()
     }
 
     fn report() -> TopicCommand {
-        let message = SignedMessage::new(
-            &PeerId::random().to_bytes(),
-            b"",
-            &[0; 8],
-            "casm",
-            b"signature",
-            None,
-        );
-        let received = Received { message: message.unwrap(), from: PeerId::random() };
+        let received = Received { message: message(), from: PeerId::random() };
         TopicCommand::Report { ticket: received.ticket(), verdict: Verdict::Accept }
+    }
+
+    /// What is carried out in one step.
+    fn step(topics: &mut Topics) -> Vec<(Arc<str>, bool)> {
+        let mut cx = Context::from_waker(noop_waker_ref());
+        if topics.poll_asked(&mut cx).is_pending() {
+            return vec![];
+        }
+        let mut all = vec![];
+        while let Some((topic, asked)) = topics.next_asked() {
+            if let Asked::Publish(_, receiver) = asked {
+                let turn = topics.joined[&topic].turn;
+                topics.outgoing.push(Next::new(topic.clone(), turn, receiver));
+                all.push((topic, true));
+            } else {
+                all.push((topic, false));
+            }
+        }
+        all
     }
 
     #[test]
     fn topics_that_all_have_much_to_say_take_turns() {
         let mut topics = Topics::new(Metrics::default());
         let names = ["a", "b", "c", "d"];
-        let tells = names.map(|name| {
-            let (joined, tell, _) = joined();
-            topics.joined.insert(name.into(), joined);
-            tell
-        });
-        for tell in &tells {
-            (0..8).for_each(|_| assert!(tell.try_send(report()).is_ok()));
+        let others = names.map(|name| join(&mut topics, name));
+        for other in &others {
+            (0..3 * TURN).for_each(|_| assert!(other.tell.try_send(report()).is_ok()));
         }
-        let mut cx = Context::from_waker(noop_waker_ref());
-        for round in 0..8 {
-            for name in names {
-                let next = match round % 2 {
-                    0 => topics.next_command(),
-                    _ => match topics.poll_command(&mut cx) {
-                        Poll::Ready(next) => Some(next),
-                        Poll::Pending => None,
-                    },
-                };
-                assert_eq!(&*next.unwrap().0, name, "in round {round}");
+        let (mut all, mut steps) = (vec![], 0);
+        loop {
+            let some = step(&mut topics);
+            if some.is_empty() {
+                break;
             }
+            assert!(some.len() < TOGETHER + TURN + 1, "{}", some.len());
+            all.extend(some.into_iter().map(|(topic, _)| topic.to_string()));
+            steps += 1;
         }
-        assert!(topics.next_command().is_none() && topics.poll_command(&mut cx).is_pending());
+        let turns = (0..3).flat_map(|_| names).flat_map(|name| [name; TURN]);
+        assert_eq!(all, turns.collect::<Vec<_>>());
+        assert_eq!(steps, 2);
         // From wherever it begins, each is found.
         for at in [2, 2, 0, 3, 1] {
-            assert!(tells[at].try_send(report()).is_ok());
-            assert_eq!(&*topics.next_command().unwrap().0, names[at]);
+            assert!(others[at].tell.try_send(report()).is_ok());
+            assert_eq!(step(&mut topics), [(names[at].into(), false)]);
         }
         // One whose turn it was has left.
         topics.joined.remove("b");
-        assert!(tells[0].try_send(report()).is_ok());
-        assert_eq!(&*topics.next_command().unwrap().0, "a");
+        assert!(others[1].tell.try_send(report()).is_ok());
+        assert!(others[0].tell.try_send(report()).is_ok());
+        assert_eq!(step(&mut topics), [("a".into(), false)]);
+    }
+
+    #[test]
+    fn commands_without_end_do_not_hold_up_what_is_published() {
+        let mut topics = Topics::new(Metrics::default());
+        let busy = join(&mut topics, "busy");
+        let other = join(&mut topics, "other");
+        for _ in 0..3 {
+            let (reply, _outcome) = oneshot::channel();
+            assert!(other.publish.try_send(Outgoing { message: message(), reply }).is_ok());
+            while busy.tell.try_send(report()).is_ok() {}
+            let some = step(&mut topics);
+            assert!(some.len() >= TOGETHER && some.contains(&("other".into(), true)), "{some:?}");
+        }
     }
 
     #[test]
     fn of_peers_that_are_not_told_of_the_first_are_left_out() {
-        let (mut joined, _tell, mut told) = joined();
+        let mut topics = Topics::new(Metrics::default());
+        let mut others = join(&mut topics, "a");
+        let joined = topics.joined.get_mut("a").unwrap();
         // There is room for these, and for all messages under way.
         let peers: Vec<_> = (0..2 * WINDOW + 10).map(|_| PeerId::random()).collect();
         let dropped = peers.iter().filter(|peer| joined.subscribed(**peer)).count();
@@ -264,7 +440,7 @@ mod tests {
         // Again is not twice.
         assert!(!joined.subscribed(peers[2 * WINDOW]));
         let mut heard = vec![];
-        while let Ok(event) = told.try_recv() {
+        while let Ok(event) = others.told.try_recv() {
             let TopicEvent::Subscribed { peer } = event else { panic!("{event:?}") };
             heard.push(peer);
             joined.tell();

@@ -9,6 +9,10 @@ use std::{
 };
 use tokio::sync::mpsc;
 
+/// When so many queues are watched, and twice as many, those that are gone are
+/// forgotten.
+const MANY: usize = 64;
+
 type Depth = Box<dyn Fn() -> Option<usize> + Send>;
 
 /// Queues by name. Those of one name are counted together.
@@ -26,6 +30,10 @@ impl Queues {
         depth: impl Fn() -> Option<usize> + Send + 'static,
     ) {
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        // Also here, now and then: perhaps nobody ever asks.
+        if watched.len() >= MANY && watched.len().is_power_of_two() {
+            watched.retain(|(_, depth)| depth().is_some());
+        }
         watched.push((name, Box::new(depth)));
     }
 

@@ -2,13 +2,18 @@
 //!
 //! `builder` configures one from plain strings; `join` finds the first peers
 //! and comes back when they are lost, when `pace` says so; `pause` lets the sockets
-//! go and comes back.
+//! go and comes back; `whereabouts` says where peers may be that somebody wants to
+//! connect to.
 
 mod builder;
+mod channels;
 mod join;
 mod pace;
 mod pause;
 mod seeds;
+mod services;
+mod streams;
+mod whereabouts;
 
 pub use builder::NodeBuilder;
 
@@ -21,6 +26,7 @@ use crate::{
         Cluster, ClusterConfig, LiveQuery, Numbers, Query, RemoteView, View, serve_view, start_sync,
     },
     config::machine_name,
+    csp::Csp,
     event::EventBus,
     host::{Addresses, Host},
     metrics::Metrics,
@@ -29,6 +35,10 @@ use crate::{
     record::{SignedRecord, unix_nanos},
     rpc::{Export, Vat},
     scope::Scope,
+    service::Services,
+    streams::Streams,
+    target::{Connector, Target},
+    topics::{self, Topic, TopicOptions, Topics},
 };
 use builder::Early;
 use futures::{StreamExt, future::ready, stream};
@@ -39,6 +49,9 @@ use tokio::sync::watch;
 
 /// How long closing may take before what still runs is left behind.
 const CLOSE: Duration = Duration::from_secs(5);
+
+/// How long requests that are worked on may still take when a node closes.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// How long a start waits for one thing, such as a disk that doesn't answer.
 const START: Duration = Duration::from_secs(20);
@@ -56,14 +69,21 @@ pub struct Node(Arc<Inner>);
 struct Inner {
     config: Config,
     host: Host,
+    connector: Connector,
+    streams: Streams,
     boot: Boot,
     pex: Option<Pex>,
     cluster: Cluster,
     events: EventBus,
     metrics: Metrics,
     vat: Vat,
+    services: Services,
+    topics: Topics,
     _view: Export,
     pauses: Pauses,
+    csp: Csp,
+    store: pex::Store,
+    tokens: channels::Tokens,
     running: Running,
 }
 
@@ -105,7 +125,7 @@ impl Node {
 
         let data = config.data.clone().filter(|_| !config.observer);
         let (store, least_seq) =
-            in_time("its data", pex::Store::start(data, metrics.troubles.clone())).await?;
+            in_time("its data", pex::Store::start(data, metrics.troubles.clone(), scope)).await?;
         let host = Host::start(
             key.clone(),
             Addresses { listen: &config.listen, announced: announced.clone(), power: config.power },
@@ -124,18 +144,21 @@ impl Node {
         let keep_beat = store.clone().keep_beat(ahead);
         scope.spawn(in_time("its data", keep_beat).await?);
         let topic = host.join(config.namespace.as_str()).await?;
+        let given = Arc::new(topics::Numbers::default());
+        let beside = given.clone();
         let cluster = ClusterConfig {
             namespace: config.namespace.clone(),
             own: host.id(),
             host: config.host.clone(),
             meta: config.meta.clone(),
             ttl: config.ttl,
+            addrs: host.addrs(),
             observer: config.observer,
             limits: config.limits.table,
-            sign: sign(key.clone(), &config.namespace),
+            sign: sign(key.clone(), &config.namespace, given.clone()),
             numbers,
             keep,
-            clock: Arc::new(unix_nanos),
+            clock: Arc::new(move || beside.beside(unix_nanos())),
             life: host.life().clone(),
             look: profile.look,
             over: host.leaving().over(),
@@ -151,8 +174,10 @@ impl Node {
             scope,
             exchange_pause.unwrap_or(Some(profile.exchange)),
         )?;
+        let connector = Connector::new(host.clone());
+        let streams = Streams::new(connector.clone(), &metrics, scope);
         let vat = Vat::new(
-            host.clone(),
+            connector.clone(),
             config.namespace.clone(),
             config.limits.rpc.clone(),
             &metrics,
@@ -160,6 +185,17 @@ impl Node {
         )?;
         let served = cluster.clone();
         let view = serve_view(&vat, move || served.view())?;
+        let services = Services::start(host.id(), cluster.clone(), &vat, &metrics, scope)?;
+        let seen = cluster.clone();
+        let topics = Topics::new(
+            host.clone(),
+            key.clone(),
+            config.namespace.clone(),
+            Arc::new(move || seen.view()),
+            given,
+            metrics.clone(),
+            scope.clone(),
+        );
         let mut boot = BootConfig::default();
         boot.boot.clone_from(&config.boot);
         boot.serve.clone_from(&config.serve);
@@ -187,7 +223,7 @@ impl Node {
                     namespace: config.namespace.clone(),
                     host: host.clone(),
                     find: Arc::new(move |ns, options| discovery.find_peers(ns, options)),
-                    store,
+                    store: store.clone(),
                     look: profile.care,
                     events: events.clone(),
                     metrics: metrics.clone(),
@@ -198,6 +234,15 @@ impl Node {
             }
             None => None,
         };
+        connector.find_with(
+            whereabouts::by_record(&cluster),
+            whereabouts::by_exchange(pex.as_ref(), &config.namespace),
+        );
+        let around = Arc::new(channels::Surroundings {
+            connector: connector.clone(),
+            cluster: cluster.clone(),
+        });
+        let csp = Csp::new(host.id(), vat.clone(), around, &metrics, scope);
         scope.spawn(seeds::run(
             host.clone(),
             boot.clone(),
@@ -205,26 +250,33 @@ impl Node {
             metrics.troubles.clone(),
             profile.seeds,
         ));
-        let services = join::Services {
+        let found = join::Services {
             host: host.clone(),
             boot: boot.clone(),
             cluster: cluster.clone(),
             namespace: config.namespace.clone(),
             profile,
         };
-        scope.spawn(join::run(services, events.clone()));
+        scope.spawn(join::run(found, events.clone()));
         let pauses = Pauses::start(host.clone(), boot.clone(), scope);
         let inner = Inner {
             config,
             host,
+            connector,
+            streams,
             boot,
             pex,
             cluster,
             events,
             metrics,
             vat,
+            services,
+            topics,
             _view: view,
             pauses,
+            csp,
+            store,
+            tokens: channels::Tokens::new(),
             running,
         };
         Ok(Self(Arc::new(inner)))
@@ -367,21 +419,17 @@ impl Node {
         self.0.pex.as_ref().map_or(Ok(()), |pex| pex.join(namespace))
     }
 
-    /// Connects to a peer, unless it is connected already.
+    /// Connects to a peer, unless it is connected already, and says who it is: to
+    /// whoever answers at a multiaddr, or to a peer by its id, its record or its
+    /// [`PeerInfo`]. The addresses that are given are tried first, then those in
+    /// the peer's record, then those that peer exchange has. Each may take 10 s.
     ///
     /// # Errors
-    /// `Unreachable`, with what each address answered; `Paused`; `Closed`.
-    pub async fn connect(&self, peer: &PeerInfo) -> Result<()> {
-        self.0.host.connect(peer).await
-    }
-
-    /// Connects to whoever answers at an address, which may end in
-    /// `/p2p/<id>`, and says who it is.
-    ///
-    /// # Errors
-    /// `Unreachable`, with what the address answered; `Paused`; `Closed`.
-    pub async fn connect_addr(&self, addr: Multiaddr) -> Result<PeerId> {
-        self.0.host.connect_addr(addr).await
+    /// `NotFound` if no address of the peer is known that makes sense here;
+    /// `Unreachable` if it answers at none, with what each has answered; `Invalid`
+    /// if it is this node itself; `Paused`; `Closed`.
+    pub async fn connect(&self, peer: impl Into<Target>) -> Result<PeerId> {
+        self.0.connector.connect(peer).await
     }
 
     /// Closes all connections to a peer. It may come back, and discovery may
@@ -408,13 +456,34 @@ impl Node {
         &self.0.boot
     }
 
-    /// The view of a connected peer, as it is there.
+    /// The view of a peer, as it is there. Connects to it as
+    /// [`connect`](Self::connect) does.
     ///
     /// # Errors
-    /// `Unreachable` if there is no connection to it; `NotFound` if it serves
-    /// no view in this namespace; `Paused`; `Closed`.
-    pub async fn view_of(&self, peer: PeerId) -> Result<RemoteView> {
+    /// As of `connect`; `NotFound` if it serves no view in this namespace.
+    pub async fn view_of(&self, peer: impl Into<Target>) -> Result<RemoteView> {
         RemoteView::connect(self.0.vat.clone(), peer).await
+    }
+
+    /// A handle of a topic of this node's cluster, which it joins if it has not:
+    /// with [`TopicOptions::default`], or as it was opened. The name is 1 to 48 of
+    /// `A-Z a-z 0-9 . _ -`. To be called on the node's runtime.
+    ///
+    /// # Errors
+    /// `Config` if the name is not acceptable; `Closed`.
+    pub fn topic(&self, name: &str) -> Result<Topic> {
+        self.topic_with(name, TopicOptions::default())
+    }
+
+    /// The same with options, which are those of all handles of the topic in this
+    /// node.
+    ///
+    /// # Errors
+    /// `Config` if the name or an option is not acceptable, or the topic is open
+    /// with another; `Invalid` if the query's ends are of different fields;
+    /// `Closed`.
+    pub fn topic_with(&self, name: &str, options: TopicOptions) -> Result<Topic> {
+        self.0.topics.open(name, options)
     }
 
     /// Exports capabilities to peers, and connects to theirs.
@@ -428,18 +497,45 @@ impl Node {
     }
 
     /// Leaves the cluster, so that others see it at once, and waits until
-    /// nothing of the node is running. A second call does nothing.
+    /// nothing of the node is running; another can then open its data. Requests
+    /// that its services work on have 5 s to be answered before; new ones are sent on
+    /// to others. A second call does nothing.
     ///
     /// # Errors
-    /// `Timeout` if something still runs after 5 s.
+    /// `Timeout` if something still runs 5 s later.
     pub async fn close(&self) -> Result<()> {
-        if self.0.running.0.close(CLOSE).await {
+        self.close_within(GRACE).await
+    }
+
+    /// The same with another time for requests that are worked on: none, if it is
+    /// zero. A handler that closes its node is not waited for; its future is dropped.
+    /// If this is dropped before it is done, the node closes at once.
+    ///
+    /// # Errors
+    /// As of [`close`](Self::close).
+    pub async fn close_within(&self, grace: Duration) -> Result<()> {
+        let _ends = self.0.running.0.cancel_on_drop();
+        self.drain(grace, false).await;
+        let all_ended = self.0.running.0.close(CLOSE).await;
+        // Nothing more happens: who listens need not wait until nobody has the node.
+        self.0.events.close();
+        if all_ended {
+            self.0.store.close();
             return Ok(());
         }
         let left = self.0.running.0.running();
         let message =
             format!("the node did not close within 5 s; left behind: {}", left.join(", "));
         Err(Error::new(ErrorKind::Timeout, message))
+    }
+
+    /// What closing begins with: its services take nothing more, what they have is
+    /// answered, and leases of semaphores are given back. `handling` says that a
+    /// handler waits for this, which is known here only if it is a future that does.
+    #[doc(hidden)]
+    pub async fn drain(&self, grace: Duration, handling: bool) {
+        self.0.services.drain(grace, handling).await;
+        self.0.csp.give_back().await;
     }
 
     /// Waits until the node has left the cluster and nothing of it is running,
@@ -470,8 +566,11 @@ async fn in_time<T>(what: &str, wait: impl Future<Output = Result<T>>) -> Result
     })
 }
 
-/// Signs heartbeats.
-fn sign(key: Keypair, namespace: &Namespace) -> crate::cluster::Sign {
+/// Signs heartbeats. Their numbers are not those of messages on topics.
+fn sign(key: Keypair, namespace: &Namespace, given: Arc<topics::Numbers>) -> crate::cluster::Sign {
     let topic = namespace.clone();
-    Arc::new(move |seq, data| SignedMessage::sign(&key, topic.as_str(), seq, data))
+    Arc::new(move |seq, data| {
+        given.given(seq);
+        SignedMessage::sign(&key, topic.as_str(), seq, data)
+    })
 }

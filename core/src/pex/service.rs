@@ -20,8 +20,9 @@ use crate::{
     prefix::Prefix,
     record::SignedRecord,
     scope::Scope,
+    target::Whereabouts,
 };
-use futures::{StreamExt, future, stream};
+use futures::{FutureExt, StreamExt, future, stream};
 use lru::LruCache;
 use prometheus_client::metrics::{family::Family, gauge::Gauge};
 use std::{
@@ -155,6 +156,26 @@ impl Pex {
         });
         let discovered = discovered.flatten();
         known.chain(discovered).filter(fresh).take(limit).boxed()
+    }
+
+    /// Tells where a peer of a namespace is, if it is in its view or stands by.
+    pub(crate) fn known(&self, namespace: &Namespace) -> Whereabouts {
+        // Weak: as a search.
+        let (shared, namespace) = (Arc::downgrade(&self.0), namespace.clone());
+        Arc::new(move |peer| {
+            let commands = shared.upgrade().and_then(|shared| {
+                let joined = shared.joined.lock().unwrap_or_else(PoisonError::into_inner);
+                joined.get(&namespace).cloned()
+            });
+            async move {
+                let Some(commands) = commands else { return Vec::new() };
+                let known = ask(&commands, |reply| Command::Peers { reply }).await;
+                let found = known.unwrap_or_default().into_iter();
+                let of_peer = found.filter(|(_, info)| info.id == peer);
+                of_peer.flat_map(|(_, info)| info.addrs).collect()
+            }
+            .boxed()
+        })
     }
 }
 

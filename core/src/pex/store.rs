@@ -13,6 +13,7 @@ use crate::{
     Error, ErrorKind, Namespace, Result,
     metrics::ClockDiffers,
     record::{SignedRecord, unix_nanos},
+    scope::Scope,
     trouble::Troubles,
 };
 use redb::{Database, ReadableDatabase, TableDefinition};
@@ -39,6 +40,11 @@ const CLOCK: &str = "clock";
 const FILE: &str = "casm.redb";
 /// Memory for what was read, in bytes: all that there is, and more.
 const CACHE: usize = 1 << 20;
+/// Where a number is kept that is higher than every token of a semaphore.
+const TOKEN: &str = "token";
+/// How many tokens the semaphores made in one run may give.
+const TOKENS: u64 = 1 << 40;
+
 /// How far ahead of the clock a heartbeat may be.
 const BELIEVED: Duration = Duration::from_secs(10 * 60);
 /// By namespace: the records, each with its length and where it belongs.
@@ -61,6 +67,8 @@ pub(crate) struct Store(Option<Arc<Opened>>);
 
 struct Opened {
     path: PathBuf,
+    /// Whose end waits for what is under way: then another node can open it.
+    scope: Scope,
     troubles: Troubles,
     /// The store, as users read of it.
     subject: String,
@@ -72,11 +80,16 @@ struct State {
     database: Option<Database>,
     /// The values as they should be, for a file that is begun anew.
     values: BTreeMap<String, Vec<u8>>,
+    /// It is another's to open.
+    closed: bool,
 }
 
 impl Opened {
     fn with<T>(&self, what: &str, work: impl FnOnce(&Database) -> Done<T>) -> Result<T> {
         let mut state = self.state();
+        if state.closed {
+            return Err(Error::closed("store"));
+        }
         let result = self.attempt(&mut state, what, work);
         match &result {
             Ok(_) => self.troubles.works(&self.subject),
@@ -141,21 +154,28 @@ impl Store {
     /// # Errors
     /// `Busy` if another node has it open; `Io` if the directory cannot be
     /// written to.
-    pub(crate) fn open(dir: &Path, troubles: Troubles) -> Result<Self> {
+    pub(crate) fn open(dir: &Path, troubles: Troubles, scope: &Scope) -> Result<Self> {
         let path = dir.join(FILE);
-        let state = State { database: Some(database(&path)?), values: BTreeMap::new() };
+        let values = BTreeMap::new();
+        let state = State { database: Some(database(&path)?), values, closed: false };
         let subject = format!("the data directory {}", dir.display());
-        Ok(Self(Some(Arc::new(Opened { path, troubles, subject, state: Mutex::new(state) }))))
+        let (state, scope) = (Mutex::new(state), scope.clone());
+        Ok(Self(Some(Arc::new(Opened { path, scope, troubles, subject, state }))))
     }
 
     /// Opens the store of a directory, if there is one, where that blocks
     /// nobody. Gives also the number that the node's first record must have at
     /// least, so that a clock that was set back since its last run doesn't make
     /// others take the record for old.
-    pub(crate) async fn start(dir: Option<PathBuf>, troubles: Troubles) -> Result<(Self, u64)> {
+    pub(crate) async fn start(
+        dir: Option<PathBuf>,
+        troubles: Troubles,
+        scope: &Scope,
+    ) -> Result<(Self, u64)> {
         let Some(dir) = dir else { return Ok((Self::none(), 0)) };
-        on_disk(move || {
-            let store = Self::open(&dir, troubles)?;
+        let of = scope.clone();
+        let started = scope.block(move || {
+            let store = Self::open(&dir, troubles, &of)?;
             let last = store.get(SEQ)?.and_then(|b| Some(u64::from_le_bytes(b.try_into().ok()?)));
             let last = last.unwrap_or(0);
             // What was further ahead nobody has believed, or remembers.
@@ -168,8 +188,32 @@ impl Store {
                 );
             }
             Ok((store, last.saturating_add(1)))
-        })
-        .await
+        });
+        started.await.unwrap_or_else(|| Err(Error::closed("store")))
+    }
+
+    /// Lets another open it. What is asked of it from then on fails.
+    pub(crate) fn close(&self) {
+        if let Some(opened) = &self.0 {
+            let mut state = opened.state();
+            (state.database, state.closed) = (None, true);
+        }
+    }
+
+    /// Runs what blocks on the disk where that disturbs nobody. It is done also when
+    /// nobody waits for it any more.
+    pub(super) async fn on_disk<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let store = self.clone();
+        let scope = self.0.as_ref().map_or_else(Scope::default, |opened| opened.scope.clone());
+        let done = scope.block(move || {
+            let result = work(&store);
+            drop(store);
+            result
+        });
+        done.await.unwrap_or_else(|| Err(Error::closed("store")))
     }
 
     /// Keeps the sequence number of the node's record, and that of each which
@@ -192,8 +236,7 @@ impl Store {
             if !self.keeps() {
                 return Ok(());
             }
-            let store = self.clone();
-            on_disk(move || store.set(key, &number.to_le_bytes())).await
+            self.on_disk(move |store| store.set(key, &number.to_le_bytes())).await
         };
         let first = number(&values.borrow_and_update());
         keep(first).await?;
@@ -216,8 +259,7 @@ impl Store {
     /// # Errors
     /// `Io` if the data cannot be read.
     pub(crate) async fn last_beat(&self) -> Result<u64> {
-        let store = self.clone();
-        on_disk(move || {
+        self.on_disk(|store| {
             let last = store.get(BEAT)?.and_then(|b| Some(u64::from_le_bytes(b.try_into().ok()?)));
             Ok(last.unwrap_or(0))
         })
@@ -233,6 +275,26 @@ impl Store {
         self.keep(BEAT, ahead, |ahead| *ahead).await
     }
 
+    /// A number that no semaphore of this node has given: the time in nanoseconds
+    /// since 1970, or more if what was kept says so. It is kept that many may be
+    /// given after it. And whether an earlier run may have given some, as far as is
+    /// known.
+    ///
+    /// # Errors
+    /// `Io` if the data cannot be used.
+    pub(crate) async fn next_token(&self, time: u64) -> Result<(u64, bool)> {
+        if !self.keeps() {
+            return Ok((time, false));
+        }
+        self.on_disk(move |store| {
+            let last = store.get(TOKEN)?.and_then(|b| Some(u64::from_le_bytes(b.try_into().ok()?)));
+            let next = last.unwrap_or(0).max(time);
+            store.set(TOKEN, &next.saturating_add(TOKENS).to_le_bytes())?;
+            Ok((next, last.is_some()))
+        })
+        .await
+    }
+
     /// Keeps it while the clock is known to differ from those of peers, for who
     /// looks into the data later. What an earlier run has kept is over.
     pub(crate) async fn keep_clock(self, mut clock: watch::Receiver<Option<ClockDiffers>>) {
@@ -240,8 +302,7 @@ impl Store {
             return;
         }
         let keep = async |found: Vec<u8>| {
-            let store = self.clone();
-            if let Err(error) = on_disk(move || store.set(CLOCK, &found)).await {
+            if let Err(error) = self.on_disk(move |store| store.set(CLOCK, &found)).await {
                 tracing::warn!(%error, "how the clock differs could not be saved");
             }
         };
@@ -384,13 +445,6 @@ fn set_aside(path: &Path) -> Result<PathBuf> {
     }
     let message = format!("data: too many damaged files beside {}: delete them", path.display());
     Err(Error::new(ErrorKind::Io, message))
-}
-
-/// Runs what blocks on the disk where that disturbs nobody.
-pub(super) async fn on_disk<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(Error::closed("store")))
 }
 
 fn broken(what: &str, error: impl Into<redb::Error>) -> Error {

@@ -5,7 +5,7 @@ use super::{
     keeper::Keeper,
     round::Told,
     service::Shared,
-    store::{Saved, on_disk},
+    store::Saved,
     view::{Gossip, Origin, View},
 };
 use crate::{
@@ -442,7 +442,7 @@ impl Task {
         };
         let namespace = self.namespace.clone();
         // The store tells if not.
-        if on_disk(move || store.save(&namespace, &saved)).await.is_err() {
+        if store.on_disk(move |store| store.save(&namespace, &saved)).await.is_err() {
             self.unsaved = true;
             self.next_save = Instant::now() + SAVE_AGAIN;
         }

@@ -1,5 +1,6 @@
 //! The seam between the services and gossip: all that they know of it is a
-//! [`Topic`] to publish on, and what it receives with a verdict to give.
+//! [`Topic`] to publish on, and what it receives with a verdict to give; and a
+//! [`Publisher`] for what may wait until there is room.
 
 pub(crate) mod fields;
 pub mod keys;
@@ -8,7 +9,8 @@ pub mod signed;
 use crate::{Result, ask::ask, gossip::id::MessageId};
 use libp2p::PeerId;
 use signed::SignedMessage;
-use tokio::sync::{mpsc, oneshot};
+use std::collections::BTreeSet;
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// What a receiver thinks of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +69,46 @@ pub(crate) enum TopicCommand {
     Tell { peer: PeerId, message: SignedMessage },
     /// Report a verdict.
     Report { ticket: Ticket, verdict: Verdict },
+}
+
+/// A message that is published when there is room for it.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) message: SignedMessage,
+    /// Is told to how many peers it went. Without a receiver, it isn't published.
+    pub(crate) reply: oneshot::Sender<Result<usize>>,
+}
+
+/// Publishes on a topic what may wait for room, and knows who has joined it.
+#[derive(Clone, Debug)]
+pub(crate) struct Publisher {
+    outgoing: mpsc::Sender<Outgoing>,
+    peers: watch::Receiver<BTreeSet<PeerId>>,
+}
+
+impl Publisher {
+    /// A publisher over these channels; the other ends belong to the host.
+    pub(crate) fn new(
+        outgoing: mpsc::Sender<Outgoing>,
+        peers: watch::Receiver<BTreeSet<PeerId>>,
+    ) -> Self {
+        Self { outgoing, peers }
+    }
+
+    /// Publishes a message of this node's, and says to how many peers it went: to
+    /// none if nobody is subscribed. Waits while so much waits for one of them that
+    /// something would be lost. Called off, nothing is published.
+    ///
+    /// # Errors
+    /// `TooLarge` above 1 MiB; `Closed` after the host has closed.
+    pub(crate) async fn publish(&self, message: SignedMessage) -> Result<usize> {
+        ask(&self.outgoing, |reply| Outgoing { message, reply }).await?
+    }
+
+    /// The connected peers that have joined the topic.
+    pub(crate) fn peers(&self) -> watch::Receiver<BTreeSet<PeerId>> {
+        self.peers.clone()
+    }
 }
 
 /// One subscribed topic. Dropping it leaves the topic.

@@ -3,13 +3,18 @@
 use crate::{Error, Result};
 use std::time::Duration;
 
+/// Bytes in a second at which a message must come, and what waits to be written must
+/// be taken, beyond [`Limits::stall`].
+pub(super) const RATE: u64 = 16 * 1024;
+
 /// What RPC may cost, for each stream, for each peer, and in all. A stream is
 /// one connection of RPC: what is exported or imported over it ends with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
     /// Bytes of one message that is received, 4 KiB to 64 MiB. A larger one
-    /// ends the stream. Default 1 MiB.
+    /// ends the stream. Default 1 MiB and 64 KiB: requests and answers of services
+    /// have at most 1 MiB.
     pub message_bytes: usize,
     /// Bytes of the calls that a stream has brought and that are not yet
     /// answered. More of them are answered with an error. Default 2 MiB; at
@@ -47,7 +52,9 @@ pub struct Limits {
     /// the stream is ended, and for how long it may answer none of the streaming
     /// calls that were made to one of its objects before that object is given up.
     /// And for how long the rest of a message may be waited for before the stream
-    /// is ended, with a second more for each 16 KiB of it. Default 1 minute.
+    /// is ended, with a second more for each 16 KiB of it; and how far the peer may
+    /// be behind with what waits for it if it took 16 KiB in a second. Default
+    /// 1 minute.
     pub stall: Duration,
     /// How long a call that a stream has brought may take; the stream is ended
     /// then. Default 10 minutes.
@@ -57,7 +64,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            message_bytes: 1 << 20,
+            message_bytes: (1 << 20) + (64 << 10),
             held_bytes: 2 << 20,
             queued_bytes: 256 << 10,
             total_bytes: 64 << 20,

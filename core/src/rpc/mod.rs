@@ -26,12 +26,14 @@ mod thread;
 mod unpack;
 mod vat;
 
+pub(crate) use connection::{Kept, Room};
 pub(crate) use encoding::Decoder;
 #[cfg(test)]
 pub(crate) use encoding::Encoder;
 pub use encoding::Encoding;
 pub use error::FrameError;
 pub use limits::Limits;
+pub(crate) use vat::Exported;
 pub use vat::{Export, Remote, Vat};
 
 #[cfg(test)]

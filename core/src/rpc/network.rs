@@ -6,6 +6,7 @@ use super::{
     encoding::{Decoder, Encoding},
     flow::Flow,
     ledger::{Admission, Ledger},
+    limits::RATE,
     message::Message,
     metrics::RpcMetrics,
     outbound::Outbound,
@@ -34,10 +35,6 @@ use tokio::{
 
 /// Bytes that are read at once.
 const READ: usize = 8 * 1024;
-
-/// Bytes of a message that must come in a second, beyond the time that any may
-/// take.
-const RATE: u64 = 16 * 1024;
 
 /// Bytes that are charged for what the RPC system keeps for each call.
 const CALL: usize = 1024;
@@ -197,7 +194,11 @@ impl Shared {
                 self.measure(reading);
                 let received = Received::new(message, &self.held, &self.account);
                 let full = self.held.get() > self.held_limit || self.account.is_over();
-                let root = received.message.get_root()?;
+                let root = received.message.get_root::<message::Reader>()?;
+                if let message::Abort(abort) = root.which()? {
+                    let why = abort?.get_reason()?.to_string().unwrap_or_default();
+                    return Err(Error::disconnected(format!("the peer ended the stream: {why}")));
+                }
                 let admission = self.ledger.borrow_mut().incoming(root, full);
                 match admission.inspect_err(|_| self.metrics.end("bad-message"))? {
                     Admission::Pass => return Ok(Some(received)),
@@ -262,7 +263,10 @@ impl Shared {
             match oldest {
                 None => std::future::pending().await,
                 Some(since) if since.elapsed() >= self.call => return,
-                Some(since) => sleep_until(since + self.call).await,
+                Some(since) => match since.checked_add(self.call) {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                },
             }
         }
     }
@@ -292,6 +296,15 @@ impl Shared {
     }
 }
 
+/// What ends a stream, as all its open calls are told: they may have begun, and
+/// `overloaded` says of a call that it has not.
+fn ended(error: Error) -> Error {
+    match error.kind {
+        capnp::ErrorKind::Overloaded => Error::disconnected(error.extra),
+        _ => error,
+    }
+}
+
 /// A handle of a connection.
 struct Stream(Rc<Shared>);
 
@@ -316,7 +329,7 @@ impl Connection<Side> for Stream {
         };
         let shared = self.0.clone();
         Promise::from_future(async move {
-            let received = shared.receive(&mut reading).await;
+            let received = shared.receive(&mut reading).await.map_err(ended);
             drop(shared);
             if let Some(shared) = weak.upgrade() {
                 *shared.reading.borrow_mut() = Some(reading);
@@ -395,7 +408,7 @@ impl OutgoingMessage for Outgoing {
             message.get_root_as_reader().and_then(|root| shared.ledger.borrow_mut().outgoing(root));
         match noted {
             Ok(()) => shared.outbound.push(&message),
-            Err(error) => shared.outbound.fail(error),
+            Err(error) => shared.outbound.fail(ended(error)),
         }
         let outbound = shared.outbound.clone();
         let sent = async move { outbound.drained().await };

@@ -4,25 +4,37 @@
 use super::{
     budget::Account,
     encoding::{Encoder, Encoding},
-    limits::Limits,
+    limits::{Limits, RATE},
     metrics::RpcMetrics,
 };
 use capnp::message::{Allocator, Builder};
 use futures::{AsyncWrite, AsyncWriteExt};
 use prometheus_client::metrics::gauge::Gauge;
-use std::{cell::RefCell, collections::VecDeque, future::Future, io, rc::Rc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    future::Future,
+    io,
+    rc::Rc,
+    time::Duration,
+};
 use tokio::{
     sync::{Notify, oneshot},
-    time::timeout,
+    time::{Instant, sleep, timeout},
 };
 
 /// For how long the last bytes of a stream may take.
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
 
+/// After so long, what is expected and not queued does not come.
+const LOST: Duration = Duration::from_millis(10);
+
 /// What waits to be written on one stream.
 pub(super) struct Outbound {
     inner: RefCell<Inner>,
     changed: Notify,
+    /// Bytes of answers that were let through and are not queued yet.
+    expected: Cell<usize>,
     gate: usize,
     limit: usize,
     stall: Duration,
@@ -34,6 +46,8 @@ struct Inner {
     pending: Vec<u8>,
     /// All that is encoded and not yet written.
     queued: usize,
+    /// All that ever was encoded.
+    pushed: u64,
     /// The same of all streams.
     gauge: Gauge,
     account: Rc<Account>,
@@ -65,6 +79,7 @@ impl Outbound {
                 encoder: Encoder::new(encoding),
                 pending: Vec::new(),
                 queued: 0,
+                pushed: 0,
                 gauge: metrics.queued.clone(),
                 account,
                 peak: 0,
@@ -72,6 +87,7 @@ impl Outbound {
                 gated: VecDeque::new(),
             }),
             changed: Notify::new(),
+            expected: Cell::new(0),
             gate: limits.gate(),
             limit: limits.queued_bytes,
             stall: limits.stall,
@@ -88,7 +104,9 @@ impl Outbound {
         let before = pending.len();
         let encoded = encoder.encode(message, pending);
         inner.add(before);
+        let added = inner.pending.len().saturating_sub(before);
         drop(inner);
+        self.expected.set(self.expected.get().saturating_sub(added));
         match encoded {
             Ok(()) => self.changed.notify_waiters(),
             Err(error) => self.fail(error.into()),
@@ -106,13 +124,19 @@ impl Outbound {
     }
 
     async fn write_all(&self, writer: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+        // How far the peer is behind with what waits for it: a few bytes now and then
+        // are no reason to hold many.
+        let mut behind = Duration::ZERO;
         loop {
             let changed = self.changed.notified();
             let (chunk, closing) = self.take()?;
             if !chunk.is_empty() {
                 let mut rest = &chunk[..];
                 while !rest.is_empty() {
-                    let n = self.patiently(writer.write(rest)).await?;
+                    let (left, begun) = (self.stall.saturating_sub(behind), Instant::now());
+                    let n = self.patiently(writer.write(rest), left).await?;
+                    let taken = Duration::from_secs_f64(n as f64 / RATE as f64);
+                    behind = (behind + begun.elapsed()).saturating_sub(taken);
                     rest = rest.get(n..).unwrap_or_default();
                     if n == 0 {
                         return Err(io::ErrorKind::WriteZero.into());
@@ -120,10 +144,11 @@ impl Outbound {
                     self.written(n);
                 }
             } else if closing {
-                self.patiently(writer.close()).await?;
+                self.patiently(writer.close(), self.stall).await?;
                 return Ok(());
             } else {
-                self.patiently(writer.flush()).await?;
+                behind = Duration::ZERO;
+                self.patiently(writer.flush(), self.stall).await?;
                 if self.let_through() {
                     // Those let through may have nothing to send any more:
                     // the next ones get their turn then.
@@ -146,7 +171,11 @@ impl Outbound {
         }
     }
 
-    async fn patiently<T>(&self, io: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    async fn patiently<T>(
+        &self,
+        io: impl Future<Output = io::Result<T>>,
+        most: Duration,
+    ) -> io::Result<T> {
         let closing = async {
             loop {
                 let changed = self.changed.notified();
@@ -156,11 +185,11 @@ impl Outbound {
                 changed.await;
             }
         };
-        let late = |_| io::Error::new(io::ErrorKind::TimedOut, "the peer takes no bytes");
+        let late = |_| io::Error::new(io::ErrorKind::TimedOut, "the peer takes too few bytes");
         tokio::pin!(io);
         tokio::select! {
-            done = timeout(self.stall, &mut io) => done.map_err(late)?,
-            () = closing => timeout(self.stall.min(CLOSE_GRACE), &mut io).await.map_err(late)?,
+            done = timeout(most, &mut io) => done.map_err(late)?,
+            () = closing => timeout(most.min(CLOSE_GRACE), &mut io).await.map_err(late)?,
         }
     }
 
@@ -207,6 +236,78 @@ impl Outbound {
         };
         self.changed.notify_waiters();
         turn.await.map_err(|_| capnp::Error::disconnected("the stream is closed".into()))
+    }
+
+    /// Waits until there is room for a request or an answer of so many bytes: of
+    /// several that are ready, few are in memory twice.
+    ///
+    /// # Errors
+    /// When the stream is closing or has failed.
+    pub(super) async fn room(&self, bytes: usize) -> capnp::Result<()> {
+        loop {
+            let changed = self.changed.notified();
+            let queued = {
+                let inner = self.inner.borrow();
+                inner.check()?;
+                inner.queued
+            };
+            if queued + self.expected.get() <= self.gate {
+                self.expected.set(self.expected.get() + bytes);
+                return Ok(());
+            }
+            tokio::select! {
+                () = changed => {}
+                // What was let through was called off, and is never queued.
+                () = sleep(LOST), if queued == 0 => self.expected.set(0),
+            }
+        }
+    }
+
+    /// Keeps room for an answer of so many bytes, if there is some.
+    ///
+    /// # Errors
+    /// When the stream is closing or has failed.
+    pub(super) fn try_room(&self, bytes: usize) -> capnp::Result<bool> {
+        let inner = self.inner.borrow();
+        inner.check()?;
+        let free = inner.queued + self.expected.get() <= self.gate;
+        if free {
+            self.expected.set(self.expected.get() + bytes);
+        }
+        Ok(free)
+    }
+
+    /// What room was kept for does not come.
+    pub(super) fn not_expected(&self, bytes: usize) {
+        if bytes > 0 {
+            self.expected.set(self.expected.get().saturating_sub(bytes));
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// All that ever was queued, in bytes.
+    pub(super) fn pushed(&self) -> u64 {
+        self.inner.borrow().pushed
+    }
+
+    /// Waits until so much of all that ever was queued is written.
+    ///
+    /// # Errors
+    /// When the stream has failed before.
+    pub(super) async fn written_to(&self, mark: u64) -> capnp::Result<()> {
+        loop {
+            let changed = self.changed.notified();
+            {
+                let inner = self.inner.borrow();
+                if let State::Failed(error) = &inner.state {
+                    return Err(error.clone());
+                }
+                if inner.pushed.saturating_sub(inner.queued as u64) >= mark {
+                    return Ok(());
+                }
+            }
+            changed.await;
+        }
     }
 
     /// Waits until so little is queued that the stream may be read.
@@ -319,7 +420,9 @@ impl Drop for Inner {
 
 impl Inner {
     fn add(&mut self, before: usize) {
-        self.set_queued(self.queued + self.pending.len().saturating_sub(before));
+        let added = self.pending.len().saturating_sub(before);
+        self.pushed += added as u64;
+        self.set_queued(self.queued + added);
         self.peak = self.peak.max(self.queued);
     }
 

@@ -315,6 +315,38 @@ fn a_peer_that_takes_nothing_for_too_long_is_given_up() {
     });
 }
 
+/// Each byte was a sign of life, so that answers were held for as long as their reader
+/// liked.
+#[test]
+fn a_peer_that_takes_a_byte_now_and_then_is_given_up_and_a_slow_one_is_not() {
+    on_paused(async {
+        let stall = limits().stall;
+        let much = || {
+            let (a, reader) = pipe(1024);
+            let served = serve(a, Encoding::Plain, &limits());
+            let mut message = Builder::new_default();
+            message.set_root(&vec![0; 2 << 20][..]).unwrap();
+            served.outbound.push(&message);
+            (served, reader)
+        };
+        let (served, mut reader) = much();
+        let begun = tokio::time::Instant::now();
+        while !served.task.is_finished() && begun.elapsed() < stall * 4 {
+            let _ = reader.read(&mut [0]).await;
+            tokio::time::sleep(stall / 8).await;
+        }
+        let after = begun.elapsed();
+        assert!((stall..stall * 2).contains(&after), "{after:?}");
+
+        let (served, mut reader) = much();
+        for _ in 0..2 << 10 {
+            reader.read_exact(&mut [0; 1024]).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(1) / 20).await;
+        }
+        assert!(!served.task.is_finished());
+    });
+}
+
 #[test]
 fn a_stream_on_which_nothing_happens_is_closed() {
     on_paused(async {

@@ -15,7 +15,11 @@ use capnp::{
     message::{Builder, HeapAllocator},
     traits::HasTypeId,
 };
-use capnp_rpc::{RpcSystem, new_client, rpc_capnp::message, rpc_twoparty_capnp::Side};
+use capnp_rpc::{
+    RpcSystem, new_client,
+    rpc_capnp::{exception, message},
+    rpc_twoparty_capnp::Side,
+};
 use futures::AsyncWriteExt;
 use std::{cell::Cell, rc::Rc};
 use tokio::{
@@ -214,5 +218,42 @@ fn a_message_of_which_a_byte_comes_now_and_then_ends_its_stream() {
         served.await.unwrap();
         let after = begun.elapsed();
         assert!((limits().stall..limits().stall * 2).contains(&after), "{after:?}");
+    });
+}
+
+/// `overloaded` would say of the calls under way that they have not begun.
+#[test]
+fn what_ends_a_stream_says_of_no_call_that_it_has_not_begun() {
+    on_local(async {
+        // The stream is ended where it is served, for want of room for a message.
+        let (a, b) = pipe(1024);
+        let tight = Local::new(Limits { total_bytes: 16 << 10, ..limits() }, RpcMetrics::default());
+        let never = Never::default();
+        let _served = serve(a, &tight, never.clone());
+        let client = consume(b, Encoding::Plain, &limits());
+        let begun = client.reverse_request().send().promise;
+        let begun = spawn_local(async move { begun.await.err().unwrap().kind });
+        while never.0.get() == 0 {
+            tokio::task::yield_now().await;
+        }
+        let mut large = client.iter_request();
+        large.get().init_constraints(3 << 10);
+        let error = large.send().promise.await.err().unwrap();
+        assert_eq!(error.kind, capnp::ErrorKind::Disconnected, "{error}");
+        assert_eq!(begun.await.unwrap(), capnp::ErrorKind::Disconnected);
+
+        // Whatever the peer calls it.
+        let (mut a, b) = pipe(1024);
+        let client = consume(b, Encoding::Plain, &limits());
+        let called = spawn_local(async move { client.reverse_request().send().promise.await });
+        let (mut message, mut bytes) = (Builder::new_default(), Vec::new());
+        let mut abort = message.init_root::<message::Builder>().init_abort();
+        abort.set_type(exception::Type::Overloaded);
+        abort.set_reason("too much to do");
+        Encoder::new(Encoding::Plain).encode(&message, &mut bytes).unwrap();
+        a.write_all(&bytes).await.unwrap();
+        let error = called.await.unwrap().err().unwrap();
+        assert_eq!(error.kind, capnp::ErrorKind::Disconnected, "{error}");
+        assert!(error.to_string().contains("too much to do"), "{error}");
     });
 }

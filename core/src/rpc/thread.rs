@@ -1,20 +1,18 @@
 //! The vat's thread, and what is known on it only.
 
-use super::{budget::Budget, limits::Limits, metrics::RpcMetrics};
+use super::{budget::Budget, limits::Limits, metrics::RpcMetrics, outbound::Outbound};
 use crate::{Error, ErrorKind, Result, prefix::Prefix, scope::Scope};
+use futures::future::join_all;
 use libp2p::PeerId;
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, HashMap},
     panic::{AssertUnwindSafe, catch_unwind},
-    rc::Rc,
+    rc::{Rc, Weak},
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
-use tokio::{
-    runtime::Handle,
-    sync::{mpsc, oneshot},
-    task::LocalSet,
-};
+use tokio::{runtime::Handle, sync::mpsc, task::LocalSet};
 use tokio_util::sync::CancellationToken;
 
 /// Jobs that may wait for the thread.
@@ -30,13 +28,21 @@ pub(super) struct Thread {
     scope: Scope,
     /// Where the scope's tasks run, whoever asks for one.
     runtime: Handle,
-    jobs: Mutex<Option<mpsc::Sender<Job>>>,
+    started: Mutex<Option<Started>>,
+}
+
+/// The thread, once it is started.
+#[derive(Clone)]
+struct Started {
+    jobs: mpsc::Sender<Job>,
+    /// Cancelled when it has ended.
+    ended: CancellationToken,
 }
 
 impl Thread {
     pub(super) fn new(limits: Limits, metrics: RpcMetrics, scope: Scope) -> Self {
         let runtime = Handle::current();
-        Self { limits, metrics, scope, runtime, jobs: Mutex::new(None) }
+        Self { limits, metrics, scope, runtime, started: Mutex::new(None) }
     }
 
     /// Starts a task beside the thread, which ends with it.
@@ -45,29 +51,40 @@ impl Thread {
         self.scope.spawn(task);
     }
 
-    /// Runs a job on the thread.
+    /// Runs a job on the thread. Gives what is cancelled when the thread has ended: then
+    /// a job that was given to it in that moment is not run, and may not be dropped.
     ///
     /// # Errors
     /// [`ErrorKind::Closed`] after the end of the scope; [`ErrorKind::Io`] if
     /// the system gives no thread.
-    pub(super) async fn run(&self, job: impl FnOnce(&Rc<Local>) + Send + 'static) -> Result<()> {
+    pub(super) async fn run(
+        &self,
+        job: impl FnOnce(&Rc<Local>) + Send + 'static,
+    ) -> Result<CancellationToken> {
         if self.scope.is_cancelled() {
             return Err(Error::closed("node"));
         }
-        let jobs = self.jobs()?;
-        jobs.send(Box::new(job)).await.map_err(|_| Error::closed("node"))
+        let Started { jobs, ended } = self.start()?;
+        jobs.send(Box::new(job)).await.map_err(|_| Error::closed("node"))?;
+        Ok(ended)
     }
 
-    fn jobs(&self) -> Result<mpsc::Sender<Job>> {
-        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(jobs) = &*jobs {
-            return Ok(jobs.clone());
+    /// Whether it has been started.
+    pub(super) fn is_started(&self) -> bool {
+        self.started.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    fn start(&self) -> Result<Started> {
+        let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(started) = &*started {
+            return Ok(started.clone());
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-        let (send, receive) = mpsc::channel(JOBS);
+        let (jobs, receive) = mpsc::channel(JOBS);
         let (limits, metrics) = (self.limits.clone(), self.metrics.clone());
         let scope = self.scope.clone();
-        let (ended, end) = oneshot::channel::<()>();
+        let ended = CancellationToken::new();
+        let end = ended.clone().drop_guard();
         std::thread::Builder::new()
             .name("casm-vat".into())
             .spawn(move || {
@@ -75,17 +92,16 @@ impl Thread {
                 local.block_on(&runtime, work(receive, Local::new(limits, metrics), scope));
                 // Ends its tasks, before anybody thinks that they have ended.
                 drop(local);
-                drop(ended);
+                drop(end);
             })
             .map_err(|e| {
                 Error::new(ErrorKind::Io, format!("no thread for the vat: {e}")).with_source(e)
             })?;
         let _context = self.runtime.enter();
-        self.scope.spawn_graceful(async move {
-            let _ = end.await;
-        });
-        *jobs = Some(send.clone());
-        Ok(send)
+        self.scope.spawn_graceful(ended.clone().cancelled_owned());
+        let new = Started { jobs, ended };
+        *started = Some(new.clone());
+        Ok(new)
     }
 }
 
@@ -111,6 +127,15 @@ pub(super) struct Local {
     /// The streams that peers have opened, in the order in which they came.
     streams: RefCell<BTreeMap<u64, Open>>,
     next: Cell<u64>,
+    /// What waits to be written on streams that peers have opened.
+    served: Rc<RefCell<Vec<Weak<Outbound>>>>,
+}
+
+/// Calls and answers that are large.
+#[derive(Clone, Copy)]
+pub(super) struct Large {
+    /// Whether they have a limit of their own for how long they take.
+    pub(super) long: bool,
 }
 
 /// A stream that a peer has opened.
@@ -123,7 +148,42 @@ struct Open {
 impl Local {
     pub(super) fn new(limits: Limits, metrics: RpcMetrics) -> Self {
         let budget = Budget::new(limits.total_bytes, metrics.used.clone());
-        Self { limits, metrics, budget, streams: RefCell::default(), next: Cell::new(0) }
+        let (streams, next, served) = (RefCell::default(), Cell::new(0), Rc::default());
+        Self { limits, metrics, budget, streams, next, served }
+    }
+
+    /// The same for a stream with large messages both ways, for which its ends wait
+    /// until there is [room](super::Room), and whose calls, if they are long, may take
+    /// as long as they do. Neither end stops reading for what it has to write itself: else both
+    /// could, and for ever.
+    pub(super) fn for_large_calls(&self, how: Large) -> Rc<Self> {
+        let mut limits = self.limits.clone();
+        if how.long {
+            limits.call = Duration::MAX;
+        }
+        limits.queued_bytes += 2 * limits.message_bytes;
+        let (metrics, budget) = (self.metrics.clone(), self.budget.clone());
+        // Streams are counted where they are admitted.
+        let (streams, next) = (RefCell::default(), Cell::new(0));
+        Rc::new(Self { limits, metrics, budget, streams, next, served: self.served.clone() })
+    }
+
+    /// Notes what waits to be written for a peer.
+    pub(super) fn serves(&self, outbound: &Rc<Outbound>) {
+        let mut served = self.served.borrow_mut();
+        served.retain(|other| other.strong_count() > 0);
+        served.push(Rc::downgrade(outbound));
+    }
+
+    /// Waits until what is on its way to peers is written.
+    pub(super) async fn flush(self: Rc<Self>) {
+        // Answers that were just given are queued in a moment.
+        for _ in 0..8 {
+            tokio::task::yield_now().await;
+        }
+        let served: Vec<_> = self.served.borrow().iter().filter_map(Weak::upgrade).collect();
+        // One that fails has nothing more to write.
+        join_all(served.iter().map(|outbound| outbound.drained())).await;
     }
 
     /// Counts a stream that a peer has opened from an address of this network,

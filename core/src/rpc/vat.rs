@@ -4,18 +4,19 @@
 //! which starts with the first use; what others ask of it, they send there.
 
 use super::{
-    connection::{self, Work},
+    connection::{self, Room, Work},
     encoding::Encoding,
     limits::Limits,
     metrics::RpcMetrics,
     name,
-    thread::{Local, Thread},
+    thread::{Large, Local, Thread},
 };
 use crate::{
     Error, ErrorKind, Namespace, Result,
-    host::{Host, Stream},
+    host::Stream,
     metrics::Metrics,
     scope::Scope,
+    target::{Connector, Target},
 };
 use capnp::capability::{Client, FromClientHook};
 use futures::{FutureExt, StreamExt, stream::select_all};
@@ -25,6 +26,7 @@ use std::{
     future::Future,
     rc::Rc,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -40,7 +42,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 pub struct Vat(Arc<Inner>);
 
 struct Inner {
-    host: Host,
+    connector: Connector,
     namespace: Namespace,
     thread: Thread,
 }
@@ -51,9 +53,14 @@ impl Vat {
         &self.0.namespace
     }
 
+    /// What connects it to peers.
+    pub(crate) fn connector(&self) -> &Connector {
+        &self.0.connector
+    }
+
     /// A vat whose thread ends with the scope.
     pub(crate) fn new(
-        host: Host,
+        connector: Connector,
         namespace: Namespace,
         limits: Limits,
         metrics: &Metrics,
@@ -61,7 +68,7 @@ impl Vat {
     ) -> Result<Self> {
         limits.check()?;
         let thread = Thread::new(limits, RpcMetrics::new(metrics), scope.child());
-        Ok(Self(Arc::new(Inner { host, namespace, thread })))
+        Ok(Self(Arc::new(Inner { connector, namespace, thread })))
     }
 
     /// Exports a capability by name: `bootstrap` makes it for each connection,
@@ -80,30 +87,50 @@ impl Vat {
         C: FromClientHook,
         F: FnMut(PeerId) -> C + Send + 'static,
     {
+        self.export_with(name, Exported::default(), move |peer, _| bootstrap(peer))
+    }
+
+    /// Exports a capability in some encodings. `bootstrap` is told, beside whose
+    /// the connection is, what waits to be written on it.
+    ///
+    /// # Errors
+    /// As of [`export`](Self::export).
+    pub(crate) fn export_with<C, F>(
+        &self,
+        name: &str,
+        how: Exported<'_>,
+        mut bootstrap: F,
+    ) -> Result<Export>
+    where
+        C: FromClientHook,
+        F: FnMut(PeerId, Room) -> C + Send + 'static,
+    {
         name::check(name)?;
         let mut incoming = Vec::new();
-        for encoding in Encoding::ALL {
+        for &encoding in how.encodings {
             let protocol = name::protocol(&self.0.namespace, name, encoding);
-            let streams = self.0.host.accept(protocol)?;
+            let streams = self.0.connector.host().accept(protocol)?;
             incoming.push(streams.map(move |(peer, stream)| (peer, stream, encoding)));
         }
         let token = CancellationToken::new();
-        let make = move |peer| Client::new(bootstrap(peer).into_client_hook());
-        let accepting = accept(self.clone(), select_all(incoming), make, token.clone());
+        let make = move |peer, room| Client::new(bootstrap(peer, room).into_client_hook());
+        let served = (select_all(incoming), how.large());
+        let accepting = accept(self.clone(), served, make, token.clone());
         self.0.thread.spawn_beside(accepting);
         Ok(Export { vat: self.clone(), _withdraw: token.drop_guard() })
     }
 
-    /// Connects to a capability that a peer exports by this name. There must be
-    /// a connection to the peer. The encodings are tried in the order of
+    /// Connects to a capability that a peer exports by this name, and to the peer
+    /// if it isn't connected yet. The encodings are tried in the order of
     /// [`Encoding::ALL`].
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] if the peer exports nothing by this name in this
-    /// namespace; [`ErrorKind::Unreachable`] if there is no connection to it;
+    /// namespace, or no address of it is known; [`ErrorKind::Unreachable`] if it
+    /// answers at none; [`ErrorKind::Invalid`] if it is this node itself;
     /// [`ErrorKind::Config`] if the name is not acceptable;
     /// [`ErrorKind::Paused`]; [`ErrorKind::Closed`] after the node has closed.
-    pub async fn connect<C>(&self, peer: PeerId, name: &str) -> Result<Remote<C>>
+    pub async fn connect<C>(&self, peer: impl Into<Target>, name: &str) -> Result<Remote<C>>
     where
         C: FromClientHook + Clone + 'static,
     {
@@ -117,18 +144,35 @@ impl Vat {
     /// As of `connect`.
     pub async fn connect_with<C>(
         &self,
-        peer: PeerId,
+        peer: impl Into<Target>,
         name: &str,
         encodings: &[Encoding],
     ) -> Result<Remote<C>>
     where
         C: FromClientHook + Clone + 'static,
     {
+        self.connect_as(peer, name, Exported { encodings, ..Exported::default() }).await
+    }
+
+    /// Connects to a capability that is exported so.
+    ///
+    /// # Errors
+    /// As of `connect`.
+    pub(crate) async fn connect_as<C>(
+        &self,
+        peer: impl Into<Target>,
+        name: &str,
+        how: Exported<'_>,
+    ) -> Result<Remote<C>>
+    where
+        C: FromClientHook + Clone + 'static,
+    {
         name::check(name)?;
-        for &encoding in encodings {
+        let peer = self.0.connector.connect(peer).await?;
+        for &encoding in how.encodings {
             let protocol = name::protocol(&self.0.namespace, name, encoding);
-            match self.0.host.open_stream(peer, protocol).await {
-                Ok(stream) => return self.over(stream, peer, encoding).await,
+            match self.0.connector.host().open_stream(peer, protocol).await {
+                Ok(stream) => return self.over(stream, peer, encoding, how.large()).await,
                 Err(error) if error.kind() == ErrorKind::Protocol => (),
                 Err(error) => return Err(error),
             }
@@ -140,23 +184,51 @@ impl Vat {
         Err(Error::new(ErrorKind::NotFound, message))
     }
 
-    async fn over<C>(&self, stream: Stream, peer: PeerId, encoding: Encoding) -> Result<Remote<C>>
+    /// Waits until what is on its way to peers is written, for so long at most.
+    pub(crate) async fn flush(&self, most: Duration) {
+        if !self.0.thread.is_started() {
+            return;
+        }
+        let (done, written) = oneshot::channel::<()>();
+        let flush = self.0.thread.run(move |local| {
+            let local = local.clone();
+            tokio::task::spawn_local(async move {
+                local.flush().await;
+                drop(done);
+            });
+        });
+        // Of a thread that has ended nothing is on its way.
+        let _ = tokio::time::timeout(most, async {
+            let _ = flush.await;
+            let _ = written.await;
+        })
+        .await;
+    }
+
+    async fn over<C>(
+        &self,
+        stream: Stream,
+        peer: PeerId,
+        encoding: Encoding,
+        large: Option<Large>,
+    ) -> Result<Remote<C>>
     where
         C: FromClientHook + Clone + 'static,
     {
         // One that waits is enough: works are taken as they come.
         let (work, works) = mpsc::channel(1);
-        self.0
+        let ended = self
+            .0
             .thread
             .run(move |local| {
-                let local = local.clone();
+                let local = large.map_or_else(|| local.clone(), |how| local.for_large_calls(how));
                 tokio::task::spawn_local(async move {
                     let _counted = local.count();
                     connection::consume(stream, encoding, &local, works).await;
                 });
             })
             .await?;
-        Ok(Remote { vat: self.clone(), peer, encoding, work })
+        Ok(Remote { vat: self.clone(), peer, encoding, work, ended })
     }
 }
 
@@ -169,8 +241,11 @@ impl fmt::Debug for Vat {
 /// Serves the streams of one name. Only when one comes is the thread needed.
 async fn accept(
     vat: Vat,
-    mut incoming: impl futures::Stream<Item = (PeerId, Stream, Encoding)> + Unpin,
-    bootstrap: impl FnMut(PeerId) -> Client + Send + 'static,
+    (mut incoming, large): (
+        impl futures::Stream<Item = (PeerId, Stream, Encoding)> + Unpin,
+        Option<Large>,
+    ),
+    bootstrap: impl FnMut(PeerId, Room) -> Client + Send + 'static,
     token: CancellationToken,
 ) {
     let bootstrap = Arc::new(Mutex::new(bootstrap));
@@ -180,11 +255,13 @@ async fn accept(
             let (bootstrap, token) = (bootstrap.clone(), streams.clone());
             let serve = move |local: &Rc<Local>| {
                 let Some(admitted) = local.admit(peer, stream.prefix()) else { return };
-                let client = bootstrap.lock().unwrap_or_else(PoisonError::into_inner)(peer);
-                let local = local.clone();
+                let room = Room::default();
+                let make = &mut *bootstrap.lock().unwrap_or_else(PoisonError::into_inner);
+                let client = make(peer, room.clone());
+                let local = large.map_or_else(|| local.clone(), |how| local.for_large_calls(how));
                 tokio::task::spawn_local(token.run_until_cancelled_owned(async move {
                     tokio::select! {
-                        () = connection::serve(stream, encoding, &local, client) => (),
+                        () = connection::serve(stream, encoding, &local, client, &room) => (),
                         () = admitted.ended() => (),
                     }
                 }));
@@ -195,6 +272,31 @@ async fn accept(
         }
     };
     token.run_until_cancelled(each).await;
+}
+
+/// How a capability is exported.
+#[derive(Clone, Copy)]
+pub(crate) struct Exported<'a> {
+    /// In which encodings.
+    pub(crate) encodings: &'a [Encoding],
+    /// Whether its calls and answers are large, and both ends wait until there is
+    /// [`Room`] for them.
+    pub(crate) large_calls: bool,
+    /// Whether such calls may take longer than [`Limits::call`]: they have a limit of
+    /// their own.
+    pub(crate) long_calls: bool,
+}
+
+impl Exported<'_> {
+    fn large(self) -> Option<Large> {
+        self.large_calls.then_some(Large { long: self.long_calls })
+    }
+}
+
+impl Default for Exported<'_> {
+    fn default() -> Self {
+        Self { encodings: &Encoding::ALL, large_calls: false, long_calls: false }
+    }
 }
 
 /// A capability that is exported. Dropping this withdraws it, and ends the
@@ -218,6 +320,8 @@ pub struct Remote<C> {
     peer: PeerId,
     encoding: Encoding,
     work: mpsc::Sender<Work<C>>,
+    /// Cancelled when the vat's thread has ended.
+    ended: CancellationToken,
 }
 
 impl<C: FromClientHook + Clone + 'static> Remote<C> {
@@ -233,7 +337,7 @@ impl<C: FromClientHook + Clone + 'static> Remote<C> {
 
     /// Whether the connection has ended. It is not made again by itself.
     pub fn is_closed(&self) -> bool {
-        self.work.is_closed()
+        self.work.is_closed() || self.ended.is_cancelled()
     }
 
     /// Runs `work` with the capability, on the vat's thread, where it must not
@@ -251,43 +355,61 @@ impl<C: FromClientHook + Clone + 'static> Remote<C> {
         Fut: Future<Output = capnp::Result<T>> + 'static,
         T: Send + 'static,
     {
+        self.with_room(|client, _| work(client)).await
+    }
+
+    /// The same, with what waits to be written on the connection.
+    ///
+    /// # Errors
+    /// As of [`with`](Self::with).
+    pub(crate) async fn with_room<T, F, Fut>(&self, work: F) -> Result<T>
+    where
+        F: FnOnce(C, Room) -> Fut + Send + 'static,
+        Fut: Future<Output = capnp::Result<T>> + 'static,
+        T: Send + 'static,
+    {
         let (mut reply, answer) = oneshot::channel();
-        let work: Work<C> = Box::new(move |client| {
+        let work: Work<C> = Box::new(move |client, room| {
             async move {
                 tokio::select! {
                     biased;
                     () = reply.closed() => (),
-                    result = work(client) => drop(reply.send(result)),
+                    result = work(client, room) => drop(reply.send(result)),
                 }
             }
             .boxed_local()
         });
         let ended = || {
-            if self.vat.0.host.life().is_paused() {
+            if !self.vat.0.connector.host().life().is_up() {
                 return Error::paused();
             }
             let message = format!("the connection to {} has ended: connect again", self.peer);
             Error::new(ErrorKind::Unreachable, message)
         };
-        self.work.send(work).await.map_err(|_| ended())?;
-        // As in `ask`: what is sent while its receiver is being dropped can stay.
-        let answer = tokio::select! {
-            biased;
-            answer = answer => answer,
-            () = self.work.closed() => return Err(ended()),
+        let answered = async {
+            self.work.send(work).await.map_err(|_| ended())?;
+            answer.await.map_err(|_| match self.is_closed() {
+                true => ended(),
+                false => Error::new(ErrorKind::Internal, "the work with a capability panicked"),
+            })
         };
-        match answer {
-            Ok(result) => result.map_err(|error| rpc_error(&self.peer, error)),
-            Err(_) if self.work.is_closed() => Err(ended()),
-            Err(_) => Err(Error::new(ErrorKind::Internal, "the work with a capability panicked")),
-        }
+        // As in `ask`: what is sent while its receiver is being dropped can stay, be it
+        // the work, or the connection's end for works, as the thread ends.
+        let answered = tokio::select! {
+            biased;
+            answered = answered => answered?,
+            () = self.work.closed() => return Err(ended()),
+            () = self.ended.cancelled() => return Err(ended()),
+        };
+        answered.map_err(|error| rpc_error(&self.peer, error))
     }
 }
 
 impl<C> Clone for Remote<C> {
     fn clone(&self) -> Self {
-        let Self { vat, peer, encoding, work } = self;
-        Self { vat: vat.clone(), peer: *peer, encoding: *encoding, work: work.clone() }
+        let Self { vat, peer, encoding, work, ended } = self;
+        let (vat, work, ended) = (vat.clone(), work.clone(), ended.clone());
+        Self { vat, peer: *peer, encoding: *encoding, work, ended }
     }
 }
 

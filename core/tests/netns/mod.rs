@@ -192,6 +192,32 @@ impl Host {
         self.lines.try_iter().filter(|line| line.starts_with(start)).collect()
     }
 
+    /// The lines that it has said by now, and no call of these gave back.
+    pub fn said(&self) -> impl Iterator<Item = String> {
+        self.lines.try_iter()
+    }
+
+    /// The same of a process that has ended, to the last.
+    pub fn said_at_end(&self) -> impl Iterator<Item = String> {
+        self.lines.iter()
+    }
+
+    /// Kills the process, and gives back what it said before.
+    pub fn last_words(mut self) -> Vec<String> {
+        self.kill();
+        self.said_at_end().collect()
+    }
+
+    /// How the process ended, if it has.
+    pub fn ended(&mut self) -> Option<std::process::ExitStatus> {
+        self.child.try_wait().expect("it is ours")
+    }
+
+    /// The number of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Writes a line to the role's standard input.
     pub fn write(&mut self, line: impl std::fmt::Display) {
         let stdin = self.child.stdin.as_mut().expect("piped");

@@ -42,6 +42,9 @@ const commands = {
   view: (node) => ({ n: node.records.length, records: node.records.map(recordFields) }),
   peers: (node) => ({ peers: node.connections() }),
   stats: (node) => node.mesh(),
+  stream: (node, { addr, protocol, bytes }) => node.openStream(addr, protocol, bytes),
+  join: (node, { topic }) => node.join(topic),
+  say: (node, { topic, text }) => node.say(topic, text),
   update: (node, { host, meta, ttl }) => {
     const change = {}
     if (host !== undefined) change.host = host

@@ -10,6 +10,7 @@ import { noise } from '@chainsafe/libp2p-noise'
 import { yamux } from '@chainsafe/libp2p-yamux'
 import { multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
+import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { decodeHeartbeat, encodeHeartbeat } from './heartbeat.js'
 import { Table, recordFields } from './table.js'
@@ -17,6 +18,8 @@ import { Table, recordFields } from './table.js'
 const MAX_MESSAGE = 1 << 20
 const LEAVE_TTL_MS = 1
 const RECONNECT_MS = 3000
+/** A plain stream: what comes goes back when it has ended. */
+const ECHO = '/interop/echo/1'
 /** In nobody's mesh: what is relayed goes by IHAVE and IWANT alone. */
 const NO_MESH = { D: 0, Dlo: 0, Dhi: 0, Dout: 0, Dscore: 0 }
 
@@ -27,6 +30,20 @@ export function messageId ({ from, sequenceNumber }) {
   id.set(source)
   new DataView(id.buffer).setBigUint64(source.length, sequenceNumber)
   return id
+}
+
+async function receive (stream) {
+  const pieces = []
+  for await (const piece of stream) pieces.push(piece.subarray())
+  return Buffer.concat(pieces)
+}
+
+/** Sends all of it, and ends it. */
+async function send (stream, data) {
+  for (let at = 0; at < data.length; at += 65536) {
+    if (!stream.send(data.subarray(at, at + 65536))) await stream.onDrain()
+  }
+  await stream.close()
 }
 
 /** A CASM node that joins the topic of its namespace and keeps a table. */
@@ -87,6 +104,13 @@ export class Node {
 
   #run () {
     const { pubsub } = this.libp2p.services
+    this.libp2p.handle(ECHO, async (stream) => {
+      try {
+        await send(stream, await receive(stream))
+      } catch (error) {
+        stream.abort(error)
+      }
+    })
     pubsub.topicValidators.set(this.options.ns, (_, message) => this.#validate(message))
     pubsub.subscribe(this.options.ns)
     for (const event of ['connect', 'disconnect']) {
@@ -104,7 +128,13 @@ export class Node {
       })
     })
     pubsub.addEventListener('message', ({ detail }) => {
-      if (detail.from.equals(this.libp2p.peerId)) this.#validate(detail)
+      const own = detail.from.equals(this.libp2p.peerId)
+      if (detail.topic === this.options.ns) {
+        if (own) this.#validate(detail)
+      } else if (!own) {
+        const text = new TextDecoder().decode(detail.data)
+        this.#emit('message', { topic: detail.topic, source: detail.from.toString(), text })
+      }
     })
     // A peer may subscribe before there is a stream to it: both are occasions.
     for (const event of ['subscription-change', 'gossipsub:graft']) {
@@ -177,6 +207,13 @@ export class Node {
 
   ping (peer) { return this.libp2p.services.ping.ping(peerIdFromString(peer)) }
 
+  /** Sends so many bytes, ends them, and reads what comes back. */
+  async openStream (addr, protocol, bytes) {
+    const stream = await this.libp2p.dialProtocol(multiaddr(addr), protocol)
+    const [got] = await Promise.all([receive(stream), send(stream, Buffer.alloc(bytes, 's'))])
+    return { bytes: got.length, sha256: createHash('sha256').update(got).digest('hex') }
+  }
+
   /** Tells of each connection what the handshake brought. */
   connections () {
     return this.libp2p.getConnections().map((c) => ({
@@ -187,6 +224,11 @@ export class Node {
       muxer: c.multiplexer
     }))
   }
+
+  /** Joins a topic by its exact name. */
+  join (topic) { this.libp2p.services.pubsub.subscribe(topic) }
+
+  async say (topic, text) { await this.libp2p.services.pubsub.publish(topic, new TextEncoder().encode(text)) }
 
   mesh () {
     const { pubsub } = this.libp2p.services

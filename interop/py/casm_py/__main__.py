@@ -60,6 +60,16 @@ async def execute(node: Node, command: dict) -> dict:
             return {"n": len(records), "records": records}
         case "peers":
             return {"peers": node.peers()}
+        case "stream":
+            return await node.open_stream(
+                command["addr"], command["protocol"], command["bytes"]
+            )
+        case "join":
+            await node.join(command["topic"])
+            return {}
+        case "say":
+            await node.say(command["topic"], command["text"])
+            return {}
         case "stats":
             return {"mesh": node.mesh()}
         case "update":

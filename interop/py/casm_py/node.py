@@ -1,6 +1,7 @@
 """The node: a libp2p host that joins the topic of its namespace."""
 
 import contextlib
+import hashlib
 import random
 import time
 from collections.abc import Callable
@@ -10,8 +11,10 @@ import trio
 from libp2p import new_host
 from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.crypto.x25519 import create_new_key_pair as create_noise_key_pair
+from libp2p.custom_types import TProtocol
 from libp2p.exceptions import BaseLibp2pError
 from libp2p.host.ping import PingService
+from libp2p.network.stream.exceptions import StreamEOF
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import info_from_p2p_addr
 from libp2p.pubsub.gossipsub import PROTOCOL_ID, PROTOCOL_ID_V11, PROTOCOL_ID_V12, GossipSub
@@ -27,6 +30,24 @@ from .heartbeat import LEAVE_TTL_MS, Heartbeat, Record, Table
 
 MAX_MESSAGE = 1 << 20
 RECONNECT = 3  # seconds
+# A plain stream: what comes goes back when it has ended.
+ECHO = TProtocol("/interop/echo/1")
+
+
+async def receive(stream) -> bytes:
+    """All up to the end."""
+    pieces = []
+    with contextlib.suppress(StreamEOF):
+        while piece := await stream.read(65536):
+            pieces.append(piece)
+    return b"".join(pieces)
+
+
+async def send(stream, data: bytes) -> None:
+    """Sends all of it, and ends it."""
+    for at in range(0, len(data), 65536):
+        await stream.write(data[at : at + 65536])
+    await stream.close_write()
 
 
 @dataclass
@@ -100,11 +121,13 @@ class Node:
             background_trio_service(self.pubsub),
             background_trio_service(self._router),
         ):
+            self.host.set_stream_handler(ECHO, self._echo)
             await self.pubsub.wait_until_ready()
             self.pubsub.set_topic_validator(self.options.ns, self._validate, False)
             subscription = await self.pubsub.subscribe(self.options.ns)
             self._emit("listening", peer=self.id, addrs=self.addrs())
             async with trio.open_nursery() as nursery:
+                self._nursery = nursery
                 nursery.start_soon(self._receive, subscription)
                 nursery.start_soon(self._expire)
                 nursery.start_soon(self._watch)
@@ -200,9 +223,38 @@ class Node:
         await self.host.connect(info)
         return info.peer_id.to_base58()
 
+    async def _echo(self, stream) -> None:
+        await send(stream, await receive(stream))
+
+    async def open_stream(self, addr: str, protocol: str, size: int) -> dict:
+        """Sends so many bytes, ends them, and reads what comes back."""
+        info = info_from_p2p_addr(Multiaddr(addr))
+        await self.host.connect(info)
+        stream = await self.host.new_stream(info.peer_id, [TProtocol(protocol)])
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send, stream, b"s" * size)
+            got = await receive(stream)
+        return {"bytes": len(got), "sha256": hashlib.sha256(got).hexdigest()}
+
     async def ping(self, peer: str) -> float:
         """One round trip, in milliseconds."""
         return (await PingService(self.host).ping(ID.from_base58(peer)))[0]
+
+    async def join(self, topic: str) -> None:
+        """Joins a topic by its exact name."""
+        subscription = await self.pubsub.subscribe(topic)
+        self._nursery.start_soon(self._listen, topic, subscription)
+
+    async def _listen(self, topic: str, subscription) -> None:
+        while True:
+            message = await subscription.get()
+            source = ID(message.from_id).to_base58()
+            if source != self.id:
+                self._emit("message", topic=topic, source=source, text=message.data.decode())
+
+    async def say(self, topic: str, text: str) -> None:
+        """Publishes on a topic."""
+        await self.pubsub.publish(topic, text.encode())
 
     def records(self) -> list[Record]:
         """The table."""

@@ -147,7 +147,10 @@ impl Node {
     fn on_gossip(&mut self, event: gossipsub::Event) {
         match event {
             gossipsub::Event::Message { propagation_source, message_id, message } => {
-                let verdict = self.judge(&message);
+                let verdict = match message.topic == self.topic.hash() {
+                    true => self.judge(&message),
+                    false => heard(&message),
+                };
                 self.swarm.behaviour_mut().gossipsub.report_message_validation_result(
                     &message_id,
                     &propagation_source,
@@ -155,7 +158,7 @@ impl Node {
                 );
             }
             // What was said before there was anybody to hear it was lost.
-            gossipsub::Event::Subscribed { .. } => self.beat(),
+            gossipsub::Event::Subscribed { topic, .. } if topic == self.topic.hash() => self.beat(),
             gossipsub::Event::SlowPeer { peer_id, failed_messages } => {
                 let lost = failed_messages.priority + failed_messages.non_priority;
                 let message = format!("{lost} messages to {peer_id} are lost: it is too slow");
@@ -258,6 +261,20 @@ impl Node {
                 let mesh = self.swarm.behaviour().gossipsub.mesh_peers(&topic);
                 json!({"mesh": mesh.map(PeerId::to_string).collect::<Vec<_>>()})
             }
+            Some("join") => {
+                let topic = IdentTopic::new(text("topic").context("no topic")?);
+                self.swarm.behaviour_mut().gossipsub.subscribe(&topic)?;
+                json!({})
+            }
+            Some("say") => {
+                let topic = IdentTopic::new(text("topic").context("no topic")?);
+                let said = text("text").context("no text")?;
+                match self.swarm.behaviour_mut().gossipsub.publish(topic, said.as_bytes()) {
+                    // As with the other stacks, it is no error.
+                    Ok(_) | Err(gossipsub::PublishError::NoPeersSubscribedToTopic) => json!({}),
+                    Err(error) => bail!("it is not published: {error}"),
+                }
+            }
             Some("update") => {
                 if let Some(host) = text("host") {
                     self.heartbeat.host = host.to_owned();
@@ -275,6 +292,15 @@ impl Node {
             other => bail!("there is no command {other:?}"),
         }))
     }
+}
+
+/// A message on a topic that was joined by a command.
+fn heard(message: &gossipsub::Message) -> MessageAcceptance {
+    let Some(source) = message.source else { return MessageAcceptance::Reject };
+    let text = String::from_utf8_lossy(&message.data);
+    let topic = message.topic.as_str();
+    emit("message", json!({"topic": topic, "source": source.to_string(), "text": text}));
+    MessageAcceptance::Accept
 }
 
 fn reply(command: &Value, result: Result<Value>) {

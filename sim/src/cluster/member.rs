@@ -50,6 +50,7 @@ impl Member {
             host: format!("host-{nth}"),
             meta: vec!["role=worker".into()],
             sent_at: None,
+            addrs: Default::default(),
         };
         let table = Table::new(id, Limits::default(), detector, rng.random());
         let signed = beat.encode();

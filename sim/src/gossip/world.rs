@@ -322,7 +322,7 @@ impl<'a> World<'a> {
                         self.tally.delivered(now, number, place, from, since);
                     }
                 }
-                Output::Subscribed { .. } => {}
+                Output::Subscribed { .. } | Output::Peer { .. } | Output::Room => {}
                 Output::Close { peer, refuse, .. } => {
                     let peer = message::place(&peer);
                     if refuse {

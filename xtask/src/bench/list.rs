@@ -12,10 +12,30 @@ const PYPI: &[Peer] = &[
 const NPM: &[Peer] =
     &[Peer::Named("@number0/iroh"), Peer::Named("@chainsafe/libp2p-quic"), Peer::Named("zeromq")];
 const ZENOH: &[Peer] = &[Peer::Named("eclipse-zenoh")];
+const IROH: &[Peer] = &[Peer::Named("iroh")];
+const PY_LIBP2P: &[Peer] = &[Peer::Named("libp2p")];
+const JS_LIBP2P: &[Peer] = &[Peer::Named("libp2p")];
+const JS_GOSSIPSUB: &[Peer] = &[Peer::Named("@libp2p/gossipsub")];
 const ZEROMQ: &[Peer] = &[Peer::Named("zeromq")];
 
 /// All of them, by name.
-pub const BENCHES: [Bench; 12] = [
+pub const BENCHES: [Bench; 16] = [
+    Bench {
+        name: "call",
+        sides: &[
+            Side { ours: Program::Python("call.py"), peers: ZENOH },
+            Side { ours: Program::Node("call.mjs"), peers: ZEROMQ },
+        ],
+        small: &["--count", "20", "--callers", "2", "--seconds", "0.2"],
+    },
+    Bench {
+        name: "channel",
+        sides: &[
+            Side { ours: Program::Core("channel"), peers: &[] },
+            Side { ours: Program::Python("channel.py"), peers: &[Peer::Named("queue.Queue")] },
+        ],
+        small: &["--seconds", "0.1"],
+    },
     Bench {
         name: "cluster",
         sides: &[Side {
@@ -84,6 +104,15 @@ pub const BENCHES: [Bench; 12] = [
         small: &[],
     },
     Bench {
+        name: "stream",
+        sides: &[
+            Side { ours: Program::Core("stream"), peers: &[Peer::Named("rust-libp2p")] },
+            Side { ours: Program::Python("stream.py"), peers: IROH },
+            Side { ours: Program::Node("stream.mjs"), peers: JS_LIBP2P },
+        ],
+        small: &["--bytes", "1000000"],
+    },
+    Bench {
         name: "survey",
         sides: &[Side { ours: Program::Sim("survey"), peers: &[] }],
         small: &["--nodes", "20", "--runs", "2"],
@@ -95,6 +124,15 @@ pub const BENCHES: [Bench; 12] = [
             peers: &[Peer::Go { module: "interop/go-memdb", without: &[] }],
         }],
         small: &["--records", "1000"],
+    },
+    Bench {
+        name: "topic",
+        sides: &[
+            Side { ours: Program::Core("topic"), peers: &[] },
+            Side { ours: Program::Python("topic.py"), peers: PY_LIBP2P },
+            Side { ours: Program::Node("topic.mjs"), peers: JS_GOSSIPSUB },
+        ],
+        small: &["--seconds", "0.2", "--subscribers", "1,2"],
     },
     Bench {
         name: "verify",

@@ -25,7 +25,7 @@ until_it_listens() {
   return 1
 }
 case "$1" in
-run)
+run|sub)
   "$casm" "$@" --json >"$out" & node=$!
   until_it_listens
   kill "$node"; wait "$node"

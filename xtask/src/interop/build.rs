@@ -16,6 +16,8 @@ pub struct Programs {
     pub casm: PathBuf,
     /// The peer on rust-libp2p's gossipsub.
     pub libp2p: PathBuf,
+    /// The owner of a channel.
+    pub owner: PathBuf,
     /// The Go peer.
     pub go: PathBuf,
     /// The JavaScript peer's main file, which `node` runs.
@@ -54,6 +56,7 @@ pub fn build(casm: Option<&Path>, with_scripts: bool) -> Result<Programs> {
     };
     let programs = Programs {
         casm,
+        owner: libp2p.with_file_name(OWNER),
         libp2p,
         go: scratch.join("casm-go"),
         js: folder.join("js/src/main.js"),
@@ -77,6 +80,8 @@ pub fn build(casm: Option<&Path>, with_scripts: bool) -> Result<Programs> {
 
 /// The peer on rust-libp2p's gossipsub.
 const LIBP2P: &str = "casm-libp2p";
+/// The owner of a channel, beside it.
+const OWNER: &str = "casm-owner";
 
 fn build_rust() -> Result<(PathBuf, PathBuf)> {
     let packages = ["-p", "casm-cli", "-p", "casm-interop-rust"];

@@ -99,9 +99,9 @@ fn with_other(programs: &Programs, stack: Stack, from_rust: bool, lazy: bool) ->
     let other = Start::new(stack, 1, NS).ttl(TTL).pex_tick("1h");
     let other = if lazy { other.option("--lazy") } else { other };
     let other = match stack {
-        // What it has no room for in a busy moment is lost, unless it is offered.
-        Stack::Go if !lazy => other.option("--degree=0").option("--validate-queue=2000"),
-        Stack::Go => other.option("--degree=0"),
+        // What it has no room for in a busy moment is lost (it has some for 32), unless
+        // it is offered again: no more than twice.
+        Stack::Go => other.option("--degree=0").option("--validate-queue=2000"),
         _ => other,
     };
     let mut other = other.start(programs, &lan)?;

@@ -2,6 +2,7 @@
 
 use super::{
     build::Programs,
+    names,
     net::{Lan, address},
     peer::{PATIENCE, Peer, text},
     report::Report,
@@ -45,6 +46,9 @@ pub fn check(report: &mut Report, programs: &Programs) {
         });
     }
     report.check("View over RPC", "rust asks go (`casm ls --peer`)", || rust_asks_go(programs));
+    report.check("Services", "go asks rust for an answer", || go_calls_rust(programs));
+    report.check("Services", "go asks rust for parts", || go_reads_parts_of_rust(programs));
+    names::check(report, programs);
     report.check("Restart with the same key", "rust, seen by go", || rust_restarts(programs));
     report.check("Restart with the same key", "go, seen by rust", || go_restarts(programs));
 }
@@ -87,6 +91,64 @@ fn connected(programs: &Programs, lan: &Lan, pex_tick: &str) -> Result<(Peer, Pe
     go.sees(&rust, PATIENCE)?;
     rust.sees(&go, PATIENCE)?;
     Ok((go, rust))
+}
+
+/// A Rust peer that serves something, and a Go peer that is connected to it.
+fn served(
+    programs: &Programs,
+    lan: &Lan,
+    (name, command): (&str, &[&str]),
+    option: Option<&str>,
+) -> Result<(Peer, Peer)> {
+    let mut rust = Start::new(Stack::Rust, 0, NS).ttl(LONG_TTL).service(name, command);
+    if let Some(option) = option {
+        rust = rust.option(option);
+    }
+    let rust = rust.start(programs, lan)?;
+    let mut go =
+        Start::new(Stack::Go, 1, NS).ttl(LONG_TTL).option("--degree=0").start(programs, lan)?;
+    let addr = rust.addrs.first().context("no address")?;
+    go.command(json!({"cmd": "connect", "addr": addr}))?;
+    go.sees(&rust, PATIENCE)?;
+    Ok((rust, go))
+}
+
+/// The Go peer knows services by the published schema alone.
+fn go_calls_rust(programs: &Programs) -> Result<String> {
+    let lan = Lan::new(2)?;
+    let (rust, mut go) = served(programs, &lan, ("shout", &["tr", "a-z", "A-Z"]), None)?;
+    let mut ask = |service: &str, data: &str| {
+        go.command(json!({"cmd": "call", "peer": rust.id, "service": service, "data": data}))
+    };
+    let told = ask("shout", "hello")?;
+    ensure!(told["text"] == "HELLO", "{told}");
+    let told = ask("nobody", "")?;
+    ensure!(told["failed"] == "notFound", "{told}");
+    let begin = Instant::now();
+    for n in 0..50 {
+        let told = ask("shout", &format!("n{n}"))?;
+        ensure!(told["text"] == format!("N{n}"), "{told}");
+    }
+    let each = begin.elapsed() / 50;
+    let view = go.command(json!({"cmd": "view", "match": {
+        "field": "meta", "value": "svc.shout=1",
+    }}))?;
+    ensure!(view["n"] == 1, "its record doesn't say so: {view}");
+    Ok(format!("50 answers, a process and {:.1} ms each", each.as_secs_f64() * 1000.0))
+}
+
+fn go_reads_parts_of_rust(programs: &Programs) -> Result<String> {
+    let lan = Lan::new(2)?;
+    let command = ("count", &["seq", "1", "20000"][..]);
+    let (rust, mut go) = served(programs, &lan, command, Some("--parts"))?;
+    let told = go.command(json!({
+        "cmd": "call", "peer": rust.id, "service": "count", "parts": true,
+    }))?;
+    let parts = told["parts"].as_array().context("no parts")?;
+    let whole: String = parts.iter().map(text).collect();
+    let expected: String = (1..=20_000).map(|n| format!("{n}\n")).collect();
+    ensure!(whole == expected && told["whole"] == true, "{} bytes came", whole.len());
+    Ok(format!("{} bytes in {} parts", whole.len(), parts.len()))
 }
 
 fn is_round(event: &Value, direction: &str) -> bool {
@@ -181,7 +243,7 @@ fn rust_asks_go(programs: &Programs) -> Result<String> {
 }
 
 /// A fresh key file that both stacks read.
-fn fresh_key(programs: &Programs, name: &str) -> Result<std::path::PathBuf> {
+pub(super) fn fresh_key(programs: &Programs, name: &str) -> Result<std::path::PathBuf> {
     let path = programs.scratch.join(name);
     if path.exists() {
         std::fs::remove_file(&path)?;
@@ -239,6 +301,6 @@ fn go_restarts(programs: &Programs) -> Result<String> {
     Ok(format!("seen after {:.1} s", begin.elapsed().as_secs_f32()))
 }
 
-fn seq(record: &Value) -> Result<u64> {
+pub(super) fn seq(record: &Value) -> Result<u64> {
     Ok(text(&record["seq"]).parse()?)
 }

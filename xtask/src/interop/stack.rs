@@ -90,6 +90,8 @@ pub struct Start<'a> {
     pub view: &'a str,
     /// More options, in the stack's own syntax.
     pub options: Vec<String>,
+    /// A service that Rust serves, and the command that answers its requests.
+    pub service: Option<(&'a str, &'a [&'a str])>,
 }
 
 impl<'a> Start<'a> {
@@ -106,6 +108,7 @@ impl<'a> Start<'a> {
             pex_tick: None,
             view: "200ms",
             options: vec![],
+            service: None,
         }
     }
 
@@ -149,11 +152,19 @@ impl<'a> Start<'a> {
         self
     }
 
+    pub fn service(mut self, name: &'a str, command: &'a [&'a str]) -> Self {
+        self.service = Some((name, command));
+        self
+    }
+
     /// Starts the peer, and waits until it listens.
     pub fn start(&self, programs: &Programs, lan: &Lan) -> Result<Peer> {
         let name = format!("{}-{}", self.stack, self.host);
         let mut command = self.command(programs, lan);
         command.args(self.arguments(&name));
+        if let Some((_, answers)) = self.service {
+            command.arg("--").args(answers);
+        }
         Peer::start(self.stack, name, &mut command, &programs.scratch)
     }
 
@@ -162,7 +173,10 @@ impl<'a> Start<'a> {
         match self.stack {
             Stack::Rust => {
                 let mut command = host.command(&programs.casm.to_string_lossy());
-                command.args(["run", "--json", "-v", "--view", self.view]);
+                match self.service {
+                    Some((name, _)) => command.args(["serve", name, "--json", "-v"]),
+                    None => command.args(["run", "--json", "-v", "--view", self.view]),
+                };
                 command
             }
             Stack::Go => host.command(&programs.go.to_string_lossy()),

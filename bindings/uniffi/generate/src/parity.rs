@@ -33,7 +33,25 @@ pub fn differences(table: &str, exported: &ComponentInterface) -> Result<Vec<Str
         // Its length is an operator in other languages.
         ("View", with(table.all("view")?, "len"), members(exported, "View")?),
         ("RemoteView", table.all("remote_view")?, members(exported, "RemoteView")?),
+        ("Channel", table.all("channel")?, members(exported, "Channel")?),
+        (
+            "Node.open_channel",
+            with(with(table.some("options", &["open"])?, "name"), "peer"),
+            arguments(exported, "Node", "open_channel")?,
+        ),
+        ("Job", table.all("job")?, members(exported, "Job")?),
+        ("Semaphore", table.all("semaphore")?, members(exported, "Semaphore")?),
+        ("Lease", table.all("lease")?, members(exported, "Lease")?),
+        ("Topic", table.all("topic")?, members(exported, "Topic")?),
+        ("Message", table.all("message")?, fields(exported, "Message")?),
+        ("TopicOptions", table.some("options", &["topic"])?, fields(exported, "TopicOptions")?),
+        (
+            "SubscribeOptions",
+            table.some("options", &["messages"])?,
+            fields(exported, "SubscribeOptions")?,
+        ),
         ("Key", table.all("key")?, members(exported, "Key")?),
+        ("ByteStream", table.all("byte_stream")?, members(exported, "ByteStream")?),
         ("Subscription", table.all("subscription")?, members(exported, "Subscription")?),
         ("Record", table.all("record")?, fields(exported, "Record")?),
         ("PeerStatus", table.all("peer_status")?, fields(exported, "PeerStatus")?),
@@ -51,7 +69,28 @@ pub fn differences(table: &str, exported: &ComponentInterface) -> Result<Vec<Str
         ("Event", table.all("events")?, variants(exported, "Event")?),
         ("Change", changes, variants(exported, "Change")?),
     ];
-    for stream in ["EventStream", "ChangeStream", "PeerStream", "RecordStream"] {
+    // What is answered is answered by calls of it.
+    let request = ["answer", "fail", "part"].into_iter().fold(table.all("request")?, with);
+    let part = table.all("stream")?.into_iter().filter(|name| name != "dropped");
+    let part: Names = part.collect();
+    pairs.extend([
+        ("Request", request, members(exported, "Request")?),
+        ("Answer", with(table.all("answer")?, "data"), fields(exported, "Answer")?),
+        ("Serving", table.all("serving")?, members(exported, "Serving")?),
+        ("ServiceStats", table.all("service_stats")?, fields(exported, "ServiceStats")?),
+        ("PeerReply", with(table.all("peer_reply")?, "error_kind"), fields(exported, "PeerReply")?),
+        ("ServeOptions", table.some("options", &["serve"])?, fields(exported, "ServeOptions")?),
+        ("CallOptions", table.some("options", &["call"])?, fields(exported, "CallOptions")?),
+        (
+            "CallAllOptions",
+            table.some("options", &["call_all"])?,
+            fields(exported, "CallAllOptions")?,
+        ),
+        ("ReplyStream", with(part.clone(), "ended"), members(exported, "ReplyStream")?),
+        ("PartStream", part, members(exported, "PartStream")?),
+    ]);
+    let streams = ["EventStream", "ChangeStream", "PeerStream", "RecordStream", "MessageStream"];
+    for stream in streams {
         pairs.push((stream, table.all("stream")?, members(exported, stream)?));
     }
     let lines = pairs.iter().flat_map(|(what, expected, there)| {
@@ -113,12 +152,15 @@ fn members(exported: &ComponentInterface, object: &str) -> Result<Names> {
     Ok(makers.chain(methods).collect())
 }
 
-/// What a constructor takes.
-fn arguments(exported: &ComponentInterface, object: &str, maker: &str) -> Result<Names> {
+/// What a constructor or a method takes.
+fn arguments(exported: &ComponentInterface, object: &str, call: &str) -> Result<Names> {
     let object = exported.get_object_definition(object).with_context(|| format!("no {object}"))?;
-    let makers = object.constructors();
-    let maker = makers.iter().find(|m| m.name() == maker).with_context(|| format!("no {maker}"))?;
-    Ok(maker.arguments().into_iter().map(|argument| argument.name().to_owned()).collect())
+    let (makers, methods) = (object.constructors(), object.methods());
+    let makers = makers.iter().map(|maker| (maker.name(), maker.arguments()));
+    let methods = methods.iter().map(|method| (method.name(), method.arguments()));
+    let mut calls = makers.chain(methods);
+    let (_, taken) = calls.find(|(name, _)| *name == call).with_context(|| format!("no {call}"))?;
+    Ok(taken.into_iter().map(|argument| argument.name().to_owned()).collect())
 }
 
 fn fields(exported: &ComponentInterface, record: &str) -> Result<Names> {

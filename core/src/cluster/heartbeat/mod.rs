@@ -1,10 +1,16 @@
 //! Heartbeats on the wire: one packed Cap'n Proto message each.
 //!
 //! Every field is decoded and checked here, before anything else sees it.
+//! `addrs`: where the sender is reached.
+
+mod addrs;
 
 #[cfg(test)]
 pub(in crate::cluster) mod tests;
 
+pub use addrs::Addrs;
+
+use super::reserved;
 use crate::{Error, Result, pubsub::Verdict, schema::cluster_capnp::heartbeat};
 use capnp::{ErrorKind, message, serialize_packed, text};
 use std::{collections::BTreeMap, time::Duration};
@@ -24,6 +30,8 @@ pub struct Heartbeat {
     /// When it was sent, since 1970 by the sender's clock, in whole
     /// milliseconds; `None` if it does not say (Go's nodes don't).
     pub sent_at: Option<Duration>,
+    /// Where it is reached; empty if it does not say (Go's nodes don't).
+    pub addrs: Addrs,
 }
 
 /// Why the bytes are not a heartbeat that is taken.
@@ -159,10 +167,12 @@ impl Heartbeat {
         root.set_sent_at(
             self.sent_at.map_or(0, |at| u64::try_from(at.as_millis()).unwrap_or(u64::MAX)),
         );
-        let mut meta = root.init_meta(u32::try_from(self.meta.len()).unwrap_or(u32::MAX));
+        let mut meta =
+            root.reborrow().init_meta(u32::try_from(self.meta.len()).unwrap_or(u32::MAX));
         for (i, field) in (0..).zip(&self.meta) {
             meta.set(i, field.as_str());
         }
+        self.addrs.write(root);
         let mut bytes = Vec::new();
         serialize_packed::write_message(&mut bytes, &message)
             .expect("writing to a vector does not fail");
@@ -276,20 +286,12 @@ impl Heartbeat {
             }
             meta.push(field);
         }
-        // Nothing is made of them yet. What a later version would have to reject
-        // is not to be relayed, and so blamed on this one.
-        let mut room = Self::MAX_ADDRS_LEN;
-        if addrs.len() as usize > Self::MAX_ADDRS {
-            return Err(HeartbeatError::AddrsTooMany);
-        }
-        for addr in addrs {
-            room = room.checked_sub(addr?.len()).ok_or(HeartbeatError::AddrsTooLong)?;
-        }
+        let addrs = Addrs::read(addrs)?;
         let sent_at = match root.get_sent_at() {
             0 => None,
             ms => Some(Duration::from_millis(ms)),
         };
-        Ok(Self { server: root.get_server(), ttl, host, meta, sent_at })
+        Ok(Self { server: root.get_server(), ttl, host, meta, sent_at, addrs })
     }
 
     /// Checks a TTL that this node is to send.
@@ -318,8 +320,8 @@ impl Heartbeat {
     /// Checks meta fields that this node is to send.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) if a key is empty or has
-    /// a `=`, or if they are too many or too long.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) if a key is empty, has a
+    /// `=` or is the library's, or if they are too many or too long.
     pub fn check_meta(meta: &BTreeMap<String, String>) -> Result<()> {
         if meta.len() > Self::MAX_META {
             let accepted = format!("write at most {} fields", Self::MAX_META);
@@ -327,6 +329,11 @@ impl Heartbeat {
         }
         if let Some(key) = meta.keys().find(|key| key.is_empty() || key.contains('=')) {
             let accepted = "a key is not empty and has no `=`; write `key=value`";
+            return Err(Error::config("meta", shown(key), accepted));
+        }
+        if let Some(key) = meta.keys().find(|key| reserved::is_reserved(key)) {
+            let accepted = "keys that begin with `svc.`, `chan.` or `sem.` are for what the node \
+                            offers, and kept by the library: choose another key";
             return Err(Error::config("meta", shown(key), accepted));
         }
         let len: usize = meta.iter().map(|(key, value)| key.len() + 1 + value.len()).sum();

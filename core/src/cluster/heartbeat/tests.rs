@@ -1,6 +1,6 @@
 //! Heartbeats as they should be, as they may be, and as they must not be.
 
-use super::{Heartbeat, HeartbeatError};
+use super::{Addrs, Heartbeat, HeartbeatError};
 use crate::{pubsub::Verdict, schema::cluster_capnp::heartbeat};
 use capnp::{message, serialize_packed, text};
 use proptest::prelude::*;
@@ -13,6 +13,7 @@ fn beat(meta: &[&str]) -> Heartbeat {
         host: "node-1.example".into(),
         meta: meta.iter().map(|&m| m.into()).collect(),
         sent_at: None,
+        addrs: Default::default(),
     }
 }
 
@@ -217,9 +218,13 @@ proptest! {
         host in ".{0,60}",
         meta in proptest::collection::vec("[a-c]{0,3}=.{0,10}", 0..10),
         sent_at in proptest::option::of(1_u64..),
+        ports in proptest::collection::vec(1_u16.., 0..9),
     ) {
         let [ttl, sent_at] = [ttl, sent_at].map(|ms| ms.map(Duration::from_millis));
-        let beat = Heartbeat { server, ttl, host, meta, sent_at };
+        let addrs: Vec<_> =
+            ports.iter().map(|port| format!("/ip4/10.0.0.1/tcp/{port}").parse().unwrap()).collect();
+        let addrs = Addrs::told(&addrs);
+        let beat = Heartbeat { server, ttl, host, meta, sent_at, addrs };
         prop_assert_eq!(Heartbeat::decode(&beat.encode()), Ok(beat));
     }
 
@@ -230,7 +235,9 @@ proptest! {
 
     #[test]
     fn no_damage_makes_it_panic(flips in proptest::collection::vec((any::<usize>(), any::<u8>()), 1..6)) {
-        let mut bytes = beat(&["role=worker", "zone=a=b", "empty="]).encode();
+        let addrs = Addrs::told(&["/ip4/10.0.0.1/tcp/1", "/dns/a.example/udp/1/quic-v1"].map(|a| a.parse().unwrap()));
+        let meta = ["role=worker", "zone=a=b", "empty="];
+        let mut bytes = Heartbeat { addrs, ..beat(&meta) }.encode();
         for (at, with) in flips {
             let at = at % bytes.len();
             bytes[at] ^= with;

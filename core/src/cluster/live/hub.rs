@@ -100,6 +100,12 @@ impl Hub {
         lock(&self.live).iter().filter_map(Weak::upgrade).for_each(|one| one.waker.wake());
     }
 
+    /// Does that at the latest when what is given back is dropped, as when the task that
+    /// writes the view is.
+    pub(in crate::cluster) fn close_on_drop(self: &Arc<Self>) -> Closing {
+        Closing(self.clone())
+    }
+
     /// Waits until the query finds so many records in the view.
     pub(in crate::cluster) async fn wait_for(&self, query: Query, n: usize) -> Result<View> {
         let mut views = self.view.subscribe();
@@ -124,6 +130,15 @@ impl Hub {
         live.retain(|subscriber| subscriber.strong_count() > 0);
         live.push(Arc::downgrade(&subscriber));
         LiveQuery { hub: self.clone(), subscriber }
+    }
+}
+
+/// Closes a hub when it is dropped.
+pub(in crate::cluster) struct Closing(Arc<Hub>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }
 

@@ -4,7 +4,10 @@ mod range;
 
 pub(in crate::cluster) use range::{High, KeyRange};
 
-use super::record::{Field, Record, server_text};
+use super::{
+    record::{Field, Record, server_text},
+    reserved,
+};
 use crate::{Error, ErrorKind, Result};
 use libp2p::PeerId;
 use std::{fmt, str::FromStr};
@@ -65,7 +68,8 @@ impl FromStr for Index {
             Some(field) if text.contains(':') => Ok(Self::new(field, key)),
             _ => {
                 let accepted = "write `peer:`, `server:`, `host:` or `meta:` and a value, such as \
-                                `meta:role=worker`";
+                                `meta:role=worker`; to match, `service:` or `channel:` and a name \
+                                can be written too";
                 Err(Error::config("query", text.chars().take(64).collect::<String>(), accepted))
             }
         }
@@ -88,6 +92,29 @@ pub enum Select {
     },
     /// The records from this value on, in the order of the field.
     From(Index),
+}
+
+impl Select {
+    /// What is to be matched, from text: a value (`peer:ID`, `server:HEX`,
+    /// `host:NAME`, `meta:KEY=VALUE`), or a name that is offered (`service:NAME`,
+    /// `channel:NAME`). With `prefix`, the value or name is the beginning of one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] if it is none of these.
+    pub fn matching(text: &str, prefix: bool) -> Result<Self> {
+        match text.split_once(':') {
+            Some(("service", name)) => Ok(Self::offered(reserved::SERVICE, name, prefix)),
+            Some(("channel", name)) => Ok(Self::offered(reserved::CHANNEL, name, prefix)),
+            _ => Ok(Self::Match { index: text.parse()?, prefix }),
+        }
+    }
+
+    /// Those that offer this, whatever the field's value is.
+    fn offered(key: &str, name: &str, prefix: bool) -> Self {
+        let end = if prefix { "" } else { "=" };
+        let index = Index::new(Field::Meta, format!("{key}{name}{end}"));
+        Self::Match { index, prefix: true }
+    }
 }
 
 /// What to look for in a view: where to begin, which way to go, and where to
@@ -125,6 +152,24 @@ impl Query {
     /// The records with this value.
     pub fn matching(index: Index) -> Self {
         Self { select: Select::Match { index, prefix: false }, ..Self::default() }
+    }
+
+    /// The records of those that offer this service, in any version.
+    pub fn service(name: &str) -> Self {
+        let select = Select::offered(reserved::SERVICE, name, false);
+        Self { select, ..Self::default() }
+    }
+
+    /// The records of those at whose place this channel is.
+    pub fn channel(name: &str) -> Self {
+        let select = Select::offered(reserved::CHANNEL, name, false);
+        Self { select, ..Self::default() }
+    }
+
+    /// The records of those at whose place this semaphore is.
+    pub(crate) fn semaphore(name: &str) -> Self {
+        let select = Select::offered(reserved::SEMAPHORE, name, false);
+        Self { select, ..Self::default() }
     }
 
     /// The records from this value on.
@@ -213,5 +258,14 @@ impl Query {
             range.end_at(to.key.as_bytes(), self.reverse);
         }
         (!range.is_empty()).then_some(range)
+    }
+}
+
+impl FromStr for Query {
+    type Err = Error;
+
+    /// The records that match: see [`Select::matching`].
+    fn from_str(text: &str) -> Result<Self> {
+        Ok(Self { select: Select::matching(text, false)?, ..Self::default() })
     }
 }

@@ -4,8 +4,12 @@ mod field;
 
 pub use field::Field;
 
-use super::heartbeat::Heartbeat;
-use libp2p::PeerId;
+use super::{
+    heartbeat::{Addrs, Heartbeat},
+    reserved,
+};
+use crate::PeerInfo;
+use libp2p::{Multiaddr, PeerId};
 use smallvec::SmallVec;
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
@@ -34,7 +38,6 @@ impl Eq for Record {}
 ///
 /// Who goes over many records waits for memory, above all. So what leads to the
 /// text stands first and together, in the order of declaration.
-#[derive(PartialEq, Eq)]
 #[repr(C)]
 struct Body {
     text: Box<str>,
@@ -43,6 +46,8 @@ struct Body {
     meta: SmallVec<[Span; FEW]>,
     server: u64,
     peer: PeerId,
+    /// Last: they are looked at one record at a time.
+    addrs: Addrs,
 }
 
 /// Meta fields for which a record needs no allocation more.
@@ -91,6 +96,7 @@ impl Record {
             host_end: short(host_end),
             text: text.into(),
             meta,
+            addrs: beat.addrs.clone(),
         };
         Self { seq, ttl_ms: millis(ttl), verified: true, body: Arc::new(body) }
     }
@@ -105,23 +111,31 @@ impl Record {
         Self { verified: false, ..self }
     }
 
-    /// Whether the heartbeat says of host, meta and server what this record
-    /// does.
+    /// Whether the heartbeat says of host, meta, server and addresses what this
+    /// record does.
     pub(in crate::cluster) fn says(&self, beat: &Heartbeat) -> bool {
         self.server() == beat.server
             && self.host() == beat.host
+            && self.body.addrs == beat.addrs
             && (self.fields().eq(beat.meta.iter().map(String::as_str))
                 || self.same_keys(&Self::new(self.peer(), 0, Duration::ZERO, beat)))
     }
 
     /// Whether every index has the same keys for both.
     pub(in crate::cluster) fn same_keys(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.body, &other.body) || self.body == other.body
+        Arc::ptr_eq(&self.body, &other.body) || self.body.same_keys(&other.body)
     }
 
-    /// Whether both say the same of server, host, meta and TTL.
-    pub(in crate::cluster) fn says_same(&self, other: &Self) -> bool {
+    /// Whether both say the same of server, host, meta and TTL, whatever they say
+    /// of addresses.
+    pub(in crate::cluster) fn says_same_but_addrs(&self, other: &Self) -> bool {
         self.ttl_ms == other.ttl_ms && self.same_keys(other)
+    }
+
+    /// Whether both say the same of all.
+    pub(in crate::cluster) fn says_same(&self, other: &Self) -> bool {
+        self.says_same_but_addrs(other)
+            && (Arc::ptr_eq(&self.body, &other.body) || self.body.addrs == other.body.addrs)
     }
 
     /// The peer.
@@ -174,14 +188,47 @@ impl Record {
         &body.text[(body.peer_end + SERVER_LEN).into()..body.host_end.into()]
     }
 
-    /// What the peer says of itself, as a map.
+    /// Where the peer is reached, as it says: the most useful address first,
+    /// without `/p2p/<id>`; at most 8. Empty if it doesn't say: Go's nodes don't.
+    pub fn addrs(&self) -> Vec<Multiaddr> {
+        self.body.addrs.iter().collect()
+    }
+
+    /// The peer and its addresses.
+    pub fn info(&self) -> PeerInfo {
+        PeerInfo { id: self.peer(), addrs: self.addrs() }
+    }
+
+    /// The addresses as a heartbeat has them.
+    pub(in crate::cluster) fn told_addrs(&self) -> &Addrs {
+        &self.body.addrs
+    }
+
+    /// What the peer says of itself, as a map. What it offers is not in it:
+    /// [`services`](Self::services), [`channels`](Self::channels).
     pub fn meta(&self) -> Meta<'_> {
         Meta(&self.body)
     }
 
+    /// The services that the peer offers, each with its version, in the order of
+    /// their names.
+    pub fn services(&self) -> impl Iterator<Item = (&str, &str)> {
+        reserved::offered(self.meta(), reserved::SERVICE)
+    }
+
+    /// The channels that are at the peer's, in the order of their names.
+    pub fn channels(&self) -> impl Iterator<Item = &str> {
+        reserved::offered(self.meta(), reserved::CHANNEL).map(|(name, _)| name)
+    }
+
+    /// Whether the peer offers this service.
+    pub(crate) fn serves(&self, name: &str) -> bool {
+        self.meta().find(&format!("{}{name}", reserved::SERVICE)).is_some()
+    }
+
     /// The meta fields as they were sent, `key=value`, in the order of their
-    /// keys. Of several with one key the map has the first only; queries find
-    /// them all.
+    /// keys, with those of services and channels. Of several with one key the map
+    /// has the first only; queries find them all.
     pub fn fields(&self) -> impl ExactSizeIterator<Item = &str> {
         let body = &*self.body;
         (0..body.meta.len()).map(|i| body.field(i))
@@ -210,11 +257,20 @@ impl Record {
         let body = &*self.body;
         let spans = if body.meta.spilled() { size_of_val(&*body.meta) } else { 0 };
         // The counts of a reference-counted allocation are 16 bytes.
-        size_of::<Self>() + size_of::<Body>() + 16 + body.text.len() + spans
+        size_of::<Self>() + size_of::<Body>() + 16 + body.text.len() + spans + body.addrs.weight()
     }
 }
 
 impl Body {
+    /// Whether all but the addresses is the same.
+    fn same_keys(&self, other: &Self) -> bool {
+        self.server == other.server
+            && self.peer == other.peer
+            && (self.peer_end, self.host_end) == (other.peer_end, other.host_end)
+            && self.text == other.text
+            && self.meta == other.meta
+    }
+
     #[inline]
     fn field(&self, nth: usize) -> &str {
         let start = nth.checked_sub(1).map_or(self.host_end, |before| self.meta[before].end);
@@ -227,25 +283,19 @@ impl Body {
 }
 
 /// A record's meta fields as a map from key to value. Of several fields with
-/// one key it has the first.
+/// one key it has the first. Keys that are the library's are not in it.
 #[derive(Clone, Copy)]
 pub struct Meta<'a>(&'a Body);
 
 impl<'a> Meta<'a> {
     /// The value of a key.
     pub fn get(&self, key: &str) -> Option<&'a str> {
-        let body = self.0;
-        let nth = self.lower_bound(key);
-        (nth < body.meta.len()).then(|| body.pair(nth)).filter(|(k, _)| *k == key).map(|(_, v)| v)
+        if reserved::is_reserved(key) { None } else { self.find(key) }
     }
 
     /// The keys and their values, in the order of the keys.
     pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
-        let body = self.0;
-        let mut last = None;
-        (0..body.meta.len())
-            .map(|nth| body.pair(nth))
-            .filter(move |(key, _)| last.replace(*key) != Some(*key))
+        self.from("").filter(|(key, _)| !reserved::is_reserved(key))
     }
 
     /// How many keys there are.
@@ -255,12 +305,29 @@ impl<'a> Meta<'a> {
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.meta.is_empty()
+        self.iter().next().is_none()
     }
 
     /// The same as a map of its own.
     pub fn to_map(&self) -> BTreeMap<String, String> {
         self.iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect()
+    }
+
+    /// The value of any key, also of one that is the library's.
+    fn find(&self, key: &str) -> Option<&'a str> {
+        self.from(key).next().filter(|(found, _)| *found == key).map(|(_, value)| value)
+    }
+
+    /// All keys from this one on, also those that are the library's.
+    pub(in crate::cluster) fn from(
+        &self,
+        key: &str,
+    ) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
+        let body = self.0;
+        let mut last = None;
+        (self.lower_bound(key)..body.meta.len())
+            .map(|nth| body.pair(nth))
+            .filter(move |(key, _)| last.replace(*key) != Some(*key))
     }
 
     fn lower_bound(&self, key: &str) -> usize {
@@ -288,6 +355,7 @@ impl fmt::Debug for Record {
             .field("ttl", &self.ttl())
             .field("host", &self.host())
             .field("meta", &self.meta())
+            .field("addrs", &self.body.addrs)
             .finish()
     }
 }
@@ -331,6 +399,7 @@ mod tests {
             host: "h".into(),
             meta: meta.iter().map(|&m| m.into()).collect(),
             sent_at: None,
+            addrs: Default::default(),
         };
         Record::new(PeerId::random(), 1, Duration::from_secs(10), &beat)
     }
@@ -348,6 +417,19 @@ mod tests {
         let fields: Vec<_> = r.fields().collect();
         assert_eq!(fields, ["=v", "empty=", "role=x", "role=a", "zone=a=b"]);
         assert_eq!((r.keys(Field::Meta), r.key(Field::Meta, 3)), (5, "role=a"));
+    }
+
+    #[test]
+    fn what_is_offered_is_beside_the_meta() {
+        let r = record(&["svc.b=2", "svc.a=1", "svc.b=3", "svc.no name=1", "svc.=1", "svc=x"]);
+        assert_eq!(r.services().collect::<Vec<_>>(), [("a", "1"), ("b", "2")]);
+        assert_eq!(r.meta().iter().collect::<Vec<_>>(), [("svc", "x")]);
+        assert_eq!((r.meta().get("svc.a"), r.meta().len()), (None, 1));
+        assert!(r.serves("a") && !r.serves("c") && r.channels().next().is_none());
+        let r = record(&["chan.jobs=1", "sem.s=1", "chan.=1"]);
+        assert_eq!(r.channels().collect::<Vec<_>>(), ["jobs"]);
+        assert!(r.meta().is_empty() && r.services().next().is_none());
+        assert_eq!(r.fields().len(), 3);
     }
 
     #[test]

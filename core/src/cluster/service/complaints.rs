@@ -97,7 +97,8 @@ mod tests {
     fn beat(host: usize, fields: usize, len: usize) -> Vec<u8> {
         let field = format!("k={}", "v".repeat(len));
         let (host, meta) = ("h".repeat(host), vec![field; fields]);
-        Heartbeat { server: 1, ttl: None, host, meta, sent_at: None }.encode()
+        Heartbeat { server: 1, ttl: None, host, meta, sent_at: None, addrs: Default::default() }
+            .encode()
     }
 
     fn refusal(data: &[u8]) -> HeartbeatError {

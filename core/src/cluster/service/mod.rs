@@ -9,6 +9,8 @@
 //! - `complaints`: whose heartbeats are over a limit
 
 #[cfg(test)]
+mod addr_tests;
+#[cfg(test)]
 mod away_tests;
 #[cfg(test)]
 mod clock_tests;
@@ -29,6 +31,7 @@ use super::{
     heartbeat::{Heartbeat, HeartbeatError},
     live::{Hub, LiveQuery, Said},
     query::Query,
+    reserved::{Offer, OwnMeta},
     snapshot::View,
     table::{Limits, Now, Outcome},
 };
@@ -41,12 +44,8 @@ use crate::{
     pubsub::{Topic, signed::SignedMessage},
     scope::Scope,
 };
-use libp2p::PeerId;
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use libp2p::{Multiaddr, PeerId};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use task::Task;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -75,6 +74,8 @@ pub(crate) struct ClusterConfig {
     pub(crate) observer: bool,
     pub(crate) limits: Limits,
     pub(crate) sign: Sign,
+    /// Where the node is reached, the most useful address first.
+    pub(crate) addrs: watch::Receiver<Arc<[Multiaddr]>>,
     /// The numbers of its heartbeats, as an earlier run left them, and where what
     /// is to be kept for the next run goes.
     pub(crate) numbers: Numbers,
@@ -107,7 +108,7 @@ pub(crate) struct Handed {
 /// What the handle asks of the task.
 pub(super) enum Command {
     SetHost(String, oneshot::Sender<()>),
-    SetMeta(BTreeMap<String, String>, oneshot::Sender<()>),
+    SetMeta(oneshot::Sender<()>),
     SetTtl(Duration, oneshot::Sender<()>),
     Insert(PeerId, Vec<Handed>, oneshot::Sender<Vec<Result<Outcome, HeartbeatError>>>),
 }
@@ -117,8 +118,8 @@ pub(super) enum Command {
 pub(crate) struct Cluster {
     hub: Arc<Hub>,
     commands: mpsc::Sender<Command>,
-    /// The own meta fields, as they were last told to the task.
-    meta: Arc<Mutex<BTreeMap<String, String>>>,
+    /// The own meta fields.
+    meta: OwnMeta,
     epoch: Instant,
     clock: Clock,
 }
@@ -136,19 +137,22 @@ impl Cluster {
         scope: &Scope,
     ) -> Result<Self> {
         Heartbeat::check_host(&config.host)?;
-        Heartbeat::check_meta(&config.meta)?;
+        let meta = OwnMeta::new(config.meta.clone())?;
         Heartbeat::check_ttl(config.ttl)?;
         let (commands, received) = mpsc::channel(64);
         metrics.watch_queue("cluster", waiting(&commands));
         let epoch = Instant::now();
-        let meta = Arc::new(Mutex::new(config.meta.clone()));
         let clock = config.clock.clone();
-        let task = Task::new(config, topic, events, metrics.clone(), epoch);
+        let task = Task::new(config, meta.clone(), topic, events, metrics.clone(), epoch);
         let hub = task.hub();
         let watched = Arc::downgrade(&hub);
         let live = move || watched.upgrade().map(|hub| hub.waiting());
         metrics.watch_queue("live", live);
-        scope.spawn_graceful(task.run(received, scope.clone()));
+        let (closing, running) = (hub.close_on_drop(), task.run(received, scope.clone()));
+        scope.spawn_graceful(async move {
+            let _closing = closing;
+            running.await;
+        });
         Ok(Self { hub, commands, meta, epoch, clock })
     }
 
@@ -207,16 +211,20 @@ impl Cluster {
     ) -> Result<()> {
         let room = self.commands.reserve().await.map_err(|_| Error::closed("node"))?;
         let (reply, answer) = oneshot::channel();
-        {
-            // What is kept here is changed and told in one step.
-            let mut own = self.meta.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut meta = own.clone();
-            change(&mut meta);
-            Heartbeat::check_meta(&meta)?;
-            own.clone_from(&meta);
-            room.send(Command::SetMeta(meta, reply));
-        }
+        self.meta.update(change, || room.send(Command::SetMeta(reply)))?;
         answered(&self.commands, answer).await
+    }
+
+    /// Says in the own record that the node offers something, until what this
+    /// gives is dropped. What is offered or withdrawn within 50 ms is told at once.
+    /// `what` is for errors: `service`, say. Prefixes are those of
+    /// [`reserved`](super::reserved).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] if it is no name; [`ErrorKind::Busy`] if it is
+    /// offered already; [`ErrorKind::TooLarge`] if the record has no room for it.
+    pub(crate) fn offer(&self, what: &str, prefix: &str, name: &str, value: &str) -> Result<Offer> {
+        self.meta.offer(what, prefix, name, value)
     }
 
     /// Changes the own TTL, and tells the cluster.

@@ -13,9 +13,10 @@ use super::{
 use crate::{
     Event, Namespace, Result,
     cluster::{
-        heartbeat::{Heartbeat, HeartbeatError},
+        heartbeat::{Addrs, Heartbeat, HeartbeatError},
         live::Hub,
         record::server_of,
+        reserved::OwnMeta,
         table::{Arrival, Detector, Difference, Now, Outcome, Table, Via},
     },
     event::EventBus,
@@ -25,12 +26,12 @@ use crate::{
     scope::Scope,
 };
 use futures::FutureExt as _;
-use libp2p::PeerId;
+use libp2p::{Multiaddr, PeerId};
 use own::Said;
 use prometheus_client::metrics::gauge::Gauge;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
@@ -58,7 +59,10 @@ pub(super) struct Task {
     clock: Clock,
     /// What this node says of itself.
     beat: Heartbeat,
+    meta: OwnMeta,
     ttl: Duration,
+    /// Where it is reached.
+    addrs: watch::Receiver<Arc<[Multiaddr]>>,
     said: Said,
     numbers: Numbers,
     keep: watch::Sender<u64>,
@@ -89,7 +93,8 @@ impl Task {
 
     /// A task of a checked configuration. Its view has the own record at once.
     pub(super) fn new(
-        config: ClusterConfig,
+        mut config: ClusterConfig,
+        meta: OwnMeta,
         topic: Topic,
         events: EventBus,
         metrics: Metrics,
@@ -102,8 +107,9 @@ impl Task {
             server: server_of(&config.own),
             ttl: Some(config.ttl),
             host: config.host,
-            meta: fields(&config.meta),
+            meta: meta.fields(),
             sent_at: None,
+            addrs: Addrs::told(&config.addrs.borrow_and_update()),
         };
         let now = Now { elapsed: epoch.elapsed(), unix_nanos: (config.clock)() };
         if !config.observer {
@@ -136,7 +142,9 @@ impl Task {
             epoch,
             clock: config.clock,
             beat,
+            meta,
             ttl: config.ttl,
+            addrs: config.addrs,
             said: Said::default(),
             numbers: config.numbers,
             keep: config.keep,
@@ -177,6 +185,8 @@ impl Task {
                     None => break,
                 },
                 Some(command) = commands.recv() => self.on_command(command).await,
+                Ok(()) = self.addrs.changed(), if !self.observer && awake => self.moved(),
+                () = self.meta.changed(), if !left => self.offer(),
                 () = tokio::time::sleep_until(next_beat), if !self.observer && awake => {
                     self.send_heartbeat().await;
                 }
@@ -364,8 +374,8 @@ impl Task {
                 self.beat.host = host;
                 self.tell(reply).await;
             }
-            Command::SetMeta(meta, reply) => {
-                self.beat.meta = fields(&meta);
+            Command::SetMeta(reply) => {
+                self.beat.meta = self.meta.fields();
                 self.tell(reply).await;
             }
             Command::SetTtl(ttl, reply) => {
@@ -401,8 +411,4 @@ impl Task {
     fn now(&self) -> Now {
         Now { elapsed: self.epoch.elapsed(), unix_nanos: (self.clock)() }
     }
-}
-
-fn fields(meta: &BTreeMap<String, String>) -> Vec<String> {
-    meta.iter().map(|(key, value)| format!("{key}={value}")).collect()
 }

@@ -69,8 +69,14 @@ mod tests {
 
     #[test]
     fn a_snapshot_stays_as_it_was() {
-        let beat =
-            Heartbeat { server: 1, ttl: None, host: "here".into(), meta: vec![], sent_at: None };
+        let beat = Heartbeat {
+            server: 1,
+            ttl: None,
+            host: "here".into(),
+            meta: vec![],
+            sent_at: None,
+            addrs: Default::default(),
+        };
         let peer = PeerId::random();
         let record = |seq| Record::new(peer, seq, Duration::from_secs(10), &beat);
         let seqs = |slots: &Slots| -> Vec<_> {

@@ -38,6 +38,7 @@ pub(super) fn beat(host: &str) -> Heartbeat {
         host: host.into(),
         meta: vec!["role=worker".into()],
         sent_at: None,
+        addrs: Default::default(),
     }
 }
 
@@ -132,6 +133,7 @@ pub(super) fn config(own: PeerId, over: CancellationToken) -> ClusterConfig {
         meta: BTreeMap::new(),
         ttl: Duration::from_secs(60),
         observer: true,
+        addrs: tokio::sync::watch::Sender::new(Arc::from([])).subscribe(),
         limits: Limits::default(),
         sign: Arc::new(|_, _| panic!("an observer signs nothing")),
         numbers: Numbers::after(0),

@@ -42,7 +42,14 @@ impl Fixture {
     ) -> Outcome {
         let meta = vec![format!("k={}", "v".repeat(meta))];
         let ttl = Some(ttl);
-        let beat = Heartbeat { server: 1, ttl, host: "h".into(), meta, sent_at: None };
+        let beat = Heartbeat {
+            server: 1,
+            ttl,
+            host: "h".into(),
+            meta,
+            sent_at: None,
+            addrs: Default::default(),
+        };
         self.seq += 1;
         let now = Now { elapsed: self.now, unix_nanos: UNIX };
         self.table.expire(self.now);
@@ -138,7 +145,14 @@ fn a_table_is_never_so_full_of_the_established_that_nobody_else_gets_in() {
     // Who was established and restarts is so again, as long as its place is free.
     let returning = established[0];
     let (seq, ttl) = (f.seq + 1, None);
-    let goodbye = Heartbeat { server: 1, ttl, host: String::new(), meta: vec![], sent_at: None };
+    let goodbye = Heartbeat {
+        server: 1,
+        ttl,
+        host: String::new(),
+        meta: vec![],
+        sent_at: None,
+        addrs: Default::default(),
+    };
     let (peer, via) = (returning, Via::Gossip);
     let arrival = Arrival { peer, seq, from: peer, beat: &goodbye, signed: b"", via };
     f.table.insert(Now { elapsed: f.now, unix_nanos: UNIX }, arrival);
@@ -357,7 +371,14 @@ fn a_restart_with_the_same_key_replaces_the_record_whatever_its_server_number() 
     let now = Now { elapsed: f.now, unix_nanos: UNIX };
     for (server, seq) in [(9, UNIX), (1, UNIX + 5), (9, UNIX + 1), (12, UNIX + 6)] {
         let ttl = Some(Duration::from_secs(30));
-        let beat = Heartbeat { server, ttl, host: String::new(), meta: vec![], sent_at: None };
+        let beat = Heartbeat {
+            server,
+            ttl,
+            host: String::new(),
+            meta: vec![],
+            sent_at: None,
+            addrs: Default::default(),
+        };
         let arrival = Arrival { peer, seq, from: peer, beat: &beat, signed: b"", via: Via::Gossip };
         f.table.insert(now, arrival);
     }

@@ -2,8 +2,8 @@
 //! models of them. Every failure names the seed of its run.
 
 use crate::cluster::{
-    Arrival, Change, Detector, Difference, Field, Heartbeat, Index, Limits, Live, Now, Outcome,
-    Query, Record, Select, Table, Via, View,
+    Addrs, Arrival, Change, Detector, Difference, Field, Heartbeat, Index, Limits, Live, Now,
+    Outcome, Query, Record, Select, Table, Via, View,
 };
 use libp2p::PeerId;
 use rand::{RngExt as _, SeedableRng as _, seq::IndexedRandom as _};
@@ -43,6 +43,9 @@ fn random_beat(rng: &mut Rng) -> Heartbeat {
         sent_at: rng.random_bool(0.5).then(|| {
             Duration::from_nanos(UNIX) - Duration::from_millis(rng.random_range(595_000..615_000))
         }),
+        addrs: Addrs::told(&[format!("/ip4/10.0.0.{}/tcp/1", rng.random_range(1..3))
+            .parse()
+            .unwrap()]),
     }
 }
 
@@ -248,6 +251,7 @@ impl Model {
                 host: record.host().into(),
                 meta: record.fields().map(Into::into).collect(),
                 sent_at: None,
+                addrs: record.told_addrs().clone(),
             };
             assert_eq!(said(&beat), said(&known.beat), "seed {seed}");
             assert_eq!(view.get(&known.peer).as_ref(), Some(record), "seed {seed}");
@@ -265,8 +269,10 @@ impl Model {
     }
 }
 
+type Said<'a> = (u64, Option<Duration>, &'a str, Vec<(&'a str, &'a str)>, &'a Addrs);
+
 /// What counts of a heartbeat: each meta field once, the first of a key first.
-fn said(beat: &Heartbeat) -> (u64, Option<Duration>, &str, Vec<(&str, &str)>) {
+fn said(beat: &Heartbeat) -> Said<'_> {
     let mut meta: Vec<(&str, &str)> = Vec::new();
     for field in &beat.meta {
         let pair = field.split_once('=').unwrap();
@@ -275,7 +281,7 @@ fn said(beat: &Heartbeat) -> (u64, Option<Duration>, &str, Vec<(&str, &str)>) {
         }
     }
     meta.sort_by_key(|pair| pair.0);
-    (beat.server, beat.ttl, &beat.host, meta)
+    (beat.server, beat.ttl, &beat.host, meta, &beat.addrs)
 }
 
 /// One random heartbeat, or a jump in time.

@@ -15,6 +15,7 @@ use crate::{
     record::unix_nanos,
     rpc::{Encoding, Remote, Vat},
     schema::cluster_capnp::view,
+    target::Target,
 };
 use capnp_rpc::new_client;
 use futures::{FutureExt, Stream, StreamExt, future::BoxFuture, ready};
@@ -53,20 +54,21 @@ pub struct RemoteView {
 }
 
 impl RemoteView {
-    /// Connects to the view of a connected peer.
+    /// Connects to the view of a peer.
     ///
     /// # Errors
     /// As of [`Vat::connect`].
-    pub(crate) async fn connect(vat: Vat, peer: PeerId) -> Result<Self> {
+    pub(crate) async fn connect(vat: Vat, peer: impl Into<Target>) -> Result<Self> {
         Self::connect_with(vat, peer, &Encoding::ALL).await
     }
 
     pub(super) async fn connect_with(
         vat: Vat,
-        peer: PeerId,
+        peer: impl Into<Target>,
         encodings: &[Encoding],
     ) -> Result<Self> {
         let remote = vat.connect_with(peer, NAME, encodings).await?;
+        let peer = remote.peer();
         let verifier = Arc::new(Verifier::new(vat.namespace().clone()));
         Ok(Self { vat, peer, remote: Arc::new(Mutex::new(remote)), verifier })
     }

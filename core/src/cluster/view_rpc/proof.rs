@@ -62,7 +62,9 @@ impl Verifier {
         let proven = Record::new(message.source(), message.seq(), beat.ttl?, &beat);
         let same = message.topic() == self.namespace.as_str()
             && (proven.peer(), proven.seq()) == (record.peer(), record.seq())
-            && proven.says_same(record);
+            // The other node may know other kinds of addresses. Those that are proven
+            // count.
+            && proven.says_same_but_addrs(record);
         same.then_some((proven, beat))
     }
 }
@@ -83,8 +85,14 @@ mod tests {
         let verified = |by, ago: Option<Duration>| {
             let ttl = Duration::from_secs(10);
             let sent_at = ago.map(|ago| now - ago);
-            let beat =
-                Heartbeat { server: 1, ttl: Some(ttl), host: "h".into(), meta: vec![], sent_at };
+            let beat = Heartbeat {
+                server: 1,
+                ttl: Some(ttl),
+                host: "h".into(),
+                meta: vec![],
+                sent_at,
+                addrs: Default::default(),
+            };
             let signed = SignedMessage::sign(&key, "casm", 7, &beat.encode()).unwrap();
             let record = Record::new(id, 7, ttl, &beat);
             let told = Told { record, signed: signed.encoded().to_vec() };

@@ -89,6 +89,7 @@ fn beat() -> Heartbeat {
         host: "node-1.example".into(),
         meta: vec!["role=worker".into(), "zone=a=b".into()],
         sent_at: None,
+        addrs: Default::default(),
     }
 }
 

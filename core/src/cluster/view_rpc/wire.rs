@@ -145,8 +145,9 @@ pub(super) fn write_record(record: &Record, signed: &[u8], mut to: view::record:
     beat.set_server(record.server());
     beat.set_host(record.host());
     let fields = record.fields();
-    let mut meta = beat.init_meta(u32::try_from(fields.len()).unwrap_or(u32::MAX));
+    let mut meta = beat.reborrow().init_meta(u32::try_from(fields.len()).unwrap_or(u32::MAX));
     for (at, field) in (0..).zip(fields) {
         meta.set(at, field);
     }
+    record.told_addrs().write(beat);
 }

@@ -23,7 +23,8 @@ pub struct Config {
     /// anybody.
     pub pause: Duration,
     /// How long it waits after the last one with messages to the same peer, if as
-    /// many wait as go to a stranger at a time.
+    /// many wait as go to a stranger at a time, or one of a topic that is to be
+    /// quick.
     pub spacing: Duration,
 }
 
@@ -111,11 +112,17 @@ pub(super) const MAX_OUTBOX_BYTES: usize = 4 << 20;
 /// checked, and throw away what comes beyond (`defaultValidateQueueSize` of
 /// go-libp2p-pubsub 0.19).
 pub(super) const AT_A_TIME: usize = 24;
+/// When there are so many, or so many bytes, what is published waits: the rest is
+/// for what is passed on, and for heartbeats.
+pub(super) const CROWDED: usize = MAX_OUTBOX / 2;
+pub(super) const CROWDED_BYTES: usize = MAX_OUTBOX_BYTES / 2;
+/// Who takes no frame for so long is not waited for.
+pub(super) const STUCK: Duration = Duration::from_secs(2);
 /// Ids that wait for one peer, of each kind.
 pub(super) const MAX_OUTBOX_IDS: usize = 5000;
-/// Ids that are offered again, and all ids of an offer that has such ones: no more
-/// than one frame holds.
-pub(super) const MAX_AGAIN: usize = 300;
+/// Ids that are offered again, and all ids of an offer that has such ones: half of
+/// the frames with offers that Go's nodes look at in a heartbeat.
+pub(super) const MAX_AGAIN: usize = 1500;
 /// Ids of one peer's offers that are looked at in a heartbeat, as in Go.
 pub(super) const MAX_OFFERED: usize = 5000;
 /// Ids that a peer does not want, in each half of [`UNWANTED`].

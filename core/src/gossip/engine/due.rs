@@ -38,6 +38,7 @@ impl Engine {
     /// After a heartbeat: when the next one is worth to wake up for.
     pub(super) fn rest(&mut self, now: Duration) {
         let busy = !self.wants.is_empty()
+            || self.awaits_room
             || self.store.bytes() > MUCH
             || self.peers.values().any(|peer| peer.offered > 0 || !peer.announced.is_empty())
             || self.topics.values().any(|topic| topic.swap.is_some())

@@ -178,6 +178,17 @@ impl Engine {
         }
     }
 
+    /// Another receiver is in the place of a topic's: what the former one was given
+    /// gets no verdict any more.
+    pub fn renew(&mut self, topic: &str) {
+        let before = self.awaiting.len();
+        self.awaiting.retain(|_, awaiting| awaiting.message.topic() != topic);
+        for _ in self.awaiting.len()..before {
+            self.done_with(topic);
+        }
+        self.start_checks();
+    }
+
     /// A topic was left: nothing of it is looked at any more.
     pub(super) fn forget_waiting(&mut self, topic: &str) {
         let before = self.awaiting.len();

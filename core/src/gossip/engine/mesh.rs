@@ -37,6 +37,14 @@ impl Engine {
         self.tend(now, &topic);
     }
 
+    /// What is said on a topic, which is joined, is to be there soon: it waits for
+    /// more no longer than what is sent to a stranger does.
+    pub fn quicken(&mut self, topic: &str) {
+        if let Some(entry) = self.topics.get_mut(topic) {
+            entry.quick = true;
+        }
+    }
+
     /// Leaves a topic.
     pub fn leave(&mut self, now: Duration, topic: &str) {
         self.catch_up(now);
@@ -52,6 +60,9 @@ impl Engine {
         if let Some(entry) = self.topics.get_mut(&topic) {
             (entry.joined, entry.until) = (false, now + config::LEFT);
         }
+        // Who joins it again is told who is there then.
+        self.outputs
+            .retain(|output| !matches!(output, Output::Peer { topic: of, .. } if *of == topic));
         self.forget_waiting(&topic);
         self.announce(now, &topic, false);
         self.limit_topics();
@@ -61,6 +72,13 @@ impl Engine {
     pub fn mesh(&self, topic: &str) -> impl Iterator<Item = PeerId> {
         let mesh = self.topics.get(topic).into_iter().flat_map(|topic| &topic.mesh);
         mesh.filter_map(|key| self.peers.get(key)).map(|peer| peer.id)
+    }
+
+    /// The connected peers that have joined a topic that this node has joined.
+    pub fn subscribed(&self, topic: &str) -> impl Iterator<Item = PeerId> {
+        let joined = self.topics.get(topic).filter(|topic| topic.joined);
+        let keys = joined.into_iter().flat_map(|topic| &topic.subscribed);
+        keys.filter_map(|key| Some(self.peers.get(key)?.id))
     }
 
     /// Tells a peer what this node has joined.
@@ -95,8 +113,12 @@ impl Engine {
         if !joins {
             peer.topics.leave(&topic);
             peer.outbox.no_graft(&topic);
-            if let Some(entry) = self.topics.get_mut(&topic) {
-                entry.left(key);
+            let peer = peer.id;
+            if let Some(entry) = self.topics.get_mut(&topic)
+                && entry.left(key)
+                && entry.joined
+            {
+                self.outputs.push_back(Output::Peer { peer, topic, here: false });
             }
             return;
         }
@@ -104,7 +126,10 @@ impl Engine {
             return self.charge(now, key, Offence::Topics);
         };
         let Some(entry) = self.topics.get_mut(&topic) else { return };
-        entry.subscribed.insert(key);
+        if entry.subscribed.insert(key) && entry.joined {
+            let (peer, topic) = (peer.id, topic.clone());
+            self.outputs.push_back(Output::Peer { peer, topic, here: true });
+        }
         // Its turn comes after those who are here already.
         entry.told.entry(key).or_insert(now);
         if !entry.joined {

@@ -97,6 +97,17 @@ pub enum Output {
         /// What.
         topic: Arc<str>,
     },
+    /// A peer is among those who have joined a topic of ours, or is not any more.
+    Peer {
+        /// Who.
+        peer: PeerId,
+        /// What.
+        topic: Arc<str>,
+        /// Whether it is.
+        here: bool,
+    },
+    /// There may be room for what [`Engine::publish_if_room`] had none for.
+    Room,
     /// Close the connections of a peer.
     Close {
         /// Whose.
@@ -128,6 +139,9 @@ pub enum PublishError {
     /// There is nobody to send it to.
     #[error("no connected peer is subscribed to the topic")]
     NoPeers,
+    /// What waits for a peer is to go first.
+    #[error("too much waits to be sent")]
+    NoRoom,
     /// Its encoding does not fit into a frame.
     #[error("the message is longer than 1 MiB")]
     TooLarge,
@@ -171,6 +185,8 @@ pub struct Engine {
     next_heartbeat: Duration,
     /// When to wake up for it: later, while there is nothing to do.
     wakes: Duration,
+    /// Whether somebody waits for room.
+    awaits_room: bool,
 }
 
 impl Engine {
@@ -196,6 +212,7 @@ impl Engine {
             outputs: VecDeque::new(),
             next_heartbeat: now + config::FIRST_HEARTBEAT,
             wakes: now + config::FIRST_HEARTBEAT,
+            awaits_room: false,
         }
     }
 
@@ -279,8 +296,11 @@ impl Engine {
         if let Some(due) = peer.due {
             self.due.remove(&(due, key));
         }
-        for topic in self.topics.values_mut() {
-            topic.forget(key);
+        for (topic, entry) in &mut self.topics {
+            if entry.forget(key) && entry.joined {
+                let (peer, topic) = (peer.id, topic.clone());
+                self.outputs.push_back(Output::Peer { peer, topic, here: false });
+            }
         }
         let Peer { id, mut record, backoff, .. } = peer;
         // Nobody is rid of a promise by going.
@@ -291,6 +311,7 @@ impl Engine {
         self.hand_over(now, key);
         let forgotten = self.departed.add(now, id, record, backoff);
         self.count_some("too-many-departed", forgotten);
+        self.tell_of_room();
     }
 
     /// A frame came from a peer.
@@ -347,6 +368,7 @@ impl Engine {
         if let Some(peer) = self.peers.get_mut(&key) {
             peer.under_way = false;
             self.schedule(now, key);
+            self.tell_of_room();
         }
     }
 
@@ -376,7 +398,8 @@ impl Engine {
             peer.due = None;
             let at_a_time = peer.at_a_time();
             if let Some((frame, has_messages)) = peer.outbox.frame(&peer.unwanted, at_a_time) {
-                peer.under_way = true;
+                (peer.under_way, peer.begun) = (true, now);
+                peer.hurry &= !peer.outbox.is_empty();
                 if has_messages {
                     (peer.sent, self.flushed) = (Some(now), Some(now));
                 }
@@ -407,6 +430,8 @@ impl Engine {
             after(peer.sent, spacing)
         } else if peer.outbox.is_full() {
             now
+        } else if peer.hurry {
+            after(peer.sent, spacing)
         } else {
             after(self.flushed, pause)
         };
@@ -443,6 +468,14 @@ impl Engine {
         let links: usize = self.topics.values().map(|topic| topic.mesh.len()).sum();
         self.counts.links.set(links.try_into().unwrap_or(i64::MAX));
         self.rest(now);
+        // Who was waited for may be stuck.
+        self.tell_of_room();
+    }
+
+    fn tell_of_room(&mut self) {
+        if std::mem::take(&mut self.awaits_room) {
+            self.outputs.push_back(Output::Room);
+        }
     }
 
     /// Holds an offence against a peer.

@@ -95,6 +95,12 @@ impl Outbox {
         }
     }
 
+    /// Whether so many bytes more had better wait.
+    pub(super) fn is_crowded(&self, bytes: usize) -> bool {
+        let full = self.bytes + bytes > config::CROWDED_BYTES && !self.messages.is_empty();
+        full || self.messages.len() >= config::CROWDED
+    }
+
     /// How many more ids can be asked for.
     pub(super) fn room_for_asking(&self) -> usize {
         config::MAX_OUTBOX_IDS.saturating_sub(self.iwant.len())

@@ -38,6 +38,10 @@ pub(super) struct Peer {
     pub(super) outbox: Outbox,
     /// Whether a frame is being written.
     pub(super) under_way: bool,
+    /// Whether what waits is to go soon.
+    pub(super) hurry: bool,
+    /// When the last one was begun.
+    pub(super) begun: Duration,
     /// When the last one with messages went.
     pub(super) sent: Option<Duration>,
     /// When the next one goes.
@@ -76,6 +80,8 @@ impl Peer {
             announced: BTreeSet::new(),
             outbox: Outbox::default(),
             under_way: false,
+            hurry: false,
+            begun: Duration::ZERO,
             sent: None,
             due: None,
         }
@@ -103,6 +109,13 @@ impl Peer {
     pub(super) fn is_again(&mut self, record: Record, mut backoff: Backoffs) {
         backoff.values_mut().for_each(|backoff| backoff.said = false);
         (self.record, self.backoff) = (record, backoff);
+    }
+
+    /// Whether a message of so many bytes had better wait until there is room: not
+    /// for who takes nothing.
+    pub(super) fn is_crowded(&self, bytes: usize, now: Duration) -> bool {
+        let is_stuck = self.under_way && now.saturating_sub(self.begun) >= config::STUCK;
+        !is_stuck && self.outbox.is_crowded(bytes)
     }
 
     /// Whether a link must not be made yet.

@@ -22,11 +22,48 @@ pub(super) struct Awaiting {
 
 impl Engine {
     /// Publishes a message, which is signed already, as its own or another
-    /// node's.
+    /// node's. To how many peers.
     ///
     /// # Errors
     /// If it is too long, or there is nobody to send it to.
-    pub fn publish(&mut self, now: Duration, message: SignedMessage) -> Result<(), PublishError> {
+    pub fn publish(
+        &mut self,
+        now: Duration,
+        message: SignedMessage,
+    ) -> Result<usize, PublishError> {
+        let to = self.recipients(now, &message)?;
+        Ok(self.publish_to(now, message, to))
+    }
+
+    /// The same, unless so much waits for one of those peers that something would
+    /// be lost: then [`Output::Room`] says when to try again. Peers that take
+    /// nothing are not waited for.
+    ///
+    /// # Errors
+    /// `NoRoom`, and as of [`publish`](Self::publish).
+    pub fn publish_if_room(
+        &mut self,
+        now: Duration,
+        message: SignedMessage,
+    ) -> Result<usize, PublishError> {
+        let to = self.recipients(now, &message)?;
+        let bytes = message.encoded().len();
+        let is_crowded = |key| self.peers.get(key).is_some_and(|peer| peer.is_crowded(bytes, now));
+        if to.iter().any(is_crowded) {
+            self.awaits_room = true;
+            // Should they get stuck, it is heartbeats that tell of room.
+            self.rouse();
+            return Err(PublishError::NoRoom);
+        }
+        Ok(self.publish_to(now, message, to))
+    }
+
+    /// To whom a message of this node's goes.
+    fn recipients(
+        &mut self,
+        now: Duration,
+        message: &SignedMessage,
+    ) -> Result<Vec<PeerKey>, PublishError> {
         self.catch_up(now);
         if message.encoded().len() > MAX_MESSAGE {
             return Err(PublishError::TooLarge);
@@ -49,13 +86,15 @@ impl Engine {
             }
             None => self.fanout(now, topic),
         };
-        if to.is_empty() {
-            return Err(PublishError::NoPeers);
-        }
+        if to.is_empty() { Err(PublishError::NoPeers) } else { Ok(to) }
+    }
+
+    fn publish_to(&mut self, now: Duration, message: SignedMessage, to: Vec<PeerKey>) -> usize {
+        let count = to.len();
         self.know(now, message.id());
         self.wants.done(message.id());
         self.pass_on(now, message, to, SmallVec::new());
-        Ok(())
+        count
     }
 
     /// Sends a message to one peer, if it is subscribed to the topic.
@@ -189,7 +228,9 @@ impl Engine {
     }
 
     pub(super) fn send(&mut self, now: Duration, key: PeerKey, message: SignedMessage) {
+        let quick = self.topics.get(message.topic()).is_some_and(|topic| topic.quick);
         let Some(peer) = self.peers.get_mut(&key) else { return };
+        peer.hurry |= quick;
         let lost = peer.outbox.message(message);
         if lost > 0 {
             self.counts.dropped.get_or_create(&[("queue", "connection")]).inc_by(lost);

@@ -138,8 +138,8 @@ impl Store {
     }
 
     /// The ids of a topic that a peer may lack. They are not offered to it again,
-    /// but for those that it has asked for, once, if there are not many others: it
-    /// may have had no room for what came.
+    /// but for those that it has asked for, while it may ask once more and there are
+    /// not many others: it may have had no room for what came.
     pub(super) fn offer(
         &mut self,
         now: Duration,
@@ -184,7 +184,7 @@ impl Store {
             return Asked::Again;
         }
         *times += 1;
-        if *times == 1 {
+        if *times < config::MAX_ASKED {
             kept.holders.retain(|holder| *holder != peer);
         }
         Asked::Sent(kept.message.clone())

@@ -10,6 +10,8 @@ use std::{
 #[derive(Default)]
 pub(super) struct Topic {
     pub(super) joined: bool,
+    /// Whether what is said there waits for little more.
+    pub(super) quick: bool,
     /// Until when it is remembered if it is not joined.
     pub(super) until: Duration,
     /// The connected peers that have joined it.
@@ -86,19 +88,19 @@ impl Topic {
         (lacks && brought(worst) * 4 * (self.mesh.len() as u64) < all).then_some(*worst)
     }
 
-    /// A peer has left the topic.
-    pub(super) fn left(&mut self, key: PeerKey) {
-        self.subscribed.remove(&key);
+    /// A peer has left the topic. Whether it was there.
+    pub(super) fn left(&mut self, key: PeerKey) -> bool {
         self.mesh.remove(&key);
         self.fanout.remove(&key);
         self.refused.remove(&key);
+        self.subscribed.remove(&key)
     }
 
-    /// A peer is gone.
-    pub(super) fn forget(&mut self, key: PeerKey) {
-        self.left(key);
+    /// A peer is gone. Whether it was there.
+    pub(super) fn forget(&mut self, key: PeerKey) -> bool {
         self.told.remove(&key);
         self.since.remove(&key);
         self.firsts.remove(&key);
+        self.left(key)
     }
 }

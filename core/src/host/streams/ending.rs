@@ -5,7 +5,11 @@
 
 use crate::prefix::Prefix;
 use futures::task::AtomicWaker;
-use libp2p::futures::{AsyncRead, AsyncWrite};
+use libp2p::{
+    Multiaddr,
+    futures::{AsyncRead, AsyncWrite},
+    multiaddr::Protocol,
+};
 use std::{
     io,
     pin::Pin,
@@ -23,6 +27,7 @@ const FEW: usize = 16;
 #[derive(Debug)]
 pub(super) struct Ending {
     prefix: Prefix,
+    quic: bool,
     streams: Vec<Weak<End>>,
     /// At so many, those that have ended are forgotten.
     look: usize,
@@ -37,9 +42,10 @@ struct End {
 }
 
 impl Ending {
-    /// Of a connection with an address of this network.
-    pub(super) fn new(prefix: Prefix) -> Self {
-        Self { prefix, streams: Vec::new(), look: 0 }
+    /// Of a connection with this address.
+    pub(super) fn new(addr: &Multiaddr) -> Self {
+        let quic = addr.iter().any(|part| part == Protocol::QuicV1);
+        Self { prefix: Prefix::of(addr), quic, streams: Vec::new(), look: 0 }
     }
 
     /// This stream, with the end of the connection as its own.
@@ -50,7 +56,7 @@ impl Ending {
         }
         let end = Arc::new(End::default());
         self.streams.push(Arc::downgrade(&end));
-        Stream { inner, end, prefix: self.prefix }
+        Stream { inner, end, prefix: self.prefix, quic: self.quic }
     }
 }
 
@@ -70,12 +76,29 @@ pub(crate) struct Stream {
     inner: libp2p::Stream,
     end: Arc<End>,
     prefix: Prefix,
+    quic: bool,
 }
 
 impl Stream {
     /// The network of the address at the other end.
     pub(crate) fn prefix(&self) -> Prefix {
         self.prefix
+    }
+
+    /// Whether its connection is one of QUIC.
+    pub(crate) fn is_quic(&self) -> bool {
+        self.quic
+    }
+
+    /// Whether nothing can be written any more. If that can't be told now, who
+    /// waits to write tries again: the multiplexer knows of one waker alone.
+    pub(crate) fn is_broken(&mut self, cx: &mut Context<'_>) -> bool {
+        let writer = self.end.writer.take();
+        let probe = Pin::new(&mut self.inner).poll_write(cx, &[]);
+        if let (Poll::Pending, Some(writer)) = (&probe, writer) {
+            writer.wake();
+        }
+        matches!(probe, Poll::Ready(Err(_)))
     }
 
     fn poll<T>(

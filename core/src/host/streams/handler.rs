@@ -1,9 +1,8 @@
 //! The streams of one connection.
 
 use super::{Open, Refusal, Reply, Streams, ending::Ending};
-use crate::prefix::Prefix;
 use libp2p::{
-    InboundUpgrade, PeerId, Stream, StreamProtocol,
+    InboundUpgrade, Multiaddr, PeerId, Stream, StreamProtocol,
     core::{UpgradeInfo, upgrade::ReadyUpgrade},
     swarm::{
         ConnectionHandler, ConnectionHandlerEvent, StreamUpgradeError, SubstreamProtocol,
@@ -29,11 +28,11 @@ pub(in crate::host) struct Handler {
 
 impl Handler {
     pub(super) fn new(
-        (peer, prefix): (PeerId, Prefix),
+        (peer, addr): (PeerId, &Multiaddr),
         opens: mpsc::Receiver<Box<Open>>,
         streams: Streams,
     ) -> Self {
-        Self { peer, opens, streams, ending: Ending::new(prefix) }
+        Self { peer, opens, streams, ending: Ending::new(addr) }
     }
 }
 

@@ -10,7 +10,7 @@
 mod ending;
 mod handler;
 
-use crate::{Error, ErrorKind, Result, metrics::Metrics, prefix::Prefix};
+use crate::{Error, ErrorKind, Result, metrics::Metrics};
 pub(crate) use ending::Stream;
 use handler::Handler;
 use libp2p::{
@@ -194,6 +194,13 @@ pub(crate) struct Incoming {
     streams: Streams,
 }
 
+impl Incoming {
+    /// The protocol.
+    pub(crate) fn protocol(&self) -> &StreamProtocol {
+        &self.protocol
+    }
+}
+
 impl futures::Stream for Incoming {
     type Item = (PeerId, Stream);
 
@@ -221,7 +228,7 @@ impl Behaviour {
     fn handler(&mut self, id: ConnectionId, peer: PeerId, addr: &Multiaddr) -> Handler {
         let (sender, opens) = mpsc::channel(OPENING);
         self.made = Some((id, sender));
-        Handler::new((peer, Prefix::of(addr)), opens, self.streams.clone())
+        Handler::new((peer, addr), opens, self.streams.clone())
     }
 }
 

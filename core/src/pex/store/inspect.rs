@@ -84,11 +84,11 @@ mod tests {
     fn the_last_number_is_read_and_only_when_no_node_runs() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(last_seq(dir.path()).unwrap(), None);
-        let store = Store::open(dir.path(), Default::default()).unwrap();
+        let store = Store::open(dir.path(), Default::default(), &Default::default()).unwrap();
         assert_eq!(last_seq(dir.path()).unwrap_err().kind(), ErrorKind::Busy);
         drop(store);
         assert_eq!(last_seq(dir.path()).unwrap(), None);
-        let store = Store::open(dir.path(), Default::default()).unwrap();
+        let store = Store::open(dir.path(), Default::default(), &Default::default()).unwrap();
         store.set(SEQ, &7_000_000_000_u64.to_le_bytes()).unwrap();
         drop(store);
         let expected = UNIX_EPOCH + Duration::from_secs(7);
@@ -101,8 +101,10 @@ mod tests {
         assert_eq!(last_clock(dir.path()).unwrap(), None);
         let differs = Some(ClockDiffers { offset_ms: -660_000, peers: 1 });
         for (said, left) in [(vec![differs], true), (vec![], false), (vec![differs, None], false)] {
-            let (clock, store) =
-                (watch::Sender::default(), Store::open(dir.path(), Default::default()).unwrap());
+            let (clock, store) = (
+                watch::Sender::default(),
+                Store::open(dir.path(), Default::default(), &Default::default()).unwrap(),
+            );
             let keep = tokio::spawn(store.clone().keep_clock(clock.subscribe()));
             for said in said {
                 clock.send_replace(said);

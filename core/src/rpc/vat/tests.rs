@@ -1,7 +1,7 @@
 //! Vats over loopback sockets.
 
 use super::*;
-use crate::{PeerInfo, event::EventBus, schema::cluster_capnp::view};
+use crate::{PeerInfo, event::EventBus, host::Host, schema::cluster_capnp::view};
 use capnp_rpc::new_client;
 use libp2p::identity::Keypair;
 use std::{
@@ -24,7 +24,8 @@ impl TestVat {
         let events = EventBus::default();
         let of_host = crate::config::Limits::default();
         let host = Host::start(key, &listen, &of_host, &metrics, events, &scope, 0).await.unwrap();
-        let vat = Vat::new(host.clone(), Namespace::default(), limits, &metrics, &scope).unwrap();
+        let connector = Connector::new(host.clone());
+        let vat = Vat::new(connector, Namespace::default(), limits, &metrics, &scope).unwrap();
         Self { vat, host, metrics, scope }
     }
 
@@ -225,7 +226,7 @@ async fn bad_names_and_limits_are_named() {
     assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
     let limits = Limits { queued_bytes: 1, ..Limits::default() };
     let error = Vat::new(
-        a.host.clone(),
+        Connector::new(a.host.clone()),
         Namespace::default(),
         limits,
         &Metrics::default(),
@@ -234,4 +235,111 @@ async fn bad_names_and_limits_are_named() {
     .unwrap_err();
     assert!(error.message().contains("queued_bytes"), "{error}");
     a.close().await;
+}
+
+/// What a thread is given in the moment in which it ends may stay where it is: the
+/// connection's end for works, too.
+#[tokio::test]
+async fn what_a_thread_that_ends_has_not_taken_is_not_waited_for() {
+    let a = TestVat::start(TCP, Limits::default()).await;
+    let (work, works) = mpsc::channel(1);
+    let ended = CancellationToken::new();
+    let (vat, peer) = (a.vat.clone(), PeerId::random());
+    let remote =
+        Remote::<view::Client> { vat, peer, encoding: Encoding::Plain, work, ended: ended.clone() };
+    // The second one has no room, even.
+    let asked = async { tokio::join!(lookup(&remote), lookup(&remote)) };
+    let end = async {
+        until(|| !works.is_empty()).await;
+        ended.cancel()
+    };
+    let all = async { tokio::join!(asked, end) };
+    let all = tokio::time::timeout(Duration::from_secs(20), all);
+    let ((one, other), ()) = all.await.expect("the thread's end is noticed");
+    assert_eq!(one.unwrap_err().kind(), ErrorKind::Unreachable);
+    assert_eq!(other.unwrap_err().kind(), ErrorKind::Unreachable);
+    assert!(remote.is_closed());
+    assert_eq!(lookup(&remote).await.unwrap_err().kind(), ErrorKind::Unreachable);
+    a.close().await;
+}
+
+/// Never answers. Counts those that are alive, and the calls that have come.
+struct Stuck {
+    _alive: Counted,
+    calls: Arc<AtomicUsize>,
+}
+
+impl Stuck {
+    fn new(alive: &Arc<AtomicUsize>, calls: &Arc<AtomicUsize>) -> Self {
+        Self { _alive: Counted::new(alive), calls: calls.clone() }
+    }
+
+    async fn stick<T>(&self, _params: T) -> capnp::Result<()> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        std::future::pending().await
+    }
+}
+
+impl view::Server for Stuck {
+    async fn lookup(
+        self: Rc<Self>,
+        params: view::LookupParams,
+        _: view::LookupResults,
+    ) -> capnp::Result<()> {
+        self.stick(params).await
+    }
+
+    /// Calls back.
+    async fn iter(
+        self: Rc<Self>,
+        params: view::IterParams,
+        _: view::IterResults,
+    ) -> capnp::Result<()> {
+        params.get()?.get_handler()?.recv_request().send().await?;
+        self.stick(params).await
+    }
+}
+
+impl view::handler::Server for Stuck {
+    async fn recv(self: Rc<Self>, params: view::handler::RecvParams) -> capnp::Result<()> {
+        self.stick(params).await
+    }
+}
+
+/// Calls that are worked on go with their connection, whichever end ends it.
+#[tokio::test]
+async fn a_call_that_is_worked_on_keeps_nothing_of_a_connection_that_is_dropped() {
+    for withdrawn in [true, false] {
+        let a = TestVat::start(TCP, Limits::default()).await;
+        let b = TestVat::start(TCP, Limits::default()).await;
+        let [here, there, calls] = [(); 3].map(|()| Arc::new(AtomicUsize::new(0)));
+        let counts = (there.clone(), calls.clone());
+        let make = move |_| -> view::Client { new_client(Stuck::new(&counts.0, &counts.1)) };
+        let export = b.vat.export("view", make).unwrap();
+        a.host.connect(&b.info()).await.unwrap();
+        let remote = a.vat.connect::<view::Client>(b.host.id(), "view").await.unwrap();
+        let counts = (here.clone(), calls.clone());
+        let asked = tokio::spawn(async move {
+            let iterate = remote.with(async move |client: view::Client| {
+                let handler = Stuck::new(&counts.0, &counts.1);
+                let mut request = client.iter_request();
+                request.get().set_handler(new_client(handler));
+                request.send().promise.await.map(drop)
+            });
+            tokio::join!(lookup(&remote), iterate)
+        });
+        let all = || [&here, &there, &calls].map(|count| count.load(Ordering::SeqCst));
+        until(|| all() == [1, 1, 3]).await;
+        if withdrawn {
+            drop(export);
+        } else {
+            a.scope.cancel();
+        }
+        let (one, other) = asked.await.unwrap();
+        assert_eq!(one.unwrap_err().kind(), ErrorKind::Unreachable);
+        assert_eq!(other.unwrap_err().kind(), ErrorKind::Unreachable);
+        until(|| all()[..2] == [0, 0]).await;
+        a.close().await;
+        b.close().await;
+    }
 }

@@ -33,10 +33,27 @@ type Command struct {
 	Lookup, Reverse bool
 	Match, From, To *table.Index
 
+	// For channel.
+	Name  string
+	Send  []string
+	Recv  int
+	Close bool
+
+	// For call.
+	Service, Data string
+	Parts         bool
+
 	// For update.
 	Host *string
 	Meta []string
 	TTL  Duration
+
+	// For stream.
+	Protocol string
+	Bytes    int
+
+	// For join and say.
+	Topic, Text string
 
 	// For abuse.
 	Kind   string
@@ -92,10 +109,16 @@ func (n *Node) dispatch(ctx context.Context, c Command) (Fields, error) {
 		return Fields{"n": len(records), "records": recordList(records)}, err
 	case "update":
 		return n.doUpdate(c)
+	case "join":
+		return nil, n.join(c.Topic)
+	case "say":
+		return nil, n.say(ctx, c.Topic, c.Text)
 	case "stats":
 		return n.gossip.fields(), nil
 	case "peers":
 		return Fields{"peers": n.connections()}, nil
+	case "stream":
+		return n.openStream(ctx, c)
 	case "abuse":
 		return n.doAbuse(ctx, c)
 	}
@@ -106,14 +129,26 @@ func (n *Node) dispatch(ctx context.Context, c Command) (Fields, error) {
 	switch c.Cmd {
 	case "disconnect":
 		return nil, n.host.Network().ClosePeer(id)
+	case "identify":
+		size, err := n.identifySize(ctx, id)
+		return Fields{"peer": c.Peer, "bytes": size}, err
 	case "ping":
 		rtt, err := n.Ping(ctx, id)
 		return Fields{"peer": c.Peer, "rtt_ms": float64(rtt) / float64(time.Millisecond)}, err
 	case "pex":
 		return nil, n.pex.start(id)
+	case "call":
+		fields, err := n.Call(ctx, id, c.Service, c.Data, c.Parts, time.Duration(c.Timeout))
+		if fields != nil {
+			fields["peer"] = c.Peer
+		}
+		return fields, err
 	case "view-of":
 		records, err := n.ViewOf(ctx, id, c.Encoding, c.Lookup, c.query())
 		return Fields{"peer": c.Peer, "n": len(records), "records": recordList(records)}, err
+	case "channel":
+		received, err := n.UseChannel(ctx, id, c.Name, c.Send, c.Recv, c.Close)
+		return Fields{"peer": c.Peer, "received": received}, err
 	}
 	return nil, fmt.Errorf("there is no command %q", c.Cmd)
 }

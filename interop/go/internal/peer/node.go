@@ -57,6 +57,8 @@ type Node struct {
 	pex     *pexService
 	cluster *clusterService
 	gossip  *gossipCounts
+	pubsub  *pubsub.PubSub
+	topics  topics
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -88,12 +90,14 @@ func (n *Node) start() error {
 	if err != nil {
 		return err
 	}
+	n.pubsub = ps
 	if err := n.cluster.join(ps); err != nil {
 		return err
 	}
 	if err := serveView(n); err != nil {
 		return err
 	}
+	n.serveEcho()
 	if n.boot, err = newBootService(n); err != nil {
 		return err
 	}

@@ -21,6 +21,20 @@ private final class Flaky: ChangeListener, @unchecked Sendable {
     }
 }
 
+/// Keeps the streams it is given.
+private final class Streams: StreamListener, @unchecked Sendable {
+    private let lock = NSLock()
+    private var stream: ByteStream?
+    let came = DispatchSemaphore(value: 0)
+
+    func onStream(stream: ByteStream, peer: String) throws {
+        lock.withLock { self.stream = stream }
+        came.signal()
+    }
+
+    func last() -> ByteStream? { lock.withLock { stream } }
+}
+
 /// Fails at every call.
 private final class Logs: LogListener, Sendable {
     let told = DispatchSemaphore(value: 0)
@@ -33,7 +47,44 @@ private final class Logs: LogListener, Sendable {
     }
 }
 
+/// Keeps what it is told.
+private final class Heard: MessageListener, @unchecked Sendable {
+    private let lock = NSLock()
+    private var data: [Data] = []
+    let told = DispatchSemaphore(value: 0)
+
+    func onMessage(message: Message) {
+        lock.withLock { data.append(message.data) }
+        told.signal()
+    }
+
+    func all() -> [Data] { lock.withLock { data } }
+}
+
 final class NodeTests: XCTestCase {
+    func testTopic() throws {
+        let first = try WrappedNode(meta: [:])
+        let second = try WrappedNode(boot: try first.node.addrs()[0], meta: [:])
+        let topic = try first.node.topic(name: "news", options: TopicOptions(maxData: 100))
+        let theirs = try second.node.topic(name: "news")
+        XCTAssertEqual(try topic.waitForPeers(n: 1, timeout: patience), [second.node.id()])
+        let heard = Heard()
+        _ = try theirs.onMessage(listener: heard)
+        let messages = try theirs.subscribe(options: SubscribeOptions(queue: 8))
+        let data = Data("hello".utf8)
+        XCTAssertEqual(try topic.publish(data: data), 1)
+        let message = try messages.next(timeout: patience)
+        XCTAssertEqual(message?.source, first.node.id())
+        XCTAssertEqual(message?.data, data)
+        XCTAssertEqual(heard.told.wait(timeout: .now() + patience), .success)
+        XCTAssertEqual(heard.all(), [data])
+        XCTAssertThrowsError(try topic.publish(data: Data(count: 101)))
+        XCTAssertThrowsError(try first.node.topic(name: "a/b"))
+        try second.node.close(timeout: patience)
+        XCTAssertNil(try messages.next(timeout: patience))
+        try first.node.close(timeout: patience)
+    }
+
     func testStartEventQueryErrorClose() async throws {
         let first = try WrappedNode(meta: ["role": "boss"])
         let joins = try first.joins()
@@ -68,6 +119,24 @@ final class NodeTests: XCTestCase {
         }
         try first.node.close(timeout: patience)
         XCTAssertNil(try changes.next(timeout: patience))
+    }
+
+    func testAStreamCarriesBytesBothWays() throws {
+        let (a, b) = (try WrappedNode().node, try WrappedNode().node)
+        let streams = Streams()
+        _ = try b.onStream(protocol: "/x/1", listener: streams)
+        let here = try a.openStream(addrs: try b.addrs(), protocol: "/x/1", timeout: patience)
+        XCTAssertEqual(streams.came.wait(timeout: .now() + patience), .success)
+        let there = try XCTUnwrap(streams.last())
+        XCTAssertEqual(there.peer(), a.id())
+        try here.write(data: Data("hello".utf8), timeout: patience)
+        try here.closeWrite(timeout: patience)
+        XCTAssertEqual(try there.read(most: 100, timeout: patience), Data("hello".utf8))
+        XCTAssertEqual(try there.read(most: 100, timeout: patience), Data())
+        try there.close(timeout: patience)
+        XCTAssertEqual(try here.read(most: 100, timeout: patience), Data())
+        try a.close(timeout: patience)
+        try b.close(timeout: patience)
     }
 
     func testAListenerThatThrowsIsCountedAndToldTheNextEvent() throws {

@@ -32,6 +32,7 @@ impl Task {
                 self.table.came_back();
                 self.hub.has_left(false);
                 if !self.observer {
+                    self.moved();
                     self.send_heartbeat().await;
                 }
             }

@@ -4,7 +4,7 @@ use super::Task;
 use crate::{
     ErrorKind, Event, Result,
     cluster::{
-        heartbeat::Heartbeat,
+        heartbeat::{Addrs, Heartbeat},
         record::Record,
         service::{Pace, twins::Whose},
         table::{Outcome, Via},
@@ -20,6 +20,9 @@ use tokio::{sync::oneshot, time::Instant};
 const TOLD: u8 = 3;
 /// How many peers are told the same heartbeat. The others get it by an exchange.
 const MAX_TOLD: usize = 4096;
+
+/// Changes that come within this time of each other go in one heartbeat.
+const MOMENT: Duration = Duration::from_millis(50);
 
 /// The last own heartbeat.
 #[derive(Default)]
@@ -68,6 +71,33 @@ impl Task {
         let _ = reply.send(());
     }
 
+    /// The node's addresses have changed.
+    pub(super) fn moved(&mut self) {
+        let addrs = Addrs::told(&self.addrs.borrow_and_update());
+        if addrs != self.beat.addrs {
+            self.beat.addrs = addrs;
+            self.tell_soon();
+        }
+    }
+
+    /// The node offers something else than before: it is in the own view at once,
+    /// and others are told with what changes in a moment.
+    pub(super) fn offer(&mut self) {
+        let fields = self.meta.fields();
+        if self.observer || self.beat.meta == fields {
+            return;
+        }
+        self.beat.meta = fields;
+        self.show_own();
+        self.tell_soon();
+    }
+
+    /// What this node says of itself has changed, and may change again at once:
+    /// all changes of a moment go in one heartbeat.
+    fn tell_soon(&mut self) {
+        self.next_beat = self.next_beat.min(Instant::now() + MOMENT);
+    }
+
     /// Publishes the own heartbeat, and keeps the own record in step with it.
     /// Later, if others would not take so many.
     pub(super) async fn send_heartbeat(&mut self) {
@@ -97,7 +127,7 @@ impl Task {
     }
 
     /// Has the own record say in the view what others are not told yet.
-    pub(super) fn show_own(&mut self) {
+    fn show_own(&mut self) {
         let seq = self.said.message.as_ref().map_or(0, SignedMessage::seq);
         self.table.insert_own(self.now(), seq, &self.beat, &[]);
     }
@@ -119,6 +149,7 @@ impl Task {
             return;
         }
         self.beat.ttl = None;
+        let addrs = std::mem::take(&mut self.beat.addrs);
         if let Ok(goodbye) = self.sign_beat() {
             let said = self.topic.publish(goodbye.clone());
             match tokio::time::timeout(Self::LEAVE_TIME, said).await {
@@ -132,7 +163,7 @@ impl Task {
             self.table.leave(self.epoch.elapsed(), seq, &self.beat, signed);
             self.publish_view();
         }
-        self.beat.ttl = Some(self.ttl);
+        (self.beat.ttl, self.beat.addrs) = (Some(self.ttl), addrs);
     }
 
     /// What this node says of itself now, signed with the next number.

@@ -64,6 +64,7 @@ fn record(said: &Value) -> Record {
         host: text("host").into(),
         meta: said["meta"].as_array().unwrap().iter().map(|m| m.as_str().unwrap().into()).collect(),
         sent_at: None,
+        addrs: Default::default(),
     };
     let peer = text("peer").parse().unwrap();
     Record::new(peer, text("seq").parse().unwrap(), beat.ttl.unwrap(), &beat)

@@ -11,7 +11,7 @@ fn key(n: u8) -> Keypair {
 
 fn beat(host: &str) -> Heartbeat {
     let (ttl, meta) = (Some(Duration::from_secs(10)), vec!["b=1".into(), "a=2".into()]);
-    Heartbeat { server: 7, ttl, host: host.into(), meta, sent_at: None }
+    Heartbeat { server: 7, ttl, host: host.into(), meta, sent_at: None, addrs: Default::default() }
 }
 
 fn signed(n: u8, topic: &str, seq: u64, beat: &Heartbeat) -> Vec<u8> {

@@ -48,7 +48,7 @@ impl Slow {
                 }
                 Output::Deliver { message, .. } => self.waiting.push_back(message.id().clone()),
                 Output::Send { peer, .. } => self.net.engine(0).sent(now, &peer),
-                Output::Subscribed { .. } => {}
+                Output::Subscribed { .. } | Output::Peer { .. } | Output::Room => {}
                 Output::Close { peer, reason, .. } => panic!("{peer} is closed: {reason}"),
             }
         }

@@ -1,6 +1,7 @@
 //! What goes in a frame, and when.
 
 use super::*;
+use crate::gossip::wire::Prune;
 
 /// A node with a peer outside its mesh, of which all frames are kept.
 struct Watched {
@@ -63,6 +64,19 @@ impl Watched {
         }
     }
 
+    /// With the watched peer out of the mesh, which has others enough, to whom
+    /// messages go.
+    fn outside() -> Self {
+        let mut node = Self::new();
+        node.join(WATCHED);
+        let prune = Prune { topic: TOPIC.into(), backoff: Some(secs(3600.0)) };
+        let now = node.net.now;
+        node.net.engine(0).received(now, &peer(WATCHED), Rpc { prune: vec![prune], ..rpc() });
+        (20..23).for_each(|other| node.join(other));
+        node.run(secs(2.0));
+        node
+    }
+
     fn publish(&mut self, number: u64) {
         let now = self.net.now;
         self.net.engine(0).publish(now, good(peer(0), number)).unwrap();
@@ -71,14 +85,7 @@ impl Watched {
 
 #[test]
 fn an_id_is_offered_once_to_a_peer() {
-    let mut node = Watched::new();
-    node.join(WATCHED);
-    let prune = crate::gossip::wire::Prune { topic: TOPIC.into(), backoff: Some(secs(3600.0)) };
-    let now = node.net.now;
-    node.net.engine(0).received(now, &peer(WATCHED), Rpc { prune: vec![prune], ..rpc() });
-    // The mesh has others enough, to whom messages go.
-    (20..23).for_each(|other| node.join(other));
-    node.run(secs(2.0));
+    let mut node = Watched::outside();
     for number in 0..20 {
         // Another's: of what is its own, one copy goes out of the mesh at once.
         let now = node.net.now;
@@ -91,6 +98,33 @@ fn an_id_is_offered_once_to_a_peer() {
     offered.sort_unstable();
     assert_eq!(offered, (0..20).collect::<Vec<_>>());
     assert!(node.frames.iter().all(|(_, rpc)| rpc.messages.is_empty()));
+}
+
+#[test]
+fn what_a_peer_had_no_room_for_is_offered_again_as_often_as_it_may_ask() {
+    // As many a second as there are in a flood: those of the next second must not
+    // keep those of the last from being offered again.
+    const A_SECOND: u64 = 700;
+    let mut node = Watched::outside();
+    let (mut seen, mut offered) = (0, BTreeMap::<u64, usize>::new());
+    for step in 0..60 {
+        for number in 0..if step < 30 { A_SECOND / 10 } else { 0 } {
+            node.receive(20, good(peer(77), step * A_SECOND / 10 + number));
+        }
+        let now = node.net.now;
+        node.run(now + secs(0.1));
+        // It asks for all, and throws away what comes.
+        let frames = node.frames[seen..].iter();
+        let ids: Vec<MessageId> =
+            frames.flat_map(|(_, rpc)| &rpc.ihave).flat_map(|(_, ids)| ids.clone()).collect();
+        seen = node.frames.len();
+        ids.iter().for_each(|id| *offered.entry(id.seq()).or_default() += 1);
+        let now = node.net.now;
+        node.net.engine(0).received(now, &peer(WATCHED), Rpc { iwant: ids, ..rpc() });
+    }
+    assert_eq!(offered.len() as u64, 3 * A_SECOND);
+    assert!(offered.values().all(|times| (2..=3).contains(times)), "{offered:?}");
+    assert_eq!(node.net.refused(0, "asked-again"), 0);
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod frames;
 mod mesh;
 mod model;
 mod random;
+mod room;
 mod rotate;
 
 use super::{Config, Counts, Engine, Output};
@@ -97,6 +98,10 @@ struct Net {
     frames: u64,
     closed: Vec<(PeerId, PeerId, &'static str, bool)>,
     subscribed: Vec<(PeerId, PeerId)>,
+    /// Who is told to be on the topic, or not any more.
+    told: Vec<(PeerId, PeerId, bool)>,
+    /// How often a node was told that there may be room.
+    room: u64,
     /// Who was asked for what.
     asked: Vec<(PeerId, MessageId)>,
     config: Config,
@@ -124,6 +129,8 @@ impl Net {
             frames: 0,
             closed: Vec::new(),
             subscribed: Vec::new(),
+            told: Vec::new(),
+            room: 0,
             asked: Vec::new(),
             config: Config::default(),
         };
@@ -234,6 +241,8 @@ impl Net {
                 engine.verdict(self.now, message.id(), Verdict::Accept);
             }
             Output::Subscribed { peer, .. } => self.subscribed.push((node, peer)),
+            Output::Peer { peer, here, .. } => self.told.push((node, peer, here)),
+            Output::Room => self.room += 1,
             Output::Close { peer: other, reason, refuse } => {
                 self.closed.push((node, other, reason, refuse));
                 self.disconnect(node, other);

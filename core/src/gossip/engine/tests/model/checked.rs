@@ -19,12 +19,15 @@ pub struct Checked {
     checks: Vec<(CheckId, SignedMessage)>,
     /// What is to be done, and was not given to anybody yet.
     outputs: Vec<Output>,
+    /// Who is on each topic that is joined, as it is told.
+    told: BTreeMap<String, BTreeSet<PeerId>>,
 }
 
 impl Checked {
     pub fn new(now: Duration, config: Config, seed: u64) -> Self {
         let engine = Engine::new(now, config.clone(), Counts::default(), seed);
-        Self { engine, model: Model::new(now, config), checks: Vec::new(), outputs: Vec::new() }
+        let (model, checks, outputs) = (Model::new(now, config), Vec::new(), Vec::new());
+        Self { engine, model, checks, outputs, told: BTreeMap::new() }
     }
 
     pub fn is_connected(&self, peer: &PeerId) -> bool {
@@ -77,6 +80,7 @@ impl Checked {
         if anew {
             let mesh = self.engine.mesh(topic).collect();
             self.model.tended(now, topic, &mesh);
+            self.told.insert(topic.into(), self.engine.subscribed(topic).collect());
         }
         self.compare();
     }
@@ -86,6 +90,7 @@ impl Checked {
         self.be_sure(now);
         self.model.leave(now, topic);
         self.engine.leave(now, topic);
+        self.told.remove(topic);
         self.compare();
     }
 
@@ -125,6 +130,7 @@ impl Checked {
         self.catch_up(now);
         let goes = self.model.publish(now, message);
         let published = self.engine.publish(now, message.clone());
+        let published = published.map(|peers| assert!(peers > 0, "it goes to nobody"));
         assert_eq!(published, if goes { Ok(()) } else { Err(PublishError::NoPeers) });
     }
 
@@ -193,6 +199,10 @@ impl Checked {
         }
         let expected = &self.model.expected;
         assert!(expected.is_empty(), "what did not come: {expected:?}");
+        for (topic, told) in &self.told {
+            let there: BTreeSet<_> = self.engine.subscribed(topic).collect();
+            assert!(*told == there, "on {topic} are {there:?}, and told of are {told:?}");
+        }
         self.model.assert_all_told();
         self.model.assert_nothing_overdue(now);
         self.model.assert_published(now);
@@ -222,6 +232,14 @@ impl Checked {
                 self.model.on_verify(message);
                 self.checks.push((*check, message.clone()));
             }
+            Output::Peer { peer, topic, here } => {
+                let Some(told) = self.told.get_mut(&**topic) else { return };
+                match here {
+                    true => told.insert(*peer),
+                    false => told.remove(peer),
+                };
+            }
+            Output::Room => panic!("nobody waits for room"),
             Output::Deliver { .. } | Output::Subscribed { .. } | Output::Close { .. } => {
                 let found = expected.iter().position(is_expected);
                 let found = found.unwrap_or_else(|| panic!("{output:?}, and not {expected:?}"));

@@ -194,7 +194,7 @@ impl Model {
     }
 
     /// An offer went to a peer, which is told of each message once; and once more
-    /// if it has asked for it.
+    /// after it has asked for it, twice at the most.
     pub(super) fn on_offered(
         &mut self,
         now: Duration,
@@ -222,7 +222,7 @@ impl Model {
         if since > kept.last {
             kept.offered.push(key);
             let times = kept.offered.iter().filter(|by| **by == key).count();
-            let most = if kept.asked.contains(&key) { 2 } else { 1 };
+            let most = 1 + kept.asked.iter().filter(|by| **by == key).count().min(2);
             assert!(times <= most, "{of:?} is offered {times} times");
         }
     }

@@ -391,7 +391,10 @@ impl<D: Dice> World<D> {
                         self.tell(|| format!("closes {peer}: {reason}"));
                         self.closing.push(peer);
                     }
-                    Output::Verify { .. } | Output::Subscribed { .. } => {}
+                    Output::Verify { .. }
+                    | Output::Subscribed { .. }
+                    | Output::Peer { .. }
+                    | Output::Room => {}
                 }
             }
             self.catch_up();

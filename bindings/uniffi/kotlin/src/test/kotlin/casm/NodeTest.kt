@@ -1,5 +1,6 @@
 package casm
 
+import casm.ffi.ByteStream
 import casm.ffi.CasmException
 import casm.ffi.Change
 import casm.ffi.ChangeListener
@@ -10,6 +11,7 @@ import casm.ffi.FindOptions
 import casm.ffi.Key
 import casm.ffi.Node
 import casm.ffi.Query
+import casm.ffi.StreamListener
 import java.nio.file.Files
 import java.util.concurrent.LinkedBlockingQueue
 import java.util.concurrent.TimeUnit
@@ -48,6 +50,32 @@ class NodeTest {
         assertEquals(node.id(), first.peer)
         assertEquals(node.addrs(), first.addrs)
         node.leave(PATIENCE)
+    }
+
+    @Test
+    fun `a stream carries bytes both ways`() {
+        val (a, b) = start() to start()
+        val streams = LinkedBlockingQueue<Pair<ByteStream, String>>()
+        b.onStream(
+            "/x/1",
+            object : StreamListener {
+                override fun onStream(stream: ByteStream, peer: String) = streams.put(stream to peer)
+            },
+        )
+        val here = a.openStream(b.addrs(), "/x/1", PATIENCE)
+        val (there, peer) = streams.next()
+        assertEquals(a.id(), peer)
+        here.write("hello".toByteArray(), PATIENCE)
+        here.closeWrite(PATIENCE)
+        assertEquals("hello", there.read(100u, PATIENCE).decodeToString())
+        assertEquals(0, there.read(100u, PATIENCE).size)
+        there.write("bye".toByteArray(), PATIENCE)
+        there.end(PATIENCE)
+        assertEquals("bye", here.read(100u, PATIENCE).decodeToString())
+        here.reset()
+        assertFailsWith<CasmException.Closed> { here.read(1u, PATIENCE) }
+        a.leave(PATIENCE)
+        b.leave(PATIENCE)
     }
 
     @Test

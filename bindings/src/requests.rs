@@ -1,0 +1,181 @@
+//! The requests of a service that wait for a thread of the language's.
+
+use crate::{Node, Request, Result, ServeSpec, Serving, ours::Ours};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+/// How long a thread that is one too many waits for a request.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// The requests of a service, for threads that ask for one after the other.
+///
+/// At most as many wait as the service may have in flight, since one that waits
+/// holds its place. One whose answer nobody waits for any more is not given out.
+/// They come in their order, unless the oldest has waited for more than half of its
+/// time: then there are more than can be answered, and the newest comes first, which
+/// can be answered in time. So what is done is of use to somebody, however many ask.
+pub struct Requests(Ours<Arc<Shared>>);
+
+struct Shared {
+    queue: Mutex<Queue>,
+    more: Condvar,
+    /// The most threads.
+    most: usize,
+    idle: Duration,
+}
+
+struct Queue {
+    waiting: VecDeque<Request>,
+    threads: usize,
+    idle: usize,
+    over: bool,
+}
+
+/// A request, for the thread that asked.
+pub struct Given {
+    /// The request.
+    pub request: Request,
+    /// Whether to start a thread that asks too: there is none that waits.
+    pub start: bool,
+}
+
+impl Requests {
+    fn new(most: usize, idle: Duration) -> Self {
+        // The one that is started with it.
+        let queue = Queue { waiting: VecDeque::new(), threads: 1, idle: 0, over: false };
+        Self(Ours::new(Arc::new(Shared {
+            queue: Mutex::new(queue),
+            more: Condvar::new(),
+            most,
+            idle,
+        })))
+    }
+
+    /// Waits for a request. `None` if the thread that asks is to end: there will be no
+    /// more, or others wait too and there is not enough to do. In a forked child, too.
+    pub fn next(&self) -> Option<Given> {
+        self.0.mine()?.next()
+    }
+
+    /// A thread that was to be started was not.
+    pub fn not_started(&self) {
+        if let Some(shared) = self.0.mine() {
+            shared.lock().threads -= 1;
+        }
+    }
+}
+
+impl Shared {
+    fn next(&self) -> Option<Given> {
+        let mut queue = self.lock();
+        loop {
+            if let Some(request) = queue.take() {
+                if request.is_cancelled() {
+                    // With no lock held: who hears of it may ask again.
+                    drop(queue);
+                    drop(request);
+                    queue = self.lock();
+                    continue;
+                }
+                let start = queue.idle == 0 && queue.threads < self.most;
+                queue.threads += usize::from(start);
+                return Some(Given { request, start });
+            }
+            if queue.over {
+                return None;
+            }
+            queue.idle += 1;
+            if queue.idle == 1 {
+                queue = self.more.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                queue.idle -= 1;
+                continue;
+            }
+            let waited = self.more.wait_timeout(queue, self.idle);
+            let timed_out;
+            (queue, timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
+            queue.idle -= 1;
+            if timed_out.timed_out() && queue.waiting.is_empty() && queue.idle > 0 {
+                queue.threads -= 1;
+                return None;
+            }
+        }
+    }
+
+    fn push(&self, request: Request) {
+        self.lock().waiting.push_back(request);
+        self.more.notify_one();
+    }
+
+    fn shed(&self) {
+        let dead = self.lock().shed();
+        drop(dead);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Queue {
+    /// Takes out those of the oldest whose answers nobody waits for.
+    fn shed(&mut self) -> Vec<Request> {
+        let mut dead = Vec::new();
+        while let Some(request) = self.waiting.pop_front_if(|request| request.is_cancelled()) {
+            dead.push(request);
+        }
+        dead
+    }
+
+    fn take(&mut self) -> Option<Request> {
+        match self.waiting.front()?.is_late() {
+            false => self.waiting.pop_front(),
+            true => self.waiting.pop_back(),
+        }
+    }
+}
+
+/// Puts requests into the queue. With this it ends; those that wait are given out.
+struct Desk(Arc<Shared>);
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        self.0.lock().over = true;
+        self.0.more.notify_all();
+    }
+}
+
+/// Has requests dropped that nobody waits for, when one is called off or answered.
+struct Gone(Weak<Shared>);
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.shed();
+        }
+    }
+}
+
+impl Node {
+    /// Serves a service, in parts if `stream` says so, on up to so many threads that
+    /// take the requests: one, and those that this is told to start.
+    ///
+    /// # Errors
+    /// As [`Node::serve`].
+    pub fn serve_on_threads(
+        &self,
+        name: &str,
+        spec: ServeSpec,
+        stream: bool,
+        most: usize,
+    ) -> Result<(Serving, Requests)> {
+        let requests = Requests::new(most, IDLE);
+        let shared = requests.0.get()?.clone();
+        let (gone, desk) = (Arc::downgrade(&shared), Desk(shared));
+        let tell = move |request| desk.0.push(request);
+        let serving = self.serve_until(name, spec, stream, tell, move || Gone(gone.clone()))?;
+        Ok((serving, requests))
+    }
+}

@@ -1,0 +1,213 @@
+//! Channels, select and semaphores.
+
+use crate::{
+    call::{block, count, guard},
+    errors::Result,
+};
+use casm_bindings::{Parcel, duration};
+use std::{sync::Arc, time::Duration};
+
+/// A channel, of this node or of another: values are handed from senders to
+/// receivers, each to one. Times are in seconds.
+#[derive(uniffi::Object)]
+pub struct Channel(casm_bindings::Channel);
+
+impl From<casm_bindings::Channel> for Channel {
+    fn from(channel: casm_bindings::Channel) -> Self {
+        Self(channel)
+    }
+}
+
+fn limit(timeout: Option<f64>) -> Result<Option<Duration>> {
+    Ok(timeout.map(|timeout| duration("timeout", timeout)).transpose()?)
+}
+
+fn value(parcel: &Parcel) -> Vec<u8> {
+    parcel.take().unwrap_or_default()
+}
+
+#[uniffi::export]
+impl Channel {
+    /// Its name.
+    pub fn name(&self) -> String {
+        self.0.name().to_owned()
+    }
+
+    /// The id of the node whose it is.
+    pub fn owner(&self) -> String {
+        self.0.owner().to_owned()
+    }
+
+    /// How many values wait in it; none if it is another node's.
+    pub fn waiting(&self) -> Option<u32> {
+        self.0.waiting().map(count)
+    }
+
+    /// How many values of a channel elsewhere may be ours, or are and were not
+    /// received yet: the next receivers here get them.
+    pub fn in_doubt(&self) -> u32 {
+        count(self.0.in_doubt())
+    }
+
+    /// Sends a value of at most 1 MiB, and waits until there is room for it, or, at
+    /// capacity 0, until it is received. `Timeout` means that it was not taken in,
+    /// and will not be.
+    #[uniffi::method(default(timeout))]
+    pub fn send(&self, value: Vec<u8>, timeout: Option<f64>) -> Result<()> {
+        block("send", self.0.send(value, limit(timeout)?), None)
+    }
+
+    /// Receives a value.
+    #[uniffi::method(default(timeout))]
+    pub fn recv(&self, timeout: Option<f64>) -> Result<Vec<u8>> {
+        Ok(value(&block("recv", self.0.recv(limit(timeout)?), None)?))
+    }
+
+    /// Takes a value as a job, which comes back to the channel unless it is done:
+    /// at least once.
+    #[uniffi::method(default(timeout))]
+    pub fn take(&self, timeout: Option<f64>) -> Result<Job> {
+        block("take", self.0.take(limit(timeout)?), None).map(Job)
+    }
+
+    /// Closes it: sends fail from now on, and receivers get what is in it and then
+    /// end. Its owner may, and others if it was made so.
+    #[uniffi::method(default(timeout))]
+    pub fn close(&self, timeout: Option<f64>) -> Result<()> {
+        block("close", self.0.close(), timeout)
+    }
+
+    /// To receive from it in a `select`.
+    pub fn receiving(&self) -> Branch {
+        Branch(self.0.receiving())
+    }
+
+    /// To send this to it in a `select`; it must be this node's own.
+    pub fn sending(&self, value: Vec<u8>) -> Branch {
+        Branch(self.0.sending(value))
+    }
+}
+
+/// One thing that a `select` may do.
+#[derive(uniffi::Object)]
+pub struct Branch(casm_bindings::Branch);
+
+/// What a `select` did: the number of the branch, and the value if that received
+/// one.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct Selected {
+    /// Which branch it was.
+    pub index: u32,
+    /// What it received.
+    pub value: Option<Vec<u8>>,
+}
+
+/// Does the first of some branches that can be done. If several can be done, one is
+/// chosen at random; one that was not chosen has had no effect. Channels that are
+/// closed and empty are passed over while there are others.
+#[uniffi::export(default(timeout))]
+pub fn select(branches: Vec<Arc<Branch>>, timeout: Option<f64>) -> Result<Selected> {
+    let branches = branches.iter().map(|branch| branch.0.clone()).collect();
+    let timeout = limit(timeout)?;
+    let selected = guard("select", || casm_bindings::select(branches, timeout))?;
+    let (index, parcel) = block("select", selected, None)?;
+    Ok(Selected { index: count(index), value: parcel.as_ref().map(value) })
+}
+
+/// A value that was taken as a job. It goes back to the head of the channel when
+/// this is let go of undone, when the connection to the channel's owner ends, or if
+/// that hears nothing for 10 s.
+#[derive(uniffi::Object)]
+pub struct Job(casm_bindings::ChannelJob);
+
+#[uniffi::export]
+impl Job {
+    /// The value; empty once the job is ended.
+    pub fn data(&self) -> Vec<u8> {
+        self.0.data().unwrap_or_default()
+    }
+
+    /// Whether it has gone back, or is ended.
+    pub fn lost(&self) -> bool {
+        self.0.is_lost()
+    }
+
+    /// The job is done, and the value gone from the channel. `NotFound` if it has
+    /// gone back, so that another may do it too.
+    #[uniffi::method(default(timeout))]
+    pub fn done(&self, timeout: Option<f64>) -> Result<()> {
+        block("done", self.0.done(), timeout)
+    }
+
+    /// The value goes back to where it was.
+    #[uniffi::method(default(timeout))]
+    pub fn give_back(&self, timeout: Option<f64>) -> Result<()> {
+        block("give_back", self.0.give_back(), timeout)
+    }
+}
+
+/// A semaphore, of this node or of another: so many may hold a lease of it at a
+/// time.
+#[derive(uniffi::Object)]
+pub struct Semaphore(casm_bindings::Semaphore);
+
+impl From<casm_bindings::Semaphore> for Semaphore {
+    fn from(semaphore: casm_bindings::Semaphore) -> Self {
+        Self(semaphore)
+    }
+}
+
+#[uniffi::export]
+impl Semaphore {
+    /// Its name.
+    pub fn name(&self) -> String {
+        self.0.name().to_owned()
+    }
+
+    /// The id of the node whose it is.
+    pub fn owner(&self) -> String {
+        self.0.owner().to_owned()
+    }
+
+    /// Waits for a lease, in the order of asking.
+    #[uniffi::method(default(timeout))]
+    pub fn acquire(&self, timeout: Option<f64>) -> Result<Lease> {
+        block("acquire", self.0.acquire(limit(timeout)?), None).map(Lease)
+    }
+
+    /// Closes it: nobody is granted anything any more. Its owner alone may.
+    pub fn close(&self) -> Result<()> {
+        guard("close", || self.0.close())
+    }
+}
+
+/// What is held of a semaphore, until it is released, let go of, or lost: it is
+/// renewed by itself, and lost if its owner can't be reached for 10 s. A process
+/// that was stopped meanwhile may still act as if it held it: give the token to what
+/// it protects, which should refuse a lower one than it has seen.
+#[derive(uniffi::Object)]
+pub struct Lease(casm_bindings::Lease);
+
+#[uniffi::export]
+impl Lease {
+    /// Grows with every grant.
+    pub fn token(&self) -> u64 {
+        self.0.token()
+    }
+
+    /// Whether it is not held any more.
+    pub fn lost(&self) -> bool {
+        self.0.is_lost()
+    }
+
+    /// Waits until it is not held any more.
+    #[uniffi::method(default(timeout))]
+    pub fn wait_lost(&self, timeout: Option<f64>) -> Result<()> {
+        block("wait_lost", self.0.wait_lost(), timeout)
+    }
+
+    /// Gives it back. It doesn't wait.
+    pub fn release(&self) {
+        self.0.release();
+    }
+}

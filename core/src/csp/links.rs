@@ -1,0 +1,145 @@
+//! The connections to those who own channels and semaphores: one to each, whatever
+//! is used of it, since an owner takes only so many of a node.
+
+use super::{around::Around, link::NAME};
+use crate::{
+    Result,
+    rpc::{self, Encoding, Exported, Vat},
+    schema::csp_capnp::channels,
+    scope::Scope,
+};
+use futures::{
+    FutureExt,
+    future::{BoxFuture, Shared},
+};
+use libp2p::PeerId;
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+use tokio::runtime::Handle;
+
+/// How `chan` is exported: values go both ways.
+pub(super) const EXPORTED: Exported<'static> =
+    Exported { encodings: &Encoding::ALL, large_calls: true, long_calls: false };
+/// How it is connected to: whether there is room is counted in bytes of values, of which
+/// little is known when they are packed.
+pub(super) const PLAIN: Exported<'static> = Exported { encodings: &[Encoding::Plain], ..EXPORTED };
+
+/// Calls that wait at the owner, of one connection: some less than it takes, so that
+/// what frees something there is not refused.
+const WAITING: usize = 3072;
+
+/// The connections.
+pub(super) struct Links {
+    vat: Vat,
+    around: Arc<dyn Around>,
+    scope: Scope,
+    runtime: Handle,
+    links: Mutex<HashMap<PeerId, Making>>,
+}
+
+type Making = Shared<BoxFuture<'static, Result<Link>>>;
+
+/// A connection. Clones are the same.
+#[derive(Clone)]
+pub(super) struct Link {
+    pub(super) channels: rpc::Remote<channels::Client>,
+    pub(super) places: Places,
+}
+
+/// The places of calls that wait at the owner.
+#[derive(Clone, Default)]
+pub(super) struct Places(Arc<AtomicUsize>);
+
+impl Links {
+    pub(super) fn new(vat: Vat, around: Arc<dyn Around>, scope: Scope, runtime: Handle) -> Self {
+        Self { vat, around, scope, runtime, links: Mutex::default() }
+    }
+
+    /// The connection to an owner, which is made if there is none.
+    ///
+    /// # Errors
+    /// As of connecting, and `NotFound` if it serves neither channels nor semaphores.
+    pub(super) async fn link(&self, owner: PeerId) -> Result<Link> {
+        let making = {
+            let mut links = self.lock();
+            match links.get(&owner) {
+                Some(making) if !self.is_over(&owner, making) => making.clone(),
+                _ => {
+                    links.retain(|owner, making| !self.is_over(owner, making));
+                    let making = self.make(owner);
+                    links.insert(owner, making.clone());
+                    making
+                }
+            }
+        };
+        making.await
+    }
+
+    fn make(&self, owner: PeerId) -> Making {
+        let (vat, around) = (self.vat.clone(), self.around.clone());
+        let made = async move {
+            around.reach(owner).await?;
+            let channels = vat.connect_as(owner, NAME, PLAIN).await?;
+            Ok(Link { channels, places: Places::default() })
+        };
+        let making = made.boxed().shared();
+        // It goes on if those who asked for it give up: the next finds it made.
+        let _context = self.runtime.enter();
+        self.scope.spawn(making.clone().map(drop));
+        making
+    }
+
+    /// This connection is of no use any more to who gives it up: the next asks for a new
+    /// one.
+    pub(super) fn forget(&self, owner: PeerId, link: &Link) {
+        let is = |making: &Making| matches!(making.peek(), Some(Ok(made)) if made.is(link));
+        let mut links = self.lock();
+        if links.get(&owner).is_some_and(is) {
+            links.remove(&owner);
+        }
+    }
+
+    fn is_over(&self, owner: &PeerId, making: &Making) -> bool {
+        let host = self.vat.connector().host();
+        match making.peek() {
+            // Its stream may not have been told yet.
+            Some(Ok(link)) => link.channels.is_closed() || !host.is_connected(owner),
+            Some(Err(_)) => true,
+            None => false,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<PeerId, Making>> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Link {
+    fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.places.0, &other.places.0)
+    }
+}
+
+impl Places {
+    /// One, if there is one.
+    pub(super) fn take(&self) -> Option<Place> {
+        let before = self.0.fetch_add(1, Ordering::Relaxed);
+        // Dropped, it is given back.
+        let place = Place(self.0.clone());
+        (before < WAITING).then_some(place)
+    }
+}
+
+/// The place of a call that waits.
+pub(super) struct Place(Arc<AtomicUsize>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
