@@ -70,9 +70,10 @@ impl Node {
     /// node sends nothing, and wakes the processor no more.
     ///
     /// What the node keeps: its key, the view as it is now, the peers that it knows,
-    /// what it tells of itself, what it serves, and every subscription. Until
-    /// [`resume`](Self::resume), what needs the network fails with `Paused`. Takes
-    /// about a second at most; a second call does nothing.
+    /// what it tells of itself, what it serves, its channels, and every subscription.
+    /// Until [`resume`](Self::resume), what needs another node fails with `Paused`, and
+    /// so does what is under way; streams end. Takes about a second at most; a second
+    /// call does nothing.
     ///
     /// # Errors
     /// `Closed`.
