@@ -4,7 +4,7 @@
 //! A heartbeat that is late is made up for before anything else that happens, so that
 //! what it would only have tidied up can wait for that.
 
-use super::{Engine, topic::Topic};
+use super::{Engine, peer::PeerKey, topic::Topic};
 use std::{sync::Arc, time::Duration};
 
 /// How long the engine rests at most, and how long while there is something to tidy
@@ -13,6 +13,8 @@ const REST: Duration = Duration::from_secs(3600);
 const UNTIDY: Duration = Duration::from_secs(60);
 /// Bytes of messages that are tidied up in their time.
 const MUCH: usize = 64 << 10;
+/// Young messages of which each is looked at, whether somebody lacks it.
+const FEW: usize = 16;
 
 impl Engine {
     /// Something has happened of which the next heartbeat makes something.
@@ -27,12 +29,24 @@ impl Engine {
         }
     }
 
-    /// A message of a topic is kept, for those to be offered who are outside the
-    /// mesh.
-    pub(super) fn rouse_for_offers(&mut self, topic: &str) {
-        if self.topics.get(topic).is_some_and(has_others) {
+    /// A message of a topic is kept that these have: to the others outside the mesh
+    /// it is to be offered.
+    pub(super) fn rouse_for_offers(&mut self, topic: &str, holders: &[PeerKey]) {
+        if self.topics.get(topic).is_some_and(|topic| lack(topic, holders)) {
             self.rouse();
         }
+    }
+
+    /// Whether somebody outside the mesh may lack what is offered now.
+    fn has_offers(&self, now: Duration) -> bool {
+        let young = || self.store.young(now);
+        let joined = || self.topics.iter().filter(|(_, topic)| topic.joined);
+        if young().nth(FEW).is_some() {
+            return joined().any(|(_, topic)| lack(topic, &[]));
+        }
+        young().any(|(message, holders)| {
+            joined().any(|(name, topic)| message.is_of(name) && lack(topic, holders))
+        })
     }
 
     /// After a heartbeat: when the next one is worth to wake up for.
@@ -40,9 +54,8 @@ impl Engine {
         let busy = !self.wants.is_empty()
             || self.awaits_room
             || self.store.bytes() > MUCH
-            || self.peers.values().any(|peer| peer.offered > 0 || !peer.announced.is_empty())
             || self.topics.values().any(|topic| topic.swap.is_some())
-            || (self.store.offers(now) && self.topics.values().any(has_others));
+            || self.has_offers(now);
         let joined = self.topics.iter().filter(|(_, topic)| topic.joined);
         let tends = || joined.filter_map(|(name, topic)| self.tends_at(name, topic)).min();
         let untidy = !self.departed.is_empty()
@@ -72,7 +85,7 @@ impl Engine {
     }
 }
 
-/// Whether there are peers to be offered what comes.
-fn has_others(topic: &Topic) -> bool {
-    topic.joined && topic.subscribed.len() > topic.mesh.len()
+/// Whether there are peers outside the mesh but for these.
+fn lack(topic: &Topic, holders: &[PeerKey]) -> bool {
+    topic.joined && topic.subscribed.difference(&topic.mesh).any(|key| !holders.contains(key))
 }

@@ -321,7 +321,7 @@ impl Engine {
         if self.peers.get(&key).is_none_or(|peer| peer.closing) {
             return;
         }
-        if rpc.says_more_than_messages() {
+        if rpc.asks_for_something() {
             self.rouse();
         }
         for (reason, times) in rpc.refused {

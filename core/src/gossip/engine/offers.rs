@@ -65,6 +65,9 @@ impl Engine {
             }
         }
         crowded += std::mem::take(&mut self.wants.dropped);
+        if !self.wants.is_empty() {
+            self.rouse();
+        }
         self.count_some("too-many-wanted", crowded);
         self.ask(now, key, &wanted);
     }

@@ -208,7 +208,6 @@ impl Engine {
         mut holders: SmallVec<[PeerKey; 8]>,
     ) {
         let id = message.id().clone();
-        self.rouse_for_offers(message.topic());
         for key in to {
             let unwanted = |peer: &super::Peer| peer.unwanted.contains(&id);
             if !self.peers.get(&key).is_some_and(unwanted) {
@@ -216,6 +215,7 @@ impl Engine {
             }
             holders.push(key);
         }
+        self.rouse_for_offers(message.topic(), &holders);
         let forgotten = self.store.insert(now, message, holders);
         self.count_some("too-many-kept", forgotten);
     }

@@ -109,10 +109,15 @@ impl Store {
         self.bytes
     }
 
-    /// Whether a message is so young that it is offered.
-    pub(super) fn offers(&self, now: Duration) -> bool {
-        let last = self.kept.back();
-        last.is_some_and(|kept| now.saturating_sub(kept.at) <= config::OFFER_UNTIL)
+    /// The messages that are so young that they are offered, or will be, and who has
+    /// them; the youngest first.
+    pub(super) fn young(
+        &self,
+        now: Duration,
+    ) -> impl Iterator<Item = (&SignedMessage, &[PeerKey])> {
+        let kept = self.kept.iter().rev();
+        kept.take_while(move |kept| now.saturating_sub(kept.at) <= config::OFFER_UNTIL)
+            .map(|kept| (&kept.message, &kept.holders[..]))
     }
 
     fn forget_oldest(&mut self) {

@@ -59,17 +59,11 @@ pub struct Rpc {
 }
 
 impl Rpc {
-    /// Whether there is anything in it but messages.
-    pub(super) fn says_more_than_messages(&self) -> bool {
-        let Self { subscriptions, messages: _, ihave, iwant, graft, prune, idontwant, refused } =
-            self;
-        !(subscriptions.is_empty()
-            && ihave.is_empty()
-            && iwant.is_empty()
-            && graft.is_empty()
-            && prune.is_empty()
-            && idontwant.is_empty()
-            && refused.is_empty())
+    /// Whether there is anything in it of which a heartbeat makes something. What is
+    /// offered or not wanted is dealt with as it comes.
+    pub(super) fn asks_for_something(&self) -> bool {
+        let Self { subscriptions, iwant, graft, prune, .. } = self;
+        !(subscriptions.is_empty() && iwant.is_empty() && graft.is_empty() && prune.is_empty())
     }
 }
 
