@@ -332,6 +332,7 @@ fn outcome(published: Result<usize, PublishError>) -> Result<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::swarm::tests::swarm;
     use futures::task::noop_waker_ref;
     use tokio::sync::oneshot;
 
@@ -426,6 +427,35 @@ mod tests {
             let some = step(&mut topics);
             assert!(some.len() >= TOGETHER && some.contains(&("other".into(), true)), "{some:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_room_is_told_of_a_pause_and_what_comes_next_is_taken() {
+        let mut topics = Topics::new(Metrics::default());
+        let other = join(&mut topics, "a");
+        let publish = || {
+            let (reply, outcome) = oneshot::channel();
+            assert!(other.publish.try_send(Outgoing { message: message(), reply }).is_ok());
+            outcome
+        };
+        let next = |topics: &mut Topics| {
+            let mut cx = Context::from_waker(noop_waker_ref());
+            assert!(topics.poll_asked(&mut cx).is_ready());
+            topics.next_asked().unwrap()
+        };
+        let waits = publish();
+        let (_, Asked::Publish(outgoing, receiver)) = next(&mut topics) else { panic!() };
+        topics.joined.get_mut("a").unwrap().held = Some((outgoing, receiver));
+        let mut swarm = swarm();
+        let gossip = &mut swarm.behaviour_mut().gossip;
+        topics.join_again(gossip);
+        let (topic, asked) = next(&mut topics);
+        topics.on_asked(gossip, topic, asked, true);
+        assert_eq!(waits.await.unwrap().unwrap_err().kind(), ErrorKind::Paused);
+        let later = publish();
+        let (topic, asked) = next(&mut topics);
+        topics.on_asked(gossip, topic, asked, false);
+        assert_eq!(later.await.unwrap().unwrap(), 0, "nobody is there");
     }
 
     #[test]
