@@ -17,7 +17,15 @@ test('a paused node is gone for others, and comes back with what it kept', async
   const { peer, reason } = await left
   assert.deepEqual([peer, reason], [a.id, 'left'])
   await assert.rejects(a.connect(b.info()), { name: 'CasmError', code: 'Paused', message: /resume it first/ })
-  await assert.rejects(a.viewOf(b.id), { code: 'Paused' })
+  const data = Buffer.from('hi')
+  const calls = [
+    () => a.viewOf(b.id),
+    () => a.call('shout', data, { timeout: Infinity, wait: true }),
+    () => a.topic('news').publish(data),
+    () => a.openStream(b.id, '/shout/1'),
+    () => a.openChannel('jobs', b.id),
+  ]
+  for (const call of calls) await assert.rejects(call, { code: 'Paused' })
   await assert.rejects(a.findPeers({ limit: 1 }).next(), { code: 'Paused' })
   assert.equal(a.view().size, 2)
   await a.setMeta({ life: '2' })

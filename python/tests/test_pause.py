@@ -17,7 +17,14 @@ def test_a_paused_node_is_gone_for_others_and_comes_back_with_what_it_kept():
             assert a.is_paused() and a.addrs() == [] and a.connected() == []
             left = next(event for event in seen if isinstance(event, casm.PeerLeft))
             assert (left.peer, left.reason) == (a.id, "left")
-            for call in (lambda: a.connect(b.info()), lambda: a.view_of(b.id)):
+            for call in (
+                lambda: a.connect(b.info()),
+                lambda: a.view_of(b.id),
+                lambda: a.call("shout", b"", timeout=None, wait=True),
+                lambda: a.topic("news").publish(b""),
+                lambda: a.open_stream(b.id, "/shout/1"),
+                lambda: a.open_channel("jobs", b.id, timeout=None),
+            ):
                 with pytest.raises(casm.PausedError, match="resume it first"):
                     call()
             with pytest.raises(casm.PausedError):
