@@ -327,8 +327,9 @@ export class Node {
 
   /**
    * Serves a service: `handler` answers each request with bytes, or an `Answer`, which
-   * has headers too, or a promise of either. It is served until it is stopped or the node is closed. What the handler
-   * throws, the caller gets as an error whose code is `Remote`.
+   * has headers too, or a promise of either. It is served until it is stopped or the
+   * node is closed. What the handler throws, the caller gets as an error whose code is
+   * `Remote`.
    */
   serve(name: string, handler: Handler, options: ServeOptions = {}): Serving {
     return this.#serve(name, handler, options, false)

@@ -18,6 +18,8 @@ from contextlib import contextmanager
 
 NAME = "bench"
 DATA = bytes(64)
+# Callers at once for which there is room.
+MOST = 1024
 
 Ask = Callable[[], object]
 
@@ -80,7 +82,7 @@ def answer() -> None:
     import casm.testing
 
     with casm.Node(**casm.testing.options(namespace=sys.argv[2])) as node:
-        node.serve(NAME, lambda request: request.data)
+        node.serve(NAME, lambda request: request.data, max_inflight=MOST)
         tell(f"{node.info().addrs[0]}/p2p/{node.id}")
 
 
