@@ -22,8 +22,9 @@ fn role() {
     runtime.unwrap().block_on(member(&args));
 }
 
-/// `member POWER BOOT`: a node that says `id`, who joins and leaves, where it
-/// listens, and at which address each connection has its other end.
+/// `member POWER BOOT`: a node that says `id`, who joins and leaves, which addresses
+/// a record has that is another one than before, where it listens, and at which
+/// address each connection has its other end.
 async fn member(args: &[String]) {
     let power = args[0].parse().unwrap();
     let builder = Node::builder().namespace("lan").power(power).boot([&args[1]]);
@@ -35,6 +36,9 @@ async fn member(args: &[String]) {
         match events.next().await.unwrap() {
             Event::PeerLeft { peer, reason } => say(format!("left {peer} {}", reason.name())),
             Event::PeerJoined { record } => say(format!("joined {}", record.peer())),
+            Event::PeerUpdated { record } => {
+                say(format!("updated {} {:?}", record.peer(), record.addrs()));
+            }
             Event::Connected { peer } => {
                 let status = node.peer_status(&peer);
                 let addrs = status.map(|status| status.addrs).unwrap_or_default();
@@ -46,14 +50,10 @@ async fn member(args: &[String]) {
     }
 }
 
-fn connected_from(host: &Host, id: &str, ip: &str, within: Duration) {
+/// Waits for a line that begins with this and has this in it.
+fn says_with(host: &Host, start: &str, ip: &str, within: Duration) {
     let begun = Instant::now();
-    loop {
-        let rest = host.expect(&format!("connected {id}"), within.saturating_sub(begun.elapsed()));
-        if rest.contains(ip) {
-            return;
-        }
-    }
+    while !host.expect(start, within.saturating_sub(begun.elapsed())).contains(ip) {}
 }
 
 /// The first host's Wi-Fi: to none, for so long, and to another address.
@@ -85,7 +85,7 @@ fn from_wifi_to_none_to_another(power: &str, boot: &str, without: Duration) {
     moving.expect(&format!("left {}", ids[1]), SLOW);
     let third = lan.hosts[1].run("member", &format!("{power} {boot}"));
     third.expect("id", SLOW);
-    connected_from(&third, &ids[0], "10.77.0.101", SLOW);
+    says_with(&third, &format!("connected {}", ids[0]), "10.77.0.101", SLOW);
 }
 
 const GROUP: &str = "/ip4/228.8.8.8/udp/8822/multicast/eth0";
@@ -118,6 +118,9 @@ fn a_host_whose_address_is_swapped_is_seen_under_the_new_one() {
     lan.hosts[0].ip("-6 addr flush dev eth0");
     lan.hosts[0].ip("addr flush dev eth0");
     lan.hosts[0].ip("addr add 10.77.0.101/24 dev eth0");
+    let begun = Instant::now();
+    says_with(&staying, &format!("updated {}", ids[0]), "10.77.0.101", SEEN);
+    println!("seen under the new address after {:?}", begun.elapsed());
     std::thread::sleep(Duration::from_secs(6));
     // Nobody was dropped, though the TTL is over: it went on under the new address.
     assert_eq!(staying.rest("left"), Vec::<String>::new());
