@@ -29,6 +29,9 @@ pub(crate) struct Defaults {
 pub(crate) struct Profile {
     /// From the answer to a ping to the next one.
     pub(crate) ping: Duration,
+    /// How often both ends of a connection say anew what they are. (What changes is
+    /// said at once.)
+    pub(crate) identify: Duration,
     /// Whether QUIC is spoken where nothing else is said.
     pub(crate) quic: bool,
     /// Connections with which a node is content.
@@ -87,6 +90,7 @@ impl Power {
         match self {
             Self::Normal => Profile {
                 ping: secs(10),
+                identify: secs(300),
                 quic: true,
                 wanted: 8,
                 seeks: true,
@@ -101,6 +105,7 @@ impl Power {
             },
             Self::Low => Profile {
                 ping: secs(60),
+                identify: secs(3600),
                 quic: false,
                 wanted: 3,
                 seeks: false,

@@ -10,10 +10,10 @@ use tokio::time::Instant;
 const MOST: usize = 32;
 /// For how long one that was lost is dialled when something has changed.
 const LATELY: Duration = Duration::from_secs(600);
-/// After a change: when each is dialled, until it is connected. The network may
-/// not be ready at once.
+/// After a change: when each is dialled, until it is connected. Changes come several
+/// at a time, and the network may not be ready at once.
 const TRIES: [Duration; 5] = [
-    Duration::ZERO,
+    Duration::from_millis(10),
     Duration::from_millis(250),
     Duration::from_millis(600),
     Duration::from_millis(1200),
@@ -46,6 +46,8 @@ impl Lost {
 pub(super) struct Back {
     lost: VecDeque<Lost>,
     stirred: Option<Instant>,
+    /// Who was reached since the last change, by a dial of these, and when.
+    reached: VecDeque<(PeerId, Instant)>,
 }
 
 impl Back {
@@ -65,9 +67,17 @@ impl Back {
         self.lost.retain(|lost| lost.peer != *peer);
     }
 
+    /// It is connected: that may be the connection which was in doubt, and not if the
+    /// doubt is old, since such ones are given up.
+    pub(super) fn still_here(&mut self, peer: &PeerId, now: Instant) {
+        let is_new = |lost: &Lost| now.saturating_duration_since(lost.since) < STIRRED;
+        self.lost.retain(|lost| lost.peer != *peer || is_new(lost));
+    }
+
     /// Something has changed: those that were lost lately are dialled.
     pub(super) fn stir(&mut self, now: Instant) {
         self.stirred = Some(now);
+        self.reached.clear();
         self.lost.retain(|lost| now.saturating_duration_since(lost.since) < LATELY);
         self.lost.iter_mut().for_each(|lost| lost.tries = Some((now, 0)));
     }
@@ -75,6 +85,25 @@ impl Back {
     /// When [`take`](Self::take) has somebody.
     pub(super) fn due(&self) -> Option<Instant> {
         self.lost.iter().filter_map(Lost::due).min()
+    }
+
+    /// A peer answered a dial of `begun`. Whether that is the first since the last
+    /// change: of several dials that were under way together one is enough.
+    pub(super) fn reached(&mut self, peer: PeerId, begun: Instant, now: Instant) -> bool {
+        if self.reached.iter().any(|(reached, at)| *reached == peer && *at >= begun) {
+            return false;
+        }
+        self.reached.retain(|(reached, _)| *reached != peer);
+        self.reached.push_back((peer, now));
+        if self.reached.len() > MOST {
+            self.reached.pop_front();
+        }
+        true
+    }
+
+    /// A peer is connected no more.
+    pub(super) fn gone(&mut self, peer: &PeerId) {
+        self.reached.retain(|(reached, _)| reached != peer);
     }
 
     /// Whom to dial now, the last that was lost first, and where it was dialled
@@ -116,8 +145,10 @@ mod tests {
         let peers = lost(&mut back, 2, start);
         assert_eq!((back.due(), back.take(8, start)), (None, vec![]), "nothing has changed");
         back.stir(start);
-        assert_eq!(ids(back.take(8, start)), [peers[1], peers[0]]);
-        assert_eq!((back.due(), back.take(8, start)), (Some(start + TRIES[1]), vec![]));
+        let first = start + TRIES[0];
+        assert_eq!((back.due(), back.take(8, start)), (Some(first), vec![]));
+        assert_eq!(ids(back.take(8, first)), [peers[1], peers[0]]);
+        assert_eq!((back.due(), back.take(8, first)), (Some(start + TRIES[1]), vec![]));
         back.here(&peers[1]);
         let mut dials = 0;
         while let Some(due) = back.due() {
@@ -125,7 +156,7 @@ mod tests {
         }
         assert_eq!(dials, TRIES.len() - 1);
         // The next change.
-        back.stir(start + LATELY - TRIES[1]);
+        back.stir(start + LATELY - TRIES[0]);
         assert_eq!(ids(back.take(8, start + LATELY)), [peers[0]]);
         back.stir(start + LATELY);
         assert_eq!(back.due(), None, "too long ago");
@@ -137,19 +168,55 @@ mod tests {
         back.stir(start);
         let now = start + STIRRED - Duration::from_millis(1);
         let peers = lost(&mut back, 1, now);
-        assert_eq!(ids(back.take(8, now)), peers);
+        assert_eq!(ids(back.take(8, now + TRIES[0])), peers);
         lost(&mut back, 1, start + STIRRED);
-        assert_eq!(back.take(8, start + STIRRED), []);
+        assert_eq!(back.take(8, start + STIRRED + TRIES[0]), []);
+    }
+
+    #[test]
+    fn who_is_in_doubt_is_dialled_anew_after_each_change() {
+        let (mut back, start) = (Back::default(), Instant::now());
+        let peer = lost(&mut back, 1, start)[0];
+        back.stir(start);
+        assert_eq!(ids(back.take(8, start + TRIES[0])), [peer]);
+        // Another address comes; the peer is connected by what is in doubt.
+        let now = start + TRIES[2];
+        back.still_here(&peer, now);
+        back.stir(now);
+        assert_eq!(ids(back.take(8, now + TRIES[0])), [peer]);
+        // By now that would have been given up.
+        back.still_here(&peer, start + STIRRED);
+        assert_eq!(back.due(), None);
+    }
+
+    #[test]
+    fn of_dials_that_are_under_way_together_one_is_enough() {
+        let (mut back, start) = (Back::default(), Instant::now());
+        let (one, other) = (PeerId::random(), PeerId::random());
+        let at = |n: usize| start + TRIES[n];
+        back.stir(start);
+        assert!(back.reached(one, at(0), at(2)) && back.reached(other, at(0), at(2)));
+        assert!(!back.reached(one, at(1), at(3)) && !back.reached(one, at(2), at(3)));
+        // One that was begun after that was begun for a reason.
+        assert!(back.reached(one, at(3), at(4)));
+        // What was reached is gone, or it was before the last change.
+        back.gone(&one);
+        assert!(back.reached(one, at(0), at(4)));
+        back.stir(at(4));
+        assert!(back.reached(one, at(0), at(4)));
+        (0..2 * MOST).for_each(|_| assert!(back.reached(PeerId::random(), start, start)));
+        assert_eq!(back.reached.len(), MOST);
     }
 
     #[test]
     fn few_are_remembered_and_fewer_dialled() {
         let (mut back, start) = (Back::default(), Instant::now());
         let peers = lost(&mut back, 2 * MOST, start);
+        let first = start + TRIES[0];
         back.stir(start);
         let last: Vec<_> = peers.iter().rev().take(3).copied().collect();
-        assert_eq!(ids(back.take(3, start)), last);
+        assert_eq!(ids(back.take(3, first)), last);
         back.stir(start);
-        assert_eq!(back.take(usize::MAX, start).len(), MOST);
+        assert_eq!(back.take(usize::MAX, first).len(), MOST);
     }
 }

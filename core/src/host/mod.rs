@@ -183,6 +183,7 @@ impl Host {
             tally: Tally::new(metrics),
             metrics: metrics.clone(),
             ping: profile.ping,
+            identify: profile.identify,
             quic: profile.quic || listen::has_quic(&listen),
         };
         let mut swarm = recipe.build()?;

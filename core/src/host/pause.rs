@@ -165,7 +165,8 @@ impl Task {
             self.doubt_all();
         } else {
             self.swarm.behaviour_mut().ping.check();
-            self.connected.ids().iter().for_each(|peer| self.back.here(peer));
+            let now = Instant::now();
+            self.connected.ids().iter().for_each(|peer| self.back.still_here(peer, now));
         }
         self.back.stir(Instant::now());
     }
@@ -194,7 +195,8 @@ impl Task {
 
     /// Dials who is to be connected again.
     pub(super) fn dial_back(&mut self) {
-        for (peer, given) in self.back.take(self.profile.wanted, Instant::now()) {
+        let now = Instant::now();
+        for (peer, given) in self.back.take(self.profile.wanted, now) {
             let heard = self.heard.of(&peer).iter().filter(|addr| !given.contains(addr)).cloned();
             let heard = heard.collect();
             let chosen = self.heard.choose(&peer, heard);
@@ -203,10 +205,12 @@ impl Task {
                 self.back.here(&peer);
                 continue;
             }
-            // From another port: the old connection may have that of the listener.
+            // From another port: the old connection may have that of the listener. And
+            // beside dials that are under way: those may have been begun in the network
+            // of before, and hang.
             let options = DialOpts::peer_id(peer)
                 .addresses(addrs)
-                .condition(PeerCondition::NotDialing)
+                .condition(PeerCondition::Always)
                 .allocate_new_port()
                 .build();
             let connection = options.connection_id();
@@ -214,7 +218,7 @@ impl Task {
                 Ok(()) => {
                     self.heard.dialled(connection, peer, chosen);
                     let (older, _) = self.connected.with_peer(&peer);
-                    self.again.insert(connection, older);
+                    self.again.insert(connection, (now, older));
                 }
                 Err(error) => tracing::debug!(%peer, %error, "a peer is not dialled again"),
             }
@@ -225,8 +229,10 @@ impl Task {
     /// dialled. (Not those that came since: the peer may dial at the same time.)
     pub(super) fn is_back(&mut self, peer: &PeerId, connection: ConnectionId) {
         self.back.here(peer);
-        for older in self.again.remove(&connection).unwrap_or_default() {
-            self.swarm.close_connection(older);
+        let Some((begun, older)) = self.again.remove(&connection) else { return };
+        let spare = !self.back.reached(*peer, begun, Instant::now());
+        for connection in if spare { vec![connection] } else { older } {
+            self.swarm.close_connection(connection);
         }
     }
 }

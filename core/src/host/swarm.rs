@@ -60,6 +60,8 @@ pub(super) struct Recipe {
     pub(super) metrics: Metrics,
     /// From the answer to a ping to the next one.
     pub(super) ping: Duration,
+    /// How often both ends of a connection say anew what they are.
+    pub(super) identify: Duration,
     /// Whether QUIC is spoken, beside TCP.
     pub(super) quic: bool,
 }
@@ -105,6 +107,7 @@ impl Recipe {
             slots::Sizes::new(limits.connections, limits.connections_per_peer, limits.pending);
         let identify = identify::Config::new("casm/0.0.0".into(), key.public())
             .with_agent_version(instances::agent_version())
+            .with_interval(self.identify)
             .with_push_listen_addr_updates(true)
             // What peers say of their addresses is judged before it is dialled.
             .with_cache_size(0)
@@ -144,6 +147,7 @@ pub(super) mod tests {
             tally: Tally::new(&metrics),
             metrics,
             ping: Duration::from_secs(10),
+            identify: Duration::from_secs(300),
             quic: true,
         };
         recipe.build().unwrap()

@@ -83,10 +83,10 @@ pub(super) struct Task {
     pub(super) connected: Connected,
     pub(super) leaving: Leaving,
     pub(super) heard: Heard,
-    /// Who is to be connected again, and the dials for that, each with the
-    /// connections that it is to replace.
+    /// Who is to be connected again, and the dials for that, with when each
+    /// was begun and the connections that it is to replace.
     pub(super) back: Back,
-    pub(super) again: HashMap<ConnectionId, Vec<ConnectionId>>,
+    pub(super) again: HashMap<ConnectionId, (Instant, Vec<ConnectionId>)>,
     pub(super) events: EventBus,
     pub(super) metrics: Metrics,
     /// Connections that were made.
@@ -378,6 +378,7 @@ impl Task {
                 if num_established > 0 {
                     return;
                 }
+                self.back.gone(&peer_id);
                 // Who is told to go is not dialled again.
                 if cause.is_some() {
                     self.back.lost(peer_id, dialled, Instant::now());
