@@ -140,7 +140,16 @@ impl Node {
         self.open().ok().map(|open| open.dispatcher)
     }
 
-    /// The addresses at which it can be reached, each with its `/p2p/<id>`.
+    /// Whether it is paused, or about to be.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub fn is_paused(&self) -> Result<bool> {
+        Ok(self.open()?.node.is_paused())
+    }
+
+    /// The addresses at which it can be reached, each with its `/p2p/<id>`: none
+    /// while it is paused.
     ///
     /// # Errors
     /// `Closed`.
@@ -336,6 +345,18 @@ impl Node {
         self.run(move |node| async move {
             Discovery::advertise(node.boot(), &Namespace::new(namespace)?, ttl).await
         })
+    }
+
+    /// Leaves the cluster for a while, so that others see it at once, and lets every
+    /// connection and socket go. What needs the network fails with `Paused` until it
+    /// is resumed. A second call does nothing.
+    pub fn pause(&self) -> impl Future<Output = Result<()>> + Send + use<> {
+        self.run(|node| async move { node.pause().await })
+    }
+
+    /// Comes back after a pause, with what the node has kept.
+    pub fn resume(&self) -> impl Future<Output = Result<()>> + Send + use<> {
+        self.run(|node| async move { node.resume().await })
     }
 
     /// Leaves the cluster, so that others see it at once, and waits until

@@ -227,6 +227,45 @@ fn a_search_that_is_still_held_keeps_no_stream_of_a_closed_node_waiting() {
 }
 
 #[test]
+fn a_paused_node_says_so_keeps_what_it_has_and_comes_back() {
+    let (a, b) = (node(), node());
+    wait(a.connect(b.addrs().unwrap())).unwrap();
+    for node in [&a, &b] {
+        wait(node.wait_for(Query::all(), 2)).unwrap();
+    }
+    let addrs = a.addrs().unwrap();
+    wait(a.pause()).unwrap();
+    assert!(a.is_paused().unwrap() && a.addrs().unwrap().is_empty());
+    assert_eq!(a.view().unwrap().len(), 2);
+    let error = wait(a.connect(b.addrs().unwrap())).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Paused);
+    wait(a.resume()).unwrap();
+    assert_eq!((a.is_paused().unwrap(), a.addrs().unwrap()), (false, addrs));
+    wait(b.wait_for(Query::all(), 2)).unwrap();
+    for node in [&a, &b] {
+        wait(node.close(None, false)).unwrap();
+    }
+    assert_eq!(wait(a.pause()).unwrap_err().kind(), ErrorKind::Closed);
+}
+
+#[test]
+fn a_profile_sets_what_is_left_out() {
+    let ttl = |options| {
+        let node = wait(Node::start(options, Dispatcher::default())).unwrap();
+        let ttl = node.view().unwrap().get(&node.info().unwrap().id).unwrap().ttl();
+        wait(node.close(None, false)).unwrap();
+        ttl
+    };
+    let low = || Options { power: Some("low".into()), ..options() };
+    assert_eq!(ttl(low()), Duration::from_secs(600));
+    let given = Some(Duration::from_secs(20));
+    assert_eq!(ttl(Options { ttl: given, ..low() }), Duration::from_secs(20));
+    let wrong = Options { power: Some("high".into()), ..options() };
+    let error = wait(Node::start(wrong, Dispatcher::default())).err().unwrap();
+    assert!(error.kind() == ErrorKind::Config && error.message().contains("high"), "{error}");
+}
+
+#[test]
 fn a_stream_that_is_cancelled_ends_its_source_though_somebody_holds_it() {
     let node = node();
     let endless = |request: Request| {

@@ -26,6 +26,7 @@ mod host;
 pub mod identity;
 #[doc(hidden)]
 pub mod iface;
+mod life;
 #[doc(hidden)]
 pub mod logs;
 pub mod metrics;
@@ -33,6 +34,7 @@ mod name;
 pub mod namespace;
 mod node;
 pub mod pex;
+mod power;
 mod prefix;
 mod pubsub;
 pub mod record;
@@ -56,7 +58,7 @@ pub use capnp_rpc;
 pub use cluster::{
     Change, Field, Index, LiveQuery, Meta, Query, Record, RemoteRecords, RemoteView, Select, View,
 };
-pub use config::Config;
+pub use config::{Config, Power};
 pub use csp::{Branch, Channel, ChannelOptions, Job, Lease, Semaphore, select};
 pub use deadline::DEFAULT_TIMEOUT;
 pub use error::{Error, ErrorKind, Result};
@@ -80,6 +82,11 @@ pub use topics::{Message, Messages, Topic, TopicOptions};
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// The code in docs/lifecycle-and-power.md, too.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/lifecycle-and-power.md")]
+struct Lifecycle;
 
 /// The code in docs/streams.md, compiled as a test.
 #[cfg(doctest)]

@@ -33,6 +33,20 @@ impl Scope {
         }
     }
 
+    /// A scope that ends with this one, and can be closed before it, which waits
+    /// for its own tasks alone. This one's [`close`](Self::close) waits for them too.
+    #[track_caller]
+    pub(crate) fn part(&self) -> Self {
+        let part = Self {
+            token: self.token.child_token(),
+            tasks: TaskTracker::new(),
+            running: self.running.clone(),
+        };
+        let ending = part.clone();
+        self.spawn_graceful(async move { ending.ended().await });
+        part
+    }
+
     /// Starts a task, which is dropped at its next await when the scope ends.
     #[track_caller]
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
@@ -159,5 +173,28 @@ struct Note {
 impl Drop for Note {
     fn drop(&mut self) {
         self.running.with(|running| running.remove(&self.id));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::pending;
+
+    #[tokio::test]
+    async fn a_part_is_closed_alone_and_with_its_whole() {
+        const GRACE: Duration = Duration::from_secs(5);
+        let whole = Scope::default();
+        let (first, second) = (whole.part(), whole.part());
+        for scope in [&whole, &first, &second] {
+            scope.spawn(pending());
+        }
+        assert!(first.close(GRACE).await);
+        assert!(!whole.is_cancelled() && !second.is_cancelled());
+        // What is left is the whole's own task, the second part's, and the wait for it.
+        while whole.running().len() > 3 {
+            tokio::task::yield_now().await;
+        }
+        assert!(whole.close(GRACE).await && whole.running().is_empty());
     }
 }

@@ -164,7 +164,7 @@ impl Connector {
     /// # Errors
     /// `NotFound` if no address of it is known that makes sense here,
     /// `Unreachable` if none answers; `Invalid` if it is this node itself;
-    /// `Closed`.
+    /// `Paused`; `Closed`.
     pub(crate) async fn connect(&self, target: impl Into<Target>) -> Result<PeerId> {
         let target = target.into();
         let Some(id) = target.id() else {
@@ -174,6 +174,7 @@ impl Connector {
         if self.host.is_closed() {
             return Err(Error::closed("node"));
         }
+        self.host.life().check()?;
         if id == self.host.id() {
             let message = format!("{id} is this node itself: name another peer");
             return Err(Error::new(ErrorKind::Invalid, message));
@@ -243,7 +244,9 @@ impl Tried {
     fn ends(&mut self, attempt: Result<()>) -> Result<bool> {
         match attempt {
             Ok(()) => Ok(true),
-            Err(error) if error.kind() == ErrorKind::Closed => Err(error),
+            Err(error) if matches!(error.kind(), ErrorKind::Closed | ErrorKind::Paused) => {
+                Err(error)
+            }
             Err(error) => {
                 let said = self.0.iter().any(|before| before.message() == error.message());
                 // That there was nothing to try is no news.

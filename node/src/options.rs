@@ -20,6 +20,7 @@ pub struct Options {
     pub observer: Option<bool>,
     pub data: Option<String>,
     pub pex_tick: Option<f64>,
+    pub power: Option<String>,
     pub limits: Option<Limits>,
     pub key_file: Option<String>,
 }
@@ -113,6 +114,7 @@ impl Options {
             observer: self.observer.unwrap_or_default(),
             data: self.data.map(Into::into),
             pex_tick: self.pex_tick.map(|ms| duration("pexTick", ms)).transpose()?,
+            power: self.power,
             limits: self.limits.unwrap_or_default().build()?,
             key: key.map(|key| key.0.clone()),
             key_file: self.key_file.map(Into::into),

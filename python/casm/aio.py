@@ -25,6 +25,7 @@ from ._topic import Topic
 if TYPE_CHECKING:
     import asyncio
     import os
+    from typing import Literal
 
     from . import (
         Answer,
@@ -131,6 +132,7 @@ class Node:
         observer: bool = False,
         data: str | os.PathLike[str] | None = None,
         pex_tick: float | None = None,
+        power: Literal["normal", "low"] | None = None,
         limits: Mapping[str, float | Mapping[str, float]] | None = None,
         key: Key | str | os.PathLike[str] | None = None,
         on_event: Callable[[Event], object] | None = None,
@@ -148,6 +150,7 @@ class Node:
             observer=observer,
             data=data,
             pex_tick=pex_tick,
+            power=power,
             limits=limits,
             key=key,
         )
@@ -212,9 +215,13 @@ class Node:
         """Whether the node is closed, or not started yet."""
         return self._native is None or self._native.closed
 
+    def is_paused(self) -> bool:
+        """Whether the node is paused, or about to be."""
+        return self._node.is_paused()
+
     def addrs(self) -> list[str]:
         """The multiaddrs at which it can be reached, each with its
-        ``/p2p/<id>``."""
+        ``/p2p/<id>``: none while it is paused."""
         return self._node.addrs()
 
     def info(self) -> PeerInfo:
@@ -568,6 +575,17 @@ class Node:
     def service_stats(self, name: str) -> ServiceStats:
         """What a service that this node serves has done so far."""
         return self._node.service_stats(name)
+
+    async def pause(self) -> None:
+        """Leaves the cluster for a while, so that others see it at once, and lets
+        every connection and socket go. What needs the network raises
+        ``PausedError`` until the node is resumed."""
+        await _call(self._node._awaited.pause)
+
+    async def resume(self) -> None:
+        """Comes back after a pause. Subscriptions are told what has changed
+        meanwhile."""
+        await _call(self._node._awaited.resume)
 
     async def close(self, grace: float = 5.0) -> None:
         """Leaves the cluster, so that others see it at once, and waits until

@@ -61,7 +61,13 @@ impl Node {
         self.0.is_closed()
     }
 
-    /// The multiaddrs at which it can be reached, each with its `/p2p/<id>`.
+    /// Whether it is paused, or about to be.
+    pub fn is_paused(&self) -> Result<bool> {
+        guard("is_paused", || self.0.is_paused())
+    }
+
+    /// The multiaddrs at which it can be reached, each with its `/p2p/<id>`: none
+    /// while it is paused.
     pub fn addrs(&self) -> Result<Vec<String>> {
         guard("addrs", || self.0.addrs())
     }
@@ -270,6 +276,23 @@ impl Node {
             self.0.find_peers(namespace.as_deref(), limit.map(|limit| limit as usize), timeout)
         })
         .map(PeerStream::from)
+    }
+
+    /// Leaves the cluster for a while, so that others see it at once, and lets every
+    /// connection and socket go: for an app that goes to the background. The node
+    /// keeps its key, its view, the peers it knows, what it tells of itself, and
+    /// every subscription; what needs the network throws `Paused`. A second call does
+    /// nothing.
+    #[uniffi::method(default(timeout))]
+    pub fn pause(&self, timeout: Option<f64>) -> Result<()> {
+        block("pause", self.0.pause(), timeout)
+    }
+
+    /// Comes back after a pause: listens, connects to who was connected, and
+    /// announces itself. Subscriptions are told what has changed meanwhile.
+    #[uniffi::method(default(timeout))]
+    pub fn resume(&self, timeout: Option<f64>) -> Result<()> {
+        block("resume", self.0.resume(), timeout)
     }
 
     /// Leaves the cluster, so that others see it at once, and waits until

@@ -289,3 +289,16 @@ fn the_cause_of_an_error_is_told_once() {
     let error = Error::new(ErrorKind::Io, "no file: make one").with_source("no file");
     assert_eq!(CasmError::from(error).to_string(), "no file: make one");
 }
+
+#[test]
+fn a_node_pauses_and_comes_back() {
+    let node = node("none", "worker");
+    node.pause(PATIENCE).unwrap();
+    assert!(node.is_paused().unwrap() && node.addrs().unwrap().is_empty());
+    let nobody = vec!["/ip4/127.0.0.1/tcp/1".into()];
+    assert_eq!(kind(node.connect(nobody, PATIENCE)), "Paused");
+    node.resume(PATIENCE).unwrap();
+    assert!(!node.is_paused().unwrap() && !node.addrs().unwrap().is_empty());
+    node.close(PATIENCE, None).unwrap();
+    assert_eq!(kind(node.pause(PATIENCE)), "Closed");
+}

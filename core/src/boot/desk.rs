@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     Multiaddr, Namespace, PeerId, Result,
-    bus::{Bus, Listener},
+    bus::Bus,
     cache::cache,
     dials,
     metrics::{Metrics, verdict},
@@ -84,7 +84,7 @@ struct Answers {
 
 impl Desk {
     /// Packets that a tap may lag behind.
-    const TAP: usize = 1024;
+    pub(crate) const TAP: usize = 1024;
     const MAX_ANSWERS: NonZeroUsize = NonZeroUsize::new(128).expect("not 0");
 
     pub(crate) fn new(
@@ -94,6 +94,7 @@ impl Desk {
         view: ViewSize,
         metrics: Metrics,
         scope: Scope,
+        tap: Bus<Datagram>,
     ) -> Self {
         let own = key.public().to_peer_id();
         let signed = cache(Self::MAX_ANSWERS);
@@ -102,7 +103,7 @@ impl Desk {
             served: Mutex::default(),
             responder: Mutex::new(Responder::new(own, Instant::now())),
             answers: Mutex::new(answers),
-            tap: Bus::new(Self::TAP),
+            tap,
             key,
             own,
             scope,
@@ -111,10 +112,6 @@ impl Desk {
             addrs,
             announced,
         }
-    }
-
-    pub(crate) fn tap(&self) -> Listener<Datagram> {
-        self.tap.listen()
     }
 
     pub(crate) fn responder(&self) -> MutexGuard<'_, Responder> {
@@ -340,7 +337,8 @@ mod tests {
         let list = |port| Arc::from(addrs(&[&format!("/ip4/10.0.0.1/tcp/{port}")]));
         let (change, watch) = watch::channel(list(1));
         let (scope, metrics) = (Scope::default(), Metrics::default());
-        let desk = Desk::new(key, watch, vec![], Arc::new(|| 0), metrics, scope);
+        let tap = Bus::new(Desk::TAP);
+        let desk = Desk::new(key, watch, vec![], Arc::new(|| 0), metrics, scope, tap);
         let ns = Namespace::default();
         let echo = |nonce| {
             let reply = Reply { namespace: ns.clone(), nonce, budget: 1000 };

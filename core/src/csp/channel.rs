@@ -80,8 +80,9 @@ impl Channel {
     /// # Errors
     /// `Timeout`: it was not taken in, and will not be; `Closed`; `TooLarge`;
     /// `Busy` if too many wait; `NotFound` if the owner has no such channel;
-    /// `Unreachable` if it can't be reached: whether the value was taken in is not
-    /// known if the message says so.
+    /// `Paused` if it is another node's and this one is paused; `Unreachable` if it
+    /// can't be reached: whether the value was taken in is not known if the message
+    /// says so.
     pub async fn send_timeout(&self, value: impl Into<Vec<u8>>, timeout: Duration) -> Result<()> {
         self.send_within(value.into(), Some(timeout)).await
     }
@@ -108,9 +109,9 @@ impl Channel {
     ///
     /// # Errors
     /// `Timeout`; `Closed` if it is closed and empty; `Busy` if too many wait;
-    /// `NotFound` if the owner has no such channel; `Unreachable` if it can't be
-    /// reached: a value that may have been taken then is given to the next
-    /// receiver here.
+    /// `NotFound` if the owner has no such channel; `Paused` if it is another node's
+    /// and this one is paused; `Unreachable` if it can't be reached: a value that may
+    /// have been taken then is given to the next receiver here.
     pub async fn recv_timeout(&self, timeout: Duration) -> Result<Vec<u8>> {
         self.recv_within(Some(timeout)).await
     }

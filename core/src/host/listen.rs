@@ -5,7 +5,13 @@ use super::{
     swarm::{BehaviourEvent, HostSwarm},
     wide::Wide,
 };
-use crate::{Error, ErrorKind, Result, error::reason, iface, scope::Scope, trouble::Troubles};
+use crate::{
+    Error, ErrorKind, Result,
+    error::reason,
+    iface::{self, Rescan},
+    scope::Scope,
+    trouble::Troubles,
+};
 use futures::StreamExt;
 use libp2p::{Multiaddr, core::transport::ListenerId, multiaddr::Protocol, swarm::SwarmEvent};
 use socket2::{Domain, Socket, Type};
@@ -29,6 +35,24 @@ const MOST_EVENTS: usize = 1024;
 /// Where a node listens that was told nothing: every interface that there is.
 const EVERYWHERE: [&str; 4] =
     ["/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1", "/ip6/::/tcp/0", "/ip6/::/udp/0/quic-v1"];
+
+/// Where to listen: at these addresses, or everywhere if there are none.
+pub(super) fn chosen(addrs: &[Multiaddr], quic: bool) -> Vec<Multiaddr> {
+    if !addrs.is_empty() {
+        return addrs.to_vec();
+    }
+    let everywhere = EVERYWHERE.iter().map(|addr| addr.parse().expect("a valid address"));
+    everywhere.filter(|addr| quic || !is_quic(addr)).collect()
+}
+
+/// Whether one of these addresses is of QUIC.
+pub(super) fn has_quic(addrs: &[Multiaddr]) -> bool {
+    addrs.iter().any(is_quic)
+}
+
+fn is_quic(addr: &Multiaddr) -> bool {
+    addr.iter().any(|part| matches!(part, Protocol::Quic | Protocol::QuicV1))
+}
 
 /// A host that listens.
 #[derive(Default)]
@@ -54,8 +78,8 @@ impl Listening {
 
 /// How many QUIC sockets of one family are bound to an address of their own.
 fn narrow(addrs: &[Multiaddr]) -> usize {
-    let quic = |addr: &&Multiaddr| addr.iter().any(|p| matches!(p, Protocol::QuicV1));
-    let own = addrs.iter().filter(quic).filter_map(ip).filter(|ip| !ip.is_unspecified());
+    let own =
+        addrs.iter().filter(|addr| is_quic(addr)).filter_map(ip).filter(|ip| !ip.is_unspecified());
     let (v4, v6): (Vec<IpAddr>, Vec<IpAddr>) = own.partition(IpAddr::is_ipv4);
     v4.len().max(v6.len())
 }
@@ -73,7 +97,7 @@ impl<'a> Waiting<'a> {
     }
 }
 
-/// Listens at these addresses, or everywhere if there are none. Waits, for a
+/// Listens at these addresses. Waits, for a
 /// bounded time, until each has told where it can be reached; an unspecified one
 /// may have no such place yet, and follows the interfaces.
 ///
@@ -85,14 +109,8 @@ pub(super) async fn listen(
     addrs: &[Multiaddr],
     scope: &Scope,
     troubles: &Troubles,
+    rescan: Rescan,
 ) -> Result<Listening> {
-    let everywhere;
-    let addrs = if addrs.is_empty() {
-        everywhere = EVERYWHERE.map(|addr| addr.parse().expect("a valid address"));
-        &everywhere
-    } else {
-        addrs
-    };
     let machine = iface::list().unwrap_or_default();
     let machine: HashSet<IpAddr> =
         machine.iter().flat_map(|iface| iface.addrs().collect::<Vec<_>>()).collect();
@@ -122,7 +140,7 @@ pub(super) async fn listen(
         };
         ensure_free(addr).map_err(|e| bind_error(addr, &e))?;
         if unspecified && !iface::is_told() {
-            let wide = wide.get_or_insert_with(|| Wide::new(scope, troubles));
+            let wide = wide.get_or_insert_with(|| Wide::new(scope, troubles, rescan));
             for (id, ip) in wide.listen(swarm, addr)? {
                 waiting.insert(id, Waiting::new(addr, [ip].into()));
             }

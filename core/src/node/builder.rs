@@ -4,8 +4,7 @@ use super::Node;
 use crate::{
     Config, Error, ErrorKind, Events, Keypair, Multiaddr, Namespace, NodeThread, Result,
     boot::{BootAddr, Discovery},
-    cluster::SYNC_PAUSE,
-    config::Limits,
+    config::{Limits, Power},
     event::EventBus,
     identity,
     metrics::Metrics,
@@ -29,8 +28,9 @@ pub(super) struct Early {
     pub(super) events: EventBus,
     pub(super) metrics: Metrics,
     pub(super) discoveries: Vec<Arc<dyn Discovery>>,
-    /// The longest mean pause between exchanges of heartbeats with a random peer.
-    pub(super) exchange_pause: Option<Duration>,
+    /// The longest mean pause between exchanges of heartbeats with a random peer, if
+    /// it is not the profile's; without one there are none.
+    pub(super) exchange_pause: Option<Option<Duration>>,
     /// The thread on which it runs as a whole.
     pub(super) thread: Option<NodeThread>,
 }
@@ -38,8 +38,8 @@ pub(super) struct Early {
 impl Early {
     pub(super) fn new() -> Self {
         let metrics = Metrics::default();
-        let (events, exchange_pause) = (EventBus::new(&metrics), Some(SYNC_PAUSE));
-        Self { events, metrics, discoveries: Vec::new(), exchange_pause, thread: None }
+        let events = EventBus::new(&metrics);
+        Self { events, metrics, discoveries: Vec::new(), exchange_pause: None, thread: None }
     }
 }
 
@@ -123,7 +123,7 @@ impl NodeBuilder {
     /// saved by one. Default 20 s.
     #[doc(hidden)]
     pub fn exchange_pause(mut self, pause: Option<Duration>) -> Self {
-        self.early.exchange_pause = pause;
+        self.early.exchange_pause = Some(pause);
         self
     }
 
@@ -204,12 +204,27 @@ impl NodeBuilder {
         })
     }
 
+    /// How much the node does of itself; see [`Config::set_power`]. Default
+    /// [`Power::Normal`].
+    pub fn power(self, power: Power) -> Self {
+        self.with(|config| {
+            config.set_power(power);
+            Ok(())
+        })
+    }
+
     /// Limits on what is spent on peers.
     pub fn limits(self, limits: Limits) -> Self {
         self.with(|config| {
             config.limits = limits;
             Ok(())
         })
+    }
+
+    /// The limits so far: those of the profile, or those that were given.
+    #[doc(hidden)]
+    pub fn limits_so_far(&self) -> Limits {
+        self.config.as_ref().map(|config| config.limits.clone()).unwrap_or_default()
     }
 
     /// The node's events from its first on, such as where it listens, or a peer

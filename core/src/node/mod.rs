@@ -1,13 +1,15 @@
 //! The node: the one place that knows the host and every service.
 //!
 //! `builder` configures one from plain strings; `join` finds the first peers
-//! and comes back when they are lost, when `pace` says so; `whereabouts` says where
-//! peers may be that somebody wants to connect to.
+//! and comes back when they are lost, when `pace` says so; `pause` lets the sockets
+//! go and comes back; `whereabouts` says where peers may be that somebody wants to
+//! connect to.
 
 mod builder;
 mod channels;
 mod join;
 mod pace;
+mod pause;
 mod seeds;
 mod services;
 mod streams;
@@ -39,7 +41,9 @@ use crate::{
     topics::{self, Topic, TopicOptions, Topics},
 };
 use builder::Early;
+use futures::{StreamExt, future::ready, stream};
 use libp2p::multiaddr::Protocol;
+use pause::Pauses;
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use tokio::sync::watch;
 
@@ -77,6 +81,7 @@ struct Inner {
     services: Services,
     topics: Topics,
     _view: Export,
+    pauses: Pauses,
     csp: Csp,
     store: pex::Store,
     tokens: channels::Tokens,
@@ -112,6 +117,7 @@ impl Node {
     async fn start_with(config: Config, early: Early) -> Result<Self> {
         let Early { events, metrics, discoveries, exchange_pause, thread } = early;
         config.check()?;
+        let profile = config.power.profile();
         let key = config.key.clone().unwrap_or_else(Keypair::generate_ed25519);
         let id = key.public().to_peer_id();
         let announced = Announced::new(&config.announce, config.announce_only, id)?;
@@ -123,7 +129,7 @@ impl Node {
             in_time("its data", pex::Store::start(data, metrics.troubles.clone(), scope)).await?;
         let host = Host::start(
             key.clone(),
-            Addresses { listen: &config.listen, announced: announced.clone() },
+            Addresses { listen: &config.listen, announced: announced.clone(), power: config.power },
             &config.limits,
             &metrics,
             events.clone(),
@@ -154,6 +160,8 @@ impl Node {
             numbers,
             keep,
             clock: Arc::new(move || beside.beside(unix_nanos())),
+            life: host.life().clone(),
+            look: profile.look,
             over: host.leaving().over(),
             machine: Arc::new(machine_name),
         };
@@ -165,7 +173,7 @@ impl Node {
             events.clone(),
             &metrics,
             scope,
-            exchange_pause,
+            exchange_pause.unwrap_or(Some(profile.exchange)),
         )?;
         let connector = Connector::new(host.clone());
         let streams = Streams::new(connector.clone(), &metrics, scope);
@@ -194,6 +202,7 @@ impl Node {
         boot.boot.clone_from(&config.boot);
         boot.serve.clone_from(&config.serve);
         boot.announce = announced.addrs;
+        boot.power = config.power;
         let known = cluster.clone();
         let boot = Boot::start(
             boot,
@@ -217,6 +226,7 @@ impl Node {
                     host: host.clone(),
                     find: Arc::new(move |ns, options| discovery.find_peers(ns, options)),
                     store: store.clone(),
+                    look: profile.care,
                     events: events.clone(),
                     metrics: metrics.clone(),
                     scope: scope.clone(),
@@ -240,14 +250,17 @@ impl Node {
             boot.clone(),
             seeds::named(&config.boot, host.id()),
             metrics.troubles.clone(),
+            profile.seeds,
         ));
         let found = join::Services {
             host: host.clone(),
             boot: boot.clone(),
             cluster: cluster.clone(),
             namespace: config.namespace.clone(),
+            profile,
         };
-        scope.spawn(join::run(found, events.subscribe()));
+        scope.spawn(join::run(found, events.clone()));
+        let pauses = Pauses::start(host.clone(), boot.clone(), scope);
         let inner = Inner {
             config,
             host,
@@ -262,6 +275,7 @@ impl Node {
             services,
             topics,
             _view: view,
+            pauses,
             csp,
             store,
             tokens: channels::Tokens::new(),
@@ -275,9 +289,11 @@ impl Node {
         self.0.host.id()
     }
 
-    /// Where the node can be reached.
+    /// Where the node can be reached: nowhere while it is paused.
     pub fn info(&self) -> PeerInfo {
-        PeerInfo { id: self.id(), addrs: self.0.host.addrs().borrow().to_vec() }
+        let paused = self.is_paused();
+        let addrs = if paused { Vec::new() } else { self.0.host.addrs().borrow().to_vec() };
+        PeerInfo { id: self.id(), addrs }
     }
 
     /// The addresses at which the node can be reached, each with its
@@ -288,7 +304,7 @@ impl Node {
     }
 
     /// The same, signed: a libp2p peer record that proves itself wherever it is
-    /// passed on. It is renewed when the addresses change.
+    /// passed on. It is renewed when the addresses change, and stays in a pause.
     pub fn record(&self) -> SignedRecord {
         self.0.host.record().borrow().clone()
     }
@@ -310,7 +326,7 @@ impl Node {
     }
 
     /// Waits until the view holds so many records; the own one counts. Wrap it
-    /// in a timeout if it must end.
+    /// in a timeout if it must end. It goes on over a pause.
     ///
     /// # Errors
     /// `Closed` if the node closes first.
@@ -337,7 +353,8 @@ impl Node {
         self.0.cluster.subscribe(query)
     }
 
-    /// Changes what others may know of this node, and tells them.
+    /// Changes what others may know of this node, and tells them: those of a paused
+    /// node when it is back.
     ///
     /// # Errors
     /// `Config` if a field is not acceptable; `Closed`.
@@ -382,8 +399,11 @@ impl Node {
     }
 
     /// The same for another namespace, one in which this node exchanges peers
-    /// or not.
+    /// or not. What a search of a paused node gives is `Paused`.
     pub fn find_peers_of(&self, namespace: &Namespace, options: FindOptions) -> Finding {
+        if let Err(paused) = self.0.host.life().check() {
+            return stream::once(ready(Err(paused))).boxed();
+        }
         match &self.0.pex {
             Some(pex) => pex.find_peers(namespace, options),
             None => self.0.boot.find_peers(namespace, options),
@@ -409,7 +429,7 @@ impl Node {
     /// # Errors
     /// `NotFound` if no address of the peer is known that makes sense here;
     /// `Unreachable` if it answers at none, with what each has answered; `Invalid`
-    /// if it is this node itself; `Closed`.
+    /// if it is this node itself; `Paused`; `Closed`.
     pub async fn connect(&self, peer: impl Into<Target>) -> Result<PeerId> {
         self.0.connector.connect(peer).await
     }

@@ -29,6 +29,7 @@ use std::{
     collections::{BTreeMap, HashSet},
     num::NonZeroUsize,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 use tokio::sync::{Semaphore, mpsc};
 
@@ -53,6 +54,8 @@ pub(crate) struct Env {
     pub(crate) host: Host,
     pub(crate) find: Find,
     pub(crate) store: Store,
+    /// How often is looked whether the store's file is still there.
+    pub(crate) look: Duration,
     pub(crate) events: EventBus,
     pub(crate) metrics: Metrics,
     pub(crate) scope: Scope,

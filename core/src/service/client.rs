@@ -143,6 +143,7 @@ impl Links {
                 Ok(Err(error)) => Err(lost(&peer, error, begun.is_begun())),
                 Err(error) => Err(Lost { error, begun: begun.is_begun(), slow: false }),
             }
+            .map_err(|lost| self.unless_paused(&peer, lost))
         };
         let mut asked = pin!(asked);
         let Some(patience) = patience else { return asked.await };
@@ -157,6 +158,24 @@ impl Links {
             return Err(Lost { error, begun: false, slow: true });
         }
         asked.await
+    }
+
+    /// A connection that a pause has ended.
+    fn unless_paused(&self, peer: &PeerId, lost: Lost) -> Lost {
+        if lost.error.kind() != ErrorKind::Unreachable || self.vat.connector().host().life().is_up()
+        {
+            return lost;
+        }
+        let error = match lost.begun {
+            true => {
+                let message = format!(
+                    "this node was paused before {peer} had answered: it may have been done"
+                );
+                Error::new(ErrorKind::Paused, message).with_source(lost.error)
+            }
+            false => Error::paused(),
+        };
+        Lost { error, ..lost }
     }
 
     /// The connection to a peer, which the first call makes.
