@@ -161,7 +161,7 @@ impl Channel {
     }
 
     fn now(&self) -> Result<&casm::Channel> {
-        match self.node.is_closed() {
+        match self.node.closing()?.is_cancelled() {
             true => Err(Error::closed("node")),
             false => self.channel.get(),
         }
