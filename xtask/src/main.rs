@@ -8,6 +8,7 @@ mod deny;
 mod documented;
 mod fuzz;
 mod interop;
+mod kotlin;
 mod lines;
 mod node;
 mod package;

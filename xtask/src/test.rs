@@ -1,6 +1,6 @@
 //! Every test, by one command.
 
-use crate::{fuzz, node, python, shell, uniffi};
+use crate::{fuzz, kotlin, node, python, shell, uniffi};
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 use std::path::Path;
@@ -35,6 +35,8 @@ enum Suite {
     Node,
     /// The code that is generated for Swift and Kotlin.
     Uniffi,
+    /// The Kotlin package, with its examples and for Java.
+    Kotlin,
 }
 
 impl Suite {
@@ -46,7 +48,7 @@ impl Suite {
             Self::Cli => &["casm-cli"],
             Self::Sim => &["casm-sim"],
             Self::Xtask => &["xtask"],
-            Self::Fuzz | Self::Python | Self::Node | Self::Uniffi => &[],
+            Self::Fuzz | Self::Python | Self::Node | Self::Uniffi | Self::Kotlin => &[],
         }
     }
 }
@@ -80,6 +82,9 @@ pub fn run(args: &Args) -> Result<()> {
     }
     if everything || args.suites.contains(&Suite::Uniffi) {
         failed.extend(uniffi::test().err());
+    }
+    if everything || args.suites.contains(&Suite::Kotlin) {
+        failed.extend(kotlin::test().err());
     }
     if failed.is_empty() {
         return Ok(());

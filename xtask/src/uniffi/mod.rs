@@ -1,15 +1,13 @@
-//! Swift and Kotlin: their code is generated, compiled and tested.
+//! The code of Swift and Kotlin is generated; that of Swift is compiled and tested.
 //!
-//! - `kotlin`: with Maven
 //! - `swift`: with the Swift that is here, or in `trixie`
 //! - `trixie`: a Debian in target/, which has Swift
 
-mod kotlin;
 mod swift;
 mod trixie;
 
 use crate::shell;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use std::{
     env, fs,
     path::{Path, PathBuf},
@@ -19,30 +17,28 @@ use std::{
 /// The program that generates.
 const GENERATOR: &str = "casm-uniffi-generate";
 
-/// Generates both, compiles them, and runs their tests, with the library of the
+/// Generates both, compiles that of Swift, and runs its tests, with the library of the
 /// dev profile.
 pub fn test() -> Result<()> {
+    build()?;
+    swift::test(&generate()?)
+}
+
+/// Builds the library with the dev profile, and the program that generates.
+pub fn build() -> Result<()> {
     shell::run(
         shell::cargo()
             .args(["build", "--locked", "--workspace", "--lib", "--bin", GENERATOR])
             // One test is enough for the features of all tests: after those no
             // dependency is compiled anew.
             .args(["--test", "parity"]),
-    )?;
-    let generated = generate()?;
-    let tests = [kotlin::test(&generated), swift::test(&generated)];
-    let failures: Vec<_> =
-        tests.iter().filter_map(|test| test.as_ref().err().map(|e| format!("{e:#}"))).collect();
-    if failures.is_empty() {
-        return Ok(());
-    }
-    bail!("{}", failures.join("; "))
+    )
 }
 
 /// Writes the code of both languages into target/uniffi/generated, having
 /// checked that the library has all that every language has; gives back that
 /// folder.
-fn generate() -> Result<PathBuf> {
+pub fn generate() -> Result<PathBuf> {
     let generated = fresh(&shell::target().join("uniffi/generated"))?;
     let bindings = shell::workspace().join("bindings");
     let program = format!("{GENERATOR}{}", env::consts::EXE_SUFFIX);
@@ -55,12 +51,12 @@ fn generate() -> Result<PathBuf> {
 }
 
 /// The library, as it was built.
-fn built(prefix: &str, suffix: &str) -> PathBuf {
+pub fn built(prefix: &str, suffix: &str) -> PathBuf {
     shell::target().join("debug").join(format!("{prefix}casm_uniffi{suffix}"))
 }
 
 /// An empty folder in this place.
-fn fresh(folder: &Path) -> Result<PathBuf> {
+pub fn fresh(folder: &Path) -> Result<PathBuf> {
     if folder.exists() {
         fs::remove_dir_all(folder)?;
     }
@@ -70,7 +66,7 @@ fn fresh(folder: &Path) -> Result<PathBuf> {
 }
 
 /// Copies what is in a folder, with its folders.
-fn copy(from: &Path, to: &Path) -> Result<()> {
+pub fn copy(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let (path, name) = entry.map(|entry| (entry.path(), entry.file_name()))?;
