@@ -5,11 +5,14 @@ use crate::{
     pending::{Given, Gives, Pending},
 };
 use casm_bindings::{Error, block, duration};
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 /// A call that waits, before it is made: what waits, for how many seconds at most,
 /// and what is made of what comes.
 pub(crate) type Call<F, G> = (F, Option<f64>, G);
+
+/// What waits, boxed.
+pub(crate) type Waiting<T> = Pin<Box<dyn Future<Output = casm_bindings::Result<T>> + Send>>;
 
 /// Makes a call, and waits on the calling thread.
 pub(crate) fn wait<F, G, R, T>(

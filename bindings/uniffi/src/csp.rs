@@ -1,12 +1,12 @@
 //! Channels, select and semaphores.
 
 use crate::{
-    call::{Call, count, guard, limit, start, wait, waits},
+    call::{Call, Waiting, count, guard, limit, start, wait, waits},
     errors::Result,
     pending::PendingSelected,
 };
 use casm_bindings::Parcel;
-use std::{convert::identity, future::Future, sync::Arc};
+use std::{convert::identity, sync::Arc};
 
 /// A channel, of this node or of another: values are handed from senders to
 /// receivers, each to one. Times are in seconds.
@@ -120,15 +120,13 @@ pub fn start_select(branches: Vec<Arc<Branch>>, timeout: Option<f64>) -> Arc<Pen
 /// Which branch it was, and what came.
 type Chosen = (usize, Option<Parcel>);
 
-fn selecting(
-    branches: &[Arc<Branch>],
-    timeout: Option<f64>,
-) -> Result<Call<impl Future<Output = casm_bindings::Result<Chosen>> + use<>, fn(Chosen) -> Selected>>
-{
+type Selecting = Call<Waiting<Chosen>, fn(Chosen) -> Selected>;
+
+fn selecting(branches: &[Arc<Branch>], timeout: Option<f64>) -> Result<Selecting> {
     let branches = branches.iter().map(|branch| branch.0.clone()).collect();
     let chosen = casm_bindings::select(branches, limit(timeout)?)?;
     let give = |(index, parcel): Chosen| Selected { index: count(index), value: parcel.map(value) };
-    Ok((chosen, None, give))
+    Ok((Box::pin(chosen), None, give))
 }
 
 /// A value that was taken as a job. It goes back to the head of the channel when

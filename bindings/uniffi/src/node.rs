@@ -2,7 +2,7 @@
 
 use crate::{
     byte_stream::ByteStream,
-    call::{Call, guard, start, wait, waits},
+    call::{Call, Waiting, guard, start, wait, waits},
     config::{Config, FindOptions},
     csp::{Channel, Semaphore},
     errors::Result,
@@ -16,7 +16,7 @@ use crate::{
     view::View,
 };
 use casm_bindings::{Dispatcher, duration, time_limit};
-use std::{collections::HashMap, convert::identity, future::Future, sync::Arc};
+use std::{collections::HashMap, convert::identity, sync::Arc};
 
 /// A member of a cluster, or an observer of one. Times are in seconds.
 ///
@@ -335,16 +335,13 @@ pub fn start_node(
 
 const STARTING: &str = "starting a node";
 
+type Starting = Call<Waiting<casm_bindings::Node>, fn(casm_bindings::Node) -> Node>;
+
 fn starting(
     config: Config,
     timeout: Option<f64>,
     on_event: Option<Arc<dyn EventListener>>,
-) -> Result<
-    Call<
-        impl Future<Output = casm_bindings::Result<casm_bindings::Node>>,
-        fn(casm_bindings::Node) -> Node,
-    >,
-> {
+) -> Result<Starting> {
     let (options, dispatcher) = (config.build()?, Dispatcher::default());
     let node = async move {
         let Some(listener) = on_event else {
@@ -354,7 +351,7 @@ fn starting(
         drop(events.tell(&node, Told(listener))?.keep());
         Ok(node)
     };
-    Ok((node, timeout, Node))
+    Ok((Box::pin(node), timeout, Node))
 }
 
 impl Node {

@@ -2,6 +2,7 @@
 
 use crate::{
     byte_stream::ByteStream,
+    call::Waiting,
     csp::{Channel, Job, Lease, Selected, Semaphore},
     errors::{CasmError, Result},
     items::{Change, Event, Message, PeerFound, PeerReply, Record},
@@ -15,7 +16,6 @@ use casm_bindings::{Error, ErrorKind, dispatcher_of_calls, spawn};
 use std::{
     future::{Future, poll_fn},
     mem,
-    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
     time::Duration,
@@ -33,8 +33,6 @@ pub trait Done: Send + Sync {
 /// A value that is there. Dropped, it goes back to where it came from, or is closed.
 pub(crate) type Given<T> = Box<dyn FnOnce() -> T + Send>;
 
-type Call<T> = Pin<Box<dyn Future<Output = casm_bindings::Result<Given<T>>> + Send>>;
-
 /// A call in the background. It ends when this is dropped.
 pub struct Pending<T: 'static> {
     what: &'static str,
@@ -48,7 +46,7 @@ struct Shared<T> {
 }
 
 enum State<T> {
-    Runs(Call<T>),
+    Runs(Waiting<Given<T>>),
     /// Why will be said in a moment.
     Ended,
     Over(Result<Given<T>>),
