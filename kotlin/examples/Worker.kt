@@ -11,7 +11,7 @@ import kotlinx.coroutines.runBlocking
  *
  *     java -cp … examples.WorkerKt NAMESPACE [BOOT…]
  */
-fun main(args: Array<String>) =
+fun main(args: Array<String>): Unit =
     runBlocking {
         val boot = args.drop(1).ifEmpty { null }
         val listen = if (boot == listOf("none")) listOf("/ip4/127.0.0.1/tcp/0") else listOf()

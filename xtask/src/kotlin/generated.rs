@@ -31,12 +31,21 @@ fn is_public(line: &str) -> bool {
 }
 
 fn internal(text: &str) -> String {
-    let line = |line: &str| match is_public(line) {
+    // The functions of the module are the last, and are indented.
+    let lines: Vec<_> = text.lines().collect();
+    let begins = |line: &&str| is_public(line) || line.starts_with("internal ");
+    let last = lines.iter().rposition(begins).unwrap_or(lines.len());
+    let end = lines[last..].iter().position(|line| *line == "}");
+    let last = end.map_or(lines.len(), |end| last + end + 1);
+    let (first, functions) = lines.split_at(last);
+    let first = first.iter().map(|line| match is_public(line) {
         // Only what begins in the first column is at the top of the file.
         true => format!("internal {}\n", line.strip_prefix("public ").unwrap_or(line)),
         false => format!("{line}\n"),
-    };
-    text.lines().map(line).collect()
+    });
+    let functions =
+        functions.iter().map(|line| format!("{}\n", line.replacen(" fun `", " internal fun `", 1)));
+    first.chain(functions).collect()
 }
 
 #[cfg(test)]
@@ -47,11 +56,13 @@ mod tests {
     fn what_is_declared_at_the_top_is_kept_inside() {
         let given = "package casm.ffi\n\npublic interface A {\n    fun a()\n}\nopen class B: A {\n}\n\
                      private fun c() = 1\ninternal val d = 2\ndata class E (\n)\n\
-                     inline fun <T> f() {}\n@Synchronized\nprivate fun g() {}\n";
+                     inline fun <T> f() {}\n@Synchronized\nprivate fun g() {}\nobject F {\n}\n    /** H */\n\
+                     \u{20}   @Throws(A::class) fun `h`(a: A): A {\n}\n";
         let wanted = "package casm.ffi\n\ninternal interface A {\n    fun a()\n}\n\
                       internal open class B: A {\n}\nprivate fun c() = 1\ninternal val d = 2\n\
                       internal data class E (\n)\ninternal inline fun <T> f() {}\n@Synchronized\n\
-                      private fun g() {}\n";
+                      private fun g() {}\ninternal object F {\n}\n    /** H */\n\
+                      \u{20}   @Throws(A::class) internal fun `h`(a: A): A {\n}\n";
         assert_eq!(internal(given), wanted);
     }
 }

@@ -153,8 +153,9 @@ public class Topic internal constructor(
         Subscription(translating { given.onMessage(listener.given(), options(queue, full, echo)) })
 
     /** The same, for Java: the listener first. */
+    @JvmName("onMessage")
     @JvmOverloads
-    public fun onMessage(
+    public fun onMessageForJava(
         listener: MessageListener,
         queue: Int = QUEUE,
         full: Full = Full.DROP_OLDEST,
