@@ -72,7 +72,9 @@ internal fun streamListener(
                     throw cancelled
                 } catch (@Suppress("TooGenericExceptionCaught") error: Throwable) {
                     ours.reset()
-                    LOG.log(Level.WARNING, "a handler of streams failed; its stream is reset", error)
+                    // That a peer goes is nothing unusual.
+                    val level = if (error is CasmException) Level.FINE else Level.WARNING
+                    LOG.log(level, "a handler of streams failed; its stream is reset", error)
                 }
             }
         job.invokeOnCompletion { if (it is CancellationException) ours.reset() }

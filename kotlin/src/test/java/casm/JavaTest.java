@@ -141,6 +141,7 @@ class JavaTest {
             }
 
             Channel own = here.channel("jobs", 4);
+            there.waitFor(1, PATIENCE, Query.channel("jobs"));
             Channel jobs = there.openChannel("jobs");
             jobs.send(bytes("1"), PATIENCE);
             assertEquals("1", text(own.recv()));
@@ -154,7 +155,7 @@ class JavaTest {
             failure = assertThrows(CasmException.class, () -> own.recv(Duration.ofMillis(10)));
             assertEquals(CasmException.Kind.TIMEOUT, failure.getKind());
             here.semaphore("leader", 1);
-            try (Lease lease = there.openSemaphore("leader").acquire(PATIENCE)) {
+            try (Lease lease = there.openSemaphore("leader", here.getId()).acquire(PATIENCE)) {
                 assertFalse(lease.isLost());
             }
             own.close();

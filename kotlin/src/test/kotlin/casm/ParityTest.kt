@@ -24,17 +24,19 @@ class ParityTest {
 
     /** What can be called on an object: properties by their names. */
     private fun members(type: Class<*>): List<Member> =
-        type.methods.filter { Modifier.isPublic(it.modifiers) }.map { method ->
+        type.methods.filter { Modifier.isPublic(it.modifiers) }.flatMap { method ->
             // A time in the signature has the compiler append something.
             val plain = method.name.substringBefore('-').removeSuffix("\$default")
             val name =
                 Regex("^(?:get|is)([A-Z].*)$").find(plain)?.groupValues?.get(1)?.replaceFirstChar(Char::lowercase)
-            Member(
-                name ?: plain,
-                suspends = method.parameterTypes.lastOrNull() == Continuation::class.java,
-                future = method.returnType == CompletableFuture::class.java,
-                forJava = !method.isSynthetic,
-            )
+            listOfNotNull(name, plain).map {
+                Member(
+                    it,
+                    suspends = method.parameterTypes.lastOrNull() == Continuation::class.java,
+                    future = method.returnType == CompletableFuture::class.java,
+                    forJava = !method.isSynthetic,
+                )
+            }
         }
 
     private fun check(

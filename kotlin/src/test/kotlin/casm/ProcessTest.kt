@@ -113,6 +113,8 @@ class ProcessTest {
             node.onEvent { if (it is Event.PeerLeft) left.put(it) }
             Program(Follower::class.java.name, node.addrs().first(), output = output).use { program ->
                 node.waitFor(2, timeout = PATIENCE)
+                // Others see a node before its start has returned.
+                until("it has started") { "started" in output.readText() }
                 program.terminate()
                 assertEquals(LeaveReason.LEFT, left.next().reason, output.readText())
             }
@@ -127,6 +129,7 @@ object Follower {
     fun main(args: Array<String>) =
         runBlocking {
             start(args[0])
+            println("started")
             Thread.sleep(PATIENCE.inWholeMilliseconds)
         }
 }
