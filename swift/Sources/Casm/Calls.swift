@@ -134,7 +134,7 @@ extension Node {
     ) throws -> Replies {
         let options = CallAllOptions(
             matching: try `where`?.ffi(), headers: headers, timeout: limit(timeout),
-            limit: try number("limit", most))
+            limit: try number("limit", ifAny: most))
         return Replies(
             try told { try ffi.callAll(name: name, data: data, options: options) }, of: ffi)
     }

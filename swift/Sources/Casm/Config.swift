@@ -114,9 +114,9 @@ public struct Limits: Sendable, Hashable {
 
     func ffi() throws -> CasmFFI.Limits {
         CasmFFI.Limits(
-            connections: try number("limits.connections", connections),
-            connectionsPerPeer: try number("limits.connectionsPerPeer", connectionsPerPeer),
-            pending: try number("limits.pending", pending), memory: memory,
+            connections: try number("limits.connections", ifAny: connections),
+            connectionsPerPeer: try number("limits.connectionsPerPeer", ifAny: connectionsPerPeer),
+            pending: try number("limits.pending", ifAny: pending), memory: memory,
             rpc: try rpc?.ffi(), table: try table?.ffi())
     }
 }
@@ -167,14 +167,14 @@ public struct RPCLimits: Sendable, Hashable {
 
     func ffi() throws -> CasmFFI.RpcLimits {
         CasmFFI.RpcLimits(
-            messageBytes: try number("limits.rpc.messageBytes", messageBytes),
-            heldBytes: try number("limits.rpc.heldBytes", heldBytes),
-            queuedBytes: try number("limits.rpc.queuedBytes", queuedBytes),
-            totalBytes: try number("limits.rpc.totalBytes", totalBytes),
-            calls: try number("limits.rpc.calls", calls),
-            capabilities: try number("limits.rpc.capabilities", capabilities),
-            streamsPerPeer: try number("limits.rpc.streamsPerPeer", streamsPerPeer),
-            streams: try number("limits.rpc.streams", streams), idle: idle?.inSeconds,
+            messageBytes: try number("limits.rpc.messageBytes", ifAny: messageBytes),
+            heldBytes: try number("limits.rpc.heldBytes", ifAny: heldBytes),
+            queuedBytes: try number("limits.rpc.queuedBytes", ifAny: queuedBytes),
+            totalBytes: try number("limits.rpc.totalBytes", ifAny: totalBytes),
+            calls: try number("limits.rpc.calls", ifAny: calls),
+            capabilities: try number("limits.rpc.capabilities", ifAny: capabilities),
+            streamsPerPeer: try number("limits.rpc.streamsPerPeer", ifAny: streamsPerPeer),
+            streams: try number("limits.rpc.streams", ifAny: streams), idle: idle?.inSeconds,
             stall: stall?.inSeconds, call: call?.inSeconds)
     }
 }
@@ -203,9 +203,9 @@ public struct TableLimits: Sendable, Hashable {
 
     func ffi() throws -> CasmFFI.TableLimits {
         CasmFFI.TableLimits(
-            records: try number("limits.table.records", records),
-            bytes: try number("limits.table.bytes", bytes),
-            remembered: try number("limits.table.remembered", remembered),
+            records: try number("limits.table.records", ifAny: records),
+            bytes: try number("limits.table.bytes", ifAny: bytes),
+            remembered: try number("limits.table.remembered", ifAny: remembered),
             probation: probation?.inSeconds)
     }
 }

@@ -137,7 +137,7 @@ public final class Node: Sendable {
         namespace: String? = nil, limit: Int? = nil, timeout: Duration? = nil
     ) throws -> Results<PeerFound> {
         let options = FindOptions(
-            namespace: namespace, limit: try number("limit", limit), timeout: timeout?.inSeconds)
+            namespace: namespace, limit: try number("limit", ifAny: limit), timeout: timeout?.inSeconds)
         let peers = try told { try ffi.findPeers(options: options) }
         return Results(Source(of: ffi, peers, PeerFound.init))
     }

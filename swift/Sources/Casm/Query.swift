@@ -148,6 +148,6 @@ extension Query {
     func ffi() throws -> CasmFFI.Query {
         CasmFFI.Query(
             matching: match?.description, prefix: prefix, from: from?.description,
-            to: to?.description, limit: try number("limit", limit), reverse: reverse)
+            to: to?.description, limit: try number("limit", ifAny: limit), reverse: reverse)
     }
 }

@@ -201,7 +201,7 @@ extension Node {
                     }
                 }
             }
-            request.onCancel(done: Listening<Void> { task.cancel() })
+            try request.onCancel(done: Listening<Void> { task.cancel() })
         }
     }
 }

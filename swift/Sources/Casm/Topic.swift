@@ -121,7 +121,7 @@ extension Node {
         _ name: String, exact: Bool = false, maxData: Int? = nil, accept: Query? = nil
     ) throws -> Topic {
         let options = TopicOptions(
-            exact: exact, maxData: try number("maxData", maxData), accept: try accept?.ffi())
+            exact: exact, maxData: try number("maxData", ifAny: maxData), accept: try accept?.ffi())
         return Topic(try told { try ffi.topic(name: name, options: options) }, of: ffi)
     }
 }

@@ -63,7 +63,8 @@ final class CallbackTests: XCTestCase {
         for n in 0..<5 { try await b.setHost("host-\(n)", timeout: patience) }
         await threads.count(8)
         XCTAssertEqual(Set(threads.all).count, 1)
-        XCTAssertNotEqual(threads.all.first, await MainActor.run { threadNumber() })
+        let main = await MainActor.run { threadNumber() }
+        XCTAssertNotEqual(threads.all.first, main)
         let others = Notes<UInt>()
         try b.onChange { _ in others.add(threadNumber()) }
         await others.count(1)

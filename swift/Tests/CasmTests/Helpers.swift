@@ -67,8 +67,8 @@ final class Notes<Item: Sendable>: @unchecked Sendable {
 
 /// Waits until something holds, and fails after a minute.
 func until(
-    _ what: String, file: StaticString = #filePath, line: UInt = #line,
-    _ holds: () async throws -> Bool
+    _ what: String, isolation: isolated (any Actor)? = #isolation,
+    file: StaticString = #filePath, line: UInt = #line, _ holds: () async throws -> Bool
 ) async throws {
     let end = ContinuousClock.now + patience
     while try await !holds() {
@@ -92,13 +92,23 @@ func thrown<T>(
     }
 }
 
+/// Checks what a call throws.
+func XCTAssertThrows<T>(
+    _ kind: CasmError.Kind, _ call: @autoclosure () async throws -> T,
+    file: StaticString = #filePath, line: UInt = #line
+) async {
+    await XCTAssertThrows(kind, "", try await call(), file: file, line: line)
+}
+
 /// Checks what a call throws; the text is in its message.
 func XCTAssertThrows<T>(
-    _ kind: CasmError.Kind, _ text: String = "", _ call: @autoclosure () async throws -> T,
+    _ kind: CasmError.Kind, _ text: String, _ call: @autoclosure () async throws -> T,
     file: StaticString = #filePath, line: UInt = #line
 ) async {
     let error = await thrown(try await call(), file: file, line: line)
     guard let error else { return }
-    guard let error = error as? CasmError, error.kind == kind, text.isEmpty || error.message.contains(text)
-    else { return XCTFail("\(error) is no \(kind.rawValue) of \(text)", file: file, line: line) }
+    let said = error as? CasmError
+    guard let said, said.kind == kind, text.isEmpty || said.message.contains(text) else {
+        return XCTFail("\(error) is no \(kind.rawValue) of \(text)", file: file, line: line)
+    }
 }

@@ -100,7 +100,7 @@ func number(_ what: String, _ given: Int) throws -> UInt32 {
     return number
 }
 
-func number(_ what: String, _ given: Int?) throws -> UInt32? {
+func number(_ what: String, ifAny given: Int?) throws -> UInt32? {
     try given.map { try number(what, $0) }
 }
 
