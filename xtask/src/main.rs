@@ -14,6 +14,7 @@ mod package;
 mod python;
 mod sancov;
 mod shell;
+mod swift;
 mod test;
 mod uniffi;
 
@@ -31,7 +32,8 @@ struct Args {
 enum Command {
     /// Measure, and compare with what others made.
     Bench(bench::Args),
-    /// Regenerate the Rust code of core/schema/*.capnp.
+    /// Regenerate the Rust code of core/schema/*.capnp, and the Swift code of
+    /// bindings/uniffi.
     Codegen(codegen::Args),
     /// Check the licenses, bans and sources of the dependencies.
     Deny,

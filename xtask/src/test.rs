@@ -1,6 +1,6 @@
 //! Every test, by one command.
 
-use crate::{fuzz, node, python, shell, uniffi};
+use crate::{fuzz, node, python, shell, swift, uniffi};
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 use std::path::Path;
@@ -33,7 +33,9 @@ enum Suite {
     Python,
     /// The Node.js package.
     Node,
-    /// The code that is generated for Swift and Kotlin.
+    /// The Swift package.
+    Swift,
+    /// The code that is generated for Kotlin.
     Uniffi,
 }
 
@@ -46,7 +48,7 @@ impl Suite {
             Self::Cli => &["casm-cli"],
             Self::Sim => &["casm-sim"],
             Self::Xtask => &["xtask"],
-            Self::Fuzz | Self::Python | Self::Node | Self::Uniffi => &[],
+            Self::Fuzz | Self::Python | Self::Node | Self::Swift | Self::Uniffi => &[],
         }
     }
 }
@@ -77,6 +79,9 @@ pub fn run(args: &Args) -> Result<()> {
     }
     if everything || args.suites.contains(&Suite::Node) {
         failed.extend(node::test(everything).err());
+    }
+    if everything || args.suites.contains(&Suite::Swift) {
+        failed.extend(swift::test().err());
     }
     if everything || args.suites.contains(&Suite::Uniffi) {
         failed.extend(uniffi::test().err());

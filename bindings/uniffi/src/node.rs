@@ -313,11 +313,14 @@ waits! {
         /// nothing of the node is running. A second call does nothing.
         ///
         /// Requests that its services work on have `grace` seconds to be answered
-        /// before, 5 if it is left out.
-        #[uniffi::method(default(timeout = None, grace = None))]
-        fn close / start_close(&self, timeout: Option<f64>, grace: Option<f64>) -> () {
+        /// before, 5 if it is left out. `handling` says that a handler of one waits for
+        /// this, and is not waited for.
+        #[uniffi::method(default(timeout = None, grace = None, handling = false))]
+        fn close / start_close(
+            &self, timeout: Option<f64>, grace: Option<f64>, handling: bool,
+        ) -> () {
             let grace = grace.map(|grace| duration("grace", grace)).transpose()?;
-            (self.0.close(grace, false), timeout, identity)
+            (self.0.close(grace, handling), timeout, identity)
         }
     }
 }

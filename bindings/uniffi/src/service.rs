@@ -6,11 +6,13 @@ use crate::{
     items::{Item, PeerReply},
     listener::ListenerError,
     node::Node,
-    pending::{PendingMaybeBytes, PendingMaybeReply},
+    pending::{self, Done, PendingMaybeBytes, PendingMaybeReply},
     query::Query,
     stream::Pull,
 };
-use casm_bindings::{CallSpec, Ended, Error, Parts, Replies, Reply, ServeSpec, duration};
+use casm_bindings::{
+    CallSpec, Ended, Error, Parts, Replies, Reply, ServeSpec, dispatcher_of_calls, duration,
+};
 use std::{collections::HashMap, convert::identity, sync::Arc, time::Duration};
 
 /// How a service is served.
@@ -133,7 +135,7 @@ pub trait ServiceHandler: Send + Sync {
 
 /// A request. One that nobody holds any more and that is not answered fails.
 #[derive(uniffi::Object)]
-pub struct Request(casm_bindings::Request);
+pub struct Request(Arc<casm_bindings::Request>);
 
 #[uniffi::export]
 impl Request {
@@ -168,6 +170,14 @@ impl Request {
     #[uniffi::method(default(headers))]
     pub fn answer(&self, data: Vec<u8>, headers: HashMap<String, String>) {
         self.0.answer(Reply { data, headers: headers.into_iter().collect() });
+    }
+
+    /// Has this told, once, if nobody waits for the answer any more and it is not
+    /// answered: on a thread of the library, as of a call in the background that is over.
+    pub fn on_cancel(&self, done: Arc<dyn Done>) -> Result<()> {
+        guard("on_cancel", || {
+            self.0.on_cancel(dispatcher_of_calls(), move || pending::tell(&*done))
+        })
     }
 
     /// Says that there is no answer, and why.
@@ -247,7 +257,7 @@ impl Node {
         let node = self.facade();
         let dispatcher = node.dispatcher();
         let tell = move |request| {
-            let (request, handler) = (Arc::new(Request(request)), handler.clone());
+            let (request, handler) = (Arc::new(Request(Arc::new(request))), handler.clone());
             // Not told by a node that closes: then it is dropped, and fails.
             let tell = move || {
                 // It waited for too long while others were told of.

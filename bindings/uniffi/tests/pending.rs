@@ -107,7 +107,7 @@ fn a_result_is_told_of_and_taken_once() {
     // Each was told once.
     assert_eq!(told.recv_timeout(LONG), Err(mpsc::RecvTimeoutError::Disconnected));
     assert_eq!(told_late.recv_timeout(LONG), Err(mpsc::RecvTimeoutError::Disconnected));
-    finish!(node.start_close(PATIENCE, None)).unwrap();
+    finish!(node.start_close(PATIENCE, None, false)).unwrap();
     assert!(node.closed());
 }
 
@@ -127,7 +127,7 @@ fn what_is_not_over_cannot_be_taken_and_what_is_wrong_is_its_result() {
     // One that waits when its node closes.
     let (done, told) = tells();
     pending.when_done(done);
-    node.close(PATIENCE, None).unwrap();
+    node.close(PATIENCE, None, false).unwrap();
     told.recv_timeout(LONG).unwrap();
     assert_eq!(kind(pending.take()), "Closed");
     assert_eq!(kind(finish!(node.start_wait_for(1, None, None))), "Closed");
@@ -192,8 +192,8 @@ fn a_cancelled_call_ends_at_the_other_node_too() {
     next.cancel();
     parts.cancel();
     ends(3);
-    a.close(PATIENCE, None).unwrap();
-    b.close(PATIENCE, Some(0.0)).unwrap();
+    a.close(PATIENCE, None, false).unwrap();
+    b.close(PATIENCE, Some(0.0), false).unwrap();
 }
 
 #[test]
@@ -259,8 +259,8 @@ fn a_value_that_nobody_takes_goes_back() {
     lease.release();
     finish!(lost).unwrap();
     finish!(own.start_close(PATIENCE)).unwrap();
-    a.close(PATIENCE, None).unwrap();
-    b.close(PATIENCE, None).unwrap();
+    a.close(PATIENCE, None, false).unwrap();
+    b.close(PATIENCE, None, false).unwrap();
 }
 
 #[test]
@@ -313,7 +313,7 @@ fn an_item_that_nobody_takes_is_given_to_the_next_call() {
     let found = node.find_peers(FindOptions::default()).unwrap();
     assert!(finish!(found.start_next(PATIENCE)).unwrap().is_none());
     let waits = events.start_next(None);
-    node.close(PATIENCE, None).unwrap();
+    node.close(PATIENCE, None, false).unwrap();
     over!(waits);
     while finish!(events.start_next(PATIENCE)).unwrap().is_some() {}
 }
@@ -356,8 +356,8 @@ fn a_stream_that_nobody_takes_is_reset_and_a_read_that_is_called_off_loses_nothi
     assert!(finish!(there.start_read(9, PATIENCE)).unwrap().is_empty());
     finish!(there.start_close(PATIENCE)).unwrap();
     assert!(there.closed());
-    a.close(PATIENCE, None).unwrap();
-    b.close(PATIENCE, None).unwrap();
+    a.close(PATIENCE, None, false).unwrap();
+    b.close(PATIENCE, None, false).unwrap();
 }
 
 #[test]
@@ -370,7 +370,7 @@ fn a_node_that_starts_for_nobody_is_closed() {
     second.cancel();
     assert_eq!(kind(second.take()), "Cancelled");
     until("it has left", || seen() == 1);
-    first.close(PATIENCE, None).unwrap();
+    first.close(PATIENCE, None, false).unwrap();
 }
 
 /// Throws, having counted.
@@ -410,7 +410,7 @@ fn what_is_told_and_fails_hurts_nobody_else() {
     panics.cancel();
     // The thread lives on.
     finish!(node.start_set_host("after".into(), PATIENCE)).unwrap();
-    node.close(PATIENCE, None).unwrap();
+    node.close(PATIENCE, None, false).unwrap();
 }
 
 /// Waits for a call in the background, as nobody should who is told of changes.
@@ -433,7 +433,7 @@ fn a_callback_that_waits_for_a_call_in_the_background_is_told_of_it() {
     let subscription = subscription.unwrap();
     ends.recv_timeout(LONG).unwrap().unwrap();
     subscription.cancel();
-    node.close(PATIENCE, None).unwrap();
+    node.close(PATIENCE, None, false).unwrap();
 }
 
 #[test]
@@ -465,7 +465,7 @@ fn calls_are_cancelled_and_told_from_many_threads() {
     });
     // Whenever it was cancelled: nothing is lost.
     assert_eq!(own.waiting(), Some(EACH as u32));
-    node.close(PATIENCE, None).unwrap();
+    node.close(PATIENCE, None, false).unwrap();
 }
 
 #[test]
@@ -497,6 +497,6 @@ fn topics_and_pauses_in_the_background() {
     finish!(a.start_update_meta([("k".into(), Some("v".into()))].into(), PATIENCE)).unwrap();
     finish!(a.start_set_meta([].into(), PATIENCE)).unwrap();
     finish!(a.start_advertise("other".into(), 10.0, PATIENCE)).unwrap();
-    finish!(a.start_close(PATIENCE, Some(0.0))).unwrap();
-    b.close(PATIENCE, None).unwrap();
+    finish!(a.start_close(PATIENCE, Some(0.0), false)).unwrap();
+    b.close(PATIENCE, None, false).unwrap();
 }
