@@ -15,6 +15,7 @@ mod package;
 mod python;
 mod sancov;
 mod shell;
+mod swift;
 mod test;
 mod uniffi;
 
@@ -32,7 +33,8 @@ struct Args {
 enum Command {
     /// Measure, and compare with what others made.
     Bench(bench::Args),
-    /// Regenerate the Rust code of core/schema/*.capnp.
+    /// Regenerate the Rust code of core/schema/*.capnp, and the Swift code of
+    /// bindings/uniffi.
     Codegen(codegen::Args),
     /// Check the licenses, bans and sources of the dependencies.
     Deny,

@@ -317,10 +317,7 @@ waits! {
         /// this, and is not waited for.
         #[uniffi::method(default(timeout = None, grace = None, handling = false))]
         fn close / start_close(
-            &self,
-            timeout: Option<f64>,
-            grace: Option<f64>,
-            handling: bool,
+            &self, timeout: Option<f64>, grace: Option<f64>, handling: bool,
         ) -> () {
             let grace = grace.map(|grace| duration("grace", grace)).transpose()?;
             (self.0.close(grace, handling), timeout, identity)

@@ -200,7 +200,7 @@ impl<T> Drop for Ends<T> {
     }
 }
 
-fn tell(done: &dyn Done) {
+pub(crate) fn tell(done: &dyn Done) {
     if let Err(error) = done.done() {
         tracing::warn!(target: "casm::bindings", %error, "who is told that a call is over failed");
     }

@@ -6,11 +6,13 @@ use crate::{
     items::{Item, PeerReply},
     listener::ListenerError,
     node::Node,
-    pending::{Done, PendingMaybeBytes, PendingMaybeReply},
+    pending::{self, Done, PendingMaybeBytes, PendingMaybeReply},
     query::Query,
     stream::Pull,
 };
-use casm_bindings::{CallSpec, Dispatcher, Ended, Error, Parts, Replies, Reply, ServeSpec, duration};
+use casm_bindings::{
+    CallSpec, Ended, Error, Parts, Replies, Reply, ServeSpec, dispatcher_of_calls, duration,
+};
 use std::{collections::HashMap, convert::identity, sync::Arc, time::Duration};
 
 /// How a service is served.
@@ -133,63 +135,54 @@ pub trait ServiceHandler: Send + Sync {
 
 /// A request. One that nobody holds any more and that is not answered fails.
 #[derive(uniffi::Object)]
-pub struct Request {
-    request: Arc<casm_bindings::Request>,
-    dispatcher: Dispatcher,
-}
+pub struct Request(Arc<casm_bindings::Request>);
 
 #[uniffi::export]
 impl Request {
     /// What was asked; empty once it is answered.
     pub fn data(&self) -> Vec<u8> {
-        self.request.data()
+        self.0.data()
     }
 
     /// What came along with it.
     pub fn headers(&self) -> HashMap<String, String> {
-        self.request.headers().clone().into_iter().collect()
+        self.0.headers().clone().into_iter().collect()
     }
 
     /// The id of who asks.
     pub fn peer(&self) -> String {
-        self.request.peer().to_owned()
+        self.0.peer().to_owned()
     }
 
     /// For how many seconds the answer is still waited for; null if there is no
     /// limit.
     pub fn time_left(&self) -> Option<f64> {
-        self.request.time_left().map(|left| left.as_secs_f64())
+        self.0.time_left().map(|left| left.as_secs_f64())
     }
 
     /// Whether nobody waits for the answer any more.
     pub fn cancelled(&self) -> bool {
-        self.request.is_cancelled()
-    }
-
-    /// Has this told, on the node's thread for callbacks, if nobody waits for the answer
-    /// any more before it is given.
-    pub fn on_cancel(&self, done: Arc<dyn Done>) -> Result<()> {
-        guard("on_cancel", || {
-            self.request.on_cancel(&self.dispatcher, move || {
-                if let Err(error) = done.done() {
-                    tracing::warn!(
-                        target: "casm::bindings", %error, "who is told that a call is off failed"
-                    );
-                }
-            })
-        })
+        self.0.is_cancelled()
     }
 
     /// Answers it. At most 16 headers, with 4 KiB in all, come along. A second answer
     /// does nothing.
     #[uniffi::method(default(headers))]
     pub fn answer(&self, data: Vec<u8>, headers: HashMap<String, String>) {
-        self.request.answer(Reply { data, headers: headers.into_iter().collect() });
+        self.0.answer(Reply { data, headers: headers.into_iter().collect() });
+    }
+
+    /// Has this told, once, if nobody waits for the answer any more and it is not
+    /// answered: on a thread of the library, as of a call in the background that is over.
+    pub fn on_cancel(&self, done: Arc<dyn Done>) -> Result<()> {
+        guard("on_cancel", || {
+            self.0.on_cancel(dispatcher_of_calls(), move || pending::tell(&*done))
+        })
     }
 
     /// Says that there is no answer, and why.
     pub fn fail(&self, reason: String) {
-        self.request.fail(reason);
+        self.0.fail(reason);
     }
 }
 
@@ -199,7 +192,7 @@ waits! {
         /// the next.
         #[uniffi::method(default(timeout))]
         fn part / start_part(&self, data: Vec<u8>, timeout: Option<f64>) -> () {
-            (self.request.part(data), timeout, identity)
+            (self.0.part(data), timeout, identity)
         }
     }
 }
@@ -264,10 +257,7 @@ impl Node {
         let node = self.facade();
         let dispatcher = node.dispatcher();
         let tell = move |request| {
-            let Some(dispatcher) = dispatcher.clone() else { return };
-            let handler = handler.clone();
-            let request =
-                Arc::new(Request { request: Arc::new(request), dispatcher: dispatcher.clone() });
+            let (request, handler) = (Arc::new(Request(Arc::new(request))), handler.clone());
             // Not told by a node that closes: then it is dropped, and fails.
             let tell = move || {
                 // It waited for too long while others were told of.
@@ -277,10 +267,10 @@ impl Node {
                 if let Err(error) = handler.on_request(request.clone()) {
                     let ListenerError::Failed { reason } = error;
                     tracing::warn!(target: "casm::bindings", reason, "a handler of a service failed");
-                    request.fail(reason);
+                    request.0.fail(reason);
                 }
             };
-            dispatcher.submit(Box::new(tell));
+            dispatcher.as_ref().map(|dispatcher| dispatcher.submit(Box::new(tell)));
         };
         let serving = guard("serve", || match stream {
             false => node.serve(name, options.into(), tell),

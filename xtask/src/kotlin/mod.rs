@@ -39,8 +39,7 @@ pub fn test() -> Result<()> {
 /// The package's project under target: its sources, the generated ones, and the
 /// library of the dev profile.
 pub fn lay_out() -> Result<PathBuf> {
-    uniffi::build()?;
-    let code = uniffi::generate()?;
+    let code = uniffi::code()?;
     // What was compiled before stays: Maven looks at what has changed.
     let project = shell::target().join("kotlin");
     for folder in ["src", "examples", "generated", "snippets", "library"] {

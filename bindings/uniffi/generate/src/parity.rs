@@ -76,7 +76,7 @@ pub fn differences(table: &str, exported: &ComponentInterface) -> Result<Vec<Str
         ("Change", changes, variants(exported, "Change")?),
     ];
     // What is answered is answered by calls of it.
-    let answers = ["answer", "fail", "part", "start_part", "on_cancel"];
+    let answers = ["answer", "fail", "on_cancel", "part", "start_part"];
     let request = answers.into_iter().fold(table.all("request")?, with);
     // What gives the next item waits, though it isn't called so in the table.
     let stream = with(table.all("stream")?, "start_next");

@@ -24,29 +24,44 @@ chroot "$root" apt-get install -y -qq --no-install-recommends "$@"
 chroot "$root" apt-get clean
 "#;
 
-/// Runs the tests of the package `$2` inside of the root folder `$1`. The
-/// network is this process's own, with a loopback interface and nothing else.
-const TEST: &str = r#"
-root=$1 package=$2
+/// The workspace in that Debian.
+pub const WORKSPACE: &str = "/casm";
+/// Where things are built, there.
+pub const BUILD: &str = "/casm-build";
+
+/// Runs a program in the folder `$4` inside of the root folder `$1`, which has the
+/// workspace `$2` and the folder `$3` in which is built. The network is this process's
+/// own, with a loopback interface and nothing else.
+const RUN: &str = r#"
+root=$1 workspace=$2 build=$3 folder=$4; shift 4
 ip link set lo up
 mount -t proc proc "$root/proc"
 mount --rbind /dev "$root/dev"
-mkdir -p "$root/casm"
-mount --bind "$package" "$root/casm"
-swift=/usr/libexec/swift/lib/swift
-export HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin
-export LD_LIBRARY_PATH=$swift/linux:$swift/host
-exec chroot "$root" sh -c 'cd /casm && exec swift test --disable-sandbox --disable-swift-testing'
+mkdir -p "$root/casm" "$root/casm-build"
+mount --bind "$workspace" "$root/casm"
+mount --bind "$build" "$root/casm-build"
+swift=/usr/libexec/swift
+export HOME=/root PATH=$swift/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export LD_LIBRARY_PATH=$swift/lib/swift/linux:$swift/lib/swift/host
+exec chroot "$root" sh -c 'cd "$0" && exec "$@"' "$folder" "$@"
 "#;
 
-/// Runs the tests of a Swift package.
-pub fn swift_test(package: &Path) -> Result<()> {
-    let root = environment()?;
-    shell::run(unshare(&["--mount", "--net"], TEST).arg(root).arg(package))
+/// A program of the Debian, in a folder there, with this on the path of pkg-config.
+pub fn program(
+    root: &Path,
+    build: &Path,
+    folder: &str,
+    name: &str,
+    library: &str,
+) -> Result<Command> {
+    let mut command = unshare(&["--mount", "--net"], RUN);
+    command.arg(root).arg(std::path::absolute(shell::workspace())?).arg(build);
+    command.args([folder, name]).env("PKG_CONFIG_PATH", library);
+    Ok(command)
 }
 
 /// The root folder of an environment that has Swift.
-fn environment() -> Result<PathBuf> {
+pub fn environment() -> Result<PathBuf> {
     ensure!(
         cfg!(target_os = "linux") && shell::works("sh", &["-c", "[ \"$(id -u)\" = 0 ]"]),
         "Swift 6 is needed: install it (root on Linux gets an environment that has it)"

@@ -1,10 +1,4 @@
-//! The code of Swift and Kotlin is generated; that of Swift is compiled and tested.
-//!
-//! - `swift`: with the Swift that is here, or in `trixie`
-//! - `trixie`: a Debian in target/, which has Swift
-
-mod swift;
-mod trixie;
+//! The code that uniffi generates for Swift and Kotlin.
 
 use crate::shell;
 use anyhow::{Context, Result};
@@ -17,28 +11,22 @@ use std::{
 /// The program that generates.
 const GENERATOR: &str = "casm-uniffi-generate";
 
-/// Generates both, compiles that of Swift, and runs its tests, with the library of the
-/// dev profile.
-pub fn test() -> Result<()> {
-    build()?;
-    swift::test(&generate()?)
-}
-
-/// Builds the library with the dev profile, and the program that generates.
-pub fn build() -> Result<()> {
+/// The code of both languages, of the library of the dev profile, which is built.
+pub fn code() -> Result<PathBuf> {
     shell::run(
         shell::cargo()
             .args(["build", "--locked", "--workspace", "--lib", "--bin", GENERATOR])
             // One test is enough for the features of all tests: after those no
             // dependency is compiled anew.
             .args(["--test", "parity"]),
-    )
+    )?;
+    generate()
 }
 
 /// Writes the code of both languages into target/uniffi/generated, having
 /// checked that the library has all that every language has; gives back that
 /// folder.
-pub fn generate() -> Result<PathBuf> {
+fn generate() -> Result<PathBuf> {
     let generated = fresh(&shell::target().join("uniffi/generated"))?;
     let bindings = shell::workspace().join("bindings");
     let program = format!("{GENERATOR}{}", env::consts::EXE_SUFFIX);
