@@ -88,7 +88,7 @@ class ParityTest {
         for (type in visible) {
             val kotlin =
                 type.declaredMethods
-                    .filter { Modifier.isPublic(it.modifiers) && !it.isSynthetic }
+                    .filter { Modifier.isPublic(it.modifiers) && !it.isSynthetic && '$' !in it.name }
                     .filter { method ->
                         val types = method.parameterTypes + method.returnType
                         '-' in method.name && !method.name.startsWith("copy-") ||
