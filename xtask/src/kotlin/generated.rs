@@ -20,8 +20,18 @@ pub fn keep_inside(from: &Path, to: &Path) -> Result<()> {
 
 /// The words with which a declaration may begin.
 const DECLARES: [&str; 12] = [
-    "class", "interface", "object", "fun", "val", "var", "typealias", "data", "open", "sealed",
-    "enum", "inline",
+    "class",
+    "interface",
+    "object",
+    "fun",
+    "val",
+    "var",
+    "typealias",
+    "data",
+    "open",
+    "sealed",
+    "enum",
+    "inline",
 ];
 
 /// Whether a declaration at the top of a file is seen by others.

@@ -31,7 +31,9 @@ pub fn lay_out(folder: &Path) -> Result<()> {
             fresh(&place)?;
             match language {
                 "kotlin" => fs::write(place.join("Snippet.kt"), kotlin(&package, &code))?,
-                _ => fs::write(place.join("Snippet.java"), format!("package {package};\n\n{code}"))?,
+                _ => {
+                    fs::write(place.join("Snippet.java"), format!("package {package};\n\n{code}"))?
+                }
             }
         }
         ensure!(
@@ -82,12 +84,15 @@ mod tests {
 
     #[test]
     fn a_program_stays_as_it_is_and_a_part_of_one_becomes_a_function() {
-        let text = "a\n```kotlin\nimport x.Y\nnode.id\n```\n```py\nno\n```\n```java\nclass A {}\n```\n";
+        let text =
+            "a\n```kotlin\nimport x.Y\nnode.id\n```\n```py\nno\n```\n```java\nclass A {}\n```\n";
         let found = snippets(text);
         assert_eq!(found[0], ("kotlin", "import x.Y\nnode.id\n".into()));
         assert_eq!(found[1], ("java", "class A {}\n".into()));
         let part = kotlin("p", &found[0].1);
-        assert!(part.contains("import x.Y\n\nsuspend fun snippet(") && part.contains("\nnode.id\n}"));
+        assert!(
+            part.contains("import x.Y\n\nsuspend fun snippet(") && part.contains("\nnode.id\n}")
+        );
         let program = kotlin("p", "import x.Y\n\nfun main() = Unit\n");
         assert_eq!(program, "package p\n\nimport x.Y\n\nfun main() = Unit\n");
     }

@@ -1,12 +1,13 @@
 //! Packages for other languages: built, checked, and tried where nothing else is
 //! installed.
 //!
-//! - `python`, `node`: the packages; `swift`: the library for that of Swift
+//! - `python`, `node`, `kotlin`: the packages; `swift`: the library for that of Swift
 //! - `platform`: the platforms of the npm packages
 //! - `native`: how the native module in them is built, and what it must not hold
 //! - `linker`: how it is linked on Linux
 //! - `quickstart`: two programs of a package find each other
 
+mod kotlin;
 mod linker;
 mod native;
 mod node;
@@ -41,6 +42,8 @@ enum Language {
     /// The library for Swift: an XCFramework, and for Linux an artifact bundle and a
     /// tarball.
     Swift(swift::Args),
+    /// JARs with the native library inside and an AAR, in a Maven repository.
+    Kotlin(kotlin::Args),
 }
 
 pub fn run(args: &Args) -> Result<()> {
@@ -48,6 +51,7 @@ pub fn run(args: &Args) -> Result<()> {
         Language::Python(args) => python::package(args),
         Language::Node(args) => node::package(args),
         Language::Swift(args) => swift::package(args),
+        Language::Kotlin(args) => kotlin::package(args),
     }
 }
 
