@@ -55,12 +55,12 @@ impl Toolchain {
     }
 
     /// Has DocC read the catalogue and the comments. What it does not find is an error.
-    pub fn docs(&self) -> Result<()> {
+    pub fn docs(&self, symbols: &str) -> Result<()> {
         let (root, build) = (self.root(), self.build());
         let mut docc = self.program(&root, "docc")?;
         docc.arg("convert")
             .arg(format!("{root}/swift/Sources/Casm/Casm.docc"))
-            .args(["--additional-symbol-graph-dir", &format!("{build}/symbols")])
+            .args(["--additional-symbol-graph-dir", symbols])
             .args(["--fallback-display-name", "Casm", "--fallback-bundle-identifier", "casm"])
             .args(["--output-path", &format!("{build}/Casm.doccarchive")])
             .arg("--warnings-as-errors");
