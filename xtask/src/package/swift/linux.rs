@@ -9,6 +9,9 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, fs, path::Path};
 
+/// For which processors there is a library.
+pub const ARCHES: [Arch; 2] = [Arch::Arm64, Arch::X86_64];
+
 /// The version of all packages.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
