@@ -240,6 +240,23 @@ mod tests {
     }
 
     #[test]
+    fn the_release_workflow_builds_and_publishes_everything() {
+        const WORKFLOW: &str = include_str!("../../../../.github/workflows/release-swift.yml");
+        let line = WORKFLOW.lines().find(|line| line.contains("rustup target add")).unwrap();
+        // That of the Mac which builds is there.
+        let missing: Vec<_> = APPLE.iter().filter(|target| !line.contains(**target)).collect();
+        assert_eq!(missing, [&"aarch64-apple-darwin"]);
+        for file in ["xcframework.zip", "artifactbundle.zip"] {
+            assert!(WORKFLOW.contains(&format!("target/{OUT}/{MODULE}.{file}")), "{file}");
+        }
+        assert!(WORKFLOW.contains(&format!("target/{OUT}/casm-*.tar.gz")));
+        for command in WORKFLOW.lines().filter_map(|line| line.split("cargo xtask ").nth(1)) {
+            let words: Vec<_> = command.split(' ').take_while(|word| *word != "\"$@\"").collect();
+            crate::parse(&words).unwrap();
+        }
+    }
+
+    #[test]
     fn what_is_packaged_can_be_told() {
         let told = |words: &[&str]| crate::parse(&[&["package", "swift"], words].concat());
         told(&["--profile", "dev", "--target", "a", "--target", "b"]).unwrap();
