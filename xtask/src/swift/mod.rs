@@ -9,8 +9,8 @@
 pub mod generated;
 mod parity;
 mod snippets;
-mod toolchain;
-mod trixie;
+pub mod toolchain;
+pub mod trixie;
 
 use crate::{shell, uniffi};
 use anyhow::{Context, Result};

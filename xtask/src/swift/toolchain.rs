@@ -15,9 +15,7 @@ pub enum Toolchain {
 
 impl Toolchain {
     pub fn find() -> Result<Self> {
-        // Not any program of that name: another one talks to object stores.
-        let here = shell::output(Command::new("swift").arg("--version"));
-        if here.is_ok_and(|version| version.contains("Swift version 6")) {
+        if is_here() {
             return Ok(Self::Here);
         }
         trixie::environment().map(Self::Trixie)
@@ -81,4 +79,11 @@ impl Toolchain {
             }
         })
     }
+}
+
+/// Whether this machine has a Swift that will do.
+pub fn is_here() -> bool {
+    // Not any program of that name: another one talks to object stores.
+    let here = shell::output(Command::new("swift").arg("--version"));
+    here.is_ok_and(|version| version.contains("Swift version 6"))
 }
