@@ -93,8 +93,8 @@ extension Node {
         return ByteStream(stream, of: ffi)
     }
 
-    /// Handles the streams of a protocol that peers open: each in a task of its own, in
-    /// which it is for the handler to close it. One whose handler throws is reset.
+    /// Handles the streams of a protocol that peers open: each in a task of its own. A stream
+    /// is closed when its handler returns, and reset when it throws.
     ///
     /// It goes on until the subscription is cancelled or the node closes.
     @discardableResult
@@ -110,6 +110,7 @@ extension Node {
             Task {
                 do {
                     try await handler(stream)
+                    try? await stream.close()
                 } catch {
                     threw.add()
                     stream.reset()

@@ -117,7 +117,7 @@ final class NodeTests: XCTestCase {
         let node = try await Node.start(config)
         XCTAssertEqual(node.id, key.peer)
         try await close(node)
-        await XCTAssertThrows(.io, path, try key.save(path))
+        await XCTAssertThrows(.config, path, try key.save(path))
         await XCTAssertThrows(.io, "/nowhere", try Key.load("/nowhere"))
     }
 

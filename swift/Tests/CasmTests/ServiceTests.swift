@@ -142,7 +142,7 @@ final class ServiceTests: XCTestCase {
         let calling = Task { try await b.call("slow", wait: true) }
         await began.count(1)
         let closing = Task { try await a.close(grace: patience) }
-        try await until("it serves no more") { (try? a.services()) != ["slow"] }
+        try await until("it serves no more") { try b.view().get(a.id)?.services["slow"] == nil }
         go.add(true)
         let answer = try await calling.value
         XCTAssertEqual(answer.data.text, "done")

@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use std::{fs, path::Path};
 
 /// Where there is such code.
-const DOCUMENTS: [&str; 8] = [
+const DOCUMENTS: [&str; 7] = [
     "README.md",
     "kotlin/README.md",
     "docs/topics.md",
@@ -15,7 +15,6 @@ const DOCUMENTS: [&str; 8] = [
     "docs/streams.md",
     "docs/channels.md",
     "docs/lifecycle-and-power.md",
-    "docs/permissions.md",
 ];
 
 /// Writes a file for each snippet.

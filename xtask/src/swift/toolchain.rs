@@ -15,9 +15,7 @@ pub enum Toolchain {
 
 impl Toolchain {
     pub fn find() -> Result<Self> {
-        // Not any program of that name: another one talks to object stores.
-        let here = shell::output(Command::new("swift").arg("--version"));
-        if here.is_ok_and(|version| version.contains("Swift version 6")) {
+        if is_here() {
             return Ok(Self::Here);
         }
         trixie::environment().map(Self::Trixie)
@@ -55,12 +53,12 @@ impl Toolchain {
     }
 
     /// Has DocC read the catalogue and the comments. What it does not find is an error.
-    pub fn docs(&self) -> Result<()> {
+    pub fn docs(&self, symbols: &str) -> Result<()> {
         let (root, build) = (self.root(), self.build());
         let mut docc = self.program(&root, "docc")?;
         docc.arg("convert")
             .arg(format!("{root}/swift/Sources/Casm/Casm.docc"))
-            .args(["--additional-symbol-graph-dir", &format!("{build}/symbols")])
+            .args(["--additional-symbol-graph-dir", symbols])
             .args(["--fallback-display-name", "Casm", "--fallback-bundle-identifier", "casm"])
             .args(["--output-path", &format!("{build}/Casm.doccarchive")])
             .arg("--warnings-as-errors");
@@ -81,4 +79,11 @@ impl Toolchain {
             }
         })
     }
+}
+
+/// Whether this machine has a Swift that will do.
+pub fn is_here() -> bool {
+    // Not any program of that name: another one talks to object stores.
+    let here = shell::output(Command::new("swift").arg("--version"));
+    here.is_ok_and(|version| version.contains("Swift version 6"))
 }

@@ -1,5 +1,5 @@
-//! A Debian 13 in target/swift-trixie, which has Swift where this machine has
-//! none. It is made once, by debootstrap.
+//! A Debian 13 in target/swift-trixie, which has Swift where this machine has none; and
+//! Debian sid, which has a later one. They are made once, by debootstrap.
 
 use crate::shell;
 use anyhow::{Context, Result, ensure};
@@ -9,7 +9,20 @@ use std::{
     process::Command,
 };
 
-const PACKAGES: &str = "swiftlang swiftlang-dev libc6-dev libstdc++-14-dev g++ git";
+/// A Debian that has Swift.
+struct Debian {
+    name: &'static str,
+    packages: &'static str,
+}
+
+const TRIXIE: Debian = Debian {
+    name: "trixie",
+    packages: "swiftlang swiftlang-dev libc6-dev libstdc++-14-dev g++ git",
+};
+
+/// It moves: where it has another libstdc++ by now, this is to be changed.
+const SID: Debian =
+    Debian { name: "sid", packages: "swiftlang swiftlang-dev libc6-dev libstdc++-15-dev g++ git" };
 
 /// Gets packages inside of the root folder `$1`. What is mounted there is so in
 /// this process's own mount namespace only, and thus gone with it.
@@ -19,7 +32,8 @@ mount -t proc proc "$root/proc"
 mount --rbind /dev "$root/dev"
 cp /etc/resolv.conf "$root/etc/resolv.conf"
 export DEBIAN_FRONTEND=noninteractive
-chroot "$root" apt-get update -qq
+# A copy of an archive may be older than its lists say that they hold.
+chroot "$root" apt-get -o Acquire::Check-Valid-Until=false update -qq
 chroot "$root" apt-get install -y -qq --no-install-recommends "$@"
 chroot "$root" apt-get clean
 "#;
@@ -62,14 +76,24 @@ pub fn program(
 
 /// The root folder of an environment that has Swift.
 pub fn environment() -> Result<PathBuf> {
+    made(&TRIXIE)
+}
+
+/// The root folder of one that has Swift 6.2 or later.
+pub fn sid() -> Result<PathBuf> {
+    made(&SID)
+}
+
+fn made(debian: &Debian) -> Result<PathBuf> {
+    let Debian { name, packages } = debian;
     ensure!(
         cfg!(target_os = "linux") && shell::works("sh", &["-c", "[ \"$(id -u)\" = 0 ]"]),
         "Swift 6 is needed: install it (root on Linux gets an environment that has it)"
     );
-    let root = std::path::absolute(shell::target().join("swift-trixie"))?;
+    let root = std::path::absolute(shell::target().join(format!("swift-{name}")))?;
     // Written last: an environment without it was not finished.
     let made = root.join("casm-packages");
-    if fs::read_to_string(&made).is_ok_and(|there| there == PACKAGES) {
+    if fs::read_to_string(&made).is_ok_and(|there| there == *packages) {
         return Ok(root);
     }
     shell::ensure_packages(&[("debootstrap", shell::works("debootstrap", &["--version"]))])?;
@@ -79,10 +103,10 @@ pub fn environment() -> Result<PathBuf> {
     }
     fs::create_dir_all(&root)?;
     shell::run(
-        Command::new("debootstrap").args(["--variant=minbase", "trixie"]).arg(&root).arg(mirror()?),
+        Command::new("debootstrap").args(["--variant=minbase", name]).arg(&root).arg(mirror()?),
     )?;
-    shell::run(unshare(&["--mount"], INSTALL).arg(&root).args(PACKAGES.split(' ')))?;
-    fs::write(made, PACKAGES)?;
+    shell::run(unshare(&["--mount"], INSTALL).arg(&root).args(packages.split(' ')))?;
+    fs::write(made, packages)?;
     Ok(root)
 }
 

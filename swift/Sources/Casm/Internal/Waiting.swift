@@ -37,8 +37,8 @@ extension PendingMaybeBytes: Pending {}
 /// cancels the call.
 ///
 /// The call is there before the handler of the cancellation is, so that a cancellation
-/// finds it at whatever moment it comes. One that comes before, begins nothing. What is
-/// there when the cancellation comes is given all the same: no value is lost.
+/// finds it at whatever moment it comes; one that comes before begins nothing. A value that
+/// is there by then and was not taken goes back to where it came from.
 func waiting<P: Pending>(_ start: () throws -> P) async throws -> P.Value {
     try Task.checkCancellation()
     let pending = try told(start)

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use std::{
     collections::BTreeSet,
+    env::consts,
     fs,
     path::{Path, PathBuf},
 };
@@ -71,6 +72,16 @@ impl Library {
         let bytes = fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
         let (system, arch) = identify(&bytes).with_context(|| file.display().to_string())?;
         Ok(Self { file: file.into(), system, arch, bytes })
+    }
+
+    /// Whether programs with it run on this machine.
+    pub fn runs_here(&self) -> bool {
+        let system = match self.system {
+            System::MacOs => "macos",
+            System::Linux => "linux",
+            System::Ios | System::IosSimulator => return false,
+        };
+        system == consts::OS && self.arch.triple().starts_with(consts::ARCH)
     }
 }
 

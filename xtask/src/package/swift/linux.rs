@@ -9,6 +9,9 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, fs, path::Path};
 
+/// For which processors there is a library.
+pub const ARCHES: [Arch; 2] = [Arch::Arm64, Arch::X86_64];
+
 /// The version of all packages.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -47,7 +50,8 @@ fn variant(arch: Arch) -> Value {
     let triple = arch.triple();
     json!({
         "path": format!("{triple}/{LIBRARY}"),
-        "supportedTriples": [triple],
+        // Debian's Swift calls it so, and matches the whole name.
+        "supportedTriples": [triple, triple.replace("-unknown-", "-pc-")],
         "staticLibraryMetadata": {
             "headerPaths": ["include"],
             "moduleMapPath": format!("include/{MODULE}/module.modulemap"),
@@ -112,9 +116,10 @@ mod tests {
             (&"staticLibrary".into(), &VERSION.into())
         );
         let variants = artifact["variants"].as_array().unwrap();
-        let triples: Vec<_> = variants.iter().map(|v| &v["supportedTriples"]).collect();
+        let triples: Vec<_> = variants.iter().map(|v| &v["supportedTriples"][0]).collect();
         let expected = ["aarch64-unknown-linux-gnu", "x86_64-unknown-linux-gnu"];
-        assert_eq!(triples, expected.map(|triple| json!([triple])).iter().collect::<Vec<_>>());
+        assert_eq!(triples, expected);
+        assert_eq!(variants[1]["supportedTriples"][1], "x86_64-pc-linux-gnu");
         for (variant, library) in variants.iter().zip([&all[2].1, &all[0].1]) {
             let file = |path: &Value| first.join(path.as_str().unwrap());
             assert_eq!(&fs::read(file(&variant["path"])).unwrap(), library);

@@ -5,8 +5,10 @@
 //! - `universal`, `xcframework`: those for Apple's systems, laid out
 //! - `linux`: those for Linux
 //! - `release`: each in one file, and its checksum in the manifests
+//! - `consumer`: an empty package that depends on ours
 
 mod archive;
+mod consumer;
 mod linux;
 mod release;
 mod universal;
@@ -16,6 +18,7 @@ use super::{fresh, native, platform::host};
 use crate::shell;
 use anyhow::{Context, Result, ensure};
 use archive::{Library, System};
+use consumer::Swift;
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -37,9 +40,18 @@ pub struct Args {
     /// systems become one.
     #[arg(long, conflicts_with_all = ["profile", "target"])]
     library: Vec<PathBuf>,
-    /// Write the checksums of what is packaged into the manifests, for a release.
+    /// Lay everything out, and pack nothing into archives.
     #[arg(long)]
+    unpacked: bool,
+    /// Write the checksums of what is packaged into the manifests, for a release.
+    #[arg(long, conflicts_with = "unpacked")]
     pin: bool,
+    /// Which Swift tries it out, in an empty package that depends on a tag.
+    #[arg(long, value_enum, default_value = "any")]
+    swift: Swift,
+    /// Package nothing, and try out what is published of this version.
+    #[arg(long)]
+    published: bool,
 }
 
 /// The module that is in the library, for Swift.
@@ -57,10 +69,16 @@ const APPLE: [&str; 5] = [
     "x86_64-apple-darwin",
 ];
 
+/// The manifests of the package; the second knows bundles as well.
+const MANIFESTS: [&str; 2] = ["Package.swift", "Package@swift-6.2.swift"];
+
 /// Where everything is put, in the folder of what is built.
 const OUT: &str = "swift";
 
 pub fn package(args: &Args) -> Result<()> {
+    if args.published {
+        return consumer::try_published();
+    }
     let files = if args.library.is_empty() { build(args)? } else { args.library.clone() };
     let libraries: Vec<_> = files.iter().map(|file| Library::read(file)).collect::<Result<_>>()?;
     let headers = Headers::read()?;
@@ -69,36 +87,39 @@ pub fn package(args: &Args) -> Result<()> {
     if !apple.is_empty() {
         let framework = fresh(&format!("{OUT}/{MODULE}.xcframework"))?;
         xcframework::write(&framework, &apple, &headers)?;
-        let checksum = packed(&framework, "zip")?;
-        if args.pin {
-            for manifest in ["Package.swift", "Package@swift-6.2.swift"] {
-                let manifest = shell::workspace().join(manifest);
-                release::pin(&manifest, "xcframeworkChecksum", &checksum)?;
-            }
-        }
+        args.packed(&framework, "zip", &[("xcframeworkChecksum", &MANIFESTS)])?;
     }
     if !linux.is_empty() {
         let bundle = fresh(&format!("{OUT}/{MODULE}.artifactbundle"))?;
         linux::bundle(&bundle, &linux, &headers)?;
-        let checksum = packed(&bundle, "zip")?;
-        if args.pin {
-            let manifest = shell::workspace().join("Package@swift-6.2.swift");
-            release::pin(&manifest, "bundleChecksum", &checksum)?;
-        }
+        args.packed(&bundle, "zip", &[("bundleChecksum", &MANIFESTS[1..])])?;
         for library in &linux {
             let folder = fresh(&format!("{OUT}/{}", linux::name(library.arch)))?;
             linux::installed(&folder, library, &headers)?;
-            packed(&folder, "tar.gz")?;
+            args.packed(&folder, "tar.gz", &[])?;
         }
     }
-    Ok(())
+    // Of others it can't be tried out here.
+    let ours = linux.iter().chain(&apple).any(Library::runs_here);
+    if ours { consumer::try_out(args.swift) } else { Ok(()) }
 }
 
-/// Packs a folder beside it.
-fn packed(folder: &Path, end: &str) -> Result<String> {
-    let mut out = folder.as_os_str().to_owned();
-    out.push(format!(".{end}"));
-    release::pack(folder, Path::new(&out))
+impl Args {
+    /// Packs a folder beside it, and writes the checksum where it belongs, as is asked.
+    fn packed(&self, folder: &Path, end: &str, pins: &[(&str, &[&str])]) -> Result<()> {
+        if self.unpacked {
+            return Ok(());
+        }
+        let mut out = folder.as_os_str().to_owned();
+        out.push(format!(".{end}"));
+        let checksum = release::pack(folder, Path::new(&out))?;
+        for (name, manifests) in pins.iter().filter(|_| self.pin) {
+            for manifest in *manifests {
+                release::pin(&shell::workspace().join(manifest), name, &checksum)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Builds the libraries, and gives where they are, stripped.
@@ -219,10 +240,28 @@ mod tests {
     }
 
     #[test]
+    fn the_release_workflow_builds_and_publishes_everything() {
+        const WORKFLOW: &str = include_str!("../../../../.github/workflows/release-swift.yml");
+        let line = WORKFLOW.lines().find(|line| line.contains("rustup target add")).unwrap();
+        // That of the Mac which builds is there.
+        let missing: Vec<_> = APPLE.iter().filter(|target| !line.contains(**target)).collect();
+        assert_eq!(missing, [&"aarch64-apple-darwin"]);
+        for file in ["xcframework.zip", "artifactbundle.zip"] {
+            assert!(WORKFLOW.contains(&format!("target/{OUT}/{MODULE}.{file}")), "{file}");
+        }
+        assert!(WORKFLOW.contains(&format!("target/{OUT}/casm-*.tar.gz")));
+        for command in WORKFLOW.lines().filter_map(|line| line.split("cargo xtask ").nth(1)) {
+            let words: Vec<_> = command.split(' ').take_while(|word| *word != "\"$@\"").collect();
+            crate::parse(&words).unwrap();
+        }
+    }
+
+    #[test]
     fn what_is_packaged_can_be_told() {
         let told = |words: &[&str]| crate::parse(&[&["package", "swift"], words].concat());
         told(&["--profile", "dev", "--target", "a", "--target", "b"]).unwrap();
-        told(&["--library", "a.a", "--library", "b.a", "--pin"]).unwrap();
+        told(&["--library", "a.a", "--library", "b.a", "--pin", "--swift", "sid"]).unwrap();
+        assert!(told(&["--unpacked", "--pin"]).is_err());
         assert!(told(&["--library", "a.a", "--target", "b"]).is_err());
     }
 }
