@@ -13,6 +13,7 @@ import kotlin.time.Duration.Companion.milliseconds
 import kotlin.time.Duration.Companion.seconds
 import kotlinx.coroutines.CompletableDeferred
 import kotlinx.coroutines.async
+import kotlinx.coroutines.delay
 import kotlinx.coroutines.flow.first
 import kotlinx.coroutines.flow.toList
 import org.junit.jupiter.api.Test
@@ -95,10 +96,16 @@ class NodeTest {
                     seen
                 }
             begun.await()
-            val event = async { node.events().first { it is Event.PeerJoined } }
+            val event = async { node.events().first { it is Event.PeerUpdated } }
             val items = node.eventItems()
             val other = start(node.addrs().first())
-            assertIs<Event.PeerJoined>(event.await())
+            // It is heard from when the flow has begun.
+            var many = 0
+            while (!event.isCompleted) {
+                other.setHost("host-${many++}", PATIENCE)
+                delay(10)
+            }
+            assertEquals(other.id, assertIs<Event.PeerUpdated>(event.await()).record.peer)
             while (items.next(PATIENCE) !is Event.PeerJoined) continue
             assertEquals(0, items.dropped)
             other.close()
