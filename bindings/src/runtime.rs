@@ -1,6 +1,6 @@
 //! The tokio runtime that all nodes of a process share.
 
-use crate::{Error, ErrorKind, Result, log::LogQueue, node::Registry};
+use crate::{Dispatcher, Error, ErrorKind, Result, log::LogQueue, node::Registry};
 use once_cell::{race::OnceBox, sync::OnceCell};
 use std::{num::NonZero, sync::atomic::AtomicUsize, thread};
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -21,6 +21,8 @@ pub(crate) struct Process {
     /// Nodes that were dropped, and are leaving by themselves.
     pub(crate) leaving: TaskTracker,
     pub(crate) log: OnceCell<LogQueue>,
+    /// Tells of calls that are over.
+    pub(crate) calls: Dispatcher,
     /// Threads on their way back into the language.
     pub(crate) reentries: AtomicUsize,
     child: OnceBox<Process>,

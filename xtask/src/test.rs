@@ -1,6 +1,6 @@
 //! Every test, by one command.
 
-use crate::{fuzz, node, python, shell, uniffi};
+use crate::{fuzz, kotlin, node, python, shell, swift};
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 use std::path::Path;
@@ -33,8 +33,10 @@ enum Suite {
     Python,
     /// The Node.js package.
     Node,
-    /// The code that is generated for Swift and Kotlin.
-    Uniffi,
+    /// The Swift package.
+    Swift,
+    /// The Kotlin package, with its examples and for Java.
+    Kotlin,
 }
 
 impl Suite {
@@ -46,7 +48,7 @@ impl Suite {
             Self::Cli => &["casm-cli"],
             Self::Sim => &["casm-sim"],
             Self::Xtask => &["xtask"],
-            Self::Fuzz | Self::Python | Self::Node | Self::Uniffi => &[],
+            Self::Fuzz | Self::Python | Self::Node | Self::Swift | Self::Kotlin => &[],
         }
     }
 }
@@ -78,8 +80,11 @@ pub fn run(args: &Args) -> Result<()> {
     if everything || args.suites.contains(&Suite::Node) {
         failed.extend(node::test(everything).err());
     }
-    if everything || args.suites.contains(&Suite::Uniffi) {
-        failed.extend(uniffi::test().err());
+    if everything || args.suites.contains(&Suite::Swift) {
+        failed.extend(swift::test().err());
+    }
+    if everything || args.suites.contains(&Suite::Kotlin) {
+        failed.extend(kotlin::test().err());
     }
     if failed.is_empty() {
         return Ok(());
