@@ -9,6 +9,7 @@ mod documented;
 mod fuzz;
 mod interop;
 mod kotlin;
+mod languages;
 mod lines;
 mod node;
 mod package;

@@ -1,6 +1,6 @@
 //! Every test, by one command.
 
-use crate::{fuzz, kotlin, node, python, shell, swift};
+use crate::{fuzz, kotlin, languages, node, python, shell, swift};
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 use std::path::Path;
@@ -37,6 +37,8 @@ enum Suite {
     Swift,
     /// The Kotlin package, with its examples and for Java.
     Kotlin,
+    /// Members in all languages together. (Linux)
+    Languages,
 }
 
 impl Suite {
@@ -48,7 +50,12 @@ impl Suite {
             Self::Cli => &["casm-cli"],
             Self::Sim => &["casm-sim"],
             Self::Xtask => &["xtask"],
-            Self::Fuzz | Self::Python | Self::Node | Self::Swift | Self::Kotlin => &[],
+            Self::Fuzz
+            | Self::Python
+            | Self::Node
+            | Self::Swift
+            | Self::Kotlin
+            | Self::Languages => &[],
         }
     }
 }
@@ -85,6 +92,9 @@ pub fn run(args: &Args) -> Result<()> {
     }
     if everything || args.suites.contains(&Suite::Kotlin) {
         failed.extend(kotlin::test().err());
+    }
+    if (everything && cfg!(target_os = "linux")) || args.suites.contains(&Suite::Languages) {
+        failed.extend(languages::test().err());
     }
     if failed.is_empty() {
         return Ok(());

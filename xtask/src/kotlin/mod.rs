@@ -7,6 +7,7 @@ mod generated;
 pub mod snippets;
 
 use crate::{
+    languages::Program,
     python, shell,
     uniffi::{self, copy, fresh},
 };
@@ -34,6 +35,25 @@ pub fn test() -> Result<()> {
     maven.env("CASM_PYTHON", std::path::absolute(python)?);
     maven.env("PYTHONPATH", std::path::absolute(staged)?).env("PYTHONDONTWRITEBYTECODE", "1");
     shell::run(&mut maven)
+}
+
+/// Compiles the package and its tests, among which is the member for the tests across
+/// languages; gives back that program.
+pub fn across() -> Result<Program> {
+    let project = lay_out()?;
+    shell::run(maven(&project)?.arg("test-compile"))?;
+    let list = project.join("classpath");
+    shell::run(
+        maven(&project)?
+            .arg("org.apache.maven.plugins:maven-dependency-plugin:3.8.1:build-classpath")
+            .args(["-DincludeScope=test", "-q"])
+            .arg(format!("-Dmdep.outputFile={}", list.display())),
+    )?;
+    let jars = fs::read_to_string(list)?;
+    let classes = ["target/classes", "target/test-classes"].map(|folder| project.join(folder));
+    let path = env::join_paths(classes.into_iter().chain(env::split_paths(jars.trim())))?;
+    let library = format!("-Djna.library.path={}", project.join("library").display());
+    Ok(Program::new(["java".into(), library.into(), "-cp".into(), path, "casm.Across".into()]))
 }
 
 /// The package's project under target: its sources, the generated ones, and the

@@ -12,7 +12,7 @@ mod snippets;
 pub mod toolchain;
 pub mod trixie;
 
-use crate::{shell, uniffi};
+use crate::{languages::Program, shell, uniffi};
 use anyhow::{Context, Result};
 use std::{
     fs,
@@ -32,15 +32,7 @@ const CLIENT: &str = "swift/Tests/Client";
 pub fn test() -> Result<()> {
     let code = uniffi::code()?;
     generated::install(&code, true)?;
-    let build = folder()?;
-    let library = lay_out(&build)?;
-    let swift = Toolchain::find()?;
-    if matches!(swift, Toolchain::Here) {
-        // On a Mac, and with Swift 6.2, the manifest takes it as a binary target.
-        let mut package = Command::new(std::env::current_exe()?);
-        package.args(["package", "swift", "--unpacked", "--library"]);
-        shell::run(package.arg(uniffi::built("lib", ".a")))?;
-    }
+    let (build, library, swift) = prepare()?;
 
     let there = swift.build();
     let scratch =
@@ -51,12 +43,7 @@ pub fn test() -> Result<()> {
     fs::create_dir_all(&symbols)?;
     let strict = ["-warnings-as-errors", "-emit-symbol-graph", "-emit-symbol-graph-dir", &graph];
     let strict: Vec<_> = strict.iter().flat_map(|flag| ["-Xswiftc", flag]).collect();
-    // On Linux, Observation of Swift 6.0 lacks a function that it calls before it gives up.
-    let link: &[&str] = if cfg!(target_os = "linux") {
-        &["-Xlinker", "--unresolved-symbols=ignore-in-shared-libs"]
-    } else {
-        &[]
-    };
+    let link = link();
     let compile = ["build", "--build-tests", "--scratch-path", &package];
     swift.run(&swift.root(), &[&compile[..], &strict, link].concat())?;
     parity::check(&symbols)?;
@@ -71,6 +58,44 @@ pub fn test() -> Result<()> {
     swift.run(&client, &["test", "--skip-build", "--scratch-path", &scratch])?;
     tested?;
     swift.docs(&graph)
+}
+
+/// What a package that depends on ours is built with: where, when the library of the dev
+/// profile, which is there, was built, and by which Swift.
+fn prepare() -> Result<(PathBuf, SystemTime, Toolchain)> {
+    let build = folder()?;
+    let library = lay_out(&build)?;
+    let swift = Toolchain::find()?;
+    if matches!(swift, Toolchain::Here) {
+        // On a Mac, and with Swift 6.2, the manifest takes it as a binary target.
+        let mut package = Command::new(std::env::current_exe()?);
+        package.args(["package", "swift", "--unpacked", "--library"]);
+        shell::run(package.arg(uniffi::built("lib", ".a")))?;
+    }
+    Ok((build, library, swift))
+}
+
+/// On Linux, Observation of Swift 6.0 lacks a function that it calls before it gives up.
+fn link() -> &'static [&'static str] {
+    if cfg!(target_os = "linux") {
+        &["-Xlinker", "--unresolved-symbols=ignore-in-shared-libs"]
+    } else {
+        &[]
+    }
+}
+
+/// Compiles the member for the tests across languages, with the library of the dev
+/// profile, which is there; gives back the program.
+pub fn across() -> Result<Program> {
+    let (build, library, swift) = prepare()?;
+    fresher(&build.join("client-build"), library)?;
+    let client = uniffi::fresh(&build.join("client"))?;
+    lay_out_client(&client, &swift)?;
+    let there = swift.build();
+    let (client, scratch) = (format!("{there}/client"), format!("{there}/client-build"));
+    let compile = ["build", "--product", "across", "--scratch-path", &scratch];
+    swift.run(&client, &[&compile[..], link()].concat())?;
+    Ok(swift.program_of(build.join("client-build/debug/across")))
 }
 
 /// Where all of this is built.

@@ -1,7 +1,7 @@
 //! The Swift that compiles.
 
 use super::{folder, trixie};
-use crate::shell;
+use crate::{languages::Program, shell};
 use anyhow::{Context, Result};
 use std::{path::PathBuf, process::Command};
 
@@ -67,6 +67,14 @@ impl Toolchain {
             .args(["--output-path", &format!("{build}/Casm.doccarchive")])
             .arg("--warnings-as-errors");
         shell::run(&mut docc)
+    }
+
+    /// A program that it has made. That of the Debian is run with the libraries from there.
+    pub fn program_of(&self, program: PathBuf) -> Program {
+        match self {
+            Self::Here => Program::new([program]),
+            Self::Trixie(root) => trixie::program_of(root, program),
+        }
     }
 
     fn program(&self, folder: &str, name: &str) -> Result<Command> {

@@ -1,7 +1,7 @@
 //! A Debian 13 in target/swift-trixie, which has Swift where this machine has none; and
 //! Debian sid, which has a later one. They are made once, by debootstrap.
 
-use crate::shell;
+use crate::{languages::Program, shell};
 use anyhow::{Context, Result, ensure};
 use std::{
     fs,
@@ -72,6 +72,21 @@ pub fn program(
     command.arg(root).arg(std::path::absolute(shell::workspace())?).arg(build);
     command.args([folder, name]).env("PKG_CONFIG_PATH", library);
     Ok(command)
+}
+
+/// A program that was made there, to run outside of it, with its own libraries.
+pub fn program_of(root: &Path, program: PathBuf) -> Program {
+    let machine = std::env::consts::ARCH;
+    let folders =
+        ["usr/libexec/swift/lib/swift/linux".into(), format!("usr/lib/{machine}-linux-gnu")];
+    let folders = folders.map(|folder| root.join(folder).display().to_string()).join(":");
+    // The loader has another name on each machine.
+    let loader = match machine {
+        "aarch64" => "lib/ld-linux-aarch64.so.1",
+        _ => "lib64/ld-linux-x86-64.so.2",
+    };
+    let loader = root.join(loader).into_os_string();
+    Program::new([loader, "--library-path".into(), folders.into(), program.into_os_string()])
 }
 
 /// The root folder of an environment that has Swift.

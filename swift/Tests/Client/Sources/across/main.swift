@@ -3,6 +3,8 @@
 // do is said in node/tests/languages.test.mjs.
 //
 //     across NAMESPACE ADDR…: says `here ID ADDR`, and ends with its standard input
+//
+// With ACROSS_BOOT it looks for others there, and they reach it at every address.
 
 import Casm
 import Foundation
@@ -47,9 +49,11 @@ func exchange(_ node: Node, _ peer: String, _ said: String) async throws -> Stri
 }
 
 let arguments = Array(CommandLine.arguments.dropFirst())
+let boot = ProcessInfo.processInfo.environment["ACROSS_BOOT"]
+let listen = boot == nil ? "/ip4/127.0.0.1/tcp/0" : "/ip4/0.0.0.0/tcp/0"
 let node = try await Node.start(
     Config(
-        namespace: arguments[0], listen: ["/ip4/127.0.0.1/tcp/0"], boot: ["none"],
+        namespace: arguments[0], listen: [listen], boot: [boot ?? "none"],
         meta: ["language": language]))
 let heard = Heard()
 let topic = try node.topic("across")
@@ -82,6 +86,10 @@ try node.serve("do.\(language)") { [weak node] request -> Reply in
     case "peers":
         let n = Int(words[2]) ?? 0
         said = "\(try await node.topic(name).waitForPeers(n, timeout: patience).count)"
+    case "see":
+        let view = try await node.waitFor(Int(words[2]) ?? 0, timeout: patience)
+        let all = view.map { "\($0.meta["language"] ?? "")=\($0.peer)" }
+        said = all.sorted().joined(separator: " ")
     case "heard": said = await heard.source(of: words[2])
     default: throw Failure(errorDescription: "\(words[0])?")
     }
