@@ -29,6 +29,7 @@ const PAGES: [&str; 8] = [
     "DEVELOPERS.md",
     "python/README.md",
     "node/README.md",
+    "kotlin/README.md",
     "interop/go/README.md",
     "interop/js/README.md",
     "interop/py/README.md",
