@@ -23,7 +23,7 @@ pub struct Args {
 }
 
 /// Where commands are shown, beside the pages in `docs` and below.
-const PAGES: [&str; 8] = [
+const PAGES: [&str; 9] = [
     "README.md",
     "CONTRIBUTING.md",
     "DEVELOPERS.md",
