@@ -754,8 +754,8 @@ public protocol ByteStreamProtocol: AnyObject, Sendable {
 
     /**
      * Reads what is there, `most` bytes at most, and waits until there is
-     * something. Empty at the end. After a timeout it can be called again: nothing
-     * is lost.
+     * something. Empty at the end. After a timeout, or when it was cancelled, it can be
+     * called again: nothing is lost.
      */
     func read(most: UInt32, timeout: Double?) throws  -> Data
 
@@ -913,8 +913,8 @@ open func `protocol`() -> String  {
 
     /**
      * Reads what is there, `most` bytes at most, and waits until there is
-     * something. Empty at the end. After a timeout it can be called again: nothing
-     * is lost.
+     * something. Empty at the end. After a timeout, or when it was cancelled, it can be
+     * called again: nothing is lost.
      */
 open func read(most: UInt32, timeout: Double? = nil)throws  -> Data  {
     return try  FfiConverterData.lift(try rustCallWithError(FfiConverterTypeCasmError_lift) {
@@ -15240,7 +15240,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_casm_uniffi_checksum_method_bytestream_protocol() != 10722) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_casm_uniffi_checksum_method_bytestream_read() != 10579) {
+    if (uniffi_casm_uniffi_checksum_method_bytestream_read() != 53432) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_casm_uniffi_checksum_method_bytestream_reset() != 27561) {

@@ -14,15 +14,28 @@ final class QuickstartTests: XCTestCase {
         let channel = try node.channel("c")
         setenv("CASM_BOOT", try node.addrs()[0], 1)
         defer { unsetenv("CASM_BOOT") }
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            for _ in 0..<2 {
-                group.addTask {
-                    try await README_1(
-                        node: node, record: record, config: config, a: channel, own: channel)
-                }
+        let programs = (0..<2).map { _ in
+            Task {
+                try await README_1(
+                    node: node, record: record, config: config, a: channel, own: channel)
             }
-            try await group.waitForAll()
         }
+        let view = try await node.waitFor(3, timeout: .seconds(60))
+        for peer in view.map(\.peer) where peer != node.id {
+            let remote = try await node.viewOf(Target(peer), timeout: .seconds(60))
+            while try await remote.count() < 3 { try await Task.sleep(for: .milliseconds(10)) }
+        }
+        // They follow what happens until they are cancelled, and then leave.
+        let changes = try node.subscribe()
+        for program in programs {
+            program.cancel()
+            do { try await program.value } catch is CancellationError {}
+        }
+        var left = 0
+        while left < 2, let change = await changes.next() {
+            if case .left = change { left += 1 }
+        }
+        XCTAssertEqual(left, 2)
         try await node.close()
     }
 }
