@@ -15,6 +15,8 @@ let package = Package(
         .target(name: "Snippets", dependencies: [casm]),
         .executableTarget(name: "leaves", dependencies: [casm]),
         .executableTarget(name: "idle", dependencies: [casm]),
+        // For node/tests/languages.test.mjs.
+        .executableTarget(name: "across", dependencies: [casm]),
         .testTarget(name: "ClientTests", dependencies: ["Snippets", "leaves", "idle", casm]),
     ]
 )

@@ -55,8 +55,12 @@ impl Toolchain {
     /// Has DocC read the catalogue and the comments. What it does not find is an error.
     pub fn docs(&self, symbols: &str) -> Result<()> {
         let (root, build) = (self.root(), self.build());
-        let mut docc = self.program(&root, "docc")?;
-        docc.arg("convert")
+        // Xcode has it where no path leads.
+        let (program, first) =
+            if cfg!(target_os = "macos") { ("xcrun", &["docc"][..]) } else { ("docc", &[][..]) };
+        let mut docc = self.program(&root, program)?;
+        docc.args(first)
+            .arg("convert")
             .arg(format!("{root}/swift/Sources/Casm/Casm.docc"))
             .args(["--additional-symbol-graph-dir", symbols])
             .args(["--fallback-display-name", "Casm", "--fallback-bundle-identifier", "casm"])
