@@ -16,7 +16,7 @@ use crate::{
     view::View,
 };
 use casm_bindings::{Dispatcher, duration, time_limit};
-use std::{collections::HashMap, convert::identity, sync::Arc};
+use std::{collections::HashMap, convert::identity, sync::Arc, time::Duration};
 
 /// A member of a cluster, or an observer of one. Times are in seconds.
 ///
@@ -323,6 +323,13 @@ waits! {
             (self.0.close(grace, handling), timeout, identity)
         }
     }
+}
+
+/// Says goodbye for the nodes that are still open or just leaving, so many seconds at
+/// most: for what a language calls at the end of a program.
+#[uniffi::export]
+pub fn at_exit(timeout: f64) {
+    casm_bindings::at_exit(Duration::try_from_secs_f64(timeout).unwrap_or_default());
 }
 
 /// Starts a node as `Node.start` does, in the background: it begins, and this doesn't
