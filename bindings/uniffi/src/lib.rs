@@ -48,7 +48,7 @@ pub use listener::{
     ChangeListener, EventListener, ListenerError, MessageListener, StreamListener, Subscription,
 };
 pub use log::{LogLevel, LogListener, LogRecord, forward_logs};
-pub use node::{Node, start_node};
+pub use node::{Node, at_exit, start_node};
 pub use pending::{
     Done, PendingAnswer, PendingByteStream, PendingBytes, PendingChannel, PendingJob, PendingLease,
     PendingMaybeBytes, PendingMaybeChange, PendingMaybeEvent, PendingMaybeFound,

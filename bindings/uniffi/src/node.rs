@@ -16,7 +16,7 @@ use crate::{
     view::View,
 };
 use casm_bindings::{Dispatcher, duration, time_limit};
-use std::{collections::HashMap, convert::identity, sync::Arc};
+use std::{collections::HashMap, convert::identity, sync::Arc, thread, time::Duration};
 
 /// A member of a cluster, or an observer of one. Times are in seconds.
 ///
@@ -322,6 +322,19 @@ waits! {
             let grace = grace.map(|grace| duration("grace", grace)).transpose()?;
             (self.0.close(grace, handling), timeout, identity)
         }
+    }
+}
+
+/// Says goodbye for the nodes that are still open or just leaving, so many seconds at
+/// most: for what a language calls at the end of a program.
+#[uniffi::export]
+pub fn at_exit(timeout: f64) {
+    let timeout = Duration::try_from_secs_f64(timeout).unwrap_or_default();
+    // The locals of the thread that ends the program are gone by now.
+    let goodbye = thread::Builder::new().name("casm-exit".into());
+    if let Ok(goodbye) = goodbye.spawn(move || casm_bindings::at_exit(timeout)) {
+        // What it panicked with was said.
+        let _ = goodbye.join();
     }
 }
 

@@ -1,4 +1,5 @@
 internal import CasmFFI
+import Foundation
 
 /// A member of a cluster, or an observer of one.
 ///
@@ -43,6 +44,7 @@ public final class Node: Sendable {
         _ config: Config = Config(), timeout: Duration? = nil,
         onEvent: (@Sendable (Event) throws -> Void)? = nil
     ) async throws -> Node {
+        _ = goodbye
         let (config, listener) = (try config.ffi(), onEvent.map { Listening($0) })
         return Node(
             try await waiting {
@@ -227,3 +229,8 @@ public final class Node: Sendable {
         }
     }
 }
+
+/// Arranges, once, that a program that ends says goodbye for what it has not closed.
+private let goodbye: Void = {
+    atexit { atExit(timeout: 0.3) }
+}()

@@ -15184,6 +15184,17 @@ public func forwardLogs(level: LogLevel, listener: LogListener)throws   {try rus
 }
 }
 /**
+ * Says goodbye for the nodes that are still open or just leaving, so many seconds at
+ * most: for what a language calls at the end of a program.
+ */
+public func atExit(timeout: Double)  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_casm_uniffi_fn_func_at_exit(
+        FfiConverterDouble.lower(timeout),uniffiCallStatus
+    )
+}
+}
+/**
  * Starts a node as `Node.start` does, in the background: it begins, and this doesn't
  * wait.
  */
@@ -15220,6 +15231,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_casm_uniffi_checksum_func_forward_logs() != 31628) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_casm_uniffi_checksum_func_at_exit() != 60958) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_casm_uniffi_checksum_func_start_node() != 31822) {

@@ -2116,6 +2116,11 @@ uint64_t uniffi_casm_uniffi_fn_func_start_select(RustBuffer branches, RustBuffer
 void uniffi_casm_uniffi_fn_func_forward_logs(RustBuffer level, uint64_t listener, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_FUNC_AT_EXIT
+#define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_FUNC_AT_EXIT
+void uniffi_casm_uniffi_fn_func_at_exit(double timeout, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_FUNC_START_NODE
 #define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_FUNC_START_NODE
 uint64_t uniffi_casm_uniffi_fn_func_start_node(RustBuffer config, RustBuffer timeout, RustBuffer on_event, RustCallStatus *_Nonnull out_status
@@ -2396,6 +2401,12 @@ uint16_t uniffi_casm_uniffi_checksum_func_start_select(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_CHECKSUM_FUNC_FORWARD_LOGS
 #define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_CHECKSUM_FUNC_FORWARD_LOGS
 uint16_t uniffi_casm_uniffi_checksum_func_forward_logs(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_CHECKSUM_FUNC_AT_EXIT
+#define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_CHECKSUM_FUNC_AT_EXIT
+uint16_t uniffi_casm_uniffi_checksum_func_at_exit(void
 
 );
 #endif

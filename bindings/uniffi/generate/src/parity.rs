@@ -27,6 +27,8 @@ pub fn differences(table: &str, exported: &ComponentInterface) -> Result<Vec<Str
     let functions = exported.function_definitions().iter().map(|f| f.name().to_owned()).collect();
     // A constructor waits, too.
     let module = with(table.all("module")?, "start_node");
+    // As all languages arrange by themselves.
+    let module = with(module, "at_exit");
     let mut pairs = vec![
         ("the module", module, functions),
         ("Node", node, members(exported, "Node")?),
