@@ -111,6 +111,13 @@ impl Pending {
     }
 }
 
+/// A thread of this process that tells of calls which are over, in a language that
+/// only wakes who waits for them. On a node's own thread they would be told after its
+/// callbacks, and not while one of these waits for a call.
+pub fn dispatcher_of_calls() -> &'static Dispatcher {
+    &runtime::process().calls
+}
+
 /// Runs a future in the background, and tells its result to `done` on the
 /// dispatcher's thread.
 ///

@@ -44,7 +44,7 @@ mod topic;
 
 pub use bench::{bench_events, bench_view};
 pub use byte_stream::ByteStream;
-pub use call::{CHECK_EVERY, Pending, block, guard, spawn};
+pub use call::{CHECK_EVERY, Pending, block, dispatcher_of_calls, guard, spawn};
 pub use casm::{
     DEFAULT_TIMEOUT, Error, ErrorKind, Event, Keypair, LeaveReason, Message, Multiaddr, PeerId,
     PeerInfo, PeerStatus, Record, Result,

@@ -1,6 +1,6 @@
 //! The thread on which all nodes of a process run.
 
-use crate::{Result, ids::Ids, log::LogQueue, node::Registry};
+use crate::{Dispatcher, Result, ids::Ids, log::LogQueue, node::Registry};
 use casm::NodeThread;
 use once_cell::{race::OnceBox, sync::OnceCell};
 use std::sync::atomic::AtomicUsize;
@@ -19,6 +19,8 @@ pub(crate) struct Process {
     pub(crate) leaving: TaskTracker,
     pub(crate) ids: Ids,
     pub(crate) log: OnceCell<LogQueue>,
+    /// Tells of calls that are over.
+    pub(crate) calls: Dispatcher,
     /// Threads on their way back into the language.
     pub(crate) reentries: AtomicUsize,
     child: OnceBox<Process>,

@@ -91,8 +91,7 @@ fn rests(power: &str, most: Option<(u64, u64)>) {
 
 #[test]
 fn with_low_power_an_idle_node_seldom_wakes_the_processor() {
-    // A wake-up may be two switches, since libp2p's timers have a thread of their own.
-    rests("low", Some((12, 60)));
+    rests("low", Some((12, 30)));
 }
 
 #[test]

@@ -1,17 +1,59 @@
 //! Byte streams.
 
-use crate::{call::block, errors::Result};
+use crate::call::waits;
+use std::{
+    convert::identity,
+    mem,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 /// A stream of bytes to and from a peer. One thread at a time may read, and one
 /// write.
 ///
 /// If it is dropped before it was closed, it is reset.
 #[derive(uniffi::Object)]
-pub struct ByteStream(casm_bindings::ByteStream);
+pub struct ByteStream(casm_bindings::ByteStream, Arc<Unread>);
 
 impl From<casm_bindings::ByteStream> for ByteStream {
     fn from(stream: casm_bindings::ByteStream) -> Self {
-        Self(stream)
+        Self(stream, Arc::default())
+    }
+}
+
+/// What was read by a call that was called off before its result was taken: the next
+/// one reads that first.
+#[derive(Default)]
+struct Unread(Mutex<Vec<u8>>);
+
+impl Unread {
+    fn with<T>(&self, call: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        call(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What is there, so many bytes at most.
+    fn take(&self, most: usize) -> Vec<u8> {
+        self.with(|bytes| bytes.drain(..most.min(bytes.len())).collect())
+    }
+}
+
+/// What a call has read. Dropped, it goes back.
+struct Read(Vec<u8>, Arc<Unread>);
+
+impl Read {
+    fn taken(mut self) -> Vec<u8> {
+        mem::take(&mut self.0)
+    }
+}
+
+impl Drop for Read {
+    fn drop(&mut self) {
+        let mut bytes = mem::take(&mut self.0);
+        if !bytes.is_empty() {
+            self.1.with(|unread| {
+                bytes.append(unread);
+                *unread = bytes;
+            });
+        }
     }
 }
 
@@ -32,36 +74,46 @@ impl ByteStream {
         self.0.is_closed()
     }
 
-    /// Reads what is there, `most` bytes at most, and waits until there is
-    /// something. Empty at the end. After a timeout it can be called again: nothing
-    /// is lost.
-    #[uniffi::method(default(timeout))]
-    pub fn read(&self, most: u32, timeout: Option<f64>) -> Result<Vec<u8>> {
-        block("read", self.0.read(most as usize), timeout)
-    }
-
-    /// Writes all of the bytes; waits while the peer has no room for them. If the
-    /// time is over when some of them went out, the stream is reset.
-    #[uniffi::method(default(timeout))]
-    pub fn write(&self, data: Vec<u8>, timeout: Option<f64>) -> Result<()> {
-        block("write", self.0.write(data), timeout)
-    }
-
-    /// Ends what is written: the peer reads to the end. Reading goes on.
-    #[uniffi::method(default(timeout))]
-    pub fn close_write(&self, timeout: Option<f64>) -> Result<()> {
-        block("close_write", self.0.close_write(), timeout)
-    }
-
-    /// Ends what is written, and reads no more.
-    #[uniffi::method(default(timeout))]
-    pub fn close(&self, timeout: Option<f64>) -> Result<()> {
-        block("close", self.0.close(), timeout)
-    }
-
     /// Ends it at once, for calls that are waiting too. To the peer it is broken,
     /// unless it was closed for writing.
     pub fn reset(&self) {
         self.0.reset();
+    }
+}
+
+waits! {
+    impl ByteStream {
+        /// Reads what is there, `most` bytes at most, and waits until there is
+        /// something. Empty at the end. After a timeout, or when it was cancelled, it can be
+        /// called again: nothing is lost.
+        #[uniffi::method(default(timeout))]
+        fn read / start_read(&self, most: u32, timeout: Option<f64>) -> Vec<u8> {
+            let (read, unread, most) = (self.0.read(most as usize), self.1.clone(), most as usize);
+            let read = async move {
+                let there = unread.take(most);
+                let bytes = if there.is_empty() { read.await? } else { there };
+                Ok(Read(bytes, unread))
+            };
+            (read, timeout, Read::taken)
+        }
+
+        /// Writes all of the bytes; waits while the peer has no room for them. If the
+        /// time is over when some of them went out, the stream is reset.
+        #[uniffi::method(default(timeout))]
+        fn write / start_write(&self, data: Vec<u8>, timeout: Option<f64>) -> () {
+            (self.0.write(data), timeout, identity)
+        }
+
+        /// Ends what is written: the peer reads to the end. Reading goes on.
+        #[uniffi::method(default(timeout))]
+        fn close_write / start_close_write(&self, timeout: Option<f64>) -> () {
+            (self.0.close_write(), timeout, identity)
+        }
+
+        /// Ends what is written, and reads no more.
+        #[uniffi::method(default(timeout))]
+        fn close / start_close(&self, timeout: Option<f64>) -> () {
+            (self.0.close(), timeout, identity)
+        }
     }
 }

@@ -94,8 +94,8 @@ fn a_request_is_answered_at_once_or_later_from_another_thread() {
     let options = CallOptions { peer: Some(b.id()), ..CallOptions::default() };
     let gone = a.call("shout".into(), vec![], Some(options));
     assert!(matches!(gone, Err(CasmError::NotFound(_))), "{gone:?}");
-    a.close(PATIENCE, None).unwrap();
-    b.close(PATIENCE, Some(0.0)).unwrap();
+    a.close(PATIENCE, None, false).unwrap();
+    b.close(PATIENCE, Some(0.0), false).unwrap();
 }
 
 #[test]

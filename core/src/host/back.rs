@@ -21,7 +21,7 @@ const TRIES: [Duration; 5] = [
 ];
 /// For how long after a change one that is lost is dialled at once: what the
 /// other end gave up is noticed a moment later.
-const STIRRED: Duration = Duration::from_secs(5);
+pub(super) const STIRRED: Duration = Duration::from_secs(5);
 
 /// A peer that is to be connected again.
 #[derive(Debug)]
@@ -67,13 +67,6 @@ impl Back {
         self.lost.retain(|lost| lost.peer != *peer);
     }
 
-    /// It is connected: that may be the connection which was in doubt, and not if the
-    /// doubt is old, since such ones are given up.
-    pub(super) fn still_here(&mut self, peer: &PeerId, now: Instant) {
-        let is_new = |lost: &Lost| now.saturating_duration_since(lost.since) < STIRRED;
-        self.lost.retain(|lost| lost.peer != *peer || is_new(lost));
-    }
-
     /// Something has changed: those that were lost lately are dialled.
     pub(super) fn stir(&mut self, now: Instant) {
         self.stirred = Some(now);
@@ -85,6 +78,11 @@ impl Back {
     /// When [`take`](Self::take) has somebody.
     pub(super) fn due(&self) -> Option<Instant> {
         self.lost.iter().filter_map(Lost::due).min()
+    }
+
+    /// Whether a dial was begun before the last change.
+    pub(super) fn is_of_before(&self, begun: Instant) -> bool {
+        self.stirred.is_some_and(|at| begun < at)
     }
 
     /// A peer answered a dial of `begun`. Whether that is the first since the last
@@ -174,22 +172,6 @@ mod tests {
     }
 
     #[test]
-    fn who_is_in_doubt_is_dialled_anew_after_each_change() {
-        let (mut back, start) = (Back::default(), Instant::now());
-        let peer = lost(&mut back, 1, start)[0];
-        back.stir(start);
-        assert_eq!(ids(back.take(8, start + TRIES[0])), [peer]);
-        // Another address comes; the peer is connected by what is in doubt.
-        let now = start + TRIES[2];
-        back.still_here(&peer, now);
-        back.stir(now);
-        assert_eq!(ids(back.take(8, now + TRIES[0])), [peer]);
-        // By now that would have been given up.
-        back.still_here(&peer, start + STIRRED);
-        assert_eq!(back.due(), None);
-    }
-
-    #[test]
     fn of_dials_that_are_under_way_together_one_is_enough() {
         let (mut back, start) = (Back::default(), Instant::now());
         let (one, other) = (PeerId::random(), PeerId::random());
@@ -202,8 +184,10 @@ mod tests {
         // What was reached is gone, or it was before the last change.
         back.gone(&one);
         assert!(back.reached(one, at(0), at(4)));
+        assert!(!back.is_of_before(at(0)));
         back.stir(at(4));
-        assert!(back.reached(one, at(0), at(4)));
+        assert!(back.is_of_before(at(3)) && !back.is_of_before(at(4)));
+        assert!(back.reached(one, at(4), at(4)));
         (0..2 * MOST).for_each(|_| assert!(back.reached(PeerId::random(), start, start)));
         assert_eq!(back.reached.len(), MOST);
     }

@@ -3,6 +3,7 @@
 //! up, or has other addresses than before: who was connected is dialled again.
 
 use super::{
+    back,
     listen::{Listening, listen},
     ping,
     swarm::HostSwarm,
@@ -161,14 +162,19 @@ impl Task {
             Some(Protocol::Ip6(ip)) => ip.is_loopback(),
             _ => true,
         };
+        let now = Instant::now();
         if gone.is_some_and(|addr| !is_loopback(addr)) {
+            self.gone = Some(now);
+        }
+        // When another one comes soon after, also what was made in between: its last
+        // packets may have gone out from the address that is no more.
+        if self.gone.is_some_and(|at| now.saturating_duration_since(at) < back::STIRRED) {
             self.doubt_all();
         } else {
             self.swarm.behaviour_mut().ping.check();
-            let now = Instant::now();
-            self.connected.ids().iter().for_each(|peer| self.back.still_here(peer, now));
+            self.connected.ids().iter().for_each(|peer| self.back.here(peer));
         }
-        self.back.stir(Instant::now());
+        self.back.stir(now);
     }
 
     /// Counts all that are connected as lost, so that they are dialled beside
@@ -226,10 +232,16 @@ impl Task {
     }
 
     /// A connection was made: it replaces those that were in doubt when it was
-    /// dialled. (Not those that came since: the peer may dial at the same time.)
+    /// dialled. (Not those that came since: the peer may dial at the same time.) If
+    /// that was before the last change, it is in doubt as well.
     pub(super) fn is_back(&mut self, peer: &PeerId, connection: ConnectionId) {
+        let Some((begun, older)) = self.again.remove(&connection) else {
+            return self.back.here(peer);
+        };
+        if self.back.is_of_before(begun) {
+            return;
+        }
         self.back.here(peer);
-        let Some((begun, older)) = self.again.remove(&connection) else { return };
         let spare = !self.back.reached(*peer, begun, Instant::now());
         for connection in if spare { vec![connection] } else { older } {
             self.swarm.close_connection(connection);

@@ -87,6 +87,8 @@ pub(super) struct Task {
     /// was begun and the connections that it is to replace.
     pub(super) back: Back,
     pub(super) again: HashMap<ConnectionId, (Instant, Vec<ConnectionId>)>,
+    /// When an address was gone last.
+    pub(super) gone: Option<Instant>,
     pub(super) events: EventBus,
     pub(super) metrics: Metrics,
     /// Connections that were made.
@@ -132,6 +134,7 @@ impl Task {
             leaving: parts.leaving,
             heard: Heard::new(metrics.dials_skipped.clone()),
             back: Back::default(),
+            gone: None,
             again: HashMap::new(),
             events: parts.events,
             metrics,
