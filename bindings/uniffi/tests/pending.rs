@@ -350,6 +350,21 @@ fn a_stream_that_nobody_takes_is_reset_and_a_read_that_is_called_off_loses_nothi
         thread::yield_now();
         read.cancel();
     }
+    // What had come when it was called off is read next, in its place.
+    here.write(b"well, ".to_vec(), PATIENCE).unwrap();
+    for _ in 0..2 {
+        let read = there.start_read(6, PATIENCE);
+        over!(read);
+        read.cancel();
+        let read = there.start_read(6, PATIENCE);
+        over!(read);
+        drop(read);
+    }
+    let mut came = there.read(2, PATIENCE).unwrap();
+    while came.len() < 6 {
+        came.extend(there.read(6, PATIENCE).unwrap());
+    }
+    assert_eq!(came, b"well, ");
     finish!(here.start_write(b"hello".to_vec(), PATIENCE)).unwrap();
     finish!(here.start_close_write(PATIENCE)).unwrap();
     assert_eq!(finish!(there.start_read(9, PATIENCE)).unwrap(), b"hello");

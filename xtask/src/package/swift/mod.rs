@@ -99,9 +99,11 @@ pub fn package(args: &Args) -> Result<()> {
             args.packed(&folder, "tar.gz", &[])?;
         }
     }
-    // Of others it can't be tried out here.
-    let ours = linux.iter().chain(&apple).any(Library::runs_here);
-    if ours { consumer::try_out(args.swift) } else { Ok(()) }
+    if linux.iter().chain(&apple).any(Library::runs_here) {
+        return consumer::try_out(args.swift);
+    }
+    println!("not tried out: none of the libraries is for this machine");
+    Ok(())
 }
 
 impl Args {
