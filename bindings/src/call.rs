@@ -4,9 +4,11 @@ use crate::{Dispatcher, Error, ErrorKind, Result, ours::Ours, runtime};
 use futures::{FutureExt, future::BoxFuture};
 use std::{
     any::Any,
-    future::Future,
+    future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 use tokio::time::Instant;
@@ -79,15 +81,55 @@ pub fn guard<T>(what: &str, call: impl FnOnce() -> Result<T>) -> Result<T> {
 }
 
 /// A call that goes on in the background.
-#[derive(Clone, Debug)]
-pub struct Pending(Ours<CancellationToken>);
+#[derive(Clone)]
+pub struct Pending(Ours<Arc<Running>>);
 
 impl Pending {
-    /// Ends the call with `Cancelled`, unless it has ended already.
+    /// Ends the call with `Cancelled`, unless it has ended already. When this returns,
+    /// it uses nothing any more: another call may.
     pub fn cancel(&self) {
-        if let Some(cancel) = self.0.mine() {
-            cancel.cancel();
+        if let Some(running) = self.0.mine() {
+            let call = running.call().take();
+            // The lock is free again: what is dropped may do anything, as on the runtime.
+            let runtime = runtime::handle().ok();
+            let _entered = runtime.as_ref().map(|runtime| runtime.enter());
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(call)));
+            running.cancel.cancel();
         }
+    }
+}
+
+struct Running {
+    cancel: CancellationToken,
+    /// None if it is over.
+    call: Mutex<Option<BoxFuture<'static, Result<Value>>>>,
+}
+
+impl Running {
+    /// Is held while the call is polled, which doesn't wait.
+    fn call(&self) -> MutexGuard<'_, Option<BoxFuture<'static, Result<Value>>>> {
+        self.call.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<Result<Value>> {
+        let mut call = self.call();
+        // It was called off, which is told.
+        let Some(running) = call.as_mut() else { return Poll::Pending };
+        let result = ready!(running.as_mut().poll(cx));
+        let over = call.take();
+        drop(call);
+        drop(over);
+        Poll::Ready(result)
+    }
+}
+
+/// Whose call this runs: it is gone when this is.
+struct Runs(Arc<Running>);
+
+impl Drop for Runs {
+    fn drop(&mut self) {
+        let call = self.0.call().take();
+        drop(call);
     }
 }
 
@@ -126,9 +168,11 @@ fn start(
     timeout: Option<Duration>,
     done: Box<dyn FnOnce(Result<Value>) + Send>,
 ) -> Result<Pending> {
-    let cancel = CancellationToken::new();
-    let (cancelled, dispatcher) = (cancel.clone(), dispatcher.clone());
+    let call = Mutex::new(Some(future));
+    let running = Arc::new(Running { cancel: CancellationToken::new(), call });
+    let (runs, dispatcher) = (Runs(running.clone()), dispatcher.clone());
     runtime::handle()?.spawn(async move {
+        let future = poll_fn(|cx| runs.0.poll(cx));
         let limit = async {
             match timeout {
                 Some(timeout) => tokio::time::sleep(timeout).await,
@@ -137,7 +181,7 @@ fn start(
         };
         let result = tokio::select! {
             biased;
-            () = cancelled.cancelled() => {
+            () = runs.0.cancel.cancelled() => {
                 Err(Error::new(ErrorKind::Cancelled, format!("{what} was cancelled")))
             }
             result = AssertUnwindSafe(future).catch_unwind() => {
@@ -145,9 +189,11 @@ fn start(
             }
             () = limit => Err(timed_out(what, timeout)),
         };
+        // Its time may be over: then nothing is left of it either.
+        drop(runs);
         dispatcher.submit(Box::new(move || done(result)));
     });
-    Ok(Pending(Ours::new(cancel)))
+    Ok(Pending(Ours::new(running)))
 }
 
 /// Cancels what waits for it when it is dropped.

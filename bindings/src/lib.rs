@@ -42,7 +42,7 @@ mod subscription;
 mod topic;
 
 pub use bench::{bench_events, bench_view};
-pub use byte_stream::ByteStream;
+pub use byte_stream::{ByteStream, Piece};
 pub use call::{CHECK_EVERY, Pending, block, dispatcher_of_calls, guard, spawn};
 pub use casm::{
     DEFAULT_TIMEOUT, Error, ErrorKind, Event, Keypair, LeaveReason, Message, Multiaddr, PeerId,

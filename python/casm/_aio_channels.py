@@ -47,12 +47,15 @@ class Channel:
 
     async def recv(self, timeout: float | None = None) -> bytes:
         """Receives a value. Cancelled, it loses none."""
-        parcel: _casm.Parcel = await _call(lambda done: self._native._recv(timeout, done))
+        parcel: _casm.Parcel = await _call(
+            lambda done: self._native._recv(timeout, done), _casm.Parcel.put_back
+        )
         return parcel.take()
 
     async def take(self, timeout: float | None = None) -> Job:
         """Takes a value as a job, which comes back unless it is done."""
-        return Job(await _call(lambda done: self._native._take(timeout, done)))
+        take = self._native._take
+        return Job(await _call(lambda done: take(timeout, done), _casm.Job._forget))
 
     async def close(self) -> None:
         """Closes it."""
@@ -83,8 +86,14 @@ async def select(
 ) -> tuple[int, bytes | None]:
     """Does the first of some branches that can be done, and says which, as
     ``casm.select`` does. Cancelled, it has done nothing."""
-    at, parcel = await _call(lambda done: _casm._select(branches, timeout, done))
+    at, parcel = await _call(lambda done: _casm._select(branches, timeout, done), _put_back)
     return at, None if parcel is None else parcel.take()
+
+
+def _put_back(selected: tuple[int, _casm.Parcel | None]) -> None:
+    _, parcel = selected
+    if parcel is not None:
+        parcel.put_back()
 
 
 class Job:
@@ -139,7 +148,8 @@ class Semaphore:
 
     async def acquire(self, timeout: float | None = None) -> Lease:
         """Waits for a lease, in the order of asking."""
-        return Lease(await _call(lambda done: self._native._acquire(timeout, done)))
+        acquire = self._native._acquire
+        return Lease(await _call(lambda done: acquire(timeout, done), _casm.Lease.release))
 
     def close(self) -> None:
         """Closes it. Its owner alone may."""

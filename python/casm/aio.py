@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, overload
 
 from . import _aio_service, _aio_streams, _casm
-from ._aio import Stream, Subscription, _call, _check_callable
+from ._aio import Stream, Subscription, _call, _check_callable, _end
 from ._aio_channels import Channel, Job, Lease, Semaphore, select
 from ._errors import ClosedError
 from ._topic import Topic
@@ -173,9 +173,9 @@ class Node:
         if self._native is not None:
             return self
         if self._on_event is None:
-            self._native = await _call(lambda done: _casm.start(self._config, done))
+            self._native = await _call(lambda done: _casm.start(self._config, done), _end)
         else:
-            started = await _call(lambda done: _casm.start(self._config, done, True))
+            started = await _call(lambda done: _casm.start(self._config, done, True), _end)
             self._native, events = started
             Subscription(Stream(events), self._on_event)
         return self
@@ -365,8 +365,8 @@ class Node:
         ``/files/1``. ``timeout`` is in seconds, for opening it; None is no limit.
         ``writer.get_extra_info("peer")`` is the peer's id;
         ``writer.transport.abort()`` resets the stream."""
-        node = self._node
-        raw = await _call(lambda done: node._awaited.open_stream(peer, protocol, timeout, done))
+        begin = self._node._awaited.open_stream
+        raw = await _call(lambda done: begin(peer, protocol, timeout, done), _casm.RawStream.reset)
         return _aio_streams.pair(raw, _call)
 
     def on_stream(

@@ -61,6 +61,11 @@ impl Parcel {
     fn take(&self, py: Python<'_>) -> Py<PyBytes> {
         bytes(py, &self.0)
     }
+
+    /// Hands it on, as dropping this does.
+    fn put_back(&self, py: Python<'_>) {
+        detach(py, || self.0.put_back());
+    }
 }
 
 impl Channel {
@@ -321,6 +326,11 @@ impl Job {
     fn _done(&self, py: Python<'_>, done: Py<PyAny>) -> PyResult<Pending> {
         let dispatcher = self.node.get().dispatcher(py)?;
         spawn("done", &dispatcher, self.job.done(), done, |py, ()| Ok(py.None()))
+    }
+
+    /// Gives it back, as dropping this does.
+    fn _forget(&self, py: Python<'_>) {
+        detach(py, || self.job.forget());
     }
 
     /// The value goes back to where it was.

@@ -1,59 +1,19 @@
 //! Byte streams.
 
 use crate::call::waits;
-use std::{
-    convert::identity,
-    mem,
-    sync::{Arc, Mutex, PoisonError},
-};
+use casm_bindings::Piece;
+use std::convert::identity;
 
 /// A stream of bytes to and from a peer. One thread at a time may read, and one
 /// write.
 ///
 /// If it is dropped before it was closed, it is reset.
 #[derive(uniffi::Object)]
-pub struct ByteStream(casm_bindings::ByteStream, Arc<Unread>);
+pub struct ByteStream(casm_bindings::ByteStream);
 
 impl From<casm_bindings::ByteStream> for ByteStream {
     fn from(stream: casm_bindings::ByteStream) -> Self {
-        Self(stream, Arc::default())
-    }
-}
-
-/// What was read by a call that was called off before its result was taken: the next
-/// one reads that first.
-#[derive(Default)]
-struct Unread(Mutex<Vec<u8>>);
-
-impl Unread {
-    fn with<T>(&self, call: impl FnOnce(&mut Vec<u8>) -> T) -> T {
-        call(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// What is there, so many bytes at most.
-    fn take(&self, most: usize) -> Vec<u8> {
-        self.with(|bytes| bytes.drain(..most.min(bytes.len())).collect())
-    }
-}
-
-/// What a call has read. Dropped, it goes back.
-struct Read(Vec<u8>, Arc<Unread>);
-
-impl Read {
-    fn taken(mut self) -> Vec<u8> {
-        mem::take(&mut self.0)
-    }
-}
-
-impl Drop for Read {
-    fn drop(&mut self) {
-        let mut bytes = mem::take(&mut self.0);
-        if !bytes.is_empty() {
-            self.1.with(|unread| {
-                bytes.append(unread);
-                *unread = bytes;
-            });
-        }
+        Self(stream)
     }
 }
 
@@ -88,13 +48,7 @@ waits! {
         /// called again: nothing is lost.
         #[uniffi::method(default(timeout))]
         fn read / start_read(&self, most: u32, timeout: Option<f64>) -> Vec<u8> {
-            let (read, unread, most) = (self.0.read(most as usize), self.1.clone(), most as usize);
-            let read = async move {
-                let there = unread.take(most);
-                let bytes = if there.is_empty() { read.await? } else { there };
-                Ok(Read(bytes, unread))
-            };
-            (read, timeout, Read::taken)
+            (self.0.read(most as usize), timeout, Piece::into_vec)
         }
 
         /// Writes all of the bytes; waits while the peer has no room for them. If the

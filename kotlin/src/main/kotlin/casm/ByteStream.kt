@@ -12,8 +12,8 @@ import kotlinx.coroutines.flow.flow
 
 /**
  * Bytes to and from a peer, as a plain libp2p stream. One at a time may read, and one
- * write. A read or a write that is cancelled resets the stream only if some of the bytes
- * were under way.
+ * write. A read that is cancelled loses nothing; a write that is, when some of its bytes
+ * went out, resets the stream.
  */
 public class ByteStream internal constructor(
     private val given: Given,
