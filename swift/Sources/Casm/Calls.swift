@@ -130,11 +130,11 @@ extension Node {
     ///   - limit: The most replies.
     public func callAll(
         _ name: String, _ data: Data = Data(), `where`: Query? = nil,
-        headers: [String: String] = [:], timeout: Duration? = .seconds(10), limit most: Int? = nil
+        headers: [String: String] = [:], timeout: Duration? = .seconds(10), limit: Int? = nil
     ) throws -> Replies {
         let options = CallAllOptions(
-            matching: try `where`?.ffi(), headers: headers, timeout: limit(timeout),
-            limit: try number("limit", ifAny: most))
+            matching: try `where`?.ffi(), headers: headers, timeout: Casm.limit(timeout),
+            limit: try number("limit", ifAny: limit))
         return Replies(
             try told { try ffi.callAll(name: name, data: data, options: options) }, of: ffi)
     }

@@ -134,6 +134,7 @@ extension Node {
     ///   - version: What the record says of it, beside its name.
     ///   - maxInflight: Requests that are worked on at once; more are sent on to others.
     ///   - listed: Whether the node's record says that it is served.
+    ///   - handler: Gives `Data`, or a ``Reply`` with headers.
     @discardableResult
     public func serve<Answered: Answering>(
         _ name: String, version: String = "1", maxInflight: Int = 64, listed: Bool = true,
