@@ -91,7 +91,9 @@ fn rests(power: &str, most: Option<(u64, u64)>) {
 
 #[test]
 fn with_low_power_an_idle_node_seldom_wakes_the_processor() {
-    rests("low", Some((12, 30)));
+    // With three others it is 22 on average once all is settled, which takes longer than
+    // this test, and more on a machine that has much else to do.
+    rests("low", Some((12, 50)));
 }
 
 #[test]
