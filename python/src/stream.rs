@@ -97,9 +97,11 @@ impl Stream {
             let mut came = lock(&came);
             match pulled {
                 // Of this call, and not of the stream.
-                Err(error) if error.kind() == ErrorKind::Busy => return Err(error),
+                Err(error) if error.kind() == ErrorKind::Busy || items.is_cancelled() => {
+                    return Err(error);
+                }
                 // A cancel clears it afterwards.
-                _ if items.is_cancelled() => return Ok(false),
+                Ok(_) if items.is_cancelled() => return Ok(false),
                 Ok(items) => came.items.extend(items),
                 Err(error) => came.failed = Some(error),
             }
