@@ -45,6 +45,7 @@ pub struct Given {
 }
 
 /// What there is for a thread that asks.
+#[expect(clippy::large_enum_variant, reason = "it is taken apart where it comes")]
 pub enum Next {
     /// A request.
     Given(Given),
