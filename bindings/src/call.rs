@@ -52,7 +52,15 @@ fn drive(
     timeout: Option<Duration>,
     goes_on: &mut dyn FnMut() -> bool,
 ) -> Result<()> {
-    let runtime = runtime::handle()?;
+    let nodes = runtime::thread()?;
+    if nodes.is_current() {
+        let message = format!(
+            "{what} was called on the thread of the nodes, which it would wait for: call it \
+             from another, or in the background"
+        );
+        return Err(Error::new(ErrorKind::Internal, message));
+    }
+    let runtime = nodes.handle();
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let waker = Waker::from(Arc::new(Unparks(thread::current())));
     let mut check_at = Instant::now() + CHECK_EVERY;

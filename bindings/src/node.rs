@@ -76,6 +76,13 @@ impl FirstEvents {
     }
 }
 
+/// What the options say, with the key of a file: a disk may take its time, and the
+/// thread of the nodes must not wait for it.
+async fn built(options: Options) -> Result<NodeBuilder> {
+    let built = runtime::handle()?.spawn_blocking(move || options.builder());
+    built.await.map_err(|e| Error::new(ErrorKind::Internal, format!("reading options: {e}")))?
+}
+
 /// The nodes of a process, for its end.
 #[derive(Default)]
 pub(crate) struct Registry(Mutex<Vec<Weak<Inner>>>);
@@ -86,7 +93,7 @@ impl Node {
     /// # Errors
     /// As [`casm::Node::start`].
     pub async fn start(options: Options, dispatcher: Dispatcher) -> Result<Self> {
-        Self::launch(options.builder()?, dispatcher).await
+        Self::launch(built(options).await?, dispatcher).await
     }
 
     /// The same, with the node's events from its first on, such as where it
@@ -98,7 +105,7 @@ impl Node {
         options: Options,
         dispatcher: Dispatcher,
     ) -> Result<(Self, FirstEvents)> {
-        let builder = options.builder()?;
+        let builder = built(options).await?;
         let events = FirstEvents(Events(builder.events()));
         Ok((Self::launch(builder, dispatcher).await?, events))
     }

@@ -1,14 +1,17 @@
 //! The requests of a service that wait for a thread of the language's.
 
-use crate::{Node, Request, Result, ServeSpec, Serving, ours::Ours};
+use crate::{Node, Request, Result, ServeSpec, Serving, ours::Ours, runtime};
 use std::{
     collections::VecDeque,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// How long a thread that is one too many waits for a request.
 const IDLE: Duration = Duration::from_secs(10);
+/// How long a thread that was woken may take until it asks: a language may have it do
+/// other things first. Then another is woken.
+const COMES_WITHIN: Duration = Duration::from_millis(20);
 
 /// The requests of a service, for threads that ask for one after the other.
 ///
@@ -25,14 +28,18 @@ struct Shared {
     /// The most threads.
     most: usize,
     idle: Duration,
+    me: Weak<Self>,
 }
 
+#[derive(Default)]
 struct Queue {
     waiting: VecDeque<Request>,
     threads: usize,
     idle: usize,
-    /// Whether one was woken that has not asked yet.
-    woken: bool,
+    /// When one was woken that has not asked yet.
+    woken: Option<Instant>,
+    /// Whether somebody looks if it comes.
+    watched: bool,
     over: bool,
 }
 
@@ -62,13 +69,13 @@ pub struct Woken(());
 impl Requests {
     fn new(most: usize, idle: Duration) -> Self {
         // The one that is started with it.
-        let queue =
-            Queue { waiting: VecDeque::new(), threads: 1, idle: 0, woken: false, over: false };
-        Self(Ours::new(Arc::new(Shared {
+        let queue = Queue { threads: 1, ..Queue::default() };
+        Self(Ours::new(Arc::new_cyclic(|me| Shared {
             queue: Mutex::new(queue),
             more: Condvar::new(),
             most,
             idle,
+            me: me.clone(),
         })))
     }
 
@@ -110,7 +117,7 @@ impl Shared {
     fn try_next(&self, woken: Option<Woken>) -> Next {
         let mut queue = self.lock();
         if woken.is_some() {
-            queue.woken = false;
+            queue.woken = None;
         }
         while let Some(request) = queue.take() {
             if request.is_cancelled() {
@@ -120,7 +127,7 @@ impl Shared {
                 queue = self.lock();
                 continue;
             }
-            let start = queue.idle == 0 && !queue.woken && queue.threads < self.most;
+            let start = queue.idle == 0 && !queue.is_coming() && queue.threads < self.most;
             queue.threads += usize::from(start);
             self.wake(&mut queue);
             return Next::Given(Given { request, start });
@@ -142,13 +149,13 @@ impl Shared {
                     queue.idle -= 1;
                     queue.threads -= 1;
                     // Should it have been this one: who is woken for nothing does no harm.
-                    queue.woken = false;
+                    queue.woken = None;
                     return None;
                 }
             }
         }
         queue.idle -= 1;
-        queue.woken = true;
+        queue.woken = Some(Instant::now());
         Some(Woken(()))
     }
 
@@ -156,9 +163,18 @@ impl Shared {
     /// the next. So a thread that is quick takes them all, and those that would only get
     /// into its way sleep.
     fn wake(&self, queue: &mut Queue) {
-        if !queue.waiting.is_empty() && queue.idle > 0 && !queue.woken {
-            queue.woken = true;
+        if queue.waiting.is_empty() || queue.idle == 0 {
+            return;
+        }
+        if !queue.is_coming() {
+            queue.woken = Some(Instant::now());
             self.more.notify_one();
+        }
+        if !queue.watched
+            && let Ok(runtime) = runtime::handle()
+        {
+            queue.watched = true;
+            runtime.spawn(watch(self.me.clone()));
         }
     }
 
@@ -178,7 +194,25 @@ impl Shared {
     }
 }
 
+/// Wakes another thread when one that was woken doesn't come, as long as requests wait.
+async fn watch(shared: Weak<Shared>) {
+    loop {
+        tokio::time::sleep(COMES_WITHIN).await;
+        let Some(shared) = shared.upgrade() else { return };
+        let mut queue = shared.lock();
+        if queue.waiting.is_empty() {
+            queue.watched = false;
+            return;
+        }
+        shared.wake(&mut queue);
+    }
+}
+
 impl Queue {
+    fn is_coming(&self) -> bool {
+        self.woken.is_some_and(|at| at.elapsed() < COMES_WITHIN)
+    }
+
     /// Takes out those of the oldest whose answers nobody waits for.
     fn shed(&mut self) -> Vec<Request> {
         let mut dead = Vec::new();
@@ -236,5 +270,59 @@ impl Node {
         let tell = move |request| desk.0.push(request);
         let serving = self.serve_until(name, spec, stream, tell, move || Gone(gone.clone()))?;
         Ok((serving, requests))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{CallSpec, Dispatcher, Options, block};
+    use std::{sync::mpsc, thread};
+
+    const PATIENCE: Option<Duration> = Some(Duration::from_secs(60));
+
+    /// A language may do anything in a thread that it lets back in.
+    #[test]
+    fn a_thread_that_was_woken_and_does_not_ask_holds_no_request_up() {
+        let options = Options {
+            namespace: Some("requests".into()),
+            listen: vec!["/ip4/127.0.0.1/tcp/0".into()],
+            boot: Some(vec!["none".into()]),
+            ..Options::default()
+        };
+        let start = Node::start(options, Dispatcher::default());
+        let node = block("start", start, PATIENCE, || Ok::<_, crate::Error>(())).unwrap();
+        let (_serving, requests) =
+            node.serve_on_threads("echo", ServeSpec::default(), false, 2).unwrap();
+        let requests = Arc::new(requests);
+        let (comes, came) = mpsc::channel();
+        let threads = [(); 2].map(|()| {
+            let (requests, comes, (go, wait)) = (requests.clone(), comes.clone(), mpsc::channel());
+            let thread = thread::spawn(move || {
+                let woken = requests.wait();
+                comes.send(go).unwrap();
+                let _: () = wait.recv().unwrap();
+                if let Next::Given(given) = requests.try_next(woken) {
+                    given.request.answer(given.request.take_data());
+                }
+            });
+            thread
+        });
+        while requests.0.mine().unwrap().lock().idle < 2 {
+            thread::yield_now();
+        }
+        let call = node.call("echo".into(), b"x".to_vec(), CallSpec::default());
+        let called =
+            thread::spawn(move || block("call", call, PATIENCE, || Ok::<_, crate::Error>(())));
+        let stuck = came.recv_timeout(Duration::from_secs(60)).expect("one is woken");
+        let other = came.recv_timeout(Duration::from_secs(60)).expect("another is woken");
+        other.send(()).unwrap();
+        assert_eq!(called.join().unwrap().unwrap().data, b"x");
+        stuck.send(()).unwrap();
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        let close = node.close(None, false);
+        block("close", close, PATIENCE, || Ok::<_, crate::Error>(())).unwrap();
     }
 }

@@ -62,6 +62,11 @@ impl<S: Source> Stream<S> {
         self.0.mine().is_none_or(|live| live.cancel.is_cancelled())
     }
 
+    /// Whether it belongs to the parent of this process.
+    pub fn is_foreign(&self) -> bool {
+        self.0.mine().is_none()
+    }
+
     /// How many items were lost because nobody took them in time.
     pub fn dropped(&self) -> u64 {
         let Some(live) = self.0.mine() else { return 0 };

@@ -134,18 +134,30 @@ pub fn subscribe<S: Source>(
 ) -> Result<Subscription> {
     let (dropped, failed) = (AtomicU64::new(0), AtomicU64::new(0));
     let state = Arc::new(State { cancel, dropped, lost: source.lost(), failed });
-    let pump = pump(dispatcher.clone(), source, state.clone(), Arc::new(listener));
+    let listener = DropsThere(Some(Arc::new(listener)), dispatcher.clone());
+    let pump = pump(dispatcher.clone(), source, state.clone(), listener);
     let pump: BoxFuture<'static, ()> = Box::pin(pump);
     runtime::handle()?.spawn(pump);
     let guard = Some(state.cancel.clone().drop_guard());
     Ok(Subscription(Ours::new(Held { state, guard })))
 }
 
+/// A listener, which is dropped where it is called: what it refers to may be of a
+/// language that does whatever it likes then.
+struct DropsThere<L: Send + Sync + 'static>(Option<Arc<L>>, Dispatcher);
+
+impl<L: Send + Sync + 'static> Drop for DropsThere<L> {
+    fn drop(&mut self) {
+        let listener = self.0.take();
+        self.1.submit(Box::new(move || drop(listener)));
+    }
+}
+
 async fn pump<S: Source>(
     dispatcher: Dispatcher,
     source: S,
     state: Arc<State>,
-    listener: Arc<impl Listener<S::Item>>,
+    listener: DropsThere<impl Listener<S::Item>>,
 ) {
     const BATCH: usize = 256;
     let mut source = Pulled::new(source);
@@ -165,7 +177,7 @@ async fn pump<S: Source>(
         };
         state.dropped.fetch_add(items.iter().map(S::dropped).sum(), Ordering::Relaxed);
         let mut batch = Batch { items: items.into_iter(), state: state.clone() };
-        let listener = listener.clone();
+        let Some(listener) = listener.0.clone() else { return };
         let (done, delivered) = oneshot::channel();
         dispatcher.submit(Box::new(move || {
             listener.deliver(&mut batch);

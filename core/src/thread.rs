@@ -1,7 +1,7 @@
 //! A thread on which nodes run as a whole.
 
 use crate::{Error, ErrorKind, Result};
-use std::fmt;
+use std::{fmt, thread::ThreadId};
 use tokio::{
     runtime::{Builder, Handle},
     sync::mpsc,
@@ -22,6 +22,7 @@ type Job = Box<dyn FnOnce() + Send>;
 /// are closed and dropped.
 #[derive(Clone)]
 pub struct NodeThread {
+    id: ThreadId,
     runtime: Handle,
     /// One for each node: they need no bound.
     jobs: mpsc::UnboundedSender<Job>,
@@ -50,14 +51,19 @@ impl NodeThread {
             // What blocks may go on for as long as it likes: nobody waits for this thread.
             runtime.shutdown_background();
         };
-        std::thread::Builder::new().name(name.into()).spawn(run).map_err(refused)?;
-        Ok(Self { runtime: handle, jobs })
+        let thread = std::thread::Builder::new().name(name.into()).spawn(run).map_err(refused)?;
+        Ok(Self { id: thread.thread().id(), runtime: handle, jobs })
     }
 
     /// Its runtime: what is spawned there runs on this thread. While the thread works
     /// on something long, so do all its nodes.
     pub fn handle(&self) -> &Handle {
         &self.runtime
+    }
+
+    /// Whether this is that thread: it must not wait for itself.
+    pub fn is_current(&self) -> bool {
+        std::thread::current().id() == self.id
     }
 
     /// Runs something on the thread that may start tasks which stay there. False if the

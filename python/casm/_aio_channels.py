@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Sequence
 
@@ -16,6 +17,7 @@ class Channel:
 
     def __init__(self, native: _casm.Channel) -> None:
         self._native = native
+        self._calls = 0
 
     @property
     def name(self) -> str:
@@ -43,11 +45,13 @@ class Channel:
     ) -> None:
         """Sends a value, and waits until there is room for it, or, at capacity 0,
         until it is received. Cancelled, it is withdrawn if it can be."""
+        await self._fair()
         if not self._native._send_now(value, timeout):
             await _call(lambda done: self._native._send(value, timeout, done))
 
     async def recv(self, timeout: float | None = None) -> bytes:
         """Receives a value. Cancelled, it loses none."""
+        await self._fair()
         value = self._native._recv_now(timeout)
         if value is not None:
             return value
@@ -55,6 +59,13 @@ class Channel:
             lambda done: self._native._recv(timeout, done), _casm.Parcel.put_back
         )
         return parcel.take()
+
+    async def _fair(self) -> None:
+        """Lets others of the loop run, now and then: a channel may never be empty.
+        Before a call, so that one who is cancelled here loses nothing."""
+        self._calls += 1
+        if self._calls % 64 == 0:
+            await asyncio.sleep(0)
 
     async def take(self, timeout: float | None = None) -> Job:
         """Takes a value as a job, which comes back unless it is done."""

@@ -46,6 +46,7 @@ trait Pull: Send + Sync {
     fn pull(self: Arc<Self>) -> Items;
     fn cancel(&self);
     fn is_cancelled(&self) -> bool;
+    fn is_foreign(&self) -> bool;
     fn dropped(&self) -> u64;
 }
 
@@ -60,6 +61,10 @@ impl<S: Source<Item: Into<Item>>> Pull for casm_bindings::Stream<S> {
 
     fn is_cancelled(&self) -> bool {
         casm_bindings::Stream::is_cancelled(self)
+    }
+
+    fn is_foreign(&self) -> bool {
+        casm_bindings::Stream::is_foreign(self)
     }
 
     fn dropped(&self) -> u64 {
@@ -84,11 +89,24 @@ impl Stream {
         Self { items: Arc::new(items), came: Arc::default(), node, ended }
     }
 
+    /// Does something with what came. No Python runs meanwhile: a finalizer that lets the
+    /// interpreter's lock go could be waited for by who has that lock and waits here. In a
+    /// forked child nothing has come: the lock may be held by a thread of the parent.
+    fn came<T>(&self, what: impl FnOnce(&mut Came) -> T) -> T {
+        match self.items.is_foreign() {
+            true => what(&mut Came::default()),
+            false => what(&mut lock(&self.came)),
+        }
+    }
+
     /// Waits for items, or an error, and leaves them there. False when the stream is
     /// over.
     fn fill(&self) -> impl Future<Output = Result<bool>> + Send + use<> {
         let (items, came) = (self.items.clone(), self.came.clone());
         async move {
+            if items.is_foreign() {
+                return items.pull().await.map(|_| false);
+            }
             // Those of a call that was called off.
             if lock(&came).is_some() {
                 return Ok(true);
@@ -153,8 +171,8 @@ impl Stream {
     #[pyo3(signature = (timeout=None))]
     fn next(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<Py<PyAny>>> {
         loop {
-            let item = lock(&self.came).next().or_raise()?;
-            if let Some(item) = item {
+            let next = self.came(Came::next);
+            if let Some(item) = next.or_raise()? {
                 match item.into_python(py)? {
                     Some(item) => return Ok(Some(item)),
                     None => continue,
@@ -176,7 +194,7 @@ impl Stream {
 
     /// The items that are there.
     fn _take<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let items = lock(&self.came).all().or_raise()?;
+        let items = self.came(Came::all).or_raise()?;
         let items: PyResult<Vec<_>> =
             items.into_iter().filter_map(|item| item.into_python(py).transpose()).collect();
         PyList::new(py, items?)
@@ -192,14 +210,16 @@ impl Stream {
     /// ``"limit"`` or ``"timeout"``.
     #[getter]
     fn ended(&self) -> Option<&'static str> {
-        let taken = lock(&self.came).items.is_empty();
+        let taken = self.came(|came| came.items.is_empty());
         self.ended.get().filter(|_| taken)
     }
 
     /// Ends the stream, also for a thread that is waiting for it.
     fn cancel(&self) {
         self.items.cancel();
-        *lock(&self.came) = Came::default();
+        let left = self.came(std::mem::take);
+        // With no lock held.
+        drop(left);
     }
 
     fn __enter__(this: Py<Self>) -> Py<Self> {

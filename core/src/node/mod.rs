@@ -231,7 +231,8 @@ impl Node {
                     metrics: metrics.clone(),
                     scope: scope.clone(),
                 })?;
-                pex.join(&config.namespace)?;
+                let saved = in_time("its data", store.saved(&config.namespace)).await?;
+                pex.join(&config.namespace, saved)?;
                 Some(pex)
             }
             None => None,
@@ -410,15 +411,16 @@ impl Node {
         }
     }
 
-    /// Exchanges peers in another namespace too, until the node closes. Does
-    /// nothing if the node exchanges none. To be found in it, the node must
+    /// Exchanges peers in another namespace too, until the node closes. Reads what was
+    /// saved of it from the disk. Does nothing if the node exchanges none. To be found in it, the node must
     /// also advertise it ([`Boot::advertise`]).
     ///
     /// # Errors
     /// `Busy` if somebody else serves the namespace's protocol; `Io` if what was
     /// saved of the namespace cannot be read.
     pub fn exchange_peers(&self, namespace: &Namespace) -> Result<()> {
-        self.0.pex.as_ref().map_or(Ok(()), |pex| pex.join(namespace))
+        let Some(pex) = &self.0.pex else { return Ok(()) };
+        pex.join(namespace, self.0.store.load(namespace)?)
     }
 
     /// Connects to a peer, unless it is connected already, and says who it is: to
@@ -522,7 +524,7 @@ impl Node {
         // Nothing more happens: who listens need not wait until nobody has the node.
         self.0.events.close();
         if all_ended {
-            self.0.store.close();
+            self.0.store.close().await;
             return Ok(());
         }
         let left = self.0.running.0.running();

@@ -103,10 +103,10 @@ impl Task {
         namespace: Namespace,
         sender: mpsc::Sender<Command>,
         commands: mpsc::Receiver<Command>,
+        saved: Saved,
     ) -> Result<Self> {
         let env = &shared.env;
         let incoming = env.host.accept(namespace.protocol("pex"))?;
-        let saved = env.store.load(&namespace)?;
         let mut rng = ChaCha12Rng::from_rng(&mut rand::rng());
         let mut view = View::new(env.host.id(), env.config.params(), RandomState::new());
         // Where they were told is no longer known.
@@ -432,8 +432,11 @@ impl Task {
 
     async fn save(&mut self) {
         let store = self.shared.env.store.clone();
-        self.unsaved |= store.is_lost();
-        if !store.keeps() || Instant::now() < self.next_save || !std::mem::take(&mut self.unsaved) {
+        if !store.keeps() {
+            return;
+        }
+        self.unsaved |= store.on_disk(|store| Ok(store.is_lost())).await.unwrap_or(false);
+        if Instant::now() < self.next_save || !std::mem::take(&mut self.unsaved) {
             return;
         }
         let saved = Saved {
