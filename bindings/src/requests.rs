@@ -1,6 +1,7 @@
 //! The requests of a service that wait for a thread of the language's.
 
 use crate::{Node, Request, Result, ServeSpec, Serving, ours::Ours, runtime};
+use futures::future::BoxFuture;
 use std::{
     collections::VecDeque,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
@@ -174,7 +175,8 @@ impl Shared {
             && let Ok(runtime) = runtime::handle()
         {
             queue.watched = true;
-            runtime.spawn(watch(self.me.clone()));
+            let watch: BoxFuture<'static, ()> = Box::pin(watch(self.me.clone()));
+            runtime.spawn(watch);
         }
     }
 

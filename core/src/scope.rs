@@ -9,6 +9,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
+use tokio::sync::oneshot;
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
     task::TaskTracker,
@@ -68,10 +69,12 @@ impl Scope {
         work: W,
     ) -> impl Future<Output = Option<T>> + use<T, W> {
         let (token, noted) = (self.tasks.token(), self.running.note(Location::caller()));
-        let done = tokio::task::spawn_blocking(move || {
+        let (give, done) = oneshot::channel();
+        blocking(Box::new(move || {
             let _held = (token, noted);
-            work()
-        });
+            // Who asked may have gone.
+            let _ = give.send(work());
+        }));
         async move { done.await.ok() }
     }
 
@@ -139,6 +142,11 @@ impl Scope {
         self.tasks.close();
         tokio::time::timeout(grace, self.tasks.wait()).await.is_ok()
     }
+}
+
+/// As tasks of a scope: not generic.
+fn blocking(work: Box<dyn FnOnce() + Send>) {
+    drop(tokio::task::spawn_blocking(work));
 }
 
 /// Where the tasks that run were started, for the message of a close that

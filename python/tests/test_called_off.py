@@ -61,9 +61,13 @@ def test_values_jobs_and_leases_go_back(when):
             own = node.channel("jobs", 2)
             await own.send(b"1")
             await own.send(b"2")
+            # One that had to wait: what is there already, ``recv`` gives at once.
+            waiting = _aio._call(
+                lambda done: own._native._recv(None, done), _casm.Parcel.put_back
+            )
             tasks = [
                 await cancelled_when_done(call, when)
-                for call in (own.recv(), own.take(), casm.aio.select([own.receiving()]))
+                for call in (waiting, own.take(), casm.aio.select([own.receiving()]))
             ]
             assert await within(own.recv()) == b"1"
             assert await within(own.recv()) == b"2"

@@ -196,12 +196,14 @@ impl Store {
     /// the disk where that disturbs nobody.
     pub(crate) async fn close(&self) {
         let Some(opened) = self.0.clone() else { return };
-        let closing = tokio::task::spawn_blocking(move || {
-            let mut state = opened.state();
-            (state.database, state.closed) = (None, true);
-        });
+        let scope = opened.scope.clone();
         // One that panics has closed it, or cannot.
-        let _ = closing.await;
+        let _ = scope
+            .block(move || {
+                let mut state = opened.state();
+                (state.database, state.closed) = (None, true);
+            })
+            .await;
     }
 
     /// Runs what blocks on the disk where that disturbs nobody. It is done also when
