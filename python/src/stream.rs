@@ -7,7 +7,7 @@ use crate::{
     events::Item,
     node::Node,
 };
-use casm_bindings::{Batch, Ended, Error, ErrorKind, Listener, Monitor, Result, Source};
+use casm_bindings::{Batch, Ended, Error, Listener, Monitor, Result, Source};
 use pyo3::{prelude::*, types::PyList};
 use std::{
     collections::VecDeque,
@@ -39,7 +39,8 @@ struct Came {
     failed: Option<Error>,
 }
 
-type Items = Pin<Box<dyn Future<Output = Result<Vec<Item>>> + Send>>;
+/// What the stream gives; outside of it the errors of the call alone.
+type Items = Pin<Box<dyn Future<Output = Result<Result<Vec<Item>>>> + Send>>;
 
 /// A stream of the facade, whatever it is of.
 trait Pull: Send + Sync {
@@ -52,7 +53,10 @@ trait Pull: Send + Sync {
 
 impl<S: Source<Item: Into<Item>>> Pull for casm_bindings::Stream<S> {
     fn pull(self: Arc<Self>) -> Items {
-        Box::pin(async move { Ok(self.next_batch().await?.into_iter().map(Into::into).collect()) })
+        Box::pin(async move {
+            let items = self.pulled().await?;
+            Ok(items.map(|items| items.into_iter().map(Into::into).collect()))
+        })
     }
 
     fn cancel(&self) {
@@ -111,13 +115,10 @@ impl Stream {
             if lock(&came).is_some() {
                 return Ok(true);
             }
-            let pulled = items.clone().pull().await;
+            let pulled = items.clone().pull().await?;
             let mut came = lock(&came);
             match pulled {
-                // Of this call, and not of the stream.
-                Err(error) if error.kind() == ErrorKind::Busy || items.is_cancelled() => {
-                    return Err(error);
-                }
+                Err(error) if items.is_cancelled() => return Err(error),
                 // A cancel clears it afterwards.
                 Ok(_) if items.is_cancelled() => return Ok(false),
                 Ok(items) => came.items.extend(items),

@@ -117,6 +117,34 @@ def test_items_and_parts_are_given_to_the_next(pair, when):
 
 
 @pytest.mark.parametrize("when", [EARLY, LATE])
+def test_a_member_that_is_busy_is_told_to_the_next(pair, when):
+    began, go = queue.SimpleQueue(), queue.SimpleQueue()
+
+    def parts(request):
+        began.put(request.data)
+        go.get(timeout=PATIENCE)
+        yield b"1"
+
+    async def main():
+        options = casm.testing.options(namespace=pair[0].namespace)
+        async with casm.aio.Node(**options) as node:
+            serving = pair[0].serve_stream("one", parts, max_inflight=1)
+            options = {"peer": pair[0].info(), "timeout": PATIENCE}
+            first = asyncio.ensure_future(node.call_stream("one", **options).next())
+            await asyncio.to_thread(began.get, timeout=PATIENCE)
+            second = node.call_stream("one", **options)
+            await cancelled_when_done(second.next(), when)
+            # It is no word of the call that was called off, as "another call" would be.
+            with pytest.raises(casm.BusyError, match="^(?!.*another call)"):
+                await within(second.next())
+            go.put(None)
+            assert await within(first) == b"1"
+            serving.stop()
+
+    run(main)
+
+
+@pytest.mark.parametrize("when", [EARLY, LATE])
 def test_bytes_are_read_by_the_next(pair, when):
     def serve(stream, _):
         stream.write(b"hello")

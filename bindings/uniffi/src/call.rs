@@ -39,6 +39,22 @@ where
     R: Send + 'static,
     T: Gives,
 {
+    start_giving(what, || {
+        call().map(|(future, timeout, give)| (future, timeout, |value| Ok(give(value))))
+    })
+}
+
+/// The same, for what may be an error that has to go back as well if nobody takes it.
+pub(crate) fn start_giving<F, G, R, T>(
+    what: &'static str,
+    call: impl FnOnce() -> Result<Call<F, G>>,
+) -> Arc<T::Pending>
+where
+    F: Future<Output = casm_bindings::Result<R>> + Send + 'static,
+    G: FnOnce(R) -> Result<T> + Send + 'static,
+    R: Send + 'static,
+    T: Gives,
+{
     let limited = call().and_then(|(future, timeout, give)| Ok((future, limit(timeout)?, give)));
     T::exported(match limited {
         Ok((future, timeout, give)) => {

@@ -16,8 +16,9 @@ use casm_bindings::{Error, ErrorKind, dispatcher_of_calls, spawn};
 use std::{
     future::{Future, poll_fn},
     mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
+    thread::{self, ThreadId},
     time::Duration,
 };
 
@@ -30,8 +31,9 @@ pub trait Done: Send + Sync {
     fn done(&self) -> Result<(), ListenerError>;
 }
 
-/// A value that is there. Dropped, it goes back to where it came from, or is closed.
-pub(crate) type Given<T> = Box<dyn FnOnce() -> T + Send>;
+/// A value that is there, or an error that comes once. Dropped, it goes back to where it
+/// came from, or is closed.
+pub(crate) type Given<T> = Box<dyn FnOnce() -> Result<T> + Send>;
 
 /// A call in the background. It ends when this is dropped.
 pub struct Pending<T: 'static> {
@@ -42,11 +44,16 @@ pub struct Pending<T: 'static> {
 
 struct Shared<T> {
     state: Mutex<State<T>>,
+    /// Is told when the state is no longer [`State::Leaves`].
+    left: Condvar,
     told: Mutex<Told>,
 }
 
 enum State<T> {
     Runs(Waiting<Given<T>>),
+    /// What was there is being dropped, by this thread: it goes back, and lets go of
+    /// what it used. Others wait for that, so that they find it.
+    Leaves(ThreadId),
     /// Why will be said in a moment.
     Ended,
     Over(Result<Given<T>>),
@@ -94,17 +101,17 @@ impl<T> Pending<T> {
     }
 
     fn take(&self) -> Result<T> {
-        let mut state = lock(&self.shared.state);
+        let mut state = self.shared.settled();
         let (kind, message) = match &*state {
             State::Over(_) => {
                 let State::Over(result) = mem::replace(&mut *state, State::Taken) else {
                     unreachable!("it was over")
                 };
                 drop(state);
-                return result.map(|given| given());
+                return result.and_then(|given| given());
             }
             State::Taken => (ErrorKind::Closed, "its result was taken: begin another"),
-            State::Runs(_) | State::Ended => {
+            State::Runs(_) | State::Leaves(_) | State::Ended => {
                 (ErrorKind::Busy, "it is not over: wait until `when_done` says so")
             }
         };
@@ -112,18 +119,15 @@ impl<T> Pending<T> {
     }
 
     fn cancel(&self) {
-        let mut state = lock(&self.shared.state);
-        // What is dropped of it may do anything.
-        let dropped = match &*state {
-            State::Taken | State::Over(Err(_)) => None,
+        let state = self.shared.settled();
+        match &*state {
+            State::Taken | State::Over(Err(_)) | State::Leaves(_) => drop(state),
             State::Runs(_) | State::Ended | State::Over(Ok(_)) => {
                 let error =
                     Error::new(ErrorKind::Cancelled, format!("{} was cancelled", self.what));
-                Some(mem::replace(&mut *state, State::Over(Err(error.into()))))
+                self.shared.leaves(state, State::Over(Err(error.into())));
             }
-        };
-        drop(state);
-        drop(dropped);
+        }
         if let Some(running) = &self.running {
             running.cancel();
         }
@@ -139,7 +143,25 @@ impl<T> Drop for Pending<T> {
 impl<T> Shared<T> {
     fn new(state: State<T>, over: bool) -> Arc<Self> {
         let told = Told { over, waiting: Vec::new() };
-        Arc::new(Self { state: Mutex::new(state), told: Mutex::new(told) })
+        let (state, told) = (Mutex::new(state), Mutex::new(told));
+        Arc::new(Self { state, left: Condvar::new(), told })
+    }
+
+    /// The state, when nothing is leaving it, but for what this thread itself is dropping.
+    fn settled(&self) -> MutexGuard<'_, State<T>> {
+        let here = thread::current().id();
+        let leaves =
+            |state: &mut State<T>| matches!(state, State::Leaves(thread) if *thread != here);
+        self.left.wait_while(lock(&self.state), leaves).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Drops what is there, without the lock, as that may do anything; `then` comes after it.
+    fn leaves(&self, mut state: MutexGuard<'_, State<T>>, then: State<T>) {
+        let left = mem::replace(&mut *state, State::Leaves(thread::current().id()));
+        drop(state);
+        // Also if it panics.
+        let _settles = Settles(self, Some(then));
+        drop(left);
     }
 
     /// It came to an end without a result.
@@ -149,10 +171,21 @@ impl<T> Shared<T> {
             State::Runs(_) | State::Ended => {
                 Some(mem::replace(&mut *state, State::Over(Err(error))))
             }
-            State::Over(_) | State::Taken => None,
+            State::Over(_) | State::Taken | State::Leaves(_) => None,
         };
         drop(state);
         drop(dropped);
+    }
+}
+
+struct Settles<'a, T>(&'a Shared<T>, Option<State<T>>);
+
+impl<T> Drop for Settles<'_, T> {
+    fn drop(&mut self) {
+        if let Some(then) = self.1.take() {
+            *lock(&self.0.state) = then;
+        }
+        self.0.left.notify_all();
     }
 }
 
@@ -175,13 +208,10 @@ impl<T> Runs<T> {
 impl<T> Drop for Runs<T> {
     /// Its time is over, or it panicked, or it has ended.
     fn drop(&mut self) {
-        let mut state = lock(&self.0.state);
-        if !matches!(&*state, State::Runs(_)) {
-            return;
+        let state = lock(&self.0.state);
+        if matches!(&*state, State::Runs(_)) {
+            self.0.leaves(state, State::Ended);
         }
-        let call = mem::replace(&mut *state, State::Ended);
-        drop(state);
-        drop(call);
     }
 }
 
@@ -245,15 +275,17 @@ macro_rules! pendings {
                 self.0.when_done(done);
             }
 
-            /// The result, once. It doesn't wait: `Busy` if the call is not over,
-            /// `Closed` if the result was taken.
+            /// The result, once. It doesn't wait for the call: `Busy` if that is not over,
+            /// `Closed` if the result was taken. If another thread has just cancelled it,
+            /// what was there is back when this returns.
             pub fn take(&self) -> Result<$result> {
                 self.0.take()
             }
 
             /// Calls it off: when this returns, nothing is left of it here, and the
             /// result is a `Cancelled`. A value that is there and was not taken goes
-            /// back, or is closed. Does nothing if it failed, or the result was taken.
+            /// back, or is closed; a stream's error is for the next call. Does nothing
+            /// if it failed otherwise, or the result was taken.
             pub fn cancel(&self) {
                 self.0.cancel();
             }
@@ -284,4 +316,121 @@ pendings! {
     PendingMaybeMessage => Option<Message>,
     PendingMaybeReply => Option<PeerReply>,
     PendingMaybeBytes => Option<Vec<u8>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    };
+
+    /// Says that it is on its way back, and is there when it is let.
+    struct GoesBack {
+        leaves: mpsc::Sender<()>,
+        go: mpsc::Receiver<()>,
+        back: Arc<AtomicBool>,
+    }
+
+    impl Drop for GoesBack {
+        fn drop(&mut self) {
+            let _ = self.leaves.send(());
+            // Until it is told, or there is nobody to tell it.
+            let _ = self.go.recv();
+            self.back.store(true, Ordering::SeqCst);
+        }
+    }
+
+    fn going(back: &Arc<AtomicBool>) -> (GoesBack, mpsc::Receiver<()>, mpsc::Sender<()>) {
+        let ((leaves, left), (goes, go)) = (mpsc::channel(), mpsc::channel());
+        (GoesBack { leaves, go, back: back.clone() }, left, goes)
+    }
+
+    #[test]
+    fn what_was_there_is_back_when_another_thread_hears_of_the_cancellation() {
+        let back = Arc::new(AtomicBool::new(false));
+        let (value, left, go) = going(&back);
+        let given: Given<u32> = Box::new(move || {
+            drop(value);
+            Ok(1)
+        });
+        let pending = Pending::over("a call", Ok(given));
+        thread::scope(|scope| {
+            let (pending, back) = (&pending, &back);
+            scope.spawn(|| pending.cancel());
+            left.recv().unwrap();
+            // A taker, and another who cancels.
+            let (said, hears) = mpsc::channel();
+            for takes in [true, false] {
+                let said = said.clone();
+                scope.spawn(move || {
+                    let taken = if takes { pending.take() } else { Ok(0) };
+                    pending.cancel();
+                    let _ = said.send((taken, back.load(Ordering::SeqCst)));
+                });
+            }
+            // While it is on its way nobody hears anything.
+            let early = hears.recv_timeout(Duration::from_millis(100));
+            drop(go);
+            assert!(early.is_err(), "{early:?}");
+            for _ in 0..2 {
+                let (taken, back) = hears.recv().unwrap();
+                assert!(back, "{taken:?}");
+                assert!(matches!(taken, Err(CasmError::Cancelled(_)) | Ok(0)), "{taken:?}");
+            }
+        });
+    }
+
+    #[test]
+    fn a_call_whose_time_is_over_has_let_go_of_everything_before_a_cancel_returns() {
+        let back = Arc::new(AtomicBool::new(false));
+        let (uses, left, go) = going(&back);
+        let call: Waiting<Given<u32>> = Box::pin(async move {
+            let _uses = uses;
+            std::future::pending().await
+        });
+        let shared = Shared::new(State::Runs(call), false);
+        let runs = Runs(shared.clone());
+        // It is polled before it has anything.
+        assert!(runs.poll(&mut Context::from_waker(std::task::Waker::noop())).is_pending());
+        let pending = Pending { what: "a call", shared, running: None };
+        thread::scope(|scope| {
+            scope.spawn(move || drop(runs));
+            left.recv().unwrap();
+            let (said, hears) = mpsc::channel();
+            let (pending, back) = (&pending, &back);
+            scope.spawn(move || {
+                pending.cancel();
+                let _ = said.send(back.load(Ordering::SeqCst));
+            });
+            let early = hears.recv_timeout(Duration::from_millis(100));
+            drop(go);
+            assert!(early.is_err(), "it uses something yet");
+            assert!(hears.recv().unwrap());
+        });
+        assert!(matches!(pending.take(), Err(CasmError::Cancelled(_))));
+    }
+
+    #[test]
+    fn what_is_dropped_may_call_it() {
+        struct Calls(Arc<Mutex<Option<Arc<Pending<u32>>>>>);
+        impl Drop for Calls {
+            fn drop(&mut self) {
+                let pending = lock(&self.0).take().unwrap();
+                pending.cancel();
+                assert!(matches!(pending.take(), Err(CasmError::Busy(_))));
+            }
+        }
+        let own = Arc::new(Mutex::new(None));
+        let value = Calls(own.clone());
+        let given: Given<u32> = Box::new(move || {
+            drop(value);
+            Ok(1)
+        });
+        let pending = Arc::new(Pending::over("a call", Ok(given)));
+        *lock(&own) = Some(pending.clone());
+        pending.cancel();
+        assert!(matches!(pending.take(), Err(CasmError::Cancelled(_))));
+    }
 }

@@ -6,7 +6,7 @@ use crate::{
     items::{Change, Event, Item, Message, PeerFound, Record},
     pending::{Gives, Pending},
 };
-use casm_bindings::{Changes, Events, Messages, Peers, Records, Source, Stream};
+use casm_bindings::{Changes, Error, Events, Messages, Peers, Records, Source, Stream};
 use std::{
     collections::VecDeque,
     future::Future,
@@ -18,18 +18,31 @@ const WHAT: &str = "next";
 /// A stream of the facade, and what was taken from it and not yet asked for.
 pub(crate) struct Pull<S: Source, I> {
     pub(crate) items: Stream<S>,
-    buffer: Mutex<VecDeque<I>>,
+    came: Mutex<Came<I>>,
+}
+
+struct Came<I> {
+    items: VecDeque<I>,
+    /// Behind the items. Some sources tell it only once.
+    failed: Option<Error>,
+}
+
+impl<I> Came<I> {
+    fn next(&mut self) -> Option<casm_bindings::Result<I>> {
+        self.items.pop_front().map(Ok).or_else(|| self.failed.take().map(Err))
+    }
 }
 
 impl<S: Source, I: Item<S::Item> + Send + 'static> Pull<S, I> {
     pub(crate) fn new(items: Stream<S>) -> Arc<Self> {
-        Arc::new(Self { items, buffer: Mutex::default() })
+        let came = Came { items: VecDeque::new(), failed: None };
+        Arc::new(Self { items, came: Mutex::new(came) })
     }
 
     pub(crate) fn next(self: &Arc<Self>, timeout: Option<f64>) -> Result<Option<I>> {
         match self.pop() {
-            Some(item) => Ok(Some(item)),
-            None => call::wait(WHAT, || Ok((self.asked(), timeout, Unread::read))),
+            Some(item) => Ok(Some(item?)),
+            None => call::wait(WHAT, || Ok((self.asked(), timeout, Unread::read)))?,
         }
     }
 
@@ -45,13 +58,15 @@ impl<S: Source, I: Item<S::Item> + Send + 'static> Pull<S, I> {
                 let unread = Unread { pull: self.clone(), item: Some(item) };
                 Gives::exported(Pending::over(WHAT, Ok(Box::new(move || unread.read()))))
             }
-            None => call::start(WHAT, || Ok((self.asked(), timeout, Unread::read))),
+            None => call::start_giving(WHAT, || Ok((self.asked(), timeout, Unread::read))),
         }
     }
 
     pub(crate) fn cancel(&self) {
         self.items.cancel();
-        self.buffer().clear();
+        let mut came = self.came();
+        came.items.clear();
+        came.failed = None;
     }
 
     fn asked(
@@ -63,45 +78,55 @@ impl<S: Source, I: Item<S::Item> + Send + 'static> Pull<S, I> {
                 if let Some(item) = pull.pop() {
                     return Ok(Unread { pull, item: Some(item) });
                 }
-                let items = pull.items.next_batch().await?;
-                if items.is_empty() {
-                    return Ok(Unread { pull, item: None });
+                match pull.items.pulled().await? {
+                    Ok(items) if items.is_empty() => return Ok(Unread { pull, item: None }),
+                    Ok(items) => {
+                        let mut came = pull.came();
+                        // A cancel clears it afterwards.
+                        if !pull.items.is_cancelled() {
+                            came.items.extend(items.into_iter().filter_map(I::of));
+                        }
+                    }
+                    Err(error) => return Ok(Unread { pull, item: Some(Err(error)) }),
                 }
-                pull.buffer().extend(items.into_iter().filter_map(I::of));
             }
         }
     }
 
-    fn pop(&self) -> Option<I> {
-        self.buffer().pop_front()
+    fn pop(&self) -> Option<casm_bindings::Result<I>> {
+        self.came().next()
     }
 }
 
 impl<S: Source, I> Pull<S, I> {
-    fn buffer(&self) -> MutexGuard<'_, VecDeque<I>> {
-        self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
+    fn came(&self) -> MutexGuard<'_, Came<I>> {
+        self.came.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What came, if it is not the end. If nobody reads it, the next call gets it.
+/// What came, an item or the stream's error, if it is not the end. If nobody reads it,
+/// the next call gets it.
 struct Unread<S: Source, I> {
     pull: Arc<Pull<S, I>>,
-    item: Option<I>,
+    item: Option<casm_bindings::Result<I>>,
 }
 
 impl<S: Source, I> Unread<S, I> {
-    fn read(mut self) -> Option<I> {
-        self.item.take()
+    fn read(mut self) -> Result<Option<I>> {
+        Ok(self.item.take().transpose()?)
     }
 }
 
 impl<S: Source, I> Drop for Unread<S, I> {
     fn drop(&mut self) {
         if let Some(item) = self.item.take() {
-            let mut buffer = self.pull.buffer();
+            let mut came = self.pull.came();
             // A cancel clears it afterwards.
             if !self.pull.items.is_cancelled() {
-                buffer.push_front(item);
+                match item {
+                    Ok(item) => came.items.push_front(item),
+                    Err(error) => came.failed = Some(error),
+                }
             }
         }
     }

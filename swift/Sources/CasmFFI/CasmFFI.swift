@@ -5275,13 +5275,15 @@ public protocol PendingAnswerProtocol: AnyObject, Sendable {
     /**
      * Calls it off: when this returns, nothing is left of it here, and the
      * result is a `Cancelled`. A value that is there and was not taken goes
-     * back, or is closed. Does nothing if it failed, or the result was taken.
+     * back, or is closed; a stream's error is for the next call. Does nothing
+     * if it failed otherwise, or the result was taken.
      */
     func cancel()
 
     /**
-     * The result, once. It doesn't wait: `Busy` if the call is not over,
-     * `Closed` if the result was taken.
+     * The result, once. It doesn't wait for the call: `Busy` if that is not over,
+     * `Closed` if the result was taken. If another thread has just cancelled it,
+     * what was there is back when this returns.
      */
     func take() throws  -> Answer
 
@@ -5352,7 +5354,8 @@ open class PendingAnswer: PendingAnswerProtocol, @unchecked Sendable {
     /**
      * Calls it off: when this returns, nothing is left of it here, and the
      * result is a `Cancelled`. A value that is there and was not taken goes
-     * back, or is closed. Does nothing if it failed, or the result was taken.
+     * back, or is closed; a stream's error is for the next call. Does nothing
+     * if it failed otherwise, or the result was taken.
      */
 open func cancel()  {try! rustCall() {
         uniffiCallStatus in
@@ -5363,8 +5366,9 @@ open func cancel()  {try! rustCall() {
 }
 
     /**
-     * The result, once. It doesn't wait: `Busy` if the call is not over,
-     * `Closed` if the result was taken.
+     * The result, once. It doesn't wait for the call: `Busy` if that is not over,
+     * `Closed` if the result was taken. If another thread has just cancelled it,
+     * what was there is back when this returns.
      */
 open func take()throws  -> Answer  {
     return try  FfiConverterTypeAnswer_lift(try rustCallWithError(FfiConverterTypeCasmError_lift) {
@@ -5447,13 +5451,15 @@ public protocol PendingByteStreamProtocol: AnyObject, Sendable {
     /**
      * Calls it off: when this returns, nothing is left of it here, and the
      * result is a `Cancelled`. A value that is there and was not taken goes
-     * back, or is closed. Does nothing if it failed, or the result was taken.
+     * back, or is closed; a stream's error is for the next call. Does nothing
+     * if it failed otherwise, or the result was taken.
      */
     func cancel()
 
     /**
-     * The result, once. It doesn't wait: `Busy` if the call is not over,
-     * `Closed` if the result was taken.
+     * The result, once. It doesn't wait for the call: `Busy` if that is not over,
+     * `Closed` if the result was taken. If another thread has just cancelled it,
+     * what was there is back when this returns.
      */
     func take() throws  -> ByteStream
 
@@ -5524,7 +5530,8 @@ open class PendingByteStream: PendingByteStreamProtocol, @unchecked Sendable {
     /**
      * Calls it off: when this returns, nothing is left of it here, and the
      * result is a `Cancelled`. A value that is there and was not taken goes
-     * back, or is closed. Does nothing if it failed, or the result was taken.
+     * back, or is closed; a stream's error is for the next call. Does nothing
+     * if it failed otherwise, or the result was taken.
      */
 open func cancel()  {try! rustCall() {
         uniffiCallStatus in
@@ -5535,8 +5542,9 @@ open func cancel()  {try! rustCall() {
 }
 
     /**
-     * The result, once. It doesn't wait: `Busy` if the call is not over,
-     * `Closed` if the result was taken.
+     * The result, once. It doesn't wait for the call: `Busy` if that is not over,
+     * `Closed` if the result was taken. If another thread has just cancelled it,
+     * what was there is back when this returns.
      */
 open func take()throws  -> ByteStream  {
     return try  FfiConverterTypeByteStream_lift(try rustCallWithError(FfiConverterTypeCasmError_lift) {
@@ -5619,13 +5627,15 @@ public protocol PendingBytesProtocol: AnyObject, Sendable {
     /**
      * Calls it off: when this returns, nothing is left of it here, and the
      * result is a `Cancelled`. A value that is there and was not taken goes
-     * back, or is closed. Does nothing if it failed, or the result was taken.
+     * back, or is closed; a stream's error is for the next call. Does nothing
+     * if it failed otherwise, or the result was taken.
      */
     func cancel()
 
     /**
-     * The result, once. It doesn't wait: `Busy` if the call is not over,
-     * `Closed` if the result was taken.
+     * The result, once. It doesn't wait for the call: `Busy` if that is not over,
+     * `Closed` if the result was taken. If another thread has just cancelled it,
+     * what was there is back when this returns.
      */
     func take() throws  -> Data
 
@@ -5696,7 +5706,8 @@ open class PendingBytes: PendingBytesProtocol, @unchecked Sendable {
     /**
      * Calls it off: when this returns, nothing is left of it here, and the
      * result is a `Cancelled`. A value that is there and was not taken goes
-     * back, or is closed. Does nothing if it failed, or the result was taken.
+     * back, or is closed; a stream's error is for the next call. Does nothing
+     * if it failed otherwise, or the result was taken.
      */
 open func cancel()  {try! rustCall() {
         uniffiCallStatus in
@@ -5707,8 +5718,9 @@ open func cancel()  {try! rustCall() {
 }
 
     /**
-     * The result, once. It doesn't wait: `Busy` if the call is not over,
-     * `Closed` if the result was taken.
+     * The result, once. It doesn't wait for the call: `Busy` if that is not over,
+     * `Closed` if the result was taken. If another thread has just cancelled it,
+     * what was there is back when this returns.
      */
 open func take()throws  -> Data  {
     return try  FfiConverterData.lift(try rustCallWithError(FfiConverterTypeCasmError_lift) {
@@ -5791,13 +5803,15 @@ public protocol PendingChannelProtocol: AnyObject, Sendable {
     /**
      * Calls it off: when this returns, nothing is left of it here, and the
      * result is a `Cancelled`. A value that is there and was not taken goes
-     * back, or is closed. Does nothing if it failed, or the result was taken.
+     * back, or is closed; a stream's error is for the next call. Does nothing
+     * if it failed otherwise, or the result was taken.
      */
     func cancel()
 
     /**
-     * The result, once. It doesn't wait: `Busy` if the call is not over,
-     * `Closed` if the result was taken.
+     * The result, once. It doesn't wait for the call: `Busy` if that is not over,
+     * `Closed` if the result was taken. If another thread has just cancelled it,
+     * what was there is back when this returns.
      */
     func take() throws  -> Channel
 
@@ -5868,7 +5882,8 @@ open class PendingChannel: PendingChannelProtocol, @unchecked Sendable {
     /**
      * Calls it off: when this returns, nothing is left of it here, and the
      * result is a `Cancelled`. A value that is there and was not taken goes
-     * back, or is closed. Does nothing if it failed, or the result was taken.
+     * back, or is closed; a stream's error is for the next call. Does nothing
+     * if it failed otherwise, or the result was taken.
      */
 open func cancel()  {try! rustCall() {
         uniffiCallStatus in
@@ -5879,8 +5894,9 @@ open func cancel()  {try! rustCall() {
 }
 
     /**
-     * The result, once. It doesn't wait: `Busy` if the call is not over,
-     * `Closed` if the result was taken.
+     * The result, once. It doesn't wait for the call: `Busy` if that is not over,
+     * `Closed` if the result was taken. If another thread has just cancelled it,
+     * what was there is back when this returns.
      */
 open func take()throws  -> Channel  {
     return try  FfiConverterTypeChannel_lift(try rustCallWithError(FfiConverterTypeCasmError_lift) {
@@ -5963,13 +5979,15 @@ public protocol PendingJobProtocol: AnyObject, Sendable {
     /**
      * Calls it off: when this returns, nothing is left of it here, and the
      * result is a `Cancelled`. A value that is there and was not taken goes
-     * back, or is closed. Does nothing if it failed, or the result was taken.
+     * back, or is closed; a stream's error is for the next call. Does nothing
+     * if it failed otherwise, or the result was taken.
      */
     func cancel()
 
     /**
-     * The result, once. It doesn't wait: `Busy` if the call is not over,
-     * `Closed` if the result was taken.
+     * The result, once. It doesn't wait for the call: `Busy` if that is not over,
+     * `Closed` if the result was taken. If another thread has just cancelled it,
+     * what was there is back when this returns.
      */
     func take() throws  -> Job
 
@@ -6040,7 +6058,8 @@ open class PendingJob: PendingJobProtocol, @unchecked Sendable {
     /**
      * Calls it off: when this returns, nothing is left of it here, and the
      * result is a `Cancelled`. A value that is there and was not taken goes
-     * back, or is closed. Does nothing if it failed, or the result was taken.
+     * back, or is closed; a stream's error is for the next call. Does nothing
+     * if it failed otherwise, or the result was taken.
      */
 open func cancel()  {try! rustCall() {
         uniffiCallStatus in
@@ -6051,8 +6070,9 @@ open func cancel()  {try! rustCall() {
 }
 
     /**
-     * The result, once. It doesn't wait: `Busy` if the call is not over,
-     * `Closed` if the result was taken.
+     * The result, once. It doesn't wait for the call: `Busy` if that is not over,
+     * `Closed` if the result was taken. If another thread has just cancelled it,
+     * what was there is back when this returns.
      */
 open func take()throws  -> Job  {
     return try  FfiConverterTypeJob_lift(try rustCallWithError(FfiConverterTypeCasmError_lift) {
@@ -6135,13 +6155,15 @@ public protocol PendingLeaseProtocol: AnyObject, Sendable {
     /**
      * Calls it off: when this returns, nothing is left of it here, and the
      * result is a `Cancelled`. A value that is there and was not taken goes
-     * back, or is closed. Does nothing if it failed, or the result was taken.
+     * back, or is closed; a stream's error is for the next call. Does nothing
+     * if it failed otherwise, or the result was taken.
      */
     func cancel()
 
     /**
-     * The result, once. It doesn't wait: `Busy` if the call is not over,
-     * `Closed` if the result was taken.
+     * The result, once. It doesn't wait for the call: `Busy` if that is not over,
+     * `Closed` if the result was taken. If another thread has just cancelled it,
+     * what was there is back when this returns.
      */
     func take() throws  -> Lease
 
@@ -6212,7 +6234,8 @@ open class PendingLease: PendingLeaseProtocol, @unchecked Sendable {
     /**
      * Calls it off: when this returns, nothing is left of it here, and the
      * result is a `Cancelled`. A value that is there and was not taken goes
-     * back, or is closed. Does nothing if it failed, or the result was taken.
+     * back, or is closed; a stream's error is for the next call. Does nothing
+     * if it failed otherwise, or the result was taken.
      */
 open func cancel()  {try! rustCall() {
         uniffiCallStatus in
@@ -6223,8 +6246,9 @@ open func cancel()  {try! rustCall() {
 }
 
     /**
-     * The result, once. It doesn't wait: `Busy` if the call is not over,
-     * `Closed` if the result was taken.
+     * The result, once. It doesn't wait for the call: `Busy` if that is not over,
+     * `Closed` if the result was taken. If another thread has just cancelled it,
+     * what was there is back when this returns.
      */
 open func take()throws  -> Lease  {
     return try  FfiConverterTypeLease_lift(try rustCallWithError(FfiConverterTypeCasmError_lift) {
@@ -6307,13 +6331,15 @@ public protocol PendingMaybeBytesProtocol: AnyObject, Sendable {
     /**
      * Calls it off: when this returns, nothing is left of it here, and the
      * result is a `Cancelled`. A value that is there and was not taken goes
-     * back, or is closed. Does nothing if it failed, or the result was taken.
+     * back, or is closed; a stream's error is for the next call. Does nothing
+     * if it failed otherwise, or the result was taken.
      */
     func cancel()
 
     /**
-     * The result, once. It doesn't wait: `Busy` if the call is not over,
-     * `Closed` if the result was taken.
+     * The result, once. It doesn't wait for the call: `Busy` if that is not over,
+     * `Closed` if the result was taken. If another thread has just cancelled it,
+     * what was there is back when this returns.
      */
     func take() throws  -> Data?
 
@@ -6384,7 +6410,8 @@ open class PendingMaybeBytes: PendingMaybeBytesProtocol, @unchecked Sendable {
     /**
      * Calls it off: when this returns, nothing is left of it here, and the
      * result is a `Cancelled`. A value that is there and was not taken goes
-     * back, or is closed. Does nothing if it failed, or the result was taken.
+     * back, or is closed; a stream's error is for the next call. Does nothing
+     * if it failed otherwise, or the result was taken.
      */
 open func cancel()  {try! rustCall() {
         uniffiCallStatus in
@@ -6395,8 +6422,9 @@ open func cancel()  {try! rustCall() {
 }
 
     /**
-     * The result, once. It doesn't wait: `Busy` if the call is not over,
-     * `Closed` if the result was taken.
+     * The result, once. It doesn't wait for the call: `Busy` if that is not over,
+     * `Closed` if the result was taken. If another thread has just cancelled it,
+     * what was there is back when this returns.
      */
 open func take()throws  -> Data?  {
     return try  FfiConverterOptionData.lift(try rustCallWithError(FfiConverterTypeCasmError_lift) {
@@ -6479,13 +6507,15 @@ public protocol PendingMaybeChangeProtocol: AnyObject, Sendable {
     /**
      * Calls it off: when this returns, nothing is left of it here, and the
      * result is a `Cancelled`. A value that is there and was not taken goes
-     * back, or is closed. Does nothing if it failed, or the result was taken.
+     * back, or is closed; a stream's error is for the next call. Does nothing
+     * if it failed otherwise, or the result was taken.
      */
     func cancel()
 
     /**
-     * The result, once. It doesn't wait: `Busy` if the call is not over,
-     * `Closed` if the result was taken.
+     * The result, once. It doesn't wait for the call: `Busy` if that is not over,
+     * `Closed` if the result was taken. If another thread has just cancelled it,
+     * what was there is back when this returns.
      */
     func take() throws  -> Change?
 
@@ -6556,7 +6586,8 @@ open class PendingMaybeChange: PendingMaybeChangeProtocol, @unchecked Sendable {
     /**
      * Calls it off: when this returns, nothing is left of it here, and the
      * result is a `Cancelled`. A value that is there and was not taken goes
-     * back, or is closed. Does nothing if it failed, or the result was taken.
+     * back, or is closed; a stream's error is for the next call. Does nothing
+     * if it failed otherwise, or the result was taken.
      */
 open func cancel()  {try! rustCall() {
         uniffiCallStatus in
@@ -6567,8 +6598,9 @@ open func cancel()  {try! rustCall() {
 }
 
     /**
-     * The result, once. It doesn't wait: `Busy` if the call is not over,
-     * `Closed` if the result was taken.
+     * The result, once. It doesn't wait for the call: `Busy` if that is not over,
+     * `Closed` if the result was taken. If another thread has just cancelled it,
+     * what was there is back when this returns.
      */
 open func take()throws  -> Change?  {
     return try  FfiConverterOptionTypeChange.lift(try rustCallWithError(FfiConverterTypeCasmError_lift) {
@@ -6651,13 +6683,15 @@ public protocol PendingMaybeEventProtocol: AnyObject, Sendable {
     /**
      * Calls it off: when this returns, nothing is left of it here, and the
      * result is a `Cancelled`. A value that is there and was not taken goes
-     * back, or is closed. Does nothing if it failed, or the result was taken.
+     * back, or is closed; a stream's error is for the next call. Does nothing
+     * if it failed otherwise, or the result was taken.
      */
     func cancel()
 
     /**
-     * The result, once. It doesn't wait: `Busy` if the call is not over,
-     * `Closed` if the result was taken.
+     * The result, once. It doesn't wait for the call: `Busy` if that is not over,
+     * `Closed` if the result was taken. If another thread has just cancelled it,
+     * what was there is back when this returns.
      */
     func take() throws  -> Event?
 
@@ -6728,7 +6762,8 @@ open class PendingMaybeEvent: PendingMaybeEventProtocol, @unchecked Sendable {
     /**
      * Calls it off: when this returns, nothing is left of it here, and the
      * result is a `Cancelled`. A value that is there and was not taken goes
-     * back, or is closed. Does nothing if it failed, or the result was taken.
+     * back, or is closed; a stream's error is for the next call. Does nothing
+     * if it failed otherwise, or the result was taken.
      */
 open func cancel()  {try! rustCall() {
         uniffiCallStatus in
@@ -6739,8 +6774,9 @@ open func cancel()  {try! rustCall() {
 }
 
     /**
-     * The result, once. It doesn't wait: `Busy` if the call is not over,
-     * `Closed` if the result was taken.
+     * The result, once. It doesn't wait for the call: `Busy` if that is not over,
+     * `Closed` if the result was taken. If another thread has just cancelled it,
+     * what was there is back when this returns.
      */
 open func take()throws  -> Event?  {
     return try  FfiConverterOptionTypeEvent.lift(try rustCallWithError(FfiConverterTypeCasmError_lift) {
@@ -6823,13 +6859,15 @@ public protocol PendingMaybeFoundProtocol: AnyObject, Sendable {
     /**
      * Calls it off: when this returns, nothing is left of it here, and the
      * result is a `Cancelled`. A value that is there and was not taken goes
-     * back, or is closed. Does nothing if it failed, or the result was taken.
+     * back, or is closed; a stream's error is for the next call. Does nothing
+     * if it failed otherwise, or the result was taken.
      */
     func cancel()
 
     /**
-     * The result, once. It doesn't wait: `Busy` if the call is not over,
-     * `Closed` if the result was taken.
+     * The result, once. It doesn't wait for the call: `Busy` if that is not over,
+     * `Closed` if the result was taken. If another thread has just cancelled it,
+     * what was there is back when this returns.
      */
     func take() throws  -> PeerFound?
 
@@ -6900,7 +6938,8 @@ open class PendingMaybeFound: PendingMaybeFoundProtocol, @unchecked Sendable {
     /**
      * Calls it off: when this returns, nothing is left of it here, and the
      * result is a `Cancelled`. A value that is there and was not taken goes
-     * back, or is closed. Does nothing if it failed, or the result was taken.
+     * back, or is closed; a stream's error is for the next call. Does nothing
+     * if it failed otherwise, or the result was taken.
      */
 open func cancel()  {try! rustCall() {
         uniffiCallStatus in
@@ -6911,8 +6950,9 @@ open func cancel()  {try! rustCall() {
 }
 
     /**
-     * The result, once. It doesn't wait: `Busy` if the call is not over,
-     * `Closed` if the result was taken.
+     * The result, once. It doesn't wait for the call: `Busy` if that is not over,
+     * `Closed` if the result was taken. If another thread has just cancelled it,
+     * what was there is back when this returns.
      */
 open func take()throws  -> PeerFound?  {
     return try  FfiConverterOptionTypePeerFound.lift(try rustCallWithError(FfiConverterTypeCasmError_lift) {
@@ -6995,13 +7035,15 @@ public protocol PendingMaybeMessageProtocol: AnyObject, Sendable {
     /**
      * Calls it off: when this returns, nothing is left of it here, and the
      * result is a `Cancelled`. A value that is there and was not taken goes
-     * back, or is closed. Does nothing if it failed, or the result was taken.
+     * back, or is closed; a stream's error is for the next call. Does nothing
+     * if it failed otherwise, or the result was taken.
      */
     func cancel()
 
     /**
-     * The result, once. It doesn't wait: `Busy` if the call is not over,
-     * `Closed` if the result was taken.
+     * The result, once. It doesn't wait for the call: `Busy` if that is not over,
+     * `Closed` if the result was taken. If another thread has just cancelled it,
+     * what was there is back when this returns.
      */
     func take() throws  -> Message?
 
@@ -7072,7 +7114,8 @@ open class PendingMaybeMessage: PendingMaybeMessageProtocol, @unchecked Sendable
     /**
      * Calls it off: when this returns, nothing is left of it here, and the
      * result is a `Cancelled`. A value that is there and was not taken goes
-     * back, or is closed. Does nothing if it failed, or the result was taken.
+     * back, or is closed; a stream's error is for the next call. Does nothing
+     * if it failed otherwise, or the result was taken.
      */
 open func cancel()  {try! rustCall() {
         uniffiCallStatus in
@@ -7083,8 +7126,9 @@ open func cancel()  {try! rustCall() {
 }
 
     /**
-     * The result, once. It doesn't wait: `Busy` if the call is not over,
-     * `Closed` if the result was taken.
+     * The result, once. It doesn't wait for the call: `Busy` if that is not over,
+     * `Closed` if the result was taken. If another thread has just cancelled it,
+     * what was there is back when this returns.
      */
 open func take()throws  -> Message?  {
     return try  FfiConverterOptionTypeMessage.lift(try rustCallWithError(FfiConverterTypeCasmError_lift) {
@@ -7167,13 +7211,15 @@ public protocol PendingMaybeRecordProtocol: AnyObject, Sendable {
     /**
      * Calls it off: when this returns, nothing is left of it here, and the
      * result is a `Cancelled`. A value that is there and was not taken goes
-     * back, or is closed. Does nothing if it failed, or the result was taken.
+     * back, or is closed; a stream's error is for the next call. Does nothing
+     * if it failed otherwise, or the result was taken.
      */
     func cancel()
 
     /**
-     * The result, once. It doesn't wait: `Busy` if the call is not over,
-     * `Closed` if the result was taken.
+     * The result, once. It doesn't wait for the call: `Busy` if that is not over,
+     * `Closed` if the result was taken. If another thread has just cancelled it,
+     * what was there is back when this returns.
      */
     func take() throws  -> Record?
 
@@ -7244,7 +7290,8 @@ open class PendingMaybeRecord: PendingMaybeRecordProtocol, @unchecked Sendable {
     /**
      * Calls it off: when this returns, nothing is left of it here, and the
      * result is a `Cancelled`. A value that is there and was not taken goes
-     * back, or is closed. Does nothing if it failed, or the result was taken.
+     * back, or is closed; a stream's error is for the next call. Does nothing
+     * if it failed otherwise, or the result was taken.
      */
 open func cancel()  {try! rustCall() {
         uniffiCallStatus in
@@ -7255,8 +7302,9 @@ open func cancel()  {try! rustCall() {
 }
 
     /**
-     * The result, once. It doesn't wait: `Busy` if the call is not over,
-     * `Closed` if the result was taken.
+     * The result, once. It doesn't wait for the call: `Busy` if that is not over,
+     * `Closed` if the result was taken. If another thread has just cancelled it,
+     * what was there is back when this returns.
      */
 open func take()throws  -> Record?  {
     return try  FfiConverterOptionTypeRecord.lift(try rustCallWithError(FfiConverterTypeCasmError_lift) {
@@ -7339,13 +7387,15 @@ public protocol PendingMaybeReplyProtocol: AnyObject, Sendable {
     /**
      * Calls it off: when this returns, nothing is left of it here, and the
      * result is a `Cancelled`. A value that is there and was not taken goes
-     * back, or is closed. Does nothing if it failed, or the result was taken.
+     * back, or is closed; a stream's error is for the next call. Does nothing
+     * if it failed otherwise, or the result was taken.
      */
     func cancel()
 
     /**
-     * The result, once. It doesn't wait: `Busy` if the call is not over,
-     * `Closed` if the result was taken.
+     * The result, once. It doesn't wait for the call: `Busy` if that is not over,
+     * `Closed` if the result was taken. If another thread has just cancelled it,
+     * what was there is back when this returns.
      */
     func take() throws  -> PeerReply?
 
@@ -7416,7 +7466,8 @@ open class PendingMaybeReply: PendingMaybeReplyProtocol, @unchecked Sendable {
     /**
      * Calls it off: when this returns, nothing is left of it here, and the
      * result is a `Cancelled`. A value that is there and was not taken goes
-     * back, or is closed. Does nothing if it failed, or the result was taken.
+     * back, or is closed; a stream's error is for the next call. Does nothing
+     * if it failed otherwise, or the result was taken.
      */
 open func cancel()  {try! rustCall() {
         uniffiCallStatus in
@@ -7427,8 +7478,9 @@ open func cancel()  {try! rustCall() {
 }
 
     /**
-     * The result, once. It doesn't wait: `Busy` if the call is not over,
-     * `Closed` if the result was taken.
+     * The result, once. It doesn't wait for the call: `Busy` if that is not over,
+     * `Closed` if the result was taken. If another thread has just cancelled it,
+     * what was there is back when this returns.
      */
 open func take()throws  -> PeerReply?  {
     return try  FfiConverterOptionTypePeerReply.lift(try rustCallWithError(FfiConverterTypeCasmError_lift) {
@@ -7511,13 +7563,15 @@ public protocol PendingNodeProtocol: AnyObject, Sendable {
     /**
      * Calls it off: when this returns, nothing is left of it here, and the
      * result is a `Cancelled`. A value that is there and was not taken goes
-     * back, or is closed. Does nothing if it failed, or the result was taken.
+     * back, or is closed; a stream's error is for the next call. Does nothing
+     * if it failed otherwise, or the result was taken.
      */
     func cancel()
 
     /**
-     * The result, once. It doesn't wait: `Busy` if the call is not over,
-     * `Closed` if the result was taken.
+     * The result, once. It doesn't wait for the call: `Busy` if that is not over,
+     * `Closed` if the result was taken. If another thread has just cancelled it,
+     * what was there is back when this returns.
      */
     func take() throws  -> Node
 
@@ -7588,7 +7642,8 @@ open class PendingNode: PendingNodeProtocol, @unchecked Sendable {
     /**
      * Calls it off: when this returns, nothing is left of it here, and the
      * result is a `Cancelled`. A value that is there and was not taken goes
-     * back, or is closed. Does nothing if it failed, or the result was taken.
+     * back, or is closed; a stream's error is for the next call. Does nothing
+     * if it failed otherwise, or the result was taken.
      */
 open func cancel()  {try! rustCall() {
         uniffiCallStatus in
@@ -7599,8 +7654,9 @@ open func cancel()  {try! rustCall() {
 }
 
     /**
-     * The result, once. It doesn't wait: `Busy` if the call is not over,
-     * `Closed` if the result was taken.
+     * The result, once. It doesn't wait for the call: `Busy` if that is not over,
+     * `Closed` if the result was taken. If another thread has just cancelled it,
+     * what was there is back when this returns.
      */
 open func take()throws  -> Node  {
     return try  FfiConverterTypeNode_lift(try rustCallWithError(FfiConverterTypeCasmError_lift) {
@@ -7683,13 +7739,15 @@ public protocol PendingNumberProtocol: AnyObject, Sendable {
     /**
      * Calls it off: when this returns, nothing is left of it here, and the
      * result is a `Cancelled`. A value that is there and was not taken goes
-     * back, or is closed. Does nothing if it failed, or the result was taken.
+     * back, or is closed; a stream's error is for the next call. Does nothing
+     * if it failed otherwise, or the result was taken.
      */
     func cancel()
 
     /**
-     * The result, once. It doesn't wait: `Busy` if the call is not over,
-     * `Closed` if the result was taken.
+     * The result, once. It doesn't wait for the call: `Busy` if that is not over,
+     * `Closed` if the result was taken. If another thread has just cancelled it,
+     * what was there is back when this returns.
      */
     func take() throws  -> UInt32
 
@@ -7760,7 +7818,8 @@ open class PendingNumber: PendingNumberProtocol, @unchecked Sendable {
     /**
      * Calls it off: when this returns, nothing is left of it here, and the
      * result is a `Cancelled`. A value that is there and was not taken goes
-     * back, or is closed. Does nothing if it failed, or the result was taken.
+     * back, or is closed; a stream's error is for the next call. Does nothing
+     * if it failed otherwise, or the result was taken.
      */
 open func cancel()  {try! rustCall() {
         uniffiCallStatus in
@@ -7771,8 +7830,9 @@ open func cancel()  {try! rustCall() {
 }
 
     /**
-     * The result, once. It doesn't wait: `Busy` if the call is not over,
-     * `Closed` if the result was taken.
+     * The result, once. It doesn't wait for the call: `Busy` if that is not over,
+     * `Closed` if the result was taken. If another thread has just cancelled it,
+     * what was there is back when this returns.
      */
 open func take()throws  -> UInt32  {
     return try  FfiConverterUInt32.lift(try rustCallWithError(FfiConverterTypeCasmError_lift) {
@@ -7855,13 +7915,15 @@ public protocol PendingPeerProtocol: AnyObject, Sendable {
     /**
      * Calls it off: when this returns, nothing is left of it here, and the
      * result is a `Cancelled`. A value that is there and was not taken goes
-     * back, or is closed. Does nothing if it failed, or the result was taken.
+     * back, or is closed; a stream's error is for the next call. Does nothing
+     * if it failed otherwise, or the result was taken.
      */
     func cancel()
 
     /**
-     * The result, once. It doesn't wait: `Busy` if the call is not over,
-     * `Closed` if the result was taken.
+     * The result, once. It doesn't wait for the call: `Busy` if that is not over,
+     * `Closed` if the result was taken. If another thread has just cancelled it,
+     * what was there is back when this returns.
      */
     func take() throws  -> String
 
@@ -7932,7 +7994,8 @@ open class PendingPeer: PendingPeerProtocol, @unchecked Sendable {
     /**
      * Calls it off: when this returns, nothing is left of it here, and the
      * result is a `Cancelled`. A value that is there and was not taken goes
-     * back, or is closed. Does nothing if it failed, or the result was taken.
+     * back, or is closed; a stream's error is for the next call. Does nothing
+     * if it failed otherwise, or the result was taken.
      */
 open func cancel()  {try! rustCall() {
         uniffiCallStatus in
@@ -7943,8 +8006,9 @@ open func cancel()  {try! rustCall() {
 }
 
     /**
-     * The result, once. It doesn't wait: `Busy` if the call is not over,
-     * `Closed` if the result was taken.
+     * The result, once. It doesn't wait for the call: `Busy` if that is not over,
+     * `Closed` if the result was taken. If another thread has just cancelled it,
+     * what was there is back when this returns.
      */
 open func take()throws  -> String  {
     return try  FfiConverterString.lift(try rustCallWithError(FfiConverterTypeCasmError_lift) {
@@ -8027,13 +8091,15 @@ public protocol PendingPeersProtocol: AnyObject, Sendable {
     /**
      * Calls it off: when this returns, nothing is left of it here, and the
      * result is a `Cancelled`. A value that is there and was not taken goes
-     * back, or is closed. Does nothing if it failed, or the result was taken.
+     * back, or is closed; a stream's error is for the next call. Does nothing
+     * if it failed otherwise, or the result was taken.
      */
     func cancel()
 
     /**
-     * The result, once. It doesn't wait: `Busy` if the call is not over,
-     * `Closed` if the result was taken.
+     * The result, once. It doesn't wait for the call: `Busy` if that is not over,
+     * `Closed` if the result was taken. If another thread has just cancelled it,
+     * what was there is back when this returns.
      */
     func take() throws  -> [String]
 
@@ -8104,7 +8170,8 @@ open class PendingPeers: PendingPeersProtocol, @unchecked Sendable {
     /**
      * Calls it off: when this returns, nothing is left of it here, and the
      * result is a `Cancelled`. A value that is there and was not taken goes
-     * back, or is closed. Does nothing if it failed, or the result was taken.
+     * back, or is closed; a stream's error is for the next call. Does nothing
+     * if it failed otherwise, or the result was taken.
      */
 open func cancel()  {try! rustCall() {
         uniffiCallStatus in
@@ -8115,8 +8182,9 @@ open func cancel()  {try! rustCall() {
 }
 
     /**
-     * The result, once. It doesn't wait: `Busy` if the call is not over,
-     * `Closed` if the result was taken.
+     * The result, once. It doesn't wait for the call: `Busy` if that is not over,
+     * `Closed` if the result was taken. If another thread has just cancelled it,
+     * what was there is back when this returns.
      */
 open func take()throws  -> [String]  {
     return try  FfiConverterSequenceString.lift(try rustCallWithError(FfiConverterTypeCasmError_lift) {
@@ -8199,13 +8267,15 @@ public protocol PendingRemoteViewProtocol: AnyObject, Sendable {
     /**
      * Calls it off: when this returns, nothing is left of it here, and the
      * result is a `Cancelled`. A value that is there and was not taken goes
-     * back, or is closed. Does nothing if it failed, or the result was taken.
+     * back, or is closed; a stream's error is for the next call. Does nothing
+     * if it failed otherwise, or the result was taken.
      */
     func cancel()
 
     /**
-     * The result, once. It doesn't wait: `Busy` if the call is not over,
-     * `Closed` if the result was taken.
+     * The result, once. It doesn't wait for the call: `Busy` if that is not over,
+     * `Closed` if the result was taken. If another thread has just cancelled it,
+     * what was there is back when this returns.
      */
     func take() throws  -> RemoteView
 
@@ -8276,7 +8346,8 @@ open class PendingRemoteView: PendingRemoteViewProtocol, @unchecked Sendable {
     /**
      * Calls it off: when this returns, nothing is left of it here, and the
      * result is a `Cancelled`. A value that is there and was not taken goes
-     * back, or is closed. Does nothing if it failed, or the result was taken.
+     * back, or is closed; a stream's error is for the next call. Does nothing
+     * if it failed otherwise, or the result was taken.
      */
 open func cancel()  {try! rustCall() {
         uniffiCallStatus in
@@ -8287,8 +8358,9 @@ open func cancel()  {try! rustCall() {
 }
 
     /**
-     * The result, once. It doesn't wait: `Busy` if the call is not over,
-     * `Closed` if the result was taken.
+     * The result, once. It doesn't wait for the call: `Busy` if that is not over,
+     * `Closed` if the result was taken. If another thread has just cancelled it,
+     * what was there is back when this returns.
      */
 open func take()throws  -> RemoteView  {
     return try  FfiConverterTypeRemoteView_lift(try rustCallWithError(FfiConverterTypeCasmError_lift) {
@@ -8371,13 +8443,15 @@ public protocol PendingSelectedProtocol: AnyObject, Sendable {
     /**
      * Calls it off: when this returns, nothing is left of it here, and the
      * result is a `Cancelled`. A value that is there and was not taken goes
-     * back, or is closed. Does nothing if it failed, or the result was taken.
+     * back, or is closed; a stream's error is for the next call. Does nothing
+     * if it failed otherwise, or the result was taken.
      */
     func cancel()
 
     /**
-     * The result, once. It doesn't wait: `Busy` if the call is not over,
-     * `Closed` if the result was taken.
+     * The result, once. It doesn't wait for the call: `Busy` if that is not over,
+     * `Closed` if the result was taken. If another thread has just cancelled it,
+     * what was there is back when this returns.
      */
     func take() throws  -> Selected
 
@@ -8448,7 +8522,8 @@ open class PendingSelected: PendingSelectedProtocol, @unchecked Sendable {
     /**
      * Calls it off: when this returns, nothing is left of it here, and the
      * result is a `Cancelled`. A value that is there and was not taken goes
-     * back, or is closed. Does nothing if it failed, or the result was taken.
+     * back, or is closed; a stream's error is for the next call. Does nothing
+     * if it failed otherwise, or the result was taken.
      */
 open func cancel()  {try! rustCall() {
         uniffiCallStatus in
@@ -8459,8 +8534,9 @@ open func cancel()  {try! rustCall() {
 }
 
     /**
-     * The result, once. It doesn't wait: `Busy` if the call is not over,
-     * `Closed` if the result was taken.
+     * The result, once. It doesn't wait for the call: `Busy` if that is not over,
+     * `Closed` if the result was taken. If another thread has just cancelled it,
+     * what was there is back when this returns.
      */
 open func take()throws  -> Selected  {
     return try  FfiConverterTypeSelected_lift(try rustCallWithError(FfiConverterTypeCasmError_lift) {
@@ -8543,13 +8619,15 @@ public protocol PendingSemaphoreProtocol: AnyObject, Sendable {
     /**
      * Calls it off: when this returns, nothing is left of it here, and the
      * result is a `Cancelled`. A value that is there and was not taken goes
-     * back, or is closed. Does nothing if it failed, or the result was taken.
+     * back, or is closed; a stream's error is for the next call. Does nothing
+     * if it failed otherwise, or the result was taken.
      */
     func cancel()
 
     /**
-     * The result, once. It doesn't wait: `Busy` if the call is not over,
-     * `Closed` if the result was taken.
+     * The result, once. It doesn't wait for the call: `Busy` if that is not over,
+     * `Closed` if the result was taken. If another thread has just cancelled it,
+     * what was there is back when this returns.
      */
     func take() throws  -> Semaphore
 
@@ -8620,7 +8698,8 @@ open class PendingSemaphore: PendingSemaphoreProtocol, @unchecked Sendable {
     /**
      * Calls it off: when this returns, nothing is left of it here, and the
      * result is a `Cancelled`. A value that is there and was not taken goes
-     * back, or is closed. Does nothing if it failed, or the result was taken.
+     * back, or is closed; a stream's error is for the next call. Does nothing
+     * if it failed otherwise, or the result was taken.
      */
 open func cancel()  {try! rustCall() {
         uniffiCallStatus in
@@ -8631,8 +8710,9 @@ open func cancel()  {try! rustCall() {
 }
 
     /**
-     * The result, once. It doesn't wait: `Busy` if the call is not over,
-     * `Closed` if the result was taken.
+     * The result, once. It doesn't wait for the call: `Busy` if that is not over,
+     * `Closed` if the result was taken. If another thread has just cancelled it,
+     * what was there is back when this returns.
      */
 open func take()throws  -> Semaphore  {
     return try  FfiConverterTypeSemaphore_lift(try rustCallWithError(FfiConverterTypeCasmError_lift) {
@@ -8715,13 +8795,15 @@ public protocol PendingUnitProtocol: AnyObject, Sendable {
     /**
      * Calls it off: when this returns, nothing is left of it here, and the
      * result is a `Cancelled`. A value that is there and was not taken goes
-     * back, or is closed. Does nothing if it failed, or the result was taken.
+     * back, or is closed; a stream's error is for the next call. Does nothing
+     * if it failed otherwise, or the result was taken.
      */
     func cancel()
 
     /**
-     * The result, once. It doesn't wait: `Busy` if the call is not over,
-     * `Closed` if the result was taken.
+     * The result, once. It doesn't wait for the call: `Busy` if that is not over,
+     * `Closed` if the result was taken. If another thread has just cancelled it,
+     * what was there is back when this returns.
      */
     func take() throws
 
@@ -8792,7 +8874,8 @@ open class PendingUnit: PendingUnitProtocol, @unchecked Sendable {
     /**
      * Calls it off: when this returns, nothing is left of it here, and the
      * result is a `Cancelled`. A value that is there and was not taken goes
-     * back, or is closed. Does nothing if it failed, or the result was taken.
+     * back, or is closed; a stream's error is for the next call. Does nothing
+     * if it failed otherwise, or the result was taken.
      */
 open func cancel()  {try! rustCall() {
         uniffiCallStatus in
@@ -8803,8 +8886,9 @@ open func cancel()  {try! rustCall() {
 }
 
     /**
-     * The result, once. It doesn't wait: `Busy` if the call is not over,
-     * `Closed` if the result was taken.
+     * The result, once. It doesn't wait for the call: `Busy` if that is not over,
+     * `Closed` if the result was taken. If another thread has just cancelled it,
+     * what was there is back when this returns.
      */
 open func take()throws   {try rustCallWithError(FfiConverterTypeCasmError_lift) {
         uniffiCallStatus in
@@ -8886,13 +8970,15 @@ public protocol PendingViewProtocol: AnyObject, Sendable {
     /**
      * Calls it off: when this returns, nothing is left of it here, and the
      * result is a `Cancelled`. A value that is there and was not taken goes
-     * back, or is closed. Does nothing if it failed, or the result was taken.
+     * back, or is closed; a stream's error is for the next call. Does nothing
+     * if it failed otherwise, or the result was taken.
      */
     func cancel()
 
     /**
-     * The result, once. It doesn't wait: `Busy` if the call is not over,
-     * `Closed` if the result was taken.
+     * The result, once. It doesn't wait for the call: `Busy` if that is not over,
+     * `Closed` if the result was taken. If another thread has just cancelled it,
+     * what was there is back when this returns.
      */
     func take() throws  -> View
 
@@ -8963,7 +9049,8 @@ open class PendingView: PendingViewProtocol, @unchecked Sendable {
     /**
      * Calls it off: when this returns, nothing is left of it here, and the
      * result is a `Cancelled`. A value that is there and was not taken goes
-     * back, or is closed. Does nothing if it failed, or the result was taken.
+     * back, or is closed; a stream's error is for the next call. Does nothing
+     * if it failed otherwise, or the result was taken.
      */
 open func cancel()  {try! rustCall() {
         uniffiCallStatus in
@@ -8974,8 +9061,9 @@ open func cancel()  {try! rustCall() {
 }
 
     /**
-     * The result, once. It doesn't wait: `Busy` if the call is not over,
-     * `Closed` if the result was taken.
+     * The result, once. It doesn't wait for the call: `Busy` if that is not over,
+     * `Closed` if the result was taken. If another thread has just cancelled it,
+     * what was there is back when this returns.
      */
 open func take()throws  -> View  {
     return try  FfiConverterTypeView_lift(try rustCallWithError(FfiConverterTypeCasmError_lift) {
@@ -15569,199 +15657,199 @@ private let initializationResult: InitializationResult = {
     if (uniffi_casm_uniffi_checksum_method_done_done() != 52027) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_casm_uniffi_checksum_method_pendinganswer_cancel() != 60072) {
+    if (uniffi_casm_uniffi_checksum_method_pendinganswer_cancel() != 52763) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_casm_uniffi_checksum_method_pendinganswer_take() != 40460) {
+    if (uniffi_casm_uniffi_checksum_method_pendinganswer_take() != 27144) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_casm_uniffi_checksum_method_pendinganswer_when_done() != 27546) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_casm_uniffi_checksum_method_pendingbytestream_cancel() != 60325) {
+    if (uniffi_casm_uniffi_checksum_method_pendingbytestream_cancel() != 30897) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_casm_uniffi_checksum_method_pendingbytestream_take() != 17791) {
+    if (uniffi_casm_uniffi_checksum_method_pendingbytestream_take() != 924) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_casm_uniffi_checksum_method_pendingbytestream_when_done() != 16494) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_casm_uniffi_checksum_method_pendingbytes_cancel() != 3084) {
+    if (uniffi_casm_uniffi_checksum_method_pendingbytes_cancel() != 145) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_casm_uniffi_checksum_method_pendingbytes_take() != 8701) {
+    if (uniffi_casm_uniffi_checksum_method_pendingbytes_take() != 46075) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_casm_uniffi_checksum_method_pendingbytes_when_done() != 31269) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_casm_uniffi_checksum_method_pendingchannel_cancel() != 58084) {
+    if (uniffi_casm_uniffi_checksum_method_pendingchannel_cancel() != 43528) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_casm_uniffi_checksum_method_pendingchannel_take() != 51326) {
+    if (uniffi_casm_uniffi_checksum_method_pendingchannel_take() != 31200) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_casm_uniffi_checksum_method_pendingchannel_when_done() != 15002) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_casm_uniffi_checksum_method_pendingjob_cancel() != 3943) {
+    if (uniffi_casm_uniffi_checksum_method_pendingjob_cancel() != 46831) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_casm_uniffi_checksum_method_pendingjob_take() != 64677) {
+    if (uniffi_casm_uniffi_checksum_method_pendingjob_take() != 42108) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_casm_uniffi_checksum_method_pendingjob_when_done() != 28121) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_casm_uniffi_checksum_method_pendinglease_cancel() != 35323) {
+    if (uniffi_casm_uniffi_checksum_method_pendinglease_cancel() != 491) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_casm_uniffi_checksum_method_pendinglease_take() != 2076) {
+    if (uniffi_casm_uniffi_checksum_method_pendinglease_take() != 42926) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_casm_uniffi_checksum_method_pendinglease_when_done() != 34682) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_casm_uniffi_checksum_method_pendingmaybebytes_cancel() != 9052) {
+    if (uniffi_casm_uniffi_checksum_method_pendingmaybebytes_cancel() != 10962) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_casm_uniffi_checksum_method_pendingmaybebytes_take() != 64717) {
+    if (uniffi_casm_uniffi_checksum_method_pendingmaybebytes_take() != 8188) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_casm_uniffi_checksum_method_pendingmaybebytes_when_done() != 55680) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_casm_uniffi_checksum_method_pendingmaybechange_cancel() != 7667) {
+    if (uniffi_casm_uniffi_checksum_method_pendingmaybechange_cancel() != 9085) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_casm_uniffi_checksum_method_pendingmaybechange_take() != 7604) {
+    if (uniffi_casm_uniffi_checksum_method_pendingmaybechange_take() != 10165) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_casm_uniffi_checksum_method_pendingmaybechange_when_done() != 24035) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_casm_uniffi_checksum_method_pendingmaybeevent_cancel() != 41746) {
+    if (uniffi_casm_uniffi_checksum_method_pendingmaybeevent_cancel() != 27788) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_casm_uniffi_checksum_method_pendingmaybeevent_take() != 6856) {
+    if (uniffi_casm_uniffi_checksum_method_pendingmaybeevent_take() != 91) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_casm_uniffi_checksum_method_pendingmaybeevent_when_done() != 62328) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_casm_uniffi_checksum_method_pendingmaybefound_cancel() != 10424) {
+    if (uniffi_casm_uniffi_checksum_method_pendingmaybefound_cancel() != 56676) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_casm_uniffi_checksum_method_pendingmaybefound_take() != 4487) {
+    if (uniffi_casm_uniffi_checksum_method_pendingmaybefound_take() != 64671) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_casm_uniffi_checksum_method_pendingmaybefound_when_done() != 31492) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_casm_uniffi_checksum_method_pendingmaybemessage_cancel() != 8348) {
+    if (uniffi_casm_uniffi_checksum_method_pendingmaybemessage_cancel() != 47736) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_casm_uniffi_checksum_method_pendingmaybemessage_take() != 47467) {
+    if (uniffi_casm_uniffi_checksum_method_pendingmaybemessage_take() != 39427) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_casm_uniffi_checksum_method_pendingmaybemessage_when_done() != 15075) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_casm_uniffi_checksum_method_pendingmayberecord_cancel() != 42888) {
+    if (uniffi_casm_uniffi_checksum_method_pendingmayberecord_cancel() != 63945) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_casm_uniffi_checksum_method_pendingmayberecord_take() != 61697) {
+    if (uniffi_casm_uniffi_checksum_method_pendingmayberecord_take() != 20807) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_casm_uniffi_checksum_method_pendingmayberecord_when_done() != 17849) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_casm_uniffi_checksum_method_pendingmaybereply_cancel() != 35318) {
+    if (uniffi_casm_uniffi_checksum_method_pendingmaybereply_cancel() != 32512) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_casm_uniffi_checksum_method_pendingmaybereply_take() != 38876) {
+    if (uniffi_casm_uniffi_checksum_method_pendingmaybereply_take() != 64496) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_casm_uniffi_checksum_method_pendingmaybereply_when_done() != 44251) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_casm_uniffi_checksum_method_pendingnode_cancel() != 6344) {
+    if (uniffi_casm_uniffi_checksum_method_pendingnode_cancel() != 47770) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_casm_uniffi_checksum_method_pendingnode_take() != 60853) {
+    if (uniffi_casm_uniffi_checksum_method_pendingnode_take() != 30584) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_casm_uniffi_checksum_method_pendingnode_when_done() != 12311) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_casm_uniffi_checksum_method_pendingnumber_cancel() != 13962) {
+    if (uniffi_casm_uniffi_checksum_method_pendingnumber_cancel() != 20254) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_casm_uniffi_checksum_method_pendingnumber_take() != 35278) {
+    if (uniffi_casm_uniffi_checksum_method_pendingnumber_take() != 44724) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_casm_uniffi_checksum_method_pendingnumber_when_done() != 55466) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_casm_uniffi_checksum_method_pendingpeer_cancel() != 5186) {
+    if (uniffi_casm_uniffi_checksum_method_pendingpeer_cancel() != 28421) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_casm_uniffi_checksum_method_pendingpeer_take() != 21122) {
+    if (uniffi_casm_uniffi_checksum_method_pendingpeer_take() != 57185) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_casm_uniffi_checksum_method_pendingpeer_when_done() != 10335) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_casm_uniffi_checksum_method_pendingpeers_cancel() != 29305) {
+    if (uniffi_casm_uniffi_checksum_method_pendingpeers_cancel() != 38278) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_casm_uniffi_checksum_method_pendingpeers_take() != 24306) {
+    if (uniffi_casm_uniffi_checksum_method_pendingpeers_take() != 41512) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_casm_uniffi_checksum_method_pendingpeers_when_done() != 44755) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_casm_uniffi_checksum_method_pendingremoteview_cancel() != 40741) {
+    if (uniffi_casm_uniffi_checksum_method_pendingremoteview_cancel() != 4429) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_casm_uniffi_checksum_method_pendingremoteview_take() != 46560) {
+    if (uniffi_casm_uniffi_checksum_method_pendingremoteview_take() != 1016) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_casm_uniffi_checksum_method_pendingremoteview_when_done() != 9284) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_casm_uniffi_checksum_method_pendingselected_cancel() != 34422) {
+    if (uniffi_casm_uniffi_checksum_method_pendingselected_cancel() != 2106) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_casm_uniffi_checksum_method_pendingselected_take() != 24262) {
+    if (uniffi_casm_uniffi_checksum_method_pendingselected_take() != 62843) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_casm_uniffi_checksum_method_pendingselected_when_done() != 11727) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_casm_uniffi_checksum_method_pendingsemaphore_cancel() != 59548) {
+    if (uniffi_casm_uniffi_checksum_method_pendingsemaphore_cancel() != 31268) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_casm_uniffi_checksum_method_pendingsemaphore_take() != 51879) {
+    if (uniffi_casm_uniffi_checksum_method_pendingsemaphore_take() != 23457) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_casm_uniffi_checksum_method_pendingsemaphore_when_done() != 9738) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_casm_uniffi_checksum_method_pendingunit_cancel() != 36017) {
+    if (uniffi_casm_uniffi_checksum_method_pendingunit_cancel() != 8565) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_casm_uniffi_checksum_method_pendingunit_take() != 3392) {
+    if (uniffi_casm_uniffi_checksum_method_pendingunit_take() != 13328) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_casm_uniffi_checksum_method_pendingunit_when_done() != 1033) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_casm_uniffi_checksum_method_pendingview_cancel() != 43622) {
+    if (uniffi_casm_uniffi_checksum_method_pendingview_cancel() != 13394) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_casm_uniffi_checksum_method_pendingview_take() != 35313) {
+    if (uniffi_casm_uniffi_checksum_method_pendingview_take() != 2161) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_casm_uniffi_checksum_method_pendingview_when_done() != 64446) {
