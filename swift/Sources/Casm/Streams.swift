@@ -106,9 +106,24 @@ public final class Results<Element: Sendable>: AsyncSequence, Sendable {
         public mutating func next() async throws -> Element? { try await results.next() }
     }
 
-    /// The same as an `AsyncThrowingStream`, without a buffer.
+    /// The same as an `AsyncThrowingStream`, without a buffer: it asks for the next item when
+    /// it is asked. When the stream ends, also with the task that loops over it, or is let go
+    /// of, this is cancelled.
     public func stream() -> AsyncThrowingStream<Element, any Error> {
-        AsyncThrowingStream(unfolding: { try await self.next() })
+        let asked = Asked(results: self)
+        return AsyncThrowingStream(unfolding: { try await asked.results.next() })
+    }
+
+    /// What a stream has as long as it goes on: one that asks has no `onTermination`, and
+    /// one whose task was cancelled meanwhile asks no more.
+    private final class Asked: Sendable {
+        let results: Results
+
+        init(results: Results) {
+            self.results = results
+        }
+
+        deinit { results.cancel() }
     }
 
     /// All that comes.

@@ -32,18 +32,21 @@ final class CallbackTests: XCTestCase {
 
     func testLoggingIsSetUpTwiceAndAThrowingClosureIsCalledAgain() async throws {
         let told = Notes<Int>()
+        let node = try await node()
         for n in 1...2 {
             try forwardLogs(.debug) { _ in
                 told.add(n)
                 throw Refused()
             }
             try await until("it is told, and told again") {
-                // At its end a node says that it leaves.
-                try await close(try await node())
+                // What can't be reached is worth a record.
+                let nobody = Target("/ip4/127.0.0.1/tcp/1")
+                await XCTAssertThrows(.unreachable, try await node.connect(nobody))
                 return told.all.filter { $0 == n }.count > 1
             }
         }
         try forwardLogs(.off) { _ in }
+        try await close(node)
     }
 
     func testASubscriptionGoesOnWithoutItsHandle() async throws {
@@ -114,7 +117,7 @@ final class CallbackTests: XCTestCase {
         try await close(node)
     }
 
-    func testABufferedStreamHasItsPolicyAndItsEndCancels() async throws {
+    func testABufferedStreamHasItsPolicy() async throws {
         let node = try await node()
         let topic = try node.topic("news")
         let feed = try topic.subscribe(echo: true)
@@ -131,14 +134,42 @@ final class CallbackTests: XCTestCase {
         }
         XCTAssertEqual(seen, ["8", "9"])
         XCTAssertEqual(feed.dropped, 0)
+        try await close(node)
+    }
 
-        let task = Task {
-            for await _ in try node.events().buffered() {}
-            return true
+    func testTheEndOfABufferedStreamCancelsItsFeed() async throws {
+        let node = try await node()
+        let topic = try node.topic("news")
+        for ending in ["the task is cancelled", "the loop is left", "the stream is let go of"] {
+            var feed: Feed<Message>? = try topic.subscribe(echo: true)
+            let kept = Weakly(feed)
+            var stream = feed?.buffered()
+            if ending == "the stream is let go of" {
+                stream = nil
+            } else if let looped = stream {
+                stream = nil
+                let came = Notes<String>()
+                let task = Task {
+                    for await message in looped {
+                        came.add(message.data.text)
+                        if ending == "the loop is left" { break }
+                    }
+                }
+                try await topic.publish(Data("x"))
+                await came.count(1)
+                if ending == "the task is cancelled" { task.cancel() }
+                await task.value
+            }
+            // It is over, though it is held.
+            try await until("\(ending): it has ended") {
+                try await topic.publish(Data("y"))
+                return await feed?.next() == nil
+            }
+            XCTAssertNotNil(kept.object, ending)
+            // What was taking its items has ended too: it would hold the feed.
+            feed = nil
+            try await until("\(ending): nothing holds it") { kept.object == nil }
         }
-        task.cancel()
-        let ended = try await task.value
-        XCTAssertTrue(ended)
         try await close(node)
     }
 
@@ -173,6 +204,15 @@ final class CallbackTests: XCTestCase {
         let after = await feed.next()
         XCTAssertNil(after)
         try await close(node)
+    }
+}
+
+/// An object, as long as somebody else holds it.
+final class Weakly<Object: AnyObject> {
+    private(set) weak var object: Object?
+
+    init(_ object: Object?) {
+        self.object = object
     }
 }
 

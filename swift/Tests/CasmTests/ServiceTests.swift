@@ -74,6 +74,69 @@ final class ServiceTests: XCTestCase {
         try await close(a, b)
     }
 
+    func testTheEndOfAStreamOfResultsCallsThemOff() async throws {
+        let (a, b) = try await pair()
+        let ended = Notes<String>()
+        try a.serveStream("endless") { request, parts in
+            defer { ended.add(request.data.text) }
+            while true {
+                try await parts.send(Data(count: 10_000))
+                try Task.checkCancellation()
+            }
+        }
+        try a.serveStream("silent") { request, parts in
+            defer { ended.add(request.data.text) }
+            try await parts.send(Data("x"))
+            try await Task.sleep(for: .seconds(3600))
+        }
+        _ = try await b.waitFor(1, .service("silent"), timeout: patience)
+
+        // Cancelled while it works on a part, and while it waits for one. The results are
+        // held meanwhile.
+        var held: [Results<Data>] = []
+        for name in ["endless", "silent"] {
+            let results = try b.callStream(name, Data("\(name), cancelled"), timeout: nil)
+            held.append(results)
+            let stream = results.stream()
+            let came = Notes<Bool>()
+            let task = Task {
+                var count = 0
+                for try await _ in stream {
+                    count += 1
+                    if count == 1 { came.add(true) }
+                    if name == "endless" { while !Task.isCancelled { await Task.yield() } }
+                }
+                return count
+            }
+            await came.count(1)
+            task.cancel()
+            // What it waits for is cancelled; a stream that isn't waited for ends.
+            if case .failure(let error) = await task.result {
+                XCTAssert(error is CancellationError, "\(error)")
+            }
+            try await until("\(name): it is called off") {
+                ended.all.contains("\(name), cancelled")
+            }
+            let after = try await results.next()
+            XCTAssertNil(after)
+        }
+        XCTAssertEqual(held.count, 2)
+
+        // Let go of: before it was asked for anything, and after a loop was left.
+        for name in ["endless", "silent"] {
+            var stream: AsyncThrowingStream<Data, any Error>? = try b.callStream(
+                name, Data("\(name), let go of"), timeout: nil
+            ).stream()
+            if let stream { for try await _ in stream { break } }
+            XCTAssertFalse(ended.all.contains("\(name), let go of"))
+            stream = nil
+            try await until("\(name): it is called off") {
+                ended.all.contains("\(name), let go of")
+            }
+        }
+        try await close(a, b)
+    }
+
     func testAllWhoServeItAreAsked() async throws {
         let (a, b) = try await pair()
         try a.serve("who") { _ in Data("a") }
