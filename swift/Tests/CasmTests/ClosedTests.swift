@@ -73,6 +73,19 @@ final class ClosedTests: XCTestCase {
                 ("channel.recv", { _ = try await channel.recv() }),
                 ("channel.take", { _ = try await channel.take() }),
                 ("semaphore.acquire", { _ = try await semaphore.acquire() }),
+                ("remote.count", { _ = try await remote.count(timeout: patience) }),
+                ("remote.get", { _ = try await remote.get(other.id, timeout: patience) }),
+                ("remote.first", { _ = try await remote.first(.all, timeout: patience) }),
+                ("remote.records", { _ = try await remote.records().next() }),
+                ("stream.read", { _ = try await stream.read(timeout: patience) }),
+                ("stream.write", { try await stream.write(Data("a"), timeout: patience) }),
+                ("stream.closeWrite", { try await stream.closeWrite(timeout: patience) }),
+                ("job.done", { try await job.done(timeout: patience) }),
+                ("job.giveBack", { try await job.giveBack(timeout: patience) }),
+                ("channel.close", { try await channel.close(timeout: patience) }),
+                ("select", { _ = try await select([channel.receiving()], timeout: patience) }),
+                ("lease.waitLost", { try await lease.waitLost(timeout: patience) }),
+                ("semaphore.close", { try semaphore.close() }),
             ]
             for (name, call) in waits {
                 do {
@@ -89,22 +102,13 @@ final class ClosedTests: XCTestCase {
             subscription.cancel()
             serving.stop()
             topic.close()
+            try await stream.close(timeout: patience)
             stream.reset()
             lease.release()
             XCTAssertTrue(stream.isClosed)
             XCTAssertEqual(view.count, 2)
-            for call in [
-                { _ = try await remote.count(timeout: patience) },
-                { _ = try await stream.read(timeout: patience) },
-                { try await stream.write(Data("a"), timeout: patience) },
-                { try await job.done(timeout: patience) },
-                { try await job.giveBack(timeout: patience) },
-                { try await channel.close(timeout: patience) },
-                { _ = try await select([channel.receiving()], timeout: patience) },
-                { try await lease.waitLost(timeout: patience) },
-            ] as [() async throws -> Void] {
-                _ = try? await call()
-            }
+            XCTAssertTrue(job.isLost)
+            XCTAssertTrue(lease.isLost)
         }
         try await close(other)
     }
