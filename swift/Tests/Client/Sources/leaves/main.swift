@@ -38,4 +38,5 @@ Task.detached { _ = try await channel.recv() }
 Task.detached { _ = try await other.call("x", timeout: nil, wait: true) }
 Task.detached { _ = try await node.waitFor(100) }
 try await other.setHost("busy")
-// The end of the program.
+// The end of the program, and when it was.
+print(DispatchTime.now().uptimeNanoseconds)

@@ -11,11 +11,20 @@ final class ProcessTests: XCTestCase {
     }
 
     func testExitWithoutCloseNeverHangsOrAborts() throws {
+        var took: [Double] = []
         for attempt in 1...50 {
             let done = try run("leaves")
             XCTAssertEqual(done.status, 0, "attempt \(attempt): \(done.errors)")
             XCTAssertEqual(done.errors, "", "attempt \(attempt)")
+            // Since the last line of the program: both have one clock.
+            let text = done.output.trimmingCharacters(in: .whitespacesAndNewlines)
+            let last = try XCTUnwrap(UInt64(text), "attempt \(attempt): \(text)")
+            took.append(Double(done.ended - last) / 1e9)
+            // It takes a third of a second, and more on a machine that does other things.
+            XCTAssertLessThan(try XCTUnwrap(took.last), 10, "attempt \(attempt)")
         }
+        took.sort()
+        print("exit without close: median \(took[25]) s, at most \(took[49]) s")
     }
 
     func testExitWithoutCloseSaysGoodbye() async throws {
@@ -39,7 +48,7 @@ final class ProcessTests: XCTestCase {
     }
 
     private func run(_ name: String, _ arguments: String...) throws
-        -> (status: Int32, output: String, errors: String)
+        -> (status: Int32, output: String, errors: String, ended: UInt64)
     {
         let (process, output, errors) = (Process(), Pipe(), Pipe())
         process.executableURL = built().appendingPathComponent(name)
@@ -47,11 +56,17 @@ final class ProcessTests: XCTestCase {
         process.standardOutput = output
         process.standardError = errors
         try process.run()
+        // One that hangs is not waited for for ever, and fails by its status.
+        let pid = process.processIdentifier
+        let hangs = DispatchWorkItem { kill(pid, SIGKILL) }
+        DispatchQueue.global().asyncAfter(deadline: .now() + 60, execute: hangs)
+        defer { hangs.cancel() }
         let texts = [output, errors].map {
             String(decoding: $0.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
         }
         process.waitUntilExit()
-        return (process.terminationStatus, texts[0], texts[1])
+        let ended = DispatchTime.now().uptimeNanoseconds
+        return (process.terminationStatus, texts[0], texts[1], ended)
     }
 
     /// Where the programs lie: beside the tests.
