@@ -17,7 +17,12 @@ public final class PeerList {
     /// This node's own id; `nil` while it doesn't run.
     public private(set) var own: String?
 
+    /// Whether the node is away, as the app is.
+    public private(set) var isPaused = false
+
     private var node: Node?
+    /// Whether the app is in front. It may go to the background while the node starts.
+    private var isActive = true
 
     public init() {}
 
@@ -26,6 +31,7 @@ public final class PeerList {
         do {
             let node = try await Node.start(config)
             (self.node, own, problem) = (node, node.id, nil)
+            if !isActive { await follow() }
             for await change in try node.subscribe() {
                 apply(change)
             }
@@ -35,18 +41,26 @@ public final class PeerList {
         } catch {
             problem = error.localizedDescription
         }
-        (node, own, peers) = (nil, nil, [])
+        (node, own, peers, isPaused) = (nil, nil, [], false)
     }
 
     /// To be told of the app's way to the background and back.
     public func scene(isActive: Bool) async {
+        self.isActive = isActive
+        await follow()
+    }
+
+    /// Has the node, if it runs, where the app is.
+    private func follow() async {
+        guard let node else { return }
+        let isActive = isActive
         do {
             if isActive {
-                try await node?.resume()
+                try await node.resume()
             } else {
-                try await node?.pause()
+                try await node.pause()
             }
-            problem = nil
+            (isPaused, problem) = (!isActive, nil)
         } catch {
             problem = error.localizedDescription
         }

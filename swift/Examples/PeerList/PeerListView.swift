@@ -25,7 +25,8 @@ public struct PeerListView: View {
             if let problem = model.problem { Text(problem) }
         }
         .task { await model.run(config) }
-        .onChange(of: phase) { _, phase in
+        // Also at first: a system may start an app in the background.
+        .onChange(of: phase, initial: true) { _, phase in
             guard phase != .inactive else { return }
             Task { await model.scene(isActive: phase == .active) }
         }
