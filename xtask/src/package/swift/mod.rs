@@ -60,6 +60,10 @@ const MODULE: &str = "CasmFFIC";
 /// The library in a package.
 const LIBRARY: &str = "libcasm.a";
 
+/// The most bytes of the library, stripped. It has 32.5 MB: with what a linker leaves out,
+/// and all by which it puts the rest together.
+const LIBRARY_MOST: u64 = 34_000_000;
+
 /// What is built on a Mac.
 const APPLE: [&str; 5] = [
     "aarch64-apple-ios",
@@ -145,6 +149,7 @@ fn build(args: &Args) -> Result<Vec<PathBuf>> {
         let built = shell::target().join(&target).join(folder).join("libcasm_uniffi.a");
         let library = fresh(&format!("{OUT}/stripped/{target}"))?.join(LIBRARY);
         strip(&built, &library)?;
+        native::size_of(&library, &args.profile, &target, LIBRARY_MOST)?;
         // Where it was built must not be in it; what is for debugging has it.
         if args.profile != "dev" {
             native::inspect(&library, None)?;
@@ -161,9 +166,8 @@ fn strip(library: &Path, copy: &Path) -> Result<()> {
     let before =
         fs::metadata(library).with_context(|| format!("{} is not there", library.display()))?.len();
     shell::run(Command::new("strip").args(options).arg("-o").arg(copy).arg(library))?;
-    let after = fs::metadata(copy)?.len();
-    ensure!(after > 0, "{} is empty", copy.display());
-    println!("{}: {after} bytes, {before} before", copy.display());
+    ensure!(fs::metadata(copy)?.len() > 0, "{} is empty", copy.display());
+    println!("{}: {before} bytes before it was stripped", library.display());
     Ok(())
 }
 
