@@ -140,6 +140,22 @@ mod tests {
     }
 
     #[test]
+    fn who_reads_of_the_package_reads_how_it_is_had() {
+        let read = |file: &str| fs::read_to_string(shell::workspace().join(file)).unwrap();
+        // A release writes the checksum of something.
+        let published = !read("Package.swift").contains(&format!("\"{}\"", "0".repeat(64)));
+        for page in ["swift/README.md", "swift/Sources/Casm/Casm.docc/Casm.md"] {
+            let text = read(page);
+            assert_eq!(text.contains("not published yet"), !published, "{page}");
+            let name = name(Arch::X86_64);
+            assert!(text.contains(&format!("{name}.tar.gz")), "{page}");
+            let path = format!("PKG_CONFIG_PATH=\"$HOME/{name}/lib/pkgconfig\"");
+            assert!(text.contains(&path), "{page}: {path}");
+            assert!(text.contains(&format!("from: \"{VERSION}\"")), "{page}");
+        }
+    }
+
+    #[test]
     fn pkg_config_finds_what_is_installed_wherever_it_lies() {
         let place = place("installed");
         let library = &libraries(&place, &[("intel.a", linux(62))])[0];
