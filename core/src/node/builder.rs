@@ -10,6 +10,7 @@ use crate::{
     metrics::Metrics,
     pex,
 };
+use futures::FutureExt;
 use std::{fmt, panic::resume_unwind, path::Path, sync::Arc, time::Duration};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -261,10 +262,9 @@ impl NodeBuilder {
     /// The first thing that was wrong in the configuration, and as
     /// [`Node::start`].
     pub async fn start(self) -> Result<Node> {
-        let Some(thread) = self.early.thread.clone() else {
-            return Node::start_with(self.config?, self.early).await;
-        };
-        let starting = Node::start_with(self.config?, self.early);
+        let thread = self.early.thread.clone();
+        let starting = Node::start_with(self.config?, self.early).boxed();
+        let Some(thread) = thread else { return starting.await };
         let starting = AbortOnDropHandle::new(thread.handle().spawn(starting));
         starting.await.unwrap_or_else(|e| match e.try_into_panic() {
             Ok(panic) => resume_unwind(panic),

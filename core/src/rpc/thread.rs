@@ -2,7 +2,7 @@
 
 use super::{budget::Budget, limits::Limits, metrics::RpcMetrics, outbound::Outbound};
 use crate::{Error, ErrorKind, NodeThread, Result, prefix::Prefix, scope::Scope};
-use futures::future::join_all;
+use futures::future::{LocalBoxFuture, join_all};
 use libp2p::PeerId;
 use std::{
     cell::{Cell, RefCell},
@@ -90,12 +90,14 @@ impl Thread {
         let scope = self.scope.clone();
         let ended = CancellationToken::new();
         let end = ended.clone().drop_guard();
-        let work = move || async move {
-            let local = LocalSet::new();
-            local.run_until(work(receive, Local::new(limits, metrics), scope)).await;
-            // Ends its tasks, before anybody thinks that they have ended.
-            drop(local);
-            drop(end);
+        let work = move || -> LocalBoxFuture<'static, ()> {
+            Box::pin(async move {
+                let local = LocalSet::new();
+                local.run_until(work(receive, Local::new(limits, metrics), scope)).await;
+                // Ends its tasks, before anybody thinks that they have ended.
+                drop(local);
+                drop(end);
+            })
         };
         match &self.home {
             // A thread that has ended drops what it is given: then this has ended too.
@@ -111,7 +113,7 @@ impl Thread {
 }
 
 /// Does the work on a thread of its own.
-fn own_thread<F: Future<Output = ()>>(work: impl FnOnce() -> F + Send + 'static) -> Result<()> {
+fn own_thread(work: impl FnOnce() -> LocalBoxFuture<'static, ()> + Send + 'static) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let thread = std::thread::Builder::new().name("casm-vat".into());
     thread.spawn(move || runtime.block_on(work())).map(drop).map_err(|e| {

@@ -12,6 +12,7 @@ use crate::{
     DEFAULT_TIMEOUT, Error, ErrorKind, PeerId, Result, Target, cluster::Query, life::Life,
     name::check_name,
 };
+use futures::{FutureExt as _, future::BoxFuture};
 use std::{collections::VecDeque, future::Future, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout_at};
 
@@ -30,22 +31,18 @@ impl Services {
         options: CallOptions,
     ) -> Result<Answer> {
         let question = question(name, data, &options, Some(DEFAULT_TIMEOUT))?;
-        let ask = |peer, attempt| self.ask(peer, question.clone(), attempt);
-        within(&question, self.one(&question, &options, ask)).await
+        let ask = |peer, attempt| self.ask(peer, question.clone(), attempt).boxed();
+        within(&question, self.one(&question, &options, &ask)).await
     }
 
     /// Tries members until one has begun. One that cannot be asked soon is passed over
     /// for the others, and waited for behind them.
-    pub(super) async fn one<F, Fut>(
-        &self,
+    pub(super) async fn one<'a>(
+        &'a self,
         question: &Arc<Question>,
         options: &CallOptions,
-        ask: F,
-    ) -> Result<Answer>
-    where
-        F: Fn(PeerId, Attempt) -> Fut,
-        Fut: Future<Output = Asked>,
-    {
+        ask: &(dyn Fn(PeerId, Attempt) -> BoxFuture<'a, Asked> + Send + Sync),
+    ) -> Result<Answer> {
         let name = &*question.name;
         let (mut tried, mut slow, mut last) = (Vec::new(), VecDeque::new(), None);
         loop {
