@@ -3,6 +3,8 @@ package casm
 import casm.CasmException.Kind
 import java.nio.file.Files
 import kotlin.test.assertEquals
+import kotlin.test.assertFalse
+import kotlin.test.assertNotEquals
 import kotlin.time.Duration
 import kotlin.time.Duration.Companion.milliseconds
 import kotlin.time.Duration.Companion.seconds
@@ -107,6 +109,12 @@ class BadInputTest {
                     bad(Kind.CONFIG, "ttl") { node.setTtl(Duration.INFINITE) },
                     bad(Kind.CONFIG, "role=w") { node.subscribe(Query.matching("role=w")).first() },
                     bad(Kind.CONFIG, "role=w") { node.onChange(Query.matching("role=w")) { } },
+                    bad(Kind.CONFIG, "timeout") { node.advertise("x", 1.seconds, wrong) },
+                    bad(Kind.CONFIG, "timeout") { node.setMeta(mapOf("a" to "b"), wrong) },
+                    bad(Kind.CONFIG, "timeout") { node.updateMeta(mapOf("a" to "b"), wrong) },
+                    bad(Kind.CONFIG, "timeout") { node.setHost("changed", wrong) },
+                    bad(Kind.CONFIG, "timeout") { node.setTtl(30.seconds, wrong) },
+                    bad(Kind.CONFIG, "timeout") { node.eventItems().use { it.next(wrong) } },
                     bad(Kind.CONFIG, "timeout") { node.pause(wrong) },
                     bad(Kind.CONFIG, "timeout") { node.resume(wrong) },
                     bad(Kind.CONFIG, "grace") { node.close(wrong) },
@@ -114,7 +122,11 @@ class BadInputTest {
             )
             check(views(node))
             // Nothing of it has changed anything.
-            assertEquals(mapOf(), node.view().first().meta)
+            val own = node.view().single()
+            assertEquals(mapOf(), own.meta)
+            assertEquals(10.seconds, own.ttl)
+            assertNotEquals("changed", own.host)
+            assertFalse(node.isPaused || node.closed)
             node.close()
         }
 
@@ -144,7 +156,9 @@ class BadInputTest {
                     bad(Kind.INVALID, "") { remote.count(Query(prefix = true)) },
                     bad(Kind.CONFIG, "-5") { remote.iter(Query(limit = -5)) },
                     bad(Kind.ADDRESS, "nobody") { remote.get("nobody") },
+                    bad(Kind.CONFIG, "timeout") { remote.lookup(Query.all(), wrong) },
                     bad(Kind.CONFIG, "timeout") { remote.count(timeout = wrong) },
+                    bad(Kind.CONFIG, "timeout") { remote.get(other.id, wrong) },
                     bad(Kind.CONFIG, "-1") { stream.read(-1) },
                     bad(Kind.CONFIG, "timeout") { stream.read(1, wrong) },
                     bad(Kind.CONFIG, "timeout") { stream.write(ByteArray(1), wrong) },
@@ -168,6 +182,9 @@ class BadInputTest {
             val (topic, channel) = node.topic("t") to node.channel("c")
             val semaphore = node.semaphore("held", 1, PATIENCE)
             val lease = semaphore.acquire(PATIENCE)
+            val jobs = node.channel("jobs", 1)
+            jobs.send("job".bytes(), PATIENCE)
+            val job = jobs.take(PATIENCE)
             val stream: suspend () -> Any? = { node.serveStream("a/b") { flowOf(ByteArray(1)) } }
             check(
                 listOf(
@@ -191,13 +208,17 @@ class BadInputTest {
                     bad(Kind.CONFIG, "timeout") { channel.recv(wrong) },
                     bad(Kind.CONFIG, "timeout") { channel.take(wrong) },
                     bad(Kind.CONFIG, "timeout") { channel.close(wrong) },
+                    bad(Kind.CONFIG, "timeout") { job.done(wrong) },
+                    bad(Kind.CONFIG, "timeout") { job.giveBack(wrong) },
                     bad(Kind.TOO_LARGE, "") { select(channel.sending(large)) },
                     bad(Kind.CONFIG, "timeout") { select(channel.receiving(), timeout = wrong) },
                     bad(Kind.INVALID, "branches") { select() },
                     bad(Kind.CONFIG, "0") { node.semaphore("s", 0) },
                     bad(Kind.CONFIG, "-1") { node.semaphore("s", -1) },
                     bad(Kind.CONFIG, "a/b") { node.semaphore("a/b", 1) },
+                    bad(Kind.CONFIG, "timeout") { node.semaphore("s", 1, wrong) },
                     bad(Kind.CONFIG, "a/b") { node.openSemaphore("a/b") },
+                    bad(Kind.CONFIG, "timeout") { node.openSemaphore("s", timeout = wrong) },
                     bad(Kind.ADDRESS, "nobody") { node.openSemaphore("s", "nobody") },
                     bad(Kind.CONFIG, "timeout") { semaphore.acquire(wrong) },
                     bad(Kind.CONFIG, "timeout") { lease.waitLost(wrong) },
@@ -218,6 +239,11 @@ class BadInputTest {
                     bad(Kind.NOT_FOUND, "nobody") { node.serviceStats("nobody") },
                 ),
             )
+            // What was held is held, and what was open is.
+            assertFalse(lease.lost || job.lost)
+            job.done(PATIENCE)
+            assertKind(Kind.TIMEOUT) { channel.recv(10.milliseconds) }
+            assertEquals(listOf(), node.services())
             node.close()
         }
 
