@@ -1,5 +1,6 @@
 package examples
 
+import casm.CasmException
 import casm.Change
 import casm.Config
 import casm.Node
@@ -7,7 +8,9 @@ import casm.Query
 import casm.Record
 import kotlinx.coroutines.CompletableDeferred
 import kotlinx.coroutines.CoroutineScope
+import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.Job
+import kotlinx.coroutines.SupervisorJob
 import kotlinx.coroutines.cancelAndJoin
 import kotlinx.coroutines.flow.Flow
 import kotlinx.coroutines.flow.MutableStateFlow
@@ -20,26 +23,34 @@ import kotlinx.coroutines.sync.Mutex
 import kotlinx.coroutines.sync.withLock
 
 /**
- * What an Android app has between its screens and a node: who is there, as state, and
- * messages, as a flow. It follows a lifecycle: forward `onStart`, `onStop` and `onDestroy`
- * of a `DefaultLifecycleObserver` of `ProcessLifecycleOwner` to the functions of these
- * names, and give it that owner's `lifecycleScope`.
+ * What an Android app has between its screens and a node: who is there and what went
+ * wrong, as state, and messages, as a flow. It follows a lifecycle: make one in
+ * `Application.onCreate`, and forward `onStart` and `onStop` of a
+ * `DefaultLifecycleObserver`, added to `ProcessLifecycleOwner.get().lifecycle`, to the
+ * functions of these names. That owner never says `onDestroy`: the repository stays as
+ * long as the process. Of an owner that ends sooner, such as an activity, forward
+ * `onDestroy` too.
  *
  * In the background the node is paused: it has no socket, and others see it leave.
  */
 class PeersRepository(
-    private val scope: CoroutineScope,
     private val config: Config,
     private val query: Query = Query.all(),
 ) {
+    /** Its own: a `lifecycleScope` is cancelled when it is destroyed, before the goodbye is said. */
+    private val scope = CoroutineScope(SupervisorJob() + Dispatchers.Default)
     private val started = CompletableDeferred<Node>()
     private val turns = Mutex()
     private val all = MutableStateFlow<Map<String, Record>>(mapOf())
     private val there = MutableStateFlow<List<Record>>(listOf())
+    private val wrong = MutableStateFlow<String?>(null)
     private var following: Job? = null
 
     /** Who is there now. */
     val peers: StateFlow<List<Record>> = there.asStateFlow()
+
+    /** What went wrong last, to show; null when the last step worked. */
+    val problem: StateFlow<String?> = wrong.asStateFlow()
 
     /** What others say on a topic. */
     suspend fun messages(topic: String): Flow<String> {
@@ -61,7 +72,7 @@ class PeersRepository(
             started.await().resume()
         } else {
             val node = Node.start(config)
-            following = scope.launch { follow(node) }
+            following = scope.launch { showing { follow(node) } }
             started.complete(node)
         }
     }
@@ -89,5 +100,22 @@ class PeersRepository(
         }
 
     /** One after the other, in their order. */
-    private fun inTurn(step: suspend () -> Unit): Job = scope.launch { turns.withLock { step() } }
+    private fun inTurn(step: suspend () -> Unit): Job =
+        scope.launch {
+            turns.withLock {
+                showing {
+                    step()
+                    wrong.value = null
+                }
+            }
+        }
+
+    /** What fails is shown, and ends nothing else: the next step tries again. */
+    private suspend fun showing(step: suspend () -> Unit) {
+        try {
+            step()
+        } catch (error: CasmException) {
+            wrong.value = error.message
+        }
+    }
 }

@@ -154,12 +154,16 @@ waits! {
         /// gone back, so that another may do it too.
         #[uniffi::method(default(timeout))]
         fn done / start_done(&self, timeout: Option<f64>) -> () {
+            // First: a call that fails must not have taken the job out.
+            limit(timeout)?;
             (self.0.done(), timeout, identity)
         }
 
         /// The value goes back to where it was.
         #[uniffi::method(default(timeout))]
         fn give_back / start_give_back(&self, timeout: Option<f64>) -> () {
+            // First: a call that fails must not have taken the job out.
+            limit(timeout)?;
             (self.0.give_back(), timeout, identity)
         }
     }

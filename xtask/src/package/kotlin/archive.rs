@@ -41,7 +41,7 @@ minCompileSdk=26
 const PAPERS: [&str; 2] = ["LICENSE-MIT", "LICENSE-APACHE"];
 
 /// The processors that Android knows, as it calls them.
-const ABIS: [&str; 4] = ["arm64-v8a", "armeabi-v7a", "x86_64", "x86"];
+pub const ABIS: [&str; 4] = ["arm64-v8a", "armeabi-v7a", "x86_64", "x86"];
 
 /// A native library, and the platform that it is for: as JNA calls it in a JAR, such as
 /// `linux-x86-64`, or as Android does.
@@ -79,8 +79,8 @@ pub fn jar(classes: &Path, libraries: &[Library], out: &Path) -> Result<()> {
             _ => bail!("{platform:?} is no platform as JNA has it, such as linux-x86-64"),
         };
         put(file, &folder.join(platform), &file_name(suffix))?;
-        if suffix == ".so" {
-            elf::check(file)?;
+        if let Some(processor) = platform.strip_prefix("linux-") {
+            elf::check(file, processor)?;
         }
     }
     pack(&folder, out)
@@ -120,7 +120,7 @@ pub fn aar(classes: &Path, libraries: &[Library], out: &Path) -> Result<()> {
             ABIS.join(", ")
         );
         put(file, &folder.join("jni").join(platform), &format!("lib{LIBRARY}.so"))?;
-        elf::check(file)?;
+        elf::check(file, platform)?;
     }
     pack(&folder, out)
 }
@@ -195,7 +195,7 @@ pub fn check_jar(jar: &Path, libraries: &[Library]) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::elf::tests::library, *};
+    use super::{super::elf::tests::library_for, *};
 
     /// Some classes, and libraries for these.
     fn some(name: &str, platforms: &[&str], page: u64) -> (PathBuf, Vec<Library>, PathBuf) {
@@ -209,7 +209,8 @@ mod tests {
         }
         let libraries = platforms.iter().map(|platform| {
             let file = folder.join(format!("{platform}.so"));
-            fs::write(&file, library(true, 0, 0, page)).unwrap();
+            let processor = platform.strip_prefix("linux-").unwrap_or(platform);
+            fs::write(&file, library_for(processor, page)).unwrap();
             Library { platform: (*platform).to_owned(), file }
         });
         let libraries = libraries.collect();
@@ -224,6 +225,11 @@ mod tests {
         jar(&classes, &libraries, &out).unwrap();
         check_jar(&out, &libraries).unwrap();
         check_jar(&out, &libraries[..1]).unwrap_err();
+        let mut mixed = libraries.clone();
+        mixed[0].file.clone_from(&libraries[1].file);
+        let error = jar(&classes, &mixed, &out).unwrap_err();
+        assert!(error.to_string().contains("not for x86-64"), "{error}");
+        jar(&classes, &libraries, &out).unwrap();
         let first = fs::read(&out).unwrap();
         jar(&classes, &libraries, &out).unwrap();
         assert_eq!(fs::read(&out).unwrap(), first, "the same whenever it is done");
@@ -250,6 +256,10 @@ mod tests {
             "proguard.txt",
         ];
         assert_eq!(there, wanted);
+        let mut mixed = libraries.clone();
+        mixed[3].file.clone_from(&libraries[2].file);
+        let error = aar(&classes, &mixed, &out).unwrap_err();
+        assert!(error.to_string().contains("not for x86,"), "{error}");
         let error = aar(&classes, &[], &out).unwrap_err();
         assert!(error.to_string().contains("--jni"), "{error}");
 

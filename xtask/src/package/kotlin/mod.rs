@@ -2,12 +2,17 @@
 //! Android, and what Maven Central wants beside them.
 //!
 //! - `archive`: what is in the JARs and in the AAR
-//! - `elf`: whether pages of 16 KiB can load a library
+//! - `elf`: whether a library is for its processor, and pages of 16 KiB can load it
 //! - `tried`: a project that has nothing but the package
+//! - `url`: where the repository is, for Maven
+//! - `workflow`: that the release workflow calls all this as it is
 
 mod archive;
 mod elf;
 mod tried;
+mod url;
+#[cfg(test)]
+mod workflow;
 
 use super::{Build, fresh, linker, native, native::Libc, platform::host, tools};
 use crate::{kotlin, shell};
@@ -24,7 +29,8 @@ pub struct Args {
     #[command(flatten)]
     build: Build,
     /// A native library for the JAR, `PLATFORM=FILE`, instead of building any: the
-    /// platform as JNA calls it, such as `linux-aarch64`. Can be given several times.
+    /// platform as JNA calls it, such as `linux-aarch64`. Can be given several times; one
+    /// for musl, `linux-musl-aarch64`, is for a JAR of its own, of that classifier.
     #[arg(long, conflicts_with_all = ["profile", "target"])]
     library: Vec<Library>,
     /// A native library for the AAR, `ABI=FILE`, such as `arm64-v8a=libcasm.so`. Can be
@@ -43,17 +49,25 @@ pub const REPOSITORY: &str = "maven";
 /// has each call that waits twice.
 const LIBRARY_MOST: u64 = 10_500_000;
 
-/// What the library is linked with, where it is for Linux.
+/// Where a library is put that was built, in the folder of what is built.
+const BUILT: &str = "kotlin-package/library";
+
+/// How the platforms begin whose libraries are linked with musl: those are in JARs of
+/// their own, since JNA looks for both in the same place.
+const MUSL: &str = "linux-musl-";
+
+/// How the library is linked, where it is for Linux.
 const PAGES: &str = "-Clink-arg=-Wl,-z,max-page-size=16384";
 
 pub fn package(args: &Args) -> Result<()> {
     let here = host()?;
     let target = args.build.target.as_ref().unwrap_or(&here);
-    let musl = args.library.is_empty() && target.ends_with("-musl");
     let libraries = match &args.library[..] {
         [] => vec![build(target, args)?],
-        given => given.to_vec(),
+        libraries => given(libraries, libc)?,
     };
+    // Android has a C library of its own.
+    let jni = given(&args.jni, |_| None)?;
     let project = kotlin::lay_out()?;
     let mut maven = kotlin::maven(&project)?;
     shell::run(maven.args(["clean", "compile", "dokka:javadocJar"]))?;
@@ -67,28 +81,69 @@ pub fn package(args: &Args) -> Result<()> {
     archive::plain_jar(&[project.join("src/main/kotlin"), project.join("generated")], &sources)?;
     fresh(REPOSITORY)?;
 
-    let jar = out.join("casm.jar");
-    archive::jar(&classes, &libraries, &jar)?;
-    archive::check_jar(&jar, &libraries)?;
     let pom = out.join("casm.pom");
     fs::write(&pom, manifest("casm", "jar"))?;
-    // The other C library is for who asks for it.
-    let classifier = musl.then(|| format!("linux-musl-{}", processor(target)));
-    deploy(&project, &Artifact { pom, file: jar, classifier, sources: &sources, docs: &docs })?;
+    for Jar { classifier, libraries } in jars(libraries) {
+        let name = classifier.as_deref().unwrap_or("all");
+        let file = out.join(format!("casm-{name}.jar"));
+        archive::jar(&classes, &libraries, &file)?;
+        archive::check_jar(&file, &libraries)?;
+        let pom = pom.clone();
+        deploy(&project, &Artifact { pom, file, classifier, sources: &sources, docs: &docs })?;
+    }
 
-    if !args.jni.is_empty() {
+    if !jni.is_empty() {
         let (file, pom) = (out.join("casm.aar"), out.join("casm-android.pom"));
-        archive::aar(&classes, &args.jni, &file)?;
+        archive::aar(&classes, &jni, &file)?;
         fs::write(&pom, manifest("casm-android", "aar"))?;
         deploy(
             &project,
             &Artifact { pom, file, classifier: None, sources: &sources, docs: &docs },
         )?;
     }
-    if args.library.is_empty() && *target == here {
+    if args.library.is_empty() && *target == here && !here.ends_with("-musl") {
         tried::try_out(&project)?;
     }
     Ok(())
+}
+
+/// Libraries that were built elsewhere: what is given to others tells no more of where
+/// than what is built here, and needs no newer system.
+fn given(libraries: &[Library], libc: impl Fn(&str) -> Option<Libc>) -> Result<Vec<Library>> {
+    for Library { platform, file } in libraries {
+        native::inspect(file, libc(platform))?;
+    }
+    Ok(libraries.to_vec())
+}
+
+/// What a library for this platform is linked with.
+fn libc(platform: &str) -> Option<Libc> {
+    match platform {
+        _ if platform.starts_with(MUSL) => Some(Libc::Musl),
+        _ if platform.starts_with("linux-") => Some(Libc::Glibc),
+        _ => None,
+    }
+}
+
+/// A JAR that is to be made, and what is in it.
+#[derive(Debug)]
+struct Jar {
+    classifier: Option<String>,
+    libraries: Vec<Library>,
+}
+
+/// One JAR with all libraries, and one for each that is linked with musl.
+fn jars(libraries: Vec<Library>) -> Vec<Jar> {
+    let is_musl = |library: &Library| library.platform.starts_with(MUSL);
+    let (musl, libraries): (Vec<_>, _) = libraries.into_iter().partition(is_musl);
+    let all = Jar { classifier: None, libraries };
+    let musl = musl.into_iter().map(|Library { platform, file }| {
+        let inside = platform.replacen(MUSL, "linux-", 1);
+        let libraries = vec![Library { platform: inside, file }];
+        Jar { classifier: Some(platform), libraries }
+    });
+    let all = Some(all).filter(|jar| !jar.libraries.is_empty());
+    all.into_iter().chain(musl).collect()
 }
 
 /// The POM of an artifact.
@@ -126,7 +181,7 @@ fn deploy(project: &Path, artifact: &Artifact<'_>) -> Result<()> {
     let mut maven = kotlin::maven(project)?;
     maven.arg("org.apache.maven.plugins:maven-deploy-plugin:3.1.4:deploy-file");
     let option = |name: &str, path: &Path| format!("-D{name}={}", path.display());
-    maven.arg(format!("-Durl=file://{}", repository.display())).arg("-DrepositoryId=casm");
+    maven.arg(format!("-Durl={}", url::of(&repository))).arg("-DrepositoryId=casm");
     maven.arg(option("pomFile", &std::path::absolute(&artifact.pom)?));
     maven.arg(option("file", &std::path::absolute(&artifact.file)?));
     match &artifact.classifier {
@@ -193,16 +248,18 @@ fn build(target: &str, args: &Args) -> Result<Library> {
     };
     let built = shell::target().join(target).join(folder);
     let built = built.join(format!("{prefix}casm_uniffi{suffix}"));
-    let file = fresh("kotlin-package/library")?.join(kotlin::file_name(suffix));
+    let file = fresh(BUILT)?.join(kotlin::file_name(suffix));
     fs::copy(&built, &file).with_context(|| format!("{} cannot be copied", built.display()))?;
     native::size(&file, &args.build, LIBRARY_MOST)?;
     native::inspect(&file, libc)?;
     Ok(Library { platform: platform(target)?, file })
 }
 
-/// A platform, as JNA looks for it. It knows nothing of different C libraries.
+/// A platform, as JNA looks for it; it knows nothing of different C libraries, which we
+/// tell apart.
 fn platform(target: &str) -> Result<String> {
     let system = match target {
+        _ if target.ends_with("-linux-musl") => MUSL.trim_end_matches('-'),
         _ if target.contains("-linux-") => "linux",
         _ if target.contains("-apple-darwin") => "darwin",
         _ if target.contains("-windows-") => "win32",
@@ -226,7 +283,7 @@ mod tests {
     fn jna_finds_the_library_of_its_platform() {
         let platforms = [
             ("x86_64-unknown-linux-gnu", "linux-x86-64"),
-            ("aarch64-unknown-linux-musl", "linux-aarch64"),
+            ("aarch64-unknown-linux-musl", "linux-musl-aarch64"),
             ("aarch64-apple-darwin", "darwin-aarch64"),
             ("x86_64-pc-windows-msvc", "win32-x86-64"),
         ];
@@ -234,6 +291,44 @@ mod tests {
             assert_eq!(platform(target).unwrap(), wanted);
         }
         platform("aarch64-apple-ios").unwrap_err();
+    }
+
+    #[test]
+    fn a_library_for_musl_is_in_a_jar_of_its_own() {
+        let library = |platform: &str| format!("{platform}=lib").parse::<Library>().unwrap();
+        let names = |jars: Vec<Jar>| -> Vec<_> {
+            let inside = |jar: &Jar| -> Vec<_> {
+                jar.libraries.iter().map(|library| library.platform.clone()).collect()
+            };
+            jars.iter().map(|jar| (jar.classifier.clone(), inside(jar))).collect()
+        };
+        let musl = (Some("linux-musl-aarch64".to_owned()), vec!["linux-aarch64".to_owned()]);
+        let all = ["linux-aarch64", "linux-musl-aarch64", "win32-x86-64"].map(library);
+        let whole = (None, vec!["linux-aarch64".to_owned(), "win32-x86-64".to_owned()]);
+        assert_eq!(names(jars(all.to_vec())), [whole, musl.clone()]);
+        assert_eq!(names(jars(vec![library("linux-musl-aarch64")])), [musl]);
+    }
+
+    #[test]
+    fn a_library_from_elsewhere_is_inspected() {
+        let file = env::temp_dir().join(format!("casm-given-{}.so", std::process::id()));
+        let asked = |platform: &str, bytes: &[u8]| {
+            fs::write(&file, bytes).unwrap();
+            let library = Library { platform: platform.to_owned(), file: file.clone() };
+            given(&[library], libc).map(|given| given.len()).map_err(|error| error.to_string())
+        };
+        let (old, newer) = (b"\0GLIBC_2.17\0".as_slice(), b"\0GLIBC_2.38\0".as_slice());
+        assert_eq!(asked("linux-x86-64", old), Ok(1));
+        assert!(asked("linux-x86-64", newer).unwrap_err().contains("needs glibc"));
+        assert!(asked("linux-musl-x86-64", old).unwrap_err().contains("is for musl"));
+        assert_eq!(asked("linux-musl-x86-64", b"\0"), Ok(1));
+        // Those for Android too.
+        let path = shell::workspace().join("core/src/lib.rs").display().to_string();
+        for platform in ["win32-x86-64", "arm64-v8a"] {
+            let error = asked(platform, path.as_bytes()).unwrap_err();
+            assert!(error.contains("holds a build path"), "{error}");
+        }
+        fs::remove_file(file).unwrap();
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The package, installed into an empty project: there is no library elsewhere, and the
 //! README's program and its like in Java find each other.
 
-use super::{GROUP, REPOSITORY};
+use super::{GROUP, REPOSITORY, url};
 use crate::{
     kotlin::{self, snippets::snippets},
     package::{fresh, quickstart},
@@ -18,7 +18,7 @@ pub fn try_out(library: &Path) -> Result<()> {
     let repository = std::path::absolute(shell::target().join(REPOSITORY))?;
     let project = std::path::absolute(fresh("kotlin-package/tried")?)?;
     let manifest = include_str!("consumer.xml")
-        .replace("@REPOSITORY@", &format!("file://{}", repository.display()))
+        .replace("@REPOSITORY@", &url::of(&repository))
         .replace("@VERSION@", env!("CARGO_PKG_VERSION"));
     fs::write(project.join("pom.xml"), manifest)?;
     let readme = fs::read_to_string(shell::workspace().join("kotlin/README.md"))?;

@@ -256,6 +256,20 @@ mod tests {
             assert!(WORKFLOW.contains(&format!("target/{OUT}/{MODULE}.{file}")), "{file}");
         }
         assert!(WORKFLOW.contains(&format!("target/{OUT}/casm-*.tar.gz")));
+        // Its tag starts none of the others.
+        let folder = shell::workspace().join(".github/workflows");
+        let mut others = 0;
+        for file in fs::read_dir(folder).unwrap() {
+            let name = file.unwrap().file_name().into_string().unwrap();
+            if name.starts_with("release-") && name != "release-swift.yml" {
+                let run = format!(
+                    "gh workflow run {name} --ref \"v${{{{ steps.tag.outputs.version }}}}\""
+                );
+                assert!(WORKFLOW.contains(&run), "{run}");
+                others += 1;
+            }
+        }
+        assert!(others >= 3);
         for command in WORKFLOW.lines().filter_map(|line| line.split("cargo xtask ").nth(1)) {
             let words: Vec<_> = command.split(' ').take_while(|word| *word != "\"$@\"").collect();
             crate::parse(&words).unwrap();

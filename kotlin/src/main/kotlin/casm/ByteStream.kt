@@ -97,7 +97,7 @@ public class ByteStream internal constructor(
     public fun writeAsync(
         data: ByteArray,
         timeout: JavaDuration? = null,
-    ): CompletableFuture<Unit> = writing(data, timeout.kotlin().orNone()).future()
+    ): CompletableFuture<Void?> = writing(data, timeout.kotlin().orNone()).futureOfNothing()
 
     private fun endingWrites(timeout: Double?) = translating { given.startCloseWrite(timeout).call() }
 
@@ -111,6 +111,11 @@ public class ByteStream internal constructor(
     public fun closeWriteBlocking(timeout: JavaDuration? = null): Unit =
         endingWrites(timeout.kotlin().orNone()).block()
 
+    /** The same, as a future. */
+    @JvmOverloads
+    public fun closeWriteAsync(timeout: JavaDuration? = null): CompletableFuture<Void?> =
+        endingWrites(timeout.kotlin().orNone()).futureOfNothing()
+
     private fun ending(timeout: Double?) = translating { given.startClose(timeout).call() }
 
     /** Ends what is written, waits until it is out, and reads no more. */
@@ -120,6 +125,11 @@ public class ByteStream internal constructor(
     /** The same, on the calling thread. */
     @JvmName("close")
     public fun closeBlocking(timeout: JavaDuration): Unit = ending(timeout.kotlin().orNone()).block()
+
+    /** The same, as a future: without a limit if none is given. */
+    @JvmOverloads
+    public fun closeAsync(timeout: JavaDuration? = null): CompletableFuture<Void?> =
+        ending(timeout.kotlin().orNone()).futureOfNothing()
 
     /**
      * Ends it without waiting: what was written goes out in the background, for 10 s at
@@ -133,7 +143,7 @@ public class ByteStream internal constructor(
                 return
             }
         // Whoever cares how it ends waits for it.
-        ending.future().exceptionally { null }
+        ending.futureOfNothing().exceptionally { null }
     }
 
     /**

@@ -71,6 +71,9 @@ internal fun <T> Call<T>.future(): CompletableFuture<T> {
     return future
 }
 
+/** The same of what gives nothing, as Java has it. */
+internal fun Call<Unit>.futureOfNothing(): CompletableFuture<Void?> = map<Void?> { null }.future()
+
 private class Future<T>(
     private val call: Call<T>,
 ) : CompletableFuture<T>() {

@@ -66,7 +66,7 @@ public class Channel internal constructor(
     public fun sendAsync(
         value: ByteArray,
         timeout: JavaDuration? = null,
-    ): CompletableFuture<Unit> = sendingOff(value, timeout.kotlin().orNone()).future()
+    ): CompletableFuture<Void?> = sendingOff(value, timeout.kotlin().orNone()).futureOfNothing()
 
     private fun getting(timeout: Double?) = translating { given.startRecv(timeout).call() }
 
@@ -132,6 +132,11 @@ public class Channel internal constructor(
     @JvmName("close")
     @JvmOverloads
     public fun closeBlocking(timeout: JavaDuration? = null): Unit = ending(timeout.kotlin().orNone()).block()
+
+    /** The same, as a future. */
+    @JvmOverloads
+    public fun closeAsync(timeout: JavaDuration? = null): CompletableFuture<Void?> =
+        ending(timeout.kotlin().orNone()).futureOfNothing()
 
     /** To receive from it in a [select]. */
     public fun receiving(): Branch = Branch(translating { given.receiving() })
@@ -220,6 +225,11 @@ public class Job internal constructor(
     @JvmOverloads
     public fun doneBlocking(timeout: JavaDuration? = null): Unit = doing(timeout.kotlin().orNone()).block()
 
+    /** The same, as a future. */
+    @JvmOverloads
+    public fun doneAsync(timeout: JavaDuration? = null): CompletableFuture<Void?> =
+        doing(timeout.kotlin().orNone()).futureOfNothing()
+
     private fun giving(timeout: Double?) = translating { given.startGiveBack(timeout).call() }
 
     /** The value goes back to where it was. */
@@ -230,6 +240,11 @@ public class Job internal constructor(
     @JvmName("giveBack")
     @JvmOverloads
     public fun giveBackBlocking(timeout: JavaDuration? = null): Unit = giving(timeout.kotlin().orNone()).block()
+
+    /** The same, as a future. */
+    @JvmOverloads
+    public fun giveBackAsync(timeout: JavaDuration? = null): CompletableFuture<Void?> =
+        giving(timeout.kotlin().orNone()).futureOfNothing()
 
     /** Lets go of it: if it is not done, it goes back. Doesn't wait. */
     override fun close(): Unit = given.destroy()

@@ -6,6 +6,7 @@ import casm.ffi.FindOptions
 import casm.ffi.Node as Given
 import casm.ffi.ServeOptions as GivenServe
 import casm.ffi.TopicOptions
+import java.util.concurrent.CompletableFuture
 import kotlin.coroutines.CoroutineContext
 import kotlin.coroutines.EmptyCoroutineContext
 import kotlin.time.Duration
@@ -447,6 +448,14 @@ public class Node private constructor(
         over()
     }
 
+    /** A future that nobody can call off: to cancel what this gives cancels nothing else. */
+    internal fun closeFuture(grace: Duration): CompletableFuture<Void?> =
+        closing(grace, false).futureOfNothing().handle { _, failure ->
+            bounded { if (failure != null) throw failure }
+            over()
+            null
+        }
+
     override fun toString(): String = "Node($id)"
 
     private fun over() {
@@ -465,7 +474,7 @@ public class Node private constructor(
             onEvent: EventListener? = null,
         ): Node = starting(config, timeout, onEvent).await()
 
-        private val GRACE = 5.seconds
+        internal val GRACE = 5.seconds
         private val GOODBYE = 10.seconds
 
         internal fun bound(grace: Duration) = (grace + GOODBYE).orNone()

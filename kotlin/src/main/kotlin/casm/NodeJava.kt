@@ -5,7 +5,6 @@ import casm.ffi.CallOptions as GivenCall
 import java.time.Duration as JavaDuration
 import java.util.concurrent.CompletableFuture
 import kotlin.time.Duration
-import kotlin.time.Duration.Companion.seconds
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.runInterruptible
 
@@ -109,6 +108,13 @@ public class NodeJava internal constructor(
         timeout: JavaDuration? = null,
     ): CompletableFuture<String> = node.connecting(listOf(peer), timeout.kotlin()).future()
 
+    /** Connects to who says this of itself, as a future. */
+    @JvmOverloads
+    public fun connectAsync(
+        peer: Record,
+        timeout: JavaDuration? = null,
+    ): CompletableFuture<String> = node.connecting(peer.target(), timeout.kotlin()).future()
+
     /** Opens a stream of a protocol to a peer. The time is for opening it, 10 s if none is given. */
     @JvmOverloads
     public fun openStream(
@@ -133,6 +139,14 @@ public class NodeJava internal constructor(
         timeout: JavaDuration? = null,
     ): CompletableFuture<ByteStream> = node.opening(listOf(peer), protocol, timeout.kotlin()).future()
 
+    /** Opens a stream to who says this of itself, as a future. */
+    @JvmOverloads
+    public fun openStreamAsync(
+        peer: Record,
+        protocol: String,
+        timeout: JavaDuration? = null,
+    ): CompletableFuture<ByteStream> = node.opening(peer.target(), protocol, timeout.kotlin()).future()
+
     /** Gives streams of a protocol that peers open to a handler, each on a thread of a pool. */
     public fun onStream(
         protocol: String,
@@ -148,12 +162,27 @@ public class NodeJava internal constructor(
         timeout: JavaDuration? = null,
     ): Unit = node.advertising(namespace, ttl.kotlin()!!, timeout.kotlin()).block()
 
+    /** The same, as a future. */
+    @JvmOverloads
+    public fun advertiseAsync(
+        namespace: String,
+        ttl: JavaDuration,
+        timeout: JavaDuration? = null,
+    ): CompletableFuture<Void?> = node.advertising(namespace, ttl.kotlin()!!, timeout.kotlin()).futureOfNothing()
+
     /** Changes what others may know of this node, and tells them. */
     @JvmOverloads
     public fun setMeta(
         meta: Map<String, String>,
         timeout: JavaDuration? = null,
     ): Unit = node.settingMeta(meta, timeout.kotlin()).block()
+
+    /** The same, as a future. */
+    @JvmOverloads
+    public fun setMetaAsync(
+        meta: Map<String, String>,
+        timeout: JavaDuration? = null,
+    ): CompletableFuture<Void?> = node.settingMeta(meta, timeout.kotlin()).futureOfNothing()
 
     /** Changes some of what others may know: each key gets the value, or goes if that is null. */
     @JvmOverloads
@@ -162,6 +191,13 @@ public class NodeJava internal constructor(
         timeout: JavaDuration? = null,
     ): Unit = node.updatingMeta(changes, timeout.kotlin()).block()
 
+    /** The same, as a future. */
+    @JvmOverloads
+    public fun updateMetaAsync(
+        changes: Map<String, String?>,
+        timeout: JavaDuration? = null,
+    ): CompletableFuture<Void?> = node.updatingMeta(changes, timeout.kotlin()).futureOfNothing()
+
     /** Changes the host name that others read, and tells them. */
     @JvmOverloads
     public fun setHost(
@@ -169,12 +205,26 @@ public class NodeJava internal constructor(
         timeout: JavaDuration? = null,
     ): Unit = node.settingHost(host, timeout.kotlin()).block()
 
+    /** The same, as a future. */
+    @JvmOverloads
+    public fun setHostAsync(
+        host: String,
+        timeout: JavaDuration? = null,
+    ): CompletableFuture<Void?> = node.settingHost(host, timeout.kotlin()).futureOfNothing()
+
     /** Changes for how long others keep this node's record, and tells them. */
     @JvmOverloads
     public fun setTtl(
         ttl: JavaDuration,
         timeout: JavaDuration? = null,
     ): Unit = node.settingTtl(ttl.kotlin()!!, timeout.kotlin()).block()
+
+    /** The same, as a future. */
+    @JvmOverloads
+    public fun setTtlAsync(
+        ttl: JavaDuration,
+        timeout: JavaDuration? = null,
+    ): CompletableFuture<Void?> = node.settingTtl(ttl.kotlin()!!, timeout.kotlin()).futureOfNothing()
 
     /** What happens from now on, to pull. */
     public fun events(): Items<Event> = node.eventItems()
@@ -225,6 +275,14 @@ public class NodeJava internal constructor(
         timeout: JavaDuration? = null,
     ): Channel = node.openingChannel(name, peer, timeout.kotlin()).block()
 
+    /** The same, as a future. */
+    @JvmOverloads
+    public fun openChannelAsync(
+        name: String,
+        peer: String? = null,
+        timeout: JavaDuration? = null,
+    ): CompletableFuture<Channel> = node.openingChannel(name, peer, timeout.kotlin()).future()
+
     /** A semaphore of this node: see [Node.semaphore]. */
     @JvmOverloads
     public fun semaphore(
@@ -233,6 +291,14 @@ public class NodeJava internal constructor(
         timeout: JavaDuration? = null,
     ): Semaphore = node.makingSemaphore(name, n, timeout.kotlin()).block()
 
+    /** The same, as a future. */
+    @JvmOverloads
+    public fun semaphoreAsync(
+        name: String,
+        n: Int,
+        timeout: JavaDuration? = null,
+    ): CompletableFuture<Semaphore> = node.makingSemaphore(name, n, timeout.kotlin()).future()
+
     /** A semaphore of another node: see [Node.openChannel]. */
     @JvmOverloads
     public fun openSemaphore(
@@ -240,6 +306,14 @@ public class NodeJava internal constructor(
         peer: String? = null,
         timeout: JavaDuration? = null,
     ): Semaphore = node.openingSemaphore(name, peer, timeout.kotlin()).block()
+
+    /** The same, as a future. */
+    @JvmOverloads
+    public fun openSemaphoreAsync(
+        name: String,
+        peer: String? = null,
+        timeout: JavaDuration? = null,
+    ): CompletableFuture<Semaphore> = node.openingSemaphore(name, peer, timeout.kotlin()).future()
 
     /** Serves a service: see [Node.serve]. The handler runs on a thread of a pool. */
     @JvmOverloads
@@ -322,9 +396,19 @@ public class NodeJava internal constructor(
     @JvmOverloads
     public fun pause(timeout: JavaDuration? = null): Unit = node.pausing(timeout.kotlin()).block()
 
+    /** The same, as a future. */
+    @JvmOverloads
+    public fun pauseAsync(timeout: JavaDuration? = null): CompletableFuture<Void?> =
+        node.pausing(timeout.kotlin()).futureOfNothing()
+
     /** Comes back after a pause: see [Node.resume]. */
     @JvmOverloads
     public fun resume(timeout: JavaDuration? = null): Unit = node.resuming(timeout.kotlin()).block()
+
+    /** The same, as a future. */
+    @JvmOverloads
+    public fun resumeAsync(timeout: JavaDuration? = null): CompletableFuture<Void?> =
+        node.resuming(timeout.kotlin()).futureOfNothing()
 
     /**
      * Leaves the cluster, so that others see it at once, and waits until nothing of the
@@ -332,10 +416,15 @@ public class NodeJava internal constructor(
      * the goodbye 10 s more. An interrupt doesn't end it. A second call does nothing, and
      * later calls of others fail with `CLOSED`.
      */
-    public fun close(grace: JavaDuration): Unit = node.closeBlocking(grace.kotlin() ?: 5.seconds)
+    public fun close(grace: JavaDuration): Unit = node.closeBlocking(grace.kotlin() ?: Node.GRACE)
 
     /** The same, with a grace of 5 s. It may be called from anywhere, also from inside a callback. */
     override fun close(): Unit = node.close()
+
+    /** Leaves the cluster as [close] does, with a grace of 5 s if none is given. To cancel the future doesn't end it. */
+    @JvmOverloads
+    public fun closeAsync(grace: JavaDuration? = null): CompletableFuture<Void?> =
+        node.closeFuture(grace.kotlin() ?: Node.GRACE)
 
     /** The same node, for Kotlin. */
     public fun toKotlin(): Node = node

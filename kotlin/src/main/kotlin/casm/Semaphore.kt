@@ -63,6 +63,11 @@ public class Lease internal constructor(
     @JvmOverloads
     public fun waitLostBlocking(timeout: JavaDuration? = null): Unit = losing(timeout.kotlin().orNone()).block()
 
+    /** The same, as a future. */
+    @JvmOverloads
+    public fun waitLostAsync(timeout: JavaDuration? = null): CompletableFuture<Void?> =
+        losing(timeout.kotlin().orNone()).futureOfNothing()
+
     /** Gives it back. It doesn't wait. */
     public fun release(): Unit = given.release()
 

@@ -13,6 +13,8 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
@@ -163,6 +165,81 @@ class JavaTest {
             Key key = Key.generate();
             assertEquals(key.getPeer(), key.getPeer());
         }
+    }
+
+    private static <T> T get(CompletableFuture<T> future) throws Exception {
+        return future.get(60, TimeUnit.SECONDS);
+    }
+
+    @Test
+    void whatWaitsIsAFutureToo() throws Exception {
+        BlockingQueue<Event> events = new LinkedBlockingQueue<>();
+        NodeJava here = get(NodeJava.startAsync(loopback("none").build(), PATIENCE, events::add));
+        NodeJava there = get(NodeJava.startAsync(loopback(here.addrs().get(0)).build()));
+        get(there.waitForAsync(2));
+        get(here.waitForAsync(2));
+
+        CompletableFuture<Void> advertised = here.advertiseAsync("elsewhere", Duration.ofSeconds(5));
+        assertNull(get(advertised));
+        get(here.setMetaAsync(Map.of("role", "boss", "load", "1"), PATIENCE));
+        Map<String, String> gone = new HashMap<>();
+        gone.put("load", null);
+        get(here.updateMetaAsync(gone));
+        get(here.setHostAsync("desk"));
+        get(here.setTtlAsync(Duration.ofSeconds(30)));
+        Record own = here.view().get(here.getId());
+        assertEquals(Map.of("role", "boss"), own.getMeta());
+        assertEquals("desk", own.getHost());
+        assertEquals(Duration.ofSeconds(30), own.getTtl());
+        assertEquals(here.getId(), get(there.connectAsync(own)));
+
+        here.onStream("/echo/1", (stream, peer) -> stream.write(stream.inputStream().readAllBytes()));
+        ByteStream stream = get(there.openStreamAsync(own, "/echo/1"));
+        get(stream.writeAsync(bytes("hello")));
+        get(stream.closeWriteAsync(PATIENCE));
+        assertEquals("hello", text(get(stream.readAsync())));
+        get(stream.closeAsync(PATIENCE));
+        assertTrue(stream.isClosed());
+
+        Channel jobs = here.channel("jobs", 4);
+        Channel far = get(there.openChannelAsync("jobs", here.getId(), PATIENCE));
+        get(jobs.sendAsync(bytes("1")));
+        get(get(far.takeAsync()).giveBackAsync());
+        get(get(far.takeAsync()).doneAsync(PATIENCE));
+        get(jobs.sendAsync(bytes("2")));
+        assertEquals("2", text(get(far.recvAsync())));
+        get(jobs.closeAsync());
+        ExecutionException failure = assertThrows(ExecutionException.class, () -> get(jobs.sendAsync(bytes("3"))));
+        assertEquals(CasmException.Kind.CLOSED, ((CasmException) failure.getCause()).getKind());
+
+        get(here.semaphoreAsync("leader", 1));
+        Semaphore leader = get(there.openSemaphoreAsync("leader", here.getId()));
+        Lease lease = get(leader.acquireAsync());
+        CompletableFuture<Void> lost = lease.waitLostAsync();
+        assertFalse(lost.isDone());
+        lease.release();
+        get(lost);
+
+        get(there.pauseAsync());
+        assertTrue(there.isPaused());
+        get(there.resumeAsync(PATIENCE));
+        assertFalse(there.isPaused());
+        get(here.waitForAsync(2));
+
+        // A goodbye is said to its end, whether or not anybody waits for it.
+        events.clear();
+        there.closeAsync().cancel(true);
+        Event event = events.poll(60, TimeUnit.SECONDS);
+        while (!(event instanceof Event.PeerLeft)) {
+            event = events.poll(60, TimeUnit.SECONDS);
+        }
+        assertEquals(LeaveReason.LEFT, ((Event.PeerLeft) event).getReason());
+        get(there.closeAsync());
+        assertTrue(there.isClosed());
+        get(here.closeAsync(Duration.ofSeconds(1)));
+        assertTrue(here.isClosed());
+        failure = assertThrows(ExecutionException.class, () -> get(here.setHostAsync("x")));
+        assertEquals(CasmException.Kind.CLOSED, ((CasmException) failure.getCause()).getKind());
     }
 
     @Test

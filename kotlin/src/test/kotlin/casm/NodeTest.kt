@@ -158,33 +158,4 @@ class NodeTest {
             assertKind(CasmException.Kind.CONFIG) { key.save(file) }
             folder.toFile().deleteRecursively()
         }
-
-    @Test
-    fun `what is wrong is named by kind and value`() =
-        patiently {
-            val wrong =
-                mapOf(
-                    "a b" to Config(namespace = "a b"),
-                    "-1" to Config(ttl = (-1).seconds),
-                    "inf" to Config(pexTick = Duration.INFINITE),
-                    "sleepy" to Config(power = "sleepy"),
-                )
-            for ((said, config) in wrong) {
-                val error = assertKind(CasmException.Kind.CONFIG) { Node.start(config) }
-                assertTrue(said in error.message!!, error.message)
-            }
-            assertKind(CasmException.Kind.ADDRESS) { Node.start(Config(listen = listOf("nonsense"))) }
-            val node = start()
-            assertKind(CasmException.Kind.TIMEOUT) { node.waitFor(100, timeout = 10.milliseconds) }
-            assertKind(CasmException.Kind.CONFIG) { node.waitFor(100, timeout = (-1).seconds) }
-            assertKind(CasmException.Kind.CONFIG) { node.waitFor(-1) }
-            assertKind(CasmException.Kind.ADDRESS) { node.view()["nonsense"] }
-            assertKind(CasmException.Kind.INVALID) { node.view().iter(Query(prefix = true)) }
-            assertKind(CasmException.Kind.CONFIG) { node.view().iter("nonsense") }
-            assertKind(CasmException.Kind.CONFIG) { node.topic("a/b") }
-            assertKind(CasmException.Kind.CONFIG) { node.channel("a b") }
-            assertKind(CasmException.Kind.NOT_FOUND) { node.call("nobody") }
-            assertKind(CasmException.Kind.NOT_FOUND) { node.serviceStats("nobody") }
-            node.close()
-        }
 }

@@ -1,5 +1,7 @@
 package casm
 
+import java.io.File
+import java.lang.reflect.Method
 import java.lang.reflect.Modifier
 import java.util.concurrent.CompletableFuture
 import kotlin.coroutines.Continuation
@@ -18,8 +20,6 @@ class ParityTest {
     private class Member(
         val name: String,
         val suspends: Boolean,
-        val future: Boolean,
-        val forJava: Boolean,
     )
 
     /** What can be called on an object: properties by their names. */
@@ -30,12 +30,7 @@ class ParityTest {
             val name =
                 Regex("^(?:get|is)([A-Z].*)$").find(plain)?.groupValues?.get(1)?.replaceFirstChar(Char::lowercase)
             listOfNotNull(name, plain).map {
-                Member(
-                    it,
-                    suspends = method.parameterTypes.lastOrNull() == Continuation::class.java,
-                    future = method.returnType == CompletableFuture::class.java,
-                    forJava = !method.isSynthetic,
-                )
+                Member(it, suspends = method.parameterTypes.lastOrNull() == Continuation::class.java)
             }
         }
 
@@ -75,28 +70,37 @@ class ParityTest {
         check("module", Class.forName("casm.Casm"))
     }
 
+    /** The public classes, as the sources have them: what is internal is public to the JVM, too. */
+    private fun published(): List<Class<*>> {
+        val declared = Regex("""^( *)public (?:\w+ )*?(?:class|interface|object) (\w+)""", RegexOption.MULTILINE)
+        val sources = checkNotNull(File("src/main/kotlin/casm").listFiles()) { "the sources are not here" }
+        val found = sources.flatMap { declared.findAll(it.readText()).map { found -> found.groupValues } }
+        val names = found.map { it[2] }.toSet()
+
+        fun nested(type: Class<*>): List<Class<*>> =
+            type.declaredClasses.filter { it.simpleName in names }.flatMap { listOf(it) + nested(it) }
+        return found.filter { it[1].isEmpty() }.map { Class.forName("casm.${it[2]}") }.flatMap { listOf(it) + nested(it) }
+    }
+
     @Test
     fun `Java has the same, without a trace of Kotlin`() {
         check("node", NodeJava::class.java)
-        val visible =
-            listOf(
-                NodeJava::class.java, Topic::class.java, Channel::class.java, Job::class.java, Semaphore::class.java,
-                Lease::class.java, ByteStream::class.java, View::class.java, RemoteView::class.java, Items::class.java,
-                Request::class.java, Record::class.java, PeerStatus::class.java, ServiceStats::class.java,
-                Class.forName("casm.Casm"),
-            )
+        // In Java a node is a NodeJava.
+        val visible = published() - Node::class.java + Class.forName("casm.Casm")
+        val known = listOf(ByteStream::class.java, Event.PeerLeft::class.java, CasmException.Kind::class.java, Full::class.java)
+        assertEquals(listOf(), known - visible.toSet(), "they are public")
         for (type in visible) {
             val kotlin =
                 type.declaredMethods
                     .filter { Modifier.isPublic(it.modifiers) && !it.isSynthetic && '$' !in it.name }
                     .filter { method ->
-                        val types = method.parameterTypes + method.returnType
-                        '-' in method.name ||
-                            types.any { it.name.startsWith("kotlin.") && it != Unit::class.java || it.name.startsWith("kotlinx.") }
+                        // With the arguments of generic types.
+                        val types = method.genericParameterTypes + method.genericReturnType
+                        '-' in method.name || types.any { "kotlin." in it.typeName || "kotlinx." in it.typeName }
                     }
-                    // Of data classes: Java has no way to write these names.
-                    .filterNot { it.name.startsWith("component") || it.name.startsWith("copy-") }
-            assertEquals(listOf(), kotlin.map { "${type.simpleName}.${it.name}" })
+                    // Of data classes and enumerations: the compiler makes them.
+                    .filterNot { it.name.startsWith("component") || it.name.startsWith("copy-") || it.name == "getEntries" }
+            assertEquals(listOf(), kotlin.map { "${type.simpleName}.${it.name}: ${it.genericReturnType}" })
         }
     }
 
@@ -107,23 +111,44 @@ class ParityTest {
                 "node" to Node::class.java, "remote_view" to RemoteView::class.java, "channel" to Channel::class.java,
                 "job" to Job::class.java, "semaphore" to Semaphore::class.java, "lease" to Lease::class.java,
                 "topic" to Topic::class.java, "byte_stream" to ByteStream::class.java,
-                "module" to Class.forName("casm.Casm"),
+                "module" to Class.forName("casm.Casm"), "stream" to Items::class.java,
             )
+        assertEquals(Table.sections("waits") + "stream", waiting.keys, "every section that has some")
         for ((section, type) in waiting) {
-            val members = members(type)
-            val java = members(if (section == "node") NodeJava::class.java else type).filter { it.forJava && !it.suspends }
-            for (name in Table.strings(section, "waits").map(::here)) {
-                assertTrue(members.any { it.name == name && it.suspends }, "$section: $name does not suspend")
-                assertTrue(java.any { it.name == name }, "$section: $name is not there for Java")
+            val java = (if (section == "node") NodeJava::class.java else type).methods.filter { !it.isSynthetic }
+            val names = if (section == "stream") listOf("next") else Table.strings(section, "waits").map(::here)
+            for (name in names) {
+                assertTrue(members(type).any { it.name == name && it.suspends }, "$section: $name does not suspend")
+                val blocking = java.filter { it.name == name && it.parameterTypes.lastOrNull() != Continuation::class.java }
+                assertTrue(blocking.any { it.returnType != CompletableFuture::class.java }, "$section: $name is not there for Java")
+                val futures = java.filter { it.name == "${name}Async" && it.returnType == CompletableFuture::class.java }
+                assertTrue(futures.isNotEmpty(), "$section: $name gives no future")
+                // With everything that the other form takes, a record in place of an id too.
+                fun taken(methods: List<Method>) = methods.map { it.parameterTypes.toList() }.toSet()
+                // To close at once needs no time, and is no wait.
+                val missing = taken(blocking) - taken(futures)
+                assertEquals(setOf(), missing, "$section: ${name}Async doesn't take them")
             }
         }
-        for (name in listOf("waitFor", "viewOf", "connect", "openStream", "call")) {
-            assertTrue(members(NodeJava::class.java).any { it.name == "${name}Async" && it.future }, name)
+    }
+
+    /**
+     * The names of the parameters of a call, in each of its forms: from the sources, since
+     * the compiler keeps none of what Java is not to see.
+     */
+    private fun parameters(
+        type: String,
+        call: String,
+    ): List<Set<String>> {
+        val forms = Regex("""public (?:suspend )?fun $call\(\n(.*?)\n +\)""", RegexOption.DOT_MATCHES_ALL)
+        val name = Regex("""^ +(?:vararg )?(\w+): """, RegexOption.MULTILINE)
+        return forms.findAll(File("src/main/kotlin/casm/$type.kt").readText()).toList().map { form ->
+            name.findAll(form.groupValues[1]).map { it.groupValues[1] }.toSet()
         }
     }
 
     @Test
-    fun `every option of the table is here`() {
+    fun `every option of the table is here, at each call that takes it`() {
         fun fields(type: Class<*>) = type.declaredFields.map { it.name }.toSet()
 
         fun options(key: String) = Table.strings("options", key).map(::here).toSet()
@@ -133,13 +158,32 @@ class ParityTest {
         assertEquals(options("rpc_limits"), fields(RpcLimits::class.java))
         assertEquals(options("table_limits"), fields(TableLimits::class.java))
         assertEquals(options("query"), fields(Query::class.java) - "Companion")
+        // Java's calls are given these.
         assertEquals(options("serve"), fields(ServeOptions::class.java))
         assertEquals(options("call") + options("call_all"), fields(CallOptions::class.java))
-        val named = Parameters.of(Node::class.java, Node.Companion::class.java, Topic::class.java, NodeJava::class.java)
-        for (call in listOf("start", "find_peers", "topic", "messages", "serve", "call", "call_all")) {
-            val missing = options(call) - named
-            assertEquals(setOf(), missing, "no call takes them: of $call")
+        val opening = listOf("openStream", "openChannel", "openSemaphore")
+        val takers =
+            mapOf(
+                "start" to listOf("Node" to "start", "NodeJava" to "start", "NodeJava" to "startAsync"),
+                "find_peers" to listOf("Node" to "findPeers", "Node" to "peerItems", "NodeJava" to "findPeers"),
+                "topic" to listOf("Node" to "topic", "NodeJava" to "topic"),
+                "messages" to listOf("subscribe", "messages", "onMessage", "onMessageForJava").map { "Topic" to it },
+                "serve" to listOf("serve", "serveAnswers", "serveStream").map { "Node" to it },
+                "call" to listOf("Node" to "call", "Node" to "callStream"),
+                "call_all" to listOf("Node" to "callAll", "Node" to "replies"),
+                "open" to opening.flatMap { listOf("Node" to it, "NodeJava" to it, "NodeJava" to "${it}Async") },
+            )
+        for ((key, calls) in takers) {
+            for ((type, call) in calls) {
+                val forms = parameters(type, call)
+                assertTrue(forms.isNotEmpty(), "$type has no $call")
+                for (named in forms) {
+                    assertEquals(setOf(), options(key) - named, "$type.$call does not take them; it takes $named")
+                }
+            }
         }
+        val others = setOf("node", "limits", "rpc_limits", "table_limits", "query")
+        assertEquals(Table.arrays("options").keys, takers.keys + others, "all of them are looked for")
     }
 
     @Test
@@ -148,13 +192,5 @@ class ParityTest {
         assertEquals(Table.strings("events", "names").toSet(), nested(Event::class.java))
         val kinds = Table.strings("changes", "kinds").map { it.replaceFirstChar(Char::uppercase) }
         assertEquals(kinds.toSet(), nested(Change::class.java))
-    }
-
-    /** The names of parameters, as the compiler keeps them for Kotlin. */
-    private object Parameters {
-        fun of(vararg types: Class<*>): Set<String> {
-            val kept = types.mapNotNull { it.getAnnotation(Metadata::class.java) }
-            return kept.flatMap { it.data2.toList() }.toSet()
-        }
     }
 }

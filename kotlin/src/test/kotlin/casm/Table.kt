@@ -28,6 +28,10 @@ internal object Table {
         key: String,
     ): List<String> = arrays(section)[key] ?: error("[$section] has no $key")
 
+    /** The sections that have such an array. */
+    fun sections(key: String): Set<String> =
+        Regex("""(?m)^\[(\w+)]$""").findAll(text).map { it.groupValues[1] }.filter { key in arrays(it) }.toSet()
+
     /** All names of a section. */
     fun names(section: String): List<String> = arrays(section).values.flatten()
 
