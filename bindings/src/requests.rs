@@ -300,15 +300,14 @@ mod tests {
         let (comes, came) = mpsc::channel();
         let threads = [(); 2].map(|()| {
             let (requests, comes, (go, wait)) = (requests.clone(), comes.clone(), mpsc::channel());
-            let thread = thread::spawn(move || {
+            thread::spawn(move || {
                 let woken = requests.wait();
                 comes.send(go).unwrap();
                 let _: () = wait.recv().unwrap();
                 if let Next::Given(given) = requests.try_next(woken) {
                     given.request.answer(given.request.take_data());
                 }
-            });
-            thread
+            })
         });
         while requests.0.mine().unwrap().lock().idle < 2 {
             thread::yield_now();
