@@ -32,8 +32,8 @@ mod tests {
     #[test]
     fn a_folder_has_a_url_on_every_system() {
         let folders = [
-            ("/work/target/maven", "file:///work/target/maven"),
-            ("/work/my target/\u{fc}&\\", "file:///work/my%20target/%C3%BC%26%5C"),
+            ("/src/target/maven", "file:///src/target/maven"),
+            ("/src/my target/\u{fc}&\\", "file:///src/my%20target/%C3%BC%26%5C"),
             ("C:\\Users\\me and you\\target", "file:///C:/Users/me%20and%20you/target"),
             ("\\\\?\\D:\\a\\casm", "file:///D:/a/casm"),
             ("\\\\server\\share\\maven", "file://server/share/maven"),
