@@ -54,7 +54,7 @@ pub use casm::{
     service::{Answer, Headers, Reply, ServiceStats},
 };
 pub use csp::{Branch, Channel, Job as ChannelJob, Lease, Parcel, Semaphore, select};
-pub use dispatcher::{Dispatcher, Driver, Job};
+pub use dispatcher::{Dispatcher, Driver, Job, Kept};
 pub use exit::{Reentry, reenter};
 pub use ids::id_text;
 pub use log::{LogLevel, LogRecord, forward_logs};

@@ -1,6 +1,8 @@
 //! A source that is pushed to a callback.
 
-use crate::{Dispatcher, Result, Source, call::CancelOnDrop, ours::Ours, runtime, source::Pulled};
+use crate::{
+    Dispatcher, Kept, Result, Source, call::CancelOnDrop, ours::Ours, runtime, source::Pulled,
+};
 use futures::future::BoxFuture;
 use std::sync::{
     Arc,
@@ -134,7 +136,7 @@ pub fn subscribe<S: Source>(
 ) -> Result<Subscription> {
     let (dropped, failed) = (AtomicU64::new(0), AtomicU64::new(0));
     let state = Arc::new(State { cancel, dropped, lost: source.lost(), failed });
-    let listener = DropsThere(Some(Arc::new(listener)), dispatcher.clone());
+    let listener = dispatcher.keep(Arc::new(listener));
     let pump = pump(dispatcher.clone(), source, state.clone(), listener);
     let pump: BoxFuture<'static, ()> = Box::pin(pump);
     runtime::handle()?.spawn(pump);
@@ -142,22 +144,11 @@ pub fn subscribe<S: Source>(
     Ok(Subscription(Ours::new(Held { state, guard })))
 }
 
-/// A listener, which is dropped where it is called: what it refers to may be of a
-/// language that does whatever it likes then.
-struct DropsThere<L: Send + Sync + 'static>(Option<Arc<L>>, Dispatcher);
-
-impl<L: Send + Sync + 'static> Drop for DropsThere<L> {
-    fn drop(&mut self) {
-        let listener = self.0.take();
-        self.1.submit(Box::new(move || drop(listener)));
-    }
-}
-
 async fn pump<S: Source>(
     dispatcher: Dispatcher,
     source: S,
     state: Arc<State>,
-    listener: DropsThere<impl Listener<S::Item>>,
+    listener: Kept<Arc<impl Listener<S::Item>>>,
 ) {
     const BATCH: usize = 256;
     let mut source = Pulled::new(source);
@@ -177,7 +168,7 @@ async fn pump<S: Source>(
         };
         state.dropped.fetch_add(items.iter().map(S::dropped).sum(), Ordering::Relaxed);
         let mut batch = Batch { items: items.into_iter(), state: state.clone() };
-        let Some(listener) = listener.0.clone() else { return };
+        let listener = Arc::clone(&listener);
         let (done, delivered) = oneshot::channel();
         dispatcher.submit(Box::new(move || {
             listener.deliver(&mut batch);

@@ -36,6 +36,8 @@ mod node;
 pub mod pex;
 mod power;
 mod prefix;
+#[doc(hidden)]
+pub mod process;
 mod pubsub;
 pub mod record;
 pub mod rpc;

@@ -255,9 +255,10 @@ impl Node {
         stream: bool,
     ) -> Result<Arc<Serving>> {
         let node = self.facade();
-        let dispatcher = node.dispatcher();
+        let dispatcher = node.dispatcher().ok_or_else(|| Error::closed("node"))?;
+        let handler = dispatcher.keep(handler);
         let tell = move |request| {
-            let (request, handler) = (Arc::new(Request(Arc::new(request))), handler.clone());
+            let (request, handler) = (Arc::new(Request(Arc::new(request))), Arc::clone(&handler));
             // Not told by a node that closes: then it is dropped, and fails.
             let tell = move || {
                 // It waited for too long while others were told of.
@@ -270,7 +271,7 @@ impl Node {
                     request.0.fail(reason);
                 }
             };
-            dispatcher.as_ref().map(|dispatcher| dispatcher.submit(Box::new(tell)));
+            dispatcher.submit(Box::new(tell));
         };
         let serving = guard("serve", || match stream {
             false => node.serve(name, options.into(), tell),

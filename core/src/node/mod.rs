@@ -412,8 +412,8 @@ impl Node {
     }
 
     /// Exchanges peers in another namespace too, until the node closes. Reads what was
-    /// saved of it from the disk. Does nothing if the node exchanges none. To be found in it, the node must
-    /// also advertise it ([`Boot::advertise`]).
+    /// saved of it from the disk. Does nothing if the node exchanges none. To be found in
+    /// it, the node must also advertise it ([`Boot::advertise`]).
     ///
     /// # Errors
     /// `Busy` if somebody else serves the namespace's protocol; `Io` if what was
