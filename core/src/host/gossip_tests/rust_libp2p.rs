@@ -50,6 +50,9 @@ fn config() -> ConfigBuilder {
         MessageId(id)
     });
     config.max_transmit_size(1 << 20);
+    // It looks at ten frames with offers from one heartbeat to the next, and without
+    // this has its first after six seconds.
+    config.heartbeat_initial_delay(Duration::from_millis(100));
     config
 }
 
