@@ -3,9 +3,10 @@
 //! in node/tests/languages.test.mjs.
 //!
 //! `across NAMESPACE ADDR…`: says `here ID ADDR`, and ends with its standard input.
+//! With `ACROSS_BOOT` it looks for others there, and they reach it at every address.
 
 use casm::{
-    ByteStream, Error, ErrorKind, Node, PeerId, Result, Target,
+    ByteStream, Error, ErrorKind, Node, PeerId, Query, Record, Result, Target,
     service::{CallOptions, Parts, Reply, Request},
 };
 use futures::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _};
@@ -48,6 +49,17 @@ async fn obey(node: Node, heard: Heard, request: Request) -> Result<Reply> {
         "stream" => exchange(&node, name.parse::<Target>()?, &text).await?,
         "publish" => node.topic(&name)?.publish(text).await?.to_string(),
         "peers" => node.topic(&name)?.wait_for_peers(number(&text)?).await?.len().to_string(),
+        "see" => {
+            let view = tokio::time::timeout(PATIENCE, node.wait_for(number(&text)?)).await;
+            let view =
+                view.map_err(|_| Error::new(ErrorKind::Timeout, "they are not all here"))??;
+            let all = view.iter(Query::all());
+            let language = |record: &Record| record.meta().get("language").unwrap_or("").to_owned();
+            let mut all: Vec<_> =
+                all.map(|record| format!("{}={}", language(&record), record.peer())).collect();
+            all.sort_unstable();
+            all.join(" ")
+        }
         "heard" => {
             let mut heard = heard;
             let heard = heard.wait_for(|heard| heard.contains_key(&text)).await;
@@ -93,8 +105,10 @@ async fn count(request: Request, parts: Parts) -> Result<()> {
 async fn main() -> Result<()> {
     let mut args = std::env::args().skip(1);
     let namespace = args.next().unwrap_or_default();
-    let builder = Node::builder().namespace(namespace).boot(["none"]).meta("language", LANGUAGE);
-    let node = builder.listen("/ip4/127.0.0.1/tcp/0").start().await?;
+    let boot = std::env::var("ACROSS_BOOT").ok();
+    let listen = if boot.is_some() { "/ip4/0.0.0.0/tcp/0" } else { "/ip4/127.0.0.1/tcp/0" };
+    let builder = Node::builder().namespace(namespace).meta("language", LANGUAGE).listen(listen);
+    let node = builder.boot([boot.as_deref().unwrap_or("none")]).start().await?;
     let topic = node.topic("across")?;
     let (hears, heard) = watch::channel(HashMap::new());
     let mut messages = topic.subscribe();

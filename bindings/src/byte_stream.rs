@@ -29,17 +29,23 @@ struct Inner {
 
 struct Live {
     peer: String,
-    reader: Mutex<Half<ReadHalf<casm::ByteStream>>>,
+    reader: Mutex<Half<Reader>>,
     writer: Mutex<Half<WriteHalf<casm::ByteStream>>>,
     /// Reset, or closed whole.
     over: CancellationToken,
     node: Node,
 }
 
+struct Reader {
+    half: ReadHalf<casm::ByteStream>,
+    /// What a call read and nobody took: the next one reads that first.
+    unread: Vec<u8>,
+}
+
 /// One direction.
 enum Half<T> {
     Free(T),
-    /// A call uses it.
+    /// A call uses it, or has read what is not taken yet.
     Used,
     /// Of a stream that is over.
     Gone,
@@ -55,7 +61,7 @@ impl ByteStream {
         let closing = node.closing().map(CancellationToken::child_token);
         let live = Ours::new(Live {
             peer: peer.clone(),
-            reader: Mutex::new(Half::Free(reader)),
+            reader: Mutex::new(Half::Free(Reader { half: reader, unread: Vec::new() })),
             writer: Mutex::new(Half::Free(writer)),
             over: closing.unwrap_or_default(),
             node: node.clone(),
@@ -84,27 +90,34 @@ impl ByteStream {
     }
 
     /// Reads what is there, `most` bytes at most, and waits until there is
-    /// something. Empty at the end. A call that is called off loses nothing.
+    /// something. Empty at the end. A call that is called off loses nothing, also
+    /// when it is done already: what it has read and nobody takes is read next.
     ///
     /// # Errors
     /// `Unreachable` if the peer reset the stream or the connection was lost;
-    /// `Busy` if another call reads; `Closed`; `Config` if `most` is 0.
-    pub fn read(&self, most: usize) -> impl Future<Output = Result<Vec<u8>>> + Send + use<> {
+    /// `Busy` if another call reads, or what it has read is neither taken nor
+    /// dropped; `Closed`; `Config` if `most` is 0.
+    pub fn read(&self, most: usize) -> impl Future<Output = Result<Piece>> + Send + use<> {
         let this = self.0.clone();
         async move {
             if most == 0 {
                 return Err(Error::config("most", most, "write 1 or more"));
             }
-            let this = this.live.get()?;
-            let mut taken = Taken::take(this, &this.reader, "reads")?;
-            let mut bytes = Vec::with_capacity(most.min(Self::MOST));
-            let read = async {
-                // Ends with the room that there is.
-                let mut limited = taken.half()?.take(most.min(Self::MOST) as u64);
-                limited.read_buf(&mut bytes).await.map_err(|error| this.broken(&error))
-            };
-            this.until_over(read).await?;
-            Ok(bytes)
+            let live = this.live.get()?;
+            let mut taken = Taken::take(live, &live.reader, "reads")?;
+            let Reader { half, unread } = taken.half()?;
+            let mut bytes: Vec<u8> = unread.drain(..most.min(unread.len())).collect();
+            if bytes.is_empty() {
+                bytes.reserve_exact(most.min(Self::MOST));
+                let read = async {
+                    // Ends with the room that there is.
+                    let mut limited = half.take(most.min(Self::MOST) as u64);
+                    limited.read_buf(&mut bytes).await.map_err(|error| live.broken(&error))
+                };
+                live.until_over(read).await?;
+            }
+            let reader = taken.keep();
+            Ok(Piece { stream: this, reader, bytes })
         }
     }
 
@@ -185,6 +198,35 @@ impl ByteStream {
     }
 }
 
+/// What was read. Dropped before it was taken, it goes back, and is read next.
+pub struct Piece {
+    stream: Arc<Inner>,
+    /// Kept from other calls until it is said what becomes of the bytes: nothing that
+    /// is behind them is read before them.
+    reader: Option<Reader>,
+    bytes: Vec<u8>,
+}
+
+impl Piece {
+    /// Takes the bytes.
+    pub fn into_vec(mut self) -> Vec<u8> {
+        std::mem::take(&mut self.bytes)
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        let Some(live) = self.stream.live.mine() else {
+            return std::mem::forget(self.reader.take());
+        };
+        if let (Some(reader), false) = (&mut self.reader, self.bytes.is_empty()) {
+            self.bytes.append(&mut reader.unread);
+            reader.unread = std::mem::take(&mut self.bytes);
+        }
+        live.put(&live.reader, self.reader.take());
+    }
+}
+
 /// Writes all of the bytes. `begun` says whether some went out and others may not
 /// have: those that wait to be flushed too. If it fails, the next try fails as well.
 async fn write_out<W: AsyncWrite + Unpin>(
@@ -216,6 +258,19 @@ impl Live {
             result = call => result,
             () = self.over.cancelled() => Err(self.is_over()),
         }
+    }
+
+    /// Puts a direction back after a call, if the stream is not over meanwhile.
+    fn put<T>(&self, place: &Mutex<Half<T>>, half: Option<T>) {
+        let mut place = lock(place);
+        // Looked at under the lock: a reset takes what is there.
+        let half = match half {
+            Some(half) if !self.over.is_cancelled() => Half::Free(half),
+            _ => Half::Gone,
+        };
+        let before = std::mem::replace(&mut *place, half);
+        drop(place);
+        drop(before);
     }
 
     fn is_over(&self) -> Error {
@@ -260,6 +315,14 @@ impl<'a, T> Taken<'a, T> {
         self.half.as_mut().ok_or_else(|| Error::closed("stream"))
     }
 
+    /// Takes it out: the caller puts it back.
+    fn keep(mut self) -> Option<T> {
+        let half = self.half.take();
+        // There is nothing left in it.
+        std::mem::forget(self);
+        half
+    }
+
     /// It is not to be used again.
     fn is_gone(&mut self) {
         self.half = None;
@@ -268,11 +331,7 @@ impl<'a, T> Taken<'a, T> {
 
 impl<T> Drop for Taken<'_, T> {
     fn drop(&mut self) {
-        let half = match self.half.take() {
-            Some(half) if !self.stream.over.is_cancelled() => Half::Free(half),
-            _ => Half::Gone,
-        };
-        *lock(self.place) = half;
+        self.stream.put(self.place, self.half.take());
     }
 }
 

@@ -144,6 +144,29 @@ impl Channel {
         self.channel.mine().map_or(0, casm::Channel::in_doubt)
     }
 
+    /// Sends a value to a channel of this node, if it need not wait; else it comes back.
+    ///
+    /// # Errors
+    /// `Closed`, also of the node; `TooLarge`.
+    pub fn send_now(&self, value: Vec<u8>) -> Result<Option<Vec<u8>>> {
+        self.now()?.send_now(value)
+    }
+
+    /// Receives a value of a channel of this node, if it need not wait.
+    ///
+    /// # Errors
+    /// `Closed` of the node.
+    pub fn recv_now(&self) -> Result<Option<Vec<u8>>> {
+        Ok(self.now()?.recv_now())
+    }
+
+    fn now(&self) -> Result<&casm::Channel> {
+        match self.node.closing()?.is_cancelled() {
+            true => Err(Error::closed("node")),
+            false => self.channel.get(),
+        }
+    }
+
     /// Sends a value.
     pub fn send(
         &self,

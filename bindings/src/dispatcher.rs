@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    ops::Deref,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -125,6 +126,12 @@ impl Dispatcher {
         sent
     }
 
+    /// Keeps a value that is dropped on the dispatcher's thread: what it refers to may be
+    /// of a language that does whatever it likes then.
+    pub fn keep<T: Send + 'static>(&self, value: T) -> Kept<T> {
+        Kept { value: Some(value), dispatcher: self.clone() }
+    }
+
     /// Whether it runs no more jobs.
     pub fn is_stopped(&self) -> bool {
         self.0.status.stopped.load(Ordering::SeqCst)
@@ -147,6 +154,29 @@ impl Dispatcher {
 
     fn jobs(&self) -> MutexGuard<'_, Option<Way>> {
         self.0.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A value that is dropped on a dispatcher's thread; if that has ended, where it is.
+#[derive(Debug)]
+pub struct Kept<T: Send + 'static> {
+    /// Until it is dropped.
+    value: Option<T>,
+    dispatcher: Dispatcher,
+}
+
+impl<T: Send> Deref for Kept<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.value.as_ref().expect("it is there until it is dropped")
+    }
+}
+
+impl<T: Send> Drop for Kept<T> {
+    fn drop(&mut self) {
+        let value = self.value.take();
+        self.dispatcher.submit(Box::new(move || drop(value)));
     }
 }
 
@@ -194,6 +224,26 @@ mod tests {
                 .recv_timeout(Duration::from_secs(30))
                 .is_err_and(|e| e == mpsc::RecvTimeoutError::Disconnected)
         );
+    }
+
+    #[test]
+    fn what_is_kept_is_dropped_on_the_thread() {
+        struct Tells(Sender<thread::ThreadId>);
+        impl Drop for Tells {
+            fn drop(&mut self) {
+                self.0.send(thread::current().id()).unwrap();
+            }
+        }
+        let (sender, receiver) = mpsc::channel();
+        let dispatcher = Dispatcher::default();
+        let ask = sender.clone();
+        dispatcher.submit(Box::new(move || ask.send(thread::current().id()).unwrap()));
+        let its = receiver.recv().unwrap();
+        drop(dispatcher.keep(Tells(sender.clone())));
+        assert_eq!(receiver.recv(), Ok(its));
+        dispatcher.stop();
+        drop(dispatcher.keep(Tells(sender)));
+        assert_eq!(receiver.recv(), Ok(thread::current().id()));
     }
 
     #[test]

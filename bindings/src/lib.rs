@@ -26,6 +26,7 @@ mod call;
 mod csp;
 mod dispatcher;
 mod exit;
+mod ids;
 mod log;
 mod node;
 mod options;
@@ -42,8 +43,8 @@ mod subscription;
 mod topic;
 
 pub use bench::{bench_events, bench_view};
-pub use byte_stream::ByteStream;
-pub use call::{CHECK_EVERY, Pending, block, guard, spawn};
+pub use byte_stream::{ByteStream, Piece};
+pub use call::{CHECK_EVERY, Pending, block, dispatcher_of_calls, guard, spawn};
 pub use casm::{
     DEFAULT_TIMEOUT, Error, ErrorKind, Event, Keypair, LeaveReason, Message, Multiaddr, PeerId,
     PeerInfo, PeerStatus, Record, Result, Secret,
@@ -53,8 +54,9 @@ pub use casm::{
     service::{Answer, Headers, Reply, ServiceStats},
 };
 pub use csp::{Branch, Channel, Job as ChannelJob, Lease, Parcel, Semaphore, select};
-pub use dispatcher::{Dispatcher, Driver, Job};
+pub use dispatcher::{Dispatcher, Driver, Job, Kept};
 pub use exit::{Reentry, reenter};
+pub use ids::id_text;
 pub use log::{LogLevel, LogRecord, forward_logs};
 pub use node::{FirstEvents, Node, at_exit, close_all};
 pub use options::{
@@ -64,7 +66,7 @@ pub use options::{
 pub use query::QuerySpec;
 pub use reading::{TOGETHER, bring_near, hash_fields};
 pub use remote::{Records, RemoteView};
-pub use requests::{Given, Requests};
+pub use requests::{Given, Next, Requests, Woken};
 pub use service::{CallSpec, Ended, Part, Parts, PeerReply, Replies, Request, ServeSpec, Serving};
 pub use source::{Changes, Events, Peers, Source, Synthetic};
 pub use stream::Stream;

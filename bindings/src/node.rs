@@ -76,6 +76,13 @@ impl FirstEvents {
     }
 }
 
+/// What the options say, with the key of a file: a disk may take its time, and the
+/// thread of the nodes must not wait for it.
+async fn built(options: Options) -> Result<NodeBuilder> {
+    let built = runtime::handle()?.spawn_blocking(move || options.builder());
+    built.await.map_err(|e| Error::new(ErrorKind::Internal, format!("reading options: {e}")))?
+}
+
 /// The nodes of a process, for its end.
 #[derive(Default)]
 pub(crate) struct Registry(Mutex<Vec<Weak<Inner>>>);
@@ -86,7 +93,7 @@ impl Node {
     /// # Errors
     /// As [`casm::Node::start`].
     pub async fn start(options: Options, dispatcher: Dispatcher) -> Result<Self> {
-        Self::launch(options.builder()?, dispatcher).await
+        Self::launch(built(options).await?, dispatcher).await
     }
 
     /// The same, with the node's events from its first on, such as where it
@@ -98,18 +105,15 @@ impl Node {
         options: Options,
         dispatcher: Dispatcher,
     ) -> Result<(Self, FirstEvents)> {
-        let builder = options.builder()?;
+        let builder = built(options).await?;
         let events = FirstEvents(Events(builder.events()));
         Ok((Self::launch(builder, dispatcher).await?, events))
     }
 
     async fn launch(builder: NodeBuilder, dispatcher: Dispatcher) -> Result<Self> {
-        // On a thread of the runtime: in a forked child, the caller's has the
-        // random generators of the parent.
-        let starting = runtime::handle()?.spawn(builder.start());
-        let node = starting.await.map_err(|e| {
-            Error::new(ErrorKind::Internal, format!("starting a node panicked: {e}"))
-        })??;
+        // In a forked child, the caller's thread has the random generators of the
+        // parent; this has its own.
+        let node = builder.on(runtime::thread()?).start().await?;
         let inner = Arc::new(Inner {
             id: node.id().to_base58(),
             namespace: node.namespace().to_string(),
@@ -143,7 +147,16 @@ impl Node {
         self.open().ok().map(|open| open.dispatcher)
     }
 
-    /// The addresses at which it can be reached, each with its `/p2p/<id>`.
+    /// Whether it is paused, or about to be.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub fn is_paused(&self) -> Result<bool> {
+        Ok(self.open()?.node.is_paused())
+    }
+
+    /// The addresses at which it can be reached, each with its `/p2p/<id>`: none
+    /// while it is paused.
     ///
     /// # Errors
     /// `Closed`.
@@ -339,6 +352,18 @@ impl Node {
         self.run(move |node| async move {
             Discovery::advertise(node.boot(), &Namespace::new(namespace)?, ttl).await
         })
+    }
+
+    /// Leaves the cluster for a while, so that others see it at once, and lets every
+    /// connection and socket go. What needs the network fails with `Paused` until it
+    /// is resumed. A second call does nothing.
+    pub fn pause(&self) -> impl Future<Output = Result<()>> + Send + use<> {
+        self.run(|node| async move { node.pause().await })
+    }
+
+    /// Comes back after a pause, with what the node has kept.
+    pub fn resume(&self) -> impl Future<Output = Result<()>> + Send + use<> {
+        self.run(|node| async move { node.resume().await })
     }
 
     /// Leaves the cluster, so that others see it at once, and waits until

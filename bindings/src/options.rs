@@ -44,6 +44,8 @@ pub struct Options {
     pub data: Option<PathBuf>,
     /// The longest pause between two exchanges of peers.
     pub pex_tick: Option<Duration>,
+    /// How much the node does of itself: `normal` or `low`.
+    pub power: Option<String>,
     /// Limits on what is spent on peers.
     pub limits: LimitOptions,
     /// Its identity.
@@ -116,14 +118,13 @@ pub struct RpcLimitOptions {
 }
 
 impl LimitOptions {
-    fn limits(self) -> Limits {
+    fn limits(self, mut limits: Limits) -> Limits {
         /// Puts what is given in the place of the defaults.
         macro_rules! set {
             ($limits:expr, $given:expr, $($field:ident),+) => {
                 $($limits.$field = $given.$field.unwrap_or($limits.$field);)+
             };
         }
-        let mut limits = Limits::default();
         set!(limits, self, connections, connections_per_peer, pending, memory);
         set!(limits.rpc, self.rpc, message_bytes, held_bytes, queued_bytes, total_bytes);
         set!(limits.rpc, self.rpc, calls, capabilities);
@@ -141,6 +142,10 @@ impl Options {
     /// shows when the node is started.
     pub(crate) fn builder(self) -> Result<NodeBuilder> {
         let mut builder = casm::Node::builder().observer(self.observer).serve(self.serve);
+        // First: what is set beside it stays.
+        if let Some(power) = &self.power {
+            builder = builder.power(power.parse()?);
+        }
         if let Some(namespace) = self.namespace {
             builder = builder.namespace(namespace);
         }
@@ -170,7 +175,8 @@ impl Options {
         if let Some(tick) = self.pex_tick {
             builder = builder.pex_tick(tick);
         }
-        builder = builder.limits(self.limits.limits());
+        let limits = self.limits.limits(builder.limits_so_far());
+        builder = builder.limits(limits);
         match (self.key, self.key_file) {
             (Some(_), Some(file)) => {
                 return Err(Error::config("key_file", file, "give `key` or `key_file`, not both"));

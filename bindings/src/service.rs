@@ -1,10 +1,13 @@
 //! Services: serving them, and calling those of others.
 
 use crate::{
-    Answer, Dispatcher, Error, ErrorKind, Node, Peer, Query, Result, Source, Stream, ours::Ours,
-    runtime,
+    Answer, Dispatcher, Error, ErrorKind, Node, Peer, Query, Result, Source, Stream, ids::id_text,
+    ours::Ours, runtime,
 };
-use casm::service::{self, CallOptions, Headers, Reply, ReplyParts, ServeOptions, ServiceStats};
+use casm::{
+    PeerId,
+    service::{self, CallOptions, Headers, Reply, ReplyParts, ServeOptions, ServiceStats},
+};
 use std::{
     future::Future,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
@@ -94,7 +97,7 @@ impl Serving {
 /// Until it is answered or dropped, it takes its place among those that its service
 /// may have in flight, also if nobody waits for the answer any more.
 pub struct Request {
-    peer: String,
+    peer: PeerId,
     headers: Headers,
     came: Instant,
     ours: Ours<Asked>,
@@ -115,7 +118,7 @@ impl Request {
         reply: oneshot::Sender<Result<Reply, String>>,
     ) -> Self {
         Self {
-            peer: request.peer().to_base58(),
+            peer: request.peer(),
             headers: request.headers().clone(),
             came: Instant::now(),
             ours: Ours::new(Asked {
@@ -142,8 +145,8 @@ impl Request {
     }
 
     /// The id of who asks.
-    pub fn peer(&self) -> &str {
-        &self.peer
+    pub fn peer(&self) -> Arc<str> {
+        id_text(&self.peer)
     }
 
     /// How long the answer is still waited for.

@@ -33,18 +33,27 @@ impl<S: Source> Stream<S> {
     /// # Errors
     /// `Busy` if another call is waiting; the source's; `Closed` in a forked child.
     pub async fn next_batch(&self) -> Result<Vec<S::Item>> {
+        self.pulled().await?
+    }
+
+    /// The same, with what the source gives inside: its error may come only once, so
+    /// that who is called off has to keep it. It can be a `Busy` too.
+    ///
+    /// # Errors
+    /// `Busy` if another call is waiting; `Closed` in a forked child.
+    pub async fn pulled(&self) -> Result<Result<Vec<S::Item>>> {
         let live = self.0.get()?;
         if live.cancel.is_cancelled() {
-            return Ok(Vec::new());
+            return Ok(Ok(Vec::new()));
         }
         let mut taken = live.take()?;
-        let Some(source) = &mut taken.source else { return Ok(Vec::new()) };
+        let Some(source) = &mut taken.source else { return Ok(Ok(Vec::new())) };
         let batch = tokio::select! {
             biased;
-            () = live.cancel.cancelled() => Vec::new(),
-            batch = source.next_batch(Self::BATCH) => batch?,
+            () = live.cancel.cancelled() => Ok(Vec::new()),
+            batch = source.next_batch(Self::BATCH) => batch,
         };
-        let dropped = batch.iter().map(S::dropped).sum();
+        let dropped = batch.iter().flatten().map(S::dropped).sum();
         live.dropped.fetch_add(dropped, Ordering::Relaxed);
         Ok(batch)
     }
@@ -60,6 +69,11 @@ impl<S: Source> Stream<S> {
     /// Whether it was cancelled.
     pub fn is_cancelled(&self) -> bool {
         self.0.mine().is_none_or(|live| live.cancel.is_cancelled())
+    }
+
+    /// Whether it belongs to the parent of this process.
+    pub fn is_foreign(&self) -> bool {
+        self.0.mine().is_none()
     }
 
     /// How many items were lost because nobody took them in time.

@@ -1,6 +1,8 @@
 //! A source that is pushed to a callback.
 
-use crate::{Dispatcher, Result, Source, call::CancelOnDrop, ours::Ours, runtime, source::Pulled};
+use crate::{
+    Dispatcher, Kept, Result, Source, call::CancelOnDrop, ours::Ours, runtime, source::Pulled,
+};
 use futures::future::BoxFuture;
 use std::sync::{
     Arc,
@@ -134,7 +136,8 @@ pub fn subscribe<S: Source>(
 ) -> Result<Subscription> {
     let (dropped, failed) = (AtomicU64::new(0), AtomicU64::new(0));
     let state = Arc::new(State { cancel, dropped, lost: source.lost(), failed });
-    let pump = pump(dispatcher.clone(), source, state.clone(), Arc::new(listener));
+    let listener = dispatcher.keep(Arc::new(listener));
+    let pump = pump(dispatcher.clone(), source, state.clone(), listener);
     let pump: BoxFuture<'static, ()> = Box::pin(pump);
     runtime::handle()?.spawn(pump);
     let guard = Some(state.cancel.clone().drop_guard());
@@ -145,7 +148,7 @@ async fn pump<S: Source>(
     dispatcher: Dispatcher,
     source: S,
     state: Arc<State>,
-    listener: Arc<impl Listener<S::Item>>,
+    listener: Kept<Arc<impl Listener<S::Item>>>,
 ) {
     const BATCH: usize = 256;
     let mut source = Pulled::new(source);
@@ -165,7 +168,7 @@ async fn pump<S: Source>(
         };
         state.dropped.fetch_add(items.iter().map(S::dropped).sum(), Ordering::Relaxed);
         let mut batch = Batch { items: items.into_iter(), state: state.clone() };
-        let listener = listener.clone();
+        let listener = Arc::clone(&listener);
         let (done, delivered) = oneshot::channel();
         dispatcher.submit(Box::new(move || {
             listener.deliver(&mut batch);

@@ -1,13 +1,13 @@
 //! The facade over real nodes, which listen on the loopback interface only.
 
 use casm_bindings::{
-    Batch, CHECK_EVERY, CallSpec, Dispatcher, Error, ErrorKind, Event, Listener, Node, Options,
-    Query, Request, Requests, Result, ServeSpec, bench_events, block, spawn,
+    Batch, CHECK_EVERY, CallSpec, Dispatcher, Error, ErrorKind, Event, Listener, Next, Node,
+    Options, Query, Request, Requests, Result, ServeSpec, bench_events, block, spawn,
 };
 use std::{
     future::{pending, ready},
     sync::{
-        Arc,
+        Arc, Mutex,
         mpsc::{Receiver, Sender, channel},
     },
     thread,
@@ -227,6 +227,45 @@ fn a_search_that_is_still_held_keeps_no_stream_of_a_closed_node_waiting() {
 }
 
 #[test]
+fn a_paused_node_says_so_keeps_what_it_has_and_comes_back() {
+    let (a, b) = (node(), node());
+    wait(a.connect(b.addrs().unwrap())).unwrap();
+    for node in [&a, &b] {
+        wait(node.wait_for(Query::all(), 2)).unwrap();
+    }
+    let addrs = a.addrs().unwrap();
+    wait(a.pause()).unwrap();
+    assert!(a.is_paused().unwrap() && a.addrs().unwrap().is_empty());
+    assert_eq!(a.view().unwrap().len(), 2);
+    let error = wait(a.connect(b.addrs().unwrap())).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Paused);
+    wait(a.resume()).unwrap();
+    assert_eq!((a.is_paused().unwrap(), a.addrs().unwrap()), (false, addrs));
+    wait(b.wait_for(Query::all(), 2)).unwrap();
+    for node in [&a, &b] {
+        wait(node.close(None, false)).unwrap();
+    }
+    assert_eq!(wait(a.pause()).unwrap_err().kind(), ErrorKind::Closed);
+}
+
+#[test]
+fn a_profile_sets_what_is_left_out() {
+    let ttl = |options| {
+        let node = wait(Node::start(options, Dispatcher::default())).unwrap();
+        let ttl = node.view().unwrap().get(&node.info().unwrap().id).unwrap().ttl();
+        wait(node.close(None, false)).unwrap();
+        ttl
+    };
+    let low = || Options { power: Some("low".into()), ..options() };
+    assert_eq!(ttl(low()), Duration::from_secs(600));
+    let given = Some(Duration::from_secs(20));
+    assert_eq!(ttl(Options { ttl: given, ..low() }), Duration::from_secs(20));
+    let wrong = Options { power: Some("high".into()), ..options() };
+    let error = wait(Node::start(wrong, Dispatcher::default())).err().unwrap();
+    assert!(error.kind() == ErrorKind::Config && error.message().contains("high"), "{error}");
+}
+
+#[test]
 fn a_stream_that_is_cancelled_ends_its_source_though_somebody_holds_it() {
     let node = node();
     let endless = |request: Request| {
@@ -281,6 +320,53 @@ fn threads_that_wait_for_requests_end_when_the_service_is_stopped_or_the_node_cl
     for (_, requests) in &kept {
         ends(waits(requests));
     }
+}
+
+/// As in a language with a lock round whatever runs: a thread asks with the lock, and
+/// waits without. None is woken for a request that another takes, and none sleeps while
+/// requests wait.
+#[test]
+fn threads_of_a_language_with_a_lock_answer_all_requests() {
+    const CALLERS: usize = 16;
+    const CALLS: usize = 200;
+    let node = node();
+    let spec = ServeSpec { max_inflight: Some(CALLERS), ..ServeSpec::default() };
+    let (_serving, requests) = node.serve_on_threads("echo", spec, false, 4).unwrap();
+    let (requests, lock) = (Arc::new(requests), Arc::new(Mutex::new(())));
+    let workers = (0..4).map(|_| {
+        let (requests, lock) = (requests.clone(), lock.clone());
+        thread::spawn(move || {
+            let mut woken = None;
+            loop {
+                let locked = lock.lock().unwrap();
+                match requests.try_next(woken.take()) {
+                    Next::Given(given) => given.request.answer(given.request.take_data()),
+                    Next::End => return,
+                    Next::Wait => {
+                        drop(locked);
+                        woken = requests.wait();
+                        if woken.is_none() {
+                            return;
+                        }
+                    }
+                }
+            }
+        })
+    });
+    let workers: Vec<_> = workers.collect();
+    let callers = (0..CALLERS).map(|n| {
+        let node = node.clone();
+        thread::spawn(move || {
+            for call in 0..CALLS {
+                let data = vec![n as u8, call as u8];
+                let answer = wait(node.call("echo".into(), data.clone(), CallSpec::default()));
+                assert_eq!(answer.unwrap().data, data);
+            }
+        })
+    });
+    callers.collect::<Vec<_>>().into_iter().for_each(|caller| caller.join().unwrap());
+    wait(node.close(None, false)).unwrap();
+    workers.into_iter().for_each(|worker| worker.join().unwrap());
 }
 
 #[test]

@@ -80,6 +80,7 @@ fn every_option_of_the_facade_is_in_the_table() {
         observer,
         data,
         pex_tick,
+        power,
         limits,
         key,
         key_file,

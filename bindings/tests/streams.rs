@@ -2,7 +2,7 @@
 
 use casm_bindings::{
     Batch, ByteStream, DEFAULT_TIMEOUT, Dispatcher, Error, ErrorKind, Listener, Node, Options,
-    Peer, Query, Result, block, time_limit,
+    Peer, Piece, Query, Result, block, spawn, time_limit,
 };
 use std::{
     net::TcpListener,
@@ -50,10 +50,14 @@ fn pair(a: &Node, b: &Node, came: &Receiver<ByteStream>) -> (ByteStream, ByteStr
     (here, came.recv_timeout(PATIENCE).unwrap())
 }
 
+fn read(stream: &ByteStream, most: usize) -> Result<Vec<u8>> {
+    wait(stream.read(most)).map(Piece::into_vec)
+}
+
 fn read_all(stream: &ByteStream) -> Vec<u8> {
     let mut all = Vec::new();
     loop {
-        match wait(stream.read(1 << 16)).unwrap() {
+        match read(stream, 1 << 16).unwrap() {
             piece if piece.is_empty() => return all,
             piece => all.extend(piece),
         }
@@ -66,15 +70,40 @@ fn bytes_go_both_ways_and_calls_can_be_called_off() {
         let (a, b) = (node(listen), node(listen));
         let (sender, came) = channel();
         let served = b.on_stream("/x/1", Streams(sender)).unwrap();
-        let (here, there) = pair(&a, &b, &came);
+        let ((here, there), dispatcher) = (pair(&a, &b, &came), Dispatcher::default());
         assert_eq!((here.peer(), there.peer(), there.protocol()), (b.id(), a.id(), "/x/1"));
 
         // A read that was called off has taken nothing.
         assert_eq!(kind(within(Duration::from_millis(20), there.read(10))), ErrorKind::Timeout);
         wait(here.write(b"hello".to_vec())).unwrap();
-        assert_eq!(wait(there.read(2)).unwrap(), b"he");
-        assert_eq!(wait(there.read(10)).unwrap(), b"llo");
-        assert_eq!(kind(wait(there.read(0))), ErrorKind::Config);
+        assert_eq!(read(&there, 2).unwrap(), b"he");
+        // Nor has one whose result nobody took; nothing is read before that.
+        let untaken = wait(there.read(2)).unwrap();
+        assert_eq!(kind(wait(there.read(10))), ErrorKind::Busy);
+        drop(untaken);
+        drop(wait(there.read(10)).unwrap());
+        assert_eq!(read(&there, 1).unwrap(), b"l");
+        drop(wait(there.read(1)).unwrap());
+        assert_eq!(read(&there, 10).unwrap(), b"l");
+        assert_eq!(read(&there, 10).unwrap(), b"o");
+        assert_eq!(kind(read(&there, 0)), ErrorKind::Config);
+
+        // When one is called off, another may begin at once.
+        for _ in 0..20 {
+            let ((begins, begun), (ends, ended)) = (channel(), channel());
+            let read = there.read(1);
+            let call = async move {
+                begins.send(()).unwrap();
+                read.await
+            };
+            let done = move |result: Result<Piece>| ends.send(kind(result)).unwrap();
+            let reading = spawn("read", &dispatcher, call, None, done).unwrap();
+            begun.recv_timeout(PATIENCE).unwrap();
+            reading.cancel();
+            let next = within(Duration::from_millis(1), there.read(1));
+            assert_eq!(kind(next), ErrorKind::Timeout);
+            assert_eq!(ended.recv_timeout(PATIENCE).unwrap(), ErrorKind::Cancelled);
+        }
 
         // Each end closes its own.
         let many = vec![5; 1 << 20];
@@ -92,7 +121,7 @@ fn bytes_go_both_ways_and_calls_can_be_called_off() {
         wait(there.write(b"bye".to_vec())).unwrap();
         wait(there.close()).unwrap();
         wait(there.close()).unwrap();
-        assert_eq!(kind(wait(there.read(1))), ErrorKind::Closed);
+        assert_eq!(kind(read(&there, 1)), ErrorKind::Closed);
         assert_eq!(read_all(&here), b"bye");
 
         // By a record as well.
@@ -123,7 +152,7 @@ fn a_write_that_is_called_off_half_way_resets_the_stream() {
     assert!(here.is_closed());
     assert_eq!(kind(wait(here.write(b"x".to_vec()))), ErrorKind::Closed);
     let broken = loop {
-        match wait(there.read(1 << 16)) {
+        match read(&there, 1 << 16) {
             Ok(piece) => assert!(!piece.is_empty(), "it is no end"),
             Err(error) => break error,
         }
@@ -142,7 +171,7 @@ fn one_call_at_a_time_reads_and_a_reset_ends_it() {
         let stream = stream.clone();
         thread::spawn(move || {
             loop {
-                match wait(stream.read(1)) {
+                match read(&stream, 1) {
                     // The test looks whether it reads.
                     Err(error) if error.kind() == ErrorKind::Busy => thread::yield_now(),
                     read => return read,
@@ -154,7 +183,7 @@ fn one_call_at_a_time_reads_and_a_reset_ends_it() {
     while kind(within(Duration::from_millis(5), here.read(1))) != ErrorKind::Busy {}
     here.reset();
     assert_eq!(kind(waits.join().unwrap()), ErrorKind::Closed);
-    assert_eq!(kind(wait(there.read(1))), ErrorKind::Unreachable);
+    assert_eq!(kind(read(&there, 1)), ErrorKind::Unreachable);
 
     // A stream ends with its node, and keeps it from closing by being dropped.
     let (here, _there) = pair(&a, &b, &came);

@@ -20,6 +20,7 @@ fn bad_usage_says_what_to_write_instead() {
         (&["run", "--ttl", "10"], "10s"),
         (&["run", "--ttl", "0s"], "at least 1s"),
         (&["run", "--ttl", "25h"], "at most 24h"),
+        (&["run", "--power", "lower"], "`normal` or `low`"),
         (&["run", "--pex-tick", "1ms"], "5m, or off"),
         (&["run", "--pex-tick", "25h"], "at most 24h"),
         (&["run", "--listen", "127.0.0.1:80"], "/ip4/0.0.0.0/tcp/4001"),

@@ -7,6 +7,7 @@ use crate::{
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 pub use crate::announce::MAX_ANNOUNCED;
+pub use crate::power::Power;
 
 /// The configuration of a node. [`Config::default`] needs no change to work:
 /// nodes of one machine or one local network find each other.
@@ -58,6 +59,9 @@ pub struct Config {
     /// record, and that of a node which only looks would stay in the views of
     /// others when it has gone.
     pub pex: Option<pex::Config>,
+    /// How much the node does of itself. Default [`Power::Normal`]. Set it by
+    /// [`set_power`](Self::set_power), which chooses what goes with it.
+    pub power: Power,
     /// Limits on what is spent on peers.
     pub limits: Limits,
 }
@@ -84,12 +88,38 @@ impl Default for Config {
             secret: None,
             data: None,
             pex: Some(pex::Config::default()),
+            power: Power::Normal,
             limits: Limits::default(),
         }
     }
 }
 
 impl Config {
+    /// Chooses a profile, and with it the TTL, the pace of peer exchange and the
+    /// number of connections, as far as they are still those of the last profile:
+    /// what is set to another value stays.
+    pub fn set_power(&mut self, power: Power) {
+        let (last, next) = (self.power.defaults(), power.defaults());
+        if self.ttl == last.ttl {
+            self.ttl = next.ttl;
+        }
+        if self.limits.connections == last.connections {
+            self.limits.connections = next.connections;
+        }
+        if let Some(pex) = &mut self.pex {
+            if pex.tick == last.pex.tick {
+                pex.tick = next.pex.tick;
+            }
+            if (pex.min_connections, pex.max_connections)
+                == (last.pex.min_connections, last.pex.max_connections)
+            {
+                (pex.min_connections, pex.max_connections) =
+                    (next.pex.min_connections, next.pex.max_connections);
+            }
+        }
+        self.power = power;
+    }
+
     /// Checks what can be checked before anything is started.
     pub(crate) fn check(&self) -> Result<()> {
         BootAddr::check_list(&self.boot)?;

@@ -37,6 +37,8 @@ pub enum ErrorKind {
     Busy,
     /// The operating system reported an error.
     Io,
+    /// The node is paused: resume it first.
+    Paused,
     /// The handler of a service failed, here or elsewhere: the message is its own.
     Remote,
     /// A defect in CASM.
@@ -59,6 +61,7 @@ impl ErrorKind {
         Self::TooLarge,
         Self::Busy,
         Self::Io,
+        Self::Paused,
         Self::Remote,
         Self::Internal,
     ];
@@ -79,6 +82,7 @@ impl ErrorKind {
             Self::TooLarge => "TooLarge",
             Self::Busy => "Busy",
             Self::Io => "Io",
+            Self::Paused => "Paused",
             Self::Remote => "Remote",
             Self::Internal => "Internal",
         }
@@ -130,6 +134,11 @@ impl Error {
     /// The node, or a service of it, is closed.
     pub fn closed(what: &str) -> Self {
         Self::new(ErrorKind::Closed, format!("the {what} is closed"))
+    }
+
+    /// The node is paused, and what was asked for needs the network.
+    pub(crate) fn paused() -> Self {
+        Self::new(ErrorKind::Paused, "the node is paused: resume it first")
     }
 
     /// What kind of error it is.

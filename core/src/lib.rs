@@ -26,6 +26,7 @@ mod host;
 pub mod identity;
 #[doc(hidden)]
 pub mod iface;
+mod life;
 #[doc(hidden)]
 pub mod logs;
 pub mod metrics;
@@ -33,7 +34,10 @@ mod name;
 pub mod namespace;
 mod node;
 pub mod pex;
+mod power;
 mod prefix;
+#[doc(hidden)]
+pub mod process;
 mod pubsub;
 pub mod record;
 pub mod rpc;
@@ -44,6 +48,7 @@ pub mod service;
 mod spent;
 pub mod streams;
 mod target;
+mod thread;
 pub mod topics;
 mod trouble;
 #[cfg(test)]
@@ -56,7 +61,7 @@ pub use capnp_rpc;
 pub use cluster::{
     Change, Field, Index, LiveQuery, Meta, Query, Record, RemoteRecords, RemoteView, Select, View,
 };
-pub use config::Config;
+pub use config::{Config, Power};
 pub use csp::{Branch, Channel, ChannelOptions, Job, Lease, Semaphore, select};
 pub use deadline::DEFAULT_TIMEOUT;
 pub use error::{Error, ErrorKind, Result};
@@ -74,12 +79,18 @@ pub use record::PeerInfo;
 pub use secret::Secret;
 pub use streams::ByteStream;
 pub use target::Target;
+pub use thread::NodeThread;
 pub use topics::{Message, Messages, Topic, TopicOptions};
 
 /// The code in README.md, compiled as a test.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// The code in docs/lifecycle-and-power.md, too.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/lifecycle-and-power.md")]
+struct Lifecycle;
 
 /// The code in docs/streams.md, compiled as a test.
 #[cfg(doctest)]

@@ -9,6 +9,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
+use tokio::sync::oneshot;
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
     task::TaskTracker,
@@ -33,6 +34,20 @@ impl Scope {
         }
     }
 
+    /// A scope that ends with this one, and can be closed before it, which waits
+    /// for its own tasks alone. This one's [`close`](Self::close) waits for them too.
+    #[track_caller]
+    pub(crate) fn part(&self) -> Self {
+        let part = Self {
+            token: self.token.child_token(),
+            tasks: TaskTracker::new(),
+            running: self.running.clone(),
+        };
+        let ending = part.clone();
+        self.spawn_graceful(async move { ending.ended().await });
+        part
+    }
+
     /// Starts a task, which is dropped at its next await when the scope ends.
     #[track_caller]
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
@@ -54,10 +69,12 @@ impl Scope {
         work: W,
     ) -> impl Future<Output = Option<T>> + use<T, W> {
         let (token, noted) = (self.tasks.token(), self.running.note(Location::caller()));
-        let done = tokio::task::spawn_blocking(move || {
+        let (give, done) = oneshot::channel();
+        blocking(Box::new(move || {
             let _held = (token, noted);
-            work()
-        });
+            // Who asked may have gone.
+            let _ = give.send(work());
+        }));
         async move { done.await.ok() }
     }
 
@@ -127,6 +144,11 @@ impl Scope {
     }
 }
 
+/// As tasks of a scope: not generic.
+fn blocking(work: Box<dyn FnOnce() + Send>) {
+    drop(tokio::task::spawn_blocking(work));
+}
+
 /// Where the tasks that run were started, for the message of a close that
 /// fails.
 #[derive(Clone, Debug, Default)]
@@ -159,5 +181,28 @@ struct Note {
 impl Drop for Note {
     fn drop(&mut self) {
         self.running.with(|running| running.remove(&self.id));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::pending;
+
+    #[tokio::test]
+    async fn a_part_is_closed_alone_and_with_its_whole() {
+        const GRACE: Duration = Duration::from_secs(5);
+        let whole = Scope::default();
+        let (first, second) = (whole.part(), whole.part());
+        for scope in [&whole, &first, &second] {
+            scope.spawn(pending());
+        }
+        assert!(first.close(GRACE).await);
+        assert!(!whole.is_cancelled() && !second.is_cancelled());
+        // What is left is the whole's own task, the second part's, and the wait for it.
+        while whole.running().len() > 3 {
+            tokio::task::yield_now().await;
+        }
+        assert!(whole.close(GRACE).await && whole.running().is_empty());
     }
 }

@@ -165,7 +165,7 @@ impl Connector {
     /// `NotFound` if no address of it is known that makes sense here,
     /// `Unreachable` if none answers; `Address` if all that were given are of
     /// QUIC, the cluster is private, and no other is known; `Invalid` if it is this
-    /// node itself; `Closed`.
+    /// node itself; `Paused`; `Closed`.
     pub(crate) async fn connect(&self, target: impl Into<Target>) -> Result<PeerId> {
         let target = target.into();
         let Some(id) = target.id() else {
@@ -175,6 +175,7 @@ impl Connector {
         if self.host.is_closed() {
             return Err(Error::closed("node"));
         }
+        self.host.life().check()?;
         if id == self.host.id() {
             let message = format!("{id} is this node itself: name another peer");
             return Err(Error::new(ErrorKind::Invalid, message));
@@ -244,7 +245,9 @@ impl Tried {
     fn ends(&mut self, attempt: Result<()>) -> Result<bool> {
         match attempt {
             Ok(()) => Ok(true),
-            Err(error) if error.kind() == ErrorKind::Closed => Err(error),
+            Err(error) if matches!(error.kind(), ErrorKind::Closed | ErrorKind::Paused) => {
+                Err(error)
+            }
             Err(error) => {
                 let said = self.0.iter().any(|before| before.message() == error.message());
                 // That there was nothing to try is no news.

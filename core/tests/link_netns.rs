@@ -16,22 +16,18 @@ const NOTICED: Duration = Duration::from_secs(20 + 6);
 #[test]
 #[ignore = "a role of the other tests"]
 fn role() {
-    let Some((role, args)) = netns::role() else { return };
+    let Some((role, _)) = netns::role() else { return };
     assert_eq!(role, "linked");
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    runtime.unwrap().block_on(linked(&args));
+    runtime.unwrap().block_on(linked());
 }
 
-/// `linked PEX`: a node without discovery, that exchanges peers every second if
-/// PEX is `pex`. It says `addr` with its addresses over TCP and IPv4, connects to
-/// the address that it reads, and says `connected`, `disconnected`, and `view`
-/// with the number of peers that it exchanges with.
-async fn linked(args: &[String]) {
-    let mut pex = casm::pex::Config::default();
-    (pex.tick, pex.timeout) = (Duration::from_secs(1), Duration::from_secs(2));
-    let pex = (args[0] == "pex").then_some(pex);
-    let node = Node::builder().namespace("lan").boot(["none"]).pex(pex).start().await.unwrap();
+/// `linked`: a node without discovery. It says `addr` with its address over TCP and
+/// IPv4, connects to the address that it reads, and says `connected` and
+/// `disconnected`.
+async fn linked() {
+    let node = Node::builder().namespace("lan").boot(["none"]).pex(None).start().await.unwrap();
     let mut events = node.events();
     let addrs: Vec<String> = node.addrs().iter().map(ToString::to_string).collect();
     let of_lan = |addr: &&String| addr.starts_with("/ip4/10.77.") && addr.contains("/tcp/");
@@ -48,7 +44,6 @@ async fn linked(args: &[String]) {
         match events.next().await.unwrap() {
             Event::Connected { .. } => say("connected"),
             Event::Disconnected { .. } => say("disconnected"),
-            Event::ViewChanged { peers } => say(format!("view {}", peers.len())),
             _ => {}
         }
     }
@@ -60,7 +55,7 @@ fn a_link_that_drops_everything_is_noticed_at_both_ends() {
         return;
     }
     let lan = Lan::new(2, 24);
-    let mut nodes: Vec<_> = lan.hosts.iter().map(|host| host.run("linked", "alone")).collect();
+    let mut nodes: Vec<_> = lan.hosts.iter().map(|host| host.run("linked", "")).collect();
     let addrs: Vec<String> = nodes.iter().map(|node| node.expect("addr", SLOW)).collect();
     nodes[0].write(&addrs[1]);
     nodes.iter().for_each(|node| drop(node.expect("connected", SLOW)));
@@ -73,43 +68,24 @@ fn a_link_that_drops_everything_is_noticed_at_both_ends() {
 }
 
 /// Where netlink is forbidden, libp2p doesn't tell of a lost address, but of the
-/// socket that is closed with it.
+/// socket that is closed with it. With one address left, a new connection would be made
+/// from that instead (`moved_netns`).
 #[test]
-fn without_netlink_connections_are_checked_when_an_address_is_lost() {
+fn without_netlink_connections_are_checked_when_all_addresses_are_lost() {
     if !netns::available() {
         return;
     }
     let lan = Lan::new(2, 24);
-    let args = ["alone without=netlink", "alone"];
+    let args = ["without=netlink", ""];
     let mut nodes: Vec<_> =
         lan.hosts.iter().zip(args).map(|(host, args)| host.run("linked", args)).collect();
     let addrs: Vec<String> = nodes.iter().map(|node| node.expect("addr", SLOW)).collect();
     nodes[0].write(&addrs[1]);
     nodes.iter().for_each(|node| drop(node.expect("connected", SLOW)));
-    // Right behind the first ping, as below; and it looks every 5 s.
-    lan.hosts[0].ip("addr del 10.77.0.1/24 dev eth0");
+    // Right behind the first ping: of itself, the next would fail in 20 s. It looks every
+    // 5 s.
+    lan.hosts[0].ip("addr flush dev eth0");
     let begun = Instant::now();
     nodes[0].expect("disconnected", Duration::from_secs(5 + 5 + 6));
     println!("noticed after {:?}", begun.elapsed());
-}
-
-#[test]
-fn a_host_whose_address_changes_is_soon_connected_again() {
-    if !netns::available() {
-        return;
-    }
-    let lan = Lan::new(2, 24);
-    let mut nodes: Vec<_> = lan.hosts.iter().map(|host| host.run("linked", "pex")).collect();
-    let addrs: Vec<String> = nodes.iter().map(|node| node.expect("addr", SLOW)).collect();
-    nodes[0].write(&addrs[1]);
-    nodes.iter().for_each(|node| drop(node.expect("connected", SLOW)));
-    nodes.iter().for_each(|node| drop(node.expect("view 1", SLOW)));
-    // Right behind the first ping: of itself, the next would fail in 20 s.
-    let begun = Instant::now();
-    lan.hosts[0].ip("addr del 10.77.0.1/24 dev eth0");
-    lan.hosts[0].ip("addr add 10.77.0.101/24 dev eth0");
-    nodes[0].expect("disconnected", Duration::from_secs(5 + 6));
-    println!("the one that moved noticed after {:?}", begun.elapsed());
-    nodes[0].expect("connected", SLOW);
-    println!("and was connected again after {:?}", begun.elapsed());
 }

@@ -152,7 +152,7 @@ async fn one_that_is_busy_or_closing_or_gone_is_passed_over() {
     other.serve("work", async |_| Ok::<_, Infallible>("quick")).unwrap();
     sees(&caller, "work", 2).await;
     let held = {
-        let (caller, options) = (caller.clone(), to(&busy));
+        let (caller, options) = (caller.clone(), to(&busy).timeout(None));
         tokio::spawn(async move { caller.call_with("work", "", options).await })
     };
     until(|| busy.service_stats("work").unwrap().in_flight == 1).await;

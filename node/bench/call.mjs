@@ -90,7 +90,8 @@ async function tell(where) {
 async function answer() {
   const [{ Node }, { options }] = await Promise.all([import('casm-p2p'), import('casm-p2p/testing')])
   const node = await Node.start(options({ namespace: values.answer }))
-  node.serve(NAME, request => request.data)
+  // Room for more callers than 64 at once.
+  node.serve(NAME, request => request.data, { maxInflight: 1024 })
   await tell(`${node.info().addrs[0]}/p2p/${node.id}`)
   await node.close()
 }

@@ -100,6 +100,8 @@ async function libp2p(subscribers, data) {
       connectionEncrypters: [noise()],
       streamMuxers: [yamux()],
       connectionGater: { denyDialMultiaddr: () => false },
+      // Five a second of one host, else.
+      connectionManager: { inboundConnectionThreshold: 1000 },
       services: { identify: identify(), pubsub: gossipsub({ allowPublishToZeroTopicPeers: true }) },
     })
     for (const other of peers) await peer.dial(other.getMultiaddrs())

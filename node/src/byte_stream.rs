@@ -39,8 +39,8 @@ impl ByteStream {
     /// Hands over what is there, `most` bytes at most; none at the end.
     #[napi]
     pub fn read(&self, id: u32, most: u32) -> Result<Pending> {
-        spawn("read", &self.port, id, self.stream.read(most as usize), |bytes| Work {
-            data: Some(bytes.into()),
+        spawn("read", &self.port, id, self.stream.read(most as usize), |piece| Work {
+            data: Some(piece.into_vec().into()),
             ..Work::default()
         })
     }

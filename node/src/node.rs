@@ -97,6 +97,11 @@ impl Node {
     }
 
     #[napi]
+    pub fn is_paused(&self) -> Result<bool> {
+        guard("isPaused", || self.node.is_paused())
+    }
+
+    #[napi]
     pub fn addrs(&self) -> Result<Vec<String>> {
         guard("addrs", || self.node.addrs())
     }
@@ -342,6 +347,16 @@ impl Node {
     #[napi]
     pub fn service_stats(&self, name: String) -> Result<Stats> {
         service::stats(self, &name)
+    }
+
+    #[napi]
+    pub fn pause(&self, id: u32) -> Result<Pending> {
+        spawn_unit("pause", &self.port, id, self.node.pause())
+    }
+
+    #[napi]
+    pub fn resume(&self, id: u32) -> Result<Pending> {
+        spawn_unit("resume", &self.port, id, self.node.resume())
     }
 
     /// `grace` is in milliseconds; `handling` says that a handler waits for this.

@@ -9,7 +9,7 @@ use crate::{
     records::Records,
     stream::Stream,
 };
-use casm_bindings::{CallSpec, Reply, ServeSpec};
+use casm_bindings::{CallSpec, Reply, ServeSpec, id_text};
 use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;
 use std::{
@@ -93,8 +93,8 @@ impl Request {
     }
 
     #[napi(getter)]
-    pub fn peer(&self) -> &str {
-        self.request.peer()
+    pub fn peer(&self) -> String {
+        self.request.peer().to_string()
     }
 
     /// In milliseconds.
@@ -194,7 +194,7 @@ pub(crate) fn call(
 ) -> Result<Pending> {
     let call = node.call(name, data.to_vec(), spec);
     spawn("call", port, id, call, |answer| Work {
-        text: Some(answer.peer.to_base58()),
+        text: Some(id_text(&answer.peer).to_string()),
         data: Some(answer.data.into()),
         headers: Some(answer.headers).filter(|headers| !headers.is_empty()),
         ..Work::default()

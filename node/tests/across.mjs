@@ -3,6 +3,7 @@
 // said in languages.test.mjs.
 //
 // `across.mjs NAMESPACE ADDR…`: says `here ID ADDR`, and ends with its standard input.
+// With `ACROSS_BOOT` it looks for others there, and they reach it at every address.
 
 import { text } from 'node:stream/consumers'
 import { Answer, Node } from 'casm-p2p'
@@ -15,7 +16,9 @@ const patience = () => ({ signal: AbortSignal.timeout(PATIENCE) })
 const string = bytes => Buffer.from(bytes).toString()
 
 const [namespace, ...addrs] = process.argv.slice(2)
-const node = await Node.start(options({ namespace, meta: { language: LANGUAGE } }))
+const boot = process.env.ACROSS_BOOT
+const found = boot ? { boot, listen: '/ip4/0.0.0.0/tcp/0' } : {}
+const node = await Node.start(options({ namespace, meta: { language: LANGUAGE }, ...found }))
 
 const heard = new Map()
 const waiting = new Set()
@@ -65,6 +68,10 @@ const orders = {
   stream: exchange,
   publish: (name, said) => node.topic(name).publish(said),
   peers: async (name, n) => (await node.topic(name).waitForPeers(Number(n), patience())).length,
+  see: async (_, n) => {
+    const view = await node.waitFor(Number(n), patience())
+    return [...view].map(({ meta, peer }) => `${meta.language}=${peer}`).sort().join(' ')
+  },
   heard: (_, said) => hears(said),
 }
 

@@ -85,6 +85,27 @@ test('a receive that is called off loses nothing, however late', async () => {
   await close(nodes)
 })
 
+test('what was received already when it is called off goes back', async () => {
+  const { nodes, own } = await channels()
+  await own.send(Buffer.from('1'))
+  const calls = [
+    given => own.recv(given),
+    given => own.take(given),
+    given => select([own.receiving()], given),
+  ]
+  for (const call of calls) {
+    const abort = new AbortController()
+    const called = call({ signal: abort.signal })
+    // It has it, and nothing can be told of that meanwhile.
+    while (own.waiting > 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1)
+    abort.abort()
+    await assert.rejects(called, { code: 'Cancelled' })
+    assert.equal(text(await own.recv(within)), '1')
+    await own.send(Buffer.from('1'))
+  }
+  await close(nodes)
+})
+
 test('a job comes back unless it is done', async () => {
   const { nodes, own, other } = await channels()
   await own.send(Buffer.from('1'))

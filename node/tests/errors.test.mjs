@@ -30,6 +30,7 @@ const BAD_OPTIONS = [
   [{ boot: 'nowhere' }, 'Address', 'nowhere'],
   [{ boot: ['none', 'auto'] }, 'Config', 'none,auto'],
   [{ boot: [] }, 'Config', 'boot'],
+  [{ power: 'lower' }, 'Config', 'lower'],
   [{ serve: 'nowhere' }, 'Address', 'nowhere'],
   [{ announce: 'nowhere' }, 'Address', 'announce: "nowhere"'],
   [{ announce: ['/ip4/0.0.0.0/tcp/4001'] }, 'Address', '0.0.0.0'],

@@ -10,7 +10,11 @@
 //     stream|PEER|TEXT    what a peer answers over a stream
 //     publish|TOPIC|TEXT  to how many a message was sent
 //     peers|TOPIC|N       waits for so many on a topic
+//     see||N              who is in its view, by language, once there are so many
 //     heard||TEXT         who said this on the topic
+//
+// `cargo xtask test languages` has them find each other in a network, with those in
+// Swift and Kotlin.
 
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'

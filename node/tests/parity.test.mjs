@@ -37,7 +37,7 @@ const members = cls => [
 test('the table is read whole', () => {
   const options = ['node', 'start', 'limits', 'rpc_limits', 'table_limits', 'query', 'find_peers', 'topic', 'messages', 'serve', 'call', 'call_all', 'open']
   assert.deepEqual(Object.keys(TABLE.options), options)
-  assert.ok(TABLE.errors.kinds.length === 15 && TABLE.events.names.length === 11)
+  assert.ok(TABLE.errors.kinds.length === 16 && TABLE.events.names.length === 11)
 })
 
 test('every option', async () => {

@@ -221,6 +221,33 @@ among(2, 'parts come in order, and a reader that goes ends the generator', async
   await assert.rejects(one.next(), code('NotFound'))
 })
 
+among(2, 'neither parts nor an error are lost when who waits gives up', async (a, b) => {
+  let go
+  const goes = new Promise(resolve => (go = resolve))
+  b.serveStream('breaks', async function* () {
+    yield Buffer.from('1')
+    await goes
+    throw new Error('no more')
+  })
+  b.serve('after', () => new Uint8Array())
+  const parts = a.callStream('breaks', undefined, { peer: b.id })
+  const givesUp = async () => {
+    const abort = new AbortController()
+    const next = parts.next(abort)
+    abort.abort()
+    await assert.rejects(next, code('Cancelled'))
+  }
+  await givesUp()
+  assert.equal(text((await parts.next()).value), '1')
+  await givesUp()
+  go()
+  // What is answered later comes later.
+  await until(() => b.serviceStats('breaks').inFlight === 0)
+  await a.call('after', undefined, { peer: b.id })
+  await assert.rejects(parts.next(), /no more/)
+  assert.equal((await parts.next()).done, true)
+})
+
 among(2, 'all are asked, and the end has a reason', async (a, b) => {
   a.serve('who', () => Buffer.from('a'))
   b.serve('who', () => Buffer.from('b'))

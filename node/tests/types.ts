@@ -91,6 +91,11 @@ export async function main(): Promise<void> {
   const fingerprint: string = secret.fingerprint
   log([fingerprint])
   await Node.start({ limits: { connections: 64, rpc: { streamsPerPeer: 4, idle: 60_000 }, table: { records: 1000 } } })
+  await Node.start({ power: 'low' })
+  // @ts-expect-error there is no such profile
+  await Node.start({ power: 'lower' })
+  await node.pause({ signal: AbortSignal.timeout(5000) })
+  if (node.isPaused()) await node.resume()
   // @ts-expect-error there is no such limit
   await Node.start({ limits: { rpc: { nothing: 1 } } })
   // @ts-expect-error there is no such option

@@ -17,6 +17,7 @@ export const ERROR_CODES = [
   'TooLarge',
   'Busy',
   'Io',
+  'Paused',
   'Remote',
   'Internal',
 ] as const

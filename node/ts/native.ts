@@ -259,6 +259,7 @@ export interface NativeNode {
   readonly id: string
   readonly namespace: string
   readonly closed: boolean
+  isPaused(): boolean
   addrs(): string[]
   info(): { id: string; addrs: string[] }
   view(): NativeView
@@ -286,6 +287,8 @@ export interface NativeNode {
   callStream(name: string, data: Uint8Array, options: NativeCallOptions, records?: Records): NativeStream
   services(): string[]
   serviceStats(name: string): ServiceStats
+  pause(id: number): Pending
+  resume(id: number): Pending
   close(id: number, grace: number | undefined, handling: boolean): Pending
   events(): NativeStream
   subscribe(query: QuerySpec): NativeStream

@@ -133,7 +133,12 @@ export class Node {
     return this.#node.closed
   }
 
-  /** The multiaddrs at which it can be reached, each with its `/p2p/<id>`. */
+  /** Whether the node is paused, or about to be. */
+  isPaused(): boolean {
+    return guard(() => this.#node.isPaused())
+  }
+
+  /** The multiaddrs at which it can be reached, each with its `/p2p/<id>`: none while it is paused. */
   addrs(): string[] {
     return guard(() => this.#node.addrs())
   }
@@ -322,8 +327,9 @@ export class Node {
 
   /**
    * Serves a service: `handler` answers each request with bytes, or an `Answer`, which
-   * has headers too, or a promise of either. It is served until it is stopped or the node is closed. What the handler
-   * throws, the caller gets as an error whose code is `Remote`.
+   * has headers too, or a promise of either. It is served until it is stopped or the
+   * node is closed. What the handler throws, the caller gets as an error whose code is
+   * `Remote`.
    */
   serve(name: string, handler: Handler, options: ServeOptions = {}): Serving {
     return this.#serve(name, handler, options, false)
@@ -475,6 +481,24 @@ export class Node {
   unref(): this {
     this.#holder.mode = 'never'
     return this
+  }
+
+  /**
+   * Leaves the cluster for a while, so that others see it at once, and lets every
+   * connection and socket go. The node keeps its key, its view, the peers it knows,
+   * what it tells of itself, and every subscription; what needs the network throws a
+   * `CasmError` whose code is `Paused`. A second call does nothing.
+   */
+  async pause(wait?: Wait): Promise<void> {
+    return this.#call('pause', id => this.#node.pause(id), () => {}, wait)
+  }
+
+  /**
+   * Comes back after a pause: listens, connects to who was connected, and announces
+   * itself. Subscriptions are told what has changed meanwhile.
+   */
+  async resume(wait?: Wait): Promise<void> {
+    return this.#call('resume', id => this.#node.resume(id), () => {}, wait)
   }
 
   /**

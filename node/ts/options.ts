@@ -35,7 +35,7 @@ export interface Options {
   host?: string
   /** What others may know and query of this node. */
   meta?: { readonly [key: string]: string }
-  /** Milliseconds for which others keep its record without hearing from it, 1000 to 86400000. Default 10000. */
+  /** Milliseconds for which others keep its record without hearing from it, 1000 to 86400000. Default 10000; with low power 600000. */
   ttl?: number
   /** Whether to look on only, without being in the cluster. */
   observer?: boolean
@@ -43,6 +43,12 @@ export interface Options {
   data?: string
   /** The longest pause between two exchanges of peers, in milliseconds: 100 to 86400000. */
   pexTick?: number
+  /**
+   * How much the node does of itself: `low` is for what runs on a battery, with a TTL of
+   * 600000, pings once a minute, three connections of its own, TCP alone, and discovery
+   * only while it has no peer. Default `normal`.
+   */
+  power?: 'normal' | 'low'
   /** Limits on what is spent on peers. */
   limits?: Limits
   /** The node's identity: a key, or the file of one. Default: a fresh one. */
@@ -164,6 +170,7 @@ const OPTIONS = {
   observer: boolean,
   data: string,
   pexTick: ms,
+  power: string,
   limits: (field: string, value: unknown) => properties(field, value, LIMITS),
   key: (field: string, value: unknown) => {
     if (value instanceof Key || typeof value === 'string') return value

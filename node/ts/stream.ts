@@ -30,6 +30,7 @@ export class Stream<T> {
   #taken = 0
   #pulling: Promise<void> | undefined
   #over = false
+  #failed: { error: unknown } | undefined
 
   /** @internal */
   constructor(
@@ -53,10 +54,24 @@ export class Stream<T> {
         return { done: false, value: this.#items[this.#taken++]! }
       }
       if (this.#over) return { done: true, value: undefined }
+      if (this.#failed) {
+        const { error } = this.#failed
+        this.#told(error)
+        throw error
+      }
       // One for all who wait: what it brings is lost by nobody who gives up.
       this.#pulling ??= this.#pull()
-      await unlessAborted(NEXT, this.#pulling, signals)
+      try {
+        await unlessAborted(NEXT, this.#pulling, signals)
+      } catch (error) {
+        this.#told(error)
+        throw error
+      }
     }
+  }
+
+  #told(error: unknown): void {
+    if (this.#failed?.error === error) this.#failed = undefined
   }
 
   async #pull(): Promise<void> {
@@ -66,6 +81,10 @@ export class Stream<T> {
       visit(batch, (kind, held) => items.push(this.#convert(kind, held)))
       if (items.length === 0) this.#over = true
       if (!this.#over) [this.#items, this.#taken] = [items, 0]
+    } catch (error) {
+      // It comes once. If all who waited have given up, the next is told of it.
+      this.#failed = { error }
+      throw error
     } finally {
       this.#pulling = undefined
     }

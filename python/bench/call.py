@@ -7,6 +7,7 @@ at once, each in a thread of its own.
 
 import argparse
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -15,14 +16,21 @@ import time
 import uuid
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from pathlib import Path
 
 NAME = "bench"
 DATA = bytes(64)
+# Callers at once for which there is room.
+MOST = 1024
+
+# The process that answers.
+OTHER: list[int] = []
 
 Ask = Callable[[], object]
+Figures = dict[str, float | None]
 
 
-def one_by_one(ask: Ask, count: int) -> dict[str, float]:
+def one_by_one(ask: Ask, count: int) -> Figures:
     for _ in range(count // 10):
         ask()
     took = []
@@ -37,7 +45,19 @@ def one_by_one(ask: Ask, count: int) -> dict[str, float]:
     }
 
 
-def at_once(ask: Ask, callers: int, seconds: float) -> dict[str, float]:
+def processor_us() -> float | None:
+    """The processor time of this process and of the other one so far, where the
+    system tells it."""
+    try:
+        texts = [Path(f"/proc/{pid}/stat").read_text() for pid in (os.getpid(), *OTHER)]
+    except OSError:
+        return None
+    # Behind the name, which may have anything in it.
+    ticks = [int(n) for text in texts for n in text.rpartition(")")[2].split()[11:13]]
+    return sum(ticks) / os.sysconf("SC_CLK_TCK") * 1e6
+
+
+def at_once(ask: Ask, callers: int, seconds: float) -> Figures:
     counts = [0] * callers
     over = threading.Event()
 
@@ -50,13 +70,15 @@ def at_once(ask: Ask, callers: int, seconds: float) -> dict[str, float]:
     for thread in threads:
         thread.start()
     time.sleep(seconds / 5)
-    before, start = sum(counts), time.perf_counter()
+    before, start, used = sum(counts), time.perf_counter(), processor_us()
     time.sleep(seconds)
     calls, took = sum(counts) - before, time.perf_counter() - start
+    used_then = processor_us()
     over.set()
     for thread in threads:
         thread.join()
-    return {"calls_per_s": round(calls / took)}
+    each = None if used is None or used_then is None else round((used_then - used) / calls, 1)
+    return {"calls_per_s": round(calls / took), "processor_us_per_call": each}
 
 
 @contextmanager
@@ -65,6 +87,7 @@ def answerer(*args: str) -> Generator[str, None, None]:
     command = [sys.executable, __file__, *args]
     with subprocess.Popen(command, stdin=-1, stdout=-1, text=True) as process:
         assert process.stdin and process.stdout
+        OTHER.append(process.pid)
         try:
             yield process.stdout.readline().strip()
         finally:
@@ -80,11 +103,11 @@ def answer() -> None:
     import casm.testing
 
     with casm.Node(**casm.testing.options(namespace=sys.argv[2])) as node:
-        node.serve(NAME, lambda request: request.data)
+        node.serve(NAME, lambda request: request.data, max_inflight=MOST)
         tell(f"{node.info().addrs[0]}/p2p/{node.id}")
 
 
-def ours(measure: Callable[[Ask], dict[str, float]]) -> dict[str, float]:
+def ours(measure: Callable[[Ask], Figures]) -> Figures:
     import casm.testing
 
     namespace = f"bench-{uuid.uuid4()}"
@@ -114,7 +137,7 @@ def answer_zenoh() -> None:
         queryable.undeclare()
 
 
-def zenoh(measure: Callable[[Ask], dict[str, float]]) -> dict[str, float]:
+def zenoh(measure: Callable[[Ask], Figures]) -> Figures:
     with socket.create_server(("127.0.0.1", 0)) as unused:
         endpoint = f"tcp/127.0.0.1:{unused.getsockname()[1]}"
     with answerer("--answer-zenoh", endpoint), zenoh_session("connect", endpoint) as session:
@@ -135,7 +158,7 @@ def main() -> None:
     parser.add_argument("--peer", choices=["eclipse-zenoh"])
     args = parser.parse_args()
 
-    def measure(ask: Ask) -> dict[str, float]:
+    def measure(ask: Ask) -> Figures:
         return {**one_by_one(ask, args.count), **at_once(ask, args.callers, args.seconds)}
 
     figures = (zenoh if args.peer else ours)(measure)

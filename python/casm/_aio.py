@@ -15,15 +15,22 @@ T = TypeVar("T")
 Done = Callable[[Any, "BaseException | None"], None]
 
 
-async def _call(start: Callable[[Done], _casm.Pending]) -> Any:
-    """Awaits a call of the native part."""
+async def _call(
+    start: Callable[[Done], _casm.Pending], give_back: Callable[[Any], object] | None = None
+) -> Any:
+    """Awaits a call of the native part. ``give_back`` is called with a result that
+    nobody gets, because the task was cancelled when it was there already."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Any] = loop.create_future()
 
+    def lost(result: Any, error: BaseException | None) -> None:
+        if error is None and give_back is not None:
+            give_back(result)
+
     def settle(result: Any, error: BaseException | None) -> None:
         if future.done():
-            return
-        if error is None:
+            lost(result, error)
+        elif error is None:
             future.set_result(result)
         else:
             future.set_exception(error)
@@ -33,14 +40,24 @@ async def _call(start: Callable[[Done], _casm.Pending]) -> Any:
             loop.call_soon_threadsafe(settle, result, error)
         except RuntimeError:
             # The loop is closed: nobody waits any more.
-            pass
+            lost(result, error)
 
     pending = start(done)
     try:
         return await future
-    except asyncio.CancelledError:
+    except (asyncio.CancelledError, GeneratorExit):
         pending.cancel()
+        if future.done() and not future.cancelled() and future.exception() is None:
+            # Not left to when this is collected: the task keeps the exception, and
+            # that the result.
+            lost(future.result(), None)
         raise
+
+
+def _end(started: _casm.Node | tuple[_casm.Node, object]) -> None:
+    """Closes a node whose start was called off when it had started already."""
+    node = started[0] if isinstance(started, tuple) else started
+    node._awaited.close(0.0, False, lambda _result, _error: None)
 
 
 class Stream(Generic[T]):
@@ -57,11 +74,11 @@ class Stream(Generic[T]):
 
     async def __anext__(self) -> T:
         while not self._items:
-            items: list[T] = await _call(self._native._next_batch)
-            if not items:
-                raise StopAsyncIteration
-            # Those that wait here when the task is cancelled are not lost.
+            # What came for a task that was cancelled is there too.
+            items = self._native._take()
             self._items = items[::-1]
+            if not items and not await _call(self._native._more):
+                raise StopAsyncIteration
         return self._items.pop()
 
     async def next(self) -> T | None:

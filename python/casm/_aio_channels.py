@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Sequence
 
@@ -16,6 +17,7 @@ class Channel:
 
     def __init__(self, native: _casm.Channel) -> None:
         self._native = native
+        self._calls = 0
 
     @property
     def name(self) -> str:
@@ -43,16 +45,32 @@ class Channel:
     ) -> None:
         """Sends a value, and waits until there is room for it, or, at capacity 0,
         until it is received. Cancelled, it is withdrawn if it can be."""
-        await _call(lambda done: self._native._send(value, timeout, done))
+        await self._fair()
+        if not self._native._send_now(value, timeout):
+            await _call(lambda done: self._native._send(value, timeout, done))
 
     async def recv(self, timeout: float | None = None) -> bytes:
         """Receives a value. Cancelled, it loses none."""
-        parcel: _casm.Parcel = await _call(lambda done: self._native._recv(timeout, done))
+        await self._fair()
+        value = self._native._recv_now(timeout)
+        if value is not None:
+            return value
+        parcel: _casm.Parcel = await _call(
+            lambda done: self._native._recv(timeout, done), _casm.Parcel.put_back
+        )
         return parcel.take()
+
+    async def _fair(self) -> None:
+        """Lets others of the loop run, now and then: a channel may never be empty.
+        Before a call, so that one who is cancelled here loses nothing."""
+        self._calls += 1
+        if self._calls % 64 == 0:
+            await asyncio.sleep(0)
 
     async def take(self, timeout: float | None = None) -> Job:
         """Takes a value as a job, which comes back unless it is done."""
-        return Job(await _call(lambda done: self._native._take(timeout, done)))
+        take = self._native._take
+        return Job(await _call(lambda done: take(timeout, done), _casm.Job._forget))
 
     async def close(self) -> None:
         """Closes it."""
@@ -83,8 +101,14 @@ async def select(
 ) -> tuple[int, bytes | None]:
     """Does the first of some branches that can be done, and says which, as
     ``casm.select`` does. Cancelled, it has done nothing."""
-    at, parcel = await _call(lambda done: _casm._select(branches, timeout, done))
+    at, parcel = await _call(lambda done: _casm._select(branches, timeout, done), _put_back)
     return at, None if parcel is None else parcel.take()
+
+
+def _put_back(selected: tuple[int, _casm.Parcel | None]) -> None:
+    _, parcel = selected
+    if parcel is not None:
+        parcel.put_back()
 
 
 class Job:
@@ -139,7 +163,8 @@ class Semaphore:
 
     async def acquire(self, timeout: float | None = None) -> Lease:
         """Waits for a lease, in the order of asking."""
-        return Lease(await _call(lambda done: self._native._acquire(timeout, done)))
+        acquire = self._native._acquire
+        return Lease(await _call(lambda done: acquire(timeout, done), _casm.Lease.release))
 
     def close(self) -> None:
         """Closes it. Its owner alone may."""

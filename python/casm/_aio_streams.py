@@ -8,14 +8,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from . import _callbacks
+from . import _callbacks, _casm
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from . import _casm
-
-    Call = Callable[[Callable[[Any], _casm.Pending]], Coroutine[Any, Any, Any]]
+    Call = Callable[..., Coroutine[Any, Any, Any]]
 
 _PIECE = 1 << 16
 _HIGH = 1 << 16
@@ -53,7 +51,10 @@ class _Transport(asyncio.Transport):
         try:
             while True:
                 await self._reads.wait()
-                piece = await self._call(lambda done: self._raw._read(_PIECE, done))
+                came: _casm.Piece = await self._call(
+                    lambda done: self._raw._read(_PIECE, done), _casm.Piece.put_back
+                )
+                piece = came.take()
                 if not piece:
                     break
                 self._protocol.data_received(piece)

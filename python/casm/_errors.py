@@ -93,6 +93,12 @@ class IoError(CasmError, OSError):
     kind = "Io"
 
 
+class PausedError(CasmError):
+    """The node is paused: resume it first."""
+
+    kind = "Paused"
+
+
 class RemoteError(CasmError, RuntimeError):
     """The handler of a service failed, here or elsewhere: the message is its own."""
 
@@ -121,6 +127,7 @@ KINDS = {
         TooLargeError,
         BusyError,
         IoError,
+        PausedError,
         RemoteError,
         InternalError,
     )

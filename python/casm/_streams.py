@@ -36,6 +36,8 @@ class ByteStream(io.RawIOBase):
     def __init__(self, raw: _casm.RawStream, timeout: float | None = None) -> None:
         self._raw = raw
         self.timeout = timeout
+        # Of a `readall` that has not come to the end.
+        self._early: list[bytes] = []
 
     @property
     def peer(self) -> str:
@@ -70,13 +72,17 @@ class ByteStream(io.RawIOBase):
             return self.readall(timeout)
         if size == 0:
             return b""
+        if self._early:
+            early = b"".join(self._early)
+            self._early = [early[size:]] if len(early) > size else []
+            return early[:size]
         return self._raw.read(size, self._limit(timeout))
 
     def readall(self, timeout: float | None = None) -> bytes:
         """All up to the end. ``timeout`` is for each piece of it."""
-        pieces = []
         while piece := self._raw.read(_PIECE, self._limit(timeout)):
-            pieces.append(piece)
+            self._early.append(piece)
+        pieces, self._early = self._early, []
         return b"".join(pieces)
 
     def readinto(self, buffer: Buffer, /) -> int:

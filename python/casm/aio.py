@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, overload
 
 from . import _aio_service, _aio_streams, _casm
-from ._aio import Stream, Subscription, _call, _check_callable
+from ._aio import Stream, Subscription, _call, _check_callable, _end
 from ._aio_channels import Channel, Job, Lease, Semaphore, select
 from ._errors import ClosedError
 from ._topic import Topic
@@ -25,6 +25,7 @@ from ._topic import Topic
 if TYPE_CHECKING:
     import asyncio
     import os
+    from typing import Literal
 
     from . import (
         Answer,
@@ -132,6 +133,7 @@ class Node:
         observer: bool = False,
         data: str | os.PathLike[str] | None = None,
         pex_tick: float | None = None,
+        power: Literal["normal", "low"] | None = None,
         limits: Mapping[str, float | Mapping[str, float]] | None = None,
         key: Key | str | os.PathLike[str] | None = None,
         secret: Secret | str | os.PathLike[str] | None = None,
@@ -150,6 +152,7 @@ class Node:
             observer=observer,
             data=data,
             pex_tick=pex_tick,
+            power=power,
             limits=limits,
             key=key,
             secret=secret,
@@ -173,9 +176,9 @@ class Node:
         if self._native is not None:
             return self
         if self._on_event is None:
-            self._native = await _call(lambda done: _casm.start(self._config, done))
+            self._native = await _call(lambda done: _casm.start(self._config, done), _end)
         else:
-            started = await _call(lambda done: _casm.start(self._config, done, True))
+            started = await _call(lambda done: _casm.start(self._config, done, True), _end)
             self._native, events = started
             Subscription(Stream(events), self._on_event)
         return self
@@ -215,9 +218,13 @@ class Node:
         """Whether the node is closed, or not started yet."""
         return self._native is None or self._native.closed
 
+    def is_paused(self) -> bool:
+        """Whether the node is paused, or about to be."""
+        return self._node.is_paused()
+
     def addrs(self) -> list[str]:
         """The multiaddrs at which it can be reached, each with its
-        ``/p2p/<id>``."""
+        ``/p2p/<id>``: none while it is paused."""
         return self._node.addrs()
 
     def info(self) -> PeerInfo:
@@ -361,8 +368,8 @@ class Node:
         ``/files/1``. ``timeout`` is in seconds, for opening it; None is no limit.
         ``writer.get_extra_info("peer")`` is the peer's id;
         ``writer.transport.abort()`` resets the stream."""
-        node = self._node
-        raw = await _call(lambda done: node._awaited.open_stream(peer, protocol, timeout, done))
+        begin = self._node._awaited.open_stream
+        raw = await _call(lambda done: begin(peer, protocol, timeout, done), _casm.RawStream.reset)
         return _aio_streams.pair(raw, _call)
 
     def on_stream(
@@ -571,6 +578,17 @@ class Node:
     def service_stats(self, name: str) -> ServiceStats:
         """What a service that this node serves has done so far."""
         return self._node.service_stats(name)
+
+    async def pause(self) -> None:
+        """Leaves the cluster for a while, so that others see it at once, and lets
+        every connection and socket go. What needs the network raises
+        ``PausedError`` until the node is resumed."""
+        await _call(self._node._awaited.pause)
+
+    async def resume(self) -> None:
+        """Comes back after a pause. Subscriptions are told what has changed
+        meanwhile."""
+        await _call(self._node._awaited.resume)
 
     async def close(self, grace: float = 5.0) -> None:
         """Leaves the cluster, so that others see it at once, and waits until

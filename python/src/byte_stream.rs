@@ -14,6 +14,7 @@ use pyo3::{
     pybacked::PyBackedBytes,
     types::{PyByteArray, PyBytes, PyMemoryView, PyString},
 };
+use std::sync::{Mutex, PoisonError};
 
 /// A stream of bytes to and from a peer. If it is no longer used before it was
 /// closed, it is reset.
@@ -46,14 +47,14 @@ impl RawStream {
         most: usize,
         timeout: Option<f64>,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let bytes = block(py, "read", self.0.read(most), timeout)?;
-        Ok(PyBytes::new(py, &bytes))
+        let piece = block(py, "read", self.0.read(most), timeout)?;
+        Ok(PyBytes::new(py, &piece.into_vec()))
     }
 
     fn _read(&self, py: Python<'_>, most: usize, done: Py<PyAny>) -> PyResult<Pending> {
         let dispatcher = dispatcher_of(py, self.0.node())?;
-        spawn("read", &dispatcher, self.0.read(most), done, |py, bytes| {
-            Ok(PyBytes::new(py, &bytes).into_any().unbind())
+        spawn("read", &dispatcher, self.0.read(most), done, |py, piece| {
+            Ok(Py::new(py, Piece(Mutex::new(Some(piece))))?.into_any())
         })
     }
 
@@ -99,6 +100,31 @@ impl RawStream {
     ) -> PyResult<Pending> {
         let dispatcher = dispatcher_of(py, self.0.node())?;
         spawn(what, &dispatcher, call, done, |py, ()| Ok(py.None()))
+    }
+}
+
+/// What was read, on its way to a task that may be called off before it sees it: then
+/// the next one reads it.
+#[pyclass(frozen, module = "casm._casm")]
+pub(crate) struct Piece(Mutex<Option<casm_bindings::Piece>>);
+
+impl Piece {
+    fn out(&self) -> Option<casm_bindings::Piece> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+#[pymethods]
+impl Piece {
+    /// Takes the bytes out.
+    fn take<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        let bytes = self.out().map(casm_bindings::Piece::into_vec);
+        PyBytes::new(py, &bytes.unwrap_or_default())
+    }
+
+    /// Leaves them to the next one who reads, as dropping this does.
+    fn put_back(&self) {
+        drop(self.out());
     }
 }
 

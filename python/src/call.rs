@@ -55,9 +55,9 @@ pub(crate) struct Pending(casm_bindings::Pending);
 
 #[pymethods]
 impl Pending {
-    /// Calls it off.
-    fn cancel(&self) {
-        self.0.cancel();
+    /// Calls it off. Its result may be on its way already.
+    fn cancel(&self, py: Python<'_>) {
+        detach(py, || self.0.cancel());
     }
 }
 

@@ -142,12 +142,16 @@ fn not_accepted(field: &str, name: &str, known: &str) -> PyErr {
 ///         machine's.
 ///     meta: What others may know and query of this node.
 ///     ttl: Seconds for which others keep its record without hearing from it,
-///         1 to 86400. Default 10.
+///         1 to 86400. Default 10; with low power 600.
 ///     observer: Whether to look on only, without being in the cluster.
 ///     data: The folder in which the node keeps what is to outlast it, such as
 ///         the peers it knows.
 ///     pex_tick: The longest pause between two exchanges of peers, in seconds:
 ///         0.1 to 86400.
+///     power: How much the node does of itself: ``normal``, or ``low`` for what
+///         runs on a battery, with a TTL of 600 seconds, pings once a minute, three
+///         connections of its own, TCP alone, and discovery only while it has no
+///         peer. Default ``normal``.
 ///     limits: Limits on what is spent on peers: ``connections``,
 ///         ``connections_per_peer``, ``pending`` (connections being set up),
 ///         ``memory`` (the fraction of the machine's that this process may use
@@ -175,7 +179,7 @@ pub(crate) struct Config {
 #[pymethods]
 impl Config {
     #[new]
-    #[pyo3(signature = (namespace=None, *, listen=None, boot=None, serve=None, announce=None, announce_only=false, host=None, meta=None, ttl=None, observer=false, data=None, pex_tick=None, limits=None, key=None, secret=None))]
+    #[pyo3(signature = (namespace=None, *, listen=None, boot=None, serve=None, announce=None, announce_only=false, host=None, meta=None, ttl=None, observer=false, data=None, pex_tick=None, power=None, limits=None, key=None, secret=None))]
     #[expect(clippy::too_many_arguments, reason = "these are Python's keyword arguments")]
     pub(crate) fn new(
         namespace: Option<String>,
@@ -190,6 +194,7 @@ impl Config {
         observer: bool,
         data: Option<PathBuf>,
         pex_tick: Option<f64>,
+        power: Option<String>,
         limits: Option<Limits>,
         key: Option<KeyOrFile>,
         secret: Option<SecretOrFile>,
@@ -218,6 +223,7 @@ impl Config {
             observer,
             data,
             pex_tick: seconds("pex_tick", pex_tick)?,
+            power,
             limits: limits.map(|limits| limits.0).unwrap_or_default(),
             key,
             key_file,

@@ -61,11 +61,27 @@ impl Parcel {
     fn take(&self, py: Python<'_>) -> Py<PyBytes> {
         bytes(py, &self.0)
     }
+
+    /// Hands it on, as dropping this does.
+    fn put_back(&self, py: Python<'_>) {
+        detach(py, || self.0.put_back());
+    }
 }
 
 impl Channel {
     pub(crate) fn new(channel: casm_bindings::Channel, node: Py<Node>) -> Self {
         Self { channel, node }
+    }
+
+    /// Sends a value if that need not wait, with the interpreter's lock, of which letting
+    /// go takes several times as long; else it comes back.
+    fn send_now(&self, value: Data) -> PyResult<Option<Vec<u8>>> {
+        guard("send", || self.channel.send_now(value.0))
+    }
+
+    fn recv_now(&self, py: Python<'_>) -> PyResult<Option<Py<PyBytes>>> {
+        let value = guard("recv", || self.channel.recv_now())?;
+        Ok(value.map(|value| PyBytes::new(py, &value).unbind()))
     }
 }
 
@@ -113,8 +129,17 @@ impl Channel {
     ///         taken in is not known if the message says so.
     #[pyo3(signature = (value, timeout=None))]
     fn send(&self, py: Python<'_>, value: Data, timeout: Option<f64>) -> PyResult<()> {
-        let sent = self.channel.send(value.0, seconds("timeout", timeout)?);
-        block(py, "send", sent, None)
+        let timeout = seconds("timeout", timeout)?;
+        match self.send_now(value)? {
+            Some(value) => block(py, "send", self.channel.send(value, timeout), None),
+            None => Ok(()),
+        }
+    }
+
+    /// Sends a value if that need not wait, and says if it did.
+    fn _send_now(&self, value: Data, timeout: Option<f64>) -> PyResult<bool> {
+        seconds("timeout", timeout)?;
+        Ok(self.send_now(value)?.is_none())
     }
 
     #[pyo3(signature = (value, timeout, done))]
@@ -139,8 +164,17 @@ impl Channel {
     ///         been taken then is given to the next receiver here.
     #[pyo3(signature = (timeout=None))]
     fn recv(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Py<PyBytes>> {
-        let received = self.channel.recv(seconds("timeout", timeout)?);
-        Ok(bytes(py, &block(py, "recv", received, None)?))
+        let timeout = seconds("timeout", timeout)?;
+        if let Some(value) = self.recv_now(py)? {
+            return Ok(value);
+        }
+        Ok(bytes(py, &block(py, "recv", self.channel.recv(timeout), None)?))
+    }
+
+    /// Receives a value if one is there.
+    fn _recv_now(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<Py<PyBytes>>> {
+        seconds("timeout", timeout)?;
+        self.recv_now(py)
     }
 
     #[pyo3(signature = (timeout, done))]
@@ -201,8 +235,8 @@ impl Channel {
     }
 
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<PyBytes>>> {
-        match block(py, "recv", self.channel.recv(None), None) {
-            Ok(parcel) => Ok(Some(bytes(py, &parcel))),
+        match self.recv(py, None) {
+            Ok(value) => Ok(Some(value)),
             Err(error) if !self.node.get().facade().is_closed() && is_closed(py, &error)? => {
                 Ok(None)
             }
@@ -321,6 +355,11 @@ impl Job {
     fn _done(&self, py: Python<'_>, done: Py<PyAny>) -> PyResult<Pending> {
         let dispatcher = self.node.get().dispatcher(py)?;
         spawn("done", &dispatcher, self.job.done(), done, |py, ()| Ok(py.None()))
+    }
+
+    /// Gives it back, as dropping this does.
+    fn _forget(&self, py: Python<'_>) {
+        detach(py, || self.job.forget());
     }
 
     /// The value goes back to where it was.

@@ -39,7 +39,7 @@ mod _casm {
     #[pymodule_export]
     use super::{
         bench::{bench_events, bench_view},
-        byte_stream::{RawStream, on_stream},
+        byte_stream::{Piece, RawStream, on_stream},
         call::Pending,
         config::{Config, PeerInfo, PeerStatus},
         csp::{_select, Branch, Channel, Job, Lease, Parcel, Semaphore, select},

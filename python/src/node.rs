@@ -44,7 +44,7 @@ pub(crate) struct Node {
 #[pymethods]
 impl Node {
     #[new]
-    #[pyo3(signature = (namespace=None, *, listen=None, boot=None, serve=None, announce=None, announce_only=false, host=None, meta=None, ttl=None, observer=false, data=None, pex_tick=None, limits=None, key=None, secret=None, on_event=None))]
+    #[pyo3(signature = (namespace=None, *, listen=None, boot=None, serve=None, announce=None, announce_only=false, host=None, meta=None, ttl=None, observer=false, data=None, pex_tick=None, power=None, limits=None, key=None, secret=None, on_event=None))]
     #[expect(clippy::too_many_arguments, reason = "these are Python's keyword arguments")]
     fn new(
         py: Python<'_>,
@@ -60,6 +60,7 @@ impl Node {
         observer: bool,
         data: Option<PathBuf>,
         pex_tick: Option<f64>,
+        power: Option<String>,
         limits: Option<Limits>,
         key: Option<KeyOrFile>,
         secret: Option<SecretOrFile>,
@@ -78,6 +79,7 @@ impl Node {
             observer,
             data,
             pex_tick,
+            power,
             limits,
             key,
             secret,
@@ -133,7 +135,13 @@ impl Node {
         Awaited(this)
     }
 
-    /// The multiaddrs at which it can be reached, each with its ``/p2p/<id>``.
+    /// Whether the node is paused, or about to be.
+    fn is_paused(&self) -> PyResult<bool> {
+        guard("is_paused", || self.node.is_paused())
+    }
+
+    /// The multiaddrs at which it can be reached, each with its ``/p2p/<id>``: none
+    /// while it is paused.
     fn addrs(&self) -> PyResult<Vec<String>> {
         guard("addrs", || self.node.addrs())
     }
@@ -300,6 +308,20 @@ impl Node {
     /// the text: ``casm_heartbeats_total{verdict="accepted"}``.
     fn metrics_snapshot(&self) -> PyResult<BTreeMap<String, f64>> {
         guard("metrics_snapshot", || self.node.metrics_snapshot())
+    }
+
+    /// Leaves the cluster for a while, so that others see it at once, and lets
+    /// every connection and socket go. The node keeps its key, its view, the peers
+    /// it knows, what it tells of itself, and every subscription; what needs the
+    /// network raises ``PausedError``. A second call does nothing.
+    fn pause(&self, py: Python<'_>) -> PyResult<()> {
+        block(py, "pause", self.node.pause(), None)
+    }
+
+    /// Comes back after a pause: listens, connects to who was connected, and
+    /// announces itself. Subscriptions are told what has changed meanwhile.
+    fn resume(&self, py: Python<'_>) -> PyResult<()> {
+        block(py, "resume", self.node.resume(), None)
     }
 
     /// A handle of a topic, which the node joins if it has not. The name is 1 to 48

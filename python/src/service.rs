@@ -9,12 +9,14 @@ use crate::{
     node::Node,
     query::{QueryArg, query},
 };
-use casm_bindings::{Answer, CallSpec, Dispatcher, Error, Headers, Reply, ServeSpec};
+use casm_bindings::{
+    Answer, CallSpec, Dispatcher, Error, Headers, Next, Reply, ServeSpec, id_text,
+};
 use pyo3::{
     exceptions::PyTypeError,
     prelude::*,
     sync::PyOnceLock,
-    types::{PyByteArray, PyBytes, PyMemoryView},
+    types::{PyByteArray, PyBytes, PyMemoryView, PyString},
 };
 use std::{cell::RefCell, collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -96,21 +98,15 @@ impl Asked {
 pub(crate) struct Request {
     request: Arc<casm_bindings::Request>,
     data: Py<PyBytes>,
-    deadline: Option<f64>,
+    /// Looked up when it is asked for.
+    deadline: PyOnceLock<Option<f64>>,
     node: Py<Node>,
 }
 
 impl Request {
-    fn new(py: Python<'_>, request: casm_bindings::Request, node: Py<Node>) -> PyResult<Self> {
-        let deadline = match request.time_left() {
-            Some(left) => {
-                let now: f64 = py.import("time")?.call_method0("monotonic")?.extract()?;
-                Some(now + left.as_secs_f64())
-            }
-            None => None,
-        };
+    fn new(py: Python<'_>, request: casm_bindings::Request, node: Py<Node>) -> Self {
         let data = PyBytes::new(py, &request.take_data()).unbind();
-        Ok(Self { request: Arc::new(request), data, deadline, node })
+        Self { request: Arc::new(request), data, deadline: PyOnceLock::new(), node }
     }
 }
 
@@ -130,15 +126,20 @@ impl Request {
 
     /// The id of who asks.
     #[getter]
-    fn peer(&self) -> &str {
-        self.request.peer()
+    fn peer<'py>(&self, py: Python<'py>) -> Bound<'py, PyString> {
+        PyString::new(py, &self.request.peer())
     }
 
     /// Until when the answer is waited for, as ``time.monotonic()`` has it; None
     /// if there is no limit.
     #[getter]
-    fn deadline(&self) -> Option<f64> {
-        self.deadline
+    fn deadline(&self, py: Python<'_>) -> PyResult<Option<f64>> {
+        let until = || {
+            let Some(left) = self.request.time_left() else { return Ok(None) };
+            let now: f64 = py.import("time")?.call_method0("monotonic")?.extract()?;
+            Ok(Some(now + left.as_secs_f64()))
+        };
+        self.deadline.get_or_try_init(py, until).copied()
     }
 
     /// Whether nobody waits for the answer any more.
@@ -201,9 +202,23 @@ impl Requests {
     fn next(&self, py: Python<'_>) -> PyResult<Option<(Request, bool)>> {
         HANDLING.take();
         let Some(queue) = &self.queue else { return Ok(None) };
-        let Some(given) = detach(py, || queue.next()) else { return Ok(None) };
+        let mut woken = None;
+        // With the interpreter's lock: a thread that has to wait for it has no request
+        // that another could answer meanwhile.
+        let given = loop {
+            match queue.try_next(woken) {
+                Next::Given(given) => break given,
+                Next::End => return Ok(None),
+                Next::Wait => {
+                    woken = detach(py, || queue.wait());
+                    if woken.is_none() {
+                        return Ok(None);
+                    }
+                }
+            }
+        };
         HANDLING.set(Some(self.node.get().facade().id().to_owned()));
-        let request = Request::new(py, given.request, self.node.clone_ref(py))?;
+        let request = Request::new(py, given.request, self.node.clone_ref(py));
         Ok(Some((request, given.start)))
     }
 
@@ -289,8 +304,7 @@ fn teller(
             }
             // None while Python is shutting down: then nobody is there to be told.
             Python::try_attach(|py| {
-                let made = Request::new(py, request, node.clone_ref(py))
-                    .and_then(|request| Py::new(py, request))
+                let made = Py::new(py, Request::new(py, request, node.clone_ref(py)))
                     .and_then(|request| (request,).into_pyobject(py));
                 match made {
                     Ok(arguments) => driver::hand_over((
@@ -312,7 +326,7 @@ pub(crate) fn answered(py: Python<'_>, answer: Answer) -> PyResult<Bound<'_, PyA
         Ok::<_, PyErr>(py.import("casm._answer")?.getattr("answered")?.unbind())
     })?;
     let Answer { peer, data, headers, .. } = answer;
-    make.bind(py).call1((PyBytes::new(py, &data), headers, peer.to_base58()))
+    make.bind(py).call1((PyBytes::new(py, &data), headers, &*id_text(&peer)))
 }
 
 /// What one of those that were asked said.

@@ -3,10 +3,11 @@
 use crate::{
     call::{Pending, block, spawn},
     driver,
+    errors::OrRaise,
     events::Item,
     node::Node,
 };
-use casm_bindings::{Batch, Ended, Listener, Monitor, Result, Source};
+use casm_bindings::{Batch, Ended, Error, Listener, Monitor, Result, Source};
 use pyo3::{prelude::*, types::PyList};
 use std::{
     collections::VecDeque,
@@ -24,27 +25,50 @@ use std::{
 #[pyclass(frozen, generic, weakref, module = "casm")]
 pub(crate) struct Stream {
     items: Arc<dyn Pull>,
-    buffer: Mutex<VecDeque<Item>>,
+    came: Arc<Mutex<Came>>,
     node: Py<Node>,
     ended: Ended,
 }
 
-type Items = Pin<Box<dyn Future<Output = Result<Vec<Item>>> + Send>>;
+/// What came and was not taken yet. It is there for the next call if the one for which
+/// it came is called off.
+#[derive(Default)]
+struct Came {
+    items: VecDeque<Item>,
+    /// Behind the items. Some sources tell it only once.
+    failed: Option<Error>,
+}
+
+/// What the stream gives; outside of it the errors of the call alone.
+type Items = Pin<Box<dyn Future<Output = Result<Result<Vec<Item>>>> + Send>>;
 
 /// A stream of the facade, whatever it is of.
 trait Pull: Send + Sync {
     fn pull(self: Arc<Self>) -> Items;
     fn cancel(&self);
+    fn is_cancelled(&self) -> bool;
+    fn is_foreign(&self) -> bool;
     fn dropped(&self) -> u64;
 }
 
 impl<S: Source<Item: Into<Item>>> Pull for casm_bindings::Stream<S> {
     fn pull(self: Arc<Self>) -> Items {
-        Box::pin(async move { Ok(self.next_batch().await?.into_iter().map(Into::into).collect()) })
+        Box::pin(async move {
+            let items = self.pulled().await?;
+            Ok(items.map(|items| items.into_iter().map(Into::into).collect()))
+        })
     }
 
     fn cancel(&self) {
         casm_bindings::Stream::cancel(self);
+    }
+
+    fn is_cancelled(&self) -> bool {
+        casm_bindings::Stream::is_cancelled(self)
+    }
+
+    fn is_foreign(&self) -> bool {
+        casm_bindings::Stream::is_foreign(self)
     }
 
     fn dropped(&self) -> u64 {
@@ -66,12 +90,69 @@ impl Stream {
         node: Py<Node>,
         ended: Ended,
     ) -> Self {
-        Self { items: Arc::new(items), buffer: Mutex::default(), node, ended }
+        Self { items: Arc::new(items), came: Arc::default(), node, ended }
     }
 
-    fn buffer(&self) -> MutexGuard<'_, VecDeque<Item>> {
-        self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Does something with what came. No Python runs meanwhile: a finalizer that lets the
+    /// interpreter's lock go could be waited for by who has that lock and waits here. In a
+    /// forked child nothing has come: the lock may be held by a thread of the parent.
+    fn came<T>(&self, what: impl FnOnce(&mut Came) -> T) -> T {
+        match self.items.is_foreign() {
+            true => what(&mut Came::default()),
+            false => what(&mut lock(&self.came)),
+        }
     }
+
+    /// Waits for items, or an error, and leaves them there. False when the stream is
+    /// over.
+    fn fill(&self) -> impl Future<Output = Result<bool>> + Send + use<> {
+        let (items, came) = (self.items.clone(), self.came.clone());
+        async move {
+            if items.is_foreign() {
+                return items.pull().await.map(|_| false);
+            }
+            // Those of a call that was called off.
+            if lock(&came).is_some() {
+                return Ok(true);
+            }
+            let pulled = items.clone().pull().await?;
+            let mut came = lock(&came);
+            match pulled {
+                Err(error) if items.is_cancelled() => return Err(error),
+                // A cancel clears it afterwards.
+                Ok(_) if items.is_cancelled() => return Ok(false),
+                Ok(items) => came.items.extend(items),
+                Err(error) => came.failed = Some(error),
+            }
+            Ok(came.is_some())
+        }
+    }
+}
+
+impl Came {
+    fn is_some(&self) -> bool {
+        !self.items.is_empty() || self.failed.is_some()
+    }
+
+    /// The next item, if one is there.
+    fn next(&mut self) -> Result<Option<Item>> {
+        match self.items.pop_front() {
+            None => self.failed.take().map_or(Ok(None), Err),
+            item => Ok(item),
+        }
+    }
+
+    /// All items that are there, if any.
+    fn all(&mut self) -> Result<VecDeque<Item>> {
+        if self.items.is_empty() {
+            return self.failed.take().map_or(Ok(VecDeque::new()), Err);
+        }
+        Ok(std::mem::take(&mut self.items))
+    }
+}
+
+fn lock(came: &Mutex<Came>) -> MutexGuard<'_, Came> {
+    came.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[pymethods]
@@ -91,31 +172,33 @@ impl Stream {
     #[pyo3(signature = (timeout=None))]
     fn next(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<Py<PyAny>>> {
         loop {
-            let item = self.buffer().pop_front();
-            if let Some(item) = item {
+            let next = self.came(Came::next);
+            if let Some(item) = next.or_raise()? {
                 match item.into_python(py)? {
                     Some(item) => return Ok(Some(item)),
                     None => continue,
                 }
             }
-            let items = block(py, "waiting for the next item", self.items.clone().pull(), timeout)?;
-            if items.is_empty() {
+            if !block(py, "waiting for the next item", self.fill(), timeout)? {
                 return Ok(None);
             }
-            self.buffer().extend(items);
         }
     }
 
-    /// Calls ``done`` with a list of the next items, which is empty when the
-    /// stream is over.
-    fn _next_batch(&self, py: Python<'_>, done: Py<PyAny>) -> PyResult<Pending> {
-        let items = self.items.clone().pull();
+    /// Calls ``done`` with whether there are more items, when ``_take`` gives them.
+    fn _more(&self, py: Python<'_>, done: Py<PyAny>) -> PyResult<Pending> {
         let dispatcher = self.node.get().dispatcher(py)?;
-        spawn("waiting for the next item", &dispatcher, items, done, |py, items| {
-            let items: PyResult<Vec<_>> =
-                items.into_iter().filter_map(|item| item.into_python(py).transpose()).collect();
-            Ok(PyList::new(py, items?)?.into_any().unbind())
+        spawn("waiting for the next item", &dispatcher, self.fill(), done, |py, more| {
+            Ok(more.into_pyobject(py)?.to_owned().into_any().unbind())
         })
+    }
+
+    /// The items that are there.
+    fn _take<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let items = self.came(Came::all).or_raise()?;
+        let items: PyResult<Vec<_>> =
+            items.into_iter().filter_map(|item| item.into_python(py).transpose()).collect();
+        PyList::new(py, items?)
     }
 
     /// How many items were lost because nobody took them in time.
@@ -128,14 +211,16 @@ impl Stream {
     /// ``"limit"`` or ``"timeout"``.
     #[getter]
     fn ended(&self) -> Option<&'static str> {
-        let taken = self.buffer().is_empty();
+        let taken = self.came(|came| came.items.is_empty());
         self.ended.get().filter(|_| taken)
     }
 
     /// Ends the stream, also for a thread that is waiting for it.
     fn cancel(&self) {
         self.items.cancel();
-        self.buffer().clear();
+        let left = self.came(std::mem::take);
+        // With no lock held.
+        drop(left);
     }
 
     fn __enter__(this: Py<Self>) -> Py<Self> {

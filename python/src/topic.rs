@@ -7,12 +7,12 @@ use crate::{
     query::{QueryArg, query},
     stream::{Stream, Subscription},
 };
-use casm_bindings::{SubscribeSpec, TopicSpec};
+use casm_bindings::{SubscribeSpec, TopicSpec, id_text};
 use pyo3::{
     exceptions::PyTypeError,
     prelude::*,
     pybacked::PyBackedBytes,
-    types::{PyBytes, PyMemoryView},
+    types::{PyBytes, PyMemoryView, PyString},
 };
 
 /// A message of a topic.
@@ -35,8 +35,8 @@ impl Message {
 
     /// The peer id of who published it: the signature is this peer's.
     #[getter]
-    fn source(&self) -> String {
-        self.0.source().to_base58()
+    fn source<'py>(&self, py: Python<'py>) -> Bound<'py, PyString> {
+        PyString::new(py, &id_text(&self.0.source()))
     }
 
     /// Its number: no other message of this source has it. Numbers have gaps.
@@ -56,7 +56,7 @@ impl Message {
     }
 
     fn __repr__(&self) -> String {
-        let (source, bytes) = (self.source(), self.0.data().len());
+        let (source, bytes) = (id_text(&self.0.source()), self.0.data().len());
         format!("Message(source={source:?}, seq={}, {bytes} bytes)", self.seq())
     }
 }

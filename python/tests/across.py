@@ -3,8 +3,10 @@ likes are bindings/examples/across.rs and node/tests/across.mjs; what they do is
 in node/tests/languages.test.mjs.
 
 ``across.py NAMESPACE ADDR…``: says ``here ID ADDR``, and ends with its standard input.
+With ``ACROSS_BOOT`` it looks for others there, and they reach it at every address.
 """
 
+import os
 import sys
 import threading
 
@@ -39,6 +41,8 @@ def main(namespace: str, *addrs: str) -> None:
             return heard[text]
 
     options = casm.testing.options(namespace=namespace, meta={"language": LANGUAGE})
+    if boot := os.environ.get("ACROSS_BOOT"):
+        options |= {"boot": boot, "listen": "/ip4/0.0.0.0/tcp/0"}
     with casm.Node(**options) as node:
         topic = node.topic("across")
         topic.on_message(hear)
@@ -73,6 +77,9 @@ def main(namespace: str, *addrs: str) -> None:
                     said = str(node.topic(name).publish(text.encode()))
                 case "peers":
                     said = str(len(node.topic(name).wait_for_peers(int(text), timeout=PATIENCE)))
+                case "see":
+                    view = node.wait_for(int(text), timeout=PATIENCE)
+                    said = " ".join(sorted(f"{r.meta['language']}={r.peer}" for r in view))
                 case "heard":
                     said = hears(text)
                 case other:

@@ -23,6 +23,7 @@ BASES = {
     "TooLarge": ValueError,
     "Busy": casm.CasmError,
     "Io": OSError,
+    "Paused": casm.CasmError,
     "Remote": RuntimeError,
     "Internal": RuntimeError,
 }
@@ -57,6 +58,7 @@ BAD_OPTIONS = [
     ({"boot": "nowhere"}, casm.AddressError, "nowhere"),
     ({"boot": ["none", "auto"]}, casm.ConfigError, "none,auto"),
     ({"boot": []}, casm.ConfigError, "boot"),
+    ({"power": "lower"}, casm.ConfigError, "lower"),
     ({"serve": "nowhere"}, casm.AddressError, "nowhere"),
     ({"announce": "nowhere"}, casm.AddressError, 'announce: "nowhere"'),
     ({"announce": ["/ip4/0.0.0.0/tcp/4001"]}, casm.AddressError, "0.0.0.0"),

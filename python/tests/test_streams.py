@@ -91,6 +91,7 @@ def test_a_read_that_takes_too_long_can_be_tried_again(pair):
     def serve(stream, _):
         go.wait(PATIENCE)
         stream.write(b"late")
+        stream.write(stream.read(4, timeout=PATIENCE))
         stream.read()
 
     with opened(pair, serve) as stream:
@@ -101,6 +102,15 @@ def test_a_read_that_takes_too_long_can_be_tried_again(pair):
             stream.read(4)
         go.set()
         assert stream.read(4, timeout=PATIENCE) == b"late"
+        # What had come before one waited for the end too long.
+        stream.write(b"more")
+        with pytest.raises(TimeoutError):
+            stream.read()
+        assert stream.read(1) + stream.read(1) == b"mo"
+        with pytest.raises(TimeoutError):
+            stream.read(timeout=0.05)
+        stream.close_write()
+        assert stream.read(timeout=PATIENCE) == b"re"
         # More than the peer has room for: a part is gone.
         go.clear()
     with opened_second(pair) as stream:

@@ -1,13 +1,14 @@
-//! Generates the Rust code of our Cap'n Proto schemas. The result is checked
-//! in, so that building CASM needs no Cap'n Proto tools.
+//! Generates the Rust code of our Cap'n Proto schemas, and the Swift code of
+//! bindings/uniffi. The result is checked in, so that building CASM needs no Cap'n
+//! Proto tools, and that Swift's package needs no build step.
 
-use crate::shell;
+use crate::{shell, swift, uniffi};
 use anyhow::{Context, Result, ensure};
 use std::path::Path;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Fail if the checked-in code is not what the schemas generate.
+    /// Fail if the checked-in code is not what is generated.
     #[arg(long)]
     check: bool,
 }
@@ -39,7 +40,8 @@ pub fn run(args: &Args) -> Result<()> {
         install(folder, &out, &schema_dir, args.check)
     });
     std::fs::remove_dir_all(&out)?;
-    result
+    result?;
+    swift::generated::install(&uniffi::code()?, args.check)
 }
 
 fn generate(folder: &Folder, schema_dir: &Path, out: &Path) -> Result<()> {

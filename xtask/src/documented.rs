@@ -23,12 +23,13 @@ pub struct Args {
 }
 
 /// Where commands are shown, beside the pages in `docs` and below.
-const PAGES: [&str; 8] = [
+const PAGES: [&str; 9] = [
     "README.md",
     "CONTRIBUTING.md",
     "DEVELOPERS.md",
     "python/README.md",
     "node/README.md",
+    "kotlin/README.md",
     "interop/go/README.md",
     "interop/js/README.md",
     "interop/py/README.md",

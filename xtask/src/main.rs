@@ -8,12 +8,15 @@ mod deny;
 mod documented;
 mod fuzz;
 mod interop;
+mod kotlin;
+mod languages;
 mod lines;
 mod node;
 mod package;
 mod python;
 mod sancov;
 mod shell;
+mod swift;
 mod test;
 mod uniffi;
 
@@ -31,7 +34,8 @@ struct Args {
 enum Command {
     /// Measure, and compare with what others made.
     Bench(bench::Args),
-    /// Regenerate the Rust code of core/schema/*.capnp.
+    /// Regenerate the Rust code of core/schema/*.capnp, and the Swift code of
+    /// bindings/uniffi.
     Codegen(codegen::Args),
     /// Check the licenses, bans and sources of the dependencies.
     Deny,

@@ -1,6 +1,6 @@
 //! The Node.js package: its tests, and what they need.
 
-use crate::{package, python, shell};
+use crate::{languages::Program, package, python, shell};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::{
@@ -54,6 +54,16 @@ pub fn test(workspace: bool) -> Result<()> {
             .arg("--test-timeout=600000")
             .args(files),
     )
+}
+
+/// The member for the tests across languages, with the native module that is built
+/// already.
+pub fn across() -> Result<Program> {
+    let folder = std::path::absolute(stage(&shell::target().join("debug"))?)?;
+    copy(&shell::workspace().join("node/tests"), &folder.join("tests"), |name| {
+        name.ends_with(".mjs")
+    })?;
+    Ok(Program::new(["node".into(), folder.join("tests/across.mjs")]))
 }
 
 /// Whether strict programs, ESM and CJS, agree with the types of the package

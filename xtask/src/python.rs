@@ -36,6 +36,11 @@ pub fn stage(workspace: bool) -> Result<PathBuf> {
     build.args(["build", "--locked", "--lib"]);
     build.args(if workspace { &["--workspace", "--tests"][..] } else { &["-p", "casm-python"] });
     shell::run(&mut build)?;
+    lay_out()
+}
+
+/// The same, of what is built already.
+pub fn lay_out() -> Result<PathBuf> {
     let staged = shell::target().join("python");
     let package = staged.join("casm");
     if package.exists() {

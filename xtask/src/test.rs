@@ -1,6 +1,6 @@
 //! Every test, by one command.
 
-use crate::{fuzz, node, python, shell, uniffi};
+use crate::{fuzz, kotlin, languages, node, python, shell, swift};
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 use std::path::Path;
@@ -33,8 +33,12 @@ enum Suite {
     Python,
     /// The Node.js package.
     Node,
-    /// The code that is generated for Swift and Kotlin.
-    Uniffi,
+    /// The Swift package.
+    Swift,
+    /// The Kotlin package, with its examples and for Java.
+    Kotlin,
+    /// Members in all languages together. (Linux)
+    Languages,
 }
 
 impl Suite {
@@ -46,7 +50,12 @@ impl Suite {
             Self::Cli => &["casm-cli"],
             Self::Sim => &["casm-sim"],
             Self::Xtask => &["xtask"],
-            Self::Fuzz | Self::Python | Self::Node | Self::Uniffi => &[],
+            Self::Fuzz
+            | Self::Python
+            | Self::Node
+            | Self::Swift
+            | Self::Kotlin
+            | Self::Languages => &[],
         }
     }
 }
@@ -78,8 +87,14 @@ pub fn run(args: &Args) -> Result<()> {
     if everything || args.suites.contains(&Suite::Node) {
         failed.extend(node::test(everything).err());
     }
-    if everything || args.suites.contains(&Suite::Uniffi) {
-        failed.extend(uniffi::test().err());
+    if everything || args.suites.contains(&Suite::Swift) {
+        failed.extend(swift::test().err());
+    }
+    if everything || args.suites.contains(&Suite::Kotlin) {
+        failed.extend(kotlin::test().err());
+    }
+    if (everything && cfg!(target_os = "linux")) || args.suites.contains(&Suite::Languages) {
+        failed.extend(languages::test().err());
     }
     if failed.is_empty() {
         return Ok(());

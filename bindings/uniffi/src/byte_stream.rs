@@ -1,6 +1,8 @@
 //! Byte streams.
 
-use crate::{call::block, errors::Result};
+use crate::call::waits;
+use casm_bindings::Piece;
+use std::convert::identity;
 
 /// A stream of bytes to and from a peer. One thread at a time may read, and one
 /// write.
@@ -32,36 +34,40 @@ impl ByteStream {
         self.0.is_closed()
     }
 
-    /// Reads what is there, `most` bytes at most, and waits until there is
-    /// something. Empty at the end. After a timeout it can be called again: nothing
-    /// is lost.
-    #[uniffi::method(default(timeout))]
-    pub fn read(&self, most: u32, timeout: Option<f64>) -> Result<Vec<u8>> {
-        block("read", self.0.read(most as usize), timeout)
-    }
-
-    /// Writes all of the bytes; waits while the peer has no room for them. If the
-    /// time is over when some of them went out, the stream is reset.
-    #[uniffi::method(default(timeout))]
-    pub fn write(&self, data: Vec<u8>, timeout: Option<f64>) -> Result<()> {
-        block("write", self.0.write(data), timeout)
-    }
-
-    /// Ends what is written: the peer reads to the end. Reading goes on.
-    #[uniffi::method(default(timeout))]
-    pub fn close_write(&self, timeout: Option<f64>) -> Result<()> {
-        block("close_write", self.0.close_write(), timeout)
-    }
-
-    /// Ends what is written, and reads no more.
-    #[uniffi::method(default(timeout))]
-    pub fn close(&self, timeout: Option<f64>) -> Result<()> {
-        block("close", self.0.close(), timeout)
-    }
-
     /// Ends it at once, for calls that are waiting too. To the peer it is broken,
     /// unless it was closed for writing.
     pub fn reset(&self) {
         self.0.reset();
+    }
+}
+
+waits! {
+    impl ByteStream {
+        /// Reads what is there, `most` bytes at most, and waits until there is
+        /// something. Empty at the end. After a timeout, or when it was cancelled, it can be
+        /// called again: nothing is lost.
+        #[uniffi::method(default(timeout))]
+        fn read / start_read(&self, most: u32, timeout: Option<f64>) -> Vec<u8> {
+            (self.0.read(most as usize), timeout, Piece::into_vec)
+        }
+
+        /// Writes all of the bytes; waits while the peer has no room for them. If the
+        /// time is over when some of them went out, the stream is reset.
+        #[uniffi::method(default(timeout))]
+        fn write / start_write(&self, data: Vec<u8>, timeout: Option<f64>) -> () {
+            (self.0.write(data), timeout, identity)
+        }
+
+        /// Ends what is written: the peer reads to the end. Reading goes on.
+        #[uniffi::method(default(timeout))]
+        fn close_write / start_close_write(&self, timeout: Option<f64>) -> () {
+            (self.0.close_write(), timeout, identity)
+        }
+
+        /// Ends what is written, and reads no more.
+        #[uniffi::method(default(timeout))]
+        fn close / start_close(&self, timeout: Option<f64>) -> () {
+            (self.0.close(), timeout, identity)
+        }
     }
 }

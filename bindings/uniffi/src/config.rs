@@ -39,7 +39,7 @@ pub struct Config {
     #[uniffi(default)]
     pub meta: HashMap<String, String>,
     /// Seconds for which others keep its record without hearing from it, 1 to
-    /// 86400; 10 if it is left out.
+    /// 86400; 10 if it is left out, or 600 with low power.
     #[uniffi(default)]
     pub ttl: Option<f64>,
     /// Whether to look on only, without being in the cluster.
@@ -52,6 +52,10 @@ pub struct Config {
     /// 86400.
     #[uniffi(default)]
     pub pex_tick: Option<f64>,
+    /// How much the node does of itself: `normal`, or `low` for what runs on a
+    /// battery; `normal` if it is left out.
+    #[uniffi(default)]
+    pub power: Option<String>,
     /// Limits on what is spent on peers.
     #[uniffi(default)]
     pub limits: Option<Limits>,
@@ -174,6 +178,7 @@ impl Config {
             observer: self.observer,
             data: self.data.map(PathBuf::from),
             pex_tick: seconds("pex_tick", self.pex_tick)?,
+            power: self.power,
             limits: self.limits.unwrap_or_default().build()?,
             key: self.key.map(|key| key.0.clone()),
             key_file: None,

@@ -1,11 +1,12 @@
 //! Channels, select and semaphores.
 
 use crate::{
-    call::{block, count, guard},
+    call::{Call, Waiting, count, guard, limit, start, wait, waits},
     errors::Result,
+    pending::PendingSelected,
 };
-use casm_bindings::{Parcel, duration};
-use std::{sync::Arc, time::Duration};
+use casm_bindings::Parcel;
+use std::{convert::identity, sync::Arc};
 
 /// A channel, of this node or of another: values are handed from senders to
 /// receivers, each to one. Times are in seconds.
@@ -18,11 +19,7 @@ impl From<casm_bindings::Channel> for Channel {
     }
 }
 
-fn limit(timeout: Option<f64>) -> Result<Option<Duration>> {
-    Ok(timeout.map(|timeout| duration("timeout", timeout)).transpose()?)
-}
-
-fn value(parcel: &Parcel) -> Vec<u8> {
+fn value(parcel: Parcel) -> Vec<u8> {
     parcel.take().unwrap_or_default()
 }
 
@@ -49,34 +46,6 @@ impl Channel {
         count(self.0.in_doubt())
     }
 
-    /// Sends a value of at most 1 MiB, and waits until there is room for it, or, at
-    /// capacity 0, until it is received. `Timeout` means that it was not taken in,
-    /// and will not be.
-    #[uniffi::method(default(timeout))]
-    pub fn send(&self, value: Vec<u8>, timeout: Option<f64>) -> Result<()> {
-        block("send", self.0.send(value, limit(timeout)?), None)
-    }
-
-    /// Receives a value.
-    #[uniffi::method(default(timeout))]
-    pub fn recv(&self, timeout: Option<f64>) -> Result<Vec<u8>> {
-        Ok(value(&block("recv", self.0.recv(limit(timeout)?), None)?))
-    }
-
-    /// Takes a value as a job, which comes back to the channel unless it is done:
-    /// at least once.
-    #[uniffi::method(default(timeout))]
-    pub fn take(&self, timeout: Option<f64>) -> Result<Job> {
-        block("take", self.0.take(limit(timeout)?), None).map(Job)
-    }
-
-    /// Closes it: sends fail from now on, and receivers get what is in it and then
-    /// end. Its owner may, and others if it was made so.
-    #[uniffi::method(default(timeout))]
-    pub fn close(&self, timeout: Option<f64>) -> Result<()> {
-        block("close", self.0.close(), timeout)
-    }
-
     /// To receive from it in a `select`.
     pub fn receiving(&self) -> Branch {
         Branch(self.0.receiving())
@@ -85,6 +54,38 @@ impl Channel {
     /// To send this to it in a `select`; it must be this node's own.
     pub fn sending(&self, value: Vec<u8>) -> Branch {
         Branch(self.0.sending(value))
+    }
+}
+
+waits! {
+    impl Channel {
+        /// Sends a value of at most 1 MiB, and waits until there is room for it, or, at
+        /// capacity 0, until it is received. `Timeout` means that it was not taken in,
+        /// and will not be.
+        #[uniffi::method(default(timeout))]
+        fn send / start_send(&self, value: Vec<u8>, timeout: Option<f64>) -> () {
+            (self.0.send(value, limit(timeout)?), None, identity)
+        }
+
+        /// Receives a value.
+        #[uniffi::method(default(timeout))]
+        fn recv / start_recv(&self, timeout: Option<f64>) -> Vec<u8> {
+            (self.0.recv(limit(timeout)?), None, value)
+        }
+
+        /// Takes a value as a job, which comes back to the channel unless it is done:
+        /// at least once.
+        #[uniffi::method(default(timeout))]
+        fn take / start_take(&self, timeout: Option<f64>) -> Job {
+            (self.0.take(limit(timeout)?), None, Job)
+        }
+
+        /// Closes it: sends fail from now on, and receivers get what is in it and then
+        /// end. Its owner may, and others if it was made so.
+        #[uniffi::method(default(timeout))]
+        fn close / start_close(&self, timeout: Option<f64>) -> () {
+            (self.0.close(), timeout, identity)
+        }
     }
 }
 
@@ -107,11 +108,25 @@ pub struct Selected {
 /// closed and empty are passed over while there are others.
 #[uniffi::export(default(timeout))]
 pub fn select(branches: Vec<Arc<Branch>>, timeout: Option<f64>) -> Result<Selected> {
+    wait("select", || selecting(&branches, timeout))
+}
+
+/// The same in the background: it begins, and this doesn't wait.
+#[uniffi::export(default(timeout))]
+pub fn start_select(branches: Vec<Arc<Branch>>, timeout: Option<f64>) -> Arc<PendingSelected> {
+    start("select", || selecting(&branches, timeout))
+}
+
+/// Which branch it was, and what came.
+type Chosen = (usize, Option<Parcel>);
+
+type Selecting = Call<Waiting<Chosen>, fn(Chosen) -> Selected>;
+
+fn selecting(branches: &[Arc<Branch>], timeout: Option<f64>) -> Result<Selecting> {
     let branches = branches.iter().map(|branch| branch.0.clone()).collect();
-    let timeout = limit(timeout)?;
-    let selected = guard("select", || casm_bindings::select(branches, timeout))?;
-    let (index, parcel) = block("select", selected, None)?;
-    Ok(Selected { index: count(index), value: parcel.as_ref().map(value) })
+    let chosen = casm_bindings::select(branches, limit(timeout)?)?;
+    let give = |(index, parcel): Chosen| Selected { index: count(index), value: parcel.map(value) };
+    Ok((Box::pin(chosen), None, give))
 }
 
 /// A value that was taken as a job. It goes back to the head of the channel when
@@ -131,18 +146,26 @@ impl Job {
     pub fn lost(&self) -> bool {
         self.0.is_lost()
     }
+}
 
-    /// The job is done, and the value gone from the channel. `NotFound` if it has
-    /// gone back, so that another may do it too.
-    #[uniffi::method(default(timeout))]
-    pub fn done(&self, timeout: Option<f64>) -> Result<()> {
-        block("done", self.0.done(), timeout)
-    }
+waits! {
+    impl Job {
+        /// The job is done, and the value gone from the channel. `NotFound` if it has
+        /// gone back, so that another may do it too.
+        #[uniffi::method(default(timeout))]
+        fn done / start_done(&self, timeout: Option<f64>) -> () {
+            // First: a call that fails must not have taken the job out.
+            limit(timeout)?;
+            (self.0.done(), timeout, identity)
+        }
 
-    /// The value goes back to where it was.
-    #[uniffi::method(default(timeout))]
-    pub fn give_back(&self, timeout: Option<f64>) -> Result<()> {
-        block("give_back", self.0.give_back(), timeout)
+        /// The value goes back to where it was.
+        #[uniffi::method(default(timeout))]
+        fn give_back / start_give_back(&self, timeout: Option<f64>) -> () {
+            // First: a call that fails must not have taken the job out.
+            limit(timeout)?;
+            (self.0.give_back(), timeout, identity)
+        }
     }
 }
 
@@ -169,15 +192,19 @@ impl Semaphore {
         self.0.owner().to_owned()
     }
 
-    /// Waits for a lease, in the order of asking.
-    #[uniffi::method(default(timeout))]
-    pub fn acquire(&self, timeout: Option<f64>) -> Result<Lease> {
-        block("acquire", self.0.acquire(limit(timeout)?), None).map(Lease)
-    }
-
     /// Closes it: nobody is granted anything any more. Its owner alone may.
     pub fn close(&self) -> Result<()> {
         guard("close", || self.0.close())
+    }
+}
+
+waits! {
+    impl Semaphore {
+        /// Waits for a lease, in the order of asking.
+        #[uniffi::method(default(timeout))]
+        fn acquire / start_acquire(&self, timeout: Option<f64>) -> Lease {
+            (self.0.acquire(limit(timeout)?), None, Lease)
+        }
     }
 }
 
@@ -200,14 +227,18 @@ impl Lease {
         self.0.is_lost()
     }
 
-    /// Waits until it is not held any more.
-    #[uniffi::method(default(timeout))]
-    pub fn wait_lost(&self, timeout: Option<f64>) -> Result<()> {
-        block("wait_lost", self.0.wait_lost(), timeout)
-    }
-
     /// Gives it back. It doesn't wait.
     pub fn release(&self) {
         self.0.release();
+    }
+}
+
+waits! {
+    impl Lease {
+        /// Waits until it is not held any more.
+        #[uniffi::method(default(timeout))]
+        fn wait_lost / start_wait_lost(&self, timeout: Option<f64>) -> () {
+            (self.0.wait_lost(), timeout, identity)
+        }
     }
 }

@@ -65,6 +65,8 @@ kinds! {
     Busy,
     /// The operating system reported an error.
     Io,
+    /// The node is paused: resume it first.
+    Paused,
     /// The handler of a service failed, here or elsewhere: the message is its own.
     Remote,
     /// A defect in CASM.

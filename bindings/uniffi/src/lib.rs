@@ -1,9 +1,10 @@
 //! CASM for Swift and Kotlin: the facade, exported with uniffi.
 //!
-//! Types are translated here, and nothing else. Calls that wait block, with a
-//! timeout in seconds; what streams is pulled, or told to a listener on the
-//! node's one thread for callbacks. A package for a language is written over
-//! the code that is generated from this.
+//! Types are translated here, and nothing else. Calls that wait come in two forms:
+//! one blocks, with a timeout in seconds; the other, `start_…`, begins the call and
+//! gives what is told when it is over, and can be cancelled. What streams is pulled, or
+//! told to a listener on the node's one thread for callbacks. A package for a language
+//! is written over the code that is generated from this.
 //!
 //! - `node`, `view`, `remote`: the node, and the views of the cluster
 //! - `config`, `query`, `key`, `secret`: what they are told
@@ -14,7 +15,8 @@
 //! - `service`: services, served and called
 //! - `stream`, `listener`: what streams, pulled or pushed
 //! - `log`: log records, for the language's own logging
-//! - `call`, `errors`: how a call is made, and how it fails
+//! - `call`, `pending`, `errors`: how a call is made, in the background too, and how it
+//!   fails
 
 mod byte_stream;
 mod call;
@@ -26,6 +28,7 @@ mod key;
 mod listener;
 mod log;
 mod node;
+mod pending;
 mod query;
 mod remote;
 mod secret;
@@ -36,7 +39,7 @@ mod view;
 
 pub use byte_stream::ByteStream;
 pub use config::{Config, FindOptions, Limits, RpcLimits, TableLimits};
-pub use csp::{Branch, Channel, Job, Lease, Selected, Semaphore, select};
+pub use csp::{Branch, Channel, Job, Lease, Selected, Semaphore, select, start_select};
 pub use errors::CasmError;
 pub use items::{
     Change, Event, LeaveReason, Message, PeerFound, PeerInfo, PeerReply, PeerStatus, Record,
@@ -46,7 +49,14 @@ pub use listener::{
     ChangeListener, EventListener, ListenerError, MessageListener, StreamListener, Subscription,
 };
 pub use log::{LogLevel, LogListener, LogRecord, forward_logs};
-pub use node::Node;
+pub use node::{Node, at_exit, start_node};
+pub use pending::{
+    Done, PendingAnswer, PendingByteStream, PendingBytes, PendingChannel, PendingJob, PendingLease,
+    PendingMaybeBytes, PendingMaybeChange, PendingMaybeEvent, PendingMaybeFound,
+    PendingMaybeMessage, PendingMaybeRecord, PendingMaybeReply, PendingNode, PendingNumber,
+    PendingPeer, PendingPeers, PendingRemoteView, PendingSelected, PendingSemaphore, PendingUnit,
+    PendingView,
+};
 pub use query::Query;
 pub use remote::RemoteView;
 pub use secret::Secret;

@@ -1,7 +1,7 @@
 //! The views of other nodes.
 
 use crate::{
-    call::{block, count, guard},
+    call::{count, guard, waits},
     errors::Result,
     items::Record,
     query::Query,
@@ -19,6 +19,10 @@ impl From<casm_bindings::RemoteView> for RemoteView {
     }
 }
 
+fn record(found: Option<casm_bindings::Record>) -> Option<Record> {
+    found.map(Record::from)
+}
+
 #[uniffi::export]
 impl RemoteView {
     /// The id of the node whose view it is.
@@ -31,22 +35,26 @@ impl RemoteView {
     pub fn iter(&self, query: Query) -> Result<RecordStream> {
         guard("iter", || self.0.iter(query.build()?)).map(RecordStream::from)
     }
+}
 
-    /// The first record that a query finds.
-    #[uniffi::method(default(timeout))]
-    pub fn lookup(&self, query: Query, timeout: Option<f64>) -> Result<Option<Record>> {
-        Ok(block("lookup", self.0.lookup(query.build()?), timeout)?.map(Record::from))
-    }
+waits! {
+    impl RemoteView {
+        /// The first record that a query finds.
+        #[uniffi::method(default(timeout))]
+        fn lookup / start_lookup(&self, query: Query, timeout: Option<f64>) -> Option<Record> {
+            (self.0.lookup(query.build()?), timeout, record)
+        }
 
-    /// How many records a query finds.
-    #[uniffi::method(default(timeout))]
-    pub fn count(&self, query: Query, timeout: Option<f64>) -> Result<u32> {
-        block("count", self.0.count(query.build()?), timeout).map(count)
-    }
+        /// How many records a query finds.
+        #[uniffi::method(default(timeout))]
+        fn count / start_count(&self, query: Query, timeout: Option<f64>) -> u32 {
+            (self.0.count(query.build()?), timeout, count)
+        }
 
-    /// The record of a peer.
-    #[uniffi::method(default(timeout))]
-    pub fn get(&self, peer: String, timeout: Option<f64>) -> Result<Option<Record>> {
-        Ok(block("get", self.0.get(peer), timeout)?.map(Record::from))
+        /// The record of a peer.
+        #[uniffi::method(default(timeout))]
+        fn get / start_get(&self, peer: String, timeout: Option<f64>) -> Option<Record> {
+            (self.0.get(peer), timeout, record)
+        }
     }
 }

@@ -1,20 +1,19 @@
 //! Services: serving them, and calling those of others.
 
 use crate::{
-    call::{block, guard},
+    call::{guard, waits},
     errors::Result,
     items::{Item, PeerReply},
     listener::ListenerError,
     node::Node,
+    pending::{self, Done, PendingMaybeBytes, PendingMaybeReply},
     query::Query,
     stream::Pull,
 };
-use casm_bindings::{CallSpec, Ended, Error, Parts, Replies, Reply, ServeSpec, Stream, duration};
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex},
-    time::Duration,
+use casm_bindings::{
+    CallSpec, Ended, Error, Parts, Replies, Reply, ServeSpec, dispatcher_of_calls, duration,
 };
+use std::{collections::HashMap, convert::identity, sync::Arc, time::Duration};
 
 /// How a service is served.
 #[derive(Clone, Debug, uniffi::Record)]
@@ -136,7 +135,7 @@ pub trait ServiceHandler: Send + Sync {
 
 /// A request. One that nobody holds any more and that is not answered fails.
 #[derive(uniffi::Object)]
-pub struct Request(casm_bindings::Request);
+pub struct Request(Arc<casm_bindings::Request>);
 
 #[uniffi::export]
 impl Request {
@@ -152,7 +151,7 @@ impl Request {
 
     /// The id of who asks.
     pub fn peer(&self) -> String {
-        self.0.peer().to_owned()
+        self.0.peer().to_string()
     }
 
     /// For how many seconds the answer is still waited for; null if there is no
@@ -173,16 +172,28 @@ impl Request {
         self.0.answer(Reply { data, headers: headers.into_iter().collect() });
     }
 
+    /// Has this told, once, if nobody waits for the answer any more and it is not
+    /// answered: on a thread of the library, as of a call in the background that is over.
+    pub fn on_cancel(&self, done: Arc<dyn Done>) -> Result<()> {
+        guard("on_cancel", || {
+            self.0.on_cancel(dispatcher_of_calls(), move || pending::tell(&*done))
+        })
+    }
+
     /// Says that there is no answer, and why.
     pub fn fail(&self, reason: String) {
         self.0.fail(reason);
     }
+}
 
-    /// Sends a part of the answer, up to 64 KiB, and waits until there is room for
-    /// the next.
-    #[uniffi::method(default(timeout))]
-    pub fn part(&self, data: Vec<u8>, timeout: Option<f64>) -> Result<()> {
-        block("sending a part", self.0.part(data), timeout)
+waits! {
+    impl Request {
+        /// Sends a part of the answer, up to 64 KiB, and waits until there is room for
+        /// the next.
+        #[uniffi::method(default(timeout))]
+        fn part / start_part(&self, data: Vec<u8>, timeout: Option<f64>) -> () {
+            (self.0.part(data), timeout, identity)
+        }
     }
 }
 
@@ -244,9 +255,10 @@ impl Node {
         stream: bool,
     ) -> Result<Arc<Serving>> {
         let node = self.facade();
-        let dispatcher = node.dispatcher();
+        let dispatcher = node.dispatcher().ok_or_else(|| Error::closed("node"))?;
+        let handler = dispatcher.keep(handler);
         let tell = move |request| {
-            let (request, handler) = (Arc::new(Request(request)), handler.clone());
+            let (request, handler) = (Arc::new(Request(Arc::new(request))), Arc::clone(&handler));
             // Not told by a node that closes: then it is dropped, and fails.
             let tell = move || {
                 // It waited for too long while others were told of.
@@ -259,7 +271,7 @@ impl Node {
                     request.0.fail(reason);
                 }
             };
-            dispatcher.as_ref().map(|dispatcher| dispatcher.submit(Box::new(tell)));
+            dispatcher.submit(Box::new(tell));
         };
         let serving = guard("serve", || match stream {
             false => node.serve(name, options.into(), tell),
@@ -294,18 +306,6 @@ impl Node {
         self.serve_any(&name, handler, options.unwrap_or_default(), true)
     }
 
-    /// Asks a member that serves this, and gives its answer.
-    #[uniffi::method(default(options))]
-    pub fn call(
-        &self,
-        name: String,
-        data: Vec<u8>,
-        options: Option<CallOptions>,
-    ) -> Result<Answer> {
-        let spec = options.unwrap_or_default().spec()?;
-        block("call", self.facade().call(name, data, spec), None).map(Answer::from)
-    }
-
     /// Asks all who serve this now, and gives what they answer as it comes.
     #[uniffi::method(default(options))]
     pub fn call_all(
@@ -316,7 +316,7 @@ impl Node {
     ) -> Result<ReplyStream> {
         let options = options.unwrap_or_default();
         let replies = guard("call_all", || self.facade().call_all(&name, data, options.spec()?));
-        replies.map(|(replies, ended)| ReplyStream { replies: Pull::from(replies), ended })
+        replies.map(|(replies, ended)| ReplyStream { replies: Pull::new(replies), ended })
     }
 
     /// Asks a member for an answer in parts, which come as they are asked for.
@@ -329,7 +329,7 @@ impl Node {
     ) -> Result<PartStream> {
         let options = options.unwrap_or_default();
         guard("call_stream", || self.facade().call_stream(&name, data, options.spec()?))
-            .map(|parts| PartStream(Pull::from(parts)))
+            .map(|parts| PartStream(Pull::new(parts)))
     }
 
     /// The names of the services that this node serves.
@@ -350,10 +350,26 @@ impl Node {
     }
 }
 
+waits! {
+    impl Node {
+        /// Asks a member that serves this, and gives its answer.
+        #[uniffi::method(default(options))]
+        fn call / start_call(
+            &self,
+            name: String,
+            data: Vec<u8>,
+            options: Option<CallOptions>,
+        ) -> Answer {
+            let spec = options.unwrap_or_default().spec()?;
+            (self.facade().call(name, data, spec), None, Answer::from)
+        }
+    }
+}
+
 /// The replies of all that were asked.
 #[derive(uniffi::Object)]
 pub struct ReplyStream {
-    replies: Pull<Replies>,
+    replies: Arc<Pull<Replies, PeerReply>>,
     ended: Ended,
 }
 
@@ -364,6 +380,13 @@ impl ReplyStream {
     #[uniffi::method(default(timeout))]
     pub fn next(&self, timeout: Option<f64>) -> Result<Option<PeerReply>> {
         self.replies.next(timeout)
+    }
+
+    /// The same in the background: it begins, and this doesn't wait. What comes and is
+    /// not taken is given to the next call.
+    #[uniffi::method(default(timeout))]
+    pub fn start_next(&self, timeout: Option<f64>) -> Arc<PendingMaybeReply> {
+        self.replies.start_next(timeout)
     }
 
     /// Why there is no further reply: `all`, `limit` or `timeout`; null as long as
@@ -380,7 +403,7 @@ impl ReplyStream {
 
 /// The parts of an answer.
 #[derive(uniffi::Object)]
-pub struct PartStream(Pull<Parts>);
+pub struct PartStream(Arc<Pull<Parts, Vec<u8>>>);
 
 #[uniffi::export]
 impl PartStream {
@@ -388,6 +411,13 @@ impl PartStream {
     #[uniffi::method(default(timeout))]
     pub fn next(&self, timeout: Option<f64>) -> Result<Option<Vec<u8>>> {
         self.0.next(timeout)
+    }
+
+    /// The same in the background: it begins, and this doesn't wait. What comes and is
+    /// not taken is given to the next call.
+    #[uniffi::method(default(timeout))]
+    pub fn start_next(&self, timeout: Option<f64>) -> Arc<PendingMaybeBytes> {
+        self.0.start_next(timeout)
     }
 
     /// Calls it off.
@@ -399,11 +429,5 @@ impl PartStream {
 impl Item<casm_bindings::Part> for Vec<u8> {
     fn of(given: casm_bindings::Part) -> Option<Self> {
         Some(given.0)
-    }
-}
-
-impl<S: casm_bindings::Source> From<Stream<S>> for Pull<S> {
-    fn from(items: Stream<S>) -> Self {
-        Self { items, buffer: Mutex::default() }
     }
 }

@@ -1,49 +1,134 @@
 //! What streams, to pull.
 
 use crate::{
-    call::block,
+    call,
     errors::Result,
     items::{Change, Event, Item, Message, PeerFound, Record},
+    pending::{Gives, Pending},
 };
-use casm_bindings::{Changes, Events, Messages, Peers, Records, Source, Stream};
+use casm_bindings::{Changes, Error, Events, Messages, Peers, Records, Source, Stream};
 use std::{
     collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+const WHAT: &str = "next";
+
 /// A stream of the facade, and what was taken from it and not yet asked for.
-pub(crate) struct Pull<S: Source> {
+pub(crate) struct Pull<S: Source, I> {
     pub(crate) items: Stream<S>,
-    pub(crate) buffer: Mutex<VecDeque<S::Item>>,
+    came: Mutex<Came<I>>,
 }
 
-impl<S: Source> Pull<S> {
-    pub(crate) fn next<I: Item<S::Item>>(&self, timeout: Option<f64>) -> Result<Option<I>> {
-        loop {
-            while let Some(item) = self.take() {
-                if let Some(item) = I::of(item) {
-                    return Ok(Some(item));
-                }
+struct Came<I> {
+    items: VecDeque<I>,
+    /// Behind the items. Some sources tell it only once.
+    failed: Option<Error>,
+}
+
+impl<I> Came<I> {
+    fn next(&mut self) -> Option<casm_bindings::Result<I>> {
+        self.items.pop_front().map(Ok).or_else(|| self.failed.take().map(Err))
+    }
+}
+
+impl<S: Source, I: Item<S::Item> + Send + 'static> Pull<S, I> {
+    pub(crate) fn new(items: Stream<S>) -> Arc<Self> {
+        let came = Came { items: VecDeque::new(), failed: None };
+        Arc::new(Self { items, came: Mutex::new(came) })
+    }
+
+    pub(crate) fn next(self: &Arc<Self>, timeout: Option<f64>) -> Result<Option<I>> {
+        match self.pop() {
+            Some(item) => Ok(Some(item?)),
+            None => call::wait(WHAT, || Ok((self.asked(), timeout, Unread::read)))?,
+        }
+    }
+
+    pub(crate) fn start_next(
+        self: &Arc<Self>,
+        timeout: Option<f64>,
+    ) -> Arc<<Option<I> as Gives>::Pending>
+    where
+        Option<I>: Gives,
+    {
+        match self.pop() {
+            Some(item) => {
+                let unread = Unread { pull: self.clone(), item: Some(item) };
+                Gives::exported(Pending::over(WHAT, Ok(Box::new(move || unread.read()))))
             }
-            let items = block("next", self.items.next_batch(), timeout)?;
-            if items.is_empty() {
-                return Ok(None);
-            }
-            self.buffer().extend(items);
+            None => call::start_giving(WHAT, || Ok((self.asked(), timeout, Unread::read))),
         }
     }
 
     pub(crate) fn cancel(&self) {
         self.items.cancel();
-        self.buffer().clear();
+        let mut came = self.came();
+        came.items.clear();
+        came.failed = None;
     }
 
-    fn take(&self) -> Option<S::Item> {
-        self.buffer().pop_front()
+    fn asked(
+        self: &Arc<Self>,
+    ) -> impl Future<Output = casm_bindings::Result<Unread<S, I>>> + Send + use<S, I> {
+        let pull = self.clone();
+        async move {
+            loop {
+                if let Some(item) = pull.pop() {
+                    return Ok(Unread { pull, item: Some(item) });
+                }
+                match pull.items.pulled().await? {
+                    Ok(items) if items.is_empty() => return Ok(Unread { pull, item: None }),
+                    Ok(items) => {
+                        let mut came = pull.came();
+                        // A cancel clears it afterwards.
+                        if !pull.items.is_cancelled() {
+                            came.items.extend(items.into_iter().filter_map(I::of));
+                        }
+                    }
+                    Err(error) => return Ok(Unread { pull, item: Some(Err(error)) }),
+                }
+            }
+        }
     }
 
-    fn buffer(&self) -> MutexGuard<'_, VecDeque<S::Item>> {
-        self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
+    fn pop(&self) -> Option<casm_bindings::Result<I>> {
+        self.came().next()
+    }
+}
+
+impl<S: Source, I> Pull<S, I> {
+    fn came(&self) -> MutexGuard<'_, Came<I>> {
+        self.came.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What came, an item or the stream's error, if it is not the end. If nobody reads it,
+/// the next call gets it.
+struct Unread<S: Source, I> {
+    pull: Arc<Pull<S, I>>,
+    item: Option<casm_bindings::Result<I>>,
+}
+
+impl<S: Source, I> Unread<S, I> {
+    fn read(mut self) -> Result<Option<I>> {
+        Ok(self.item.take().transpose()?)
+    }
+}
+
+impl<S: Source, I> Drop for Unread<S, I> {
+    fn drop(&mut self) {
+        if let Some(item) = self.item.take() {
+            let mut came = self.pull.came();
+            // A cancel clears it afterwards.
+            if !self.pull.items.is_cancelled() {
+                match item {
+                    Ok(item) => came.items.push_front(item),
+                    Err(error) => came.failed = Some(error),
+                }
+            }
+        }
     }
 }
 
@@ -54,11 +139,11 @@ macro_rules! streams {
         ///
         /// What nobody takes in time is dropped, the oldest first if nothing else was asked, and counted.
         #[derive(uniffi::Object)]
-        pub struct $name(Pull<$source>);
+        pub struct $name(Arc<Pull<$source, $item>>);
 
         impl From<Stream<$source>> for $name {
             fn from(items: Stream<$source>) -> Self {
-                Self(items.into())
+                Self(Pull::new(items))
             }
         }
 
@@ -69,6 +154,16 @@ macro_rules! streams {
             #[uniffi::method(default(timeout))]
             pub fn next(&self, timeout: Option<f64>) -> Result<Option<$item>> {
                 self.0.next(timeout)
+            }
+
+            /// The same in the background: it begins, and this doesn't wait. What comes
+            /// and is not taken is given to the next call.
+            #[uniffi::method(default(timeout))]
+            pub fn start_next(
+                &self,
+                timeout: Option<f64>,
+            ) -> Arc<<Option<$item> as Gives>::Pending> {
+                self.0.start_next(timeout)
             }
 
             /// Ends the stream, also for a call that is waiting.

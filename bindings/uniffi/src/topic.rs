@@ -1,14 +1,14 @@
 //! Topics.
 
 use crate::{
-    call::{block, count, guard},
+    call::{count, guard, limit, waits},
     errors::Result,
     listener::{MessageListener, Subscription, Told},
     query::Query,
     stream::MessageStream,
 };
-use casm_bindings::{SubscribeSpec, TopicSpec, duration};
-use std::sync::Arc;
+use casm_bindings::{SubscribeSpec, TopicSpec};
+use std::{convert::identity, sync::Arc};
 
 /// What a topic is to take.
 #[derive(Clone, Debug, Default, uniffi::Record)]
@@ -81,15 +81,6 @@ impl Topic {
         self.0.full_name().to_owned()
     }
 
-    /// Publishes, and says to how many peers the message was sent; they hand it on.
-    /// 0 is no error. Waits while the node's own queues are full, for `timeout`
-    /// seconds or 10 at most.
-    #[uniffi::method(default(timeout))]
-    pub fn publish(&self, data: Vec<u8>, timeout: Option<f64>) -> Result<u32> {
-        let timeout = timeout.map(|timeout| duration("timeout", timeout)).transpose()?;
-        block("publish", self.0.publish(data, timeout), None).map(count)
-    }
-
     /// What comes from now on, to pull.
     #[uniffi::method(default(options))]
     pub fn subscribe(&self, options: SubscribeOptions) -> Result<MessageStream> {
@@ -112,15 +103,31 @@ impl Topic {
         guard("peers", || self.0.peers())
     }
 
-    /// Waits until so many connected peers have joined the topic, and gives their
-    /// ids.
-    #[uniffi::method(default(timeout))]
-    pub fn wait_for_peers(&self, n: u32, timeout: Option<f64>) -> Result<Vec<String>> {
-        block("wait_for_peers", self.0.wait_for_peers(n as usize), timeout)
-    }
-
     /// Lets the handle go; others, and subscriptions, go on.
     pub fn close(&self) {
         self.0.close();
+    }
+}
+
+waits! {
+    impl Topic {
+        /// Publishes, and says to how many peers the message was sent; they hand it on.
+        /// 0 is no error. Waits while the node's own queues are full, for `timeout`
+        /// seconds or 10 at most.
+        #[uniffi::method(default(timeout))]
+        fn publish / start_publish(&self, data: Vec<u8>, timeout: Option<f64>) -> u32 {
+            (self.0.publish(data, limit(timeout)?), None, count)
+        }
+
+        /// Waits until so many connected peers have joined the topic, and gives their
+        /// ids.
+        #[uniffi::method(default(timeout))]
+        fn wait_for_peers / start_wait_for_peers(
+            &self,
+            n: u32,
+            timeout: Option<f64>,
+        ) -> Vec<String> {
+            (self.0.wait_for_peers(n as usize), timeout, identity)
+        }
     }
 }

@@ -86,12 +86,12 @@ fn values_and_leases_go_from_node_to_node() {
     lease.release();
     assert!(lease.lost() && semaphore.acquire(PATIENCE).unwrap().token() > lease.token());
     assert_eq!(kind(elsewhere.close()), "Invalid");
-    here.close(PATIENCE, None).unwrap();
+    here.close(PATIENCE, None, false).unwrap();
     assert_eq!(kind(here.channel("c".into(), 0, false)), "Closed");
     assert_eq!(kind(here.open_channel("c".into(), Some(there.id()), PATIENCE)), "Closed");
     assert_eq!(kind(here.semaphore("c".into(), 1, PATIENCE)), "Closed");
     assert_eq!(kind(here.open_semaphore("c".into(), Some(there.id()), PATIENCE)), "Closed");
-    there.close(PATIENCE, None).unwrap();
+    there.close(PATIENCE, None, false).unwrap();
 }
 
 /// Sends on what it is told, having failed at the first call.
@@ -145,7 +145,7 @@ fn a_listener_that_is_given_at_the_start_is_told_the_first_event() {
     let Event::Listening { peer, addrs } = first else { panic!("{first:?}") };
     assert_eq!((peer, addrs), (node.id(), node.addrs().unwrap()));
     // It goes on, though nobody holds a subscription, until the node is closed.
-    node.close(PATIENCE, None).unwrap();
+    node.close(PATIENCE, None, false).unwrap();
     while told.recv_timeout(Duration::from_secs(60)).is_ok() {}
     assert_eq!(told.try_recv().unwrap_err(), mpsc::TryRecvError::Disconnected);
 }
@@ -175,7 +175,7 @@ fn two_nodes_see_each_other() {
     expected.sort();
     peers.sort();
     assert_eq!(peers, expected);
-    second.close(PATIENCE, None).unwrap();
+    second.close(PATIENCE, None, false).unwrap();
     loop {
         match changes.next(PATIENCE).unwrap() {
             Some(Change::Left { record }) => break assert_eq!(record.peer, second.id()),
@@ -183,7 +183,7 @@ fn two_nodes_see_each_other() {
             None => panic!("no record left"),
         }
     }
-    first.close(PATIENCE, None).unwrap();
+    first.close(PATIENCE, None, false).unwrap();
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn a_listener_that_fails_is_counted_and_told_the_next_event() {
     told.recv_timeout(Duration::from_secs(60)).unwrap();
     assert_eq!((subscription.failed(), subscription.dropped()), (1, 0));
     subscription.cancel();
-    node.close(PATIENCE, None).unwrap();
+    node.close(PATIENCE, None, false).unwrap();
 }
 
 #[test]
@@ -206,8 +206,8 @@ fn every_call_of_a_closed_node_gives_closed() {
     let node = node("none", "boss");
     let (events, changes) = (node.events().unwrap(), node.subscribe(Query::default()).unwrap());
     assert!(!node.closed());
-    node.close(PATIENCE, None).unwrap();
-    node.close(PATIENCE, None).unwrap();
+    node.close(PATIENCE, None, false).unwrap();
+    node.close(PATIENCE, None, false).unwrap();
     assert!(node.closed() && !node.id().is_empty() && node.namespace() == "casm");
     while events.next(PATIENCE).unwrap().is_some() {}
     while changes.next(PATIENCE).unwrap().is_some() {}
@@ -270,7 +270,7 @@ fn what_cannot_be_is_refused_with_its_kind_and_value() {
     ] {
         assert_eq!(kind, expected);
     }
-    node.close(PATIENCE, None).unwrap();
+    node.close(PATIENCE, None, false).unwrap();
 }
 
 #[test]
@@ -320,6 +320,19 @@ fn who_holds_the_secret_is_in_and_nobody_else() {
         assert_eq!(kind(stranger.connect(addrs.clone(), PATIENCE)), "Unreachable");
     }
     for node in strangers.iter().chain([&member, &other]) {
-        node.close(PATIENCE, None).unwrap();
+        node.close(PATIENCE, None, false).unwrap();
     }
+}
+
+#[test]
+fn a_node_pauses_and_comes_back() {
+    let node = node("none", "worker");
+    node.pause(PATIENCE).unwrap();
+    assert!(node.is_paused().unwrap() && node.addrs().unwrap().is_empty());
+    let nobody = vec!["/ip4/127.0.0.1/tcp/1".into()];
+    assert_eq!(kind(node.connect(nobody, PATIENCE)), "Paused");
+    node.resume(PATIENCE).unwrap();
+    assert!(!node.is_paused().unwrap() && !node.addrs().unwrap().is_empty());
+    node.close(PATIENCE, None, false).unwrap();
+    assert_eq!(kind(node.pause(PATIENCE)), "Closed");
 }

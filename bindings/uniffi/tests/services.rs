@@ -1,8 +1,8 @@
 //! The exported calls of services, over real nodes on the loopback interface.
 
 use casm_uniffi::{
-    CallAllOptions, CallOptions, CasmError, Config, ListenerError, Node, Query, Request,
-    ServeOptions, ServiceHandler,
+    CallAllOptions, CallOptions, CasmError, Config, Done, ListenerError, Node, PendingMaybeBytes,
+    Query, Request, ServeOptions, ServiceHandler,
 };
 use std::{
     collections::HashMap,
@@ -94,8 +94,8 @@ fn a_request_is_answered_at_once_or_later_from_another_thread() {
     let options = CallOptions { peer: Some(b.id()), ..CallOptions::default() };
     let gone = a.call("shout".into(), vec![], Some(options));
     assert!(matches!(gone, Err(CasmError::NotFound(_))), "{gone:?}");
-    a.close(PATIENCE, None).unwrap();
-    b.close(PATIENCE, Some(0.0)).unwrap();
+    a.close(PATIENCE, None, false).unwrap();
+    b.close(PATIENCE, Some(0.0), false).unwrap();
 }
 
 #[test]
@@ -209,4 +209,72 @@ fn parts_are_sent_from_another_thread_and_a_reader_that_goes_is_noticed() {
     drop(parts);
     let (sent, cancelled) = ended.recv_timeout(Duration::from_secs(60)).unwrap();
     assert!(sent >= 5 && cancelled);
+}
+
+/// Says that a call is over.
+struct Tells(mpsc::Sender<()>);
+
+impl Done for Tells {
+    fn done(&self) -> Result<(), ListenerError> {
+        let _ = self.0.send(());
+        Ok(())
+    }
+}
+
+fn over(pending: &PendingMaybeBytes) {
+    let (sender, told) = mpsc::channel();
+    pending.when_done(Arc::new(Tells(sender)));
+    told.recv_timeout(Duration::from_secs(60)).unwrap();
+}
+
+#[test]
+fn an_error_that_nobody_takes_is_told_to_the_next_call() {
+    let [a, b] = pair();
+    let breaks = |request: Arc<Request>| {
+        thread::spawn(move || {
+            request.part(b"x".to_vec(), PATIENCE).unwrap();
+            request.fail("no luck".into());
+        });
+        Ok(())
+    };
+    b.serve_stream("breaks".into(), handler(breaks), None).unwrap();
+    let none = ServeOptions { max_inflight: Some(1), ..ServeOptions::default() };
+    let (held, holds) = mpsc::channel();
+    let busy = move |request| {
+        let _ = held.send(request);
+        Ok(())
+    };
+    b.serve_stream("busy".into(), handler(busy), Some(none)).unwrap();
+    let call = |name: &str| {
+        let options = CallOptions { peer: Some(b.id()), timeout: PATIENCE, ..Default::default() };
+        a.call_stream(name.into(), vec![], Some(options)).unwrap()
+    };
+    let untaken = |parts: &casm_uniffi::PartStream| {
+        let cancelled = parts.start_next(PATIENCE);
+        over(&cancelled);
+        cancelled.cancel();
+        assert!(matches!(cancelled.take(), Err(CasmError::Cancelled(_))));
+        let dropped = parts.start_next(PATIENCE);
+        over(&dropped);
+        drop(dropped);
+    };
+    let parts = call("breaks");
+    untaken(&parts);
+    assert_eq!(parts.next(PATIENCE).unwrap().unwrap(), b"x");
+    untaken(&parts);
+    let told = parts.next(PATIENCE);
+    assert!(matches!(&told, Err(CasmError::Remote(m)) if m.contains("no luck")), "{told:?}");
+    assert_eq!(parts.next(PATIENCE).unwrap(), None);
+
+    // A `Busy` of who serves is none of the call, which others would have to make anew.
+    let first = call("busy");
+    let waits = first.start_next(PATIENCE);
+    let request = holds.recv_timeout(Duration::from_secs(60)).unwrap();
+    let second = call("busy");
+    untaken(&second);
+    let told = second.next(PATIENCE);
+    assert!(matches!(&told, Err(CasmError::Busy(m)) if !m.contains("another call")), "{told:?}");
+    drop((waits, first, request));
+    a.close(PATIENCE, None, false).unwrap();
+    b.close(PATIENCE, Some(0.0), false).unwrap();
 }

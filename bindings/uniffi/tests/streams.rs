@@ -59,8 +59,8 @@ fn bytes_go_both_ways_and_a_listener_that_fails_resets_its_stream() {
     assert!(matches!(here.read(1, PATIENCE).unwrap_err(), CasmError::Closed(_)));
 
     subscription.cancel();
-    a.close(PATIENCE, None).unwrap();
-    b.close(PATIENCE, None).unwrap();
+    a.close(PATIENCE, None, false).unwrap();
+    b.close(PATIENCE, None, false).unwrap();
     let closed = a.open_stream(vec![b.id()], "/x/1".into(), PATIENCE).err().unwrap();
     assert!(matches!(closed, CasmError::Closed(_)), "{closed}");
 }

@@ -61,9 +61,9 @@ fn what_is_published_is_pulled_and_told() {
     assert_eq!(topic.peers().unwrap(), [second.id()]);
     theirs.close();
     assert!(matches!(theirs.peers(), Err(CasmError::Closed(_))));
-    second.close(PATIENCE, None).unwrap();
+    second.close(PATIENCE, None, false).unwrap();
     assert!(messages.next(PATIENCE).unwrap().is_none());
-    first.close(PATIENCE, None).unwrap();
+    first.close(PATIENCE, None, false).unwrap();
     assert!(matches!(topic.publish(vec![], None), Err(CasmError::Closed(_))));
 }
 
@@ -91,5 +91,5 @@ fn what_is_wrong_is_named() {
     let topic = node.topic("a".into(), TopicOptions::default()).unwrap();
     let options = SubscribeOptions { full: Some("block".into()), ..SubscribeOptions::default() };
     assert!(matches!(topic.subscribe(options), Err(CasmError::Config(_))));
-    node.close(PATIENCE, None).unwrap();
+    node.close(PATIENCE, None, false).unwrap();
 }

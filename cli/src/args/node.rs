@@ -1,7 +1,7 @@
 //! The options of a node, the same in every command that makes one.
 
 use super::parse::{self, PexTick, TableLimit};
-use casm::{Config, Error, Multiaddr, Namespace, Result, Secret, boot::BootAddr, identity, pex};
+use casm::{Config, Error, Multiaddr, Namespace, Power, Result, Secret, boot::BootAddr, identity};
 use clap::{Args, builder::FalseyValueParser};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -46,12 +46,17 @@ pub struct NodeArgs {
     /// The name of the node's host [default: the machine's]
     #[arg(long, value_name = "NAME", env = "CASM_HOST")]
     pub host: Option<String>,
-    /// How long others keep the node's record without hearing from it
-    #[arg(long, value_name = "D", env = "CASM_TTL", default_value = "10s", value_parser = parse::ttl)]
-    pub ttl: Duration,
-    /// The longest pause between two exchanges of peers; `off` for none
-    #[arg(long, value_name = "D", env = "CASM_PEX_TICK", default_value = "5m", value_parser = parse::pex_tick)]
-    pub pex_tick: PexTick,
+    /// How much the node does of itself: `low` is for what runs on a battery
+    #[arg(long, value_name = "P", env = "CASM_POWER", default_value = "normal")]
+    pub power: Power,
+    /// How long others keep the node's record without hearing from it [default:
+    /// 10s; 10m with low power]
+    #[arg(long, value_name = "D", env = "CASM_TTL", value_parser = parse::ttl)]
+    pub ttl: Option<Duration>,
+    /// The longest pause between two exchanges of peers; `off` for none [default:
+    /// 5m; 30m with low power]
+    #[arg(long, value_name = "D", env = "CASM_PEX_TICK", value_parser = parse::pex_tick)]
+    pub pex_tick: Option<PexTick>,
     /// The node's identity [default: a new one]
     #[arg(long, value_name = "FILE", env = "CASM_KEY")]
     pub key: Option<PathBuf>,
@@ -90,12 +95,15 @@ impl NodeArgs {
             config.host.clone_from(host);
         }
         config.meta = self.meta()?.into_iter().collect();
-        config.ttl = self.ttl;
-        config.pex = self.pex_tick.0.map(|tick| {
-            let mut pex = pex::Config::default();
-            pex.tick = tick;
-            pex
-        });
+        config.set_power(self.power);
+        if let Some(ttl) = self.ttl {
+            config.ttl = ttl;
+        }
+        match &self.pex_tick {
+            Some(PexTick(None)) => config.pex = None,
+            Some(PexTick(Some(tick))) => config.pex.get_or_insert_default().tick = *tick,
+            None => {}
+        }
         config.data.clone_from(&self.data);
         for limit in &self.table_limit {
             limit.set(&mut config.limits.table);

@@ -270,6 +270,13 @@ impl FromStr for BootAddr {
             return Err(refuse(text, FORMS));
         };
         let parts: Vec<&str> = path.split('/').collect();
+        let beyond_ascii = |pair: &&[&str]| pair[0].starts_with("dns") && !pair[1].is_ascii();
+        if let Some([_, name]) = parts.windows(2).find(beyond_ascii) {
+            return Err(refuse(
+                text,
+                format!("{name:?} is not ASCII: write it in Punycode, as `xn--bcher-kva.example`"),
+            ));
+        }
         let [kind, host, "udp", port, rest @ ..] = &parts[..] else {
             return Self::parse_static(text);
         };

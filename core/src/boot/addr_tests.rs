@@ -57,6 +57,9 @@ fn a_bad_address_is_named_with_what_to_write_instead() {
         ("/ip4/228.8.8.8/udp/8822/multicast/eth0/slow", "`survey` at most"),
         ("/dns/example.org/udp/8822/cidr/24", "nothing may follow"),
         ("/dns//udp/8822", "the name is empty"),
+        ("/dns/bücher.example/udp/8822", "in Punycode"),
+        ("/dnsaddr/bücher.example", "in Punycode"),
+        ("/dns4/bücher.example/tcp/4001/p2p/ID", "in Punycode"),
         ("/p2p/12D3KooWPp1Xz8oHjyrMTi6fPeQAuEqpDGvv36EvHrjHqXUnEJvw", "not where it is"),
         ("/ip4/10.0.0.1/tcp/4001/p2p/nonsense", "write `auto`"),
     ] {

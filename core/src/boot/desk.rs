@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     Multiaddr, Namespace, PeerId, Result, Secret,
-    bus::{Bus, Listener},
+    bus::Bus,
     cache::cache,
     dials,
     metrics::{Metrics, verdict},
@@ -40,7 +40,7 @@ pub(crate) struct Desk {
     pub(crate) scope: Scope,
     pub(crate) metrics: Metrics,
     pub(crate) view: ViewSize,
-    pub(crate) sealing: Sealing,
+    pub(crate) sealing: Arc<Sealing>,
     /// Where this node answers: nobody else can.
     served: Mutex<HashSet<SocketAddr>>,
     addrs: watch::Receiver<Arc<[Multiaddr]>>,
@@ -49,6 +49,20 @@ pub(crate) struct Desk {
     responder: Mutex<Responder>,
     answers: Mutex<Answers>,
     tap: Bus<Datagram>,
+}
+
+/// What outlasts the sockets, and so a pause: who looks on, and what is known of
+/// sealed datagrams, so that one which was of use before is of none after.
+#[derive(Clone)]
+pub(crate) struct Lasting {
+    pub(crate) tap: Bus<Datagram>,
+    pub(crate) sealing: Arc<Sealing>,
+}
+
+impl Lasting {
+    pub(crate) fn new(secret: Option<Secret>) -> Self {
+        Self { tap: Bus::new(Desk::TAP), sealing: Arc::new(Sealing::new(secret)) }
+    }
 }
 
 /// What is to be done about a received datagram.
@@ -94,11 +108,12 @@ impl Desk {
         key: Keypair,
         addrs: watch::Receiver<Arc<[Multiaddr]>>,
         announced: Vec<Multiaddr>,
-        secret: Option<Secret>,
         view: ViewSize,
         metrics: Metrics,
         scope: Scope,
+        lasting: Lasting,
     ) -> Self {
+        let Lasting { tap, sealing } = lasting;
         let own = key.public().to_peer_id();
         let signed = cache(Self::MAX_ANSWERS);
         let answers = Answers { addrs: Arc::clone(&addrs.borrow()), signed };
@@ -106,8 +121,8 @@ impl Desk {
             served: Mutex::default(),
             responder: Mutex::new(Responder::new(own, Instant::now())),
             answers: Mutex::new(answers),
-            sealing: Sealing::new(secret),
-            tap: Bus::new(Self::TAP),
+            sealing,
+            tap,
             key,
             own,
             scope,
@@ -116,10 +131,6 @@ impl Desk {
             addrs,
             announced,
         }
-    }
-
-    pub(crate) fn tap(&self) -> Listener<Datagram> {
-        self.tap.listen()
     }
 
     pub(crate) fn responder(&self) -> MutexGuard<'_, Responder> {

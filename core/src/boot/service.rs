@@ -3,7 +3,7 @@
 use super::{
     BootAddr, Discovery, FindOptions, Finding, Found, Tap,
     crawl::{ask_once, crawl},
-    desk::{Desk, ViewSize},
+    desk::{Desk, Lasting, ViewSize},
     finding, fixed,
     race::race,
     responder::Responder,
@@ -11,10 +11,10 @@ use super::{
     told::Told,
 };
 use crate::{
-    Error, ErrorKind, Event, Multiaddr, Namespace, PeerInfo, Result, Secret, announce::Announced,
-    event::EventBus, metrics::Metrics, scope::Scope,
+    Error, ErrorKind, Event, Multiaddr, Namespace, PeerId, PeerInfo, Power, Result, Secret,
+    announce::Announced, event::EventBus, metrics::Metrics, scope::Scope,
 };
-use futures::{FutureExt, StreamExt, future::BoxFuture};
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
 use libp2p::identity::Keypair;
 use std::{
     collections::{BTreeMap, HashSet},
@@ -25,8 +25,13 @@ use std::{
 };
 use tokio::sync::watch;
 
-/// When what is advertised is advertised again.
+/// When what is advertised by the program's discoveries is advertised again.
 const AGAIN: Duration = Responder::TTL.checked_div(3).expect("not by 0");
+/// How long this node answers for a namespace, unless that is renewed: which costs
+/// nothing but to wake up for it.
+const ANSWERED: Duration = Duration::from_secs(3600);
+/// How long closing sockets may take.
+const GRACE: Duration = Duration::from_secs(5);
 /// A discovery that the program added, as users read of it.
 fn extra_subject(nth: usize) -> String {
     format!("the program's discovery no. {}", nth + 1)
@@ -50,6 +55,8 @@ pub struct BootConfig {
     /// Requests that a crawl sends per second; the loopback interface is
     /// crawled at 1000 at least.
     pub crawl_rate: NonZeroU32,
+    /// How much the service does of itself.
+    pub power: Power,
 }
 
 impl Default for BootConfig {
@@ -60,6 +67,7 @@ impl Default for BootConfig {
             announce: Vec::new(),
             secret: None,
             crawl_rate: NonZeroU32::new(32).expect("not 0"),
+            power: Power::Normal,
         }
     }
 }
@@ -84,14 +92,29 @@ pub enum Emit {
 pub struct Boot(Arc<Service>);
 
 struct Service {
-    desk: Arc<Desk>,
+    config: BootConfig,
+    key: Keypair,
+    own: PeerId,
+    addrs: watch::Receiver<Arc<[Multiaddr]>>,
+    view: ViewSize,
+    metrics: Metrics,
+    scope: Scope,
     events: EventBus,
-    sources: Vec<Source>,
+    lasting: Lasting,
+    /// What is bound and joined: nothing while the node is paused.
+    works: Mutex<Option<Arc<Works>>>,
     /// The namespaces that are advertised as long as the node lives.
     kept: Mutex<HashSet<Namespace>>,
     extra: Mutex<Vec<Arc<dyn Discovery>>>,
+    /// Told when there is one more.
+    added: watch::Sender<()>,
     told: Mutex<Told>,
-    rate: NonZeroU32,
+}
+
+/// The sockets of a service, and what is done with them.
+struct Works {
+    desk: Arc<Desk>,
+    sources: Vec<Source>,
 }
 
 impl Boot {
@@ -114,41 +137,50 @@ impl Boot {
         events: EventBus,
     ) -> Result<Self> {
         BootAddr::check_list(&config.boot)?;
-        let announced = Announced::new(&config.announce, false, key.public().to_peer_id())?;
-        let (announced, secret, scope) = (announced.addrs, config.secret, scope.child());
-        let desk = Desk::new(key, addrs, announced, secret, view, metrics, scope);
-        let desk = Arc::new(desk);
-        let mut starting = Starting::new(Arc::clone(&desk));
-        let mut sources = Vec::new();
-        for addr in &config.boot {
-            starting.boot(addr, &mut sources)?;
-        }
-        for addr in &config.boot {
-            // What was not asked for by name is served as far as it can be.
-            if let Err(error) = starting.serve(addr) {
-                tracing::info!(%error, boot = %addr, "boot requests are not answered here");
-                starting.serve_later(addr);
-            }
-        }
-        for addr in &config.serve {
-            if matches!(addr, BootAddr::Static { .. }) {
-                return Err(Error::config(
-                    "serve",
-                    addr.to_string(),
-                    "it is another peer's: write a port to bind, such as `/ip4/0.0.0.0/udp/8822`",
-                ));
-            }
-            starting.serve(addr)?;
-        }
-        Ok(Self(Arc::new(Service {
-            desk,
+        let boot = Self(Arc::new(Service {
+            own: key.public().to_peer_id(),
+            lasting: Lasting::new(config.secret.clone()),
+            config,
+            key,
+            addrs,
+            view,
+            metrics,
+            scope: scope.child(),
             events,
-            sources,
+            works: Mutex::default(),
             kept: Mutex::default(),
             extra: Mutex::default(),
+            added: watch::Sender::default(),
             told: Mutex::new(Told::new()),
-            rate: config.crawl_rate,
-        })))
+        }));
+        boot.open()?;
+        Ok(boot)
+    }
+
+    /// Binds and joins everything, and advertises what is kept. What was looked
+    /// for before is not looked for again.
+    ///
+    /// # Errors
+    /// As of [`start`](Self::start).
+    pub(crate) fn open(&self) -> Result<()> {
+        let service = &self.0;
+        let scope = service.scope.part();
+        let works = service.bind(scope.clone()).inspect_err(|_| scope.cancel())?;
+        let works = Arc::new(works);
+        *lock(&service.works) = Some(works.clone());
+        let kept: Vec<Namespace> = lock(&service.kept).iter().cloned().collect();
+        for namespace in kept {
+            self.keep_advertised(&works, namespace);
+        }
+        Ok(())
+    }
+
+    /// Lets go of every socket, and waits until they are closed. Searches end.
+    pub(crate) async fn pause(&self) {
+        let works = lock(&self.0.works).take();
+        if let Some(works) = works {
+            works.desk.scope.close(GRACE).await;
+        }
     }
 
     /// A boot service without a node, for tools and tests. It ends with
@@ -172,34 +204,35 @@ impl Boot {
 
     /// Uses another discovery beside the boot addresses.
     pub fn add(&self, discovery: Arc<dyn Discovery>) {
-        self.0.extra.lock().unwrap_or_else(PoisonError::into_inner).push(discovery);
+        lock(&self.0.extra).push(discovery);
+        self.0.added.send_replace(());
     }
 
     fn extra(&self) -> Vec<Arc<dyn Discovery>> {
-        self.0.extra.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.0.extra).clone()
     }
 
     /// Lets others find this node under a namespace, as long as it lives.
     pub fn advertise(&self, namespace: &Namespace) {
-        let known = {
-            let mut kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
-            !kept.insert(namespace.clone())
-        };
-        if known {
-            return;
+        let new = lock(&self.0.kept).insert(namespace.clone());
+        if let (true, Some(works)) = (new, self.0.works()) {
+            self.keep_advertised(&works, namespace.clone());
         }
-        let (boot, namespace) = (Arc::downgrade(&self.0), namespace.clone());
-        let troubles = self.0.desk.metrics.troubles.clone();
-        self.0.desk.scope.spawn(async move {
+    }
+
+    /// Advertises a namespace as long as there are sockets.
+    fn keep_advertised(&self, works: &Works, namespace: Namespace) {
+        let (boot, desk) = (Arc::downgrade(&self.0), Arc::clone(&works.desk));
+        let (troubles, mut added) = (self.0.metrics.troubles.clone(), self.0.added.subscribe());
+        works.desk.scope.spawn(async move {
             while let Some(service) = boot.upgrade() {
                 let told = |subject: &str, advertised: Result<()>| match advertised {
                     Ok(()) => troubles.works(subject),
                     Err(error) => troubles.fails(subject, "unadvertised", error),
                 };
-                told(
-                    &format!("answering for the namespace `{namespace}`"),
-                    service.answer_for(&namespace, Responder::TTL),
-                );
+                let answered = answer_for(&desk, &namespace, ANSWERED);
+                let lasts = answered.is_ok();
+                told(&format!("answering for the namespace `{namespace}`"), answered);
                 let extra = Self(service).extra();
                 let others = extra.iter().enumerate().map(async |(nth, discovery)| {
                     let advertising = discovery.advertise(&namespace, Responder::TTL);
@@ -212,7 +245,14 @@ impl Boot {
                     told(&format!("advertising `{namespace}` by {of}"), advertised);
                 });
                 // One that is slow holds up no other, and not the next time.
-                tokio::join!(futures::future::join_all(others), tokio::time::sleep(AGAIN));
+                let pause = if lasts && extra.is_empty() { ANSWERED / 3 } else { AGAIN };
+                let next = async {
+                    tokio::select! {
+                        () = tokio::time::sleep(pause) => {}
+                        _ = added.changed() => {}
+                    }
+                };
+                tokio::join!(futures::future::join_all(others), next);
             }
         });
     }
@@ -222,14 +262,18 @@ impl Boot {
     ///
     /// Must be called inside a tokio runtime.
     pub fn find_peers(&self, namespace: &Namespace, options: FindOptions) -> Finding {
+        let Some(works) = self.0.works() else {
+            return stream::once(ready(Err(Error::paused()))).boxed();
+        };
+        let sources = works.sources.iter();
         let mut searches: Vec<Finding> =
-            self.0.sources.iter().map(|source| self.search(source, namespace, &options)).collect();
-        let troubles = &self.0.desk.metrics.troubles;
+            sources.map(|source| self.search(&works, source, namespace, &options)).collect();
+        let troubles = &self.0.metrics.troubles;
         searches.extend(self.extra().iter().enumerate().map(|(nth, discovery)| {
             let told = finding::Told::new(troubles.clone(), extra_subject(nth));
             told.of(discovery.find_peers(namespace, options.clone()))
         }));
-        let own = self.0.desk.own;
+        let own = self.0.own;
         let others = searches.into_iter().map(|search| {
             let not_own = move |found: &Result<Found>| {
                 ready(found.as_ref().map_or(true, |found| found.peer.id != own))
@@ -248,9 +292,15 @@ impl Boot {
             .boxed()
     }
 
-    fn search(&self, source: &Source, namespace: &Namespace, options: &FindOptions) -> Finding {
-        let desk = &self.0.desk;
-        let (of_search, rate, namespace) = (Arc::clone(desk), self.0.rate, namespace.clone());
+    fn search(
+        &self,
+        works: &Works,
+        source: &Source,
+        namespace: &Namespace,
+        options: &FindOptions,
+    ) -> Finding {
+        let (desk, rate) = (&works.desk, self.0.config.crawl_rate);
+        let (of_search, namespace) = (Arc::clone(desk), namespace.clone());
         match &source.way {
             Way::Crawl(targets) => finding::spawn(desk, &source.name, options, |sink| {
                 crawl(of_search, targets.clone(), rate, namespace, sink)
@@ -279,13 +329,12 @@ impl Boot {
     /// the ones that it advertises or looks for: for tools that only look on. Does
     /// nothing if there is no secret.
     pub fn opens(&self, namespace: &Namespace) {
-        self.0.desk.sealing.opens(namespace);
+        self.0.lasting.sealing.opens(namespace);
     }
 
     /// Every boot datagram that is received from now on.
     pub fn tap(&self) -> Tap {
-        let desk = &self.0.desk;
-        Tap::new(desk.tap(), desk.scope.cancelled_owned())
+        Tap::new(self.0.lasting.tap.listen(), self.0.scope.cancelled_owned())
     }
 
     /// Sends one packet to every boot address that takes its kind, and gives
@@ -293,15 +342,17 @@ impl Boot {
     ///
     /// # Errors
     /// [`ErrorKind::Address`] if no boot address takes this kind;
-    /// [`ErrorKind::TooLarge`] if it doesn't fit a datagram.
+    /// [`ErrorKind::TooLarge`] if it doesn't fit a datagram;
+    /// [`ErrorKind::Paused`].
     pub async fn emit(&self, namespace: &Namespace, what: Emit) -> Result<u64> {
-        let desk = &self.0.desk;
+        let works = self.0.works().ok_or_else(Error::paused)?;
+        let desk = &works.desk;
         let (mut sent, mut fitting) = (0, false);
-        for source in &self.0.sources {
+        for source in &works.sources {
             match (&source.way, what) {
                 (Way::Crawl(targets), Emit::Request) => {
                     fitting = true;
-                    sent += ask_once(desk, targets, self.0.rate, namespace).await?;
+                    sent += ask_once(desk, targets, self.0.config.crawl_rate, namespace).await?;
                 }
                 (Way::Survey { groups, .. }, Emit::Survey { distance }) => {
                     fitting = true;
@@ -333,25 +384,56 @@ impl Boot {
 
     /// The metrics of the service.
     pub fn metrics(&self) -> &Metrics {
-        &self.0.desk.metrics
+        &self.0.metrics
     }
 
     /// Ends the service, its searches and sockets, and waits for that.
     pub async fn close(&self) {
-        const GRACE: Duration = Duration::from_secs(5);
-        self.0.desk.scope.close(GRACE).await;
+        self.0.scope.close(GRACE).await;
     }
 }
 
 impl Service {
-    /// Answers who asks for a namespace, until `ttl` has passed.
-    fn answer_for(&self, namespace: &Namespace, ttl: Duration) -> Result<()> {
-        self.desk.sealing.opens(namespace);
-        if self.desk.responder().advertise(namespace, ttl, Instant::now()) {
-            return Ok(());
+    /// Binds and joins everything.
+    fn bind(&self, scope: Scope) -> Result<Works> {
+        let announced = Announced::new(&self.config.announce, false, self.own)?;
+        let desk = Arc::new(Desk::new(
+            self.key.clone(),
+            self.addrs.clone(),
+            announced.addrs,
+            self.view.clone(),
+            self.metrics.clone(),
+            scope,
+            self.lasting.clone(),
+        ));
+        let rescan = self.config.power.profile().rescan;
+        let mut starting = Starting::new(Arc::clone(&desk), rescan);
+        let mut sources = Vec::new();
+        for addr in &self.config.boot {
+            starting.boot(addr, &mut sources)?;
         }
-        let message = format!("{} namespaces are advertised already", Responder::MAX_NAMESPACES);
-        Err(Error::new(ErrorKind::Busy, message))
+        for addr in &self.config.boot {
+            // What was not asked for by name is served as far as it can be.
+            if let Err(error) = starting.serve(addr) {
+                tracing::info!(%error, boot = %addr, "boot requests are not answered here");
+                starting.serve_later(addr);
+            }
+        }
+        for addr in &self.config.serve {
+            if matches!(addr, BootAddr::Static { .. }) {
+                return Err(Error::config(
+                    "serve",
+                    addr.to_string(),
+                    "it is another peer's: write a port to bind, such as `/ip4/0.0.0.0/udp/8822`",
+                ));
+            }
+            starting.serve(addr)?;
+        }
+        Ok(Works { desk, sources })
+    }
+
+    fn works(&self) -> Option<Arc<Works>> {
+        lock(&self.works).clone()
     }
 
     /// Tells of a peer that was found, unless the same was told before.
@@ -364,13 +446,13 @@ impl Service {
     }
 
     fn told(&self) -> MutexGuard<'_, Told> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.told)
     }
 }
 
 impl Drop for Service {
     fn drop(&mut self) {
-        self.desk.scope.cancel();
+        self.scope.cancel();
     }
 }
 
@@ -380,7 +462,8 @@ impl Discovery for Boot {
     }
 
     fn advertise(&self, namespace: &Namespace, ttl: Duration) -> BoxFuture<'static, Result<()>> {
-        let own = self.0.answer_for(namespace, ttl);
+        let works = self.0.works().ok_or_else(Error::paused);
+        let own = works.and_then(|works| answer_for(&works.desk, namespace, ttl));
         let others: Vec<_> = self.extra().iter().map(|d| d.advertise(namespace, ttl)).collect();
         async move {
             for result in futures::future::join_all(others).await {
@@ -390,4 +473,20 @@ impl Discovery for Boot {
         }
         .boxed()
     }
+}
+
+/// Answers who asks for a namespace, until `ttl` has passed.
+fn answer_for(desk: &Desk, namespace: &Namespace, ttl: Duration) -> Result<()> {
+    desk.sealing.opens(namespace);
+    if desk.responder().advertise(namespace, ttl, Instant::now()) {
+        return Ok(());
+    }
+    let message = format!("{} namespaces are advertised already", Responder::MAX_NAMESPACES);
+    Err(Error::new(ErrorKind::Busy, message))
+}
+
+/// What these locks guard is whole at every moment at which a panic could
+/// strike.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, Multiaddr, PeerId, Result,
-    iface::{self, Iface},
+    iface::{self, Iface, Rescan},
 };
 use std::{
     collections::HashMap,
@@ -65,8 +65,8 @@ pub(super) struct Starting {
 }
 
 impl Starting {
-    pub(super) fn new(desk: Arc<Desk>) -> Self {
-        let ifaces = iface::follow(&desk.scope, &desk.metrics.troubles);
+    pub(super) fn new(desk: Arc<Desk>, rescan: Rescan) -> Self {
+        let ifaces = iface::follow(&desk.scope, &desk.metrics.troubles, rescan);
         Self {
             desk,
             ifaces,

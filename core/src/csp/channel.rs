@@ -80,8 +80,9 @@ impl Channel {
     /// # Errors
     /// `Timeout`: it was not taken in, and will not be; `Closed`; `TooLarge`;
     /// `Busy` if too many wait; `NotFound` if the owner has no such channel;
-    /// `Unreachable` if it can't be reached: whether the value was taken in is not
-    /// known if the message says so.
+    /// `Paused` if it is another node's and this one is paused; `Unreachable` if it
+    /// can't be reached: whether the value was taken in is not known if the message
+    /// says so.
     pub async fn send_timeout(&self, value: impl Into<Vec<u8>>, timeout: Duration) -> Result<()> {
         self.send_within(value.into(), Some(timeout)).await
     }
@@ -108,9 +109,9 @@ impl Channel {
     ///
     /// # Errors
     /// `Timeout`; `Closed` if it is closed and empty; `Busy` if too many wait;
-    /// `NotFound` if the owner has no such channel; `Unreachable` if it can't be
-    /// reached: a value that may have been taken then is given to the next
-    /// receiver here.
+    /// `NotFound` if the owner has no such channel; `Paused` if it is another node's
+    /// and this one is paused; `Unreachable` if it can't be reached: a value that may
+    /// have been taken then is given to the next receiver here.
     pub async fn recv_timeout(&self, timeout: Duration) -> Result<Vec<u8>> {
         self.recv_within(Some(timeout)).await
     }
@@ -132,6 +133,28 @@ impl Channel {
             Kind::Remote(remote) => {
                 Ok(Parcel::remote(remote.clone(), remote.receive(timeout).await?))
             }
+        }
+    }
+
+    /// Sends a value, if it need not wait; else gives it back. For languages in which a
+    /// call that waits takes much more.
+    ///
+    /// # Errors
+    /// `Closed`; `TooLarge`.
+    #[doc(hidden)]
+    pub fn send_now(&self, value: Vec<u8>) -> Result<Option<Vec<u8>>> {
+        match &self.0 {
+            Kind::Local(_, local) => Ok(local.send_now(Bytes::new(value)?)?.map(Bytes::into_vec)),
+            Kind::Remote(_) => Ok(Some(value)),
+        }
+    }
+
+    /// Receives a value, if it need not wait.
+    #[doc(hidden)]
+    pub fn recv_now(&self) -> Option<Vec<u8>> {
+        match &self.0 {
+            Kind::Local(_, local) => Some(local.receive_now()?.value.into_vec()),
+            Kind::Remote(_) => None,
         }
     }
 

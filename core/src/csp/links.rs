@@ -8,17 +8,10 @@ use crate::{
     schema::csp_capnp::channels,
     scope::Scope,
 };
-use futures::{
-    FutureExt,
-    future::{BoxFuture, Shared},
-};
 use libp2p::PeerId;
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
 };
 use tokio::runtime::Handle;
 
@@ -37,12 +30,8 @@ const WAITING: usize = 3072;
 pub(super) struct Links {
     vat: Vat,
     around: Arc<dyn Around>,
-    scope: Scope,
-    runtime: Handle,
-    links: Mutex<HashMap<PeerId, Making>>,
+    links: rpc::Links<Link>,
 }
-
-type Making = Shared<BoxFuture<'static, Result<Link>>>;
 
 /// A connection. Clones are the same.
 #[derive(Clone)]
@@ -57,7 +46,7 @@ pub(super) struct Places(Arc<AtomicUsize>);
 
 impl Links {
     pub(super) fn new(vat: Vat, around: Arc<dyn Around>, scope: Scope, runtime: Handle) -> Self {
-        Self { vat, around, scope, runtime, links: Mutex::default() }
+        Self { links: rpc::Links::new(&vat, scope, runtime), vat, around }
     }
 
     /// The connection to an owner, which is made if there is none.
@@ -65,63 +54,25 @@ impl Links {
     /// # Errors
     /// As of connecting, and `NotFound` if it serves neither channels nor semaphores.
     pub(super) async fn link(&self, owner: PeerId) -> Result<Link> {
-        let making = {
-            let mut links = self.lock();
-            match links.get(&owner) {
-                Some(making) if !self.is_over(&owner, making) => making.clone(),
-                _ => {
-                    links.retain(|owner, making| !self.is_over(owner, making));
-                    let making = self.make(owner);
-                    links.insert(owner, making.clone());
-                    making
-                }
-            }
-        };
-        making.await
-    }
-
-    fn make(&self, owner: PeerId) -> Making {
         let (vat, around) = (self.vat.clone(), self.around.clone());
-        let made = async move {
+        let make = || async move {
             around.reach(owner).await?;
             let channels = vat.connect_as(owner, NAME, PLAIN).await?;
             Ok(Link { channels, places: Places::default() })
         };
-        let making = made.boxed().shared();
-        // It goes on if those who asked for it give up: the next finds it made.
-        let _context = self.runtime.enter();
-        self.scope.spawn(making.clone().map(drop));
-        making
+        self.links.link(owner, make).await
     }
 
     /// This connection is of no use any more to who gives it up: the next asks for a new
     /// one.
     pub(super) fn forget(&self, owner: PeerId, link: &Link) {
-        let is = |making: &Making| matches!(making.peek(), Some(Ok(made)) if made.is(link));
-        let mut links = self.lock();
-        if links.get(&owner).is_some_and(is) {
-            links.remove(&owner);
-        }
-    }
-
-    fn is_over(&self, owner: &PeerId, making: &Making) -> bool {
-        let host = self.vat.connector().host();
-        match making.peek() {
-            // Its stream may not have been told yet.
-            Some(Ok(link)) => link.channels.is_closed() || !host.is_connected(owner),
-            Some(Err(_)) => true,
-            None => false,
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<PeerId, Making>> {
-        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+        self.links.forget(owner, |made| Arc::ptr_eq(&made.places.0, &link.places.0));
     }
 }
 
-impl Link {
-    fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.places.0, &other.places.0)
+impl rpc::Link for Link {
+    fn is_closed(&self) -> bool {
+        self.channels.is_closed()
     }
 }
 

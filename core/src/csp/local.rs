@@ -244,6 +244,33 @@ impl Local {
         });
     }
 
+    /// Sends, if that need not wait; else the value comes back.
+    pub(super) fn send_now(&self, value: Bytes) -> Result<Option<Bytes>> {
+        let how = self.act(|state, now, out| {
+            if !state.channel.sends_now(&value) {
+                return Err(value);
+            }
+            Ok(state.channel.send(now, value, Turn::default(), out))
+        });
+        match how {
+            Ok(Tried::Done(how)) => self.sent(how).map(|()| None),
+            Ok(Tried::Waits(op)) => unreachable!("{op:?} waits, which need not"),
+            Err(value) => Ok(Some(value)),
+        }
+    }
+
+    /// Receives, if that need not wait.
+    pub(super) fn receive_now(&self) -> Option<Given<Bytes>> {
+        let given = self.act(|state, now, out| {
+            let now_done = state.channel.receives_now();
+            now_done.then(|| state.channel.receive(now, Way::Plain, Turn::default(), out))
+        });
+        match given? {
+            Tried::Done(given) => given.ok(),
+            Tried::Waits(op) => unreachable!("{op:?} waits, which need not"),
+        }
+    }
+
     /// Sends, and waits until the value is taken in.
     pub(super) async fn send(&self, value: Bytes, timeout: Option<Duration>) -> Result<()> {
         let (tell, event) = oneshot::channel();

@@ -187,6 +187,7 @@ impl Remote {
     pub(super) fn not_connected(self: &Arc<Self>, error: Error) {
         let why = match error.kind() {
             ErrorKind::NotFound => Fault::NotFound,
+            ErrorKind::Paused => Fault::Paused,
             // Any other attempt may do better.
             ErrorKind::Closed if self.env.scope.is_cancelled() => Fault::Closed,
             _ => Fault::Unreachable,
@@ -434,6 +435,7 @@ impl Remote {
             Fault::TooLarge => {
                 error(ErrorKind::TooLarge, format!("{owner} takes no value of this size"))
             }
+            Fault::Paused => Error::paused(),
             Fault::NotFound => match why {
                 Some(why) => why,
                 None => error(ErrorKind::NotFound, format!("{owner} has no channel `{name}`")),

@@ -2,9 +2,11 @@
 //! that the swarms' tasks don't wait, and all cores are used and no more.
 
 use super::engine::CheckId;
-use crate::pubsub::{keys::Keys, signed::SignedMessage};
+use crate::{
+    process::PerProcess,
+    pubsub::{keys::Keys, signed::SignedMessage},
+};
 use futures::task::AtomicWaker;
-use once_cell::race::OnceBox;
 use std::{
     collections::VecDeque,
     mem,
@@ -64,14 +66,11 @@ impl Checks {
     }
 }
 
-/// The pool of one process. A forked child has none of its parent's threads, so
-/// it gets a pool of its own; the parent's is left as it is, because its locks
-/// may be held by threads that don't exist in the child.
+/// The pool of one process.
+#[derive(Default)]
 struct Pool {
-    pid: u32,
     line: Mutex<Line>,
     more: Condvar,
-    child: OnceBox<Self>,
 }
 
 #[derive(Default)]
@@ -85,18 +84,8 @@ struct Line {
 }
 
 fn pool() -> &'static Pool {
-    /// The first process's. There is no lock that a fork could leave locked.
-    static FIRST: OnceBox<Pool> = OnceBox::new();
-    let pid = std::process::id();
-    let new = || {
-        let (line, more) = (Mutex::default(), Condvar::new());
-        Box::new(Pool { pid, line, more, child: OnceBox::new() })
-    };
-    let mut pool = FIRST.get_or_init(new);
-    while let Some(child) = pool.child.get() {
-        pool = child;
-    }
-    if pool.pid == pid { pool } else { pool.child.get_or_init(new) }
+    static POOLS: PerProcess<Pool> = PerProcess::new();
+    POOLS.get()
 }
 
 impl Pool {
@@ -235,7 +224,7 @@ mod tests {
     fn idle() -> &'static Pool {
         let line = Line { threads: Some(1), ..Line::default() };
         let (line, more) = (Mutex::new(line), Condvar::new());
-        Box::leak(Box::new(Pool { pid: 0, line, more, child: OnceBox::new() }))
+        Box::leak(Box::new(Pool { line, more }))
     }
 
     #[test]

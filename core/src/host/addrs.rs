@@ -62,19 +62,35 @@ impl AddressBook {
     /// Looks at the swarm's addresses again, and signs a new record if they
     /// have changed.
     pub(super) fn refresh<B: NetworkBehaviour>(&mut self, swarm: &Swarm<B>) {
+        if self.is_new(swarm) {
+            self.announce();
+        }
+    }
+
+    /// The same after a pause, when listeners are told in any case.
+    pub(super) fn resumed<B: NetworkBehaviour>(&mut self, swarm: &Swarm<B>) {
+        self.is_new(swarm);
+        self.announce();
+    }
+
+    /// Signs a new record if the addresses have changed. Whether they have.
+    fn is_new<B: NetworkBehaviour>(&mut self, swarm: &Swarm<B>) -> bool {
         self.due = None;
         self.own.send_replace(own(swarm));
         let now = current(swarm, &self.announced);
         if now[..] == self.addrs.borrow()[..] {
-            return;
+            return false;
         }
         let seq = unix_nanos().max(self.record.borrow().seq().saturating_add(1));
         match SignedRecord::sign(&self.key, &now, seq) {
             Ok(record) => self.record.send_replace(record),
-            Err(error) => return tracing::error!(%error, "the addresses could not be signed"),
+            Err(error) => {
+                tracing::error!(%error, "the addresses could not be signed");
+                return false;
+            }
         };
         self.addrs.send_replace(Arc::from(now));
-        self.announce();
+        true
     }
 
     /// The node's own addresses, also those of which others are not told.

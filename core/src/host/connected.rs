@@ -26,7 +26,7 @@ pub struct PeerStatus {
     /// Who made the oldest of them.
     pub direction: Direction,
     /// How long its answer to the last ping took, on the fastest connection;
-    /// pings are 10 s apart. `None` before the first answer, and of a peer that
+    /// pings are 10 s apart, with low power a minute. `None` before the first answer, and of a peer that
     /// doesn't answer pings.
     pub round_trip: Option<Duration>,
     /// The program and version it says it is; at most 256 bytes, and anything.
@@ -83,6 +83,25 @@ impl Connected {
                 peers.remove(peer);
             }
         });
+    }
+
+    /// Forgets all of them, and gives back who they were.
+    pub(super) fn clear(&self) -> Vec<PeerId> {
+        self.with(std::mem::take).into_keys().collect()
+    }
+
+    /// The connections with a peer, the oldest first, and where this node dialled it.
+    pub(super) fn with_peer(&self, peer: &PeerId) -> (Vec<ConnectionId>, Vec<Multiaddr>) {
+        self.with(|peers| {
+            let connections = peers.get(peer).into_iter().flat_map(|known| &known.connections);
+            let dialled = |(_, addr, direction): &(_, Multiaddr, _)| {
+                (*direction == Direction::Outbound).then(|| addr.clone())
+            };
+            (
+                connections.clone().map(|(id, ..)| *id).collect(),
+                connections.filter_map(dialled).collect(),
+            )
+        })
     }
 
     pub(super) fn identified(&self, peer: &PeerId, agent: &str) {

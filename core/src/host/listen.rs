@@ -5,7 +5,13 @@ use super::{
     swarm::{BehaviourEvent, HostSwarm},
     wide::Wide,
 };
-use crate::{Error, ErrorKind, Result, error::reason, iface, scope::Scope, trouble::Troubles};
+use crate::{
+    Error, ErrorKind, Result,
+    error::reason,
+    iface::{self, Rescan},
+    scope::Scope,
+    trouble::Troubles,
+};
 use futures::StreamExt;
 use libp2p::{Multiaddr, core::transport::ListenerId, multiaddr::Protocol, swarm::SwarmEvent};
 use socket2::{Domain, Socket, Type};
@@ -30,6 +36,26 @@ const MOST_EVENTS: usize = 1024;
 const EVERYWHERE: [&str; 4] =
     ["/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1", "/ip6/::/tcp/0", "/ip6/::/udp/0/quic-v1"];
 
+/// Where to listen: at these addresses, or everywhere if there are none. `quic` says
+/// whether also by QUIC.
+pub(super) fn chosen(addrs: &[Multiaddr], quic: bool) -> Vec<Multiaddr> {
+    if !addrs.is_empty() {
+        return addrs.to_vec();
+    }
+    let everywhere = EVERYWHERE.iter().map(|addr| addr.parse().expect("a valid address"));
+    everywhere.filter(|addr| quic || !is_quic(addr)).collect()
+}
+
+/// Whether one of these addresses is of QUIC.
+pub(super) fn has_quic(addrs: &[Multiaddr]) -> bool {
+    addrs.iter().any(is_quic)
+}
+
+/// Whether an address is one of QUIC.
+pub(crate) fn is_quic(addr: &Multiaddr) -> bool {
+    addr.iter().any(|part| matches!(part, Protocol::Quic | Protocol::QuicV1))
+}
+
 /// A host that listens.
 #[derive(Default)]
 pub(super) struct Listening {
@@ -41,27 +67,15 @@ pub(super) struct Listening {
     pub(super) again: Again,
     /// How many QUIC sockets of one family have an address of their own.
     narrow: usize,
-    /// Whether there is no QUIC, since a secret is held.
-    pub(super) tcp_alone: bool,
 }
 
 impl Listening {
-    /// Whether this address can be dialled, as far as its transport goes.
-    pub(super) fn dials(&self, addr: &Multiaddr) -> bool {
-        !(self.tcp_alone && is_quic(addr))
-    }
-
     /// Whether dials need sockets of their own. QUIC dials from any socket that
     /// listens: of several that are bound to one address each, that may be the
     /// loopback's, from which nothing gets to a network.
     pub(super) fn dials_afresh(&self) -> bool {
         self.wide.is_some() || self.narrow > 1
     }
-}
-
-/// Whether an address is one of QUIC.
-pub(crate) fn is_quic(addr: &Multiaddr) -> bool {
-    addr.iter().any(|part| matches!(part, Protocol::Quic | Protocol::QuicV1))
 }
 
 /// How many QUIC sockets of one family are bound to an address of their own.
@@ -85,10 +99,9 @@ impl<'a> Waiting<'a> {
     }
 }
 
-/// Listens at these addresses, or everywhere if there are none. Waits, for a
+/// Listens at these addresses. Waits, for a
 /// bounded time, until each has told where it can be reached; an unspecified one
-/// may have no such place yet, and follows the interfaces. `quic` says whether
-/// there is QUIC.
+/// may have no such place yet, and follows the interfaces.
 ///
 /// # Errors
 /// `Bind` if one cannot be bound; `Address` if it is of a kind that is not
@@ -96,18 +109,10 @@ impl<'a> Waiting<'a> {
 pub(super) async fn listen(
     swarm: &mut HostSwarm,
     addrs: &[Multiaddr],
-    quic: bool,
     scope: &Scope,
     troubles: &Troubles,
+    rescan: Rescan,
 ) -> Result<Listening> {
-    let everywhere;
-    let addrs = if addrs.is_empty() {
-        let all = EVERYWHERE.map(|addr| addr.parse().expect("a valid address"));
-        everywhere = all.into_iter().filter(|addr| quic || !is_quic(addr)).collect::<Vec<_>>();
-        &everywhere
-    } else {
-        addrs
-    };
     let machine = iface::list().unwrap_or_default();
     let machine: HashSet<IpAddr> =
         machine.iter().flat_map(|iface| iface.addrs().collect::<Vec<_>>()).collect();
@@ -137,7 +142,7 @@ pub(super) async fn listen(
         };
         ensure_free(addr).map_err(|e| bind_error(addr, &e))?;
         if unspecified && !iface::is_told() {
-            let wide = wide.get_or_insert_with(|| Wide::new(scope, troubles));
+            let wide = wide.get_or_insert_with(|| Wide::new(scope, troubles, rescan));
             for (id, ip) in wide.listen(swarm, addr)? {
                 waiting.insert(id, Waiting::new(addr, [ip].into()));
             }
@@ -158,8 +163,7 @@ pub(super) async fn listen(
              an interface is up (ip link set lo up; see `casm doctor`)"
         );
     }
-    let missed = settle(swarm, waiting).await?;
-    Ok(Listening { missed, wide, again, narrow: narrow(addrs), tcp_alone: !quic })
+    Ok(Listening { missed: settle(swarm, waiting).await?, wide, again, narrow: narrow(addrs) })
 }
 
 /// Waits until every socket has told where it can be reached.

@@ -8,13 +8,14 @@
 //! `closing` lets no dead link hold up the end of a connection, `leaving` has a
 //! closing host say all, `boxed`, `tls` and `quic` save memory per connection and
 //! per node, `memory` limits it, `security` chooses how connections are secured,
-//! `names` has dials of
+//! `pause` lets the swarm go and builds another, `back` says who is dialled again, `names` has dials of
 //! names follow the system's configuration, `topics` joins gossip to the seam
 //! of `pubsub` (with `next`), `streams` opens and accepts streams, `addrs` keeps the list of
 //! addresses and the signed record of it.
 
 mod addrs;
 mod again;
+mod back;
 mod boxed;
 mod budget;
 mod closing;
@@ -31,6 +32,7 @@ mod lookups;
 mod memory;
 mod names;
 mod next;
+mod pause;
 mod ping;
 mod quic;
 #[cfg(test)]
@@ -50,10 +52,11 @@ use crate::{
     Error, ErrorKind, PeerInfo, Result, Secret,
     announce::Announced,
     ask::ask,
-    config::Limits,
+    config::{Limits, Power},
     dials::Hearing,
     event::EventBus,
     gossip::WINDOW,
+    life::Life,
     metrics::{Metrics, waiting},
     prefix::Prefix,
     pubsub::{Publisher, Topic},
@@ -68,9 +71,11 @@ pub use listen::ensure_free;
 pub(crate) use listen::is_quic;
 use lookups::Lookups;
 use ping::RoundTrips;
+use slots::Tally;
 use std::{collections::BTreeSet, sync::Arc};
 use streams::Streams;
 pub(crate) use streams::{Incoming, Stream};
+use swarm::Recipe;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Commands that may wait for the swarm's task.
@@ -89,6 +94,7 @@ pub(crate) struct Host {
     streams: Streams,
     connected: Connected,
     leaving: Leaving,
+    life: Life,
     round_trips: RoundTrips,
     room: slots::Room,
     lookups: Lookups,
@@ -109,15 +115,18 @@ impl From<Keypair> for Identity {
     }
 }
 
-/// Where a host listens, and what else others are told.
+/// Where a host listens, what else others are told, and how much it does of
+/// itself.
 pub(crate) struct Addresses<'a> {
     pub(crate) listen: &'a [Multiaddr],
     pub(crate) announced: Announced,
+    pub(crate) power: Power,
 }
 
 impl<'a, T: AsRef<[Multiaddr]> + ?Sized> From<&'a T> for Addresses<'a> {
     fn from(listen: &'a T) -> Self {
-        Self { listen: listen.as_ref(), announced: Announced::default() }
+        let (announced, power) = (Announced::default(), Power::Normal);
+        Self { listen: listen.as_ref(), announced, power }
     }
 }
 
@@ -138,6 +147,12 @@ enum Command {
     },
     Disconnect {
         peer: PeerId,
+    },
+    Pause {
+        reply: oneshot::Sender<Result<()>>,
+    },
+    Resume {
+        reply: oneshot::Sender<Result<()>>,
     },
     Exchanged {
         peer: PeerId,
@@ -175,30 +190,45 @@ impl Host {
         let addrs = addrs.into();
         let streams = Streams::new(metrics);
         let round_trips = RoundTrips::default();
-        let secret = secret.as_ref();
-        let mut swarm =
-            swarm::build(&key, secret, limits, &addrs.announced, &streams, &round_trips, metrics)?;
-        let troubles = &metrics.troubles;
+        let (life, profile) = (Life::default(), addrs.power.profile());
+        let listen = listen::chosen(addrs.listen, profile.quic && secret.is_none());
+        let recipe = Recipe {
+            key: key.clone(),
+            limits: limits.clone(),
+            announced: addrs.announced.clone(),
+            streams: streams.clone(),
+            round_trips: round_trips.clone(),
+            tally: Tally::new(metrics),
+            metrics: metrics.clone(),
+            ping: profile.ping,
+            identify: profile.identify,
+            quic: secret.is_none() && (profile.quic || listen::has_quic(&listen)),
+            secret,
+        };
+        let mut swarm = recipe.build()?;
         let listening =
-            listen::listen(&mut swarm, addrs.listen, secret.is_none(), scope, troubles).await?;
+            listen::listen(&mut swarm, &listen, scope, &metrics.troubles, profile.rescan).await?;
 
         let (commands, command_receiver) = mpsc::channel(COMMANDS);
         metrics.watch_queue("swarm", waiting(&commands));
         let (connected, leaving) = (Connected::default(), Leaving::default());
-        let room = swarm.behaviour().slots.room();
+        let room = recipe.tally.room();
         let lookups = Lookups::new(metrics.dials_skipped.clone());
         let (book, addrs, record) =
             addrs::AddressBook::new(key, &swarm, addrs.announced, events.clone(), least_seq)?;
         let own = book.own();
-        let task = task::Task::new(
+        let task = task::Task::new(task::Parts {
             swarm,
-            command_receiver,
+            recipe,
+            listen,
+            profile,
+            life: life.clone(),
+            commands: command_receiver,
             book,
-            connected.clone(),
-            leaving.clone(),
+            connected: connected.clone(),
+            leaving: leaving.clone(),
             events,
-            metrics.clone(),
-        );
+        });
         let ending = scope.clone();
         scope.spawn_graceful(async move { task.run(&ending, listening).await });
         let host = Self {
@@ -207,6 +237,7 @@ impl Host {
             streams,
             connected,
             leaving,
+            life,
             round_trips,
             room,
             lookups,
@@ -249,6 +280,28 @@ impl Host {
     /// The last moments of the host.
     pub(crate) fn leaving(&self) -> &Leaving {
         &self.leaving
+    }
+
+    /// Whether the host is up, or paused.
+    pub(crate) fn life(&self) -> &Life {
+        &self.life
+    }
+
+    /// Lets the swarm and every socket go, having said what is to be said. Waits
+    /// about a second at most.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub(crate) async fn pause(&self) -> Result<()> {
+        self.ask(|reply| Command::Pause { reply }).await?
+    }
+
+    /// Builds another swarm, which listens, and dials who was connected.
+    ///
+    /// # Errors
+    /// As of [`start`](Self::start): then it stays paused.
+    pub(crate) async fn resume(&self) -> Result<()> {
+        self.ask(|reply| Command::Resume { reply }).await?
     }
 
     /// What is known of a connected peer. It can make its round-trip time longer
@@ -347,12 +400,15 @@ impl Host {
     ///
     /// # Errors
     /// `Protocol` if the peer doesn't speak it, `Unreachable` if the stream
-    /// cannot be opened, `Timeout` after 10 s.
+    /// cannot be opened, `Timeout` after 10 s; `Paused`.
     pub(crate) async fn open_stream(
         &self,
         peer: PeerId,
         protocol: StreamProtocol,
     ) -> Result<Stream> {
+        if self.life.is_paused() {
+            return Err(Error::paused());
+        }
         self.streams.open(peer, protocol).await
     }
 

@@ -3,12 +3,14 @@
 use super::{
     Limits,
     boxed::Boxing,
-    closing, instances, memory,
+    closing, instances,
+    listen::is_quic,
+    memory,
     names::Names,
     ping::{self, RoundTrips},
     quic,
     security::Security,
-    slots,
+    slots::{self, Tally},
     streams::{self, Streams},
 };
 use crate::{
@@ -21,7 +23,7 @@ use crate::{
     metrics::Metrics,
 };
 use libp2p::{
-    PeerId, Swarm, SwarmBuilder, Transport,
+    Multiaddr, PeerId, Swarm, SwarmBuilder, Transport,
     core::{muxing::StreamMuxerBox, transport::Boxed, upgrade::Version},
     identify,
     identity::Keypair,
@@ -50,86 +52,104 @@ pub(super) struct Behaviour {
 
 pub(super) type HostSwarm = Swarm<Boxing<Behaviour>>;
 
-/// A swarm that doesn't listen yet.
-pub(super) fn build(
-    key: &Keypair,
-    secret: Option<&Secret>,
-    limits: &Limits,
-    announced: &Announced,
-    streams: &Streams,
-    round_trips: &RoundTrips,
-    metrics: &Metrics,
-) -> Result<HostSwarm> {
-    let behaviour = behaviour(key, limits, announced, streams, round_trips, metrics);
-    let names = Names::new(transports(key, secret)?, metrics.troubles.clone());
-    let mut swarm = SwarmBuilder::with_existing_identity(key.clone())
-        .with_tokio()
-        .with_other_transport(|_| names)
-        .unwrap_or_else(|never: Infallible| match never {})
-        .with_behaviour(|_| Boxing(behaviour))
-        .unwrap_or_else(|never: Infallible| match never {})
-        .with_swarm_config(|config| config.with_idle_connection_timeout(NEVER_IDLE))
-        .build();
-    // Identify tells of these.
-    announced.addrs.iter().for_each(|addr| swarm.add_external_address(addr.clone()));
-    Ok(swarm)
+/// What the swarms of a host are made of: the first one, and one after each pause.
+pub(super) struct Recipe {
+    pub(super) key: Keypair,
+    pub(super) limits: Limits,
+    pub(super) announced: Announced,
+    pub(super) streams: Streams,
+    pub(super) round_trips: RoundTrips,
+    pub(super) tally: Tally,
+    pub(super) metrics: Metrics,
+    /// From the answer to a ping to the next one.
+    pub(super) ping: Duration,
+    /// How often both ends of a connection say anew what they are.
+    pub(super) identify: Duration,
+    /// The secret of a private cluster.
+    pub(super) secret: Option<Secret>,
+    /// Whether QUIC is spoken, beside TCP. Not with a secret.
+    pub(super) quic: bool,
 }
 
-/// TCP and QUIC; with a secret TCP alone, encrypted by it under all else.
-fn transports(key: &Keypair, secret: Option<&Secret>) -> Result<Boxed<(PeerId, StreamMuxerBox)>> {
-    let security = Security::new(key)
-        .map_err(|e| Error::new(ErrorKind::Internal, format!("encryption: {e}")))?;
-    let yamux = closing::Soon(yamux::Config::default());
-    let tcp = tcp::tokio::Transport::new(tcp::Config::new().nodelay(true));
-    if let Some(secret) = secret {
-        let network = PnetConfig::new(secret.psk());
+impl Recipe {
+    /// Whether an address can be dialled in this cluster, as far as its transport goes.
+    pub(super) fn dials(&self, addr: &Multiaddr) -> bool {
+        self.secret.is_none() || !is_quic(addr)
+    }
+
+    /// A swarm that doesn't listen yet, and so has no socket.
+    pub(super) fn build(&self) -> Result<HostSwarm> {
+        let behaviour = self.behaviour();
+        let names = Names::new(self.transports()?, self.metrics.troubles.clone());
+        let mut swarm = SwarmBuilder::with_existing_identity(self.key.clone())
+            .with_tokio()
+            .with_other_transport(|_| names)
+            .unwrap_or_else(|never: Infallible| match never {})
+            .with_behaviour(|_| Boxing(behaviour))
+            .unwrap_or_else(|never: Infallible| match never {})
+            .with_swarm_config(|config| config.with_idle_connection_timeout(NEVER_IDLE))
+            .build();
+        // Identify tells of these.
+        self.announced.addrs.iter().for_each(|addr| swarm.add_external_address(addr.clone()));
+        Ok(swarm)
+    }
+
+    /// TCP and QUIC; with a secret TCP alone, encrypted by it under all else.
+    fn transports(&self) -> Result<Boxed<(PeerId, StreamMuxerBox)>> {
+        let security = Security::new(&self.key)
+            .map_err(|e| Error::new(ErrorKind::Internal, format!("encryption: {e}")))?;
+        let yamux = closing::Soon(yamux::Config::default());
+        let tcp = tcp::tokio::Transport::new(tcp::Config::new().nodelay(true));
+        if let Some(secret) = &self.secret {
+            let network = PnetConfig::new(secret.psk());
+            let tcp = tcp
+                .and_then(move |socket, _| network.handshake(socket))
+                .upgrade(Version::V1Lazy)
+                .authenticate(security)
+                .multiplex(yamux)
+                .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+            return Ok(tcp.boxed());
+        }
         let tcp = tcp
-            .and_then(move |socket, _| network.handshake(socket))
             .upgrade(Version::V1Lazy)
             .authenticate(security)
             .multiplex(yamux)
             .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
-        return Ok(tcp.boxed());
+        if !self.quic {
+            return Ok(tcp.boxed());
+        }
+        let quic = quic::Lazy::new(&self.key);
+        let quic = quic.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+        Ok(tcp.or_transport(quic).map(|either, _| either.into_inner()).boxed())
     }
-    let tcp = tcp
-        .upgrade(Version::V1Lazy)
-        .authenticate(security)
-        .multiplex(yamux)
-        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
-    let quic = quic::Lazy::new(key).map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
-    Ok(tcp.or_transport(quic).map(|either, _| either.into_inner()).boxed())
-}
 
-fn behaviour(
-    key: &Keypair,
-    limits: &Limits,
-    announced: &Announced,
-    streams: &Streams,
-    round_trips: &RoundTrips,
-    metrics: &Metrics,
-) -> Behaviour {
-    let sizes = slots::Sizes::new(limits.connections, limits.connections_per_peer, limits.pending);
-    let identify = identify::Config::new("casm/0.0.0".into(), key.public())
-        .with_agent_version(instances::agent_version())
-        .with_push_listen_addr_updates(true)
-        // What peers say of their addresses is judged before it is dialled.
-        .with_cache_size(0)
-        .with_hide_listen_addrs(announced.only);
-    let refused = Refused::new(metrics.gossip_refused.clone());
-    let counts = Counts {
-        refused: metrics.gossip_refused.clone(),
-        dropped: metrics.dropped.clone(),
-        ids: metrics.gossip_ids.clone(),
-        links: metrics.gossip_links.clone(),
-    };
-    Behaviour {
-        gossip: Gossip::new(Config::default(), counts, refused.clone()),
-        refused,
-        memory: memory::limit(limits.memory),
-        slots: slots::Behaviour::new(sizes, round_trips.clone(), metrics),
-        ping: ping::Behaviour::new(round_trips.clone()),
-        identify: identify::Behaviour::new(identify),
-        streams: streams.behaviour(),
+    fn behaviour(&self) -> Behaviour {
+        let Self { key, limits, announced, streams, round_trips, tally, metrics, .. } = self;
+        let sizes =
+            slots::Sizes::new(limits.connections, limits.connections_per_peer, limits.pending);
+        let identify = identify::Config::new("casm/0.0.0".into(), key.public())
+            .with_agent_version(instances::agent_version())
+            .with_interval(self.identify)
+            .with_push_listen_addr_updates(true)
+            // What peers say of their addresses is judged before it is dialled.
+            .with_cache_size(0)
+            .with_hide_listen_addrs(announced.only);
+        let refused = Refused::new(metrics.gossip_refused.clone());
+        let counts = Counts {
+            refused: metrics.gossip_refused.clone(),
+            dropped: metrics.dropped.clone(),
+            ids: metrics.gossip_ids.clone(),
+            links: metrics.gossip_links.clone(),
+        };
+        Behaviour {
+            gossip: Gossip::new(Config::default(), counts, refused.clone()),
+            refused,
+            memory: memory::limit(limits.memory),
+            slots: slots::Behaviour::new(sizes, round_trips.clone(), tally.clone()),
+            ping: ping::Behaviour::new(self.ping, round_trips.clone()),
+            identify: identify::Behaviour::new(identify),
+            streams: streams.behaviour(),
+        }
     }
 }
 
@@ -139,9 +159,20 @@ pub(super) mod tests {
 
     /// A swarm that does not listen yet.
     pub(in super::super) fn swarm() -> HostSwarm {
-        let (key, metrics) = (Keypair::generate_ed25519(), Metrics::default());
-        let (announced, streams) = (Announced::default(), Streams::new(&metrics));
-        let (limits, pings) = (Limits::default(), RoundTrips::default());
-        build(&key, None, &limits, &announced, &streams, &pings, &metrics).unwrap()
+        let metrics = Metrics::default();
+        let recipe = Recipe {
+            key: Keypair::generate_ed25519(),
+            limits: Limits::default(),
+            announced: Announced::default(),
+            streams: Streams::new(&metrics),
+            round_trips: RoundTrips::default(),
+            tally: Tally::new(&metrics),
+            metrics,
+            ping: Duration::from_secs(10),
+            identify: Duration::from_secs(300),
+            secret: None,
+            quic: true,
+        };
+        recipe.build().unwrap()
     }
 }

@@ -3,19 +3,22 @@
 use super::{
     Command, Connected, NO_QUIC,
     addrs::AddressBook,
+    back::Back,
     heard::Heard,
     instances::{self, Instances, Other},
     leaving::Leaving,
     listen::Listening,
-    ping,
-    swarm::{BehaviourEvent, HostSwarm},
+    pause::Order,
+    swarm::{BehaviourEvent, HostSwarm, Recipe},
     topics::{Asked, Topics},
 };
 use crate::{
     Error, ErrorKind, PeerInfo, Result, dials,
     error::reason,
     event::{Event, EventBus},
+    life::Life,
     metrics::{ByLabel, Metrics},
+    power::Profile,
     prefix::ip,
     pubsub::{TopicCommand, Verdict},
     scope::Scope,
@@ -28,24 +31,21 @@ use libp2p::{
         dial_opts::{DialOpts, PeerCondition},
     },
 };
-use std::{collections::HashMap, future::poll_fn, io, time::Duration};
+use std::{collections::HashMap, future::poll_fn, io};
 use tokio::{
-    sync::{mpsc, oneshot},
-    time::Instant,
+    sync::{mpsc, oneshot, watch},
+    time::{Instant, sleep_until},
 };
 use tokio_util::sync::DropGuard;
 
-/// How long a closing host waits for its connections to close.
-const DISCONNECT: Duration = Duration::from_millis(300);
-
 /// Who waits for a dial.
-enum Waiting {
+pub(super) enum Waiting {
     Peer(ToPeer),
     Addr(oneshot::Sender<Result<PeerId>>),
 }
 
 /// A dial of a peer, for all who want it at these addresses.
-struct ToPeer {
+pub(super) struct ToPeer {
     peer: PeerId,
     addrs: Vec<Multiaddr>,
     replies: Vec<oneshot::Sender<Result<()>>>,
@@ -53,7 +53,7 @@ struct ToPeer {
 
 impl Waiting {
     /// Tells how it ended. Who asked may have gone meanwhile.
-    fn end(self, reached: &Result<PeerId>) {
+    pub(super) fn end(self, reached: &Result<PeerId>) {
         match self {
             Self::Peer(ToPeer { replies, .. }) => replies.into_iter().for_each(|reply| {
                 drop(reply.send(reached.as_ref().map(drop).map_err(Clone::clone)))
@@ -64,50 +64,79 @@ impl Waiting {
 }
 
 pub(super) struct Task {
-    swarm: HostSwarm,
+    /// While the host is paused, one without a socket, which nobody asks.
+    pub(super) swarm: HostSwarm,
+    pub(super) recipe: Recipe,
+    /// Where to listen, and where with the ports of before a pause.
+    pub(super) listen: Vec<Multiaddr>,
+    pub(super) ports: Vec<Multiaddr>,
+    pub(super) profile: Profile,
+    pub(super) life: Life,
+    wakings: watch::Receiver<u64>,
+    order: Option<Order>,
     commands: mpsc::Receiver<Command>,
-    topics: Topics,
-    dials: HashMap<ConnectionId, Waiting>,
-    instances: Instances,
+    pub(super) topics: Topics,
+    pub(super) dials: HashMap<ConnectionId, Waiting>,
+    pub(super) instances: Instances,
     started: Instant,
-    book: AddressBook,
-    connected: Connected,
-    leaving: Leaving,
-    heard: Heard,
-    events: EventBus,
-    metrics: Metrics,
+    pub(super) book: AddressBook,
+    pub(super) connected: Connected,
+    pub(super) leaving: Leaving,
+    pub(super) heard: Heard,
+    /// Who is to be connected again, and the dials for that, with when each
+    /// was begun and the connections that it is to replace.
+    pub(super) back: Back,
+    pub(super) again: HashMap<ConnectionId, (Instant, Vec<ConnectionId>)>,
+    /// When an address was gone last.
+    pub(super) gone: Option<Instant>,
+    pub(super) events: EventBus,
+    pub(super) metrics: Metrics,
     /// Connections that were made.
     made: ByLabel,
-    listening: Listening,
+    pub(super) listening: Listening,
+}
+
+/// What a task is made of.
+pub(super) struct Parts {
+    pub(super) swarm: HostSwarm,
+    pub(super) recipe: Recipe,
+    pub(super) listen: Vec<Multiaddr>,
+    pub(super) profile: Profile,
+    pub(super) life: Life,
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) book: AddressBook,
+    pub(super) connected: Connected,
+    pub(super) leaving: Leaving,
+    pub(super) events: EventBus,
 }
 
 impl Task {
-    pub(super) fn new(
-        swarm: HostSwarm,
-        commands: mpsc::Receiver<Command>,
-        book: AddressBook,
-        connected: Connected,
-        leaving: Leaving,
-        events: EventBus,
-        metrics: Metrics,
-    ) -> Box<Self> {
-        let topics = Topics::new(metrics.clone());
-        let heard = Heard::new(metrics.dials_skipped.clone());
-        let (dials, instances) = (HashMap::new(), Instances::default());
-        let (started, made) = (Instant::now(), ByLabel::default());
+    pub(super) fn new(parts: Parts) -> Box<Self> {
+        let metrics = parts.recipe.metrics.clone();
+        let (made, wakings) = (ByLabel::default(), parts.life.wakings());
         metrics.register("connections_made", "Connections, by direction", made.clone());
         Box::new(Self {
-            swarm,
-            commands,
-            topics,
-            dials,
-            instances,
-            started,
-            book,
-            connected,
-            leaving,
-            heard,
-            events,
+            swarm: parts.swarm,
+            recipe: parts.recipe,
+            ports: parts.listen.clone(),
+            listen: parts.listen,
+            profile: parts.profile,
+            life: parts.life,
+            wakings,
+            order: None,
+            commands: parts.commands,
+            topics: Topics::new(metrics.clone()),
+            dials: HashMap::new(),
+            instances: Instances::default(),
+            started: Instant::now(),
+            book: parts.book,
+            connected: parts.connected,
+            leaving: parts.leaving,
+            heard: Heard::new(metrics.dials_skipped.clone()),
+            back: Back::default(),
+            gone: None,
+            again: HashMap::new(),
+            events: parts.events,
             metrics,
             made,
             listening: Listening::default(),
@@ -127,11 +156,19 @@ impl Task {
                 () = scope.cancelled() => break,
                 () = self.step() => {}
             }
+            if let Some(order) = self.order.take() {
+                tokio::select! {
+                    () = scope.cancelled() => break,
+                    () = self.carry_out(order, scope) => {}
+                }
+            }
         }
         self.finish(over).await;
     }
 
-    async fn step(&mut self) {
+    pub(super) async fn step(&mut self) {
+        let up = !self.life.is_paused();
+        let back = self.back.due();
         let topics = &mut self.topics;
         let wide = &mut self.listening.wide;
         let interfaces = async {
@@ -144,12 +181,16 @@ impl Task {
             }
         };
         tokio::select! {
-            event = self.swarm.select_next_some() => self.on_swarm(event),
+            event = self.swarm.select_next_some(), if up => self.on_swarm(event),
             wide = interfaces => wide.follow(&mut self.swarm, &self.metrics.troubles),
             () = self.listening.again.due() => {
                 self.listening.again.listen(&mut self.swarm, &self.metrics.troubles);
             }
-            () = self.book.due() => self.book.refresh(&self.swarm),
+            () = self.book.due(), if up => self.book.refresh(&self.swarm),
+            () = sleep_until(back.unwrap_or(self.started)), if up && back.is_some() => {
+                self.dial_back();
+            }
+            Ok(()) = self.wakings.changed(), if up => self.woke(),
             Some(command) = self.commands.recv() => self.on_command(command),
             () = poll_fn(|cx| topics.poll_asked(cx)) => {
                 // Together with what else is there: the swarm is polled after each step.
@@ -161,43 +202,39 @@ impl Task {
                     {
                         behaviour.slots.brought(&ticket.from);
                     }
-                    self.topics.on_asked(&mut behaviour.gossip, topic, asked);
+                    let paused = self.life.is_paused();
+                    self.topics.on_asked(&mut behaviour.gossip, topic, asked, paused);
                 }
             }
         }
     }
 
-    /// Sends what is queued and what services have still to say (goodbyes above
-    /// all), and closes the connections, so that peers notice at once.
+    /// Sends what is queued and what services have still to say, and closes the
+    /// connections.
     async fn finish(mut self: Box<Self>, over: DropGuard) {
         self.commands.close();
         if self.swarm.network_info().num_peers() == 0 {
             return;
         }
-        let leaving = self.leaving.clone();
-        tokio::select! {
-            () = leaving.all_said() => {}
-            () = async { loop { self.step().await } } => {}
-        }
+        self.say_all().await;
         drop(over);
-        let peers: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
-        for peer in peers {
-            let _ = self.swarm.disconnect_peer_id(peer);
-        }
-        let _ = tokio::time::timeout(DISCONNECT, async {
-            while self.swarm.network_info().num_peers() > 0 {
-                let event = self.swarm.select_next_some().await;
-                self.on_swarm(event);
-            }
-        })
-        .await;
+        self.disconnect_all().await;
     }
 
     fn on_command(&mut self, command: Command) {
         match command {
+            Command::Pause { reply } => self.order = Some(Order::Pause(reply)),
+            Command::Resume { reply } => self.order = Some(Order::Resume(reply)),
+            Command::Dial { reply, .. } if self.life.is_paused() => {
+                let _ = reply.send(Err(Error::paused()));
+            }
+            Command::DialAddr { reply, .. } if self.life.is_paused() => {
+                let _ = reply.send(Err(Error::paused()));
+            }
             Command::Dial { info, configured, reply } => self.dial(info, configured, reply),
             Command::DialAddr { addr, reply } => self.dial_addr(addr, reply),
             Command::Disconnect { peer } => {
+                self.back.here(&peer);
                 // An error means that it is disconnected.
                 let _ = self.swarm.disconnect_peer_id(peer);
             }
@@ -223,15 +260,15 @@ impl Task {
             true => (info.addrs, Vec::new()),
             false => (Vec::new(), info.addrs),
         };
-        let listening = &self.listening;
-        if !given.is_empty() && !given.iter().any(|addr| listening.dials(addr)) {
+        let recipe = &self.recipe;
+        if !given.is_empty() && !given.iter().any(|addr| recipe.dials(addr)) {
             let _ = reply.send(Err(no_quic(&given[0])));
             return;
         }
-        given.retain(|addr| listening.dials(addr));
+        given.retain(|addr| recipe.dials(addr));
         heard.extend(self.heard.of(&info.id).iter().filter(|a| !given.contains(a)).cloned());
         // Names that a person gave are looked up by the transport, others before.
-        heard.retain(|addr| ip(addr).is_some() && listening.dials(addr));
+        heard.retain(|addr| ip(addr).is_some() && recipe.dials(addr));
         let addrs = [&given[..], &heard[..]].concat();
         let under_way = self.dials.values_mut().find_map(|waiting| match waiting {
             Waiting::Peer(dial) if dial.peer == info.id => Some(dial),
@@ -255,7 +292,7 @@ impl Task {
             .condition(PeerCondition::Disconnected);
         let fresh = self.listening.dials_afresh();
         let options = if fresh { options.allocate_new_port() } else { options }.build();
-        let (connection, private) = (options.connection_id(), self.listening.tcp_alone);
+        let (connection, private) = (options.connection_id(), self.recipe.secret.is_some());
         match self.swarm.dial(options) {
             Ok(()) => {
                 self.heard.dialled(connection, info.id, chosen);
@@ -277,7 +314,7 @@ impl Task {
     }
 
     fn dial_addr(&mut self, addr: Multiaddr, reply: oneshot::Sender<Result<PeerId>>) {
-        if !self.listening.dials(&addr) {
+        if !self.recipe.dials(&addr) {
             let _ = reply.send(Err(no_quic(&addr)));
             return;
         }
@@ -288,7 +325,7 @@ impl Task {
             let _ = reply.send(Ok(peer));
             return;
         }
-        let (connection, private) = (options.connection_id(), self.listening.tcp_alone);
+        let (connection, private) = (options.connection_id(), self.recipe.secret.is_some());
         match self.swarm.dial(options) {
             Ok(()) => {
                 self.dials.insert(connection, Waiting::Addr(reply));
@@ -299,20 +336,23 @@ impl Task {
         }
     }
 
-    fn on_swarm(&mut self, event: SwarmEvent<BehaviourEvent>) {
+    pub(super) fn on_swarm(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
             SwarmEvent::Behaviour(event) => self.on_behaviour(event),
-            // Connections over an address that is gone look alive for long.
-            SwarmEvent::NewListenAddr { .. } | SwarmEvent::ExpiredListenAddr { .. } => {
-                self.swarm.behaviour_mut().ping.check();
+            SwarmEvent::NewListenAddr { .. } => {
+                self.moved(None);
                 self.book.changed();
             }
-            SwarmEvent::ListenerClosed { listener_id, reason: why, .. } => {
+            SwarmEvent::ExpiredListenAddr { address, .. } => {
+                self.moved(Some(&address));
+                self.book.changed();
+            }
+            SwarmEvent::ListenerClosed { listener_id, reason: why, addresses } => {
                 if let Some(wide) = &mut self.listening.wide {
                     wide.closed(listener_id);
                 }
                 // An address that is let go of says no more than this.
-                self.swarm.behaviour_mut().ping.check();
+                self.moved(addresses.first());
                 let why = why.map_or_else(|e| reason(&e), |()| "its socket was closed".into());
                 self.listening.again.closed(listener_id, why, &self.metrics.troubles);
                 self.book.changed();
@@ -338,14 +378,23 @@ impl Task {
                     self.metrics.connections.inc();
                     self.events.emit(Event::Connected { peer: peer_id });
                 }
+                self.is_back(&peer_id, connection_id);
                 if let Some(waiting) = self.dials.remove(&connection_id) {
                     waiting.end(&Ok(peer_id));
                 }
             }
-            SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, .. } => {
+            SwarmEvent::ConnectionClosed {
+                peer_id, connection_id, num_established, cause, ..
+            } => {
+                let (_, dialled) = self.connected.with_peer(&peer_id);
                 self.connected.closed(&peer_id, connection_id);
                 if num_established > 0 {
                     return;
+                }
+                self.back.gone(&peer_id);
+                // Who is told to go is not dialled again.
+                if cause.is_some() {
+                    self.back.lost(peer_id, dialled, Instant::now());
                 }
                 self.metrics.connections.dec();
                 self.events.emit(Event::Disconnected { peer: peer_id });
@@ -355,10 +404,11 @@ impl Task {
                 let whom = peer_id.map_or_else(|| "the address".into(), |peer| peer.to_string());
                 tracing::debug!(peer = %whom, error = reason(&error), "a dial failed");
                 self.heard.ended(connection_id, None);
+                self.again.remove(&connection_id);
                 if let DialError::WrongPeerId { obtained, address } = &error {
                     self.heard.is_at(*obtained, address);
                 }
-                let private = self.listening.tcp_alone;
+                let private = self.recipe.secret.is_some();
                 if let Some(waiting) = self.dials.remove(&connection_id) {
                     // It may have come by itself, or by another dial: then one more
                     // was one too many.
@@ -384,10 +434,7 @@ impl Task {
             BehaviourEvent::Gossip(event) => {
                 self.topics.on_event(&mut self.swarm.behaviour_mut().gossip, event);
             }
-            BehaviourEvent::Ping(ping::Failed { peer, why }) => {
-                tracing::debug!(%peer, "{why}: closing the connection");
-                self.metrics.connections_given_up.get_or_create(&[("reason", why.name())]).inc();
-            }
+            BehaviourEvent::Ping(failed) => self.gave_up(failed),
             BehaviourEvent::Identify(identify::Event::Received {
                 connection_id,
                 peer_id,

@@ -19,7 +19,8 @@ pub(super) async fn start(key: Keypair, listen: &str) -> TestHost {
 async fn start_announcing(key: Keypair, listen: &str, announced: Announced) -> TestHost {
     let (scope, events) = (Scope::default(), EventBus::default());
     let (listen, metrics) = ([listen.parse().unwrap()], Metrics::default());
-    let (limits, addrs) = (Limits::default(), Addresses { listen: &listen, announced });
+    let addrs = Addresses { announced, ..Addresses::from(&listen) };
+    let limits = Limits::default();
     let host = Host::start(key, addrs, &limits, &metrics, events.clone(), &scope, 0);
     let host = host.await.unwrap();
     TestHost { host, scope, events, metrics }

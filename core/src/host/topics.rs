@@ -132,6 +132,22 @@ impl Topics {
         self.joined.insert(topic, joined).is_some()
     }
 
+    /// Joins the topics in another swarm's gossip, where nobody is yet. What was held
+    /// back for want of room in the last one goes back to where it came from.
+    pub(super) fn join_again(&mut self, gossip: &mut Gossip) {
+        for (topic, joined) in &mut self.joined {
+            gossip.join(topic);
+            if !joined.credits {
+                gossip.quicken(topic);
+            }
+            joined.untold.clear();
+            joined.peers.send_replace(gossip.subscribed(topic).collect());
+            if let Some((outgoing, receiver)) = joined.held.take() {
+                self.asked.push_back((topic.clone(), Asked::Publish(outgoing, receiver)));
+            }
+        }
+    }
+
     /// Whether a topic is still that of the so-manieth join.
     fn is(&self, topic: &str, turn: u64) -> bool {
         self.joined.get(topic).is_some_and(|joined| joined.turn == turn)
@@ -191,7 +207,14 @@ impl Topics {
         self.joined.get(topic).is_some_and(|joined| joined.credits)
     }
 
-    pub(super) fn on_asked(&mut self, gossip: &mut Gossip, topic: Arc<str>, asked: Asked) {
+    /// Carries it out. While the host is paused, nothing is published.
+    pub(super) fn on_asked(
+        &mut self,
+        gossip: &mut Gossip,
+        topic: Arc<str>,
+        asked: Asked,
+        paused: bool,
+    ) {
         // Whoever says something has taken something in.
         if let Some(joined) = self.joined.get_mut(&topic) {
             joined.tell();
@@ -205,12 +228,20 @@ impl Topics {
                 gossip.verdict(&id, verdict);
             }
             Asked::Command(TopicCommand::Publish { message, reply }) => {
-                // Who asked may have gone meanwhile.
-                let _ = reply.send(outcome(gossip.publish(message)).map(drop));
+                let published = match paused {
+                    true => Err(Error::paused()),
+                    false => outcome(gossip.publish(message)).map(drop),
+                };
+                // Who asked may have gone meanwhile; so below.
+                let _ = reply.send(published);
             }
             Asked::Command(TopicCommand::Tell { peer, message }) => gossip.tell(&peer, message),
             Asked::Publish(outgoing, receiver) => {
                 let Some(joined) = self.joined.get_mut(&topic) else { return };
+                if paused {
+                    let _ = outgoing.reply.send(Err(Error::paused()));
+                    return self.outgoing.push(Next::new(topic, joined.turn, receiver));
+                }
                 match publish(gossip, outgoing) {
                     Some(outgoing) => joined.held = Some((outgoing, receiver)),
                     None => self.outgoing.push(Next::new(topic, joined.turn, receiver)),
@@ -301,6 +332,7 @@ fn outcome(published: Result<usize, PublishError>) -> Result<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::swarm::tests::swarm;
     use futures::task::noop_waker_ref;
     use tokio::sync::oneshot;
 
@@ -395,6 +427,35 @@ mod tests {
             let some = step(&mut topics);
             assert!(some.len() >= TOGETHER && some.contains(&("other".into(), true)), "{some:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_room_is_told_of_a_pause_and_what_comes_next_is_taken() {
+        let mut topics = Topics::new(Metrics::default());
+        let other = join(&mut topics, "a");
+        let publish = || {
+            let (reply, outcome) = oneshot::channel();
+            assert!(other.publish.try_send(Outgoing { message: message(), reply }).is_ok());
+            outcome
+        };
+        let next = |topics: &mut Topics| {
+            let mut cx = Context::from_waker(noop_waker_ref());
+            assert!(topics.poll_asked(&mut cx).is_ready());
+            topics.next_asked().unwrap()
+        };
+        let waits = publish();
+        let (_, Asked::Publish(outgoing, receiver)) = next(&mut topics) else { panic!() };
+        topics.joined.get_mut("a").unwrap().held = Some((outgoing, receiver));
+        let mut swarm = swarm();
+        let gossip = &mut swarm.behaviour_mut().gossip;
+        topics.join_again(gossip);
+        let (topic, asked) = next(&mut topics);
+        topics.on_asked(gossip, topic, asked, true);
+        assert_eq!(waits.await.unwrap().unwrap_err().kind(), ErrorKind::Paused);
+        let later = publish();
+        let (topic, asked) = next(&mut topics);
+        topics.on_asked(gossip, topic, asked, false);
+        assert_eq!(later.await.unwrap().unwrap(), 0, "nobody is there");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    iface::{self, Iface},
+    iface::{self, Iface, Rescan},
     scope::Scope,
     trouble::Troubles,
 };
@@ -38,8 +38,8 @@ pub(super) struct Wide {
 }
 
 impl Wide {
-    pub(super) fn new(scope: &Scope, troubles: &Troubles) -> Self {
-        Self::of(iface::follow(scope, troubles))
+    pub(super) fn new(scope: &Scope, troubles: &Troubles, rescan: Rescan) -> Self {
+        Self::of(iface::follow(scope, troubles, rescan))
     }
 
     fn of(ifaces: watch::Receiver<Arc<[Iface]>>) -> Self {

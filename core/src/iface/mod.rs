@@ -138,19 +138,17 @@ fn watcher() -> Option<IfWatcher> {
             tracing::warn!(
                 error = reason(error),
                 "this process may have no netlink socket: it looks for changes of the interfaces \
-                 every {} s, and listens at each address by itself; allow AF_NETLINK to have them \
-                 told (RestrictAddressFamilies in systemd)",
-                POLL.as_secs()
+                 now and then (every 5 s; with low power every minute), and listens at each address \
+                 by itself; allow AF_NETLINK to have them told (RestrictAddressFamilies in systemd)"
             );
         });
     };
     IfWatcher::new().inspect_err(refused).ok()
 }
 
-/// How often the interfaces are looked at where the system tells no changes, and
-/// where it does: some, such as that of a flag, come without a notice.
-const POLL: Duration = Duration::from_secs(5);
-const RESCAN: Duration = Duration::from_secs(15);
+/// How often the interfaces are looked at where the system tells of changes (some,
+/// such as that of a flag, come without a notice), and where it does not.
+pub(crate) type Rescan = (Duration, Duration);
 /// How long after a try to be told of changes the next one may be.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
 /// What changes within this time is looked at once: an interface that comes up
@@ -158,7 +156,11 @@ const ASK_AGAIN: Duration = Duration::from_secs(30);
 const MOMENT: Duration = Duration::from_millis(50);
 
 /// The interfaces, as long as the scope lasts: the receiver is told of changes.
-pub(crate) fn follow(scope: &Scope, troubles: &Troubles) -> watch::Receiver<Arc<[Iface]>> {
+pub(crate) fn follow(
+    scope: &Scope,
+    troubles: &Troubles,
+    rescan: Rescan,
+) -> watch::Receiver<Arc<[Iface]>> {
     let troubles = troubles.clone();
     let list = move || match list() {
         Ok(ifaces) => {
@@ -170,7 +172,7 @@ pub(crate) fn follow(scope: &Scope, troubles: &Troubles) -> watch::Receiver<Arc<
             None
         }
     };
-    follow_by(scope, list, watcher)
+    follow_by(scope, rescan, list, watcher)
 }
 
 /// Following the interfaces, as users read of it.
@@ -180,6 +182,7 @@ const SUBJECT: &str = "following this machine's interfaces";
 /// was refused is asked for again.
 fn follow_by<W, T>(
     scope: &Scope,
+    (told, untold): Rescan,
     mut list: impl FnMut() -> Option<Vec<Iface>> + Send + 'static,
     mut watch: impl FnMut() -> Option<W> + Send + 'static,
 ) -> watch::Receiver<Arc<[Iface]>>
@@ -191,15 +194,20 @@ where
     let (mut watcher, mut asked) = (watch(), Instant::now());
     scope.spawn(async move {
         loop {
-            let pause = if watcher.is_some() { RESCAN } else { POLL };
+            let pause = if watcher.is_some() { told } else { untold };
             let notice = async {
                 match &mut watcher {
                     Some(watcher) => watcher.next().await,
                     None => std::future::pending().await,
                 }
             };
-            if let Ok(Some(Err(_)) | None) = tokio::time::timeout(pause, notice).await {
-                watcher = None;
+            tokio::select! {
+                () = changes.closed() => return,
+                noticed = tokio::time::timeout(pause, notice) => {
+                    if let Ok(Some(Err(_)) | None) = noticed {
+                        watcher = None;
+                    }
+                }
             }
             tokio::time::sleep(MOMENT).await;
             while let Some(Some(Some(Ok(_)))) = watcher.as_mut().map(|w| w.next().now_or_never()) {}
@@ -214,9 +222,6 @@ where
                 }
                 changed
             });
-            if changes.is_closed() {
-                return;
-            }
         }
     });
     ifaces
@@ -235,6 +240,7 @@ mod tests {
         let mut nth = 0;
         let _ifaces = follow_by(
             &scope,
+            (Duration::from_secs(15), Duration::from_secs(5)),
             || Some(vec![]),
             move || {
                 nth += 1;

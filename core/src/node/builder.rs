@@ -2,16 +2,17 @@
 
 use super::Node;
 use crate::{
-    Config, Error, ErrorKind, Events, Keypair, Multiaddr, Namespace, Result, Secret,
+    Config, Error, ErrorKind, Events, Keypair, Multiaddr, Namespace, NodeThread, Result, Secret,
     boot::{BootAddr, Discovery},
-    cluster::SYNC_PAUSE,
-    config::Limits,
+    config::{Limits, Power},
     event::EventBus,
     identity,
     metrics::Metrics,
     pex,
 };
-use std::{fmt, path::Path, sync::Arc, time::Duration};
+use futures::FutureExt;
+use std::{fmt, panic::resume_unwind, path::Path, sync::Arc, time::Duration};
+use tokio_util::task::AbortOnDropHandle;
 
 /// Configures a node, and starts it. What is wrong is told by
 /// [`start`](Self::start), the first thing first.
@@ -28,15 +29,18 @@ pub(super) struct Early {
     pub(super) events: EventBus,
     pub(super) metrics: Metrics,
     pub(super) discoveries: Vec<Arc<dyn Discovery>>,
-    /// The longest mean pause between exchanges of heartbeats with a random peer.
-    pub(super) exchange_pause: Option<Duration>,
+    /// The longest mean pause between exchanges of heartbeats with a random peer, if
+    /// it is not the profile's; without one there are none.
+    pub(super) exchange_pause: Option<Option<Duration>>,
+    /// The thread on which it runs as a whole.
+    pub(super) thread: Option<NodeThread>,
 }
 
 impl Early {
     pub(super) fn new() -> Self {
         let metrics = Metrics::default();
-        let (events, exchange_pause) = (EventBus::new(&metrics), Some(SYNC_PAUSE));
-        Self { events, metrics, discoveries: Vec::new(), exchange_pause }
+        let events = EventBus::new(&metrics);
+        Self { events, metrics, discoveries: Vec::new(), exchange_pause: None, thread: None }
     }
 }
 
@@ -120,7 +124,7 @@ impl NodeBuilder {
     /// saved by one. Default 20 s.
     #[doc(hidden)]
     pub fn exchange_pause(mut self, pause: Option<Duration>) -> Self {
-        self.early.exchange_pause = pause;
+        self.early.exchange_pause = Some(pause);
         self
     }
 
@@ -218,12 +222,27 @@ impl NodeBuilder {
         })
     }
 
+    /// How much the node does of itself; see [`Config::set_power`]. Default
+    /// [`Power::Normal`].
+    pub fn power(self, power: Power) -> Self {
+        self.with(|config| {
+            config.set_power(power);
+            Ok(())
+        })
+    }
+
     /// Limits on what is spent on peers.
     pub fn limits(self, limits: Limits) -> Self {
         self.with(|config| {
             config.limits = limits;
             Ok(())
         })
+    }
+
+    /// The limits so far: those of the profile, or those that were given.
+    #[doc(hidden)]
+    pub fn limits_so_far(&self) -> Limits {
+        self.config.as_ref().map(|config| config.limits.clone()).unwrap_or_default()
     }
 
     /// The node's events from its first on, such as where it listens, or a peer
@@ -236,6 +255,13 @@ impl NodeBuilder {
     /// called again.
     pub fn discovery(mut self, discovery: impl Discovery) -> Self {
         self.early.discoveries.push(Arc::new(discovery));
+        self
+    }
+
+    /// Has the node run on this thread as a whole. Default: on the runtime on which it is
+    /// started, and with a thread of its own for the vat once that is used.
+    pub fn on(mut self, thread: &NodeThread) -> Self {
+        self.early.thread = Some(thread.clone());
         self
     }
 
@@ -253,7 +279,14 @@ impl NodeBuilder {
     /// The first thing that was wrong in the configuration, and as
     /// [`Node::start`].
     pub async fn start(self) -> Result<Node> {
-        Node::start_with(self.config?, self.early).await
+        let thread = self.early.thread.clone();
+        let starting = Node::start_with(self.config?, self.early).boxed();
+        let Some(thread) = thread else { return starting.await };
+        let starting = AbortOnDropHandle::new(thread.handle().spawn(starting));
+        starting.await.unwrap_or_else(|e| match e.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            Err(_) => Err(Error::closed("thread of the node")),
+        })
     }
 
     fn with(mut self, set: impl FnOnce(&mut Config) -> Result<()>) -> Self {

@@ -36,7 +36,7 @@ impl Node {
     /// `NotFound` if that node, or no member, has a channel of this name, or no
     /// address of the node is known; `Invalid` if several have, who are named;
     /// `Unreachable` if it can't be reached; `Timeout`; `Config` if the name is not
-    /// acceptable; `Closed`.
+    /// acceptable; `Paused`; `Closed`.
     pub async fn open_channel(
         &self,
         name: &str,

@@ -6,7 +6,9 @@ use crate::{
     Event, Events, Namespace, PeerId, PeerInfo, Result,
     boot::{Boot, BootAddr, FindOptions, Finding, Found},
     cluster::Cluster,
+    event::EventBus,
     host::Host,
+    power::Profile,
 };
 use futures::{StreamExt, stream::FuturesUnordered};
 use std::time::Duration;
@@ -21,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(8);
 /// After this time a peer counts as one that may not answer, and another is
 /// tried beside it.
 const SLOW: Duration = Duration::from_millis(500);
+/// A search that was begun so lately is in the network of now.
+const FRESH: Duration = Duration::from_millis(500);
 /// The most peers that are tried at a time. Many, because whoever answers for
 /// peers that don't exist must not hold up a search for long.
 const TRIES: usize = 32;
@@ -42,12 +46,13 @@ pub(super) struct Services {
     pub(super) boot: Boot,
     pub(super) cluster: Cluster,
     pub(super) namespace: Namespace,
+    pub(super) profile: Profile,
 }
 
 impl Around for Services {
     fn standing(&self) -> Standing {
-        let view = self.cluster.view().len();
-        Standing { connected: self.host.connected().len(), view }
+        let (connected, view) = (self.host.connected().len(), self.cluster.view().len());
+        Standing { connected, view, profile: self.profile }
     }
 
     fn is_connected(&self, peer: &PeerId) -> bool {
@@ -103,13 +108,29 @@ enum End {
     Over,
     /// The last peer was lost meanwhile.
     Alone,
+    /// Without a peer, the node has got other addresses.
+    Moved,
     /// The node is closed.
     Closed,
 }
 
-/// Runs as long as the node.
-pub(super) async fn run(services: Services, events: Events) {
-    join(&services, events).await;
+/// What ends a pause before its time.
+enum Change {
+    Lost,
+    Moved,
+    Closed,
+}
+
+/// Runs as long as the node: anew after each pause.
+pub(super) async fn run(services: Services, events: EventBus) {
+    let life = services.host.life();
+    loop {
+        life.up().await;
+        tokio::select! {
+            () = life.down() => {}
+            () = join(&services, events.subscribe()) => return,
+        }
+    }
 }
 
 async fn join(around: &impl Around, mut events: Events) {
@@ -126,27 +147,34 @@ async fn join(around: &impl Around, mut events: Events) {
                 sleep(pause).await;
                 continue;
             }
+            End::Moved => {
+                pace.moved();
+                continue;
+            }
             End::Closed => return,
         }
         pace.searched(around.standing(), Instant::now(), &mut rand::rng());
-        if rest(around, &mut pace, &mut events).await == End::Closed {
-            return;
+        match rest(around, &mut pace, &mut events).await {
+            End::Closed => return,
+            End::Moved => pace.moved(),
+            End::Over | End::Alone => {}
         }
     }
 }
 
 /// One search, over when there are peers enough.
 async fn search(around: &impl Around, events: &mut Events, strangers: &mut Strangers) -> End {
-    let goal = Goal::of(around.standing());
-    let mut found = Some(around.find(goal.time()));
+    let (begun_at, standing) = (Instant::now(), around.standing());
+    let goal = Goal::of(standing);
+    let mut found = Some(around.find(goal.time(&standing.profile)));
     let (mut tried, mut made) = (FuturesUnordered::new(), 0);
     // When those that are being tried were begun.
     let mut begun: Vec<Instant> = Vec::new();
     let mut had_peers = false;
     loop {
-        let connected = around.standing().connected;
-        had_peers |= connected > 0 || made > 0;
-        let missing = goal.missing(connected, made);
+        let standing = around.standing();
+        had_peers |= standing.connected > 0 || made > 0;
+        let missing = goal.missing(standing, made);
         if missing == 0 || (found.is_none() && tried.is_empty()) {
             return End::Over;
         }
@@ -187,6 +215,12 @@ async fn search(around: &impl Around, events: &mut Events, strangers: &mut Stran
             event = events.next() => match event {
                 Some(Event::Disconnected { .. } | Event::Dropped { .. })
                     if had_peers && around.standing().connected == 0 => return End::Alone,
+                // A crawl is over in the old network, or too slow in its pauses.
+                Some(Event::Listening { .. })
+                    if begun_at.elapsed() > FRESH && around.standing().connected == 0 =>
+                {
+                    return End::Moved;
+                }
                 Some(_) => {}
                 None => return End::Closed,
             },
@@ -233,23 +267,28 @@ async fn rest(around: &impl Around, pace: &mut Pace, events: &mut Events) -> End
         let changed = async {
             loop {
                 match events.next().await {
-                    Some(Event::Disconnected { .. } | Event::Dropped { .. }) => return true,
+                    Some(Event::Disconnected { .. } | Event::Dropped { .. }) => {
+                        return Change::Lost;
+                    }
+                    Some(Event::Listening { .. }) => return Change::Moved,
                     Some(_) => {}
-                    None => return false,
+                    None => return Change::Closed,
                 }
             }
         };
         tokio::select! {
             // The view may have grown since: what is due is asked again.
             () = sleep_until(due) => {}
-            open = changed => match open {
-                true if around.standing().connected == 0 => {
+            change = changed => match (change, around.standing().connected) {
+                (Change::Lost, 0) => {
                     let pause = pace.deserted(Instant::now(), &mut rand::rng());
                     sleep(pause).await;
                     return End::Over;
                 }
-                true => pace.lost(Instant::now()),
-                false => return End::Closed,
+                (Change::Lost, _) => pace.lost(Instant::now()),
+                (Change::Moved, 0) => return End::Moved,
+                (Change::Moved, _) => {}
+                (Change::Closed, _) => return End::Closed,
             },
         }
     }

@@ -1,9 +1,6 @@
-use super::{
-    super::pace::{KEPT, WANTED},
-    *,
-};
+use super::{super::pace::KEPT, *};
 use crate::{
-    Error, ErrorKind, Keypair, PeerInfo,
+    Error, ErrorKind, Keypair, PeerInfo, Power,
     boot::{BootConfig, Discovery},
     event::EventBus,
     metrics::Metrics,
@@ -20,6 +17,8 @@ use std::{
 };
 use tokio::sync::watch;
 
+/// What a node of the usual profile wants.
+const WANTED: usize = Power::Normal.profile().wanted;
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// A network of which the node hears what `answers` says, in each search.
@@ -59,7 +58,8 @@ impl Network {
 impl Around for Network {
     fn standing(&self) -> Standing {
         let view = 1 + self.known.borrow().len();
-        Standing { connected: self.connected.borrow().len(), view }
+        let profile = Power::Normal.profile();
+        Standing { connected: self.connected.borrow().len(), view, profile }
     }
 
     fn is_connected(&self, peer: &PeerId) -> bool {
@@ -180,7 +180,7 @@ async fn answers_for_peers_that_are_gone_do_not_end_a_search() {
     *network.answers.borrow_mut() = peers(2 * TRIES).into_iter().chain(live.clone()).collect();
     *network.live.borrow_mut() = live;
     let took = network.run_until(&EventBus::default(), WANTED).await;
-    assert!(took < Goal::Peers.time(), "{took:?}");
+    assert!(took < Goal::Peers.time(&Power::Normal.profile()), "{took:?}");
     assert_eq!(network.searches.borrow().len(), 1, "in the first search");
 }
 

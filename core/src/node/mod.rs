@@ -1,13 +1,15 @@
 //! The node: the one place that knows the host and every service.
 //!
 //! `builder` configures one from plain strings; `join` finds the first peers
-//! and comes back when they are lost, when `pace` says so; `whereabouts` says where
-//! peers may be that somebody wants to connect to.
+//! and comes back when they are lost, when `pace` says so; `pause` lets the sockets
+//! go and comes back; `whereabouts` says where peers may be that somebody wants to
+//! connect to.
 
 mod builder;
 mod channels;
 mod join;
 mod pace;
+mod pause;
 mod seeds;
 mod services;
 mod streams;
@@ -39,7 +41,9 @@ use crate::{
     topics::{self, Topic, TopicOptions, Topics},
 };
 use builder::Early;
+use futures::{StreamExt, future::ready, stream};
 use libp2p::multiaddr::Protocol;
+use pause::Pauses;
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use tokio::sync::watch;
 
@@ -58,7 +62,8 @@ const START: Duration = Duration::from_secs(20);
 /// without waiting when the last clone is dropped: others see it leave at once
 /// in both cases.
 ///
-/// A node lives on the tokio runtime on which it was started.
+/// A node lives on the tokio runtime on which it was started, or on a
+/// [thread](NodeBuilder::on).
 #[derive(Clone)]
 pub struct Node(Arc<Inner>);
 
@@ -76,6 +81,7 @@ struct Inner {
     services: Services,
     topics: Topics,
     _view: Export,
+    pauses: Pauses,
     csp: Csp,
     store: pex::Store,
     tokens: channels::Tokens,
@@ -109,8 +115,9 @@ impl Node {
     }
 
     async fn start_with(config: Config, early: Early) -> Result<Self> {
-        let Early { events, metrics, discoveries, exchange_pause } = early;
+        let Early { events, metrics, discoveries, exchange_pause, thread } = early;
         config.check()?;
+        let profile = config.power.profile();
         let key = config.key.clone().unwrap_or_else(Keypair::generate_ed25519);
         let id = key.public().to_peer_id();
         let announced = Announced::new(&config.announce, config.announce_only, id)?;
@@ -123,7 +130,7 @@ impl Node {
         let secret = config.secret.clone();
         let host = Host::start(
             Identity { key: key.clone(), secret: secret.clone() },
-            Addresses { listen: &config.listen, announced: announced.clone() },
+            Addresses { listen: &config.listen, announced: announced.clone(), power: config.power },
             &config.limits,
             &metrics,
             events.clone(),
@@ -154,6 +161,8 @@ impl Node {
             numbers,
             keep,
             clock: Arc::new(move || beside.beside(unix_nanos())),
+            life: host.life().clone(),
+            look: profile.look,
             over: host.leaving().over(),
             machine: Arc::new(machine_name),
         };
@@ -165,7 +174,7 @@ impl Node {
             events.clone(),
             &metrics,
             scope,
-            exchange_pause,
+            exchange_pause.unwrap_or(Some(profile.exchange)),
         )?;
         let connector = Connector::new(host.clone());
         let streams = Streams::new(connector.clone(), &metrics, scope);
@@ -175,6 +184,7 @@ impl Node {
             config.limits.rpc.clone(),
             &metrics,
             scope,
+            thread,
         )?;
         let served = cluster.clone();
         let view = serve_view(&vat, move || served.view())?;
@@ -194,6 +204,7 @@ impl Node {
         boot.serve.clone_from(&config.serve);
         boot.announce = announced.addrs;
         boot.secret = secret;
+        boot.power = config.power;
         let known = cluster.clone();
         let boot = Boot::start(
             boot,
@@ -217,11 +228,13 @@ impl Node {
                     host: host.clone(),
                     find: Arc::new(move |ns, options| discovery.find_peers(ns, options)),
                     store: store.clone(),
+                    look: profile.care,
                     events: events.clone(),
                     metrics: metrics.clone(),
                     scope: scope.clone(),
                 })?;
-                pex.join(&config.namespace)?;
+                let saved = in_time("its data", store.saved(&config.namespace)).await?;
+                pex.join(&config.namespace, saved)?;
                 Some(pex)
             }
             None => None,
@@ -240,14 +253,17 @@ impl Node {
             boot.clone(),
             seeds::named(&config.boot, host.id()),
             metrics.troubles.clone(),
+            profile.seeds,
         ));
         let found = join::Services {
             host: host.clone(),
             boot: boot.clone(),
             cluster: cluster.clone(),
             namespace: config.namespace.clone(),
+            profile,
         };
-        scope.spawn(join::run(found, events.subscribe()));
+        scope.spawn(join::run(found, events.clone()));
+        let pauses = Pauses::start(host.clone(), boot.clone(), scope);
         let inner = Inner {
             config,
             host,
@@ -262,6 +278,7 @@ impl Node {
             services,
             topics,
             _view: view,
+            pauses,
             csp,
             store,
             tokens: channels::Tokens::new(),
@@ -275,9 +292,11 @@ impl Node {
         self.0.host.id()
     }
 
-    /// Where the node can be reached.
+    /// Where the node can be reached: nowhere while it is paused.
     pub fn info(&self) -> PeerInfo {
-        PeerInfo { id: self.id(), addrs: self.0.host.addrs().borrow().to_vec() }
+        let paused = self.is_paused();
+        let addrs = if paused { Vec::new() } else { self.0.host.addrs().borrow().to_vec() };
+        PeerInfo { id: self.id(), addrs }
     }
 
     /// The addresses at which the node can be reached, each with its
@@ -288,7 +307,7 @@ impl Node {
     }
 
     /// The same, signed: a libp2p peer record that proves itself wherever it is
-    /// passed on. It is renewed when the addresses change.
+    /// passed on. It is renewed when the addresses change, and stays in a pause.
     pub fn record(&self) -> SignedRecord {
         self.0.host.record().borrow().clone()
     }
@@ -310,7 +329,7 @@ impl Node {
     }
 
     /// Waits until the view holds so many records; the own one counts. Wrap it
-    /// in a timeout if it must end.
+    /// in a timeout if it must end. It goes on over a pause.
     ///
     /// # Errors
     /// `Closed` if the node closes first.
@@ -337,7 +356,8 @@ impl Node {
         self.0.cluster.subscribe(query)
     }
 
-    /// Changes what others may know of this node, and tells them.
+    /// Changes what others may know of this node, and tells them: those of a paused
+    /// node when it is back.
     ///
     /// # Errors
     /// `Config` if a field is not acceptable; `Closed`.
@@ -382,23 +402,27 @@ impl Node {
     }
 
     /// The same for another namespace, one in which this node exchanges peers
-    /// or not.
+    /// or not. What a search of a paused node gives is `Paused`.
     pub fn find_peers_of(&self, namespace: &Namespace, options: FindOptions) -> Finding {
+        if let Err(paused) = self.0.host.life().check() {
+            return stream::once(ready(Err(paused))).boxed();
+        }
         match &self.0.pex {
             Some(pex) => pex.find_peers(namespace, options),
             None => self.0.boot.find_peers(namespace, options),
         }
     }
 
-    /// Exchanges peers in another namespace too, until the node closes. Does
-    /// nothing if the node exchanges none. To be found in it, the node must
-    /// also advertise it ([`Boot::advertise`]).
+    /// Exchanges peers in another namespace too, until the node closes. Reads what was
+    /// saved of it from the disk. Does nothing if the node exchanges none. To be found in
+    /// it, the node must also advertise it ([`Boot::advertise`]).
     ///
     /// # Errors
     /// `Busy` if somebody else serves the namespace's protocol; `Io` if what was
     /// saved of the namespace cannot be read.
     pub fn exchange_peers(&self, namespace: &Namespace) -> Result<()> {
-        self.0.pex.as_ref().map_or(Ok(()), |pex| pex.join(namespace))
+        let Some(pex) = &self.0.pex else { return Ok(()) };
+        pex.join(namespace, self.0.store.load(namespace)?)
     }
 
     /// Connects to a peer, unless it is connected already, and says who it is: to
@@ -410,7 +434,7 @@ impl Node {
     /// `NotFound` if no address of the peer is known that makes sense here;
     /// `Unreachable` if it answers at none, with what each has answered; `Address` if
     /// all that were given are of QUIC, in a private cluster, and no other is known;
-    /// `Invalid` if it is this node itself; `Closed`.
+    /// `Invalid` if it is this node itself; `Paused`; `Closed`.
     pub async fn connect(&self, peer: impl Into<Target>) -> Result<PeerId> {
         self.0.connector.connect(peer).await
     }
@@ -503,7 +527,7 @@ impl Node {
         // Nothing more happens: who listens need not wait until nobody has the node.
         self.0.events.close();
         if all_ended {
-            self.0.store.close();
+            self.0.store.close().await;
             return Ok(());
         }
         let left = self.0.running.0.running();

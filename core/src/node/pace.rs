@@ -1,19 +1,19 @@
 //! When a node looks for peers, and when it has found enough. Pure.
 
+use crate::power::Profile;
 use rand::{Rng, RngExt};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Connections with which a node is content.
-pub(super) const WANTED: usize = 8;
 /// Peers that it did not know of, with which a content node ends a search: they
 /// join their cluster to its own.
 const STRANGERS: usize = 2;
 /// The most connections of such searches that a node keeps: nobody else gives
 /// them up.
 pub(super) const KEPT: usize = 8;
-/// Pauses between searches of a node that has no peer, growing.
-const ALONE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
+/// The first pause between searches of a node that has no peer. They grow up to that
+/// of the profile.
+const ALONE: Duration = Duration::from_millis(500);
 /// The pause of a node that has peers, but fewer than it wants: there may be no
 /// more of them.
 const FEW: Duration = Duration::from_secs(60);
@@ -28,12 +28,14 @@ const STEADY: Duration = Duration::from_secs(10);
 const CONTENT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What a node has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Standing {
     /// Connected peers.
     pub(super) connected: usize,
     /// Members of its cluster that it knows, itself included.
     pub(super) view: usize,
+    /// What it wants.
+    pub(super) profile: Profile,
 }
 
 /// What a search is for.
@@ -48,22 +50,22 @@ pub(super) enum Goal {
 
 impl Goal {
     pub(super) fn of(standing: Standing) -> Self {
-        if standing.connected < WANTED { Self::Peers } else { Self::Strangers }
+        if standing.connected < standing.profile.wanted { Self::Peers } else { Self::Strangers }
     }
 
     /// How long a search goes on.
-    pub(super) fn time(self) -> Duration {
+    pub(super) fn time(self, profile: &Profile) -> Duration {
         match self {
-            Self::Peers => Duration::from_secs(30),
+            Self::Peers => profile.search,
             Self::Strangers => Duration::from_secs(10),
         }
     }
 
-    /// How many connections are missing, if this node has so many and made
-    /// `made` in this search. Answers don't count: anybody can give them.
-    pub(super) fn missing(self, connected: usize, made: usize) -> usize {
+    /// How many connections are missing, if this node made `made` in this search.
+    /// Answers don't count: anybody can give them.
+    pub(super) fn missing(self, standing: Standing, made: usize) -> usize {
         match self {
-            Self::Peers => WANTED.saturating_sub(connected),
+            Self::Peers => standing.profile.wanted.saturating_sub(standing.connected),
             Self::Strangers => STRANGERS.saturating_sub(made),
         }
     }
@@ -85,16 +87,21 @@ pub(super) struct Pace {
 
 impl Pace {
     pub(super) fn new(now: Instant, rng: &mut impl Rng) -> Self {
-        Self { searched: now, lost: None, alone: ALONE.0, deserted: None, jitter: jitter(rng) }
+        Self { searched: now, lost: None, alone: ALONE, deserted: None, jitter: jitter(rng) }
     }
 
     /// A search has ended.
     pub(super) fn searched(&mut self, standing: Standing, now: Instant, rng: &mut impl Rng) {
         self.alone = match standing.connected {
-            0 => (self.alone * 2).min(ALONE.1),
-            _ => ALONE.0,
+            0 => (self.alone * standing.profile.growth).min(standing.profile.alone),
+            _ => ALONE,
         };
         (self.searched, self.lost, self.jitter) = (now, None, jitter(rng));
+    }
+
+    /// The node is in another network than before: it looks again at once.
+    pub(super) fn moved(&mut self) {
+        self.alone = ALONE;
     }
 
     /// A connection was lost.
@@ -114,19 +121,21 @@ impl Pace {
 
     /// When to search next, as things stand.
     pub(super) fn due(&self, standing: Standing) -> Instant {
-        let Standing { connected, view } = standing;
+        let Standing { connected, view, profile: Profile { wanted, seeks, .. } } = standing;
         let after = |pause: Duration| self.searched + pause.mul_f64(self.jitter);
         match (connected, self.lost) {
             (0, Some(lost)) => lost,
             (0, None) => after(self.alone),
-            (1..WANTED, Some(lost)) if view > connected + 1 => {
-                after(FEW).min(lost + LOST.mul_f64(self.jitter))
+            (_, Some(lost)) if connected < wanted && view > connected + 1 => {
+                let lost = lost + LOST.mul_f64(self.jitter);
+                if seeks { lost.min(after(FEW)) } else { lost }
             }
-            (1..WANTED, _) => after(FEW),
+            _ if !seeks => after(CONTENT),
+            _ if connected < wanted => after(FEW),
             // All nodes of a cluster together search once in 7 s, whatever its
             // size; of two clusters, the smaller finds the larger.
             _ => {
-                let size = (view / WANTED).max(1).try_into().unwrap_or(u32::MAX);
+                let size = (view / wanted).max(1).try_into().unwrap_or(u32::MAX);
                 after(FEW.checked_mul(size).unwrap_or(CONTENT).min(CONTENT))
             }
         }
@@ -141,11 +150,12 @@ pub(super) fn jitter(rng: &mut impl Rng) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Power;
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
 
     fn standing(connected: usize, view: usize) -> Standing {
-        Standing { connected, view }
+        Standing { connected, view, profile: Power::Normal.profile() }
     }
 
     /// The shortest and the longest pause until the next search, in seconds.
@@ -204,7 +214,11 @@ mod tests {
         };
         let pauses: Vec<Duration> = (0..20).map(|_| pause(&mut pace, 0)).collect();
         assert!(pauses[0] < Duration::from_millis(1500), "{pauses:?}");
-        assert!(pauses[19] > Duration::from_secs(7) && pauses[19] < ALONE.1 * 3 / 2, "{pauses:?}");
+        assert!(
+            pauses[19] > Duration::from_secs(7)
+                && pauses[19] < Power::Normal.profile().alone * 3 / 2,
+            "{pauses:?}"
+        );
         assert!(pause(&mut pace, 1) < Duration::from_secs(1));
     }
 
@@ -227,8 +241,38 @@ mod tests {
     fn connections_end_a_search_and_not_answers() {
         assert_eq!(Goal::of(standing(7, 8)), Goal::Peers);
         assert_eq!(Goal::of(standing(8, 9)), Goal::Strangers);
-        assert_eq!((Goal::Peers.missing(0, 0), Goal::Peers.missing(5, 99)), (8, 3));
-        assert_eq!(Goal::Peers.missing(9, 0), 0);
-        assert_eq!((Goal::Strangers.missing(99, 0), Goal::Strangers.missing(99, 2)), (2, 0));
+        let missing = |goal: Goal, connected, made| goal.missing(standing(connected, 1), made);
+        assert_eq!((missing(Goal::Peers, 0, 0), missing(Goal::Peers, 5, 99)), (8, 3));
+        assert_eq!(missing(Goal::Peers, 9, 0), 0);
+        assert_eq!((missing(Goal::Strangers, 99, 0), missing(Goal::Strangers, 99, 2)), (2, 0));
+    }
+
+    #[test]
+    fn with_low_power_who_has_a_peer_looks_for_no_more_and_who_has_none_ever_rarer() {
+        let (rng, now) = (&mut ChaCha8Rng::seed_from_u64(5), Instant::now());
+        let low = |connected, view| Standing {
+            profile: Power::Low.profile(),
+            ..standing(connected, view)
+        };
+        let mut pace = Pace::new(now, rng);
+        for (connected, view) in [(1, 2), (2, 100), (3, 4), (8, 9)] {
+            pace.searched(low(connected, view), now, rng);
+            assert!(pace.due(low(connected, view)) - now >= CONTENT / 2, "{connected}");
+        }
+        // It has lost one, and knows others.
+        pace.lost(now);
+        assert!(pace.due(low(2, 9)) - now < 2 * LOST);
+        assert!(pace.due(low(3, 9)) - now >= CONTENT / 2);
+        let pauses: Vec<Duration> = (0..20)
+            .map(|_| {
+                pace.searched(low(0, 1), now, rng);
+                pace.due(low(0, 1)) - now
+            })
+            .collect();
+        assert!(pauses[0] < 6 * ALONE, "{pauses:?}");
+        assert!(pauses[19] >= Power::Low.profile().alone / 2, "{pauses:?}");
+        pace.moved();
+        pace.searched(low(0, 1), now, rng);
+        assert!(pace.due(low(0, 1)) - now < 6 * ALONE);
     }
 }

@@ -15,7 +15,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 /// A cause of trouble.
 const UNREACHABLE: &str = "unreachable";
-/// How often is looked: a search has tried what it found by then.
+/// How often a peer that was named is tried at first: a search has tried what it
+/// found by then.
 const LOOK: Duration = Duration::from_secs(10);
 /// How long one attempt may take.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -45,14 +46,31 @@ pub(super) fn named(boot: &[BootAddr], own: PeerId) -> Vec<Seed> {
     boot.iter().filter_map(seed).collect()
 }
 
-/// Runs as long as the node.
-pub(super) async fn run(host: Host, boot: Boot, mut seeds: Vec<Seed>, troubles: Troubles) {
+/// Runs as long as the node, but for its pauses. `every` is how often is looked.
+pub(super) async fn run(
+    host: Host,
+    boot: Boot,
+    mut seeds: Vec<Seed>,
+    troubles: Troubles,
+    every: Duration,
+) {
+    let life = host.life();
     loop {
-        sleep(LOOK.mul_f64(0.75 + rand::random::<f64>() / 2.0)).await;
-        join_all(seeds.iter_mut().map(|seed| look_after(&host, seed, &troubles))).await;
+        life.up().await;
+        tokio::select! {
+            () = life.down() => {}
+            () = look(&host, &boot, &mut seeds, &troubles, every) => {}
+        }
+    }
+}
+
+async fn look(host: &Host, boot: &Boot, seeds: &mut [Seed], troubles: &Troubles, every: Duration) {
+    loop {
+        sleep(every.mul_f64(0.75 + rand::random::<f64>() / 2.0)).await;
+        join_all(seeds.iter_mut().map(|seed| look_after(host, seed, troubles))).await;
         let mut found = boot.last_found();
         seeds.iter().for_each(|seed| drop(found.remove(&seed.source)));
-        look_at(&host, &found, &troubles).await;
+        look_at(host, &found, troubles).await;
     }
 }
 

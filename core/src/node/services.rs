@@ -109,7 +109,7 @@ impl Node {
     /// `Unreachable` also if the connection was lost and it may have been worked on;
     /// `TooLarge` if `data` or the answer is more than 1 MiB; `Invalid` if it
     /// answers in parts; `Protocol` if what came makes no sense; `Config` if it is
-    /// no name; `Closed`.
+    /// no name; `Paused`, also if it was under way when the node was paused; `Closed`.
     pub async fn call(&self, name: &str, data: impl Into<Vec<u8>>) -> Result<Answer> {
         self.call_with(name, data, CallOptions::default()).await
     }

@@ -80,6 +80,21 @@ impl Keeper {
         *next = now + longest.mul_f64(rng.random_range(0.5..1.0));
     }
 
+    /// When there is more to do, if nothing happens: some are left alone until then.
+    pub fn due(
+        &self,
+        view: &[PeerId],
+        connected: &BTreeSet<PeerId>,
+        now: Duration,
+    ) -> Option<Duration> {
+        let have = view.iter().filter(|p| connected.contains(p)).count() + self.dialing.len();
+        if have >= self.low {
+            return None;
+        }
+        let others = view.iter().filter(|p| !connected.contains(p) && !self.dialing.contains(p));
+        others.map(|peer| self.failed.get(peer).map_or(now, |(_, next)| *next)).min()
+    }
+
     /// What to do, given the peers of the view and all that are connected;
     /// `room` is how many more connections this node may make.
     pub fn work(
@@ -163,6 +178,29 @@ mod tests {
         }
         // 0.5 to 1 times 1, 2, 4 … 256, then 300 s.
         assert!((18..=36).contains(&dials), "{dials} dials in an hour");
+    }
+
+    #[test]
+    fn it_says_when_there_is_more_to_do() {
+        let rng = &mut rand_chacha::ChaCha8Rng::seed_from_u64(5);
+        let (view, none) = (peers(3), BTreeSet::new());
+        let mut keeper = keeper(2, 4);
+        assert_eq!(keeper.due(&view, &none, Duration::ZERO), Some(Duration::ZERO));
+        let dialled = keeper.work(&view, &none, 9, Duration::ZERO, rng).dial;
+        assert_eq!(keeper.due(&view, &none, Duration::ZERO), None, "two are on their way");
+        let connected = BTreeSet::from([dialled[0]]);
+        keeper.opened(dialled[0]);
+        for peer in view.iter().filter(|peer| **peer != dialled[0]) {
+            keeper.failed(*peer, Duration::ZERO, rng);
+        }
+        let due = keeper.due(&view, &connected, Duration::ZERO).unwrap();
+        let early = keeper.work(&view, &connected, 9, due - Duration::from_millis(1), rng);
+        assert_eq!(
+            (early.dial.len(), keeper.work(&view, &connected, 9, due, rng).dial.len()),
+            (0, 1)
+        );
+        let both = BTreeSet::from([view[0], view[1]]);
+        assert_eq!(keeper.due(&view, &both, due), None);
     }
 
     #[test]

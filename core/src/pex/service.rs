@@ -5,7 +5,7 @@ use super::{
     Config, RoundError,
     exchange::{Role, exchange},
     round::{Told, Verifier},
-    store::Store,
+    store::{Saved, Store},
     task::{Command, Task},
     view::Origin,
 };
@@ -29,6 +29,7 @@ use std::{
     collections::{BTreeMap, HashSet},
     num::NonZeroUsize,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 use tokio::sync::{Semaphore, mpsc};
 
@@ -53,6 +54,8 @@ pub(crate) struct Env {
     pub(crate) host: Host,
     pub(crate) find: Find,
     pub(crate) store: Store,
+    /// How often is looked whether the store's file is still there.
+    pub(crate) look: Duration,
     pub(crate) events: EventBus,
     pub(crate) metrics: Metrics,
     pub(crate) scope: Scope,
@@ -114,13 +117,13 @@ impl Pex {
     /// # Errors
     /// `Busy` if somebody else serves the namespace's protocol; `Io` if what
     /// was saved cannot be read.
-    pub(crate) fn join(&self, namespace: &Namespace) -> Result<()> {
+    pub(crate) fn join(&self, namespace: &Namespace, saved: Saved) -> Result<()> {
         let mut joined = self.0.joined.lock().unwrap_or_else(PoisonError::into_inner);
         if joined.contains_key(namespace) {
             return Ok(());
         }
         let (commands, receiver) = mpsc::channel(COMMANDS);
-        let task = Task::new(self.0.clone(), namespace.clone(), commands.clone(), receiver)?;
+        let task = Task::new(self.0.clone(), namespace.clone(), commands.clone(), receiver, saved)?;
         self.0.env.scope.spawn_graceful(task.run());
         joined.insert(namespace.clone(), commands);
         Ok(())

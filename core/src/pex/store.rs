@@ -192,12 +192,18 @@ impl Store {
         started.await.unwrap_or_else(|| Err(Error::closed("store")))
     }
 
-    /// Lets another open it. What is asked of it from then on fails.
-    pub(crate) fn close(&self) {
-        if let Some(opened) = &self.0 {
-            let mut state = opened.state();
-            (state.database, state.closed) = (None, true);
-        }
+    /// Lets another open it. What is asked of it from then on fails. The last writes go to
+    /// the disk where that disturbs nobody.
+    pub(crate) async fn close(&self) {
+        let Some(opened) = self.0.clone() else { return };
+        let scope = opened.scope.clone();
+        // One that panics has closed it, or cannot.
+        let _ = scope
+            .block(move || {
+                let mut state = opened.state();
+                (state.database, state.closed) = (None, true);
+            })
+            .await;
     }
 
     /// Runs what blocks on the disk where that disturbs nobody. It is done also when
@@ -324,6 +330,16 @@ impl Store {
     pub(crate) fn save(&self, namespace: &Namespace, saved: &Saved) -> Result<()> {
         let bytes = encode(saved);
         self.write(PEERS, namespace.as_str(), &bytes)
+    }
+
+    /// The peers of a namespace, as [`load`](Self::load) gives them, where that blocks
+    /// nobody.
+    pub(crate) async fn saved(&self, namespace: &Namespace) -> Result<Saved> {
+        let namespace = namespace.clone();
+        match self.keeps() {
+            true => self.on_disk(move |store| store.load(&namespace)).await,
+            false => Ok(Saved::default()),
+        }
     }
 
     /// The peers of a namespace. Records that are no longer good are left out.

@@ -14,6 +14,7 @@ use crate::{
     boot::FindOptions,
     dials::{Said, sensible},
     host::Incoming,
+    life::Phase,
     metrics::verdict,
     record::SignedRecord,
 };
@@ -34,7 +35,8 @@ use tokio::{
 /// The first pause between ticks: it doubles from tick to tick up to the usual
 /// one, so that a node that starts, or has lost many, is not alone for long.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
-/// How often connections are looked after, and what has changed is saved.
+/// How long after something has changed connections are looked after, and what is
+/// new is saved; and how often at most.
 const CARE: Duration = Duration::from_secs(1);
 /// When what could not be saved is tried again.
 const SAVE_AGAIN: Duration = Duration::from_secs(5);
@@ -91,6 +93,8 @@ pub(super) struct Task {
     unsaved: bool,
     /// Not before, since it failed.
     next_save: Instant,
+    /// When connections are looked after, and what has changed is saved.
+    care: Option<Instant>,
 }
 
 impl Task {
@@ -99,10 +103,10 @@ impl Task {
         namespace: Namespace,
         sender: mpsc::Sender<Command>,
         commands: mpsc::Receiver<Command>,
+        saved: Saved,
     ) -> Result<Self> {
         let env = &shared.env;
         let incoming = env.host.accept(namespace.protocol("pex"))?;
-        let saved = env.store.load(&namespace)?;
         let mut rng = ChaCha12Rng::from_rng(&mut rand::rng());
         let mut view = View::new(env.host.id(), env.config.params(), RandomState::new());
         // Where they were told is no longer known.
@@ -128,6 +132,7 @@ impl Task {
             known: BTreeMap::new(),
             unsaved: false,
             next_save: Instant::now(),
+            care: Some(Instant::now()),
             shared,
         })
     }
@@ -136,25 +141,59 @@ impl Task {
         let shared = self.shared.clone();
         self.look();
         let mut tick = Instant::now();
-        let mut care = tokio::time::interval(CARE.min(shared.env.config.tick));
-        care.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let life = shared.env.host.life();
+        let mut phases = life.phases();
         loop {
+            let up = life.is_up();
             tokio::select! {
                 () = shared.env.scope.cancelled() => break,
-                () = tokio::time::sleep_until(tick) => {
+                Ok(()) = phases.changed() => {
+                    if *phases.borrow_and_update() == Phase::Up {
+                        // Whoever failed before may be reached from here.
+                        self.keeper = Keeper::new(&shared.env.config);
+                        (self.pause, tick) = (FIRST_PAUSE.min(shared.env.config.tick), Instant::now());
+                        self.soon();
+                    } else {
+                        self.save().await;
+                    }
+                }
+                () = tokio::time::sleep_until(tick), if up => {
                     self.tick();
                     tick = Instant::now() + self.next_pause();
                 }
                 Some(command) = self.commands.recv() => self.on_command(command),
                 Some((peer, stream)) = self.incoming.next() => self.on_call(peer, stream),
                 Some(event) = self.events.next() => self.on_event(event),
-                _ = care.tick() => {
+                () = tokio::time::sleep_until(self.care.unwrap_or(self.started)),
+                    if up && self.care.is_some() =>
+                {
                     self.keep();
                     self.save().await;
+                    self.care = self.next_care();
                 }
             }
         }
         self.save().await;
+    }
+
+    /// Looks after connections in a moment, together with what else happens.
+    fn soon(&mut self) {
+        let soon = Instant::now() + CARE.min(self.shared.env.config.tick);
+        self.care = Some(self.care.map_or(soon, |care| care.min(soon)));
+    }
+
+    /// When that is due if nothing happens.
+    fn next_care(&self) -> Option<Instant> {
+        let env = &self.shared.env;
+        let connected: BTreeSet<PeerId> = env.host.connected().into_iter().collect();
+        let view: Vec<PeerId> = self.view.iter().map(|g| g.record.peer()).collect();
+        let due = self.keeper.due(&view, &connected, self.started.elapsed());
+        let due = due.map(|due| self.started + due);
+        let unsaved = (self.unsaved && env.store.keeps()).then_some(self.next_save);
+        // Whether the file is still there is seen by looking.
+        let lost = env.store.keeps().then(|| Instant::now() + env.look);
+        let next = due.into_iter().chain(unsaved).chain(lost).min();
+        next.map(|next| next.max(Instant::now() + CARE.min(env.config.tick)))
     }
 
     fn tick(&mut self) {
@@ -182,8 +221,12 @@ impl Task {
     /// its own namespace the node does that by itself when it has no peer, and
     /// whoever it connects to is asked then.
     fn lonely(&mut self) {
-        self.pause = self.pause.min(FIRST_PAUSE * 3);
         let connected = self.shared.env.host.connected();
+        // Whoever connects is asked at once: until then there is nothing to wake for.
+        if self.is_own() && connected.is_empty() {
+            return;
+        }
+        self.pause = self.pause.min(FIRST_PAUSE * 3);
         for &id in connected.sample(&mut self.rng, 4) {
             self.ask(PeerInfo { id, addrs: Vec::new() }, Origin::Boot);
         }
@@ -225,6 +268,7 @@ impl Task {
     }
 
     fn on_command(&mut self, command: Command) {
+        self.soon();
         match command {
             Command::Tell { reply } => {
                 // The round may be over already.
@@ -339,6 +383,7 @@ impl Task {
                 let now = self.started.elapsed();
                 self.keeper.lost(peer, now, &mut self.rng);
                 self.keep();
+                self.soon();
             }
             _ => {}
         }
@@ -387,8 +432,11 @@ impl Task {
 
     async fn save(&mut self) {
         let store = self.shared.env.store.clone();
-        self.unsaved |= store.is_lost();
-        if !store.keeps() || Instant::now() < self.next_save || !std::mem::take(&mut self.unsaved) {
+        if !store.keeps() {
+            return;
+        }
+        self.unsaved |= store.on_disk(|store| Ok(store.is_lost())).await.unwrap_or(false);
+        if Instant::now() < self.next_save || !std::mem::take(&mut self.unsaved) {
             return;
         }
         let saved = Saved {

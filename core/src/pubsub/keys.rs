@@ -4,12 +4,12 @@
 //! finding the other one takes an eighth of the time of checking a signature.
 
 use super::signed::inline_key;
-use crate::cache::cache;
+use crate::{cache::cache, process::PerProcess};
 use libp2p::{PeerId, identity::PublicKey, multihash::Multihash};
 use lru::LruCache;
 use std::{
     num::NonZeroUsize,
-    sync::{LazyLock, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 /// Parts of what is kept, so that threads seldom wait for each other.
@@ -33,8 +33,8 @@ impl Default for Keys {
 impl Keys {
     /// Those of all nodes of this process.
     pub fn shared() -> &'static Self {
-        static SHARED: LazyLock<Keys> = LazyLock::new(Keys::default);
-        &SHARED
+        static SHARED: PerProcess<Keys> = PerProcess::new();
+        SHARED.get()
     }
 
     /// The key in a peer's id, if there is one.

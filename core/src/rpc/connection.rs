@@ -28,18 +28,7 @@ impl Room {
     /// # Errors
     /// When the connection is ending.
     pub(crate) async fn wait(&self, bytes: usize) -> capnp::Result<()> {
-        let outbound = self.0.borrow().upgrade();
-        match outbound {
-            Some(outbound) => outbound.room(bytes).await,
-            None => Err(capnp::Error::disconnected("the connection has ended".into())),
-        }
-    }
-}
-
-impl Room {
-    fn outbound(&self) -> capnp::Result<Rc<Outbound>> {
-        let ended = || capnp::Error::disconnected("the connection has ended".into());
-        self.0.borrow().upgrade().ok_or_else(ended)
+        self.outbound()?.room(bytes).await
     }
 
     /// Keeps room for an answer of so many bytes, if there is some now.
@@ -69,6 +58,11 @@ impl Room {
         let outbound = self.outbound();
         let mark = outbound.as_ref().map_or(0, |outbound| outbound.pushed() + bytes as u64);
         async move { outbound?.written_to(mark).await }
+    }
+
+    fn outbound(&self) -> capnp::Result<Rc<Outbound>> {
+        let ended = || capnp::Error::disconnected("the connection has ended".into());
+        self.0.borrow().upgrade().ok_or_else(ended)
     }
 }
 

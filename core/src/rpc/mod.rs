@@ -4,7 +4,7 @@
 //! an encoding, `encoding` puts them together; `outbound`, `ledger`, `flow` and
 //! `budget` bound what a stream and all of them may cost, and `network` gives it to the RPC system as
 //! its network; `connection` runs that on one stream, `thread` on all of them,
-//! and [`Vat`] is what everybody else sees.
+//! and [`Vat`] is what everybody else sees. `links` keeps connections for others.
 
 mod budget;
 mod connection;
@@ -15,6 +15,7 @@ mod flow;
 pub mod fuzzing;
 mod ledger;
 mod limits;
+mod links;
 mod lz4;
 mod message;
 mod metrics;
@@ -33,6 +34,7 @@ pub(crate) use encoding::Encoder;
 pub use encoding::Encoding;
 pub use error::FrameError;
 pub use limits::Limits;
+pub(crate) use links::{Link, Links};
 pub(crate) use vat::Exported;
 pub use vat::{Export, Remote, Vat};
 

@@ -1,8 +1,8 @@
 //! The vat's thread, and what is known on it only.
 
 use super::{budget::Budget, limits::Limits, metrics::RpcMetrics, outbound::Outbound};
-use crate::{Error, ErrorKind, Result, prefix::Prefix, scope::Scope};
-use futures::future::join_all;
+use crate::{Error, ErrorKind, NodeThread, Result, prefix::Prefix, scope::Scope};
+use futures::future::{LocalBoxFuture, join_all};
 use libp2p::PeerId;
 use std::{
     cell::{Cell, RefCell},
@@ -20,14 +20,15 @@ const JOBS: usize = 64;
 
 type Job = Box<dyn FnOnce(&Rc<Local>) + Send>;
 
-/// A thread with a runtime for tasks that stay on it. It starts with the first
-/// job, and ends with its scope or when this is dropped.
+/// A thread with a runtime for tasks that stay on it: that of the node, or one of its own.
+/// It starts with the first job, and ends with its scope or when this is dropped.
 pub(super) struct Thread {
     limits: Limits,
     metrics: RpcMetrics,
     scope: Scope,
     /// Where the scope's tasks run, whoever asks for one.
     runtime: Handle,
+    home: Option<NodeThread>,
     started: Mutex<Option<Started>>,
 }
 
@@ -40,9 +41,14 @@ struct Started {
 }
 
 impl Thread {
-    pub(super) fn new(limits: Limits, metrics: RpcMetrics, scope: Scope) -> Self {
+    pub(super) fn new(
+        limits: Limits,
+        metrics: RpcMetrics,
+        scope: Scope,
+        home: Option<NodeThread>,
+    ) -> Self {
         let runtime = Handle::current();
-        Self { limits, metrics, scope, runtime, started: Mutex::new(None) }
+        Self { limits, metrics, scope, runtime, home, started: Mutex::new(None) }
     }
 
     /// Starts a task beside the thread, which ends with it.
@@ -79,30 +85,40 @@ impl Thread {
         if let Some(started) = &*started {
             return Ok(started.clone());
         }
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let (jobs, receive) = mpsc::channel(JOBS);
         let (limits, metrics) = (self.limits.clone(), self.metrics.clone());
         let scope = self.scope.clone();
         let ended = CancellationToken::new();
         let end = ended.clone().drop_guard();
-        std::thread::Builder::new()
-            .name("casm-vat".into())
-            .spawn(move || {
+        let work = move || -> LocalBoxFuture<'static, ()> {
+            Box::pin(async move {
                 let local = LocalSet::new();
-                local.block_on(&runtime, work(receive, Local::new(limits, metrics), scope));
+                local.run_until(work(receive, Local::new(limits, metrics), scope)).await;
                 // Ends its tasks, before anybody thinks that they have ended.
                 drop(local);
                 drop(end);
             })
-            .map_err(|e| {
-                Error::new(ErrorKind::Io, format!("no thread for the vat: {e}")).with_source(e)
-            })?;
+        };
+        match &self.home {
+            // A thread that has ended drops what it is given: then this has ended too.
+            Some(home) => drop(home.run(move || drop(tokio::task::spawn_local(work())))),
+            None => own_thread(work)?,
+        }
         let _context = self.runtime.enter();
         self.scope.spawn_graceful(ended.clone().cancelled_owned());
         let new = Started { jobs, ended };
         *started = Some(new.clone());
         Ok(new)
     }
+}
+
+/// Does the work on a thread of its own.
+fn own_thread(work: impl FnOnce() -> LocalBoxFuture<'static, ()> + Send + 'static) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let thread = std::thread::Builder::new().name("casm-vat".into());
+    thread.spawn(move || runtime.block_on(work())).map(drop).map_err(|e| {
+        Error::new(ErrorKind::Io, format!("no thread for the vat: {e}")).with_source(e)
+    })
 }
 
 async fn work(mut jobs: mpsc::Receiver<Job>, local: Local, scope: Scope) {

@@ -12,7 +12,7 @@ use super::{
     thread::{Large, Local, Thread},
 };
 use crate::{
-    Error, ErrorKind, Namespace, Result,
+    Error, ErrorKind, Namespace, NodeThread, Result,
     host::Stream,
     metrics::Metrics,
     scope::Scope,
@@ -58,16 +58,18 @@ impl Vat {
         &self.0.connector
     }
 
-    /// A vat whose thread ends with the scope.
+    /// A vat whose thread ends with the scope: it lives on the node's, or has one of its
+    /// own.
     pub(crate) fn new(
         connector: Connector,
         namespace: Namespace,
         limits: Limits,
         metrics: &Metrics,
         scope: &Scope,
+        home: Option<NodeThread>,
     ) -> Result<Self> {
         limits.check()?;
-        let thread = Thread::new(limits, RpcMetrics::new(metrics), scope.child());
+        let thread = Thread::new(limits, RpcMetrics::new(metrics), scope.child(), home);
         Ok(Self(Arc::new(Inner { connector, namespace, thread })))
     }
 
@@ -129,7 +131,7 @@ impl Vat {
     /// namespace, or no address of it is known; [`ErrorKind::Unreachable`] if it
     /// answers at none; [`ErrorKind::Invalid`] if it is this node itself;
     /// [`ErrorKind::Config`] if the name is not acceptable;
-    /// [`ErrorKind::Closed`] after the node has closed.
+    /// [`ErrorKind::Paused`]; [`ErrorKind::Closed`] after the node has closed.
     pub async fn connect<C>(&self, peer: impl Into<Target>, name: &str) -> Result<Remote<C>>
     where
         C: FromClientHook + Clone + 'static,
@@ -345,6 +347,7 @@ impl<C: FromClientHook + Clone + 'static> Remote<C> {
     ///
     /// # Errors
     /// What `work` gives: [`ErrorKind::Unreachable`] if the connection ended,
+    /// [`ErrorKind::Paused`] if it did because the node is paused,
     /// [`ErrorKind::Busy`] if the peer has too much to do,
     /// [`ErrorKind::Protocol`] for all else that the peer's object reports.
     /// [`ErrorKind::Internal`] if `work` panicked.
@@ -379,6 +382,9 @@ impl<C: FromClientHook + Clone + 'static> Remote<C> {
             .boxed_local()
         });
         let ended = || {
+            if !self.vat.0.connector.host().life().is_up() {
+                return Error::paused();
+            }
             let message = format!("the connection to {} has ended: connect again", self.peer);
             Error::new(ErrorKind::Unreachable, message)
         };

@@ -1,7 +1,7 @@
 //! Asking everybody who serves it.
 
 use super::{CallOptions, Reply, Services, call::question, client::Lost};
-use crate::{DEFAULT_TIMEOUT, Error, PeerId, Result, Target};
+use crate::{DEFAULT_TIMEOUT, Error, ErrorKind, PeerId, Result, Target};
 use futures::{Stream, StreamExt, stream, stream::BoxStream};
 use std::{
     fmt,
@@ -140,17 +140,23 @@ impl Stream for Replies {
         if this.left == 0 {
             return this.end(Ended::Limit);
         }
+        let late = this.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready());
         match replies.poll_next_unpin(cx) {
+            // Its clock says what ours does.
+            Poll::Ready(Some(reply)) if late && is_timeout(&reply) => this.end(Ended::Timeout),
             Poll::Ready(Some(reply)) => {
                 this.left -= 1;
-                return Poll::Ready(Some(reply));
+                Poll::Ready(Some(reply))
             }
-            Poll::Ready(None) => return this.end(Ended::All),
-            Poll::Pending => {}
+            Poll::Ready(None) => this.end(Ended::All),
+            Poll::Pending if late => this.end(Ended::Timeout),
+            Poll::Pending => Poll::Pending,
         }
-        let late = this.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready());
-        if late { this.end(Ended::Timeout) } else { Poll::Pending }
     }
+}
+
+fn is_timeout(reply: &PeerReply) -> bool {
+    reply.result.as_ref().is_err_and(|error| error.kind() == ErrorKind::Timeout)
 }
 
 impl fmt::Debug for Replies {

@@ -9,8 +9,10 @@ use super::{
     wire::{self, Failure, FailureKind},
 };
 use crate::{
-    DEFAULT_TIMEOUT, Error, ErrorKind, PeerId, Result, Target, cluster::Query, name::check_name,
+    DEFAULT_TIMEOUT, Error, ErrorKind, PeerId, Result, Target, cluster::Query, life::Life,
+    name::check_name,
 };
+use futures::{FutureExt as _, future::BoxFuture};
 use std::{collections::VecDeque, future::Future, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout_at};
 
@@ -29,22 +31,18 @@ impl Services {
         options: CallOptions,
     ) -> Result<Answer> {
         let question = question(name, data, &options, Some(DEFAULT_TIMEOUT))?;
-        let ask = |peer, attempt| self.ask(peer, question.clone(), attempt);
-        within(&question, self.one(&question, &options, ask)).await
+        let ask = |peer, attempt| self.ask(peer, question.clone(), attempt).boxed();
+        within(&question, self.one(&question, &options, &ask)).await
     }
 
     /// Tries members until one has begun. One that cannot be asked soon is passed over
     /// for the others, and waited for behind them.
-    pub(super) async fn one<F, Fut>(
-        &self,
+    pub(super) async fn one<'a>(
+        &'a self,
         question: &Arc<Question>,
         options: &CallOptions,
-        ask: F,
-    ) -> Result<Answer>
-    where
-        F: Fn(PeerId, Attempt) -> Fut,
-        Fut: Future<Output = Asked>,
-    {
+        ask: &(dyn Fn(PeerId, Attempt) -> BoxFuture<'a, Asked> + Send + Sync),
+    ) -> Result<Answer> {
         let name = &*question.name;
         let (mut tried, mut slow, mut last) = (Vec::new(), VecDeque::new(), None);
         loop {
@@ -57,6 +55,7 @@ impl Services {
                 },
             };
             let Some(peer) = peer else {
+                self.life().check()?;
                 return Err(last.unwrap_or_else(|| nobody(name, options)));
             };
             tried.push(peer);
@@ -73,12 +72,16 @@ impl Services {
                     (lost.error, !lost.begun || twice)
                 }
             };
-            // A node that is closed finds nobody any more.
-            if !again || error.kind() == ErrorKind::Closed {
+            // A node that is closed or paused finds nobody any more.
+            if !again || matches!(error.kind(), ErrorKind::Closed | ErrorKind::Paused) {
                 return Err(error);
             }
             last = Some(error);
         }
+    }
+
+    fn life(&self) -> &Life {
+        self.0.links.vat().connector().host().life()
     }
 
     /// Who is meant, which is connected to if it was not named by its id alone.
@@ -169,14 +172,20 @@ impl Services {
         loop {
             let mut members = self.members(name, options);
             members.retain(|member| !tried.contains(member));
+            // While it is paused, this node has nobody but itself.
+            let up = self.life().is_up();
+            members.retain(|member| up || *member == self.0.own);
             let now = self.0.epoch.elapsed();
             let chosen = self.choice().choose(name, &members, now, &mut rand::rng());
-            if chosen.is_some() || !options.wait || !tried.is_empty() {
+            if chosen.is_some() || !options.wait || !tried.is_empty() || !up {
                 return Ok(chosen);
             }
             // Those that are there when it begins are looked at again.
             let live = live.get_or_insert_with(|| self.0.cluster.subscribe(Query::service(name)));
-            live.next().await.ok_or_else(|| Error::closed("node"))?;
+            tokio::select! {
+                next = live.next() => next.ok_or_else(|| Error::closed("node"))?,
+                () = self.life().down() => return Ok(None),
+            };
         }
     }
 }

@@ -3,32 +3,30 @@
 use super::{
     EXPORTED, Headers, NAME, Reply,
     attempt::Attempt,
-    registry::Registry,
     wire::{self as form, Failure},
 };
 use crate::{
     Error, ErrorKind, PeerId, Result,
-    rpc::{Remote, Room, Vat},
+    rpc::{self, Remote, Room, Vat},
     schema::service_capnp::{service, services},
+    scope::Scope,
 };
 use capnp::{capability::FromClientHook, private::capability::ClientHook};
 use capnp_rpc::new_client;
-use futures::{
-    FutureExt as _,
-    future::{BoxFuture, Shared},
-};
+use futures::FutureExt as _;
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
     pin::pin,
     rc::Rc,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU8, Ordering},
     },
     time::Duration,
 };
 use tokio::{
+    runtime::Handle,
     sync::mpsc,
     time::{Instant, sleep},
 };
@@ -51,7 +49,10 @@ impl Question {
     /// How long the answer may take, in the words of the wire.
     fn timeout_ms(&self) -> u32 {
         let left = |at: Instant| at.saturating_duration_since(Instant::now());
-        let ms = |left: Duration| u32::try_from(left.as_millis()).unwrap_or(u32::MAX).max(1);
+        // Not a part of a millisecond less: the caller's deadline is the first to pass.
+        let ms = |left: Duration| {
+            u32::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX).max(1)
+        };
         self.deadline.map_or(0, |at| ms(left(at)))
     }
 }
@@ -81,16 +82,12 @@ pub(super) enum Item {
 /// The connections.
 pub(super) struct Links {
     vat: Vat,
-    /// Whose tasks make the connections.
-    registry: Registry,
-    links: Mutex<HashMap<PeerId, Link>>,
+    links: rpc::Links<Remote<Client>>,
 }
 
-type Link = Shared<BoxFuture<'static, Result<Remote<Client>>>>;
-
 impl Links {
-    pub(super) fn new(vat: Vat, registry: Registry) -> Self {
-        Self { vat, registry, links: Mutex::default() }
+    pub(super) fn new(vat: Vat, scope: &Scope) -> Self {
+        Self { links: rpc::Links::new(&vat, scope.clone(), Handle::current()), vat }
     }
 
     pub(super) fn vat(&self) -> &Vat {
@@ -146,6 +143,7 @@ impl Links {
                 Ok(Err(error)) => Err(lost(&peer, error, begun.is_begun())),
                 Err(error) => Err(Lost { error, begun: begun.is_begun(), slow: false }),
             }
+            .map_err(|lost| self.unless_paused(&peer, lost))
         };
         let mut asked = pin!(asked);
         let Some(patience) = patience else { return asked.await };
@@ -162,40 +160,32 @@ impl Links {
         asked.await
     }
 
-    /// The connection to a peer, which the first call makes.
-    async fn link(&self, peer: PeerId) -> Result<Remote<Client>> {
-        let link = {
-            let mut links = self.lock();
-            let host = self.vat.connector().host();
-            let ended = |peer: &PeerId, link: &Link| match link.peek() {
-                // Its stream may not have been told yet.
-                Some(Ok(remote)) => remote.is_closed() || !host.is_connected(peer),
-                Some(Err(_)) => true,
-                None => false,
-            };
-            match links.get(&peer) {
-                Some(link) if !ended(&peer, link) => link.clone(),
-                _ => {
-                    links.retain(|peer, link| !ended(peer, link));
-                    let vat = self.vat.clone();
-                    let made = async move {
-                        vat.connector().connect(peer).await?;
-                        vat.connect_as(peer, NAME, EXPORTED).await.map_err(|e| unserved(peer, e))
-                    };
-                    let link = made.boxed().shared();
-                    // It is made, or fails, also if nobody waits for it so long.
-                    let made = link.clone();
-                    self.registry.spawn(async move { drop(made.await) });
-                    links.insert(peer, link.clone());
-                    link
-                }
+    /// A connection that a pause has ended.
+    fn unless_paused(&self, peer: &PeerId, lost: Lost) -> Lost {
+        if lost.error.kind() != ErrorKind::Unreachable || self.vat.connector().host().life().is_up()
+        {
+            return lost;
+        }
+        let error = match lost.begun {
+            true => {
+                let message = format!(
+                    "this node was paused before {peer} had answered: it may have been done"
+                );
+                Error::new(ErrorKind::Paused, message).with_source(lost.error)
             }
+            false => Error::paused(),
         };
-        link.await
+        Lost { error, ..lost }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<PeerId, Link>> {
-        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The connection to a peer, which the first call makes.
+    async fn link(&self, peer: PeerId) -> Result<Remote<Client>> {
+        let vat = self.vat.clone();
+        let make = || async move {
+            vat.connector().connect(peer).await?;
+            vat.connect_as(peer, NAME, EXPORTED).await.map_err(|e| unserved(peer, e))
+        };
+        self.links.link(peer, make).await
     }
 }
 

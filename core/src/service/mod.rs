@@ -97,7 +97,7 @@ impl Services {
         Ok(Self(Arc::new(Inner {
             own,
             cluster,
-            links: Links::new(vat.clone(), registry.clone()),
+            links: Links::new(vat.clone(), scope),
             registry,
             choice: Mutex::default(),
             epoch: Instant::now(),

@@ -41,9 +41,10 @@ impl Services {
         let ends = over.clone().drop_guard();
         self.0.registry.spawn(async move {
             let _ends = ends;
-            let asked = this.one(&question, &options, |peer, attempt| {
-                this.ask_for_parts(peer, question.clone(), to.clone(), attempt)
-            });
+            let ask = |peer, attempt| {
+                Box::pin(this.ask_for_parts(peer, question.clone(), to.clone(), attempt)) as _
+            };
+            let asked = this.one(&question, &options, &ask);
             let asked = cancelled.run_until_cancelled(within(&question, asked));
             if let Some(result) = asked.await {
                 // Behind the parts that wait for room.

@@ -115,7 +115,7 @@ impl Topic {
     ///
     /// # Errors
     /// `TooLarge` above the topic's `max_data`; `Timeout`, and the message was not
-    /// sent; `Closed`.
+    /// sent; `Paused`; `Closed`.
     pub async fn publish(&self, data: impl AsRef<[u8]>) -> Result<usize> {
         self.publish_within(data, DEFAULT_TIMEOUT).await
     }

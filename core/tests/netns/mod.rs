@@ -187,6 +187,11 @@ impl Host {
         }
     }
 
+    /// The lines that are there by now and begin with this; all others are gone.
+    pub fn rest(&self, start: &str) -> Vec<String> {
+        self.lines.try_iter().filter(|line| line.starts_with(start)).collect()
+    }
+
     /// The lines that it has said by now, and no call of these gave back.
     pub fn said(&self) -> impl Iterator<Item = String> {
         self.lines.try_iter()

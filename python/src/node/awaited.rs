@@ -168,6 +168,14 @@ impl Awaited {
         Semaphore::spawn("open_semaphore", self.0.bind(py), opening, done)
     }
 
+    fn pause(&self, py: Python<'_>, done: Py<PyAny>) -> PyResult<Pending> {
+        self.node().unit(py, "pause", self.node().node.pause(), done)
+    }
+
+    fn resume(&self, py: Python<'_>, done: Py<PyAny>) -> PyResult<Pending> {
+        self.node().unit(py, "resume", self.node().node.resume(), done)
+    }
+
     fn close(
         &self,
         py: Python<'_>,

@@ -1,18 +1,20 @@
 //! Packages for other languages: built, checked, and tried where nothing else is
 //! installed.
 //!
-//! - `python`, `node`: the packages
+//! - `python`, `node`, `kotlin`: the packages; `swift`: the library for that of Swift
 //! - `platform`: the platforms of the npm packages
 //! - `native`: how the native module in them is built, and what it must not hold
 //! - `linker`: how it is linked on Linux
 //! - `quickstart`: two programs of a package find each other
 
+mod kotlin;
 mod linker;
 mod native;
 mod node;
 mod platform;
 mod python;
 mod quickstart;
+mod swift;
 
 pub use node::npm_installed;
 pub use python::wheel_built;
@@ -37,12 +39,19 @@ enum Language {
     Python(python::Args),
     /// An npm package, and one with the native module for this platform.
     Node(node::Args),
+    /// The library for Swift: an XCFramework, and for Linux an artifact bundle and a
+    /// tarball.
+    Swift(swift::Args),
+    /// JARs with the native library inside and an AAR, in a Maven repository.
+    Kotlin(kotlin::Args),
 }
 
 pub fn run(args: &Args) -> Result<()> {
     match &args.language {
         Language::Python(args) => python::package(args),
         Language::Node(args) => node::package(args),
+        Language::Swift(args) => swift::package(args),
+        Language::Kotlin(args) => kotlin::package(args),
     }
 }
 

@@ -26,10 +26,15 @@ const MEASURED: &str = "x86_64-unknown-linux-gnu";
 /// Says how large the file is; fails if it is larger than `most` bytes, in what is
 /// to be given to others.
 pub fn size(file: &Path, build: &Build, most: u64) -> Result<()> {
+    let here = host()?;
+    size_of(file, &build.profile, build.target.as_ref().unwrap_or(&here), most)
+}
+
+/// The same, for a profile and a target.
+pub fn size_of(file: &Path, profile: &str, target: &str, most: u64) -> Result<()> {
     let size = fs::metadata(file)?.len();
     println!("{}: {size} bytes", file.display());
-    let here = host()?;
-    let held = build.profile == "dist" && build.target.as_ref().unwrap_or(&here) == MEASURED;
+    let held = profile == "dist" && target == MEASURED;
     ensure!(!held || size <= most, "{} has {size} bytes, {most} is the most", file.display());
     Ok(())
 }
@@ -136,6 +141,18 @@ mod tests {
     fn the_newest_glibc_is_found_by_number() {
         assert_eq!(glibc(b"\0GLIBC_2.9\0GLIBC_2.17\0GLIBC_2.2.5\0GLIBC_PRIVATE"), Some((2, 17)));
         assert_eq!(glibc(b"no symbol, GLIBC_"), None);
+    }
+
+    #[test]
+    fn what_is_too_large_to_be_given_to_others_is_refused() {
+        let file = shell::workspace().join("Cargo.toml");
+        let size = fs::metadata(&file).unwrap().len();
+        size_of(&file, "dist", MEASURED, size).unwrap();
+        let error = size_of(&file, "dist", MEASURED, size - 1).unwrap_err().to_string();
+        assert!(error.contains(&format!("{size} bytes")), "{error}");
+        for (profile, target) in [("release", MEASURED), ("dist", "aarch64-apple-ios")] {
+            size_of(&file, profile, target, 0).unwrap();
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! has; and where the code goes, into `kotlin` and `swift`.
 
 mod parity;
+mod starts;
 
 use anyhow::{Context, Result, bail, ensure};
 use camino::Utf8PathBuf;

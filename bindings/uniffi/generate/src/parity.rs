@@ -1,5 +1,6 @@
 //! The table of what every language has, beside what a library exports.
 
+use crate::starts::{self, START};
 use anyhow::{Context, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use toml::Table;
@@ -11,18 +12,25 @@ type Names = BTreeSet<String>;
 /// languages have a constructor.
 const OWN: &str = "start";
 
+/// The array of a section of what waits.
+const WAITS: &str = "waits";
+
 /// What one of the two has and the other lacks: a line for each.
 ///
 /// Whole sets are compared, so that what is exported and not in the table is
-/// found too.
+/// found too. What waits is there in the background as well.
 pub fn differences(table: &str, exported: &ComponentInterface) -> Result<Vec<String>> {
     let table = Expected::parse(table)?;
     let mut node = table.all("node")?;
     node.insert(OWN.into());
     let changes: Names = table.some("changes", &["kinds"])?.iter().map(|s| capital(s)).collect();
     let functions = exported.function_definitions().iter().map(|f| f.name().to_owned()).collect();
+    // A constructor waits, too.
+    let module = with(table.all("module")?, "start_node");
+    // As all languages arrange by themselves.
+    let module = with(module, "at_exit");
     let mut pairs = vec![
-        ("the module", table.all("module")?, functions),
+        ("the module", module, functions),
         ("Node", node, members(exported, "Node")?),
         // A start is given the configuration and how long it may take, too.
         (
@@ -71,9 +79,11 @@ pub fn differences(table: &str, exported: &ComponentInterface) -> Result<Vec<Str
         ("Change", changes, variants(exported, "Change")?),
     ];
     // What is answered is answered by calls of it.
-    let request = ["answer", "fail", "part"].into_iter().fold(table.all("request")?, with);
-    let part = table.all("stream")?.into_iter().filter(|name| name != "dropped");
-    let part: Names = part.collect();
+    let answers = ["answer", "fail", "on_cancel", "part", "start_part"];
+    let request = answers.into_iter().fold(table.all("request")?, with);
+    // What gives the next item waits, though it isn't called so in the table.
+    let stream = with(table.all("stream")?, "start_next");
+    let part: Names = stream.iter().filter(|name| *name != "dropped").cloned().collect();
     pairs.extend([
         ("Request", request, members(exported, "Request")?),
         ("Answer", with(table.all("answer")?, "data"), fields(exported, "Answer")?),
@@ -91,15 +101,15 @@ pub fn differences(table: &str, exported: &ComponentInterface) -> Result<Vec<Str
         ("PartStream", part, members(exported, "PartStream")?),
     ]);
     let streams = ["EventStream", "ChangeStream", "PeerStream", "RecordStream", "MessageStream"];
-    for stream in streams {
-        pairs.push((stream, table.all("stream")?, members(exported, stream)?));
+    for object in streams {
+        pairs.push((object, stream.clone(), members(exported, object)?));
     }
     let lines = pairs.iter().flat_map(|(what, expected, there)| {
         let missing = expected.difference(there).map(move |name| format!("{what} lacks {name}"));
         let unknown = there.difference(expected).map(move |name| format!("{what} has {name} too"));
         missing.chain(unknown)
     });
-    Ok(lines.collect())
+    Ok(lines.chain(starts::differences(exported)).collect())
 }
 
 /// The table, in the words of this language.
@@ -132,11 +142,17 @@ impl Expected {
         Ok(names)
     }
 
-    /// The names in all arrays of a section.
+    /// The names in all arrays of a section, and those that begin what waits.
     fn all(&self, section: &str) -> Result<Names> {
         let arrays = self.table.get(section).and_then(|section| section.as_table());
         let arrays = arrays.with_context(|| format!("the table has no [{section}]"))?;
-        self.some(section, &arrays.keys().map(String::as_str).collect::<Vec<_>>())
+        let mut names =
+            self.some(section, &arrays.keys().map(String::as_str).collect::<Vec<_>>())?;
+        if arrays.contains_key(WAITS) {
+            let waits = self.some(section, &[WAITS])?;
+            names.extend(waits.iter().map(|name| format!("{START}{name}")));
+        }
+        Ok(names)
     }
 }
 
@@ -198,7 +214,7 @@ mod tests {
     fn the_table_is_read_in_the_words_of_the_language() {
         let table = Expected::parse(TABLE).unwrap();
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Names>();
-        assert_eq!(table.all("node").unwrap(), names(&["close", "view"]));
+        assert_eq!(table.all("node").unwrap(), names(&["close", "start_close", "view"]));
         assert_eq!(table.some("options", &["query"]).unwrap(), names(&["matching", "prefix"]));
         assert!(table.some("options", &["node"]).unwrap_err().to_string().contains("no node"));
     }

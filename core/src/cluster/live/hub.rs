@@ -88,9 +88,14 @@ impl Hub {
         self.said.subscribe()
     }
 
+    /// The node has left, or is back.
+    pub(in crate::cluster) fn has_left(&self, left: bool) {
+        self.said.send_modify(|said| said.left = left);
+    }
+
     /// Ends all that waits: the node has left.
     pub(in crate::cluster) fn close(&self) {
-        self.said.send_modify(|said| said.left = true);
+        self.has_left(true);
         self.closed.cancel();
         lock(&self.live).iter().filter_map(Weak::upgrade).for_each(|one| one.waker.wake());
     }

@@ -4,14 +4,18 @@
 //! - `pace`: how often it says that the node lives
 //! - `numbers`: which numbers its heartbeats have
 //! - `twins`: whether another node uses the same key
+//! - `gap`: whether the node was held up
 //! - `rates`: how often, and how much, others may say
 //! - `complaints`: whose heartbeats are over a limit
 
 #[cfg(test)]
 mod addr_tests;
 #[cfg(test)]
+mod away_tests;
+#[cfg(test)]
 mod clock_tests;
 mod complaints;
+mod gap;
 mod numbers;
 mod pace;
 mod rates;
@@ -35,6 +39,7 @@ use crate::{
     Error, ErrorKind, Namespace, Result,
     ask::{answered, ask},
     event::EventBus,
+    life::Life,
     metrics::{Metrics, waiting},
     pubsub::{Topic, signed::SignedMessage},
     scope::Scope,
@@ -76,6 +81,10 @@ pub(crate) struct ClusterConfig {
     pub(crate) numbers: Numbers,
     pub(crate) keep: watch::Sender<u64>,
     pub(crate) clock: Clock,
+    /// Whether the node is paused.
+    pub(crate) life: Life,
+    /// How often the clocks are looked at, beside each heartbeat.
+    pub(crate) look: Option<Duration>,
     /// Until when a node that has left hands on what others say: cancelled when
     /// nothing more can be sent.
     pub(crate) over: CancellationToken,

@@ -1,10 +1,12 @@
 //! The task behind the service: it alone changes the table.
 
+mod away;
 mod own;
 
 use super::{
     Clock, ClusterConfig, Command, Machine, Numbers, Sign,
     complaints::Complaints,
+    gap::Gaps,
     rates::{Over, Rates},
     twins::Twins,
 };
@@ -18,6 +20,7 @@ use crate::{
         table::{Arrival, Detector, Difference, Now, Outcome, Table, Via},
     },
     event::EventBus,
+    life::Life,
     metrics::{Metrics, verdict},
     pubsub::{Received, Topic, TopicEvent, Verdict},
     scope::Scope,
@@ -68,6 +71,14 @@ pub(super) struct Task {
     next_beat: Instant,
     /// Until when no record expires.
     held_until: Instant,
+    gaps: Gaps,
+    /// How often the clocks are looked at, and when they were.
+    look: Option<Duration>,
+    looked: Instant,
+    life: Life,
+    /// Whether this node is paused, or about to be: it says nothing and forgets
+    /// nobody.
+    away: bool,
     /// Whether this node has left: it says nothing more of itself.
     left: bool,
     /// Until when it hands on what others say then.
@@ -79,8 +90,6 @@ pub(super) struct Task {
 impl Task {
     /// How many messages are taken in before the view is renewed.
     const BATCH: usize = 256;
-    /// A node that does something so much later than it meant to was held up.
-    const HELD_UP: Duration = Duration::from_secs(1);
 
     /// A task of a checked configuration. Its view has the own record at once.
     pub(super) fn new(
@@ -102,8 +111,8 @@ impl Task {
             sent_at: None,
             addrs: Addrs::told(&config.addrs.borrow_and_update()),
         };
+        let now = Now { elapsed: epoch.elapsed(), unix_nanos: (config.clock)() };
         if !config.observer {
-            let now = Now { elapsed: epoch.elapsed(), unix_nanos: (config.clock)() };
             table.insert_own(now, 0, &beat, &[]);
             table.take_differences();
         }
@@ -142,6 +151,11 @@ impl Task {
             answered: None,
             next_beat: epoch,
             held_until: epoch,
+            gaps: Gaps::new(now),
+            look: config.look,
+            looked: epoch,
+            life: config.life,
+            away: false,
             left: false,
             over: config.over,
             machine,
@@ -153,32 +167,36 @@ impl Task {
     }
 
     pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>, scope: Scope) {
+        let mut phases = self.life.phases();
         loop {
             let expiry = self.table.next_deadline();
             let expiry = expiry.map(|deadline| (self.epoch + deadline).max(self.held_until));
             let (next_beat, left, over) = (self.next_beat, self.left, self.over.clone());
+            let (looks, awake) = (self.look.map(|every| self.looked + every), !left && !self.away);
             tokio::select! {
                 () = scope.cancelled(), if !left => self.leave().await,
                 () = over.cancelled(), if left => break,
+                Ok(()) = phases.changed(), if !left => {
+                    let phase = *phases.borrow_and_update();
+                    self.on_phase(phase).await;
+                }
                 event = self.topic.next() => match event {
                     Some(event) => self.on_event(event).await,
                     None => break,
                 },
                 Some(command) = commands.recv() => self.on_command(command).await,
-                Ok(()) = self.addrs.changed(), if !self.observer && !left => self.moved(),
+                Ok(()) = self.addrs.changed(), if !self.observer && awake => self.moved(),
                 () = self.meta.changed(), if !left => self.offer(),
-                () = tokio::time::sleep_until(next_beat), if !self.observer && !left => {
+                () = tokio::time::sleep_until(next_beat), if !self.observer && awake => {
                     self.send_heartbeat().await;
                 }
-                () = tokio::time::sleep_until(expiry.unwrap_or(self.epoch)), if expiry.is_some() && !left => {}
+                () = tokio::time::sleep_until(expiry.unwrap_or(self.epoch)), if expiry.is_some() && awake => {}
+                () = tokio::time::sleep_until(looks.unwrap_or(self.epoch)), if looks.is_some() && awake => {}
             }
-            // A node that was held up itself (a machine that slept, a process
-            // that was stopped) must not take the others for gone: what has
-            // arrived counts first, and what is under way gets time to come.
-            let due = expiry.into_iter().chain((!self.observer).then_some(next_beat)).min();
+            let due = expiry.into_iter().chain((!self.observer).then_some(next_beat)).chain(looks);
             let now = Instant::now();
-            if due.is_some_and(|due| now.saturating_duration_since(due) > Self::HELD_UP) {
-                self.held_until = now + self.ttl / 3;
+            if awake && !self.away {
+                self.look_back(due.min(), now);
             }
             for _ in 0..Self::BATCH {
                 match self.topic.next().now_or_never() {
@@ -186,7 +204,7 @@ impl Task {
                     _ => break,
                 }
             }
-            if now >= self.held_until && !left {
+            if now >= self.held_until && !self.left && !self.away {
                 self.table.expire(now - self.epoch);
             }
             self.publish_view();

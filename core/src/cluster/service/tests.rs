@@ -10,6 +10,7 @@ use crate::{
         server_of,
     },
     event::{EventBus, Events},
+    life::Life,
     metrics::Metrics,
     pubsub::{Received, Topic, TopicCommand, TopicEvent, Verdict, signed::SignedMessage},
     record::unix_nanos,
@@ -68,13 +69,14 @@ pub(super) struct Fixture {
     pub(super) metrics: Metrics,
     pub(super) events: Events,
     to: mpsc::Sender<TopicEvent>,
-    commands: mpsc::Receiver<TopicCommand>,
+    pub(super) commands: mpsc::Receiver<TopicCommand>,
     pub(super) last_seq: u64,
     subscribed: bool,
     /// What the machine is called.
     machine: Arc<Mutex<String>>,
     /// What is to be kept.
     pub(super) kept: watch::Receiver<u64>,
+    pub(super) life: Life,
     /// Where the node is reached.
     pub(super) addrs: watch::Sender<Arc<[Multiaddr]>>,
 }
@@ -104,7 +106,7 @@ impl Fixture {
         let (commands, from) = mpsc::channel(16);
         let (to, received) = mpsc::channel(64);
         let machine = Arc::new(Mutex::new("here".to_owned()));
-        let name = machine.clone();
+        let (name, life) = (machine.clone(), Life::default());
         let config = ClusterConfig {
             namespace: Namespace::default(),
             own,
@@ -119,6 +121,8 @@ impl Fixture {
             keep,
             clock: Arc::new(move || time.now()),
             over: over(),
+            life: life.clone(),
+            look: Some(Duration::from_secs(1)),
             machine: Arc::new(move || name.lock().unwrap().clone()),
         };
         let events = bus.subscribe();
@@ -137,6 +141,7 @@ impl Fixture {
             subscribed,
             machine,
             kept,
+            life,
             addrs,
         }
     }

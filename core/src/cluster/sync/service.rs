@@ -268,8 +268,10 @@ impl Sync {
     /// Exchanges with a random peer, at random times.
     async fn now_and_then(self, longest: Duration) {
         let mut rng = ChaCha8Rng::from_rng(&mut rand::rng());
-        let mut pause = FIRST_PAUSE;
+        let life = self.0.host.life();
+        let (mut pause, mut wakings) = (FIRST_PAUSE, life.wakings());
         loop {
+            life.up().await;
             let jitter = rng.random_range(0.5..1.5);
             let due = Instant::now() + pause.mul_f64(jitter);
             pause = (pause * 2).min(longest);
@@ -278,6 +280,15 @@ impl Sync {
                 () = self.0.unsettled.notified() => {
                     pause = FIRST_PAUSE;
                     sleep_until(due.min(Instant::now() + pause.mul_f64(jitter))).await;
+                }
+                // Nobody expires yet: what was missed is asked for before.
+                Ok(()) = wakings.changed() => {
+                    pause = FIRST_PAUSE;
+                    sleep_until(due.min(Instant::now() + pause.mul_f64(jitter))).await;
+                }
+                () = life.down() => {
+                    pause = FIRST_PAUSE;
+                    continue;
                 }
             }
             let mut peers = self.0.host.connected();

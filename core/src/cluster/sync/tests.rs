@@ -14,6 +14,7 @@ use crate::{
     },
     event::EventBus,
     host::Host,
+    life::Life,
     metrics::Metrics,
     pubsub::{Topic, keys::Keys, signed::SignedMessage},
     record::unix_nanos,
@@ -139,6 +140,8 @@ pub(super) fn config(own: PeerId, over: CancellationToken) -> ClusterConfig {
         keep: tokio::sync::watch::Sender::new(0),
         clock: Arc::new(unix_nanos),
         over,
+        life: Life::default(),
+        look: None,
         machine: Arc::new(|| "here".into()),
     }
 }

@@ -172,6 +172,13 @@ impl Table {
         self.keep_goodbye(now, Arrival { peer, seq, from, beat, signed, via }, ttl);
     }
 
+    /// This node is back after its goodbye: nobody is to have that any more.
+    pub fn came_back(&mut self) {
+        if self.root.goodbyes.of(&self.own).is_some() {
+            Arc::make_mut(&mut self.root).goodbyes.forget(&self.own);
+        }
+    }
+
     /// Removes the records whose time is over, and forgets such goodbyes.
     pub fn expire(&mut self, now: Duration) {
         if self.root.goodbyes.next_due().is_some_and(|due| due <= now) {

@@ -291,6 +291,16 @@ impl<V: Value, T: Ticket> Channel<V, T> {
         })
     }
 
+    /// Whether a send from here would be done at once.
+    pub(crate) fn sends_now(&self, value: &V) -> bool {
+        self.closed || self.receivers.is_empty() && self.senders.is_empty() && self.has_room(value)
+    }
+
+    /// Whether a receive here would be done at once.
+    pub(crate) fn receives_now(&self) -> bool {
+        self.receivers.is_empty() && !self.buffer.is_empty()
+    }
+
     /// Sends from here.
     pub(crate) fn send(
         &mut self,
@@ -302,8 +312,7 @@ impl<V: Value, T: Ticket> Channel<V, T> {
         if self.closed {
             return Tried::Done(Sent::Closed);
         }
-        let nobody = self.receivers.is_empty() && self.senders.is_empty();
-        if nobody && self.has_room(&value) {
+        if self.sends_now(&value) {
             match ticket.claim() {
                 Claim::Yes => {
                     ticket.commit();

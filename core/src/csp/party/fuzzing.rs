@@ -88,8 +88,8 @@ impl World {
             }
             9 if self.connects > 0 => {
                 self.connects -= 1;
-                let faults = [Fault::Unreachable, Fault::NotFound, Fault::Closed];
-                party.connect_failed(now, faults[usize::from(b) % 3], &mut out);
+                let faults = [Fault::Unreachable, Fault::NotFound, Fault::Paused, Fault::Closed];
+                party.connect_failed(now, faults[usize::from(b) % faults.len()], &mut out);
             }
             10 if a == 0 => {
                 self.calls.clear();

@@ -86,6 +86,8 @@ pub(crate) enum Fault {
     NotFound,
     /// The owner can't be reached, and nothing has happened.
     Unreachable,
+    /// This node is paused, and nothing has happened.
+    Paused,
     /// The owner can't be reached, and it may have happened.
     Unknown,
 }

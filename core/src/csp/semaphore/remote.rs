@@ -222,7 +222,7 @@ impl Keeper {
                         }
                         error => error,
                     };
-                    (error.kind() == ErrorKind::NotFound, error)
+                    (matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Paused), error)
                 }
             };
             if let Some(waits) = tell.take() {

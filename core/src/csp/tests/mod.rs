@@ -6,6 +6,7 @@ mod hostile;
 mod large;
 mod links;
 mod names;
+mod now;
 mod plain;
 mod select;
 mod semaphores;

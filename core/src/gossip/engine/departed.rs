@@ -55,6 +55,11 @@ impl Departed {
         }
     }
 
+    /// Whether nobody is remembered.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.0.len()

@@ -13,6 +13,7 @@ use std::{sync::Arc, time::Duration};
 impl Engine {
     /// Joins a topic.
     pub fn join(&mut self, now: Duration, topic: &str) {
+        self.catch_up(now);
         let topic: Arc<str> = topic.into();
         let subscribed = self.peers.iter().filter(|(_, peer)| peer.topics.contains(&topic));
         let subscribed = subscribed.map(|(key, _)| *key).collect();
@@ -21,6 +22,7 @@ impl Engine {
         if entry.joined {
             return;
         }
+        self.wakes = self.next_heartbeat;
         (entry.joined, entry.judged, entry.swap) = (true, judged, None);
         entry.firsts.clear();
         entry.subscribed = subscribed;
@@ -45,11 +47,13 @@ impl Engine {
 
     /// Leaves a topic.
     pub fn leave(&mut self, now: Duration, topic: &str) {
+        self.catch_up(now);
         let Some((topic, entry)) = self.topics.get_key_value(topic) else { return };
         if !entry.joined {
             return;
         }
         let (topic, mesh) = (topic.clone(), entry.mesh.clone());
+        self.rouse();
         for key in mesh {
             self.prune(now, key, &topic, config::LEFT_BACKOFF);
         }

@@ -10,6 +10,7 @@
 //!   `checks`: all that are not known to be good yet, `known`: those that are
 //! - `offers`: what is offered, asked for and not wanted; `store`: what can be
 //!   asked for, `wants`: what was
+//! - `due`: when there is something to do if nothing happens
 //! - `offence`: what a peer does wrong; `departed`: what counts if it comes back
 //! - `spare`: room that a burst took
 //!
@@ -18,6 +19,7 @@
 mod checks;
 mod config;
 mod departed;
+mod due;
 mod intake;
 mod known;
 mod mesh;
@@ -181,6 +183,8 @@ pub struct Engine {
     flushed: Option<Duration>,
     outputs: VecDeque<Output>,
     next_heartbeat: Duration,
+    /// When to wake up for it: later, while there is nothing to do.
+    wakes: Duration,
     /// Whether somebody waits for room.
     awaits_room: bool,
 }
@@ -207,6 +211,7 @@ impl Engine {
             flushed: None,
             outputs: VecDeque::new(),
             next_heartbeat: now + config::FIRST_HEARTBEAT,
+            wakes: now + config::FIRST_HEARTBEAT,
             awaits_room: false,
         }
     }
@@ -214,6 +219,7 @@ impl Engine {
     /// A connection with a peer that gossip is to use; `outbound` if this node
     /// made it.
     pub fn connected(&mut self, now: Duration, peer: PeerId, outbound: bool) {
+        self.catch_up(now);
         if self.keys.contains_key(&peer) {
             return self.replaced(now, peer, outbound);
         }
@@ -225,12 +231,14 @@ impl Engine {
             fresh.is_again(former.record, former.backoff);
         }
         self.peers.insert(key, fresh);
+        self.rouse();
         self.greet(now, key);
     }
 
     /// Another connection with a peer is used from now on. The peer may have
     /// restarted: it is greeted anew, and nothing of the links with it is left.
     pub fn replaced(&mut self, now: Duration, peer: PeerId, outbound: bool) {
+        self.catch_up(now);
         let Some(&key) = self.keys.get(&peer) else { return self.connected(now, peer, outbound) };
         let Some(former) = self.peers.get_mut(&key) else { return };
         if let Some(due) = former.due.take() {
@@ -258,6 +266,7 @@ impl Engine {
         for topic in self.topics.values_mut() {
             topic.mesh.remove(&key);
         }
+        self.rouse();
         self.greet(now, key);
         // Whether it has heard what it was asked for is not known.
         let ids = self.wants.again(key);
@@ -280,8 +289,10 @@ impl Engine {
 
     /// The last connection with a peer is closed, or it speaks no gossip.
     pub fn disconnected(&mut self, now: Duration, peer: &PeerId) {
+        self.catch_up(now);
         let Some(key) = self.keys.remove(peer) else { return };
         let Some(peer) = self.peers.remove(&key) else { return };
+        self.rouse();
         if let Some(due) = peer.due {
             self.due.remove(&(due, key));
         }
@@ -305,9 +316,13 @@ impl Engine {
 
     /// A frame came from a peer.
     pub fn received(&mut self, now: Duration, peer: &PeerId, rpc: Rpc) {
+        self.catch_up(now);
         let Some(&key) = self.keys.get(peer) else { return };
         if self.peers.get(&key).is_none_or(|peer| peer.closing) {
             return;
+        }
+        if rpc.asks_for_something() {
+            self.rouse();
         }
         for (reason, times) in rpc.refused {
             self.count(reason, times.into());
@@ -340,6 +355,7 @@ impl Engine {
 
     /// A peer did what only whoever holds its streams can see.
     pub fn offended(&mut self, now: Duration, peer: &PeerId, offence: Offence) {
+        self.catch_up(now);
         if let Some(&key) = self.keys.get(peer) {
             self.charge(now, key, offence);
         }
@@ -347,6 +363,7 @@ impl Engine {
 
     /// The frame that was under way to a peer is written.
     pub fn sent(&mut self, now: Duration, peer: &PeerId) {
+        self.catch_up(now);
         let Some(&key) = self.keys.get(peer) else { return };
         if let Some(peer) = self.peers.get_mut(&key) {
             peer.under_way = false;
@@ -395,7 +412,7 @@ impl Engine {
     /// When to call [`poll`](Self::poll) if nothing happens before.
     pub fn next_wake(&self) -> Duration {
         let due = self.due.first().map(|(due, _)| *due);
-        due.map_or(self.next_heartbeat, |due| due.min(self.next_heartbeat))
+        due.map_or(self.wakes, |due| due.min(self.wakes))
     }
 
     /// Sees to it that what waits for a peer goes: at once if nothing went lately,
@@ -450,6 +467,7 @@ impl Engine {
         self.tend_topics(now);
         let links: usize = self.topics.values().map(|topic| topic.mesh.len()).sum();
         self.counts.links.set(links.try_into().unwrap_or(i64::MAX));
+        self.rest(now);
         // Who was waited for may be stuck.
         self.tell_of_room();
     }

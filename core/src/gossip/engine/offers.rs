@@ -65,6 +65,9 @@ impl Engine {
             }
         }
         crowded += std::mem::take(&mut self.wants.dropped);
+        if !self.wants.is_empty() {
+            self.rouse();
+        }
         self.count_some("too-many-wanted", crowded);
         self.ask(now, key, &wanted);
     }
@@ -76,6 +79,9 @@ impl Engine {
     }
 
     pub(super) fn ask(&mut self, now: Duration, key: PeerKey, ids: &[MessageId]) {
+        if !ids.is_empty() {
+            self.rouse();
+        }
         if let Some(peer) = self.peers.get_mut(&key) {
             let left_out = peer.outbox.iwant(ids);
             // Of those it has promised nothing.

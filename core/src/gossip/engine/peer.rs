@@ -194,9 +194,14 @@ impl Unwanted {
     }
 
     pub(super) fn expire(&mut self, now: Duration) {
-        if now.saturating_sub(self.since) > config::UNWANTED {
+        let passed = now.saturating_sub(self.since);
+        if passed > config::UNWANTED {
             self.since = now;
             self.old = std::mem::take(&mut self.young);
+        }
+        // What was added then is older by now than it counts.
+        if passed > 2 * config::UNWANTED {
+            self.old.clear();
         }
     }
 }

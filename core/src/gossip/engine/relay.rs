@@ -51,6 +51,8 @@ impl Engine {
         let is_crowded = |key| self.peers.get(key).is_some_and(|peer| peer.is_crowded(bytes, now));
         if to.iter().any(is_crowded) {
             self.awaits_room = true;
+            // Should they get stuck, it is heartbeats that tell of room.
+            self.rouse();
             return Err(PublishError::NoRoom);
         }
         Ok(self.publish_to(now, message, to))
@@ -62,6 +64,7 @@ impl Engine {
         now: Duration,
         message: &SignedMessage,
     ) -> Result<Vec<PeerKey>, PublishError> {
+        self.catch_up(now);
         if message.encoded().len() > MAX_MESSAGE {
             return Err(PublishError::TooLarge);
         }
@@ -96,6 +99,7 @@ impl Engine {
 
     /// Sends a message to one peer, if it is subscribed to the topic.
     pub fn tell(&mut self, now: Duration, peer: &libp2p::PeerId, message: SignedMessage) {
+        self.catch_up(now);
         let Some(&key) = self.keys.get(peer) else { return };
         let is_subscribed = |peer: &super::Peer| peer.topics.contains(message.topic());
         if message.encoded().len() > MAX_MESSAGE || !self.peers.get(&key).is_some_and(is_subscribed)
@@ -121,6 +125,7 @@ impl Engine {
 
     /// A signature was checked.
     pub fn verified(&mut self, now: Duration, check: CheckId, good: bool) {
+        self.catch_up(now);
         if let Some(check) = self.checks.remove(check) {
             match good {
                 true => self.on_good(now, check),
@@ -176,6 +181,7 @@ impl Engine {
 
     /// What the receiver of a message thinks of it.
     pub fn verdict(&mut self, now: Duration, id: &MessageId, verdict: Verdict) {
+        self.catch_up(now);
         let Some(Awaiting { message, first, holders }) = self.awaiting.remove(id) else { return };
         self.done_with(message.topic());
         self.start_checks();
@@ -209,6 +215,7 @@ impl Engine {
             }
             holders.push(key);
         }
+        self.rouse_for_offers(message.topic(), &holders);
         let forgotten = self.store.insert(now, message, holders);
         self.count_some("too-many-kept", forgotten);
     }

@@ -104,6 +104,22 @@ impl Store {
         self.places.give_back();
     }
 
+    /// The bytes of all messages.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The messages that are so young that they are offered, or will be, and who has
+    /// them; the youngest first.
+    pub(super) fn young(
+        &self,
+        now: Duration,
+    ) -> impl Iterator<Item = (&SignedMessage, &[PeerKey])> {
+        let kept = self.kept.iter().rev();
+        kept.take_while(move |kept| now.saturating_sub(kept.at) <= config::OFFER_UNTIL)
+            .map(|kept| (&kept.message, &kept.holders[..]))
+    }
+
     fn forget_oldest(&mut self) {
         if let Some(kept) = self.kept.pop_front() {
             self.places.remove(kept.message.id());

@@ -294,6 +294,11 @@ impl Wants {
         self.all.get(id).is_some_and(|want| want.asked)
     }
 
+    /// Whether nothing is wanted.
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         assert_eq!(self.of.values().map(BTreeSet::len).sum::<usize>(), self.all.len());

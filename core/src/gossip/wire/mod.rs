@@ -58,6 +58,15 @@ pub struct Rpc {
     pub refused: Vec<(&'static str, u32)>,
 }
 
+impl Rpc {
+    /// Whether there is anything in it of which a heartbeat makes something. What is
+    /// offered or not wanted is dealt with as it comes.
+    pub(super) fn asks_for_something(&self) -> bool {
+        let Self { subscriptions, iwant, graft, prune, .. } = self;
+        !(subscriptions.is_empty() && iwant.is_empty() && graft.is_empty() && prune.is_empty())
+    }
+}
+
 /// A topic joined or left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subscription {

@@ -77,11 +77,18 @@ pub(super) struct Echo<S> {
     bytes: [u8; SIZE],
     read: usize,
     written: usize,
+    /// Whether one was answered that nobody has been told of.
+    answered: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Echo<S> {
     pub(super) fn new(stream: S) -> Self {
-        Self { stream, bytes: [0; SIZE], read: 0, written: 0 }
+        Self { stream, bytes: [0; SIZE], read: 0, written: 0, answered: false }
+    }
+
+    /// Whether a ping was answered since this was last asked.
+    pub(super) fn has_answered(&mut self) -> bool {
+        std::mem::take(&mut self.answered)
     }
 
     /// Answers pings until the stream ends.
@@ -91,7 +98,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Echo<S> {
             ready!(poll_fill(stream.as_mut(), cx, &mut self.bytes, &mut self.read))?;
             ready!(poll_write_all(stream.as_mut(), cx, &self.bytes, &mut self.written))?;
             ready!(stream.as_mut().poll_flush(cx))?;
-            (self.read, self.written) = (0, 0);
+            (self.read, self.written, self.answered) = (0, 0, true);
         }
         cx.waker().wake_by_ref();
         Poll::Pending

@@ -59,10 +59,10 @@ pub(in crate::host) struct Handler {
 type Event = ConnectionHandlerEvent<ReadyUpgrade<StreamProtocol>, (), Result<Duration, Failure>>;
 
 impl Handler {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(interval: Duration) -> Self {
         let now = Instant::now();
         Self {
-            pace: Pace::new(now),
+            pace: Pace::new(interval, now),
             timer: Box::pin(sleep_until(now)),
             outbound: Outbound::None,
             inbound: SmallVec::new(),
@@ -147,7 +147,15 @@ impl ConnectionHandler for Handler {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
-        self.inbound.retain(|echo| echo.poll(cx).is_pending());
+        let mut heard = false;
+        self.inbound.retain(|echo| {
+            let goes_on = echo.poll(cx).is_pending();
+            heard |= echo.has_answered();
+            goes_on
+        });
+        if heard {
+            self.pace.heard(Instant::now());
+        }
         self.poll_pace(cx)
     }
 

@@ -80,6 +80,11 @@ impl RoundTrips {
         self.lock().get(peer)?.values().min().copied()
     }
 
+    /// Forgets all of them: there are no connections any more.
+    pub(in crate::host) fn clear(&self) {
+        self.lock().clear();
+    }
+
     fn took(&self, peer: PeerId, connection: ConnectionId, time: Duration) {
         self.lock().entry(peer).or_default().insert(connection, time);
     }
@@ -101,6 +106,8 @@ impl RoundTrips {
 
 /// The part in the swarm. It closes the connections that fail, and says so.
 pub(in crate::host) struct Behaviour {
+    /// From an answer to the next ping.
+    interval: Duration,
     round_trips: RoundTrips,
     connections: HashMap<ConnectionId, PeerId>,
     /// The connections that are yet to be told to check.
@@ -111,8 +118,9 @@ pub(in crate::host) struct Behaviour {
 }
 
 impl Behaviour {
-    pub(in crate::host) fn new(round_trips: RoundTrips) -> Self {
+    pub(in crate::host) fn new(interval: Duration, round_trips: RoundTrips) -> Self {
         Self {
+            interval,
             round_trips,
             connections: HashMap::new(),
             checking: Vec::new(),
@@ -142,7 +150,7 @@ impl NetworkBehaviour for Behaviour {
         _: &Multiaddr,
         _: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(Handler::new())
+        Ok(Handler::new(pace::of_listener(self.interval)))
     }
 
     fn handle_established_outbound_connection(
@@ -153,7 +161,7 @@ impl NetworkBehaviour for Behaviour {
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(Handler::new())
+        Ok(Handler::new(self.interval))
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {

@@ -4,7 +4,8 @@
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// From an answer to the next ping.
+/// From an answer to the next ping, in tests.
+#[cfg(test)]
 pub(super) const INTERVAL: Duration = Duration::from_secs(10);
 /// How long an answer may take. A dead link is noticed after one interval and
 /// this at the latest.
@@ -12,6 +13,16 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// How long an answer may take when there is reason to doubt the link: enough
 /// for TCP to send four times again.
 pub(super) const PATIENCE_IN_DOUBT: Duration = Duration::from_secs(5);
+
+/// From this interval on, a ping of the peer's does as well as one of our own: each
+/// wakes up two machines.
+const SPARING: Duration = Duration::from_secs(30);
+
+/// The interval at the end that was connected to: a little longer where one of the two
+/// is to ping.
+pub(super) fn of_listener(interval: Duration) -> Duration {
+    if interval < SPARING { interval } else { interval * 7 / 6 }
+}
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,15 +48,17 @@ enum State {
 /// The pace of the pings on one connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
+    interval: Duration,
     state: State,
     /// The next ping has to be answered sooner.
     doubt: bool,
 }
 
 impl Pace {
-    /// The pace on a new connection: the first ping is due.
-    pub(super) fn new(now: Instant) -> Self {
-        Self { state: State::Resting { due: now }, doubt: false }
+    /// The pace on a new connection: the first ping is due, and each next one this
+    /// long after an answer.
+    pub(super) fn new(interval: Duration, now: Instant) -> Self {
+        Self { interval, state: State::Resting { due: now }, doubt: false }
     }
 
     /// What is to be done now.
@@ -63,14 +76,25 @@ impl Pace {
                 Step::GiveUp
             }
             State::Asking { deadline, .. } => Step::Wait(deadline),
-            State::Over => Step::Wait(now + INTERVAL),
+            State::Over => Step::Wait(now + self.interval),
         }
     }
 
     /// The peer has answered, if only that it doesn't speak ping.
     pub(super) fn answered(&mut self, now: Instant) {
         if matches!(self.state, State::Asking { .. }) {
-            self.state = State::Resting { due: now + INTERVAL };
+            self.state = State::Resting { due: now + self.interval };
+        }
+    }
+
+    /// The peer pings by itself: it lives. (Should it not hear the answer, it gives the
+    /// connection up.)
+    pub(super) fn heard(&mut self, now: Instant) {
+        if let State::Resting { due } = &mut self.state
+            && self.interval >= SPARING
+            && !self.doubt
+        {
+            *due = now + self.interval;
         }
     }
 
@@ -128,7 +152,7 @@ mod tests {
     /// A connection whose first ping is under way.
     fn asking() -> (Pace, Instant) {
         let now = Instant::now();
-        let mut pace = Pace::new(now);
+        let mut pace = Pace::new(INTERVAL, now);
         assert_eq!(pace.step(now), Step::Ping);
         (pace, now)
     }
@@ -144,6 +168,34 @@ mod tests {
         assert_eq!(next(&mut pace, &mut now), Step::GiveUp, "the first failure counts");
         assert_eq!(now - begun, INTERVAL + PATIENCE);
         assert!(matches!(pace.step(now), Step::Wait(_)), "it is given up once");
+    }
+
+    #[test]
+    fn of_two_that_ping_seldom_one_does() {
+        let (minute, start) = (Duration::from_secs(60), Instant::now());
+        let mut ends = [minute, of_listener(minute)].map(|interval| Pace::new(interval, start));
+        let (mut now, mut pings) = (start, [0, 0]);
+        while now < start + 10 * minute {
+            for (one, other) in [(0, 1), (1, 0)] {
+                if ends[one].step(now) == Step::Ping {
+                    pings[one] += 1;
+                    ends[one].answered(now);
+                    ends[other].heard(now);
+                }
+            }
+            now += TICK;
+        }
+        assert_eq!(pings, [10, 0]);
+        // In doubt, each asks for itself.
+        ends[1].doubt(now);
+        ends[1].heard(now);
+        assert_eq!(ends[1].step(now), Step::Ping);
+        // At the usual pace both do.
+        let mut pace = Pace::new(INTERVAL, start);
+        pace.step(start);
+        pace.answered(start);
+        pace.heard(start + INTERVAL - TICK);
+        assert_eq!(pace.step(start + INTERVAL), Step::Ping);
     }
 
     #[test]

@@ -59,7 +59,7 @@ where
     let id = *peer.local_peer_id();
     tokio::spawn(async move { while peer.next().await.is_some() {} });
     let round_trips = RoundTrips::default();
-    let mut ours = swarm(Behaviour::new(round_trips.clone()));
+    let mut ours = swarm(Behaviour::new(INTERVAL, round_trips.clone()));
     ours.dial(addr).unwrap();
     loop {
         if let SwarmEvent::ConnectionEstablished { .. } = ours.select_next_some().await {
@@ -129,7 +129,7 @@ impl Ours {
 #[tokio::test(start_paused = true)]
 async fn nodes_of_ours_keep_their_connection_and_know_its_round_trip_time() {
     let theirs = RoundTrips::default();
-    let mut ours = connect(swarm(Behaviour::new(theirs.clone()))).await;
+    let mut ours = connect(swarm(Behaviour::new(INTERVAL, theirs.clone()))).await;
     assert_eq!(ours.failure(Duration::from_secs(3600)).await, None);
     assert!(ours.round_trips.of(&ours.peer).is_some());
     assert!(theirs.of(ours.swarm.local_peer_id()).is_some());
@@ -179,7 +179,7 @@ async fn in_doubt_a_silent_peer_is_given_up_sooner() {
 
 #[tokio::test(start_paused = true)]
 async fn a_check_does_a_living_connection_no_harm() {
-    let mut ours = connect(swarm(Behaviour::new(RoundTrips::default()))).await;
+    let mut ours = connect(swarm(Behaviour::new(INTERVAL, RoundTrips::default()))).await;
     for _ in 0..100 {
         ours.swarm.behaviour_mut().check();
         assert_eq!(ours.failure(SOON).await, None);

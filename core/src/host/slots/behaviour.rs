@@ -38,22 +38,17 @@ impl Room {
     }
 }
 
-/// Admits and closes connections.
-pub(in crate::host) struct Behaviour {
-    slots: Slots<ConnectionId, RandomState>,
-    started: Instant,
-    closing: VecDeque<(PeerId, ConnectionId)>,
-    /// Rings when guests have to go.
-    timer: Pin<Box<Sleep>>,
+/// What is told of connections, whichever swarm they are in. Clones share it.
+#[derive(Clone, Debug)]
+pub(in crate::host) struct Tally {
     room: Room,
-    round_trips: RoundTrips,
     refused: ByLabel,
     closed: ByLabel,
     taken: Family<[(&'static str, &'static str); 1], Gauge>,
 }
 
-impl Behaviour {
-    pub(in crate::host) fn new(sizes: Sizes, round_trips: RoundTrips, metrics: &Metrics) -> Self {
+impl Tally {
+    pub(in crate::host) fn new(metrics: &Metrics) -> Self {
         let (refused, closed, taken) = (ByLabel::default(), ByLabel::default(), Family::default());
         metrics.register(
             "connections_refused",
@@ -66,23 +61,37 @@ impl Behaviour {
             closed.clone(),
         );
         metrics.register("connection_slots", "Connections, by kind", taken.clone());
+        Self { room: Room::default(), refused, closed, taken }
+    }
+
+    pub(in crate::host) fn room(&self) -> Room {
+        self.room.clone()
+    }
+}
+
+/// Admits and closes connections.
+pub(in crate::host) struct Behaviour {
+    slots: Slots<ConnectionId, RandomState>,
+    started: Instant,
+    closing: VecDeque<(PeerId, ConnectionId)>,
+    /// Rings when guests have to go.
+    timer: Pin<Box<Sleep>>,
+    round_trips: RoundTrips,
+    tally: Tally,
+}
+
+impl Behaviour {
+    pub(in crate::host) fn new(sizes: Sizes, round_trips: RoundTrips, tally: Tally) -> Self {
         let mut behaviour = Self {
             slots: Slots::new(sizes, RandomState::new()),
             started: Instant::now(),
             closing: VecDeque::new(),
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
-            room: Room::default(),
             round_trips,
-            refused,
-            closed,
-            taken,
+            tally,
         };
         behaviour.note();
         behaviour
-    }
-
-    pub(in crate::host) fn room(&self) -> Room {
-        self.room.clone()
     }
 
     /// A peer was the first to bring a gossip message that was good.
@@ -111,23 +120,23 @@ impl Behaviour {
             ("guest", taken.guests),
             ("closing", taken.closing),
         ] {
-            self.taken.get_or_create(&[("kind", kind)]).set(n.try_into().unwrap_or(i64::MAX));
+            self.tally.taken.get_or_create(&[("kind", kind)]).set(n.try_into().unwrap_or(i64::MAX));
         }
-        self.room.0.store(self.slots.room(), Ordering::Relaxed);
+        self.tally.room.0.store(self.slots.room(), Ordering::Relaxed);
         if let Some(due) = self.slots.next_due() {
             self.timer.as_mut().reset(self.started + due);
         }
     }
 
     fn refuse(&self, refusal: Refusal) -> ConnectionDenied {
-        self.refused.get_or_create(&[("reason", refusal.label())]).inc();
+        self.tally.refused.get_or_create(&[("reason", refusal.label())]).inc();
         ConnectionDenied::new(refusal)
     }
 
     fn close(&mut self, id: ConnectionId, reason: &'static str) {
         if let Some(peer) = self.slots.peer(id) {
             tracing::debug!(%peer, reason, "a connection is closed to make place");
-            self.closed.get_or_create(&[("reason", reason)]).inc();
+            self.tally.closed.get_or_create(&[("reason", reason)]).inc();
             self.closing.push_back((peer, id));
         }
     }

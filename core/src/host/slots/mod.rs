@@ -20,7 +20,7 @@ mod protect;
 #[cfg(test)]
 mod tests;
 
-pub(super) use behaviour::{Behaviour, Room};
+pub(super) use behaviour::{Behaviour, Room, Tally};
 
 pub use crate::prefix::Prefix;
 

@@ -150,6 +150,11 @@ impl Streams {
         Ok(Incoming { receiver, protocol, streams: self.clone() })
     }
 
+    /// Forgets the connections: the swarm that had them is gone.
+    pub(super) fn clear(&self) {
+        self.lock().connections.clear();
+    }
+
     /// Hands over a stream that came in.
     fn came_in(&self, peer: PeerId, protocol: StreamProtocol, stream: Stream) {
         let sender = self.lock().accepting.get(&protocol).cloned();

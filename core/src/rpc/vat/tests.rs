@@ -25,7 +25,8 @@ impl TestVat {
         let of_host = crate::config::Limits::default();
         let host = Host::start(key, &listen, &of_host, &metrics, events, &scope, 0).await.unwrap();
         let connector = Connector::new(host.clone());
-        let vat = Vat::new(connector, Namespace::default(), limits, &metrics, &scope).unwrap();
+        let vat =
+            Vat::new(connector, Namespace::default(), limits, &metrics, &scope, None).unwrap();
         Self { vat, host, metrics, scope }
     }
 
@@ -231,6 +232,7 @@ async fn bad_names_and_limits_are_named() {
         limits,
         &Metrics::default(),
         &Scope::default(),
+        None,
     )
     .unwrap_err();
     assert!(error.message().contains("queued_bytes"), "{error}");

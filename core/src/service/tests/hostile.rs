@@ -21,6 +21,11 @@ pub(super) async fn node() -> Node {
     Node::builder().listen(TCP).boot(["none"]).pex(None).start().await.unwrap()
 }
 
+fn serve_echo(node: &Node) {
+    let echo = |request: Request| async move { Ok::<_, Infallible>(request.data().to_vec()) };
+    node.serve("echo", echo).unwrap();
+}
+
 /// Does what its name says.
 struct Bad(String);
 
@@ -192,11 +197,7 @@ async fn connect(vat: &TestVat, to: PeerId) -> Remote<services::Client> {
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_that_are_not_acceptable_are_answered_with_a_failure() {
     let (node, bad) = (node().await, TestVat::start(TCP, Limits::default()).await);
-    node.serve(
-        "echo",
-        |request: Request| async move { Ok::<_, Infallible>(request.data().to_vec()) },
-    )
-    .unwrap();
+    serve_echo(&node);
     bad.host.connect(&node.info()).await.unwrap();
     let remote = connect(&bad, node.id()).await;
     let work = remote.with(|services: services::Client| async move {
@@ -238,11 +239,7 @@ async fn ten_thousand_calls_of_one_peer_take_nothing_from_another() {
     let (node, bad, good) = (node().await, TestVat::start(TCP, greedy).await, self::node().await);
     let eight = ServeOptions::default().max_inflight(8);
     node.serve_with("stuck", &eight, |_| std::future::pending::<Result<(), Infallible>>()).unwrap();
-    node.serve(
-        "echo",
-        |request: Request| async move { Ok::<_, Infallible>(request.data().to_vec()) },
-    )
-    .unwrap();
+    serve_echo(&node);
     bad.host.connect(&node.info()).await.unwrap();
     good.connect(&node.info()).await.unwrap();
     let remote = connect(&bad, node.id()).await;
@@ -303,11 +300,7 @@ async fn answers_that_a_peer_does_not_take_keep_no_other_from_calling() {
         }
     })
     .unwrap();
-    node.serve(
-        "echo",
-        |request: Request| async move { Ok::<_, Infallible>(request.data().to_vec()) },
-    )
-    .unwrap();
+    serve_echo(&node);
     bad.host.connect(&node.info()).await.unwrap();
     good.connect(&node.info()).await.unwrap();
     let remote = connect(&bad, node.id()).await;

@@ -50,7 +50,7 @@ impl Task {
 
     /// A peer has joined the topic: it alone is told the last own heartbeat.
     pub(super) async fn greet(&mut self, peer: PeerId) {
-        if self.observer || self.left {
+        if self.observer || self.left || self.away {
             return;
         }
         if let Some(message) = self.said.to(peer) {
@@ -60,7 +60,11 @@ impl Task {
 
     /// What this node says of itself has changed.
     pub(super) async fn tell(&mut self, reply: oneshot::Sender<()>) {
-        if !self.observer {
+        if !self.observer && self.away {
+            // Told when the node is back.
+            self.show_own();
+            self.publish_view();
+        } else if !self.observer {
             self.send_heartbeat().await;
             self.publish_view();
         }
@@ -94,12 +98,6 @@ impl Task {
         self.next_beat = self.next_beat.min(Instant::now() + MOMENT);
     }
 
-    /// Puts what is not told yet in the own view.
-    fn show_own(&mut self) {
-        let seq = self.said.message.as_ref().map_or(0, SignedMessage::seq);
-        self.table.insert_own(self.now(), seq, &self.beat, &[]);
-    }
-
     /// Publishes the own heartbeat, and keeps the own record in step with it.
     /// Later, if others would not take so many.
     pub(super) async fn send_heartbeat(&mut self) {
@@ -128,15 +126,31 @@ impl Task {
         self.said.told.clear();
     }
 
-    /// Says goodbye, if it has said anything: by gossip, and in the view for those
-    /// to whom it is pushed. (Others may know it by an exchange alone.)
+    /// Has the own record say in the view what others are not told yet.
+    fn show_own(&mut self) {
+        let seq = self.said.message.as_ref().map_or(0, SignedMessage::seq);
+        self.table.insert_own(self.now(), seq, &self.beat, &[]);
+    }
+
+    /// Leaves for good.
     pub(super) async fn leave(&mut self) {
         self.left = true;
+        // Who is paused has said goodbye before.
+        if !self.away {
+            self.say_goodbye().await;
+        }
+        self.hub.close();
+    }
+
+    /// Says goodbye, if it has said anything: by gossip, and in the view for those
+    /// to whom it is pushed. (Others may know it by an exchange alone.)
+    pub(super) async fn say_goodbye(&mut self) {
+        if self.said.message.is_none() {
+            return;
+        }
         self.beat.ttl = None;
-        self.beat.addrs = Addrs::default();
-        if self.said.message.is_some()
-            && let Ok(goodbye) = self.sign_beat()
-        {
+        let addrs = std::mem::take(&mut self.beat.addrs);
+        if let Ok(goodbye) = self.sign_beat() {
             let said = self.topic.publish(goodbye.clone());
             match tokio::time::timeout(Self::LEAVE_TIME, said).await {
                 Ok(Ok(())) => {}
@@ -149,7 +163,7 @@ impl Task {
             self.table.leave(self.epoch.elapsed(), seq, &self.beat, signed);
             self.publish_view();
         }
-        self.hub.close();
+        (self.beat.ttl, self.beat.addrs) = (Some(self.ttl), addrs);
     }
 
     /// What this node says of itself now, signed with the next number.

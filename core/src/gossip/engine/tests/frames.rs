@@ -128,6 +128,41 @@ fn what_a_peer_had_no_room_for_is_offered_again_as_often_as_it_may_ask() {
 }
 
 #[test]
+fn it_wakes_up_no_more_once_all_who_may_lack_something_were_offered_it() {
+    let mut node = Watched::outside();
+    let mut rests = |when: &str, comes: &dyn Fn(&mut Watched)| {
+        let begun = node.net.now + secs(20.0);
+        node.run(begun);
+        comes(&mut node);
+        // One heartbeat, and what it has to send.
+        node.run(begun + secs(1.2));
+        let next = node.net.engine(0).next_wake();
+        assert!(next > begun + secs(20.0), "{when}: it wakes up {:?} later", next - begun);
+        node.frames.split_off(0)
+    };
+    let offered =
+        |frames: Vec<(Duration, Rpc)>| -> usize { frames.iter().map(|(_, f)| f.ihave.len()).sum() };
+    let frames = rests("a message from the mesh", &|node| node.receive(20, good(peer(77), 1)));
+    assert_eq!(offered(frames), 1);
+    let frames = rests("one from outside", &|node| node.receive(WATCHED, good(peer(77), 2)));
+    assert_eq!(offered(frames), 0);
+    // It is here, and the watched peer has it too.
+    let says = |number: u64, rpc: &dyn Fn(MessageId) -> Rpc| {
+        let message = good(peer(77), number);
+        let rpc = rpc(message.id().clone());
+        move |node: &mut Watched| {
+            node.receive(20, message.clone());
+            let now = node.net.now;
+            node.net.engine(0).received(now, &peer(WATCHED), rpc.clone());
+        }
+    };
+    let offers = says(3, &|id| Rpc { ihave: vec![(TOPIC.into(), vec![id])], ..rpc() });
+    assert_eq!(offered(rests("an offer of what is here", &offers)), 0);
+    let declines = says(4, &|id| Rpc { idontwant: vec![id], ..rpc() });
+    assert_eq!(offered(rests("what is not wanted", &declines)), 0);
+}
+
+#[test]
 fn no_message_waits_for_more_than_fifty_milliseconds() {
     let mut node = Watched::new();
     node.join(WATCHED);

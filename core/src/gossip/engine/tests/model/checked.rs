@@ -39,18 +39,21 @@ impl Checked {
     }
 
     pub fn connected(&mut self, now: Duration, peer: PeerId, outbound: bool) {
+        self.catch_up(now);
         self.model.connected(now, peer, outbound);
         self.engine.connected(now, peer, outbound);
         self.compare();
     }
 
     pub fn replaced(&mut self, now: Duration, peer: PeerId, outbound: bool) {
+        self.catch_up(now);
         self.model.replaced(now, peer, outbound);
         self.engine.replaced(now, peer, outbound);
         self.compare();
     }
 
     pub fn disconnected(&mut self, now: Duration, peer: PeerId) {
+        self.catch_up(now);
         self.be_sure(now);
         self.model.disconnected(now, peer);
         self.engine.disconnected(now, &peer);
@@ -70,6 +73,7 @@ impl Checked {
     }
 
     pub fn join(&mut self, now: Duration, topic: &str) {
+        self.catch_up(now);
         let anew = !self.model.is_joined(topic);
         self.model.join(now, topic);
         self.engine.join(now, topic);
@@ -82,6 +86,7 @@ impl Checked {
     }
 
     pub fn leave(&mut self, now: Duration, topic: &str) {
+        self.catch_up(now);
         self.be_sure(now);
         self.model.leave(now, topic);
         self.engine.leave(now, topic);
@@ -90,6 +95,7 @@ impl Checked {
     }
 
     pub fn received(&mut self, now: Duration, id: PeerId, rpc: Rpc) {
+        self.catch_up(now);
         if self.model.peers.get(&id).is_some_and(|peer| !peer.closing) {
             let model = &mut self.model;
             // Of a topic the last word counts.
@@ -108,17 +114,20 @@ impl Checked {
     }
 
     pub fn offended(&mut self, now: Duration, peer: PeerId, offence: Offence) {
+        self.catch_up(now);
         self.model.charge(now, peer, offence);
         self.engine.offended(now, &peer, offence);
     }
 
     pub fn sent(&mut self, now: Duration, peer: PeerId) {
+        self.catch_up(now);
         self.model.written(now, peer);
         self.engine.sent(now, &peer);
     }
 
     /// Whether it was published.
     pub fn publish(&mut self, now: Duration, message: &SignedMessage) {
+        self.catch_up(now);
         let goes = self.model.publish(now, message);
         let published = self.engine.publish(now, message.clone());
         let published = published.map(|peers| assert!(peers > 0, "it goes to nobody"));
@@ -126,6 +135,7 @@ impl Checked {
     }
 
     pub fn tell(&mut self, now: Duration, peer: PeerId, message: &SignedMessage) {
+        self.catch_up(now);
         self.model.tell(now, peer, message);
         self.engine.tell(now, &peer, message.clone());
     }
@@ -137,6 +147,7 @@ impl Checked {
 
     /// One of them was checked.
     pub fn verified(&mut self, now: Duration, nth: usize, good: impl Fn(&SignedMessage) -> bool) {
+        self.catch_up(now);
         self.be_sure(now);
         let (check, message) = self.checks.remove(nth);
         let good = good(&message);
@@ -146,6 +157,7 @@ impl Checked {
     }
 
     pub fn verdict(&mut self, now: Duration, id: &MessageId, verdict: Verdict) {
+        self.catch_up(now);
         self.model.verdict(now, id, verdict);
         self.engine.verdict(now, id, verdict);
     }
@@ -159,6 +171,13 @@ impl Checked {
     /// Of very many checks the engine has to say which ones it has begun.
     fn be_sure(&mut self, now: Duration) {
         if !self.model.all_started() {
+            self.poll(now);
+        }
+    }
+
+    /// A heartbeat that was left out comes before anything else.
+    fn catch_up(&mut self, now: Duration) {
+        if now >= self.model.next_heartbeat {
             self.poll(now);
         }
     }

@@ -1,0 +1,144 @@
+package casm
+
+import casm.ffi.Config as Given
+import java.time.Duration as JavaDuration
+import kotlin.time.Duration
+
+/**
+ * The configuration of a node. Everything can be left out: then nodes of one machine, or
+ * one local network, find each other. From Java, [Config.builder] makes one.
+ *
+ * It is checked when the node starts: what is not acceptable is `CONFIG` or `ADDRESS`.
+ */
+public data class Config(
+    /** The cluster to join; `casm` if it is left out. */
+    val namespace: String? = null,
+    /** Multiaddrs to listen at; TCP and QUIC on every interface if there are none. */
+    val listen: List<String> = listOf(),
+    /**
+     * Where to look for peers: `auto`, `none`, or addresses such as
+     * `/ip4/10.0.0.0/udp/8822/cidr/24`. If it is left out, the variable `CASM_BOOT` says
+     * it, or it is `auto`.
+     */
+    val boot: List<String>? = null,
+    /** Where to answer those who look, beside what `boot` implies. */
+    val serve: List<String> = listOf(),
+    /**
+     * Where others reach this node behind a port mapping, such as
+     * `/ip4/203.0.113.7/tcp/4001`: told to all, before the addresses that the node finds.
+     * If there are none, the variable `CASM_ANNOUNCE` says it.
+     */
+    val announce: List<String> = listOf(),
+    /** Whether nothing but [announce] is told. */
+    val announceOnly: Boolean = false,
+    /** The name of this host, for others to read; the machine's if it is left out. */
+    val host: String? = null,
+    /** What others may know and query of this node. */
+    val meta: Map<String, String> = mapOf(),
+    /**
+     * For how long others keep its record without hearing from it, 1 s to 24 h; 10 s if
+     * it is left out, or 10 min with low power.
+     */
+    @get:JvmSynthetic val ttl: Duration? = null,
+    /** Whether to look on only, without being in the cluster. */
+    val observer: Boolean = false,
+    /** The folder of what is to outlast the node, such as the peers it knows. */
+    val data: String? = null,
+    /** The longest pause between two exchanges of peers, 0.1 s to 24 h. */
+    @get:JvmSynthetic val pexTick: Duration? = null,
+    /**
+     * How much the node does of itself: `normal`, or `low` for what runs on a battery;
+     * `normal` if it is left out.
+     */
+    val power: String? = null,
+    /** Limits on what is spent on peers. */
+    val limits: Limits? = null,
+    /** The node's identity; a fresh one if it is left out. */
+    val key: Key? = null,
+) {
+    internal fun given() =
+        Given(
+            namespace = namespace,
+            listen = listen,
+            boot = boot,
+            serve = serve,
+            announce = announce,
+            announceOnly = announceOnly,
+            host = host,
+            meta = meta,
+            ttl = ttl?.toSeconds(),
+            observer = observer,
+            data = data,
+            pexTick = pexTick?.toSeconds(),
+            power = power,
+            limits = limits?.given(),
+            key = key?.given,
+        )
+
+    /** Makes a [Config], for Java: `Config.builder().namespace("demo").build()`. */
+    public class Builder internal constructor() {
+        private var made = Config()
+
+        /** See [Config.namespace]. */
+        public fun namespace(name: String): Builder = with { copy(namespace = name) }
+
+        /** See [Config.listen]. */
+        public fun listen(vararg addrs: String): Builder = with { copy(listen = addrs.toList()) }
+
+        /** See [Config.boot]. */
+        public fun boot(vararg addrs: String): Builder = with { copy(boot = addrs.toList()) }
+
+        /** See [Config.serve]. */
+        public fun serve(vararg addrs: String): Builder = with { copy(serve = addrs.toList()) }
+
+        /** See [Config.announce]. */
+        public fun announce(vararg addrs: String): Builder = with { copy(announce = addrs.toList()) }
+
+        /** See [Config.announceOnly]. */
+        public fun announceOnly(only: Boolean): Builder = with { copy(announceOnly = only) }
+
+        /** See [Config.host]. */
+        public fun host(name: String): Builder = with { copy(host = name) }
+
+        /** See [Config.meta]: one more. */
+        public fun meta(
+            key: String,
+            value: String,
+        ): Builder = with { copy(meta = meta + (key to value)) }
+
+        /** See [Config.meta]: all of it. */
+        public fun meta(all: Map<String, String>): Builder = with { copy(meta = all) }
+
+        /** See [Config.ttl]. */
+        public fun ttl(time: JavaDuration): Builder = with { copy(ttl = time.kotlin()) }
+
+        /** See [Config.observer]. */
+        public fun observer(only: Boolean): Builder = with { copy(observer = only) }
+
+        /** See [Config.data]. */
+        public fun data(folder: String): Builder = with { copy(data = folder) }
+
+        /** See [Config.pexTick]. */
+        public fun pexTick(time: JavaDuration): Builder = with { copy(pexTick = time.kotlin()) }
+
+        /** See [Config.power]. */
+        public fun power(profile: String): Builder = with { copy(power = profile) }
+
+        /** See [Config.limits]. */
+        public fun limits(limits: Limits): Builder = with { copy(limits = limits) }
+
+        /** See [Config.key]. */
+        public fun key(key: Key): Builder = with { copy(key = key) }
+
+        /** What was said so far. */
+        public fun build(): Config = made
+
+        private fun with(change: Config.() -> Config) = apply { made = made.change() }
+    }
+
+    public companion object {
+        /** To make one from Java. */
+        @JvmStatic
+        public fun builder(): Builder = Builder()
+    }
+}
