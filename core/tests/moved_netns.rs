@@ -3,7 +3,7 @@
 
 mod netns;
 
-use casm::{Event, Node};
+use casm::{Event, Node, Secret};
 use netns::{Host, Lan, say};
 use std::time::{Duration, Instant};
 
@@ -22,12 +22,16 @@ fn role() {
     runtime.unwrap().block_on(member(&args));
 }
 
-/// `member POWER BOOT`: a node that says `id`, who joins and leaves, which addresses
+/// `member POWER BOOT [SECRET]`: a node that says `id`, who joins and leaves, which addresses
 /// a record has that is another one than before, where it listens, and at which
 /// address each connection has its other end.
 async fn member(args: &[String]) {
     let power = args[0].parse().unwrap();
     let builder = Node::builder().namespace("lan").power(power).boot([&args[1]]);
+    let builder = match args.get(2) {
+        Some(secret) => builder.secret(Secret::from_bytes([secret.parse().unwrap(); 32])),
+        None => builder,
+    };
     let builder = builder.ttl(Duration::from_secs(4));
     let mut events = builder.events();
     let node = builder.start().await.unwrap();
@@ -106,12 +110,21 @@ fn a_phone_that_was_without_network_for_long_is_seen_again_at_once() {
 /// Nothing is down in between: the old connections look alive.
 #[test]
 fn a_host_whose_address_is_swapped_is_seen_under_the_new_one() {
+    with_another_address("");
+}
+
+#[test]
+fn a_host_of_a_private_cluster_whose_address_is_swapped_is_seen_under_the_new_one() {
+    with_another_address("7");
+}
+
+fn with_another_address(secret: &str) {
     if !netns::available() {
         return;
     }
     let lan = Lan::new(2, 24);
-    let moving = lan.hosts[0].run("member", &format!("normal {GROUP}"));
-    let staying = lan.hosts[1].run("member", &format!("normal {GROUP}"));
+    let [moving, staying] =
+        [0, 1].map(|host| lan.hosts[host].run("member", &format!("normal {GROUP} {secret}")));
     let ids = [&moving, &staying].map(|host| host.expect("id", SLOW));
     staying.expect(&format!("joined {}", ids[0]), SLOW);
     moving.expect(&format!("joined {}", ids[1]), SLOW);

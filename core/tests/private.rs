@@ -2,7 +2,8 @@
 //! nobody else.
 
 use casm::{
-    ChannelOptions, ErrorKind, Keypair, Multiaddr, Namespace, Node, NodeBuilder, Secret, Target,
+    ChannelOptions, ErrorKind, Keypair, Multiaddr, Namespace, Node, NodeBuilder, NodeThread, Power,
+    Secret, Target,
     boot::{
         Boot, BootAddr, BootConfig, FindOptions,
         packet::{Body, MAX_GROWTH, Packet},
@@ -116,6 +117,11 @@ async fn who_holds_the_secret_is_in_and_nobody_else() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stranger_who_connects_reads_a_random_number_and_no_more() {
     let member = builder("none", Some(1)).start().await.unwrap();
+    reads_no_more(&member).await;
+    member.close().await.unwrap();
+}
+
+async fn reads_no_more(member: &Node) {
     let addr = member.info().addrs[0].to_string();
     let port: u16 = addr.rsplit('/').next().unwrap().parse().unwrap();
     for said in [&b"\x13/multistream/1.0.0\n\x07/noise\n"[..], &[0; 4096], &[0xff; 4096]] {
@@ -127,7 +133,6 @@ async fn a_stranger_who_connects_reads_a_random_number_and_no_more() {
         let _ = soon(socket.read_to_end(&mut read)).await;
         assert!(read.len() <= 24, "{read:?}");
     }
-    member.close().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -158,12 +163,23 @@ async fn quic_is_off_and_who_asks_for_it_is_told() {
         assert!(message.contains("/quic-v1"), "{message}");
     }
     // Where nothing is said, there is none.
-    let everywhere = Node::builder().boot(["none"]).secret(of(1)).start().await.unwrap();
-    let addrs = everywhere.addrs();
-    assert!(!addrs.is_empty() && addrs.iter().all(|addr| addr.to_string().contains("/tcp/")));
-    for node in [open, member, everywhere] {
+    for power in Power::ALL {
+        let everywhere = Node::builder().boot(["none"]).secret(of(1)).power(*power);
+        let everywhere = everywhere.start().await.unwrap();
+        speaks_tcp_alone(&everywhere);
+        everywhere.pause().await.unwrap();
+        everywhere.resume().await.unwrap();
+        speaks_tcp_alone(&everywhere);
+        everywhere.close().await.unwrap();
+    }
+    for node in [open, member] {
         node.close().await.unwrap();
     }
+}
+
+fn speaks_tcp_alone(node: &Node) {
+    let addrs = node.addrs();
+    assert!(!addrs.is_empty() && addrs.iter().all(|addr| addr.to_string().contains("/tcp/")));
 }
 
 fn peer() -> casm::PeerId {
@@ -181,6 +197,25 @@ fn boot(boot: &str, serve: &str, secret: Option<u8>) -> (Boot, watch::Sender<Arc
     (Boot::standalone(config, Keypair::generate_ed25519(), watch).unwrap(), addrs)
 }
 
+/// So many questions of a member, as a stranger's socket records them.
+async fn recorded(stranger: &UdpSocket, namespace: &Namespace, n: usize) -> Vec<Vec<u8>> {
+    let here = format!("/ip4/127.0.0.1/udp/{}", stranger.local_addr().unwrap().port());
+    let (asker, _addrs) = boot(&here, "", Some(1));
+    let _search = asker.find_peers(namespace, FindOptions::default());
+    let mut buffer = [0; 4096];
+    let mut questions: Vec<Vec<u8>> = Vec::new();
+    while questions.len() < n {
+        let (len, _) = soon(stranger.recv_from(&mut buffer)).await.unwrap();
+        let question = buffer[..len].to_vec();
+        assert!(!questions.contains(&question), "two are the same");
+        assert_eq!(question[..4], [0, b'C', b'S', 1]);
+        hides(&question);
+        questions.push(question);
+    }
+    asker.close().await;
+    questions
+}
+
 /// The member of a private cluster, who answers at a port, what others ask, and a
 /// stranger's socket, to which the questions go.
 #[tokio::test(flavor = "multi_thread")]
@@ -191,8 +226,7 @@ async fn a_sealed_question_is_answered_once_whoever_plays_it_again() {
     let free = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let (member, _addrs) = boot("none", &format!("/ip4/127.0.0.1/udp/{}", free.port()), Some(1));
     member.advertise(&namespace);
-    let (asker, _addrs) = boot(&format!("/ip4/127.0.0.1/udp/{}", here.port()), "", Some(1));
-    let _searches = asker.find_peers(&namespace, FindOptions::default());
+    let questions = recorded(&stranger, &namespace, 3).await;
     let (other, _addrs) = boot(&format!("/ip4/127.0.0.1/udp/{}", here.port()), "", Some(2));
 
     let mut buffer = [0; 4096];
@@ -200,16 +234,6 @@ async fn a_sealed_question_is_answered_once_whoever_plays_it_again() {
         let (len, from) = soon(stranger.recv_from(&mut buffer)).await.unwrap();
         (buffer[..len].to_vec(), from)
     };
-    let mut questions: Vec<Vec<u8>> = Vec::new();
-    while questions.len() < 3 {
-        let (question, _) = next().await;
-        assert!(!questions.contains(&question), "two are the same");
-        assert_eq!(question[..4], [0, b'C', b'S', 1]);
-        hides(&question);
-        questions.push(question);
-    }
-    drop(_searches);
-    asker.close().await;
     let _searches = other.find_peers(&namespace, FindOptions::default());
     let foreign = loop {
         let (question, _) = next().await;
@@ -266,6 +290,67 @@ fn hides(datagram: &[u8]) {
     let addr: Multiaddr = "/ip4/127.0.0.1/tcp/4001".parse().unwrap();
     for told in [&b"orchard"[..], b"CASM-PAD", &addr.to_vec()] {
         assert!(!datagram.windows(told.len()).any(|part| part == told), "{told:?} in {datagram:?}");
+    }
+}
+
+/// A pause makes another swarm and other sockets. They keep to the secret, and to
+/// what was seen before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_comes_back_from_a_pause_keeps_to_its_secret() {
+    let namespace = Namespace::new("orchard").unwrap();
+    let stranger = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let free = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let questions = recorded(&stranger, &namespace, 2).await;
+    let start = async |secret| builder("none", secret).start().await.unwrap();
+    let (friend, other, open) = (start(Some(1)).await, start(Some(2)).await, start(None).await);
+    // As those of other languages do, on a thread of its own.
+    let thread = NodeThread::start("private").unwrap();
+    let node = builder("none", Some(1)).serve([format!("/ip4/127.0.0.1/udp/{}", free.port())]);
+    let node = node.on(&thread).start().await.unwrap();
+    friend.connect(&node.info()).await.unwrap();
+    soon(friend.wait_for(2)).await.unwrap();
+    soon(node.wait_for(2)).await.unwrap();
+    let before = node.addrs();
+
+    for round in 0..2 {
+        if round > 0 {
+            node.pause().await.unwrap();
+            until("it is gone", || friend.view().len() == 1).await;
+            node.resume().await.unwrap();
+        }
+        assert_eq!(node.addrs(), before);
+        let again = || node.connected() == [friend.id()] && friend.view().len() == 2;
+        until("they see each other, by themselves", again).await;
+        let refused = [&other, &open].map(async |other| {
+            for (from, to) in [(other, &node), (&node, other)] {
+                let error = from.connect(&to.info()).await.unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Unreachable, "{error}");
+                let hint = error.message().contains("another secret, or none");
+                assert_eq!(hint, from.id() != open.id(), "{error}");
+            }
+            assert_eq!(other.view().len(), 1);
+        });
+        soon(futures::future::join_all(refused)).await;
+        reads_no_more(&node).await;
+        let quic: Multiaddr =
+            format!("/ip4/127.0.0.1/udp/1/quic-v1/p2p/{}", peer()).parse().unwrap();
+        assert_eq!(node.connect(quic).await.unwrap_err().kind(), ErrorKind::Address);
+        assert_eq!((node.view().len(), node.connected()), (2, vec![friend.id()]));
+
+        // What was of use before the pause is of none after it.
+        for (nth, question) in questions.iter().enumerate().take(round + 1) {
+            let verdict = if nth == round { "answered" } else { "replay" };
+            let count = verdicts(node.metrics(), verdict);
+            tokio::time::sleep(Duration::from_millis(120)).await;
+            stranger.send_to(question, free).await.unwrap();
+            until(verdict, || verdicts(node.metrics(), verdict) == count + 1).await;
+        }
+        let mut buffer = [0; 4096];
+        let (len, _) = soon(stranger.recv_from(&mut buffer)).await.unwrap();
+        hides(&buffer[..len]);
+    }
+    for node in [node, friend, other, open] {
+        node.close().await.unwrap();
     }
 }
 

@@ -13,7 +13,7 @@ use toml::Table;
 type Names = BTreeSet<String>;
 
 /// The sections whose names are members of a type.
-const MEMBERS: [(&str, &str); 21] = [
+const MEMBERS: [(&str, &str); 22] = [
     ("node", "Node"),
     ("view", "ClusterView"),
     ("remote_view", "RemoteView"),
@@ -26,6 +26,7 @@ const MEMBERS: [(&str, &str); 21] = [
     ("record", "Record"),
     ("peer_status", "PeerStatus"),
     ("key", "Key"),
+    ("secret", "Secret"),
     ("byte_stream", "ByteStream"),
     ("subscription", "Subscription"),
     ("request", "Request"),
