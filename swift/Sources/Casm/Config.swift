@@ -17,7 +17,8 @@ public struct Config: Sendable {
 
     /// The cluster to join; `casm` if it is left out.
     public var namespace: String?
-    /// Multiaddrs to listen at; TCP and QUIC on every interface if there are none.
+    /// Multiaddrs to listen at; TCP and QUIC (with a `secret` TCP alone) on every
+    /// interface if there are none.
     public var listen: [String]
     /// Where to look for peers: `auto`, `none`, or addresses such as
     /// `/ip4/10.0.0.0/udp/8822/cidr/24`. If it is left out, the variable `CASM_BOOT` says
@@ -50,13 +51,17 @@ public struct Config: Sendable {
     public var limits: Limits?
     /// The node's identity; a fresh one if it is left out.
     public var key: Key?
+    /// The pre-shared key of a private cluster: who doesn't hold it learns nothing of it,
+    /// and QUIC is off. If it is left out, the variable `CASM_SECRET_FILE` names its file,
+    /// or the cluster is open.
+    public var secret: Secret?
 
     public init(
         namespace: String? = nil, listen: [String] = [], boot: [String]? = nil,
         serve: [String] = [], announce: [String] = [], announceOnly: Bool = false,
         host: String? = nil, meta: [String: String] = [:], ttl: Duration? = nil,
         observer: Bool = false, data: String? = nil, pexTick: Duration? = nil,
-        power: Power? = nil, limits: Limits? = nil, key: Key? = nil
+        power: Power? = nil, limits: Limits? = nil, key: Key? = nil, secret: Secret? = nil
     ) {
         self.namespace = namespace
         self.listen = listen
@@ -73,6 +78,7 @@ public struct Config: Sendable {
         self.power = power
         self.limits = limits
         self.key = key
+        self.secret = secret
     }
 
     func ffi() throws -> CasmFFI.Config {
@@ -80,7 +86,7 @@ public struct Config: Sendable {
             namespace: namespace, listen: listen, boot: boot, serve: serve, announce: announce,
             announceOnly: announceOnly, host: host, meta: meta, ttl: ttl?.inSeconds,
             observer: observer, data: data, pexTick: pexTick?.inSeconds, power: power?.rawValue,
-            limits: try limits?.ffi(), key: key?.ffi)
+            limits: try limits?.ffi(), key: key?.ffi, secret: secret?.ffi)
     }
 }
 

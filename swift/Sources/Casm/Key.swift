@@ -15,7 +15,7 @@ public final class Key: Sendable {
 
     /// The key in a file.
     ///
-    /// - Throws: ``CasmError/Kind/io`` if it cannot be read, ``CasmError/Kind/invalid`` if
+    /// - Throws: ``CasmError/Kind/io`` if it cannot be read, ``CasmError/Kind/config`` if
     ///   it holds no key.
     public static func load(_ path: String) throws -> Key {
         try Key(told { try CasmFFI.Key.load(path: path) })

@@ -10071,6 +10071,187 @@ public func FfiConverterTypeRequest_lower(_ value: Request) -> UInt64 {
 
 
 /**
+ * The pre-shared key of a private cluster, which nothing prints.
+ */
+public protocol SecretProtocol: AnyObject, Sendable {
+
+    /**
+     * 32 hex digits that tell secrets apart, and say nothing of them.
+     */
+    func fingerprint()  -> String
+
+    /**
+     * Writes it into a new file, which only its owner can read.
+     */
+    func save(path: String) throws
+
+}
+/**
+ * The pre-shared key of a private cluster, which nothing prints.
+ */
+open class Secret: SecretProtocol, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_casm_uniffi_fn_clone_secret(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_casm_uniffi_fn_free_secret(handle, $0) }
+    }
+
+
+    /**
+     * A new secret.
+     */
+public static func generate()throws  -> Secret  {
+    return try  FfiConverterTypeSecret_lift(try rustCallWithError(FfiConverterTypeCasmError_lift) {
+        uniffiCallStatus in
+    uniffi_casm_uniffi_fn_constructor_secret_generate(uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * The secret in a `swarm.key` file.
+     */
+public static func load(path: String)throws  -> Secret  {
+    return try  FfiConverterTypeSecret_lift(try rustCallWithError(FfiConverterTypeCasmError_lift) {
+        uniffiCallStatus in
+    uniffi_casm_uniffi_fn_constructor_secret_load(
+        FfiConverterString.lower(path),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * What a `swarm.key` file holds, in base16, base64 or bin.
+     */
+public static func parse(file: Data)throws  -> Secret  {
+    return try  FfiConverterTypeSecret_lift(try rustCallWithError(FfiConverterTypeCasmError_lift) {
+        uniffiCallStatus in
+    uniffi_casm_uniffi_fn_constructor_secret_parse(
+        FfiConverterData.lower(file),uniffiCallStatus
+    )
+})
+}
+
+
+
+    /**
+     * 32 hex digits that tell secrets apart, and say nothing of them.
+     */
+open func fingerprint() -> String  {
+    return try!  FfiConverterString.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_casm_uniffi_fn_method_secret_fingerprint(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Writes it into a new file, which only its owner can read.
+     */
+open func save(path: String)throws   {try rustCallWithError(FfiConverterTypeCasmError_lift) {
+        uniffiCallStatus in
+    uniffi_casm_uniffi_fn_method_secret_save(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(path),uniffiCallStatus
+    )
+}
+}
+
+
+
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeSecret: FfiConverter {
+    typealias FfiType = UInt64
+    typealias SwiftType = Secret
+
+    public static func lift(_ handle: UInt64) throws -> Secret {
+        return Secret(unsafeFromHandle: handle)
+    }
+
+    public static func lower(_ value: Secret) -> UInt64 {
+        return value.uniffiCloneHandle()
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Secret {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: Secret, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSecret_lift(_ handle: UInt64) throws -> Secret {
+    return try FfiConverterTypeSecret.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeSecret_lower(_ value: Secret) -> UInt64 {
+    return FfiConverterTypeSecret.lower(value)
+}
+
+
+
+
+
+
+/**
  * A semaphore, of this node or of another: so many may hold a lease of it at a
  * time.
  */
@@ -11876,6 +12057,12 @@ public struct Config {
      * The node's identity; a fresh one if it is left out.
      */
     public let key: Key?
+    /**
+     * The pre-shared key of a private cluster: who doesn't hold it learns nothing of
+     * it, and QUIC is off. If it is left out, the variable `CASM_SECRET_FILE` names
+     * its file, or the cluster is open.
+     */
+    public let secret: Secret?
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -11933,7 +12120,12 @@ public struct Config {
          */limits: Limits? = nil,
         /**
          * The node's identity; a fresh one if it is left out.
-         */key: Key? = nil) {
+         */key: Key? = nil,
+        /**
+         * The pre-shared key of a private cluster: who doesn't hold it learns nothing of
+         * it, and QUIC is off. If it is left out, the variable `CASM_SECRET_FILE` names
+         * its file, or the cluster is open.
+         */secret: Secret? = nil) {
         self.namespace = namespace
         self.listen = listen
         self.boot = boot
@@ -11949,6 +12141,7 @@ public struct Config {
         self.power = power
         self.limits = limits
         self.key = key
+        self.secret = secret
     }
 
 
@@ -11981,7 +12174,8 @@ public struct FfiConverterTypeConfig: FfiConverterRustBuffer {
                 pexTick: FfiConverterOptionDouble.read(from: &buf),
                 power: FfiConverterOptionString.read(from: &buf),
                 limits: FfiConverterOptionTypeLimits.read(from: &buf),
-                key: FfiConverterOptionTypeKey.read(from: &buf)
+                key: FfiConverterOptionTypeKey.read(from: &buf),
+                secret: FfiConverterOptionTypeSecret.read(from: &buf)
         )
     }
 
@@ -12001,6 +12195,7 @@ public struct FfiConverterTypeConfig: FfiConverterRustBuffer {
         FfiConverterOptionString.write(value.power, into: &buf)
         FfiConverterOptionTypeLimits.write(value.limits, into: &buf)
         FfiConverterOptionTypeKey.write(value.key, into: &buf)
+        FfiConverterOptionTypeSecret.write(value.secret, into: &buf)
     }
 }
 
@@ -14673,6 +14868,30 @@ fileprivate struct FfiConverterOptionTypeKey: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterOptionTypeSecret: FfiConverterRustBuffer {
+    typealias SwiftType = Secret?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeSecret.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeSecret.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterOptionTypeCallAllOptions: FfiConverterRustBuffer {
     typealias SwiftType = CallAllOptions?
 
@@ -15879,6 +16098,12 @@ private let initializationResult: InitializationResult = {
     if (uniffi_casm_uniffi_checksum_method_remoteview_start_lookup() != 24930) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_casm_uniffi_checksum_method_secret_fingerprint() != 15641) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_casm_uniffi_checksum_method_secret_save() != 47014) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_casm_uniffi_checksum_method_partstream_cancel() != 61613) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -16051,6 +16276,15 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_casm_uniffi_checksum_constructor_node_start() != 18664) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_casm_uniffi_checksum_constructor_secret_generate() != 39977) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_casm_uniffi_checksum_constructor_secret_load() != 7567) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_casm_uniffi_checksum_constructor_secret_parse() != 29716) {
         return InitializationResult.apiChecksumMismatch
     }
 

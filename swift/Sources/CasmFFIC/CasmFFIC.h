@@ -1701,6 +1701,42 @@ uint64_t uniffi_casm_uniffi_fn_method_remoteview_start_get(uint64_t ptr, RustBuf
 uint64_t uniffi_casm_uniffi_fn_method_remoteview_start_lookup(uint64_t ptr, RustBuffer query, RustBuffer timeout, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_CLONE_SECRET
+#define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_CLONE_SECRET
+uint64_t uniffi_casm_uniffi_fn_clone_secret(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_FREE_SECRET
+#define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_FREE_SECRET
+void uniffi_casm_uniffi_fn_free_secret(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_CONSTRUCTOR_SECRET_GENERATE
+#define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_CONSTRUCTOR_SECRET_GENERATE
+uint64_t uniffi_casm_uniffi_fn_constructor_secret_generate(RustCallStatus *_Nonnull out_status
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_CONSTRUCTOR_SECRET_LOAD
+#define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_CONSTRUCTOR_SECRET_LOAD
+uint64_t uniffi_casm_uniffi_fn_constructor_secret_load(RustBuffer path, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_CONSTRUCTOR_SECRET_PARSE
+#define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_CONSTRUCTOR_SECRET_PARSE
+uint64_t uniffi_casm_uniffi_fn_constructor_secret_parse(RustBuffer file, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_METHOD_SECRET_FINGERPRINT
+#define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_METHOD_SECRET_FINGERPRINT
+RustBuffer uniffi_casm_uniffi_fn_method_secret_fingerprint(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_METHOD_SECRET_SAVE
+#define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_METHOD_SECRET_SAVE
+void uniffi_casm_uniffi_fn_method_secret_save(uint64_t ptr, RustBuffer path, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_CLONE_PARTSTREAM
 #define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_CLONE_PARTSTREAM
 uint64_t uniffi_casm_uniffi_fn_clone_partstream(uint64_t handle, RustCallStatus *_Nonnull out_status
@@ -3520,6 +3556,18 @@ uint16_t uniffi_casm_uniffi_checksum_method_remoteview_start_lookup(void
 
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_CHECKSUM_METHOD_SECRET_FINGERPRINT
+#define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_CHECKSUM_METHOD_SECRET_FINGERPRINT
+uint16_t uniffi_casm_uniffi_checksum_method_secret_fingerprint(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_CHECKSUM_METHOD_SECRET_SAVE
+#define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_CHECKSUM_METHOD_SECRET_SAVE
+uint16_t uniffi_casm_uniffi_checksum_method_secret_save(void
+
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_CHECKSUM_METHOD_PARTSTREAM_CANCEL
 #define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_CHECKSUM_METHOD_PARTSTREAM_CANCEL
 uint16_t uniffi_casm_uniffi_checksum_method_partstream_cancel(void
@@ -3865,6 +3913,24 @@ uint16_t uniffi_casm_uniffi_checksum_constructor_key_load(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_CHECKSUM_CONSTRUCTOR_NODE_START
 #define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_CHECKSUM_CONSTRUCTOR_NODE_START
 uint16_t uniffi_casm_uniffi_checksum_constructor_node_start(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_CHECKSUM_CONSTRUCTOR_SECRET_GENERATE
+#define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_CHECKSUM_CONSTRUCTOR_SECRET_GENERATE
+uint16_t uniffi_casm_uniffi_checksum_constructor_secret_generate(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_CHECKSUM_CONSTRUCTOR_SECRET_LOAD
+#define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_CHECKSUM_CONSTRUCTOR_SECRET_LOAD
+uint16_t uniffi_casm_uniffi_checksum_constructor_secret_load(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_CHECKSUM_CONSTRUCTOR_SECRET_PARSE
+#define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_CHECKSUM_CONSTRUCTOR_SECRET_PARSE
+uint16_t uniffi_casm_uniffi_checksum_constructor_secret_parse(void
 
 );
 #endif

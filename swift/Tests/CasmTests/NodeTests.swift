@@ -121,6 +121,44 @@ final class NodeTests: XCTestCase {
         await XCTAssertThrows(.io, "/nowhere", try Key.load("/nowhere"))
     }
 
+    func testWhoHoldsTheSecretIsInAndNobodyElseAlsoAfterAPause() async throws {
+        let path = NSTemporaryDirectory() + "casm-secret-\(UUID())"
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        let made = try Secret.generate()
+        try made.save(path)
+        let read = try Secret.parse(Data(contentsOf: URL(fileURLWithPath: path)))
+        XCTAssertEqual(read.fingerprint, made.fingerprint)
+        XCTAssertEqual("\(read)", "Secret(\(made.fingerprint))")
+        await XCTAssertThrows(.config, path, try made.save(path))
+        await XCTAssertThrows(.config, "fewer than 32 bytes", try Secret.parse(
+            Data("/key/swarm/psk/1.0.0/\n/bin/\n12")))
+        await XCTAssertThrows(.io, "/nowhere", try Secret.load("/nowhere"))
+
+        func start(_ secret: Secret?, at listen: String = "/ip4/127.0.0.1/tcp/0") async throws -> Node {
+            try await Node.start(
+                Config(namespace: "tests", listen: [listen], boot: ["none"], secret: secret),
+                timeout: patience)
+        }
+        await XCTAssertThrows(.config, "QUIC has no pre-shared key",
+            try await start(made, at: "/ip4/127.0.0.1/udp/0/quic-v1"))
+        let member = try await start(made)
+        let other = try await start(try Secret.load(path))
+        let strangers = [try await start(nil), try await start(try Secret.generate())]
+        for _ in 0..<2 {
+            let id = try await other.connect(.addrs(try member.addrs()), timeout: patience)
+            XCTAssertEqual(id, member.id)
+            _ = try await other.waitFor(2, timeout: patience)
+            for stranger in strangers {
+                await XCTAssertThrows(.unreachable,
+                    try await stranger.connect(.addrs(try member.addrs()), timeout: patience))
+                XCTAssertEqual(try stranger.view().count, 1)
+            }
+            try await member.pause()
+            try await member.resume()
+        }
+        try await close(strangers[0], strangers[1], other, member)
+    }
+
     func testAPausedNodeHasLeftAndComesBackWithItsSubscriptions() async throws {
         let (a, b) = try await pair()
         let changes = try b.subscribe(.matching(.peer(a.id)))

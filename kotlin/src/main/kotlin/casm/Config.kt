@@ -13,7 +13,10 @@ import kotlin.time.Duration
 public data class Config(
     /** The cluster to join; `casm` if it is left out. */
     val namespace: String? = null,
-    /** Multiaddrs to listen at; TCP and QUIC on every interface if there are none. */
+    /**
+     * Multiaddrs to listen at; TCP and QUIC (with a [secret] TCP alone) on every interface if
+     * there are none.
+     */
     val listen: List<String> = listOf(),
     /**
      * Where to look for peers: `auto`, `none`, or addresses such as
@@ -55,6 +58,12 @@ public data class Config(
     val limits: Limits? = null,
     /** The node's identity; a fresh one if it is left out. */
     val key: Key? = null,
+    /**
+     * The pre-shared key of a private cluster: who doesn't hold it learns nothing of it, and
+     * QUIC is off. If it is left out, the variable `CASM_SECRET_FILE` names its file, or the
+     * cluster is open.
+     */
+    val secret: Secret? = null,
 ) {
     internal fun given() =
         Given(
@@ -73,6 +82,7 @@ public data class Config(
             power = power,
             limits = limits?.given(),
             key = key?.given,
+            secret = secret?.given,
         )
 
     /** Makes a [Config], for Java: `Config.builder().namespace("demo").build()`. */
@@ -129,6 +139,9 @@ public data class Config(
 
         /** See [Config.key]. */
         public fun key(key: Key): Builder = with { copy(key = key) }
+
+        /** See [Config.secret]. */
+        public fun secret(secret: Secret): Builder = with { copy(secret = secret) }
 
         /** What was said so far. */
         public fun build(): Config = made

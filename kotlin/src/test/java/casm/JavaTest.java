@@ -8,6 +8,8 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.HashMap;
 import java.util.List;
@@ -165,6 +167,28 @@ class JavaTest {
             Key key = Key.generate();
             assertEquals(key.getPeer(), key.getPeer());
         }
+    }
+
+    @Test
+    void whoHoldsTheSecretIsIn() throws Exception {
+        Path folder = Files.createTempDirectory("casm");
+        Path file = folder.resolve("swarm.key");
+        Secret made = Secret.generate();
+        made.save(file.toString());
+        Secret read = Secret.parse(Files.readAllBytes(file));
+        assertEquals(made.getFingerprint(), read.getFingerprint());
+        assertEquals(made, Secret.load(file.toString()));
+        try (NodeJava member = NodeJava.start(loopback("none").secret(made).build());
+                NodeJava other = NodeJava.start(loopback("none").secret(read).build());
+                NodeJava stranger = NodeJava.start(loopback("none").build())) {
+            String addr = member.addrs().get(0);
+            assertEquals(member.getId(), other.connect(addr, PATIENCE));
+            assertEquals(2, other.waitFor(2, PATIENCE).getSize());
+            CasmException failure = assertThrows(CasmException.class, () -> stranger.connect(addr, PATIENCE));
+            assertEquals(CasmException.Kind.UNREACHABLE, failure.getKind());
+        }
+        Files.delete(file);
+        Files.delete(folder);
     }
 
     private static <T> T get(CompletableFuture<T> future) throws Exception {

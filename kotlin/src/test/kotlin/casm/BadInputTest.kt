@@ -66,6 +66,10 @@ class BadInputTest {
                     bad(Kind.CONFIG, "memory") { Node.start(config.copy(limits = Limits(memory = -1.0))) },
                     bad(Kind.CONFIG, "-1") { Node.start(config.copy(limits = Limits(rpc = RpcLimits(streams = -1)))) },
                     bad(Kind.CONFIG, "-1") { Node.start(config.copy(limits = Limits(table = TableLimits(records = -1)))) },
+                    bad(Kind.CONFIG, "QUIC has no pre-shared key") {
+                        val quic = listOf("/ip4/127.0.0.1/udp/0/quic-v1")
+                        Node.start(config.copy(listen = quic, secret = Secret.generate()))
+                    },
                     bad(Kind.CONFIG, "timeout") { Node.start(config, wrong) },
                     bad(Kind.ADDRESS, "nonsense") { Node.start(config.copy(listen = listOf("nonsense"))) },
                     bad(Kind.ADDRESS, "nonsense") { Node.start(config.copy(boot = listOf("nonsense"))) },
@@ -248,7 +252,7 @@ class BadInputTest {
         }
 
     @Test
-    fun `a key's file that cannot be is named`() =
+    fun `the file of a key or of a secret that cannot be is named`() =
         patiently {
             val folder = Files.createTempDirectory("casm")
             val (none, there) = folder.resolve("none").toString() to folder.resolve("there").toString()
@@ -259,6 +263,11 @@ class BadInputTest {
                     bad(Kind.CONFIG, there) { Key.load(there) },
                     bad(Kind.CONFIG, there) { Key.generate().save(there) },
                     bad(Kind.IO, none) { Key.generate().save("$none/key") },
+                    bad(Kind.IO, none) { Secret.load(none) },
+                    bad(Kind.CONFIG, there) { Secret.load(there) },
+                    bad(Kind.CONFIG, there) { Secret.generate().save(there) },
+                    bad(Kind.IO, none) { Secret.generate().save("$none/swarm.key") },
+                    bad(Kind.CONFIG, "fewer than 32 bytes") { Secret.parse("/key/swarm/psk/1.0.0/\n/bin/\n12".bytes()) },
                 ),
             )
             folder.toFile().deleteRecursively()

@@ -401,9 +401,16 @@ class GuideTest {
         }
 
     @Test
-    fun `what is printed of a key, a message and an answer tells no bytes of them`() {
+    fun `what is printed of a key, a secret, a message and an answer tells no bytes of them`() {
         val key = Key.generate()
         assertEquals("Key(${key.peer})", key.toString())
+        val digits = "6189c5cf0b87fb800c1a9feeda73c6ab5e998db48fb9e6a978575c770ceef683"
+        val head = "/key/swarm/psk/1.0.0/\n/base16/\n"
+        val secret = Secret.parse("$head$digits".bytes())
+        assertEquals("Secret(45fc986bbc9388a11d939df26f730f0c)", secret.toString())
+        assertTrue(secret.toString() in Config(secret = secret).toString())
+        val cut = assertKind(CasmException.Kind.CONFIG) { Secret.parse("$head${digits.take(40)}".bytes()) }
+        assertFalse(digits.take(8) in cut.message.orEmpty())
         assertFalse("104" in Message("a", 1, "h".bytes()).toString())
         assertEquals(Answer("h".bytes()), Answer("h".bytes()))
     }

@@ -5,6 +5,7 @@ import java.util.concurrent.LinkedBlockingQueue
 import kotlin.test.assertEquals
 import kotlin.test.assertFalse
 import kotlin.test.assertIs
+import kotlin.test.assertNotEquals
 import kotlin.test.assertNotNull
 import kotlin.test.assertNull
 import kotlin.test.assertTrue
@@ -156,6 +157,38 @@ class NodeTest {
             assertEquals(key, Key.load(file))
             Node.start(loopback().copy(key = key), PATIENCE).use { assertEquals(key.peer, it.id) }
             assertKind(CasmException.Kind.CONFIG) { key.save(file) }
+            folder.toFile().deleteRecursively()
+        }
+
+    @Test
+    fun `who holds the secret is in and nobody else, also after a pause`() =
+        patiently {
+            val folder = Files.createTempDirectory("casm")
+            val file = folder.resolve("swarm.key")
+            val made = Secret.generate()
+            made.save(file.toString())
+            val read = Secret.parse(Files.readAllBytes(file))
+            assertEquals(made, read)
+            assertNotEquals(made, Secret.generate())
+            assertKind(CasmException.Kind.CONFIG) { made.save(file.toString()) }
+
+            suspend fun of(secret: Secret?) = Node.start(loopback().copy(secret = secret), PATIENCE)
+            val member = of(read)
+            val other = of(Secret.load(file.toString()))
+            val strangers = listOf(of(null), of(Secret.generate()))
+            repeat(2) {
+                assertEquals(member.id, other.connect(member.addrs().first(), timeout = PATIENCE))
+                other.waitFor(2, timeout = PATIENCE)
+                for (stranger in strangers) {
+                    assertKind(CasmException.Kind.UNREACHABLE) {
+                        stranger.connect(member.addrs().first(), timeout = PATIENCE)
+                    }
+                    assertEquals(1, stranger.view().size)
+                }
+                member.pause(PATIENCE)
+                member.resume(PATIENCE)
+            }
+            (strangers + other + member).forEach { it.close() }
             folder.toFile().deleteRecursively()
         }
 }

@@ -59,6 +59,7 @@ class ParityTest {
         check("record", Record::class.java)
         check("peer_status", PeerStatus::class.java)
         check("key", Key::class.java, Key.Companion::class.java)
+        check("secret", Secret::class.java, Secret.Companion::class.java)
         check("byte_stream", ByteStream::class.java)
         check("subscription", Subscription::class.java)
         check("request", Request::class.java)
