@@ -23,7 +23,8 @@ use crate::{
     announce::Announced,
     boot::{Boot, BootConfig, FindOptions, Finding},
     cluster::{
-        Cluster, ClusterConfig, LiveQuery, Numbers, Query, RemoteView, View, serve_view, start_sync,
+        Cluster, ClusterConfig, LiveQuery, Numbers, Query, RemoteView, Spacing, View, serve_view,
+        start_sync,
     },
     config::machine_name,
     csp::Csp,
@@ -173,7 +174,9 @@ impl Node {
             events.clone(),
             &metrics,
             scope,
-            exchange_pause.unwrap_or(Some(profile.exchange)),
+            exchange_pause
+                .unwrap_or(Some(profile.exchange))
+                .map(|longest| Spacing { longest, growth: profile.growth }),
         )?;
         let connector = Connector::new(host.clone());
         let streams = Streams::new(connector.clone(), &metrics, scope);
@@ -227,6 +230,7 @@ impl Node {
                     find: Arc::new(move |ns, options| discovery.find_peers(ns, options)),
                     store: store.clone(),
                     look: profile.care,
+                    growth: profile.growth,
                     events: events.clone(),
                     metrics: metrics.clone(),
                     scope: scope.clone(),

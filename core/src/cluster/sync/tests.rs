@@ -344,8 +344,8 @@ pub(super) async fn node() -> Node {
     let config = config(host.id(), host.leaving().over());
     let cluster = Cluster::start(config, topic, events.clone(), metrics.clone(), &scope).unwrap();
     let namespace = Namespace::default();
-    let pause = Some(super::PAUSE);
-    super::start(host.clone(), cluster.clone(), &namespace, events, &metrics, &scope, pause)
+    let spacing = Some(super::Spacing { longest: super::PAUSE, growth: 2 });
+    super::start(host.clone(), cluster.clone(), &namespace, events, &metrics, &scope, spacing)
         .unwrap();
     Node { host, cluster, metrics, scope }
 }
