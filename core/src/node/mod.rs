@@ -22,6 +22,7 @@ use crate::{
     Result,
     announce::Announced,
     boot::{Boot, BootConfig, FindOptions, Finding},
+    clocks,
     cluster::{
         Cluster, ClusterConfig, LiveQuery, Numbers, Query, RemoteView, Spacing, View, serve_view,
         start_sync,
@@ -163,6 +164,7 @@ impl Node {
             clock: Arc::new(move || beside.beside(unix_nanos())),
             life: host.life().clone(),
             look: profile.look,
+            jumps: clocks::jumps(scope),
             over: host.leaving().over(),
             machine: Arc::new(machine_name),
         };

@@ -142,6 +142,7 @@ pub(super) fn config(own: PeerId, over: CancellationToken) -> ClusterConfig {
         over,
         life: Life::default(),
         look: None,
+        jumps: tokio::sync::watch::Sender::new(()).subscribe(),
         machine: Arc::new(|| "here".into()),
     }
 }
