@@ -98,14 +98,16 @@ fn what_cannot_be_opened_is_told() {
     let (mut there, addr) = accept(&["--boot", "none"]);
     let output = open(&["/y/1", "--peer", &addr, "--wait", "300ms"]);
     assert!(stderr(&output).contains("does not speak /y/1"), "{}", stderr(&output));
-    // A peer that is killed ends it with an error.
+    // A peer that is killed ends it with an error, as long as this end is open.
     let mut here = pipe(&["open", "/x/1", "--boot", "none", "--peer", &addr]).spawn().unwrap();
-    here.stdin.as_mut().unwrap().write_all(b"x").unwrap();
+    let mut stdin = here.stdin.take().unwrap();
+    stdin.write_all(b"x").unwrap();
     let mut byte = [0];
     there.stdout.as_mut().unwrap().read_exact(&mut byte).unwrap();
     there.kill().unwrap();
     there.wait().unwrap();
     let output = here.wait_with_output().unwrap();
+    drop(stdin);
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("broke"), "{}", stderr(&output));
 }

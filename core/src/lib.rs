@@ -11,6 +11,7 @@ mod ask;
 pub mod boot;
 mod bus;
 mod cache;
+mod clocks;
 pub mod cluster;
 pub mod config;
 pub mod csp;

@@ -40,7 +40,8 @@ pub(crate) struct Profile {
     pub(crate) seeks: bool,
     /// The longest pause between the searches of a node that has no peer.
     pub(crate) alone: Duration,
-    /// By how much each is longer than the one before.
+    /// By how much each is longer than the one before, and so it is with the pauses of
+    /// exchanges of heartbeats and of rounds of peer exchange, which begin short.
     pub(crate) growth: u32,
     /// How long a search of a node that has no peer takes.
     pub(crate) search: Duration,

@@ -9,8 +9,9 @@ use netns::{Lan, say};
 use std::time::{Duration, Instant};
 
 const SLOW: Duration = Duration::from_secs(60);
-/// How long it is stopped: by then the others have given its connections up.
-const STOPPED: Duration = Duration::from_secs(25);
+/// For how many seconds it is stopped, unless `CASM_STOPPED_SECONDS` says more: by then
+/// the others have given its connections up.
+const STOPPED: u64 = 25;
 /// How soon it is back. The rest is for a machine that has much else to do.
 const BACK: Duration = Duration::from_secs(2 + 8);
 const TTL: Duration = Duration::from_secs(4);
@@ -49,6 +50,16 @@ async fn member(args: &[String]) {
     }
 }
 
+/// How long it is stopped.
+fn stopped() -> Duration {
+    let seconds = std::env::var("CASM_STOPPED_SECONDS").map_or(STOPPED, |text| {
+        let seconds = text.parse().ok().filter(|seconds| *seconds >= STOPPED);
+        seconds.unwrap_or_else(|| panic!("CASM_STOPPED_SECONDS={text}: give {STOPPED} or more"))
+    });
+    println!("stopped for {seconds} s");
+    Duration::from_secs(seconds)
+}
+
 fn stopped_and_back(pex: &str) {
     if !netns::available() {
         return;
@@ -77,7 +88,7 @@ fn stopped_and_back(pex: &str) {
         // Its last heartbeat may have been a third of the TTL ago.
         assert!(begun.elapsed() > TTL * 2 / 3, "before its TTL");
     }
-    std::thread::sleep(STOPPED.saturating_sub(begun.elapsed()));
+    std::thread::sleep(stopped().saturating_sub(begun.elapsed()));
     first.signal("CONT");
     let begun = Instant::now();
     for host in [&second, &third] {

@@ -27,14 +27,16 @@ fn only(role: &str) -> TopicOptions {
     TopicOptions::default().accept(Query::matching(format!("meta:role={role}").parse().unwrap()))
 }
 
-/// A line of three: a publisher, one that relays, and one behind it. Records come
-/// by the same way.
+/// A line of three: publishers, one that relays, and one behind it. Records come by the
+/// same way. (With peer exchange the publishers would come to know each other, and relay
+/// for each other.)
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_not_found_by_the_query_is_neither_delivered_nor_relayed() {
-    let chief = builder("test").meta("role", "chief").start().await.unwrap();
-    let guest = builder("test").meta("role", "guest").start().await.unwrap();
-    let between = builder("test").start().await.unwrap();
-    let end = builder("test").pex(None).start().await.unwrap();
+    let start = async |builder: NodeBuilder| builder.pex(None).start().await.unwrap();
+    let chief = start(builder("test").meta("role", "chief")).await;
+    let guest = start(builder("test").meta("role", "guest")).await;
+    let between = start(builder("test")).await;
+    let end = start(builder("test")).await;
     for node in [&chief, &guest, &end] {
         connect(node, &between).await;
     }

@@ -39,10 +39,10 @@ pub(crate) use service::{Cluster, ClusterConfig, Handed, Numbers, Sign};
 #[doc(hidden)]
 pub use snapshot::Signed;
 pub use snapshot::View;
-pub(crate) use sync::start as start_sync;
 /// Anti-entropy, for the simulator and for fuzzing.
 #[doc(hidden)]
 pub use sync::{Digest, DigestDifference, PAUSE as SYNC_PAUSE, fuzzing as sync_fuzzing};
+pub(crate) use sync::{Spacing, start as start_sync};
 pub use table::Limits;
 /// What decides who is in the view, for the simulator, the fuzzers and the
 /// benchmarks: it may change with any version.

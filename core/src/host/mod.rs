@@ -74,7 +74,7 @@ use ping::RoundTrips;
 use slots::Tally;
 use std::{collections::BTreeSet, sync::Arc};
 use streams::Streams;
-pub(crate) use streams::{Incoming, Stream};
+pub(crate) use streams::{Incoming, OfConnection, Stream};
 use swarm::Recipe;
 use tokio::sync::{mpsc, oneshot, watch};
 

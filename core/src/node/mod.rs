@@ -22,8 +22,10 @@ use crate::{
     Result,
     announce::Announced,
     boot::{Boot, BootConfig, FindOptions, Finding},
+    clocks,
     cluster::{
-        Cluster, ClusterConfig, LiveQuery, Numbers, Query, RemoteView, View, serve_view, start_sync,
+        Cluster, ClusterConfig, LiveQuery, Numbers, Query, RemoteView, Spacing, View, serve_view,
+        start_sync,
     },
     config::machine_name,
     csp::Csp,
@@ -163,6 +165,7 @@ impl Node {
             clock: Arc::new(move || beside.beside(unix_nanos())),
             life: host.life().clone(),
             look: profile.look,
+            jumps: clocks::jumps(scope),
             over: host.leaving().over(),
             machine: Arc::new(machine_name),
         };
@@ -174,7 +177,9 @@ impl Node {
             events.clone(),
             &metrics,
             scope,
-            exchange_pause.unwrap_or(Some(profile.exchange)),
+            exchange_pause
+                .unwrap_or(Some(profile.exchange))
+                .map(|longest| Spacing { longest, growth: profile.growth }),
         )?;
         let connector = Connector::new(host.clone());
         let streams = Streams::new(connector.clone(), &metrics, scope);
@@ -229,6 +234,7 @@ impl Node {
                     find: Arc::new(move |ns, options| discovery.find_peers(ns, options)),
                     store: store.clone(),
                     look: profile.care,
+                    growth: profile.growth,
                     events: events.clone(),
                     metrics: metrics.clone(),
                     scope: scope.clone(),

@@ -56,6 +56,8 @@ pub(crate) struct Env {
     pub(crate) store: Store,
     /// How often is looked whether the store's file is still there.
     pub(crate) look: Duration,
+    /// By how much each of the first pauses between rounds is longer than the one before.
+    pub(crate) growth: u32,
     pub(crate) events: EventBus,
     pub(crate) metrics: Metrics,
     pub(crate) scope: Scope,

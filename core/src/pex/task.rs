@@ -32,8 +32,8 @@ use tokio::{
     time::Instant,
 };
 
-/// The first pause between ticks: it doubles from tick to tick up to the usual
-/// one, so that a node that starts, or has lost many, is not alone for long.
+/// The first pause between ticks: it grows from tick to tick up to the usual one, so
+/// that a node that starts, or has lost many, is not alone for long.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 /// How long after something has changed connections are looked after, and what is
 /// new is saved; and how often at most.
@@ -213,7 +213,7 @@ impl Task {
     /// configuration.
     fn next_pause(&mut self) -> Duration {
         let pause = self.pause;
-        self.pause = (pause * 2).min(self.shared.env.config.tick);
+        self.pause = (pause * self.shared.env.growth).min(self.shared.env.config.tick);
         pause.mul_f64(self.rng.random_range(0.5..1.0))
     }
 

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, Namespace, NodeThread, Result,
-    host::Stream,
+    host::{OfConnection, Stream},
     metrics::Metrics,
     scope::Scope,
     target::{Connector, Target},
@@ -219,6 +219,7 @@ impl Vat {
     {
         // One that waits is enough: works are taken as they come.
         let (work, works) = mpsc::channel(1);
+        let connection = stream.connection();
         let ended = self
             .0
             .thread
@@ -230,7 +231,7 @@ impl Vat {
                 });
             })
             .await?;
-        Ok(Remote { vat: self.clone(), peer, encoding, work, ended })
+        Ok(Remote { vat: self.clone(), peer, encoding, work, ended, connection })
     }
 }
 
@@ -324,6 +325,8 @@ pub struct Remote<C> {
     work: mpsc::Sender<Work<C>>,
     /// Cancelled when the vat's thread has ended.
     ended: CancellationToken,
+    /// It may have ended before the thread has come to hear of it, and another be there.
+    connection: OfConnection,
 }
 
 impl<C: FromClientHook + Clone + 'static> Remote<C> {
@@ -339,7 +342,7 @@ impl<C: FromClientHook + Clone + 'static> Remote<C> {
 
     /// Whether the connection has ended. It is not made again by itself.
     pub fn is_closed(&self) -> bool {
-        self.work.is_closed() || self.ended.is_cancelled()
+        self.work.is_closed() || self.ended.is_cancelled() || self.connection.has_ended()
     }
 
     /// Runs `work` with the capability, on the vat's thread, where it must not
@@ -409,9 +412,10 @@ impl<C: FromClientHook + Clone + 'static> Remote<C> {
 
 impl<C> Clone for Remote<C> {
     fn clone(&self) -> Self {
-        let Self { vat, peer, encoding, work, ended } = self;
+        let Self { vat, peer, encoding, work, ended, connection } = self;
         let (vat, work, ended) = (vat.clone(), work.clone(), ended.clone());
-        Self { vat, peer: *peer, encoding: *encoding, work, ended }
+        let connection = connection.clone();
+        Self { vat, peer: *peer, encoding: *encoding, work, ended, connection }
     }
 }
 

@@ -16,7 +16,8 @@ internal import CasmFFI
 ///
 /// It ends when the node closes, when it is cancelled, and when a task that waits for the
 /// next item is cancelled. What has come meanwhile is gone then. Each item goes to one
-/// loop; leaving a loop ends nothing, and another may go on.
+/// loop, also where several tasks loop over it at the same time; leaving a loop ends
+/// nothing, and another may go on.
 public final class Feed<Element: Sendable>: AsyncSequence, Sendable {
     private let source: Source<Element>
     private let lost: @Sendable () -> UInt64
@@ -81,7 +82,7 @@ public final class Feed<Element: Sendable>: AsyncSequence, Sendable {
 /// the loop asks for more. (Only peers that are found are dropped if more than 4,096 wait.)
 ///
 /// A task that is cancelled ends it with `CancellationError`, and calls off what is under
-/// way; so does letting go of it.
+/// way; so does letting go of it. Several tasks may wait for items: each goes to one.
 public final class Results<Element: Sendable>: AsyncSequence, Sendable {
     private let source: Source<Element>
 
@@ -138,6 +139,8 @@ public final class Results<Element: Sendable>: AsyncSequence, Sendable {
 struct Source<Item: Sendable>: Sendable {
     private let pull: @Sendable () async throws -> Item?
     private let end: @Sendable () -> Void
+    /// The library refuses a second call while one waits.
+    private let turns = Turns()
 
     init<P: Pulled, Given>(
         of node: CasmFFI.Node, _ pulled: P, _ item: @escaping @Sendable (Given) -> Item
@@ -151,7 +154,9 @@ struct Source<Item: Sendable>: Sendable {
 
     func next() async throws -> Item? {
         try await withTaskCancellationHandler {
-            try await pull()
+            await turns.take()
+            defer { turns.give() }
+            return try await pull()
         } onCancel: {
             end()
         }

@@ -190,6 +190,49 @@ final class CallbackTests: XCTestCase {
         try await close(node)
     }
 
+    func testSeveralLoopsShareAFeed() async throws {
+        let node = try await node()
+        let topic = try node.topic("news")
+        let feed = try topic.subscribe(echo: true)
+        let (came, began, ended) = (Notes<String>(), Notes<Int>(), Notes<Int>())
+        for n in 1...3 {
+            Task {
+                began.add(n)
+                for await message in feed { came.add(message.data.text) }
+                ended.add(n)
+            }
+        }
+        await began.count(3)
+        for n in 0..<10 {
+            try await topic.publish(Data("\(n)"))
+            await came.count(n + 1)
+        }
+        // None takes the wait of another one for the end, and nothing comes twice.
+        XCTAssertEqual(ended.all, [])
+        XCTAssertEqual(came.all, (0..<10).map { "\($0)" })
+        feed.cancel()
+        await ended.count(3)
+        try await close(node)
+    }
+
+    func testACancelledTaskEndsAFeedForWhichItWaitsInTurn() async throws {
+        let node = try await node()
+        let feed = try node.topic("news").subscribe(echo: true)
+        let ended = Notes<Int>()
+        let tasks = (1...2).map { n in
+            Task {
+                let item = await feed.next()
+                XCTAssertNil(item)
+                ended.add(n)
+            }
+        }
+        try await Task.sleep(for: .milliseconds(20))
+        XCTAssertEqual(ended.all, [])
+        tasks[1].cancel()
+        try await until("both have ended") { ended.all.count == 2 }
+        try await close(node)
+    }
+
     func testALoopThatIsLeftCanBeGoneOnWith() async throws {
         let node = try await node()
         let feed = try node.subscribe()

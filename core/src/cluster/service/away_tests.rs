@@ -17,7 +17,18 @@ const SEC: Duration = Duration::from_secs(1);
 /// A node that has heard of a peer which is there, and of one that will say no
 /// more.
 async fn among_two(time: &Time) -> (Fixture, PeerId, PeerId) {
-    let mut f = Fixture::start_as(PeerId::random(), (false, true), time.clone(), 0);
+    let f = Fixture::start_as(PeerId::random(), (false, true), time.clone(), 0);
+    joined_by_two(f, time).await
+}
+
+/// The same with low power: nothing looks at the clocks for its own sake.
+async fn among_two_with_low_power(time: &Time) -> (Fixture, PeerId, PeerId) {
+    let own = PeerId::random();
+    let f = Fixture::start_looking(None, own, (false, true), time.clone(), 0);
+    joined_by_two(f, time).await
+}
+
+async fn joined_by_two(mut f: Fixture, time: &Time) -> (Fixture, PeerId, PeerId) {
     let (here, gone) = (PeerId::random(), PeerId::random());
     for peer in [here, gone] {
         hear(&mut f, peer, time).await;
@@ -158,6 +169,67 @@ async fn a_machine_that_slept_is_noticed_by_its_wall_clock_within_a_second() {
     }
     assert!(!wakings.has_changed().unwrap(), "it is told once");
     let _ = gone;
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_low_power_a_machine_that_slept_is_noticed_once_the_system_tells() {
+    let time = Time::ahead(0);
+    let (mut f, here, gone) = among_two_with_low_power(&time).await;
+    let mut wakings = f.life.wakings();
+    // Right after a heartbeat: the next one would come in three seconds.
+    for _ in 0..3 {
+        f.published().await;
+    }
+    hear(&mut f, gone, &time).await;
+    hear(&mut f, here, &time).await;
+    time.set(300);
+    assert!(timeout(SEC, f.published()).await.is_err(), "nothing looks at the clocks");
+    assert!(!wakings.has_changed().unwrap());
+    f.jumps.send_replace(());
+    let (_, took) = next_beat(&mut f).await;
+    assert!(took < SEC / 10, "{took:?}");
+    assert!(wakings.has_changed().unwrap());
+    wakings.mark_unchanged();
+    // Its records have all their time.
+    assert_eq!(f.cluster.view().len(), 3);
+    f.jumps.send_replace(());
+    next_beat(&mut f).await;
+    assert!(!wakings.has_changed().unwrap(), "it is told once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_was_only_set_right_is_no_sleep_when_the_system_tells() {
+    let time = Time::ahead(0);
+    let (mut f, ..) = among_two_with_low_power(&time).await;
+    let wakings = f.life.wakings();
+    for _ in 0..3 {
+        f.published().await;
+    }
+    // Back, by nothing, and a little ahead.
+    for ahead in [-300, -300, -296] {
+        time.set(ahead);
+        f.jumps.send_replace(());
+        assert!(timeout(SEC / 2, f.published()).await.is_err(), "{ahead}: it says that it lives");
+    }
+    assert!(!wakings.has_changed().unwrap());
+}
+
+/// What was told to a paused node is no news after the resume.
+#[tokio::test(start_paused = true)]
+async fn a_paused_node_looks_at_no_clock() {
+    let time = Time::ahead(0);
+    let (mut f, ..) = among_two_with_low_power(&time).await;
+    let wakings = f.life.wakings();
+    f.life.set(Phase::Leaving);
+    while f.published().await.ttl.is_some() {}
+    f.life.set(Phase::Paused);
+    time.set(300);
+    f.jumps.send_replace(());
+    assert!(timeout(SEC * 60, f.commands.recv()).await.is_err(), "it says something");
+    f.life.set(Phase::Up);
+    next_beat(&mut f).await;
+    let _ = timeout(SEC, f.published()).await;
+    assert!(!wakings.has_changed().unwrap());
 }
 
 #[tokio::test(start_paused = true)]

@@ -85,6 +85,8 @@ pub(crate) struct ClusterConfig {
     pub(crate) life: Life,
     /// How often the clocks are looked at, beside each heartbeat.
     pub(crate) look: Option<Duration>,
+    /// Told when that is worth it at once ([`clocks::jumps`](crate::clocks::jumps)).
+    pub(crate) jumps: watch::Receiver<()>,
     /// Until when a node that has left hands on what others say: cancelled when
     /// nothing more can be sent.
     pub(crate) over: CancellationToken,

@@ -75,6 +75,8 @@ pub(super) struct Task {
     /// How often the clocks are looked at, and when they were.
     look: Option<Duration>,
     looked: Instant,
+    /// Told when they have jumped, where the system says so.
+    jumps: watch::Receiver<()>,
     life: Life,
     /// Whether this node is paused, or about to be: it says nothing and forgets
     /// nobody.
@@ -154,6 +156,7 @@ impl Task {
             gaps: Gaps::new(now),
             look: config.look,
             looked: epoch,
+            jumps: config.jumps,
             life: config.life,
             away: false,
             left: false,
@@ -192,6 +195,7 @@ impl Task {
                 }
                 () = tokio::time::sleep_until(expiry.unwrap_or(self.epoch)), if expiry.is_some() && awake => {}
                 () = tokio::time::sleep_until(looks.unwrap_or(self.epoch)), if looks.is_some() && awake => {}
+                Ok(()) = self.jumps.changed(), if awake => {}
             }
             let due = expiry.into_iter().chain((!self.observer).then_some(next_beat)).chain(looks);
             let now = Instant::now();

@@ -77,6 +77,8 @@ pub(super) struct Fixture {
     /// What is to be kept.
     pub(super) kept: watch::Receiver<u64>,
     pub(super) life: Life,
+    /// Tells that the clock has jumped.
+    pub(super) jumps: watch::Sender<()>,
     /// Where the node is reached.
     pub(super) addrs: watch::Sender<Arc<[Multiaddr]>>,
 }
@@ -100,9 +102,22 @@ impl Fixture {
         time: Time,
         kept: u64,
     ) -> Self {
+        let look = Some(Duration::from_secs(1));
+        Self::start_looking(look, own, (observer, subscribed), time, kept)
+    }
+
+    /// The same, which looks at the clocks so often.
+    pub(super) fn start_looking(
+        look: Option<Duration>,
+        own: PeerId,
+        (observer, subscribed): (bool, bool),
+        time: Time,
+        kept: u64,
+    ) -> Self {
         let (metrics, scope, bus) = (Metrics::default(), Scope::default(), EventBus::default());
         let (keep, keeps) = watch::channel(0);
         let addrs = watch::Sender::new(Arc::from([]));
+        let jumps = watch::Sender::new(());
         let (commands, from) = mpsc::channel(16);
         let (to, received) = mpsc::channel(64);
         let machine = Arc::new(Mutex::new("here".to_owned()));
@@ -122,7 +137,8 @@ impl Fixture {
             clock: Arc::new(move || time.now()),
             over: over(),
             life: life.clone(),
-            look: Some(Duration::from_secs(1)),
+            look,
+            jumps: jumps.subscribe(),
             machine: Arc::new(move || name.lock().unwrap().clone()),
         };
         let events = bus.subscribe();
@@ -142,6 +158,7 @@ impl Fixture {
             machine,
             kept,
             life,
+            jumps,
             addrs,
         }
     }

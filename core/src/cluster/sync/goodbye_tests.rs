@@ -1,6 +1,7 @@
 //! Goodbyes: compared, pushed, and kept for their time.
 
 use super::{
+    Spacing,
     exchange::{Done, Purpose},
     hostile_tests::ask_for_all,
     tests::{Member, beat, config, exchange, keys, learn, member, seqs},
@@ -181,7 +182,7 @@ impl Quiet {
             events.clone(),
             &metrics,
             &scope,
-            pause,
+            pause.map(|longest| Spacing { longest, growth: 2 }),
         )
         .unwrap();
         Self { host, cluster, events, metrics, scope, _topic: to }

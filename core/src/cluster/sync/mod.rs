@@ -40,4 +40,4 @@ mod wire;
 
 pub use digest::{Digest, DigestDifference};
 pub use service::PAUSE;
-pub(crate) use service::start;
+pub(crate) use service::{Spacing, start};

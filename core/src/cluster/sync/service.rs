@@ -39,7 +39,7 @@ use tokio::{
 /// The longest mean pause between exchanges with a random peer: a pause is
 /// uniform between a half and one and a half of its mean.
 pub const PAUSE: Duration = Duration::from_secs(20);
-/// The first pause. The next ones double up to the longest; an exchange that
+/// The first pause. The next ones grow up to the longest; an exchange that
 /// brought an unknown peer (other than the one it was with) shows that gossip
 /// leaves something out, and begins again (Trickle, RFC 6206), but not too often:
 /// anybody can make peers up. So does one that brought a heartbeat of this node's
@@ -123,9 +123,17 @@ impl Peer {
     }
 }
 
-/// Starts anti-entropy, until the scope ends. `longest` is the longest mean pause
-/// between exchanges with a random peer, [`PAUSE`] but for tests; without one there
-/// are none.
+/// The mean pauses between exchanges with a random peer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spacing {
+    /// The longest: [`PAUSE`] in the usual profile.
+    pub(crate) longest: Duration,
+    /// By how much each is longer than the one before.
+    pub(crate) growth: u32,
+}
+
+/// Starts anti-entropy, until the scope ends. Without a spacing there are no exchanges
+/// with random peers.
 ///
 /// # Errors
 /// [`ErrorKind::Busy`] if it runs already on this host.
@@ -136,7 +144,7 @@ pub(crate) fn start(
     events: EventBus,
     metrics: &Metrics,
     scope: &Scope,
-    longest: Option<Duration>,
+    spacing: Option<Spacing>,
 ) -> Result<()> {
     let protocol = namespace.own_protocol("sync/2");
     let incoming = host.accept(protocol.clone())?;
@@ -186,8 +194,8 @@ pub(crate) fn start(
     scope.spawn_graceful(async move { over.run_until_cancelled(serve).await.unwrap_or(()) });
     scope.spawn_graceful(sync.clone().hand_on());
     scope.spawn(sync.clone().follow(events.subscribe()));
-    if let Some(longest) = longest {
-        scope.spawn(sync.now_and_then(longest));
+    if let Some(spacing) = spacing {
+        scope.spawn(sync.now_and_then(spacing));
     }
     Ok(())
 }
@@ -266,7 +274,7 @@ impl Sync {
     }
 
     /// Exchanges with a random peer, at random times.
-    async fn now_and_then(self, longest: Duration) {
+    async fn now_and_then(self, Spacing { longest, growth }: Spacing) {
         let mut rng = ChaCha8Rng::from_rng(&mut rand::rng());
         let life = self.0.host.life();
         let (mut pause, mut wakings) = (FIRST_PAUSE, life.wakings());
@@ -274,7 +282,7 @@ impl Sync {
             life.up().await;
             let jitter = rng.random_range(0.5..1.5);
             let due = Instant::now() + pause.mul_f64(jitter);
-            pause = (pause * 2).min(longest);
+            pause = (pause * growth).min(longest);
             tokio::select! {
                 () = sleep_until(due) => (),
                 () = self.0.unsettled.notified() => {

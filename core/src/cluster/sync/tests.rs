@@ -142,6 +142,7 @@ pub(super) fn config(own: PeerId, over: CancellationToken) -> ClusterConfig {
         over,
         life: Life::default(),
         look: None,
+        jumps: tokio::sync::watch::Sender::new(()).subscribe(),
         machine: Arc::new(|| "here".into()),
     }
 }
@@ -344,8 +345,8 @@ pub(super) async fn node() -> Node {
     let config = config(host.id(), host.leaving().over());
     let cluster = Cluster::start(config, topic, events.clone(), metrics.clone(), &scope).unwrap();
     let namespace = Namespace::default();
-    let pause = Some(super::PAUSE);
-    super::start(host.clone(), cluster.clone(), &namespace, events, &metrics, &scope, pause)
+    let spacing = Some(super::Spacing { longest: super::PAUSE, growth: 2 });
+    super::start(host.clone(), cluster.clone(), &namespace, events, &metrics, &scope, spacing)
         .unwrap();
     Node { host, cluster, metrics, scope }
 }

@@ -59,11 +59,10 @@ pub(in crate::host) struct Handler {
 type Event = ConnectionHandlerEvent<ReadyUpgrade<StreamProtocol>, (), Result<Duration, Failure>>;
 
 impl Handler {
-    pub(super) fn new(interval: Duration) -> Self {
-        let now = Instant::now();
+    pub(super) fn new(pace: Pace) -> Self {
         Self {
-            pace: Pace::new(interval, now),
-            timer: Box::pin(sleep_until(now)),
+            pace,
+            timer: Box::pin(sleep_until(Instant::now())),
             outbound: Outbound::None,
             inbound: SmallVec::new(),
         }

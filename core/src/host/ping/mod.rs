@@ -22,6 +22,7 @@ use libp2p::{
         NotifyHandler, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
     },
 };
+use pace::Pace;
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     fmt,
@@ -29,6 +30,7 @@ use std::{
     task::{Context, Poll, Waker},
     time::Duration,
 };
+use tokio::time::Instant;
 
 /// Why a connection is given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +110,8 @@ impl RoundTrips {
 pub(in crate::host) struct Behaviour {
     /// From an answer to the next ping.
     interval: Duration,
+    /// When it began.
+    epoch: Instant,
     round_trips: RoundTrips,
     connections: HashMap<ConnectionId, PeerId>,
     /// The connections that are yet to be told to check.
@@ -121,6 +125,7 @@ impl Behaviour {
     pub(in crate::host) fn new(interval: Duration, round_trips: RoundTrips) -> Self {
         Self {
             interval,
+            epoch: Instant::now(),
             round_trips,
             connections: HashMap::new(),
             checking: Vec::new(),
@@ -150,7 +155,8 @@ impl NetworkBehaviour for Behaviour {
         _: &Multiaddr,
         _: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(Handler::new(pace::of_listener(self.interval)))
+        let interval = pace::of_listener(self.interval);
+        Ok(Handler::new(Pace::new(interval, Instant::now())))
     }
 
     fn handle_established_outbound_connection(
@@ -161,7 +167,7 @@ impl NetworkBehaviour for Behaviour {
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(Handler::new(self.interval))
+        Ok(Handler::new(Pace::new(self.interval, Instant::now()).together(self.epoch)))
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {

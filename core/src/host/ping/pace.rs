@@ -49,6 +49,8 @@ enum State {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
     interval: Duration,
+    /// From when on the pings of all connections are due at the same times.
+    together: Option<Instant>,
     state: State,
     /// The next ping has to be answered sooner.
     doubt: bool,
@@ -58,7 +60,22 @@ impl Pace {
     /// The pace on a new connection: the first ping is due, and each next one this
     /// long after an answer.
     pub(super) fn new(interval: Duration, now: Instant) -> Self {
-        Self { interval, state: State::Resting { due: now }, doubt: false }
+        Self { interval, together: None, state: State::Resting { due: now }, doubt: false }
+    }
+
+    /// Where pings are seldom, those of all connections with this epoch are due at the
+    /// same times, an interval or less after the last ones: a node wakes up once for all.
+    pub(super) fn together(mut self, epoch: Instant) -> Self {
+        self.together = (self.interval >= SPARING).then_some(epoch);
+        self
+    }
+
+    /// When a ping follows an answer.
+    fn next(&self, answered: Instant) -> Instant {
+        let due = answered + self.interval;
+        let Some(epoch) = self.together else { return due };
+        let over = due.saturating_duration_since(epoch).as_nanos() % self.interval.as_nanos();
+        due - Duration::from_nanos(over.try_into().unwrap_or(0))
     }
 
     /// What is to be done now.
@@ -83,7 +100,7 @@ impl Pace {
     /// The peer has answered, if only that it doesn't speak ping.
     pub(super) fn answered(&mut self, now: Instant) {
         if matches!(self.state, State::Asking { .. }) {
-            self.state = State::Resting { due: now + self.interval };
+            self.state = State::Resting { due: self.next(now) };
         }
     }
 
@@ -196,6 +213,36 @@ mod tests {
         pace.answered(start);
         pace.heard(start + INTERVAL - TICK);
         assert_eq!(pace.step(start + INTERVAL), Step::Ping);
+    }
+
+    /// A node wakes up for the pings of all its connections once, also where some of
+    /// them are with one peer.
+    #[test]
+    fn seldom_pings_of_all_connections_are_at_the_same_times() {
+        let (minute, epoch) = (Duration::from_secs(60), Instant::now());
+        let mut times = [5, 27, 59, 61, 200].map(|begun| {
+            let mut now = epoch + Duration::from_secs(begun);
+            let mut pace = Pace::new(minute, now).together(epoch);
+            let mut times = Vec::new();
+            while now < epoch + 10 * minute {
+                let before = now;
+                assert_eq!(next(&mut pace, &mut now), Step::Ping);
+                assert!(now - before <= minute, "a dead link is noticed as soon");
+                times.push(now);
+                // The answer takes a while, which is not added up.
+                now += 3 * TICK;
+                pace.answered(now);
+            }
+            times.split_off(times.len() - 5)
+        });
+        times.iter_mut().for_each(|times| times.dedup());
+        assert!(times.iter().all(|other| *other == times[0] && other.len() == 5), "{times:?}");
+        assert_eq!(times[0][4] - times[0][0], 4 * minute);
+        // Who pings often does so after each answer.
+        let mut pace = Pace::new(INTERVAL, epoch + TICK).together(epoch);
+        pace.step(epoch + TICK);
+        pace.answered(epoch + TICK);
+        assert_eq!(pace.step(epoch + TICK), Step::Wait(epoch + TICK + INTERVAL));
     }
 
     #[test]

@@ -70,6 +70,18 @@ impl Drop for Ending {
     }
 }
 
+/// The connection of a stream, for who keeps to that one.
+#[derive(Clone, Debug)]
+#[cfg_attr(test, derive(Default))]
+pub(crate) struct OfConnection(Arc<End>);
+
+impl OfConnection {
+    /// Whether it has ended. That is so before the host tells of it.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.0.ended.load(Ordering::Acquire)
+    }
+}
+
 /// A stream to a peer. It ends with the connection.
 #[derive(Debug)]
 pub(crate) struct Stream {
@@ -83,6 +95,11 @@ impl Stream {
     /// The network of the address at the other end.
     pub(crate) fn prefix(&self) -> Prefix {
         self.prefix
+    }
+
+    /// Its connection.
+    pub(crate) fn connection(&self) -> OfConnection {
+        OfConnection(self.end.clone())
     }
 
     /// Whether its connection is one of QUIC.

@@ -11,7 +11,7 @@ mod ending;
 mod handler;
 
 use crate::{Error, ErrorKind, Result, metrics::Metrics};
-pub(crate) use ending::Stream;
+pub(crate) use ending::{OfConnection, Stream};
 use handler::Handler;
 use libp2p::{
     Multiaddr, PeerId, StreamProtocol,

@@ -247,8 +247,9 @@ async fn what_a_thread_that_ends_has_not_taken_is_not_waited_for() {
     let (work, works) = mpsc::channel(1);
     let ended = CancellationToken::new();
     let (vat, peer) = (a.vat.clone(), PeerId::random());
-    let remote =
-        Remote::<view::Client> { vat, peer, encoding: Encoding::Plain, work, ended: ended.clone() };
+    let (encoding, connection) = (Encoding::Plain, OfConnection::default());
+    let ended_too = ended.clone();
+    let remote = Remote::<view::Client> { vat, peer, encoding, work, ended: ended_too, connection };
     // The second one has no room, even.
     let asked = async { tokio::join!(lookup(&remote), lookup(&remote)) };
     let end = async {
