@@ -38,13 +38,14 @@ const KINDS: [Kind; 15] = [
     Kind("heartbeat-pointers", 240, &[("heartbeats_total{verdict=\"malformed\"", 200.0)]),
     Kind("seqno-length", 70, &[("gossip_refused_total{reason=\"bad-sequence-number\"", 70.0)]),
     // Two that claim one number stand side by side: nothing is to be refused but
-    // for the rate, since they come faster than one source may send.
+    // for the rate, since they come faster than one source may send. (Signatures are
+    // checked side by side, 16 at a time: of 50 up to 32 are stale by then.)
     Kind(
         "server-claim",
         50,
         &[
             ("heartbeats_total{verdict=\"accepted\"", 8.0),
-            ("heartbeats_total{verdict=\"over-rate\"", 30.0),
+            ("heartbeats_total{verdict=\"over-rate\"", 10.0),
         ],
     ),
     // What was captured an hour ago and is told by another brings nobody back.
