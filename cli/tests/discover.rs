@@ -146,11 +146,10 @@ fn a_survey_reaches_who_listens_to_the_group() {
     let group = "/ip4/228.8.8.8/udp/8822/multicast/lo";
     let script = format!(
         "ip link set lo multicast on up
-         \"$0\" discover listen --json --boot {group} & listener=$!
-         trap 'kill $listener' EXIT
          for i in $(seq 40); do
              \"$0\" discover emit survey --distance 7 --ns shown --boot {group} --wait 100ms || exit 1
-         done >&2"
+         done >&2 &
+         exec \"$0\" discover listen --json --boot {group}"
     );
     let mut survey = std::process::Command::new("unshare");
     let isolated: Vec<_> = common::isolated(&[]).get_args().map(ToOwned::to_owned).collect();
