@@ -16,9 +16,7 @@ const SLOW: Duration = Duration::from_secs(60);
 fn role() {
     let Some((role, args)) = netns::role() else { return };
     assert_eq!(role, "mapped");
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    runtime.unwrap().block_on(mapped(&args));
+    netns::block_on(mapped(&args));
 }
 
 /// `mapped BOOT KEY HOST ONLY`: a node that announces its ports at HOST, an

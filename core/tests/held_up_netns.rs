@@ -21,9 +21,7 @@ const TTL: Duration = Duration::from_secs(4);
 fn role() {
     let Some((role, args)) = netns::role() else { return };
     assert_eq!(role, "member");
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    runtime.unwrap().block_on(member(&args));
+    netns::block_on(member(&args));
 }
 
 /// `member PEX [ADDR…]`: a node without discovery, which connects there. It says

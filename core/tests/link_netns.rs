@@ -18,9 +18,7 @@ const NOTICED: Duration = Duration::from_secs(20 + 6);
 fn role() {
     let Some((role, _)) = netns::role() else { return };
     assert_eq!(role, "linked");
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    runtime.unwrap().block_on(linked());
+    netns::block_on(linked());
 }
 
 /// `linked`: a node without discovery. It says `addr` with its address over TCP and

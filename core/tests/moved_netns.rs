@@ -17,9 +17,7 @@ const SEEN: Duration = Duration::from_secs(2 + 6);
 fn role() {
     let Some((role, args)) = netns::role() else { return };
     assert_eq!(role, "member");
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    runtime.unwrap().block_on(member(&args));
+    netns::block_on(member(&args));
 }
 
 /// `member POWER BOOT [SECRET]`: a node that says `id`, who joins and leaves, which addresses

@@ -16,9 +16,7 @@ const SLOW: Duration = Duration::from_secs(60);
 #[ignore = "a role of the other tests"]
 fn role() {
     let Some((role, args)) = netns::role() else { return };
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    runtime.unwrap().block_on(async {
+    netns::block_on(async {
         match role.as_str() {
             "member" => member(&args).await,
             "addresses" => addresses().await,

@@ -20,10 +20,7 @@ const MINUTES: usize = 10;
 fn role() {
     let Some((role, args)) = netns::role() else { return };
     assert_eq!(role, "idle");
-    // With more, each that wakes up may wake another one to look for work.
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    runtime.unwrap().block_on(idle(&args));
+    netns::block_on(idle(&args));
 }
 
 /// `idle POWER N`: a node that looks for others by `auto`, and says `full` when it

@@ -44,13 +44,11 @@ const GROWTH_KIB: u64 = 8 * 1024;
 #[ignore = "a role of the other tests"]
 fn role() {
     let Some((role, args)) = netns::role() else { return };
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     match role.as_str() {
         "capture" => capture(),
         "stranger" => stranger(&args),
-        "member" => runtime.unwrap().block_on(member(&args)),
-        "listener" => runtime.unwrap().block_on(listen()),
+        "member" => netns::block_on(member(&args)),
+        "listener" => netns::block_on(listen()),
         other => panic!("no role {other}"),
     }
 }

@@ -18,9 +18,7 @@ const SLOW: Duration = Duration::from_secs(60);
 fn role() {
     let Some((role, args)) = netns::role() else { return };
     assert_eq!(role, "member");
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    runtime.unwrap().block_on(member(&args));
+    netns::block_on(member(&args));
 }
 
 /// `member NAME`: a node without discovery that serves `who`, unless its name is

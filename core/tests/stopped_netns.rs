@@ -16,9 +16,7 @@ const ROUNDS: usize = 32;
 #[ignore = "a role of the other tests"]
 fn role() {
     let Some((role, args)) = netns::role() else { return };
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    runtime.unwrap().block_on(async {
+    netns::block_on(async {
         match role.as_str() {
             "closer" => closer().await,
             "member" => member(&args).await,

@@ -314,6 +314,14 @@ pub fn role() -> Option<(String, Vec<String>)> {
     Some((role, args))
 }
 
+/// Runs what a role does, with one worker: with more, each that wakes up may wake another
+/// one to look for work.
+pub fn block_on(role: impl Future<Output = ()>) {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    runtime.unwrap().block_on(role);
+}
+
 /// Has the system refuse sockets of some families to this process, from now on,
 /// as systemd does for services with `RestrictAddressFamilies`.
 #[cfg(target_os = "linux")]

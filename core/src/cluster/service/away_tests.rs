@@ -52,6 +52,15 @@ async fn next_beat(f: &mut Fixture) -> (Heartbeat, Duration) {
     }
 }
 
+/// Both others were heard, and the next heartbeat would come in three seconds.
+async fn right_after_a_beat(f: &mut Fixture, time: &Time, here: PeerId, gone: PeerId) {
+    for _ in 0..3 {
+        f.published().await;
+    }
+    hear(f, gone, time).await;
+    hear(f, here, time).await;
+}
+
 /// Two seconds after the node is back nobody is gone; then who says nothing is.
 async fn nobody_expires_for_two_seconds(f: &mut Fixture, time: &Time, here: PeerId, gone: PeerId) {
     let begun = Instant::now();
@@ -129,11 +138,7 @@ async fn a_process_that_was_stopped_is_back_at_once() {
     let time = Time::ahead(0);
     let (mut f, here, gone) = among_two(&time).await;
     let mut wakings = f.life.wakings();
-    for _ in 0..3 {
-        f.published().await;
-    }
-    hear(&mut f, gone, &time).await;
-    hear(&mut f, here, &time).await;
+    right_after_a_beat(&mut f, &time, here, gone).await;
     sleep(SEC / 2).await;
     // Both clocks go on, and the process does nothing.
     advance(SEC * 300).await;
@@ -148,12 +153,7 @@ async fn a_machine_that_slept_is_noticed_by_its_wall_clock_within_a_second() {
     let time = Time::ahead(0);
     let (mut f, here, gone) = among_two(&time).await;
     let mut wakings = f.life.wakings();
-    // Right after a heartbeat: the next one would come in three seconds.
-    for _ in 0..3 {
-        f.published().await;
-    }
-    hear(&mut f, gone, &time).await;
-    hear(&mut f, here, &time).await;
+    right_after_a_beat(&mut f, &time, here, gone).await;
     // The monotonic clock stands still while it sleeps.
     time.set(300);
     let (_, took) = next_beat(&mut f).await;
@@ -176,12 +176,7 @@ async fn with_low_power_a_machine_that_slept_is_noticed_once_the_system_tells() 
     let time = Time::ahead(0);
     let (mut f, here, gone) = among_two_with_low_power(&time).await;
     let mut wakings = f.life.wakings();
-    // Right after a heartbeat: the next one would come in three seconds.
-    for _ in 0..3 {
-        f.published().await;
-    }
-    hear(&mut f, gone, &time).await;
-    hear(&mut f, here, &time).await;
+    right_after_a_beat(&mut f, &time, here, gone).await;
     time.set(300);
     assert!(timeout(SEC, f.published()).await.is_err(), "nothing looks at the clocks");
     assert!(!wakings.has_changed().unwrap());

@@ -76,7 +76,8 @@ impl Drop for Ending {
 pub(crate) struct OfConnection(Arc<End>);
 
 impl OfConnection {
-    /// Whether it has ended. That is so before the host tells of it.
+    /// Whether it has ended. One that was closed has before the host tells of it; of one
+    /// that broke the host may tell a moment earlier.
     pub(crate) fn has_ended(&self) -> bool {
         self.0.ended.load(Ordering::Acquire)
     }
