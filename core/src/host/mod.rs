@@ -8,12 +8,14 @@
 //! `closing` lets no dead link hold up the end of a connection, `leaving` has a
 //! closing host say all, `boxed`, `tls` and `quic` save memory per connection and
 //! per node, `memory` limits it, `security` chooses how connections are secured,
+//! `admission` is the gate of a cluster with certificates,
 //! `pause` lets the swarm go and builds another, `back` says who is dialled again, `names` has dials of
 //! names follow the system's configuration, `topics` joins gossip to the seam
 //! of `pubsub` (with `next`), `streams` opens and accepts streams, `addrs` keeps the list of
 //! addresses and the signed record of it.
 
 mod addrs;
+mod admission;
 mod again;
 mod back;
 mod boxed;
@@ -57,7 +59,8 @@ use crate::{
     event::EventBus,
     gossip::WINDOW,
     life::Life,
-    metrics::{Metrics, waiting},
+    members::{Members, Vetting},
+    metrics::{ByLabel, Metrics, waiting},
     prefix::Prefix,
     pubsub::{Publisher, Topic},
     record::SignedRecord,
@@ -101,17 +104,22 @@ pub(crate) struct Host {
     own: watch::Receiver<Arc<[Multiaddr]>>,
     addrs: watch::Receiver<Arc<[Multiaddr]>>,
     record: watch::Receiver<SignedRecord>,
+    members: Option<Members>,
+    /// Counts what gossip brought and nobody takes.
+    refused: ByLabel,
 }
 
-/// Who a host is: its key, and the secret of its cluster if that is private.
+/// Who a host is: its key, the secret of its cluster if that is private, and its
+/// certificate and those of others if members have some.
 pub(crate) struct Identity {
     pub(crate) key: Keypair,
     pub(crate) secret: Option<Secret>,
+    pub(crate) members: Option<Members>,
 }
 
 impl From<Keypair> for Identity {
     fn from(key: Keypair) -> Self {
-        Self { key, secret: None }
+        Self { key, secret: None, members: None }
     }
 }
 
@@ -185,7 +193,7 @@ impl Host {
         scope: &Scope,
         least_seq: u64,
     ) -> Result<Self> {
-        let Identity { key, secret } = identity.into();
+        let Identity { key, secret, members } = identity.into();
         let id = key.public().to_peer_id();
         let addrs = addrs.into();
         let streams = Streams::new(metrics);
@@ -204,6 +212,7 @@ impl Host {
             identify: profile.identify,
             quic: secret.is_none() && (profile.quic || listen::has_quic(&listen)),
             secret,
+            members: members.clone(),
         };
         let mut swarm = recipe.build()?;
         let listening =
@@ -244,6 +253,8 @@ impl Host {
             own,
             addrs,
             record,
+            members,
+            refused: metrics.gossip_refused.clone(),
         };
         Ok(host)
     }
@@ -453,10 +464,11 @@ impl Host {
         let (peers, peers_receiver) = watch::channel(BTreeSet::new());
         let ends = topics::Ends { commands, events, outgoing, peers, credits };
         let (host, topic) = (self.commands.clone(), topic.into());
+        let vetting = self.members.clone().map(|who| Vetting::new(who, self.refused.clone()));
         let join = async move {
             let join = Command::Join { topic, ends };
             host.send(join).await.map_err(|_| Error::closed("node"))?;
-            Ok(Topic::new(command_sender, event_receiver))
+            Ok(Topic::new(command_sender, event_receiver).vetted(vetting))
         };
         (Publisher::new(outgoing_sender, peers_receiver), join)
     }

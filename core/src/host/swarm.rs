@@ -1,7 +1,7 @@
 //! Transports and behaviours.
 
 use super::{
-    Limits,
+    Limits, admission,
     boxed::Boxing,
     closing, instances,
     listen::is_quic,
@@ -20,6 +20,7 @@ use crate::{
         Gossip, Refused,
         engine::{Config, Counts},
     },
+    members::Members,
     metrics::Metrics,
 };
 use libp2p::{
@@ -67,6 +68,8 @@ pub(super) struct Recipe {
     pub(super) identify: Duration,
     /// The secret of a private cluster.
     pub(super) secret: Option<Secret>,
+    /// Where members have certificates.
+    pub(super) members: Option<Members>,
     /// Whether QUIC is spoken, beside TCP. Not with a secret.
     pub(super) quic: bool,
 }
@@ -94,8 +97,17 @@ impl Recipe {
         Ok(swarm)
     }
 
-    /// TCP and QUIC; with a secret TCP alone, encrypted by it under all else.
+    /// The transports; where members have certificates, with a gate that shows them.
     fn transports(&self) -> Result<Boxed<(PeerId, StreamMuxerBox)>> {
+        let open = self.open_transports()?;
+        let Some(members) = self.members.clone() else { return Ok(open) };
+        Ok(open
+            .and_then(move |connection, endpoint| admission::pass(members, connection, endpoint))
+            .boxed())
+    }
+
+    /// TCP and QUIC; with a secret TCP alone, encrypted by it under all else.
+    fn open_transports(&self) -> Result<Boxed<(PeerId, StreamMuxerBox)>> {
         let security = Security::new(&self.key)
             .map_err(|e| Error::new(ErrorKind::Internal, format!("encryption: {e}")))?;
         let yamux = closing::Soon(yamux::Config::default());
@@ -171,6 +183,7 @@ pub(super) mod tests {
             ping: Duration::from_secs(10),
             identify: Duration::from_secs(300),
             secret: None,
+            members: None,
             quic: true,
         };
         recipe.build().unwrap()

@@ -2,7 +2,9 @@
 
 use super::Node;
 use crate::{
-    Config, Error, ErrorKind, Events, Keypair, Multiaddr, Namespace, NodeThread, Result, Secret,
+    Config, Error, ErrorKind, Events, Keypair, Multiaddr, Namespace, NodeThread, PeerId, Result,
+    Secret,
+    admit::Certificate,
     boot::{BootAddr, Discovery},
     config::{Limits, Power},
     event::EventBus,
@@ -191,6 +193,42 @@ impl NodeBuilder {
     pub fn secret_file(self, path: impl AsRef<Path>) -> Self {
         self.with(|config| {
             config.secret = Some(Secret::load(path)?);
+            Ok(())
+        })
+    }
+
+    /// Adds an authority whose certificates make a member, by the peer id of its key.
+    /// See [`Config::admit`].
+    pub fn admit(self, authority: PeerId) -> Self {
+        self.with(|config| {
+            config.admit.push(authority);
+            Ok(())
+        })
+    }
+
+    /// This node's certificate. See [`Config::certificate`].
+    pub fn certificate(self, certificate: Certificate) -> Self {
+        self.with(|config| {
+            config.certificate = Some(certificate);
+            Ok(())
+        })
+    }
+
+    /// The file of it, which is read again when it changes. See
+    /// [`Config::certificate_file`].
+    pub fn certificate_file(self, path: impl AsRef<Path>) -> Self {
+        self.with(|config| {
+            config.certificate = Some(Certificate::load(&path)?);
+            config.certificate_file = Some(path.as_ref().into());
+            Ok(())
+        })
+    }
+
+    /// A file of revocations, which is read again when it changes. See
+    /// [`Config::revoked_file`].
+    pub fn revoked_file(self, path: impl AsRef<Path>) -> Self {
+        self.with(|config| {
+            config.revoked_file = Some(path.as_ref().into());
             Ok(())
         })
     }
