@@ -1,7 +1,10 @@
 //! The options of a node, the same in every command that makes one.
 
 use super::parse::{self, PexTick, TableLimit};
-use casm::{Config, Error, Multiaddr, Namespace, Power, Result, Secret, boot::BootAddr, identity};
+use casm::{
+    Config, Error, Multiaddr, Namespace, PeerId, Power, Result, Secret, admit::Certificate,
+    boot::BootAddr, identity,
+};
 use clap::{Args, builder::FalseyValueParser};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -64,6 +67,17 @@ pub struct NodeArgs {
     /// it learns nothing [default: the cluster is open]
     #[arg(long, value_name = "FILE", env = "CASM_SECRET_FILE")]
     pub secret: Option<PathBuf>,
+    /// Have part in a cluster of members with certificates, which the authority with
+    /// this id has signed (repeatable) [default: none are needed]
+    #[arg(long, value_name = "ID", env = "CASM_ADMIT", value_delimiter = ',', value_parser = parse::authority)]
+    pub admit: Vec<PeerId>,
+    /// The node's certificate, which is read again when the file changes
+    #[arg(long, value_name = "FILE", env = "CASM_CERTIFICATE")]
+    pub certificate: Option<PathBuf>,
+    /// Certificates that are revoked, and that the whole cluster is told of; read
+    /// again when the file changes
+    #[arg(long, value_name = "FILE", env = "CASM_REVOKED")]
+    pub revoked: Option<PathBuf>,
     /// Keep the peers that are known here, one directory for each node: it comes
     /// back to its cluster without discovery [default: they are forgotten]
     #[arg(long, value_name = "DIR", env = "CASM_DATA")]
@@ -82,7 +96,7 @@ impl NodeArgs {
     /// The configuration that the options ask for.
     ///
     /// # Errors
-    /// If the key or the secret file cannot be used, or a field of `CASM_META` is malformed.
+    /// If the key, the secret or the certificate cannot be used, or a field of `CASM_META` is malformed.
     pub fn config(&self) -> Result<Config> {
         let mut config = Config::default();
         config.namespace = self.namespace.clone();
@@ -110,6 +124,10 @@ impl NodeArgs {
         }
         config.key = self.key.as_ref().map(identity::load_key).transpose()?;
         config.secret = self.secret.as_ref().map(Secret::load).transpose()?;
+        config.admit.clone_from(&self.admit);
+        config.certificate = self.certificate.as_ref().map(Certificate::load).transpose()?;
+        config.certificate_file.clone_from(&self.certificate);
+        config.revoked_file.clone_from(&self.revoked);
         Ok(config)
     }
 
