@@ -1,13 +1,14 @@
 //! What a node can be told before it starts.
 
 use crate::{
-    Error, ErrorKind, Keypair, Multiaddr, Namespace, Result, Secret, boot::BootAddr, cluster, host,
-    pex, rpc,
+    Error, ErrorKind, Keypair, Multiaddr, Namespace, PeerId, Result, Secret, boot::BootAddr,
+    cluster, host, pex, rpc,
 };
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 pub use crate::announce::MAX_ANNOUNCED;
 pub use crate::power::Power;
+pub use crate::who::MAX_LISTED;
 
 /// The configuration of a node. [`Config::default`] needs no change to work:
 /// nodes of one machine or one local network find each other.
@@ -48,6 +49,13 @@ pub struct Config {
     /// those that pass. QUIC, which has no such thing, is off. Default: none, and
     /// the cluster is open to all who reach it.
     pub secret: Option<Secret>,
+    /// The peers that are taken, and no others: at most [`MAX_LISTED`]. The node itself
+    /// needs not be among them. Empty (the default): everybody. What it does is told at
+    /// [`Node::allow`](crate::Node::allow).
+    pub allow: Vec<PeerId>,
+    /// Peers that are not taken, whether they are allowed or not: at most
+    /// [`MAX_LISTED`]. Default: none. See [`Node::deny`](crate::Node::deny).
+    pub deny: Vec<PeerId>,
     /// The directory in which the node keeps what is to outlast it: the peers
     /// that it knows, and the last sequence number of its record. Each node
     /// needs its own; an observer keeps nothing. Default: nowhere, all is
@@ -86,6 +94,8 @@ impl Default for Config {
             observer: false,
             key: None,
             secret: None,
+            allow: Vec::new(),
+            deny: Vec::new(),
             data: None,
             pex: Some(pex::Config::default()),
             power: Power::Normal,

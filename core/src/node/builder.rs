@@ -2,7 +2,8 @@
 
 use super::Node;
 use crate::{
-    Config, Error, ErrorKind, Events, Keypair, Multiaddr, Namespace, NodeThread, Result, Secret,
+    Config, Error, ErrorKind, Events, Keypair, Multiaddr, Namespace, NodeThread, PeerId, Result,
+    Secret,
     boot::{BootAddr, Discovery},
     config::{Limits, Power},
     event::EventBus,
@@ -191,6 +192,24 @@ impl NodeBuilder {
     pub fn secret_file(self, path: impl AsRef<Path>) -> Self {
         self.with(|config| {
             config.secret = Some(Secret::load(path)?);
+            Ok(())
+        })
+    }
+
+    /// Takes these peers and no others. Adds up when called again; without any,
+    /// everybody is taken. See [`Node::allow`].
+    pub fn allow(self, ids: impl IntoIterator<Item = PeerId>) -> Self {
+        self.with(|config| {
+            config.allow.extend(ids);
+            Ok(())
+        })
+    }
+
+    /// Doesn't take these peers, whether they are allowed or not. Adds up when
+    /// called again. See [`Node::deny`].
+    pub fn deny(self, ids: impl IntoIterator<Item = PeerId>) -> Self {
+        self.with(|config| {
+            config.deny.extend(ids);
             Ok(())
         })
     }
