@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 pub use crate::announce::MAX_ANNOUNCED;
 pub use crate::power::Power;
+pub use crate::who::MAX_LISTED;
 
 /// The configuration of a node. [`Config::default`] needs no change to work:
 /// nodes of one machine or one local network find each other.
@@ -61,6 +62,13 @@ pub struct Config {
     /// A file of revocations (`casm admit revoke` makes them), read again when it
     /// changes. One member that reads it suffices: the others are told. Default: none.
     pub revoked_file: Option<PathBuf>,
+    /// The peers that are taken, and no others: at most [`MAX_LISTED`]. The node itself
+    /// needs not be among them. Empty (the default): everybody. What it does is told at
+    /// [`Node::allow`](crate::Node::allow).
+    pub allow: Vec<PeerId>,
+    /// Peers that are not taken, whether they are allowed or not: at most
+    /// [`MAX_LISTED`]. Default: none. See [`Node::deny`](crate::Node::deny).
+    pub deny: Vec<PeerId>,
     /// The directory in which the node keeps what is to outlast it: the peers
     /// that it knows, and the last sequence number of its record. Each node
     /// needs its own; an observer keeps nothing. Default: nowhere, all is
@@ -103,6 +111,8 @@ impl Default for Config {
             certificate: None,
             certificate_file: None,
             revoked_file: None,
+            allow: Vec::new(),
+            deny: Vec::new(),
             data: None,
             pex: Some(pex::Config::default()),
             power: Power::Normal,

@@ -56,6 +56,7 @@ pub mod topics;
 mod trouble;
 #[cfg(test)]
 mod vectors;
+mod who;
 
 /// Cap'n Proto, in the version whose types stand in [`rpc`].
 pub use capnp;

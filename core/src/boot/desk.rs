@@ -16,6 +16,7 @@ use crate::{
     dials,
     metrics::{Metrics, verdict},
     scope::Scope,
+    who::Who,
 };
 use libp2p::{identity::Keypair, multiaddr::Protocol};
 use lru::LruCache;
@@ -41,6 +42,8 @@ pub(crate) struct Desk {
     pub(crate) metrics: Metrics,
     pub(crate) view: ViewSize,
     pub(crate) sealing: Arc<Sealing>,
+    /// Who is answered, and whose answers are taken.
+    who: Who,
     /// Where this node answers: nobody else can.
     served: Mutex<HashSet<SocketAddr>>,
     addrs: watch::Receiver<Arc<[Multiaddr]>>,
@@ -57,11 +60,12 @@ pub(crate) struct Desk {
 pub(crate) struct Lasting {
     pub(crate) tap: Bus<Datagram>,
     pub(crate) sealing: Arc<Sealing>,
+    pub(crate) who: Who,
 }
 
 impl Lasting {
-    pub(crate) fn new(secret: Option<Secret>) -> Self {
-        Self { tap: Bus::new(Desk::TAP), sealing: Arc::new(Sealing::new(secret)) }
+    pub(crate) fn new(secret: Option<Secret>, who: Who) -> Self {
+        Self { tap: Bus::new(Desk::TAP), sealing: Arc::new(Sealing::new(secret)), who }
     }
 }
 
@@ -113,7 +117,7 @@ impl Desk {
         scope: Scope,
         lasting: Lasting,
     ) -> Self {
-        let Lasting { tap, sealing } = lasting;
+        let Lasting { tap, sealing, who } = lasting;
         let own = key.public().to_peer_id();
         let signed = cache(Self::MAX_ANSWERS);
         let answers = Answers { addrs: Arc::clone(&addrs.borrow()), signed };
@@ -122,6 +126,7 @@ impl Desk {
             responder: Mutex::new(Responder::new(own, Instant::now())),
             answers: Mutex::new(answers),
             sealing,
+            who,
             tap,
             key,
             own,
@@ -221,12 +226,13 @@ impl Desk {
         let claim = unverified.claim();
         envelope.check(claim).map_err(Reason::Packet)?;
         let replayed = self.sealing.knows(&envelope);
-        let asked = if replayed { Asked::No } else { asked(claim) };
+        let taken = self.who.check(&claim.peer).map_err(Refusal::Stranger);
+        let asked = if replayed || taken.is_err() { Asked::No } else { asked(claim) };
         let (screened, may_verify) = {
             let mut responder = self.responder();
             let screened = match replayed {
                 true => Err(Refusal::Replay),
-                false => responder.screen(claim, source, medium, asked, now),
+                false => taken.and_then(|()| responder.screen(claim, source, medium, asked, now)),
             };
             let wanted = screened.is_ok() || self.tap.is_heard();
             // Only what is awaited has a share in what is kept for that.

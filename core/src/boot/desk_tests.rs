@@ -39,7 +39,7 @@ fn changed_addresses_invalidate_signed_answers() {
     let list = |port| Arc::from(addrs(&[&format!("/ip4/10.0.0.1/tcp/{port}")]));
     let (change, watch) = watch::channel(list(1));
     let (scope, metrics) = (Scope::default(), Metrics::default());
-    let lasting = Lasting::new(None);
+    let lasting = Lasting::new(None, Who::default());
     let desk = Desk::new(key, watch, vec![], Arc::new(|| 0), metrics, scope, lasting);
     let ns = Namespace::default();
     let echo = |nonce| {
@@ -64,7 +64,7 @@ fn changed_addresses_invalidate_signed_answers() {
 fn member(secret: Option<u8>) -> Desk {
     let key = Keypair::generate_ed25519();
     let watch = watch::channel(Arc::from(addrs(&["/ip4/10.0.0.1/tcp/1"]))).1;
-    let lasting = Lasting::new(secret.map(|n| Secret::from_bytes([n; 32])));
+    let lasting = Lasting::new(secret.map(|n| Secret::from_bytes([n; 32])), Who::default());
     let (scope, metrics) = (Scope::default(), Metrics::default());
     Desk::new(key, watch, vec![], Arc::new(|| 0), metrics, scope, lasting)
 }

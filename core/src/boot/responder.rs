@@ -5,7 +5,7 @@ use super::{
     limit::{Checks, Exceeded, Limit, SourceLimits},
     packet::{Body, MAX_GROWTH, Packet, in_range},
 };
-use crate::{Namespace, PeerId, cache::cache};
+use crate::{Namespace, PeerId, cache::cache, who::Stranger};
 use lru::LruCache;
 use std::{
     collections::HashMap,
@@ -68,6 +68,8 @@ pub enum Refusal {
     NoRoom,
     /// The same sealed datagram was used before.
     Replay,
+    /// It is, or says that it is, of a peer that this node doesn't take.
+    Stranger(Stranger),
 }
 
 impl Refusal {
@@ -86,6 +88,7 @@ impl Refusal {
             Self::Source => "bad-source",
             Self::NoRoom => "no-room",
             Self::Replay => "replay",
+            Self::Stranger(stranger) => stranger.label(),
         }
     }
 }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, Event, Multiaddr, Namespace, PeerId, PeerInfo, Power, Result, Secret,
-    announce::Announced, event::EventBus, metrics::Metrics, scope::Scope,
+    announce::Announced, event::EventBus, metrics::Metrics, scope::Scope, who::Who,
 };
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
 use libp2p::identity::Keypair;
@@ -57,6 +57,8 @@ pub struct BootConfig {
     pub crawl_rate: NonZeroU32,
     /// How much the service does of itself.
     pub power: Power,
+    /// Who is taken.
+    pub(crate) who: Who,
 }
 
 impl Default for BootConfig {
@@ -68,6 +70,7 @@ impl Default for BootConfig {
             secret: None,
             crawl_rate: NonZeroU32::new(32).expect("not 0"),
             power: Power::Normal,
+            who: Who::default(),
         }
     }
 }
@@ -139,7 +142,7 @@ impl Boot {
         BootAddr::check_list(&config.boot)?;
         let boot = Self(Arc::new(Service {
             own: key.public().to_peer_id(),
-            lasting: Lasting::new(config.secret.clone()),
+            lasting: Lasting::new(config.secret.clone(), config.who.clone()),
             config,
             key,
             addrs,
@@ -275,10 +278,12 @@ impl Boot {
         }));
         let own = self.0.own;
         let others = searches.into_iter().map(|search| {
-            let not_own = move |found: &Result<Found>| {
-                ready(found.as_ref().map_or(true, |found| found.peer.id != own))
+            let who = self.0.config.who.clone();
+            let of_use = move |found: &Result<Found>| {
+                let taken = |id: &PeerId| *id != own && who.check(id).is_ok();
+                ready(found.as_ref().map_or(true, |found| taken(&found.peer.id)))
             };
-            search.filter(not_own).boxed()
+            search.filter(of_use).boxed()
         });
         // Weak: who still holds a search of a closed node must not keep its
         // event streams from ending.

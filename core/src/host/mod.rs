@@ -3,7 +3,7 @@
 //! `swarm` builds the transports and behaviours, `listen` has it listen (with
 //! `wide` where netlink is forbidden, `again` where a socket closed), `task` runs
 //! it, `instances` recognises restarted peers and shared keys, `slots` says who may hold a
-//! connection, `heard`, `budget` and `lookups` bound the dials that follow from
+//! connection, `gate` (with `door`) who gets one at all, `heard`, `budget` and `lookups` bound the dials that follow from
 //! what others told, `ping` notices dead links and takes round-trip times,
 //! `closing` lets no dead link hold up the end of a connection, `leaving` has a
 //! closing host say all, `boxed`, `tls` and `quic` save memory per connection and
@@ -22,8 +22,10 @@ mod boxed;
 mod budget;
 mod closing;
 mod connected;
+mod door;
 #[cfg(test)]
 mod flood_tests;
+mod gate;
 #[cfg(test)]
 mod gossip_tests;
 mod heard;
@@ -59,15 +61,17 @@ use crate::{
     event::EventBus,
     gossip::WINDOW,
     life::Life,
-    members::{Members, Vetting},
+    members::Vetting,
     metrics::{ByLabel, Metrics, waiting},
     prefix::Prefix,
     pubsub::{Publisher, Topic},
     record::SignedRecord,
     scope::Scope,
+    who::Who,
 };
 use connected::Connected;
 pub use connected::{Direction, PeerStatus};
+use gate::Gate;
 pub(crate) use leaving::Leaving;
 use libp2p::{Multiaddr, PeerId, StreamProtocol, identity::Keypair};
 pub use listen::ensure_free;
@@ -100,26 +104,26 @@ pub(crate) struct Host {
     life: Life,
     round_trips: RoundTrips,
     room: slots::Room,
+    who: Who,
     lookups: Lookups,
     own: watch::Receiver<Arc<[Multiaddr]>>,
     addrs: watch::Receiver<Arc<[Multiaddr]>>,
     record: watch::Receiver<SignedRecord>,
-    members: Option<Members>,
     /// Counts what gossip brought and nobody takes.
     refused: ByLabel,
 }
 
-/// Who a host is: its key, the secret of its cluster if that is private, and its
-/// certificate and those of others if members have some.
+/// Who a host is: its key, the secret of its cluster if that is private, and whom it
+/// takes.
 pub(crate) struct Identity {
     pub(crate) key: Keypair,
     pub(crate) secret: Option<Secret>,
-    pub(crate) members: Option<Members>,
+    pub(crate) who: Who,
 }
 
 impl From<Keypair> for Identity {
     fn from(key: Keypair) -> Self {
-        Self { key, secret: None, members: None }
+        Self { key, secret: None, who: Who::default() }
     }
 }
 
@@ -193,7 +197,7 @@ impl Host {
         scope: &Scope,
         least_seq: u64,
     ) -> Result<Self> {
-        let Identity { key, secret, members } = identity.into();
+        let Identity { key, secret, who } = identity.into();
         let id = key.public().to_peer_id();
         let addrs = addrs.into();
         let streams = Streams::new(metrics);
@@ -207,12 +211,12 @@ impl Host {
             streams: streams.clone(),
             round_trips: round_trips.clone(),
             tally: Tally::new(metrics),
+            gate: Gate::new(who.clone(), metrics),
             metrics: metrics.clone(),
             ping: profile.ping,
             identify: profile.identify,
             quic: secret.is_none() && (profile.quic || listen::has_quic(&listen)),
             secret,
-            members: members.clone(),
         };
         let mut swarm = recipe.build()?;
         let listening =
@@ -249,11 +253,11 @@ impl Host {
             life,
             round_trips,
             room,
+            who,
             lookups,
             own,
             addrs,
             record,
-            members,
             refused: metrics.gossip_refused.clone(),
         };
         Ok(host)
@@ -327,6 +331,11 @@ impl Host {
         self.connected.network(peer)
     }
 
+    /// Whom this node takes.
+    pub(crate) fn who(&self) -> &Who {
+        &self.who
+    }
+
     /// How many more connections this node can make.
     pub(crate) fn room(&self) -> usize {
         self.room.now()
@@ -342,7 +351,8 @@ impl Host {
     /// Connects to a peer, unless it is connected already.
     ///
     /// # Errors
-    /// `Unreachable`, with what each address answered.
+    /// `Unreachable`, with what each address answered, or why this node doesn't take
+    /// the peer.
     pub(crate) async fn connect(&self, info: &PeerInfo) -> Result<()> {
         if self.is_connected(&info.id) {
             return Ok(());
@@ -464,7 +474,8 @@ impl Host {
         let (peers, peers_receiver) = watch::channel(BTreeSet::new());
         let ends = topics::Ends { commands, events, outgoing, peers, credits };
         let (host, topic) = (self.commands.clone(), topic.into());
-        let vetting = self.members.clone().map(|who| Vetting::new(who, self.refused.clone()));
+        let members = self.who.members().cloned();
+        let vetting = members.map(|members| Vetting::new(members, self.refused.clone()));
         let join = async move {
             let join = Command::Join { topic, ends };
             host.send(join).await.map_err(|_| Error::closed("node"))?;

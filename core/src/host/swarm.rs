@@ -3,7 +3,9 @@
 use super::{
     Limits, admission,
     boxed::Boxing,
-    closing, instances,
+    closing,
+    gate::{self, Gate},
+    instances,
     listen::is_quic,
     memory,
     names::Names,
@@ -20,7 +22,6 @@ use crate::{
         Gossip, Refused,
         engine::{Config, Counts},
     },
-    members::Members,
     metrics::Metrics,
 };
 use libp2p::{
@@ -41,9 +42,11 @@ const NEVER_IDLE: Duration = Duration::from_secs(365 * 24 * 3600);
 
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
+    /// First of all: nobody does anything for a stranger.
+    gate: gate::Behaviour,
     refused: Refused,
     memory: memory_connection_limits::Behaviour,
-    /// After those two: nobody is replaced for one who is refused.
+    /// After those: nobody is replaced for one who is refused.
     pub(super) slots: slots::Behaviour,
     pub(super) ping: ping::Behaviour,
     identify: identify::Behaviour,
@@ -61,6 +64,7 @@ pub(super) struct Recipe {
     pub(super) streams: Streams,
     pub(super) round_trips: RoundTrips,
     pub(super) tally: Tally,
+    pub(super) gate: Gate,
     pub(super) metrics: Metrics,
     /// From the answer to a ping to the next one.
     pub(super) ping: Duration,
@@ -68,8 +72,6 @@ pub(super) struct Recipe {
     pub(super) identify: Duration,
     /// The secret of a private cluster.
     pub(super) secret: Option<Secret>,
-    /// Where members have certificates.
-    pub(super) members: Option<Members>,
     /// Whether QUIC is spoken, beside TCP. Not with a secret.
     pub(super) quic: bool,
 }
@@ -100,7 +102,7 @@ impl Recipe {
     /// The transports; where members have certificates, with a gate that shows them.
     fn transports(&self) -> Result<Boxed<(PeerId, StreamMuxerBox)>> {
         let open = self.open_transports()?;
-        let Some(members) = self.members.clone() else { return Ok(open) };
+        let Some(members) = self.gate.who().members().cloned() else { return Ok(open) };
         Ok(open
             .and_then(move |connection, endpoint| admission::pass(members, connection, endpoint))
             .boxed())
@@ -136,7 +138,7 @@ impl Recipe {
     }
 
     fn behaviour(&self) -> Behaviour {
-        let Self { key, limits, announced, streams, round_trips, tally, metrics, .. } = self;
+        let Self { key, limits, announced, streams, round_trips, tally, gate, metrics, .. } = self;
         let sizes =
             slots::Sizes::new(limits.connections, limits.connections_per_peer, limits.pending);
         let identify = identify::Config::new("casm/0.0.0".into(), key.public())
@@ -154,6 +156,7 @@ impl Recipe {
             links: metrics.gossip_links.clone(),
         };
         Behaviour {
+            gate: gate.behaviour(),
             gossip: Gossip::new(Config::default(), counts, refused.clone()),
             refused,
             memory: memory::limit(limits.memory),
@@ -179,11 +182,11 @@ pub(super) mod tests {
             streams: Streams::new(&metrics),
             round_trips: RoundTrips::default(),
             tally: Tally::new(&metrics),
+            gate: Gate::new(Default::default(), &metrics),
             metrics,
             ping: Duration::from_secs(10),
             identify: Duration::from_secs(300),
             secret: None,
-            members: None,
             quic: true,
         };
         recipe.build().unwrap()

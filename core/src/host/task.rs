@@ -4,6 +4,7 @@ use super::{
     Command, Connected, NO_QUIC,
     addrs::AddressBook,
     back::Back,
+    gate,
     heard::Heard,
     instances::{self, Instances, Other},
     leaving::Leaving,
@@ -73,6 +74,8 @@ pub(super) struct Task {
     pub(super) profile: Profile,
     pub(super) life: Life,
     wakings: watch::Receiver<u64>,
+    /// Told when others are taken than before.
+    taken: watch::Receiver<u64>,
     order: Option<Order>,
     commands: mpsc::Receiver<Command>,
     pub(super) topics: Topics,
@@ -114,6 +117,7 @@ impl Task {
     pub(super) fn new(parts: Parts) -> Box<Self> {
         let metrics = parts.recipe.metrics.clone();
         let (made, wakings) = (ByLabel::default(), parts.life.wakings());
+        let who = parts.recipe.gate.who().clone();
         metrics.register("connections_made", "Connections, by direction", made.clone());
         Box::new(Self {
             swarm: parts.swarm,
@@ -125,7 +129,8 @@ impl Task {
             wakings,
             order: None,
             commands: parts.commands,
-            topics: Topics::new(metrics.clone()),
+            taken: who.changes(),
+            topics: Topics::new(who, metrics.clone()),
             dials: HashMap::new(),
             instances: Instances::default(),
             started: Instant::now(),
@@ -191,6 +196,7 @@ impl Task {
                 self.dial_back();
             }
             Ok(()) = self.wakings.changed(), if up => self.woke(),
+            Ok(()) = self.taken.changed() => self.put_out(),
             Some(command) = self.commands.recv() => self.on_command(command),
             () = poll_fn(|cx| topics.poll_asked(cx)) => {
                 // Together with what else is there: the swarm is polled after each step.
@@ -219,6 +225,20 @@ impl Task {
         self.say_all().await;
         drop(over);
         self.disconnect_all().await;
+    }
+
+    /// Closes the connections of those who are no longer taken. (The swarm knows of some
+    /// of which it has not told yet.)
+    fn put_out(&mut self) {
+        let connected: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
+        for peer in connected {
+            let Err(stranger) = self.recipe.gate.who().check(&peer) else { continue };
+            tracing::info!(%peer, reason = stranger.label(), "closing the connections of a peer");
+            self.recipe.gate.put_out();
+            self.back.here(&peer);
+            // An error means that it is disconnected.
+            let _ = self.swarm.disconnect_peer_id(peer);
+        }
     }
 
     fn on_command(&mut self, command: Command) {
@@ -254,6 +274,10 @@ impl Task {
     fn dial(&mut self, info: PeerInfo, configured: bool, reply: oneshot::Sender<Result<()>>) {
         if self.swarm.is_connected(&info.id) {
             let _ = reply.send(Ok(()));
+            return;
+        }
+        if let Err(error) = self.recipe.gate.dials(&info.id) {
+            let _ = reply.send(Err(error));
             return;
         }
         let (mut given, mut heard) = match configured {
@@ -323,6 +347,10 @@ impl Task {
         let options = if fresh { options.allocate_new_port() } else { options }.build();
         if let Some(peer) = options.get_peer_id().filter(|peer| self.swarm.is_connected(peer)) {
             let _ = reply.send(Ok(peer));
+            return;
+        }
+        if let Some(Err(error)) = options.get_peer_id().map(|peer| self.recipe.gate.dials(&peer)) {
+            let _ = reply.send(Err(error));
             return;
         }
         let (connection, private) = (options.connection_id(), self.recipe.secret.is_some());
@@ -477,6 +505,9 @@ fn no_quic(addr: &Multiaddr) -> Error {
 }
 
 fn unreachable(whom: &str, error: &DialError, private: bool) -> Error {
+    if let Some(refused) = gate::refusal(whom, error) {
+        return refused;
+    }
     if let DialError::WrongPeerId { obtained, address } = error {
         let message =
             format!("{whom} cannot be reached: another peer, {obtained}, is at {address}");

@@ -8,6 +8,7 @@ use crate::{
     pubsub::{
         Outgoing, Received, Ticket, TopicCommand, TopicEvent, Verdict, signed::SignedMessage,
     },
+    who::Who,
 };
 use futures::{StreamExt, ready, stream::FuturesUnordered};
 use libp2p::PeerId;
@@ -91,17 +92,19 @@ pub(super) struct Topics {
     commands: FuturesUnordered<Next<TopicCommand>>,
     outgoing: FuturesUnordered<Next<Outgoing>>,
     asked: VecDeque<(Arc<str>, Asked)>,
+    who: Who,
     metrics: Metrics,
 }
 
 impl Topics {
-    pub(super) fn new(metrics: Metrics) -> Self {
+    pub(super) fn new(who: Who, metrics: Metrics) -> Self {
         Self {
             joined: HashMap::new(),
             turns: 0,
             commands: FuturesUnordered::new(),
             outgoing: FuturesUnordered::new(),
             asked: VecDeque::new(),
+            who,
             metrics,
         }
     }
@@ -252,6 +255,12 @@ impl Topics {
 
     fn deliver(&mut self, gossip: &mut Gossip, message: SignedMessage, from: PeerId) {
         let id = message.id().clone();
+        // Whatever the topic: neither delivered nor passed on.
+        if let Err(stranger) = self.who.check(&message.source()) {
+            let reason = [("reason", stranger.label())];
+            self.metrics.gossip_refused.get_or_create(&reason).inc();
+            return gossip.verdict(&id, Verdict::Ignore);
+        }
         let Some(joined) = self.joined.get(message.topic()) else {
             return gossip.verdict(&id, Verdict::Ignore);
         };
@@ -384,7 +393,7 @@ mod tests {
 
     #[test]
     fn topics_that_all_have_much_to_say_take_turns() {
-        let mut topics = Topics::new(Metrics::default());
+        let mut topics = Topics::new(Who::default(), Metrics::default());
         let names = ["a", "b", "c", "d"];
         let others = names.map(|name| join(&mut topics, name));
         for other in &others {
@@ -417,7 +426,7 @@ mod tests {
 
     #[test]
     fn commands_without_end_do_not_hold_up_what_is_published() {
-        let mut topics = Topics::new(Metrics::default());
+        let mut topics = Topics::new(Who::default(), Metrics::default());
         let busy = join(&mut topics, "busy");
         let other = join(&mut topics, "other");
         for _ in 0..3 {
@@ -431,7 +440,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_waits_for_room_is_told_of_a_pause_and_what_comes_next_is_taken() {
-        let mut topics = Topics::new(Metrics::default());
+        let mut topics = Topics::new(Who::default(), Metrics::default());
         let other = join(&mut topics, "a");
         let publish = || {
             let (reply, outcome) = oneshot::channel();
@@ -460,7 +469,7 @@ mod tests {
 
     #[test]
     fn of_peers_that_are_not_told_of_the_first_are_left_out() {
-        let mut topics = Topics::new(Metrics::default());
+        let mut topics = Topics::new(Who::default(), Metrics::default());
         let mut others = join(&mut topics, "a");
         let joined = topics.joined.get_mut("a").unwrap();
         // There is room for these, and for all messages under way.

@@ -198,10 +198,10 @@ impl NodeBuilder {
     }
 
     /// Adds an authority whose certificates make a member, by the peer id of its key.
-    /// See [`Config::admit`].
-    pub fn admit(self, authority: PeerId) -> Self {
+    /// Adds up when called again. See [`Config::admit`].
+    pub fn admit(self, authorities: impl IntoIterator<Item = PeerId>) -> Self {
         self.with(|config| {
-            config.admit.push(authority);
+            config.admit.extend(authorities);
             Ok(())
         })
     }
@@ -229,6 +229,24 @@ impl NodeBuilder {
     pub fn revoked_file(self, path: impl AsRef<Path>) -> Self {
         self.with(|config| {
             config.revoked_file = Some(path.as_ref().into());
+            Ok(())
+        })
+    }
+
+    /// Takes these peers and no others. Adds up when called again; without any,
+    /// everybody is taken. See [`Node::allow`].
+    pub fn allow(self, ids: impl IntoIterator<Item = PeerId>) -> Self {
+        self.with(|config| {
+            config.allow.extend(ids);
+            Ok(())
+        })
+    }
+
+    /// Doesn't take these peers, whether they are allowed or not. Adds up when
+    /// called again. See [`Node::deny`].
+    pub fn deny(self, ids: impl IntoIterator<Item = PeerId>) -> Self {
+        self.with(|config| {
+            config.deny.extend(ids);
             Ok(())
         })
     }

@@ -9,10 +9,14 @@ use crate::{
     event::EventBus,
     host::Host,
     power::Profile,
+    who::Who,
 };
 use futures::{StreamExt, stream::FuturesUnordered};
 use std::time::Duration;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, sleep_until, timeout},
+};
 
 /// Pauses before a peer that was found and did not answer is tried again: a
 /// search tells of it once, and it may be about to listen.
@@ -38,6 +42,8 @@ trait Around {
     fn find(&self, time: Duration) -> Finding;
     fn connect(&self, found: &Found) -> impl Future<Output = Result<()>>;
     fn disconnect(&self, peer: PeerId) -> impl Future<Output = ()>;
+    /// Told when others are taken than before.
+    fn taken(&self) -> watch::Receiver<u64>;
 }
 
 /// The services of a node.
@@ -47,6 +53,7 @@ pub(super) struct Services {
     pub(super) cluster: Cluster,
     pub(super) namespace: Namespace,
     pub(super) profile: Profile,
+    pub(super) who: Who,
 }
 
 impl Around for Services {
@@ -69,6 +76,10 @@ impl Around for Services {
 
     async fn connect(&self, found: &Found) -> Result<()> {
         connect(&self.host, &found.source, &found.peer).await
+    }
+
+    fn taken(&self) -> watch::Receiver<u64> {
+        self.who.changes()
     }
 
     async fn disconnect(&self, peer: PeerId) {
@@ -108,7 +119,7 @@ enum End {
     Over,
     /// The last peer was lost meanwhile.
     Alone,
-    /// Without a peer, the node has got other addresses.
+    /// Without a peer, the node has got other addresses, or takes others than before.
     Moved,
     /// The node is closed.
     Closed,
@@ -170,7 +181,7 @@ async fn search(around: &impl Around, events: &mut Events, strangers: &mut Stran
     let (mut tried, mut made) = (FuturesUnordered::new(), 0);
     // When those that are being tried were begun.
     let mut begun: Vec<Instant> = Vec::new();
-    let mut had_peers = false;
+    let (mut had_peers, mut taken) = (false, around.taken());
     loop {
         let standing = around.standing();
         had_peers |= standing.connected > 0 || made > 0;
@@ -212,6 +223,10 @@ async fn search(around: &impl Around, events: &mut Events, strangers: &mut Stran
             }
             // One that is tried may have become slow.
             () = sleep(SLOW / 2), if hopeful > 0 && !more => {}
+            // Who was found and not taken is not told of again.
+            Ok(()) = taken.changed() => if around.standing().connected == 0 {
+                return End::Moved;
+            },
             event = events.next() => match event {
                 Some(Event::Disconnected { .. } | Event::Dropped { .. })
                     if had_peers && around.standing().connected == 0 => return End::Alone,
@@ -259,6 +274,7 @@ fn jittered(pause: Duration) -> Duration {
 
 /// Waits for the time to look again.
 async fn rest(around: &impl Around, pace: &mut Pace, events: &mut Events) -> End {
+    let mut taken = around.taken();
     loop {
         let due = pace.due(around.standing());
         if due <= Instant::now() {
@@ -279,6 +295,9 @@ async fn rest(around: &impl Around, pace: &mut Pace, events: &mut Events) -> End
         tokio::select! {
             // The view may have grown since: what is due is asked again.
             () = sleep_until(due) => {}
+            Ok(()) = taken.changed() => if around.standing().connected == 0 {
+                return End::Moved;
+            },
             change = changed => match (change, around.standing().connected) {
                 (Change::Lost, 0) => {
                     let pause = pace.deserted(Instant::now(), &mut rand::rng());

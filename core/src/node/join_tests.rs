@@ -30,6 +30,7 @@ struct Network {
     known: RefCell<BTreeSet<PeerId>>,
     dialled: RefCell<Vec<PeerId>>,
     searches: RefCell<Vec<Instant>>,
+    taken: watch::Sender<u64>,
 }
 
 impl Network {
@@ -77,6 +78,10 @@ impl Around for Network {
                 Ok(Found { source: "test".into(), peer: PeerInfo { id, addrs: vec![] } })
             });
         stream::iter(found).chain(stream::pending()).take_until(sleep(time)).boxed()
+    }
+
+    fn taken(&self) -> watch::Receiver<u64> {
+        self.taken.subscribe()
     }
 
     /// Those that don't live never answer.
@@ -151,6 +156,10 @@ impl Around for Discovered {
 
     async fn disconnect(&self, peer: PeerId) {
         self.network.disconnect(peer).await;
+    }
+
+    fn taken(&self) -> watch::Receiver<u64> {
+        self.network.taken()
     }
 }
 
@@ -314,4 +323,24 @@ async fn strangers_without_end_are_not_connected_without_end() {
     let dialled = network.dialled.borrow().len();
     assert!(dialled > 2 * KEPT, "{dialled}");
     assert!(network.connected.borrow().len() <= WANTED + KEPT + 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_alone_looks_at_once_for_who_is_taken_again() {
+    let network = Network::default();
+    let events = EventBus::default();
+    let undenied = async {
+        // Searches have become rare.
+        sleep(HOUR).await;
+        let live = peers(1);
+        *network.live.borrow_mut() = live.clone();
+        *network.answers.borrow_mut() = live.into_iter().collect();
+        network.taken.send_modify(|turn| *turn += 1);
+        sleep(Duration::from_millis(100)).await;
+        network.connected.borrow().len()
+    };
+    tokio::select! {
+        () = join(&network, events.subscribe()) => panic!("it ended"),
+        connected = undenied => assert_eq!(connected, 1),
+    }
 }

@@ -1,13 +1,15 @@
 //! The node: the one place that knows the host and every service.
 //!
 //! `builder` configures one from plain strings; `join` finds the first peers
-//! and comes back when they are lost, when `pace` says so; `pause` lets the sockets
+//! and comes back when they are lost, when `pace` says so; `lists` says who is taken;
+//! `pause` lets the sockets
 //! go and comes back; `whereabouts` says where peers may be that somebody wants to
 //! connect to.
 
 mod builder;
 mod channels;
 mod join;
+mod lists;
 mod pace;
 mod pause;
 mod seeds;
@@ -41,6 +43,7 @@ use crate::{
     streams::Streams,
     target::{Connector, Target},
     topics::{self, Topic, TopicOptions, Topics},
+    who::Who,
 };
 use builder::Early;
 use futures::{StreamExt, future::ready, stream};
@@ -87,6 +90,7 @@ struct Inner {
     csp: Csp,
     store: pex::Store,
     tokens: channels::Tokens,
+    who: Who,
     running: Running,
 }
 
@@ -123,6 +127,7 @@ impl Node {
         let key = config.key.clone().unwrap_or_else(Keypair::generate_ed25519);
         let id = key.public().to_peer_id();
         let announced = Announced::new(&config.announce, config.announce_only, id)?;
+        let who = Who::new(id, &config.allow, &config.deny)?;
         let running = Running(Scope::default());
         let scope = &running.0;
 
@@ -131,7 +136,7 @@ impl Node {
             in_time("its data", pex::Store::start(data, metrics.troubles.clone(), scope)).await?;
         let secret = config.secret.clone();
         let host = Host::start(
-            Identity { key: key.clone(), secret: secret.clone() },
+            Identity { key: key.clone(), secret: secret.clone(), who: who.clone() },
             Addresses { listen: &config.listen, announced: announced.clone(), power: config.power },
             &config.limits,
             &metrics,
@@ -153,6 +158,7 @@ impl Node {
         let cluster = ClusterConfig {
             namespace: config.namespace.clone(),
             own: host.id(),
+            who: who.clone(),
             host: config.host.clone(),
             meta: config.meta.clone(),
             ttl: config.ttl,
@@ -209,6 +215,7 @@ impl Node {
         boot.serve.clone_from(&config.serve);
         boot.announce = announced.addrs;
         boot.secret = secret;
+        boot.who = who.clone();
         boot.power = config.power;
         let known = cluster.clone();
         let boot = Boot::start(
@@ -267,6 +274,7 @@ impl Node {
             cluster: cluster.clone(),
             namespace: config.namespace.clone(),
             profile,
+            who: who.clone(),
         };
         scope.spawn(join::run(found, events.clone()));
         let pauses = Pauses::start(host.clone(), boot.clone(), scope);
@@ -288,6 +296,7 @@ impl Node {
             csp,
             store,
             tokens: channels::Tokens::new(),
+            who,
             running,
         };
         Ok(Self(Arc::new(inner)))

@@ -17,6 +17,7 @@ use crate::{
     life::Phase,
     metrics::verdict,
     record::SignedRecord,
+    who::Who,
 };
 use futures::StreamExt;
 use rand::{RngExt, SeedableRng, seq::IndexedRandom};
@@ -80,6 +81,7 @@ pub(super) struct Task {
     sender: mpsc::Sender<Command>,
     incoming: Incoming,
     events: Events,
+    who: Who,
     rng: ChaCha12Rng,
     started: Instant,
     pause: Duration,
@@ -114,11 +116,15 @@ impl Task {
             let skipped = &env.metrics.dials_skipped;
             record.with_addrs(sensible(&record.info().addrs, Said::Machine.into(), skipped))
         };
-        let (saved, standby) = (saved.view.into_iter(), saved.standby.into_iter());
-        view.restore(saved.map(sensible), standby.map(sensible), &mut rng);
+        let who = env.host.who().clone();
+        let taken = |record: &SignedRecord| who.check(&record.peer()).is_ok();
+        let saved = [saved.view, saved.standby].map(|all| all.into_iter().filter(taken));
+        let [saved, standby] = saved.map(|all| all.map(sensible));
+        view.restore(saved, standby, &mut rng);
         Ok(Self {
             keeper: Keeper::new(&env.config),
             events: env.events.subscribe(),
+            who,
             namespace,
             view,
             commands,
@@ -142,7 +148,7 @@ impl Task {
         self.look();
         let mut tick = Instant::now();
         let life = shared.env.host.life();
-        let mut phases = life.phases();
+        let (mut phases, mut taken) = (life.phases(), self.who.changes());
         loop {
             let up = life.is_up();
             tokio::select! {
@@ -161,6 +167,7 @@ impl Task {
                     self.tick();
                     tick = Instant::now() + self.next_pause();
                 }
+                Ok(()) = taken.changed() => self.put_out(),
                 Some(command) = self.commands.recv() => self.on_command(command),
                 Some((peer, stream)) = self.incoming.next() => self.on_call(peer, stream),
                 Some(event) = self.events.next() => self.on_event(event),
@@ -174,6 +181,29 @@ impl Task {
             }
         }
         self.save().await;
+    }
+
+    /// Forgets those who are no longer taken.
+    fn put_out(&mut self) {
+        let who = self.who.clone();
+        self.view.keep_only(|peer| who.check(&peer).is_ok());
+        self.unsaved = true;
+        self.soon();
+        self.look();
+    }
+
+    /// Takes of what a round has brought only whom this node takes. Whether anything is
+    /// left.
+    fn screen(&self, told: &mut Told) -> bool {
+        let records = &self.shared.env.metrics.pex_records;
+        let taken = |record: &SignedRecord| {
+            let refused = self.who.check(&record.peer()).err();
+            refused
+                .map(|stranger| records.get_or_create(&verdict(stranger.label())).inc())
+                .is_none()
+        };
+        told.others.retain(|gossip| taken(&gossip.record));
+        taken(&told.sender)
     }
 
     /// Looks after connections in a moment, together with what else happens.
@@ -275,10 +305,14 @@ impl Task {
                 let _ = reply.send(self.view.tell(&mut self.rng));
             }
             Command::Merge { origin, mut told } => {
-                self.add_known(&mut told);
                 if origin != Origin::Pushed {
                     self.asking.remove(&told.sender.peer());
                 }
+                // Here and not before: what was under way when that changed comes here too.
+                if !self.screen(&mut told) {
+                    return;
+                }
+                self.add_known(&mut told);
                 let changes = self.view.merge(origin, told.sender, told.others, &mut self.rng);
                 let records = &self.shared.env.metrics.pex_records;
                 for (reason, n) in [("over-limit", changes.over_limit), ("stale", changes.stale)] {

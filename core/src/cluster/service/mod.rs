@@ -40,9 +40,10 @@ use crate::{
     ask::{answered, ask},
     event::EventBus,
     life::Life,
-    metrics::{Metrics, waiting},
+    metrics::{ByLabel, Metrics, verdict, waiting},
     pubsub::{Topic, signed::SignedMessage},
     scope::Scope,
+    who::Who,
 };
 use libp2p::{Multiaddr, PeerId};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -67,6 +68,8 @@ pub(crate) struct ClusterConfig {
     pub(crate) namespace: Namespace,
     /// The node's own id.
     pub(crate) own: PeerId,
+    /// Whose heartbeats are taken.
+    pub(crate) who: Who,
     pub(crate) host: String,
     pub(crate) meta: BTreeMap<String, String>,
     pub(crate) ttl: Duration,
@@ -122,6 +125,8 @@ pub(crate) struct Cluster {
     commands: mpsc::Sender<Command>,
     /// The own meta fields.
     meta: OwnMeta,
+    who: Who,
+    heartbeats: ByLabel,
     epoch: Instant,
     clock: Clock,
 }
@@ -144,7 +149,7 @@ impl Cluster {
         let (commands, received) = mpsc::channel(64);
         metrics.watch_queue("cluster", waiting(&commands));
         let epoch = Instant::now();
-        let clock = config.clock.clone();
+        let (clock, who) = (config.clock.clone(), config.who.clone());
         let task = Task::new(config, meta.clone(), topic, events, metrics.clone(), epoch);
         let hub = task.hub();
         let watched = Arc::downgrade(&hub);
@@ -155,7 +160,8 @@ impl Cluster {
             let _closing = closing;
             running.await;
         });
-        Ok(Self { hub, commands, meta, epoch, clock })
+        let heartbeats = metrics.heartbeats;
+        Ok(Self { hub, commands, meta, who, heartbeats, epoch, clock })
     }
 
     /// A snapshot of the cluster view.
@@ -254,6 +260,14 @@ impl Cluster {
     /// Tells of goodbyes in the view, as they come.
     pub(in crate::cluster) fn said(&self) -> watch::Receiver<Said> {
         self.hub.said()
+    }
+
+    /// Whether a peer's heartbeats are not taken, whoever hands them over. It counts
+    /// them.
+    pub(in crate::cluster) fn refuses(&self, peer: &PeerId) -> bool {
+        let Err(stranger) = self.who.check(peer) else { return false };
+        self.heartbeats.get_or_create(&verdict(stranger.label())).inc();
+        true
     }
 
     /// The time on the clock of the view's records

@@ -15,6 +15,7 @@ use crate::{
     cluster::{
         heartbeat::{Addrs, Heartbeat, HeartbeatError},
         live::Hub,
+        query::Query,
         record::server_of,
         reserved::OwnMeta,
         table::{Arrival, Detector, Difference, Now, Outcome, Table, Via},
@@ -24,6 +25,7 @@ use crate::{
     metrics::{Metrics, verdict},
     pubsub::{Received, Topic, TopicEvent, Verdict},
     scope::Scope,
+    who::Who,
 };
 use futures::FutureExt as _;
 use libp2p::{Multiaddr, PeerId};
@@ -42,6 +44,7 @@ use tokio_util::sync::CancellationToken;
 pub(super) struct Task {
     namespace: Namespace,
     own: PeerId,
+    who: Who,
     observer: bool,
     sign: Sign,
     topic: Topic,
@@ -129,6 +132,7 @@ impl Task {
         Self {
             namespace: config.namespace,
             own: config.own,
+            who: config.who,
             observer: config.observer,
             sign: config.sign,
             topic,
@@ -170,7 +174,7 @@ impl Task {
     }
 
     pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>, scope: Scope) {
-        let mut phases = self.life.phases();
+        let (mut phases, mut taken) = (self.life.phases(), self.who.changes());
         loop {
             let expiry = self.table.next_deadline();
             let expiry = expiry.map(|deadline| (self.epoch + deadline).max(self.held_until));
@@ -190,6 +194,7 @@ impl Task {
                 Some(command) = commands.recv() => self.on_command(command).await,
                 Ok(()) = self.addrs.changed(), if !self.observer && awake => self.moved(),
                 () = self.meta.changed(), if !left => self.offer(),
+                Ok(()) = taken.changed() => self.put_out(),
                 () = tokio::time::sleep_until(next_beat), if !self.observer && awake => {
                     self.send_heartbeat().await;
                 }
@@ -303,6 +308,11 @@ impl Task {
         from: PeerId,
         via: Via,
     ) -> Result<Outcome, HeartbeatError> {
+        // The last word on it: what comes after this is put out when that changes.
+        if let Err(stranger) = self.who.check(&peer) {
+            self.metrics.heartbeats.get_or_create(&verdict(stranger.label())).inc();
+            return Ok(Outcome::Stranger);
+        }
         let taken = beat.map(|beat| {
             if peer == self.own {
                 return self.hear_own(seq, data, &beat, via);
@@ -318,6 +328,15 @@ impl Task {
             _ => self.complain(peer, seq, taken, data),
         }
         taken
+    }
+
+    /// Removes the records of those who are no longer taken.
+    fn put_out(&mut self) {
+        let (view, now) = (self.table.view(), self.epoch.elapsed());
+        let records = view.iter(Query::all()).map(|record| record.peer());
+        let left = view.goodbyes().after(0).map(|(_, goodbye)| goodbye.peer);
+        let strangers = records.chain(left).filter(|peer| self.who.check(peer).is_err());
+        strangers.for_each(|peer| self.table.put_out(now, &peer));
     }
 
     /// Says why a heartbeat was not taken: aloud if it is over a limit, once.

@@ -125,6 +125,7 @@ impl Fixture {
         let config = ClusterConfig {
             namespace: Namespace::default(),
             own,
+            who: crate::who::Who::default(),
             host: "here".into(),
             meta: BTreeMap::from([("role".into(), "worker".into())]),
             ttl: Duration::from_secs(10),

@@ -361,7 +361,12 @@ impl Exchange {
             let known = last.is_some_and(|last| last >= seq)
                 || self.heard().get(&Digest::id(&source), now).is_some_and(|last| last >= seq)
                 || handed.get(&source).is_some_and(|other| other.seq >= seq);
-            if known || message.data().len() > Heartbeat::MAX_LEN || (*full && last.is_none()) {
+            let refused = self.cluster.refuses(&source);
+            if refused
+                || known
+                || message.data().len() > Heartbeat::MAX_LEN
+                || (*full && last.is_none())
+            {
                 continue;
             }
             let leaves = || Heartbeat::decode(message.data()).is_ok_and(|beat| beat.ttl.is_none());

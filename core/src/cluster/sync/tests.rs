@@ -129,6 +129,7 @@ pub(super) fn config(own: PeerId, over: CancellationToken) -> ClusterConfig {
     ClusterConfig {
         namespace: Namespace::default(),
         own,
+        who: crate::who::Who::default(),
         host: "here".into(),
         meta: BTreeMap::new(),
         ttl: Duration::from_secs(60),

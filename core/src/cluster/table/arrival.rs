@@ -83,6 +83,8 @@ pub enum Outcome {
     /// The node that handed it over has its share of the table with what nobody
     /// else has told of.
     Share,
+    /// Its peer is not one that this node takes. The table knows nothing of that.
+    Stranger,
     /// The node's own, come back.
     Own,
     /// In this node's own name, and not of this run of it: of an earlier one, or of
@@ -103,6 +105,7 @@ impl Outcome {
             Self::NoRoom => "no-room",
             Self::Full => "full",
             Self::Share => "share",
+            Self::Stranger => "stranger",
             Self::Own => "own",
             Self::OwnAhead => "own-ahead",
         }

@@ -418,6 +418,17 @@ impl Table {
         });
     }
 
+    /// Removes what is known of a peer, as if it had left. What it says later brings it
+    /// back.
+    pub fn put_out(&mut self, now: Duration, peer: &PeerId) {
+        if let Some(slot) = self.slots.get(peer).filter(|_| *peer != self.own) {
+            self.remove(now, *slot, LeaveReason::Left);
+        }
+        if self.root.goodbyes.of(peer).is_some() {
+            Arc::make_mut(&mut self.root).goodbyes.forget(peer);
+        }
+    }
+
     fn remove(&mut self, now: Duration, slot: u32, reason: LeaveReason) {
         let seq = self.root.slots.get(slot).map_or(0, Record::seq);
         self.remove_said(now, slot, seq, reason);

@@ -380,6 +380,23 @@ impl<R: Record, H: BuildHasher> View<R, H> {
         }
     }
 
+    /// Forgets everybody else, as if they had never been heard of.
+    pub fn keep_only(&mut self, keep: impl Fn(R::Id) -> bool) {
+        let kept = |gossip: &Gossip<R>| keep(gossip.record.id());
+        self.passing.retain(|gossip| kept(gossip));
+        self.waiting.retain(|gossip| kept(gossip));
+        self.asked.retain(|id| keep(*id));
+        self.rising.take_if(|gossip| !kept(gossip));
+        self.standby.keep_only(&keep);
+        self.sampler.keep_only(&keep);
+        while let Some(at) = self.places.iter().position(|entry| !kept(&entry.gossip)) {
+            let (entry, sampled) = self.places.remove(at);
+            if sampled {
+                self.choose(entry.slot);
+            }
+        }
+    }
+
     /// Takes up records from before a restart. They count as old.
     ///
     /// If they fill half of the view, they keep their places until much has been

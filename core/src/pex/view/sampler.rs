@@ -138,6 +138,13 @@ impl<R: Record, H: BuildHasher> Sampler<R, H> {
         }
     }
 
+    /// Others are no candidates any more.
+    pub(super) fn keep_only(&mut self, keep: impl Fn(R::Id) -> bool) {
+        for next in &mut self.next {
+            next.take_if(|n| !keep(n.gossip.record.id()));
+        }
+    }
+
     /// A tick has passed. Gives the slot whose ranks have changed, and who is
     /// now to hold it.
     pub(super) fn tick(&mut self) -> Option<(u8, Option<Gossip<R>>)> {

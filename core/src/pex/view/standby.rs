@@ -73,6 +73,10 @@ impl<R: Record> Standby<R> {
         self.position(id).map(|at| self.waiting.swap_remove(at).record)
     }
 
+    pub(super) fn keep_only(&mut self, keep: impl Fn(R::Id) -> bool) {
+        self.waiting.retain(|waiting| keep(waiting.record.id()));
+    }
+
     /// Whether what was heard of a peer is reason to think that it isn't dead:
     /// it isn't here, says something new, or gave a sign of life since it
     /// failed.
