@@ -6,7 +6,11 @@
 //! whom it has let in.
 
 use crate::{
-    admit::{MAX_SHOWN, Refusal},
+    admit::{
+        AdmitError, Refusal,
+        gate::{Hello, MAX_HELLO, PROTOCOL},
+        wire::unframe,
+    },
     error::reason,
     members::Members,
 };
@@ -20,7 +24,6 @@ use libp2p::{
 };
 use multistream_select::{NegotiationError, Version, dialer_select_proto, listener_select_proto};
 use std::{
-    fmt,
     future::{Future, poll_fn},
     io,
     pin::pin,
@@ -29,8 +32,6 @@ use std::{
 };
 use tokio::time::timeout;
 
-/// What is spoken there.
-pub(super) const PROTOCOL: &str = "/casm/1.0.0/admit";
 /// How long it may take.
 pub(super) const LIMIT: Duration = Duration::from_secs(5);
 
@@ -100,7 +101,7 @@ pub(super) async fn pass(
     let shown = timeout(LIMIT, show(&members, peer, &mut muxer, dials)).await;
     let shown = shown.unwrap_or(Err(Closed::Timeout));
     if let Err(closed) = &shown {
-        members.turned_away(&peer, dials, closed.label(), closed);
+        members.turned_away(&peer, closed.label(), closed);
     }
     shown.map(|()| (peer, muxer))
 }
@@ -177,23 +178,25 @@ async fn accepted(members: &Members, peer: PeerId, stream: SubstreamBox) -> Resu
 
 /// Shows this node's certificate.
 async fn write(stream: &mut (impl AsyncWrite + Unpin), members: &Members) -> Result<(), Closed> {
-    let own = members.own();
-    let len = u16::try_from(own.encoded().len()).expect("certificates are bounded");
-    let frame = [&len.to_be_bytes(), own.encoded()].concat();
-    stream.write_all(&frame).await?;
+    stream.write_all(&Hello { certificate: members.own() }.frame()).await?;
     stream.flush().await?;
     Ok(())
 }
 
 /// Reads what the other end shows.
 async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Vec<u8>, Closed> {
-    let mut len = [0; 2];
-    stream.read_exact(&mut len).await?;
-    let len = usize::from(u16::from_be_bytes(len));
-    if len > MAX_SHOWN {
-        return Err(Closed::Garbage);
+    let (mut bytes, mut chunk) = (Vec::new(), [0; 512]);
+    loop {
+        let shown = unframe(&bytes, MAX_HELLO).map_err(|error| match error {
+            AdmitError::TooLarge => Closed::Refused(Refusal::TooLarge),
+            _ => Closed::Garbage,
+        })?;
+        if let Some((shown, _)) = shown {
+            return Ok(shown.to_vec());
+        }
+        match stream.read(&mut chunk).await? {
+            0 => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+            n => bytes.extend_from_slice(&chunk[..n]),
+        }
     }
-    let mut shown = vec![0; len];
-    stream.read_exact(&mut shown).await?;
-    Ok(shown)
 }

@@ -71,6 +71,10 @@ impl Gate {
         self.who.check(peer).inspect_err(|stranger| self.count(stranger.label()))
     }
 
+    fn proven(&self, peer: &PeerId) -> Result<(), Stranger> {
+        self.who.proven(peer).inspect_err(|stranger| self.count(stranger.label()))
+    }
+
     fn count(&self, reason: &'static str) {
         self.refused.get_or_create(&[("reason", reason)]).inc();
     }
@@ -127,7 +131,7 @@ impl NetworkBehaviour for Behaviour {
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
         let now = self.now();
-        if let Err(stranger) = self.gate.check(&peer) {
+        if let Err(stranger) = self.gate.proven(&peer) {
             tracing::debug!(%peer, %remote, reason = stranger.label(), "a peer is not taken");
             self.door.wasted(remote, now);
             return Err(ConnectionDenied::new(stranger));
@@ -159,7 +163,7 @@ impl NetworkBehaviour for Behaviour {
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.gate.check(&peer).map_err(ConnectionDenied::new)?;
+        self.gate.proven(&peer).map_err(ConnectionDenied::new)?;
         Ok(dummy::ConnectionHandler)
     }
 

@@ -77,11 +77,6 @@ impl<T> Held<T> {
     pub fn next_deadline(&self) -> Option<Duration> {
         self.items.front().map(|item| item.until)
     }
-
-    /// Whether none waits.
-    pub fn is_empty(&self) -> bool {
-        self.items.is_empty()
-    }
 }
 
 #[cfg(test)]
@@ -105,7 +100,7 @@ mod tests {
         assert_eq!(held.next_deadline(), Some(at(10) + HOLD));
         assert!(held.decided(at(9) + HOLD, |_| None::<()>).is_empty());
         assert_eq!(held.decided(at(10) + HOLD, |_| None::<()>), [(2, None)]);
-        assert!(held.is_empty() && held.of_peer.is_empty());
+        assert!(held.items.is_empty() && held.of_peer.is_empty());
     }
 
     #[test]

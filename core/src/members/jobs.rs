@@ -3,17 +3,21 @@
 
 use crate::{
     PeerId,
-    admit::{Certificate, MAX_WANT, Revocation},
+    admit::{
+        Certificate, Revocation,
+        talk::MAX_STEPS,
+        wire::{Ask, MAX_ITEMS},
+    },
 };
 use std::collections::{HashMap, HashSet, VecDeque};
 
 /// Certificates that are waited for from one peer: those that find no room are wanted
 /// again with the next message of their source.
-const WANTED: usize = 4 * MAX_WANT;
+const WANTED: usize = 4 * MAX_ITEMS;
 /// Certificates and revocations that wait to be told to one peer. With more, all
 /// revocations are compared, and of certificates the oldest are left out: whoever
 /// lacks one asks for it.
-const TOLD: usize = 4 * MAX_WANT;
+const TOLD: usize = 4 * MAX_ITEMS;
 
 /// What is new here, and who has told it.
 #[derive(Clone, Debug, Default)]
@@ -33,17 +37,20 @@ impl News {
     }
 }
 
-/// What goes into one question.
-#[derive(Debug, Default)]
-pub struct Question {
-    /// Whose certificates are wanted.
-    pub want: Vec<PeerId>,
-    /// Certificates that are told.
-    pub renewed: Vec<Certificate>,
-    /// Revocations that are told.
-    pub revoked: Vec<Revocation>,
-    /// Whether all revocations are compared.
-    pub compare: bool,
+/// What one question is about.
+#[derive(Debug)]
+pub enum Question {
+    /// Certificates that are wanted, and what is new here.
+    News {
+        /// Whose certificates.
+        want: Vec<PeerId>,
+        /// Certificates in the place of others.
+        renewed: Vec<Certificate>,
+        /// What is revoked.
+        revoked: Vec<Revocation>,
+    },
+    /// All revocations, which are compared: the first step, or this one.
+    Compare(Option<Ask>),
 }
 
 /// What one peer is to be asked and told.
@@ -52,7 +59,9 @@ pub struct Job {
     want: VecDeque<PeerId>,
     renewed: VecDeque<Certificate>,
     revoked: VecDeque<Revocation>,
-    compare: bool,
+    compare: Option<Option<Ask>>,
+    /// How many steps of that there have been.
+    steps: usize,
 }
 
 impl Job {
@@ -65,7 +74,14 @@ impl Job {
 
     /// Compares all revocations.
     pub fn compare(&mut self) {
-        self.compare = true;
+        (self.compare, self.steps) = (Some(None), 0);
+    }
+
+    /// Goes on with that, unless it has taken as long as it can.
+    pub fn go_on(&mut self, step: Ask) {
+        if self.steps < MAX_STEPS {
+            self.compare.get_or_insert(Some(step));
+        }
     }
 
     /// Tells what is new.
@@ -75,28 +91,38 @@ impl Job {
         self.renewed.drain(..excess);
         if self.revoked.len() + news.revoked.len() > TOLD {
             self.revoked.clear();
-            self.compare = true;
+            self.compare();
         } else {
             self.revoked.extend(news.revoked.iter().cloned());
         }
     }
 
     fn is_empty(&self) -> bool {
-        self.want.is_empty() && self.renewed.is_empty() && self.revoked.is_empty() && !self.compare
+        self.want.is_empty()
+            && self.renewed.is_empty()
+            && self.revoked.is_empty()
+            && self.compare.is_none()
     }
 
+    /// What is wanted comes first: messages wait for it.
     fn next(&mut self) -> Question {
-        Question {
-            want: first(&mut self.want),
-            renewed: first(&mut self.renewed),
-            revoked: first(&mut self.revoked),
-            compare: std::mem::take(&mut self.compare),
+        let news = !(self.want.is_empty() && self.renewed.is_empty() && self.revoked.is_empty());
+        match self.compare.take_if(|_| !news) {
+            Some(step) => {
+                self.steps += 1;
+                Question::Compare(step)
+            }
+            None => Question::News {
+                want: first(&mut self.want),
+                renewed: first(&mut self.renewed),
+                revoked: first(&mut self.revoked),
+            },
         }
     }
 }
 
 fn first<T>(queue: &mut VecDeque<T>) -> Vec<T> {
-    queue.drain(..queue.len().min(MAX_WANT)).collect()
+    queue.drain(..queue.len().min(MAX_ITEMS)).collect()
 }
 
 /// What is to be asked and told, by peer.
@@ -114,11 +140,10 @@ impl Jobs {
         let job = self.of_peer.entry(peer).or_default();
         let was_empty = job.is_empty();
         what(job);
-        match (was_empty, job.is_empty()) {
-            (true, false) => self.turns.push_back(peer),
-            (true, true) => drop(self.of_peer.remove(&peer)),
-            _ => {}
+        if was_empty && !job.is_empty() {
+            self.turns.push_back(peer);
         }
+        self.tidy(&peer);
     }
 
     /// The next question, and to whom: to each one at a time, until
@@ -128,9 +153,7 @@ impl Jobs {
         let peer = self.turns.remove(at)?;
         let job = self.of_peer.get_mut(&peer)?;
         let question = job.next();
-        if job.is_empty() {
-            self.of_peer.remove(&peer);
-        } else {
+        if !job.is_empty() {
             self.turns.push_back(peer);
         }
         self.busy.insert(peer);
@@ -142,9 +165,11 @@ impl Jobs {
         self.busy.remove(peer);
     }
 
-    /// Whether a peer is being asked.
-    pub fn is_busy(&self, peer: &PeerId) -> bool {
-        self.busy.contains(peer)
+    /// There is nothing more to ask of a peer, if that is so.
+    pub fn tidy(&mut self, peer: &PeerId) {
+        if !self.busy.contains(peer) && self.of_peer.get(peer).is_some_and(Job::is_empty) {
+            self.of_peer.remove(peer);
+        }
     }
 
     /// A peer is gone.
@@ -162,23 +187,48 @@ mod tests {
     fn each_peer_is_asked_one_thing_at_a_time_and_all_have_their_turn() {
         let mut jobs = Jobs::default();
         let (a, b) = (PeerId::random(), PeerId::random());
-        let sources: Vec<_> = (0..MAX_WANT + 1).map(|_| PeerId::random()).collect();
+        let sources: Vec<_> = (0..MAX_ITEMS + 1).map(|_| PeerId::random()).collect();
         for source in &sources {
             jobs.add(a, |job| job.want(*source));
             jobs.add(a, |job| job.want(*source));
         }
         jobs.add(b, Job::compare);
         jobs.add(b, |_| ());
-        let (first, question) = jobs.next().unwrap();
-        assert_eq!((first, question.want), (a, sources[..MAX_WANT].to_vec()));
+        assert_eq!(wanted(jobs.next()), (a, sources[..MAX_ITEMS].to_vec()));
         let (second, question) = jobs.next().unwrap();
-        assert!(second == b && question.compare && question.want.is_empty());
-        assert!(jobs.next().is_none() && jobs.is_busy(&a));
+        assert!(second == b && matches!(question, Question::Compare(None)));
+        assert!(jobs.next().is_none());
         jobs.done(&a);
-        assert_eq!(jobs.next().unwrap().1.want, sources[MAX_WANT..]);
-        jobs.done(&a);
-        jobs.done(&b);
+        assert_eq!(wanted(jobs.next()), (a, sources[MAX_ITEMS..].to_vec()));
+        for peer in [a, b] {
+            jobs.done(&peer);
+            jobs.tidy(&peer);
+        }
         assert!(jobs.next().is_none() && jobs.of_peer.is_empty() && jobs.turns.is_empty());
+    }
+
+    fn wanted(next: Option<(PeerId, Question)>) -> (PeerId, Vec<PeerId>) {
+        match next {
+            Some((peer, Question::News { want, .. })) => (peer, want),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_comparison_has_an_end_whatever_the_other_says() {
+        let (mut jobs, peer) = (Jobs::default(), PeerId::random());
+        jobs.add(peer, Job::compare);
+        let mut steps = 0;
+        while let Some((_, question)) = jobs.next() {
+            assert!(matches!(question, Question::Compare(_)));
+            steps += 1;
+            jobs.add(peer, |job| job.go_on(Ask::default()));
+            jobs.done(&peer);
+        }
+        assert_eq!(steps, MAX_STEPS);
+        // Until it is begun anew.
+        jobs.add(peer, Job::compare);
+        assert!(jobs.next().is_some());
     }
 
     #[test]

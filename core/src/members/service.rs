@@ -2,27 +2,31 @@
 //! connected are fetched, renewals and revocations are told to all who are, and
 //! revocations are compared with whoever connects.
 
-use super::{Members, Wanted, now};
+use super::{
+    Members, Wanted,
+    jobs::{Job, Jobs, News},
+};
 use crate::{
-    Error, ErrorKind, Event, Events, Namespace, PeerId, Result,
+    ErrorKind, Event, Namespace, PeerId, Result,
     admit::{
-        self, Certificate, MAX_WANT, Revocation,
-        wire::{Answer, Ask, MAX_MESSAGE},
+        AdmitError,
+        wire::{Answer, Ask, MAX_MESSAGE, unframe},
     },
     event::EventBus,
-    host::{Host, Stream},
-    metrics::{ByLabel, Metrics, verdict},
+    host::{Host, Incoming, Stream},
+    metrics::{ByLabel, Metrics},
     scope::Scope,
 };
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt, stream::FuturesUnordered};
 use libp2p::StreamProtocol;
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
-    sync::Arc,
+    collections::HashMap,
+    io,
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 use tokio::{
-    sync::{Semaphore, mpsc},
+    sync::{mpsc, watch},
     time::{Instant, sleep_until, timeout},
 };
 
@@ -30,13 +34,15 @@ use tokio::{
 const LIMIT: Duration = Duration::from_secs(10);
 /// Questions of others that are answered at a time, and those of one peer.
 const SERVED: usize = 64;
-const OF_PEER: usize = 4;
+const SERVED_OF_PEER: usize = 2;
 /// Questions that are under way at a time.
 const ASKED: usize = 64;
-/// Certificates that are waited for from one peer.
-const WANTED_OF_PEER: usize = 2 * MAX_WANT;
+/// News that wait to be told.
+const NEWS: usize = 64;
 /// The longest pause before it is looked whose certificate has ended: clocks are set.
 const LOOK: Duration = Duration::from_secs(600);
+/// How soon after something has changed.
+const SOON: Duration = Duration::from_secs(1);
 
 /// What the service works with.
 #[derive(Clone)]
@@ -44,18 +50,8 @@ pub(crate) struct Around {
     pub(crate) host: Host,
     pub(crate) members: Members,
     pub(crate) events: EventBus,
-    /// Told when who is a member may have changed, so that others are forgotten.
-    pub(crate) sift: Arc<dyn Fn() + Send + Sync>,
-    /// Told when there is something to keep.
-    pub(crate) keep: Arc<dyn Fn(Vec<u8>) + Send + Sync>,
-}
-
-/// What a member has told that was new here.
-#[derive(Debug)]
-struct News {
-    from: Option<PeerId>,
-    renewed: Vec<Certificate>,
-    revoked: Vec<Revocation>,
+    /// Takes revocations that are to be kept.
+    pub(crate) keep: watch::Sender<Vec<u8>>,
 }
 
 /// Starts it, until the scope ends.
@@ -77,10 +73,44 @@ pub(crate) fn start(
         counts.clone(),
     );
     let (news, told) = mpsc::channel(NEWS);
+    around.members.tell(news.clone());
     let desk = Desk { around, protocol, counts, news };
     scope.spawn(desk.clone().serve(incoming));
     scope.spawn(desk.ask(told));
     Ok(())
+}
+
+/// Why a question came to nothing.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error("no stream was opened: {0:?}")]
+    Open(ErrorKind),
+    #[error("the stream failed: {0}")]
+    Io(#[from] io::Error),
+    #[error("{0}")]
+    Refused(#[from] AdmitError),
+    #[error("it took too long")]
+    Timeout,
+}
+
+impl Failed {
+    const fn label(&self) -> &'static str {
+        match self {
+            Self::Open(_) => "not-opened",
+            Self::Io(_) => "io",
+            Self::Refused(error) => error.label(),
+            Self::Timeout => "timeout",
+        }
+    }
+}
+
+/// A question that is over.
+struct Asked {
+    peer: PeerId,
+    ask: Ask,
+    /// Whether all revocations are being compared.
+    compares: bool,
+    answer: Option<Answer>,
 }
 
 /// What both directions need.
@@ -110,71 +140,97 @@ impl Desk {
         }
     }
 
-    async fn serve_one(&self, peer: PeerId, mut stream: Stream, _place: Place) {
+    async fn serve_one(&self, peer: PeerId, mut stream: Stream, _place: Place<'_>) {
         let answered = timeout(LIMIT, async {
             let ask = Ask::decode(&read(&mut stream).await?)?;
-            let (answer, news) = self.around.members.answer(peer, ask);
-            write(&mut stream, &answer.encode()).await?;
-            Ok::<_, Failed>(news)
+            let (answer, news) = self.around.members.answer(&peer, ask);
+            write(&mut stream, &answer.frame()).await?;
+            Ok(news)
         });
-        match self.settle(peer, answered.await) {
-            // Whoever takes them has ended with the node.
-            Some(news) => drop(self.news.send(news).await),
-            None => {}
+        if let Some(news) = self.settle(peer, answered.await.unwrap_or(Err(Failed::Timeout))) {
+            // Whoever takes them ends with the node.
+            let _ = self.news.send(news).await;
         }
     }
 
     /// Asks one question. Gives the answer.
-    async fn ask_one(&self, peer: PeerId, ask: Ask) -> Option<Answer> {
+    async fn ask_one(&self, peer: PeerId, ask: Ask, compares: bool) -> Asked {
         let answered = timeout(LIMIT, async {
             let opened = self.around.host.open_stream(peer, self.protocol.clone()).await;
             let mut stream = opened.map_err(|error| Failed::Open(error.kind()))?;
-            write(&mut stream, &ask.encode()).await?;
-            Ok::<_, Failed>(Answer::decode(&read(&mut stream).await?)?)
+            write(&mut stream, &ask.frame()).await?;
+            Ok(Answer::decode(&read(&mut stream).await?)?)
         });
-        self.settle(peer, answered.await)
+        let answer = self.settle(peer, answered.await.unwrap_or(Err(Failed::Timeout)));
+        Asked { peer, ask, compares, answer }
+    }
+
+    fn settle<T>(&self, peer: PeerId, done: Result<T, Failed>) -> Option<T> {
+        match done {
+            Ok(done) => {
+                self.count("done");
+                Some(done)
+            }
+            Err(error) => {
+                tracing::debug!(%peer, %error, "an exchange of certificates came to nothing");
+                self.count(error.label());
+                None
+            }
+        }
+    }
+
+    fn count(&self, outcome: &'static str) {
+        self.counts.get_or_create(&[("outcome", outcome)]).inc();
     }
 
     /// Asks and tells others, until the node closes.
     async fn ask(self, mut told: mpsc::Receiver<News>) {
-        let members = &self.around.members;
-        let (mut asked, mut changes) = (members.asked(), members.changes());
-        let mut events = self.around.events.subscribe();
-        let (mut jobs, mut busy) = (Jobs::default(), HashSet::new());
-        let mut running = FuturesUnordered::new();
-        for peer in self.around.host.connected() {
-            jobs.of(peer).compare = true;
-        }
+        let (members, host) = (&self.around.members, &self.around.host);
+        let Some(mut asked) = members.asked() else { return };
+        let (mut events, mut changes) = (self.around.events.subscribe(), members.changes());
+        let (mut jobs, mut running) = (Jobs::default(), FuturesUnordered::new());
+        let mut look = Instant::now();
+        host.connected().into_iter().for_each(|peer| jobs.add(peer, Job::compare));
         loop {
             while running.len() < ASKED
-                && let Some((peer, ask)) = jobs.next(&busy, members)
+                && let Some((peer, question)) = jobs.next()
             {
-                busy.insert(peer);
-                running.push(async { (peer, self.ask_one(peer, ask).await) }.boxed());
+                let (ask, compares) = members.question(question);
+                running.push(self.ask_one(peer, ask, compares));
             }
-            let look = members.next_change(now()).map_or(LOOK, |at| LOOK.min(until(at)));
             tokio::select! {
                 event = events.next() => match event {
-                    // One end suffices, as both tell.
-                    Some(Event::Connected { peer }) if self.around.host.id() < peer => {
-                        jobs.of(peer).compare = true;
+                    Some(Event::Connected { peer }) => {
+                        members.pin(peer);
+                        // Both ends would say the same.
+                        if host.id() < peer {
+                            jobs.add(peer, Job::compare);
+                        }
                     }
-                    Some(Event::Disconnected { peer }) => jobs.forget(&peer),
+                    Some(Event::Disconnected { peer }) => {
+                        members.unpin(&peer);
+                        jobs.forget(&peer);
+                    }
                     Some(_) => {}
                     None => return,
                 },
-                Some(Wanted { source, from }) = asked.recv() => jobs.of(from).want(source),
-                Some(news) = told.recv() => self.pass_on(&news, &mut jobs),
-                Some((peer, answer)) = running.next(), if !running.is_empty() => {
-                    busy.remove(&peer);
-                    if let Some(answer) = answer {
-                        let (news, more) = members.answered(peer, answer);
-                        jobs.of(peer).add(more);
-                        self.pass_on(&news, &mut jobs);
-                    }
+                Some(Wanted { source, from }) = asked.recv() => {
+                    jobs.add(from, |job| job.want(source));
                 }
-                Ok(()) = changes.changed() => self.look().await,
-                () = sleep(look) => self.look().await,
+                Some(news) = told.recv() => self.pass_on(&news, &mut jobs),
+                Some(Asked { peer, ask, compares, answer }) = running.next() => {
+                    if let Some(answer) = answer {
+                        let (news, next) = members.heard(&peer, &ask, answer);
+                        self.pass_on(&news, &mut jobs);
+                        if let Some(next) = next.filter(|_| compares) {
+                            jobs.add(peer, |job| job.go_on(next));
+                        }
+                    }
+                    jobs.done(&peer);
+                    jobs.tidy(&peer);
+                }
+                Ok(()) = changes.changed() => look = look.min(Instant::now() + SOON),
+                () = sleep_until(look) => look = Instant::now() + members.look().min(LOOK),
             }
         }
     }
@@ -185,24 +241,67 @@ impl Desk {
             return;
         }
         if !news.revoked.is_empty() {
-            (self.around.keep)(self.around.members.revoked());
+            self.around.keep.send_replace(self.around.members.revoked());
         }
         for peer in self.around.host.connected() {
             if Some(peer) != news.from {
-                jobs.of(peer).tell(news);
+                jobs.add(peer, |job| job.tell(news));
             }
         }
     }
+}
 
-    /// Ends the connections of who is a member no more, and has it forgotten.
-    async fn look(&self) {
-        self.around.members.expire();
-        (self.around.sift)();
-        for peer in self.around.host.connected() {
-            if let Err(refusal) = self.around.members.check(&peer) {
-                tracing::info!(%peer, reason = refusal.label(), "a peer is a member no more");
-                self.count(refusal.label());
-                self.around.host.disconnect(peer).await;
+/// Reads a message with its length before it, after which the other end may write no
+/// more.
+async fn read(stream: &mut Stream) -> Result<Vec<u8>, Failed> {
+    let (mut bytes, mut chunk) = (Vec::new(), [0; 1024]);
+    loop {
+        if let Some((message, _)) = unframe(&bytes, MAX_MESSAGE)? {
+            return Ok(message.to_vec());
+        }
+        match stream.read(&mut chunk).await? {
+            0 => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+            n => bytes.extend_from_slice(&chunk[..n]),
+        }
+    }
+}
+
+async fn write(stream: &mut Stream, frame: &[u8]) -> Result<(), Failed> {
+    stream.write_all(frame).await?;
+    stream.close().await?;
+    Ok(())
+}
+
+/// Places of those who are answered.
+#[derive(Default)]
+struct Places(Mutex<HashMap<PeerId, usize>>);
+
+/// One of them, until it is dropped.
+struct Place<'a> {
+    places: &'a Places,
+    peer: PeerId,
+}
+
+impl Places {
+    fn take(&self, peer: PeerId) -> Option<Place<'_>> {
+        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (all, of_peer) = (taken.values().sum::<usize>(), taken.get(&peer).copied());
+        if all >= SERVED || of_peer.is_some_and(|n| n >= SERVED_OF_PEER) {
+            return None;
+        }
+        *taken.entry(peer).or_default() += 1;
+        Some(Place { places: self, peer })
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut taken = self.places.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(of_peer) = taken.get_mut(&self.peer) {
+            *of_peer -= 1;
+            if *of_peer == 0 {
+                taken.remove(&self.peer);
             }
         }
     }
+}

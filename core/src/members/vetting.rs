@@ -2,7 +2,7 @@
 //! those whose certificate is not here yet it is held while who passed it on is asked
 //! for that.
 
-use super::{Members, held::Held};
+use super::{Members, held::Held, may_come};
 use crate::{
     admit::Refusal,
     metrics::ByLabel,
@@ -107,9 +107,3 @@ impl Vetting {
         self.refused.push_back(received.ticket());
     }
 }
-
-/// Whether a certificate that is accepted may yet come.
-fn may_come(refusal: Refusal) -> bool {
-    matches!(refusal, Refusal::Missing | Refusal::Expired | Refusal::Revoked)
-}
-

@@ -1,11 +1,13 @@
 //! The node: the one place that knows the host and every service.
 //!
 //! `builder` configures one from plain strings; `join` finds the first peers
-//! and comes back when they are lost, when `pace` says so; `lists` says who is taken;
+//! and comes back when they are lost, when `pace` says so; `lists` says who is taken, and
+//! `admit` who has a certificate;
 //! `pause` lets the sockets
 //! go and comes back; `whereabouts` says where peers may be that somebody wants to
 //! connect to.
 
+mod admit;
 mod builder;
 mod channels;
 mod join;
@@ -127,7 +129,8 @@ impl Node {
         let key = config.key.clone().unwrap_or_else(Keypair::generate_ed25519);
         let id = key.public().to_peer_id();
         let announced = Announced::new(&config.announce, config.announce_only, id)?;
-        let who = Who::new(id, &config.allow, &config.deny)?;
+        let members = admit::members(&config, id, &metrics)?;
+        let who = Who::new(id, &config.allow, &config.deny, members.clone())?;
         let running = Running(Scope::default());
         let scope = &running.0;
 
@@ -148,6 +151,9 @@ impl Node {
         let keep_seq = store.clone().keep_seq(host.record());
         scope.spawn(in_time("its data", keep_seq).await?);
         scope.spawn(store.clone().keep_clock(metrics.clock.subscribe()));
+        if let Some(members) = members {
+            admit::start(members, &config, &store, &host, &events, &metrics, scope).await?;
+        }
         let mut numbers = Numbers::after(in_time("its data", store.last_beat()).await?);
         let (keep, ahead) = watch::channel(numbers.keep_now(unix_nanos()).unwrap_or(0));
         let keep_beat = store.clone().keep_beat(ahead);

@@ -265,7 +265,7 @@ impl Cluster {
     /// Whether a peer's heartbeats are not taken, whoever hands them over. It counts
     /// them.
     pub(in crate::cluster) fn refuses(&self, peer: &PeerId) -> bool {
-        let Err(stranger) = self.who.check(peer) else { return false };
+        let Err(stranger) = self.who.proven(peer) else { return false };
         self.heartbeats.get_or_create(&verdict(stranger.label())).inc();
         true
     }

@@ -309,7 +309,7 @@ impl Task {
         via: Via,
     ) -> Result<Outcome, HeartbeatError> {
         // The last word on it: what comes after this is put out when that changes.
-        if let Err(stranger) = self.who.check(&peer) {
+        if let Err(stranger) = self.who.proven(&peer) {
             self.metrics.heartbeats.get_or_create(&verdict(stranger.label())).inc();
             return Ok(Outcome::Stranger);
         }
@@ -335,7 +335,7 @@ impl Task {
         let (view, now) = (self.table.view(), self.epoch.elapsed());
         let records = view.iter(Query::all()).map(|record| record.peer());
         let left = view.goodbyes().after(0).map(|(_, goodbye)| goodbye.peer);
-        let strangers = records.chain(left).filter(|peer| self.who.check(peer).is_err());
+        let strangers = records.chain(left).filter(|peer| self.who.proven(peer).is_err());
         strangers.for_each(|peer| self.table.put_out(now, &peer));
     }
 

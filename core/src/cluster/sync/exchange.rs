@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     Namespace,
-    admit::MAX_WANT,
+    admit::wire::MAX_ITEMS,
     cluster::{Cluster, Handed, Outcome, Table, View, heartbeat::Heartbeat},
     pubsub::{keys::Keys, signed::SignedMessage},
     record::unix_nanos,
@@ -322,7 +322,7 @@ impl Exchange {
                 _ => return Err(SyncError::Unexpected),
             };
             // Certificates are fetched for all of a batch at once.
-            let together = if self.prove.is_some() { MAX_WANT } else { BATCH };
+            let together = if self.prove.is_some() { MAX_ITEMS } else { BATCH };
             if end.is_some() || batch.len() == together {
                 let batch = std::mem::take(&mut batch);
                 done = done.with(self.take(other, batch, purpose, &mut full).await?);
