@@ -6,6 +6,7 @@
 //! are local and may be stale; what comes from the network is signed and
 //! validated before anyone sees it.
 
+pub mod admit;
 mod announce;
 mod ask;
 pub mod boot;
