@@ -22,6 +22,8 @@ pub struct News {
     pub voided: Vec<PeerId>,
     /// Whose certificates were taken.
     pub admitted: Vec<PeerId>,
+    /// Those that took the place of others: other members should be told.
+    pub renewed: Vec<Certificate>,
     /// Why other certificates and revocations were not.
     pub refused: Vec<Refusal>,
 }
@@ -31,6 +33,24 @@ impl News {
         let peer = certificate.peer();
         match members.admit(certificate, now) {
             Ok(()) => self.admitted.push(peer),
+            Err(refusal) => self.refused.push(refusal),
+        }
+    }
+
+    /// Takes a certificate that its peer, or somebody else, says is a later one. Of a
+    /// peer that is not known here it is of no use: it can be asked for.
+    fn renew(&mut self, members: &mut Members, from: &PeerId, certificate: Certificate, now: u64) {
+        let peer = certificate.peer();
+        let held = members.certificate(&peer);
+        let later = held.is_some_and(|held| held.rank() < certificate.rank());
+        if !later && peer != *from {
+            return;
+        }
+        match members.admit(certificate.clone(), now) {
+            Ok(()) => {
+                self.admitted.push(peer);
+                self.renewed.extend(later.then_some(certificate));
+            }
             Err(refusal) => self.refused.push(refusal),
         }
     }
@@ -52,10 +72,8 @@ impl News {
 pub fn answer(members: &mut Members, from: &PeerId, ask: Ask, now: u64) -> (Answer, News) {
     let mut news = News::default();
     news.revoke(members, ask.revocations, now);
-    match ask.renewed {
-        Some(renewed) if renewed.peer() == *from => news.admit(members, renewed, now),
-        Some(_) => news.refused.push(Refusal::OtherPeer),
-        None => {}
+    for renewed in ask.renewed {
+        news.renew(members, from, renewed, now);
     }
     let known = ask.want.iter().filter(|peer| members.check(peer, now).is_ok());
     let certificates = known.filter_map(|peer| members.certificate(peer)).cloned();
@@ -83,9 +101,10 @@ pub fn want(members: &Members, peers: &[PeerId]) -> Ask {
     Ask { want, ..greet(members) }
 }
 
-/// Tells of the node's next certificate.
-pub fn renewed(members: &Members) -> Ask {
-    Ask { renewed: Some(members.own().clone()), ..greet(members) }
+/// Tells of later certificates: of the first [`MAX_ITEMS`] of them.
+pub fn renewed(members: &Members, certificates: &[Certificate]) -> Ask {
+    let renewed = certificates.iter().take(MAX_ITEMS).cloned().collect();
+    Ask { renewed, ..greet(members) }
 }
 
 /// Tells of revocations: of the first [`MAX_ITEMS`] of them.

@@ -26,8 +26,9 @@ pub struct Ask {
     pub digest: [u8; 32],
     /// Their ids, if they are to be compared.
     pub held: Option<Vec<ShortId>>,
-    /// The asker's certificate, if it is another than it has shown.
-    pub renewed: Option<Certificate>,
+    /// Certificates that take the place of others: the asker's, and those that it was
+    /// told of.
+    pub renewed: Vec<Certificate>,
     /// Revocations that the other side may lack.
     pub revocations: Vec<Revocation>,
 }
@@ -58,7 +59,7 @@ impl Ask {
         if let Some(held) = &self.held {
             put(3, &packed(held), &mut message);
         }
-        if let Some(renewed) = &self.renewed {
+        for renewed in &self.renewed {
             put(4, renewed.encoded(), &mut message);
         }
         for revocation in &self.revocations {
@@ -75,18 +76,19 @@ impl Ask {
     pub fn decode(message: &[u8]) -> Result<Self, AdmitError> {
         check_len(message)?;
         let mut want = Items::default();
-        let (mut digest, mut held, mut renewed) = (None, None, None);
-        let mut revocations = Items::default();
+        let (mut digest, mut held) = (None, None);
+        let (mut renewed, mut revocations) = (Items::default(), Items::default());
         each(message, |number, value| match number {
             1 => want.push(peer_id(bytes(value)?)?),
             2 => once(&mut digest, hash(value)?),
             3 => once(&mut held, unpacked(value, MAX_REVOKED)?),
-            4 => once(&mut renewed, Certificate::decode(bytes(value)?)?),
+            4 => renewed.push(Certificate::decode(bytes(value)?)?),
             5 => revocations.push(Revocation::decode(bytes(value)?)?),
             _ => Ok(()),
         })?;
         let digest = there(digest, "it has no digest")?;
-        Ok(Self { want: want.0, digest, held, renewed, revocations: revocations.0 })
+        let (want, renewed, revocations) = (want.0, renewed.0, revocations.0);
+        Ok(Self { want, digest, held, renewed, revocations })
     }
 }
 
