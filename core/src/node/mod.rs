@@ -10,6 +10,7 @@ mod channels;
 mod join;
 mod pace;
 mod pause;
+mod roles;
 mod seeds;
 mod services;
 mod streams;
@@ -117,7 +118,7 @@ impl Node {
     }
 
     async fn start_with(config: Config, early: Early) -> Result<Self> {
-        let Early { events, metrics, discoveries, exchange_pause, thread } = early;
+        let Early { events, metrics, discoveries, exchange_pause, thread, roles } = early;
         config.check()?;
         let profile = config.power.profile();
         let key = config.key.clone().unwrap_or_else(Keypair::generate_ed25519);
@@ -168,6 +169,7 @@ impl Node {
             jumps: clocks::jumps(scope),
             over: host.leaving().over(),
             machine: Arc::new(machine_name),
+            roles: roles.clone(),
         };
         let cluster = Cluster::start(cluster, topic, events.clone(), metrics.clone(), scope)?;
         start_sync(
@@ -193,7 +195,7 @@ impl Node {
         )?;
         let served = cluster.clone();
         let view = serve_view(&vat, move || served.view())?;
-        let services = Services::start(host.id(), cluster.clone(), &vat, &metrics, scope)?;
+        let services = Services::start(host.id(), cluster.clone(), roles, &vat, &metrics, scope)?;
         let seen = cluster.clone();
         let topics = Topics::new(
             host.clone(),

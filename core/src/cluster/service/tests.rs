@@ -5,7 +5,7 @@ use crate::{
     Error, ErrorKind, Event, LeaveReason, Namespace,
     cluster::{
         Change, Cluster, ClusterConfig, Handed, Heartbeat, HeartbeatError, Index, Limits, Numbers,
-        Outcome, Query,
+        Outcome, Query, Roles,
         reserved::{CHANNEL, SERVICE},
         server_of,
     },
@@ -81,6 +81,8 @@ pub(super) struct Fixture {
     pub(super) jumps: watch::Sender<()>,
     /// Where the node is reached.
     pub(super) addrs: watch::Sender<Arc<[Multiaddr]>>,
+    /// What is proven of whom.
+    pub(super) roles: Arc<Mutex<BTreeMap<PeerId, Roles>>>,
 }
 
 /// Nothing is handed on by one that leaves.
@@ -122,6 +124,8 @@ impl Fixture {
         let (to, received) = mpsc::channel(64);
         let machine = Arc::new(Mutex::new("here".to_owned()));
         let (name, life) = (machine.clone(), Life::default());
+        let roles = Arc::<Mutex<BTreeMap<PeerId, Roles>>>::default();
+        let proven = roles.clone();
         let config = ClusterConfig {
             namespace: Namespace::default(),
             own,
@@ -140,6 +144,9 @@ impl Fixture {
             look,
             jumps: jumps.subscribe(),
             machine: Arc::new(move || name.lock().unwrap().clone()),
+            roles: Arc::new(move |peer| {
+                proven.lock().unwrap().get(peer).cloned().unwrap_or_default()
+            }),
         };
         let events = bus.subscribe();
         let topic = Topic::new(commands, received);
@@ -160,6 +167,7 @@ impl Fixture {
             life,
             jumps,
             addrs,
+            roles,
         }
     }
 
