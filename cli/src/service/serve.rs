@@ -38,6 +38,7 @@ pub async fn serve(args: &ServeArgs) -> Result<(), Failure> {
         }
         let options =
             ServeOptions::default().version(&args.service_version).max_inflight(args.max_inflight);
+        let options = args.allow.iter().fold(options, ServeOptions::allow);
         let work = Arc::new((args.name.clone(), args.command.clone()));
         if args.parts {
             node.serve_stream_with(&args.name, &options, move |request, parts| {
