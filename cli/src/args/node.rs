@@ -1,18 +1,13 @@
 //! The options of a node, the same in every command that makes one.
 
 use super::parse::{self, PexTick, TableLimit};
-<<<<<<< HEAD
-use casm::{
-    Config, Error, Multiaddr, Namespace, PeerId, Power, Result, Secret, admit::Certificate,
-    boot::BootAddr, identity,
-=======
 use crate::{
     lists::{self, ListFile},
     telemetry,
 };
 use casm::{
-    Config, Error, Multiaddr, Namespace, Node, Power, Result, Secret, boot::BootAddr, identity,
->>>>>>> lists
+    Config, Error, Multiaddr, Namespace, Node, PeerId, Power, Result, Secret, admit::Certificate,
+    boot::BootAddr, identity,
 };
 use clap::{Args, builder::FalseyValueParser};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -76,7 +71,6 @@ pub struct NodeArgs {
     /// it learns nothing [default: the cluster is open]
     #[arg(long, value_name = "FILE", env = "CASM_SECRET_FILE")]
     pub secret: Option<PathBuf>,
-<<<<<<< HEAD
     /// Have part in a cluster of members with certificates, which the authority with
     /// this id has signed (repeatable) [default: none are needed]
     #[arg(long, value_name = "ID", env = "CASM_ADMIT", value_delimiter = ',', value_parser = parse::authority)]
@@ -88,7 +82,6 @@ pub struct NodeArgs {
     /// again when the file changes
     #[arg(long, value_name = "FILE", env = "CASM_REVOKED")]
     pub revoked: Option<PathBuf>,
-=======
     /// Take the peers whose ids are in this file, one in a line, and no others; it is
     /// read again when it changes [default: everybody]
     #[arg(long, value_name = "FILE", env = "CASM_ALLOW_FILE")]
@@ -97,7 +90,6 @@ pub struct NodeArgs {
     /// again when it changes
     #[arg(long, value_name = "FILE", env = "CASM_DENY_FILE")]
     pub deny: Option<PathBuf>,
->>>>>>> lists
     /// Keep the peers that are known here, one directory for each node: it comes
     /// back to its cluster without discovery [default: they are forgotten]
     #[arg(long, value_name = "DIR", env = "CASM_DATA")]
@@ -116,11 +108,7 @@ impl NodeArgs {
     /// The configuration that the options ask for.
     ///
     /// # Errors
-<<<<<<< HEAD
-    /// If the key, the secret or the certificate cannot be used, or a field of `CASM_META` is malformed.
-=======
     /// If a file cannot be used, or a field of `CASM_META` is malformed.
->>>>>>> lists
     pub fn config(&self) -> Result<Config> {
         let mut config = Config::default();
         config.namespace = self.namespace.clone();
@@ -148,19 +136,16 @@ impl NodeArgs {
         }
         config.key = self.key.as_ref().map(identity::load_key).transpose()?;
         config.secret = self.secret.as_ref().map(Secret::load).transpose()?;
-<<<<<<< HEAD
         config.admit.clone_from(&self.admit);
         config.certificate = self.certificate.as_ref().map(Certificate::load).transpose()?;
         config.certificate_file.clone_from(&self.certificate);
         config.revoked_file.clone_from(&self.revoked);
-=======
         if let Some(file) = &self.allow {
             config.allow = ListFile::allow(file).read_some()?;
         }
         if let Some(file) = &self.deny {
             config.deny = ListFile::deny(file).read()?;
         }
->>>>>>> lists
         Ok(config)
     }
 

@@ -68,6 +68,19 @@ impl News {
     }
 }
 
+/// Takes the certificate that a peer has shown on its own connection, which is for it.
+///
+/// # Errors
+/// Why the peer is no member by it.
+pub fn shown(members: &mut Members, certificate: Certificate, now: u64) -> Result<News, Refusal> {
+    let (mut news, peer) = (News::default(), certificate.peer());
+    news.renew(members, &peer, certificate, now);
+    match news.refused.pop() {
+        Some(refusal) => Err(refusal),
+        None => Ok(news),
+    }
+}
+
 /// Answers a member's question, and says what it changed.
 pub fn answer(members: &mut Members, from: &PeerId, ask: Ask, now: u64) -> (Answer, News) {
     let mut news = News::default();

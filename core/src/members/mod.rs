@@ -23,17 +23,19 @@ use crate::{
         talk,
         wire::{Answer, Ask},
     },
+    cluster::Roles,
     metrics::{ByLabel, Metrics},
     record::unix_nanos,
 };
 use held::HOLD;
 use jobs::{News, Question};
 use std::{
+    collections::HashSet,
     fmt,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 /// Certificates that may be asked for at a time, before the service takes them.
 const WANTED: usize = 1024;
@@ -48,6 +50,9 @@ struct Inner {
     /// none any more.
     more: watch::Sender<u64>,
     fewer: watch::Sender<u64>,
+    /// Of whom something else may be proven than before.
+    others: Mutex<HashSet<PeerId>>,
+    other: Notify,
     wanted: mpsc::Sender<Wanted>,
     /// Taken by the service when it starts.
     asked: Mutex<Option<mpsc::Receiver<Wanted>>>,
@@ -92,6 +97,8 @@ impl Members {
             state: Mutex::new(state),
             more: watch::Sender::new(0),
             fewer: watch::Sender::new(0),
+            others: Mutex::default(),
+            other: Notify::new(),
             wanted,
             asked: Mutex::new(Some(asked)),
             news: OnceLock::new(),
@@ -114,17 +121,7 @@ impl Members {
         if certificate.peer() != *peer {
             return Err(Refusal::OtherPeer);
         }
-        let news = {
-            let mut state = self.state();
-            let mut news = talk::News::default();
-            let later = state
-                .certificate(peer)
-                .is_some_and(|held| held != &certificate && held.issued() <= certificate.issued());
-            state.admit(certificate.clone(), now())?;
-            news.renewed.extend(later.then_some(certificate));
-            news
-        };
-        self.changed(&self.0.more);
+        let news = talk::shown(&mut self.state(), certificate, now())?;
         self.hand_on(self.news(Some(*peer), news));
         Ok(())
     }
@@ -137,9 +134,21 @@ impl Members {
         self.state().check(peer, now())
     }
 
-    /// What a peer may do.
-    pub(crate) fn roles(&self, peer: &PeerId) -> Vec<String> {
-        self.state().roles(peer, now()).to_vec()
+    /// What is proven of a peer.
+    pub(crate) fn roles(&self, peer: &PeerId) -> Roles {
+        self.state().roles(peer, now()).iter().map(String::as_str).collect()
+    }
+
+    /// Waits until something else may be proven of somebody, and says of whom.
+    pub(crate) async fn others(&self) -> Vec<PeerId> {
+        loop {
+            let other = self.0.other.notified();
+            let others = std::mem::take(&mut *lock(&self.0.others));
+            if !others.is_empty() {
+                return others.into_iter().collect();
+            }
+            other.await;
+        }
     }
 
     /// Has the certificate of a source fetched from who passed on what it says.
@@ -227,8 +236,8 @@ impl Members {
         let renewed = state.renew(certificate.clone(), now());
         drop(state);
         renewed.map_err(|refusal| unusable(own, &certificate, refusal))?;
-        self.changed(&self.0.more);
-        let renewed = talk::News { renewed: vec![certificate], ..Default::default() };
+        let admitted = vec![own];
+        let renewed = talk::News { admitted, renewed: vec![certificate], ..Default::default() };
         self.hand_on(self.news(None, renewed));
         Ok(())
     }
@@ -282,6 +291,8 @@ impl Members {
         news.refused.iter().for_each(|refusal| self.count(refusal.label()));
         if !news.admitted.is_empty() {
             self.changed(&self.0.more);
+            lock(&self.0.others).extend(news.admitted);
+            self.0.other.notify_one();
         }
         // Also where nobody is known to be put out: who is not known may be in a table.
         if !news.voided.is_empty() || !news.revocations.is_empty() {
@@ -305,7 +316,7 @@ impl Members {
 
     /// What the service is asked for.
     fn asked(&self) -> Option<mpsc::Receiver<Wanted>> {
-        self.0.asked.lock().unwrap_or_else(PoisonError::into_inner).take()
+        lock(&self.0.asked).take()
     }
 
     fn pin(&self, peer: PeerId) {
@@ -340,8 +351,13 @@ impl Members {
     }
 
     fn state(&self) -> MutexGuard<'_, admit::Members> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.state)
     }
+}
+
+/// What these locks guard is whole at every moment at which a panic could strike.
+fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
+    what.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether a certificate that is accepted may yet come.

@@ -5,6 +5,7 @@ use super::{Node, in_time};
 use crate::{
     Config, Error, ErrorKind, PeerId, Result,
     admit::{self, Certificate, Revocation},
+    cluster::{Cluster, RolesOf},
     event::EventBus,
     host::Host,
     members::{self, Around, Files, Members},
@@ -12,6 +13,7 @@ use crate::{
     pex::Store,
     scope::Scope,
 };
+use std::sync::Arc;
 use tokio::sync::watch;
 
 /// The members of a cluster with certificates, of whom nobody is known yet.
@@ -55,6 +57,22 @@ pub(super) async fn start(
     };
     let every = config.power.profile().care;
     members::follow(files, members, every, metrics.troubles.clone(), scope).await
+}
+
+/// What is proven of members, where they have certificates.
+pub(super) fn roles(members: Option<&Members>) -> Option<RolesOf> {
+    let members = members?.clone();
+    Some(Arc::new(move |peer| members.roles(peer)))
+}
+
+/// Has the cluster look again at those of whom something else is proven now.
+pub(super) async fn follow_roles(members: Members, cluster: Cluster) {
+    loop {
+        let peers = members.others().await;
+        if cluster.roles_changed(peers).await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Certificates, where the configuration names authorities

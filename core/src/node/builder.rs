@@ -6,6 +6,7 @@ use crate::{
     Secret,
     admit::Certificate,
     boot::{BootAddr, Discovery},
+    cluster::{Roles, RolesOf, no_roles},
     config::{Limits, Power},
     event::EventBus,
     identity,
@@ -36,13 +37,22 @@ pub(super) struct Early {
     pub(super) exchange_pause: Option<Option<Duration>>,
     /// The thread on which it runs as a whole.
     pub(super) thread: Option<NodeThread>,
+    /// Which roles are proven of whom.
+    pub(super) roles: RolesOf,
 }
 
 impl Early {
     pub(super) fn new() -> Self {
         let metrics = Metrics::default();
         let events = EventBus::new(&metrics);
-        Self { events, metrics, discoveries: Vec::new(), exchange_pause: None, thread: None }
+        Self {
+            events,
+            metrics,
+            discoveries: Vec::new(),
+            exchange_pause: None,
+            thread: None,
+            roles: no_roles(),
+        }
     }
 }
 
@@ -127,6 +137,14 @@ impl NodeBuilder {
     #[doc(hidden)]
     pub fn exchange_pause(mut self, pause: Option<Duration>) -> Self {
         self.early.exchange_pause = Some(pause);
+        self
+    }
+
+    /// Which roles are proven of whom, in the place of what certificates say: for tests.
+    /// It is asked often, and must not block.
+    #[doc(hidden)]
+    pub fn roles_of(mut self, roles: impl Fn(&PeerId) -> Roles + Send + Sync + 'static) -> Self {
+        self.early.roles = Arc::new(roles);
         self
     }
 

@@ -18,6 +18,7 @@ use crate::{
         query::Query,
         record::server_of,
         reserved::OwnMeta,
+        roles::RolesOf,
         table::{Arrival, Detector, Difference, Now, Outcome, Table, Via},
     },
     event::EventBus,
@@ -90,6 +91,8 @@ pub(super) struct Task {
     over: CancellationToken,
     /// Whose name this node has, as long as nobody gives it another.
     machine: Option<Machine>,
+    /// Which roles are proven of whom.
+    roles: RolesOf,
 }
 
 impl Task {
@@ -118,7 +121,7 @@ impl Task {
         };
         let now = Now { elapsed: epoch.elapsed(), unix_nanos: (config.clock)() };
         if !config.observer {
-            table.insert_own(now, 0, &beat, &[]);
+            table.insert_own(now, 0, (&beat, &[]), &(config.roles)(&config.own));
             table.take_differences();
         }
         let view = table.view();
@@ -166,6 +169,7 @@ impl Task {
             left: false,
             over: config.over,
             machine,
+            roles: config.roles,
         }
     }
 
@@ -317,7 +321,8 @@ impl Task {
             if peer == self.own {
                 return self.hear_own(seq, data, &beat, via);
             }
-            let arrival = Arrival { peer, seq, from, beat: &beat, signed, via };
+            let roles = &(self.roles)(&peer);
+            let arrival = Arrival { peer, seq, from, beat: &beat, signed, via, roles };
             self.table.insert(self.now(), arrival)
         });
         let label = taken.map_or_else(HeartbeatError::label, Outcome::label);
@@ -379,6 +384,13 @@ impl Task {
         match command {
             // Its reply is dropped: the node is closed.
             Command::SetHost(..) | Command::SetMeta(..) | Command::SetTtl(..) if self.left => {}
+            Command::Roles(peers) => {
+                let now = self.epoch.elapsed();
+                for peer in peers {
+                    let roles = (self.roles)(&peer);
+                    self.table.change_roles(now, &peer, &roles);
+                }
+            }
             Command::Insert(from, handed, reply) => {
                 let outcomes = handed
                     .iter()
