@@ -87,6 +87,19 @@ impl From<io::Error> for Closed {
     }
 }
 
+/// Whether a connection failed here, and not before: its handshake was for nothing.
+pub(super) fn is_refusal(error: &(dyn std::error::Error + 'static)) -> bool {
+    if error.is::<Closed>() {
+        return true;
+    }
+    // What an error of I/O wraps is not its source.
+    let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    match wrapped {
+        Some(wrapped) => is_refusal(wrapped),
+        None => error.source().is_some_and(is_refusal),
+    }
+}
+
 /// Has a connection pass, or ends it.
 pub(super) async fn pass(
     members: Members,

@@ -1,7 +1,7 @@
 //! Who gets a connection at all: the part in the swarm that asks [`Who`], before any
 //! other part has seen the peer, and the [`Door`] before a handshake is begun.
 
-use super::door::Door;
+use super::{admission, door::Door};
 use crate::{
     Error, ErrorKind,
     metrics::{ByLabel, Metrics},
@@ -12,7 +12,7 @@ use libp2p::{
     core::{Endpoint, transport::PortUse},
     swarm::{
         ConnectionDenied, ConnectionId, DialError, FromSwarm, NetworkBehaviour, THandler,
-        THandlerInEvent, THandlerOutEvent, ToSwarm, dummy,
+        THandlerInEvent, THandlerOutEvent, ToSwarm, behaviour::ListenFailure, dummy,
     },
 };
 use std::{
@@ -167,7 +167,14 @@ impl NetworkBehaviour for Behaviour {
         Ok(dummy::ConnectionHandler)
     }
 
-    fn on_swarm_event(&mut self, _: FromSwarm<'_>) {}
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        // One that did not pass the gate of certificates has cost as much.
+        if let FromSwarm::ListenFailure(ListenFailure { send_back_addr, error, .. }) = event
+            && admission::is_refusal(error)
+        {
+            self.door.wasted(send_back_addr, self.now());
+        }
+    }
 
     fn on_connection_handler_event(
         &mut self,

@@ -17,7 +17,7 @@ use crate::{
     metrics::{ByLabel, Metrics},
     scope::Scope,
 };
-use futures::{AsyncReadExt, AsyncWriteExt, StreamExt, stream::FuturesUnordered};
+use futures::{AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt, stream::FuturesUnordered};
 use libp2p::StreamProtocol;
 use std::{
     collections::HashMap,
@@ -27,7 +27,7 @@ use std::{
 };
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 /// How long a question and its answer may take.
@@ -37,6 +37,8 @@ const SERVED: usize = 64;
 const SERVED_OF_PEER: usize = 2;
 /// Questions that are under way at a time.
 const ASKED: usize = 64;
+/// When revocations are compared again after that has failed.
+const AGAIN: Duration = Duration::from_secs(5);
 /// News that wait to be told.
 const NEWS: usize = 64;
 /// The longest pause before it is looked whose certificate has ended: clocks are set.
@@ -189,7 +191,7 @@ impl Desk {
         let Some(mut asked) = members.asked() else { return };
         let (mut events, mut changes) = (self.around.events.subscribe(), members.changes());
         let (mut jobs, mut running) = (Jobs::default(), FuturesUnordered::new());
-        let mut look = Instant::now();
+        let (mut look, mut again) = (Instant::now(), FuturesUnordered::new());
         host.connected().into_iter().for_each(|peer| jobs.add(peer, Job::compare));
         loop {
             while running.len() < ASKED
@@ -218,7 +220,14 @@ impl Desk {
                     jobs.add(from, |job| job.want(source));
                 }
                 Some(news) = told.recv() => self.pass_on(&news, &mut jobs),
+                Some(peer) = again.next() => if host.is_connected(&peer) {
+                    jobs.add(peer, Job::compare);
+                },
                 Some(Asked { peer, ask, compares, answer }) = running.next() => {
+                    if answer.is_none() && compares {
+                        // It may not have been ready.
+                        again.push(sleep(AGAIN).map(move |()| peer).boxed());
+                    }
                     if let Some(answer) = answer {
                         let (news, next) = members.heard(&peer, &ask, answer);
                         self.pass_on(&news, &mut jobs);
