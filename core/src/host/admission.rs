@@ -42,8 +42,8 @@ type Connection = (PeerId, StreamMuxerBox);
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Closed {
     /// The certificate that was shown is not accepted here.
-    #[error("its certificate is refused: {0}")]
-    Refused(#[from] Refusal),
+    #[error("{0}")]
+    Refused(Refusal),
     /// It ended the connection when it was shown ours.
     #[error(
         "it does not accept this node's certificate: it may have expired or been revoked, or be \
@@ -78,6 +78,12 @@ impl Closed {
             Self::Timeout => "timeout",
             Self::Io(_) => "io",
         }
+    }
+}
+
+impl From<Refusal> for Closed {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
     }
 }
 
