@@ -260,12 +260,8 @@ async fn a_certificate_that_ends_ends_its_connections_unless_it_is_renewed() {
     let [renewed, ended] = [2, 3].map(ends_soon);
     std::fs::write(&file, renewed.to_text()).unwrap();
     let of = |n: u8| bare(&key(n), TCP).admit([id(&ca())]);
-    let nodes = line([
-        member(1, TCP),
-        of(2).certificate_file(&file),
-        of(3).certificate(ended),
-    ])
-    .await;
+    let nodes =
+        line([member(1, TCP), of(2).certificate_file(&file), of(3).certificate(ended)]).await;
     std::fs::write(&file, with_roles(nodes[1].id(), &["worker"]).to_text()).unwrap();
     until("the new one is known", || {
         nodes[0].view().get(&nodes[1].id()).is_some_and(|record| record.roles().len() == 1)
