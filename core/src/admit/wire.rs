@@ -24,8 +24,10 @@ pub struct Ask {
     pub want: Vec<PeerId>,
     /// What the asker holds of revocations: [`Revoked::digest`](super::Revoked::digest).
     pub digest: [u8; 32],
-    /// Their ids, if they are to be compared.
+    /// Their ids, if they are to be compared: in order, from [`from`](Self::from) on.
     pub held: Option<Vec<ShortId>>,
+    /// The first id that is compared.
+    pub from: ShortId,
     /// The asker's certificate, if it is another than it has shown.
     pub renewed: Option<Certificate>,
     /// Revocations that the other side may lack.
@@ -41,10 +43,11 @@ pub struct Answer {
     pub digest: [u8; 32],
     /// Revocations that the asker lacks.
     pub revocations: Vec<Revocation>,
-    /// Whether it lacks more of them: then it should ask again.
-    pub more: bool,
     /// Ids of revocations that the other side lacks: the asker should tell it of them.
     pub lacking: Vec<ShortId>,
+    /// The first id that is still to be compared, if there is one: both lists end
+    /// before it.
+    pub next: Option<ShortId>,
 }
 
 impl Ask {
@@ -64,6 +67,9 @@ impl Ask {
         for revocation in &self.revocations {
             put(5, revocation.encoded(), &mut message);
         }
+        if self.from > 0 {
+            write_number(6, self.from, &mut message);
+        }
         frame(&message)
     }
 
@@ -76,17 +82,22 @@ impl Ask {
         check_len(message)?;
         let mut want = Items::default();
         let (mut digest, mut held, mut renewed) = (None, None, None);
-        let mut revocations = Items::default();
-        each(message, |number, value| match number {
+        let (mut revocations, mut from) = (Items::default(), None);
+        each(message, |field, value| match field {
             1 => want.push(peer_id(bytes(value)?)?),
             2 => once(&mut digest, hash(value)?),
             3 => once(&mut held, unpacked(value, MAX_REVOKED)?),
             4 => once(&mut renewed, Certificate::decode(bytes(value)?)?),
             5 => revocations.push(Revocation::decode(bytes(value)?)?),
+            6 => once(&mut from, number(value)?),
             _ => Ok(()),
         })?;
-        let digest = there(digest, "it has no digest")?;
-        Ok(Self { want: want.0, digest, held, renewed, revocations: revocations.0 })
+        let (digest, from) = (there(digest, "it has no digest")?, from.unwrap_or_default());
+        if held.as_ref().and_then(|ids| ids.first()).is_some_and(|first| *first < from) {
+            return Err(AdmitError::Malformed("an id is before the first that is compared"));
+        }
+        let (want, revocations) = (want.0, revocations.0);
+        Ok(Self { want, digest, held, from, renewed, revocations })
     }
 }
 
@@ -101,11 +112,11 @@ impl Answer {
         for revocation in &self.revocations {
             put(3, revocation.encoded(), &mut message);
         }
-        if self.more {
-            write_number(4, 1, &mut message);
-        }
         if !self.lacking.is_empty() {
-            put(5, &packed(&self.lacking), &mut message);
+            put(4, &packed(&self.lacking), &mut message);
+        }
+        if let Some(next) = self.next {
+            write_number(5, next, &mut message);
         }
         frame(&message)
     }
@@ -118,21 +129,21 @@ impl Answer {
     pub fn decode(message: &[u8]) -> Result<Self, AdmitError> {
         check_len(message)?;
         let (mut certificates, mut revocations) = (Items::default(), Items::default());
-        let (mut digest, mut more, mut lacking) = (None, None, None);
+        let (mut digest, mut lacking, mut next) = (None, None, None);
         each(message, |field, value| match field {
             1 => certificates.push(Certificate::decode(bytes(value)?)?),
             2 => once(&mut digest, hash(value)?),
             3 => revocations.push(Revocation::decode(bytes(value)?)?),
-            4 => once(&mut more, number(value)? != 0),
-            5 => once(&mut lacking, unpacked(value, MAX_ITEMS)?),
+            4 => once(&mut lacking, unpacked(value, MAX_ITEMS)?),
+            5 => once(&mut next, number(value)?),
             _ => Ok(()),
         })?;
         Ok(Self {
             certificates: certificates.0,
             digest: there(digest, "it has no digest")?,
             revocations: revocations.0,
-            more: more.unwrap_or_default(),
             lacking: lacking.unwrap_or_default(),
+            next,
         })
     }
 }
@@ -242,7 +253,11 @@ fn unpacked(value: Value<'_>, most: usize) -> Result<Vec<ShortId>, AdmitError> {
     if ids.len() > most {
         return Err(AdmitError::Malformed("it has too many ids"));
     }
-    Ok(ids.iter().map(|id| ShortId::from_be_bytes(*id)).collect())
+    let ids: Vec<_> = ids.iter().map(|id| ShortId::from_be_bytes(*id)).collect();
+    match ids.is_sorted_by(|a, b| a < b) {
+        true => Ok(ids),
+        false => Err(AdmitError::Malformed("its ids are not in order")),
+    }
 }
 
 #[cfg(test)]
