@@ -98,6 +98,7 @@ mod tests {
         let all: Vec<_> = (0..100).filter_map(|_| places.take(PeerId::random(), at(2))).collect();
         assert_eq!(all.len(), AT_ONCE);
         drop(all);
-        assert_eq!((places.taken().all, places.taken().of_peer.len()), (0, 0));
+        let taken = places.taken();
+        assert_eq!((taken.all, taken.of_peer.len()), (0, 0));
     }
 }
