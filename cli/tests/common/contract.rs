@@ -129,6 +129,7 @@ fn record(value: &Value) -> bool {
         ("addrs", addrs),
         ("services", |v| v.as_object().is_some_and(|m| m.values().all(Value::is_string))),
         ("channels", |v| v.as_array().is_some_and(|c| c.iter().all(Value::is_string))),
+        ("roles", |v| v.as_array().is_some_and(|c| c.iter().all(Value::is_string))),
         ("verified", Value::is_boolean),
     ];
     keys(value, fields, &[]).is_ok()

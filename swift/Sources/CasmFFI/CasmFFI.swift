@@ -12903,7 +12903,7 @@ public func FfiConverterTypePeerStatus_lower(_ value: PeerStatus) -> RustBuffer 
 
 /**
  * What to look for, in strings: `peer:ID`, `server:HEX`, `host:NAME`,
- * `meta:KEY=VALUE`. All records if nothing is said.
+ * `meta:KEY=VALUE`, `role:ROLE`. All records if nothing is said.
  */
 public struct Query: Equatable, Hashable {
     /**
@@ -13052,6 +13052,10 @@ public struct Record: Equatable, Hashable {
      */
     public let channels: [String]
     /**
+     * The roles that are proven of it, as its certificate has them.
+     */
+    public let roles: [String]
+    /**
      * Whether its signature was verified; false only for records of another
      * node's view that that node cannot prove.
      */
@@ -13088,6 +13092,9 @@ public struct Record: Equatable, Hashable {
          * The channels that are at its place.
          */channels: [String],
         /**
+         * The roles that are proven of it, as its certificate has them.
+         */roles: [String],
+        /**
          * Whether its signature was verified; false only for records of another
          * node's view that that node cannot prove.
          */verified: Bool) {
@@ -13100,6 +13107,7 @@ public struct Record: Equatable, Hashable {
         self.addrs = addrs
         self.services = services
         self.channels = channels
+        self.roles = roles
         self.verified = verified
     }
 
@@ -13128,6 +13136,7 @@ public struct FfiConverterTypeRecord: FfiConverterRustBuffer {
                 addrs: FfiConverterSequenceString.read(from: &buf),
                 services: FfiConverterDictionaryStringString.read(from: &buf),
                 channels: FfiConverterSequenceString.read(from: &buf),
+                roles: FfiConverterSequenceString.read(from: &buf),
                 verified: FfiConverterBool.read(from: &buf)
         )
     }
@@ -13142,6 +13151,7 @@ public struct FfiConverterTypeRecord: FfiConverterRustBuffer {
         FfiConverterSequenceString.write(value.addrs, into: &buf)
         FfiConverterDictionaryStringString.write(value.services, into: &buf)
         FfiConverterSequenceString.write(value.channels, into: &buf)
+        FfiConverterSequenceString.write(value.roles, into: &buf)
         FfiConverterBool.write(value.verified, into: &buf)
     }
 }
@@ -13408,6 +13418,11 @@ public struct ServeOptions: Equatable, Hashable {
      * Whether the node's record says that it is served.
      */
     public let listed: Bool
+    /**
+     * Roles of which a caller must have one, in its certificate; everybody may call if
+     * there are none.
+     */
+    public let allow: [String]
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -13421,10 +13436,15 @@ public struct ServeOptions: Equatable, Hashable {
          */maxInflight: UInt32? = nil,
         /**
          * Whether the node's record says that it is served.
-         */listed: Bool = true) {
+         */listed: Bool = true,
+        /**
+         * Roles of which a caller must have one, in its certificate; everybody may call if
+         * there are none.
+         */allow: [String] = []) {
         self.version = version
         self.maxInflight = maxInflight
         self.listed = listed
+        self.allow = allow
     }
 
 
@@ -13445,7 +13465,8 @@ public struct FfiConverterTypeServeOptions: FfiConverterRustBuffer {
             try ServeOptions(
                 version: FfiConverterOptionString.read(from: &buf),
                 maxInflight: FfiConverterOptionUInt32.read(from: &buf),
-                listed: FfiConverterBool.read(from: &buf)
+                listed: FfiConverterBool.read(from: &buf),
+                allow: FfiConverterSequenceString.read(from: &buf)
         )
     }
 
@@ -13453,6 +13474,7 @@ public struct FfiConverterTypeServeOptions: FfiConverterRustBuffer {
         FfiConverterOptionString.write(value.version, into: &buf)
         FfiConverterOptionUInt32.write(value.maxInflight, into: &buf)
         FfiConverterBool.write(value.listed, into: &buf)
+        FfiConverterSequenceString.write(value.allow, into: &buf)
     }
 }
 
