@@ -215,10 +215,7 @@ impl Node {
     }
 }
 
-fn fresh(
-    certificate: &Certificate,
-    namespace: &Namespace,
-) -> casm::Result<casm::admit::Members> {
+fn fresh(certificate: &Certificate, namespace: &Namespace) -> casm::Result<casm::admit::Members> {
     casm::admit::Members::new(vec![certificate.ca()], namespace.clone(), certificate.clone())
 }
 

@@ -49,11 +49,24 @@ enum Event {
     Stop,
     Revoke,
     /// A question comes.
-    Ask { from: usize, run: u32, asked: Rc<Asked>, frame: Rc<Vec<u8>> },
+    Ask {
+        from: usize,
+        run: u32,
+        asked: Rc<Asked>,
+        frame: Rc<Vec<u8>>,
+    },
     /// An answer, or none, to a question of this run.
-    Answer { from: usize, run: u32, asked: Rc<Asked>, frame: Option<Rc<Vec<u8>>> },
+    Answer {
+        from: usize,
+        run: u32,
+        asked: Rc<Asked>,
+        frame: Option<Rc<Vec<u8>>>,
+    },
     /// It compares again.
-    Again { with: usize, run: u32 },
+    Again {
+        with: usize,
+        run: u32,
+    },
 }
 
 /// In the order of their times, and then of their numbers.
