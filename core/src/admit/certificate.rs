@@ -158,3 +158,7 @@ impl fmt::Debug for Certificate {
         f.debug_struct("Certificate").field("ca", &self.0.ca).field("terms", &self.0.terms).finish()
     }
 }
+
+#[cfg(test)]
+#[path = "certificate_tests.rs"]
+mod tests;

@@ -5,7 +5,7 @@
 use super::{AdmitError, authority::is_ed25519};
 use crate::{
     Error, Result,
-    pubsub::fields::{Fields, Malformed, Value},
+    pubsub::fields::{Fields, Malformed, Value, write_field},
     record,
 };
 use libp2p::{
@@ -46,14 +46,17 @@ pub(super) fn open(bytes: &[u8], kind: &Kind) -> Result<(Vec<u8>, PeerId), Admit
         return Err(AdmitError::TooLarge);
     }
     let mut parts = [&[][..]; FIELDS.len()];
+    let mut one_form = Vec::with_capacity(bytes.len());
     let mut fields = Fields(bytes);
     for (part, wanted) in parts.iter_mut().zip(FIELDS) {
         match fields.next() {
             Some(Ok((number, Value::Bytes(value)))) if number == wanted => *part = value,
             _ => return Err(AdmitError::Envelope),
         }
+        write_field(wanted, part, &mut one_form);
     }
-    if fields.next().is_some() {
+    // Nothing follows, and every length is in its shortest form.
+    if one_form != bytes {
         return Err(AdmitError::Envelope);
     }
     if !is_ed25519(parts[0]) {

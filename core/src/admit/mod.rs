@@ -12,6 +12,8 @@
 mod authority;
 mod certificate;
 mod envelope;
+#[cfg(test)]
+mod fixtures;
 pub mod gate;
 mod members;
 mod refusal;

@@ -88,6 +88,12 @@ impl Revocation {
         Self(Arc::new(Inner { ca, peer, at, until, id, encoded: encoded.into() }))
     }
 
+    /// One that nobody has signed: signing thousands takes long.
+    #[cfg(test)]
+    pub(super) fn unsigned(ca: PeerId, peer: PeerId, at: u64, until: u64) -> Self {
+        Self::new(ca, peer, at, until, b"unsigned")
+    }
+
     /// Checks the signature and the form.
     ///
     /// # Errors
@@ -186,3 +192,7 @@ impl fmt::Debug for Revocation {
             .finish()
     }
 }
+
+#[cfg(test)]
+#[path = "revocation_tests.rs"]
+mod tests;

@@ -22,11 +22,18 @@ type Rank = (u64, u64, ShortId);
 ///
 /// What is in it depends on what was heard and not on the sequence: nodes that tell
 /// each other of theirs come to hold the same.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Revoked {
     by_peer: HashMap<(PeerId, PeerId), Revocation>,
     /// Of which authority and peer, the first one to go first.
     order: BTreeMap<Rank, (PeerId, PeerId)>,
+    room: usize,
+}
+
+impl Default for Revoked {
+    fn default() -> Self {
+        Self { by_peer: HashMap::new(), order: BTreeMap::new(), room: MAX_REVOKED }
+    }
 }
 
 /// What became of a revocation that counts.
@@ -63,7 +70,7 @@ impl Revoked {
         }
         match held {
             Some(held) => drop(self.order.remove(&held)),
-            None if self.order.len() < MAX_REVOKED => {}
+            None if self.order.len() < self.room => {}
             None => {
                 let first = self.order.first_entry().filter(|first| *first.key() < rank);
                 let Some(first) = first else { return Insert::Known };
@@ -139,7 +146,7 @@ impl Revoked {
         self.iter().filter(move |revocation| !there.contains(&revocation.id()))
     }
 
-    /// Which of these are not held.
+    /// Which of these are not held, in their order.
     pub fn unknown(&self, ids: &[ShortId]) -> Vec<ShortId> {
         let there: HashSet<_> = self.order.keys().map(|rank| rank.2).collect();
         ids.iter().filter(|id| !there.contains(id)).copied().collect()

@@ -1,17 +1,18 @@
 //! What a node makes of questions and answers of other members, and what it asks.
 //!
 //! Comparing revocations takes up to three steps: digests; ids, and what the asker
-//! lacks; what the other side lacks. Each step may have to be done again, since a
-//! message has [`MAX_ITEMS`] at most. Whoever is told of something new tells others.
+//! lacks; what the other side lacks. A message has [`MAX_ITEMS`] at most, so that the
+//! second one may be done again, each time for later ids. Whoever is told of something
+//! new tells others.
 
 use super::{
-    Certificate, MAX_REVOKED, Members, Refusal, Revocation,
+    Certificate, MAX_REVOKED, Members, Refusal, Revocation, ShortId,
     wire::{Answer, Ask, MAX_ITEMS},
 };
 use libp2p::PeerId;
 
 /// How many questions a comparison takes at most, if the other side is honest.
-pub const MAX_STEPS: usize = 2 + 2 * MAX_REVOKED / MAX_ITEMS;
+pub const MAX_STEPS: usize = 3 + 2 * MAX_REVOKED / MAX_ITEMS;
 
 /// What a message changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -94,11 +95,16 @@ pub fn answer(members: &mut Members, from: &PeerId, ask: Ask, now: u64) -> (Answ
     let revoked = members.revoked();
     let mut answer = Answer { certificates, digest: revoked.digest(), ..Answer::default() };
     if let Some(held) = ask.held.filter(|_| ask.digest != answer.digest) {
-        let mut lacks = revoked.lacking(&held).cloned();
-        answer.revocations = lacks.by_ref().take(MAX_ITEMS).collect();
-        answer.more = lacks.next().is_some();
-        answer.lacking = revoked.unknown(&held);
-        answer.lacking.truncate(MAX_ITEMS);
+        let mut lacks: Vec<_> = revoked.lacking(&held).filter(|r| r.id() >= ask.from).collect();
+        lacks.sort_unstable_by_key(|revocation| revocation.id());
+        let unknown = revoked.unknown(&held);
+        // As far as both lists go.
+        let ends = [lacks.get(MAX_ITEMS).map(|r| r.id()), unknown.get(MAX_ITEMS).copied()];
+        answer.next = ends.into_iter().flatten().min();
+        let within = |id: ShortId| answer.next.is_none_or(|next| id < next);
+        let lacks = lacks.into_iter().filter(|revocation| within(revocation.id()));
+        answer.revocations = lacks.cloned().collect();
+        answer.lacking = unknown.into_iter().filter(|id| within(*id)).collect();
     }
     (answer, news)
 }
@@ -127,9 +133,8 @@ pub fn tell(members: &Members, revocations: &[Revocation]) -> Ask {
 }
 
 /// Takes the answer to a question, and says what it changed, and what to ask next, if
-/// anything: the two may still not hold the same revocations. Whoever asks should do so
-/// [`MAX_STEPS`] times at most, and leave it where the question was about something else
-/// and the two were compared before.
+/// anything. A comparison begins with [`greet`], and goes on until the two hold the same,
+/// but for what one of them refuses.
 ///
 /// Of certificates those alone are taken that were asked for.
 pub fn heard(members: &mut Members, asked: &Ask, answer: Answer, now: u64) -> (News, Option<Ask>) {
@@ -146,18 +151,27 @@ pub fn heard(members: &mut Members, asked: &Ask, answer: Answer, now: u64) -> (N
     if digest == answer.digest {
         return (news, None);
     }
-    // What was told already is refused there: it would be told for ever.
+    let from = match asked.held {
+        // Each step is of later ids than the last one, or it would go on for ever with
+        // one that lies, or refuses what it is told.
+        Some(_) => answer.next.filter(|next| *next > asked.from),
+        None => is_greeting(asked).then_some(0),
+    };
+    let told = asked.held.as_ref().map_or(&[][..], |held| held);
     let lacks = |revocation: &&Revocation| {
-        answer.lacking.contains(&revocation.id()) && !asked.revocations.contains(revocation)
+        let id = revocation.id();
+        answer.lacking.contains(&id) && told.binary_search(&id).is_ok()
     };
     let revocations: Vec<_> = revoked.iter().filter(lacks).take(MAX_ITEMS).cloned().collect();
-    // And what is refused here would be heard for ever.
-    let more = asked.held.as_ref().is_none_or(|held| answer.more && *held != ids);
-    let next = (more || !revocations.is_empty()).then(|| {
-        let held = Some(ids);
-        Ask { digest, held, revocations, ..Ask::default() }
+    let next = (from.is_some() || !revocations.is_empty()).then(|| {
+        let held = from.map(|from| ids.into_iter().filter(|id| *id >= from).collect());
+        Ask { digest, held, from: from.unwrap_or_default(), revocations, ..Ask::default() }
     });
     (news, next)
+}
+
+fn is_greeting(ask: &Ask) -> bool {
+    ask.want.is_empty() && ask.renewed.is_empty() && ask.revocations.is_empty()
 }
 
 #[cfg(test)]

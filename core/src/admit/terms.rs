@@ -5,10 +5,11 @@ use super::{
     envelope::{once, peer_id, there},
 };
 use crate::{
-    Error, Namespace, Result,
+    Error, ErrorKind, Namespace, Result,
     pubsub::fields::{Fields, Value, write_field, write_number},
 };
 use libp2p::PeerId;
+use rand::{TryRng, rngs::SysRng};
 
 /// The most roles of a certificate.
 pub const MAX_ROLES: usize = 16;
@@ -40,6 +41,19 @@ pub struct Terms {
 }
 
 impl Terms {
+    /// A serial number, of the system's randomness.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] if the system has no random bytes.
+    pub fn random_serial() -> Result<[u8; 16]> {
+        let mut serial = [0; 16];
+        SysRng.try_fill_bytes(&mut serial).map_err(|e| {
+            let message = format!("nothing can be signed: the system gives no random bytes: {e}");
+            Error::new(ErrorKind::Io, message).with_source(e)
+        })?;
+        Ok(serial)
+    }
+
     /// Puts roles into their order, and checks all of it.
     pub(super) fn checked(mut self) -> Result<Self> {
         self.roles.sort_unstable();

@@ -24,8 +24,10 @@ pub struct Ask {
     pub want: Vec<PeerId>,
     /// What the asker holds of revocations: [`Revoked::digest`](super::Revoked::digest).
     pub digest: [u8; 32],
-    /// Their ids, if they are to be compared.
+    /// Their ids, if they are to be compared: in order, from [`from`](Self::from) on.
     pub held: Option<Vec<ShortId>>,
+    /// The first id that is compared.
+    pub from: ShortId,
     /// Certificates that take the place of others: the asker's, and those that it was
     /// told of.
     pub renewed: Vec<Certificate>,
@@ -42,10 +44,11 @@ pub struct Answer {
     pub digest: [u8; 32],
     /// Revocations that the asker lacks.
     pub revocations: Vec<Revocation>,
-    /// Whether it lacks more of them: then it should ask again.
-    pub more: bool,
     /// Ids of revocations that the other side lacks: the asker should tell it of them.
     pub lacking: Vec<ShortId>,
+    /// The first id that is still to be compared, if there is one: both lists end
+    /// before it.
+    pub next: Option<ShortId>,
 }
 
 impl Ask {
@@ -65,6 +68,9 @@ impl Ask {
         for revocation in &self.revocations {
             put(5, revocation.encoded(), &mut message);
         }
+        if self.from > 0 {
+            write_number(6, self.from, &mut message);
+        }
         frame(&message)
     }
 
@@ -76,19 +82,23 @@ impl Ask {
     pub fn decode(message: &[u8]) -> Result<Self, AdmitError> {
         check_len(message)?;
         let mut want = Items::default();
-        let (mut digest, mut held) = (None, None);
+        let (mut digest, mut held, mut from) = (None, None, None);
         let (mut renewed, mut revocations) = (Items::default(), Items::default());
-        each(message, |number, value| match number {
+        each(message, |field, value| match field {
             1 => want.push(peer_id(bytes(value)?)?),
             2 => once(&mut digest, hash(value)?),
             3 => once(&mut held, unpacked(value, MAX_REVOKED)?),
             4 => renewed.push(Certificate::decode(bytes(value)?)?),
             5 => revocations.push(Revocation::decode(bytes(value)?)?),
+            6 => once(&mut from, number(value)?),
             _ => Ok(()),
         })?;
-        let digest = there(digest, "it has no digest")?;
+        let (digest, from) = (there(digest, "it has no digest")?, from.unwrap_or_default());
+        if held.as_ref().and_then(|ids| ids.first()).is_some_and(|first| *first < from) {
+            return Err(AdmitError::Malformed("an id is before the first that is compared"));
+        }
         let (want, renewed, revocations) = (want.0, renewed.0, revocations.0);
-        Ok(Self { want, digest, held, renewed, revocations })
+        Ok(Self { want, digest, held, from, renewed, revocations })
     }
 }
 
@@ -103,11 +113,11 @@ impl Answer {
         for revocation in &self.revocations {
             put(3, revocation.encoded(), &mut message);
         }
-        if self.more {
-            write_number(4, 1, &mut message);
-        }
         if !self.lacking.is_empty() {
-            put(5, &packed(&self.lacking), &mut message);
+            put(4, &packed(&self.lacking), &mut message);
+        }
+        if let Some(next) = self.next {
+            write_number(5, next, &mut message);
         }
         frame(&message)
     }
@@ -120,21 +130,21 @@ impl Answer {
     pub fn decode(message: &[u8]) -> Result<Self, AdmitError> {
         check_len(message)?;
         let (mut certificates, mut revocations) = (Items::default(), Items::default());
-        let (mut digest, mut more, mut lacking) = (None, None, None);
+        let (mut digest, mut lacking, mut next) = (None, None, None);
         each(message, |field, value| match field {
             1 => certificates.push(Certificate::decode(bytes(value)?)?),
             2 => once(&mut digest, hash(value)?),
             3 => revocations.push(Revocation::decode(bytes(value)?)?),
-            4 => once(&mut more, number(value)? != 0),
-            5 => once(&mut lacking, unpacked(value, MAX_ITEMS)?),
+            4 => once(&mut lacking, unpacked(value, MAX_ITEMS)?),
+            5 => once(&mut next, number(value)?),
             _ => Ok(()),
         })?;
         Ok(Self {
             certificates: certificates.0,
             digest: there(digest, "it has no digest")?,
             revocations: revocations.0,
-            more: more.unwrap_or_default(),
             lacking: lacking.unwrap_or_default(),
+            next,
         })
     }
 }
@@ -244,7 +254,11 @@ fn unpacked(value: Value<'_>, most: usize) -> Result<Vec<ShortId>, AdmitError> {
     if ids.len() > most {
         return Err(AdmitError::Malformed("it has too many ids"));
     }
-    Ok(ids.iter().map(|id| ShortId::from_be_bytes(*id)).collect())
+    let ids: Vec<_> = ids.iter().map(|id| ShortId::from_be_bytes(*id)).collect();
+    match ids.is_sorted_by(|a, b| a < b) {
+        true => Ok(ids),
+        false => Err(AdmitError::Malformed("its ids are not in order")),
+    }
 }
 
 #[cfg(test)]

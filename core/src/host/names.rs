@@ -111,16 +111,13 @@ impl Transport for Names {
         if is_named(&addr) {
             return self.named().dial(addr, opts).map(FutureExt::boxed);
         }
-        // As the resolver's transport has it, after one try.
-        let failed = |failure| Failure::Dial(vec![failure]);
+        // After the one try there is, so that it is said as one.
         Ok(match self.inner.dial(addr, opts) {
-            Ok(dial) => dial.map_err(move |error| failed(Failure::Transport(error))).boxed(),
+            Ok(dial) => dial.map_err(Failure::Transport).boxed(),
             Err(TransportError::MultiaddrNotSupported(addr)) => {
-                ready(Err(failed(Failure::MultiaddrNotSupported(addr)))).boxed()
+                ready(Err(Failure::MultiaddrNotSupported(addr))).boxed()
             }
-            Err(TransportError::Other(error)) => {
-                ready(Err(failed(Failure::Transport(error)))).boxed()
-            }
+            Err(TransportError::Other(error)) => ready(Err(Failure::Transport(error))).boxed(),
         })
     }
 

@@ -3,12 +3,14 @@
 //!
 //! What is decided is in [`admit`], which is pure. `held` and `vetting`
 //! have gossip wait for certificates that are not here yet, `service` fetches those,
-//! and tells of renewals and revocations (`jobs`: whom of what); `files` reads this
+//! and tells of renewals and revocations (`jobs`: whom of what, `places`: whose
+//! questions are answered); `files` reads this
 //! node's certificate, and what is revoked, again when the files change.
 
 mod files;
 pub mod held;
 pub mod jobs;
+mod places;
 mod service;
 mod vetting;
 
@@ -19,13 +21,15 @@ pub(crate) use vetting::Vetting;
 use crate::{
     Error, ErrorKind, PeerId, Result,
     admit::{
-        self, Certificate, Refusal, Revocation, Revoked, gate::Hello,
+        self, Certificate, Refusal, Revocation, Revoked,
+        gate::Hello,
         talk,
         wire::{Answer, Ask},
     },
     cluster::Roles,
     metrics::{ByLabel, Metrics},
     record::unix_nanos,
+    trouble::Troubles,
 };
 use held::HOLD;
 use jobs::{News, Question};
@@ -37,6 +41,11 @@ use std::{
 };
 use tokio::sync::{Notify, mpsc, watch};
 
+/// This node's certificate, to users.
+const OWN: &str = "this node's certificate";
+/// How long before it ends that is said, in seconds: three days, or the last tenth of
+/// its time if that is less.
+const WARN: u64 = 3 * 24 * 3600;
 /// Certificates that may be asked for at a time, before the service takes them.
 const WANTED: usize = 1024;
 
@@ -53,6 +62,8 @@ struct Inner {
     /// Of whom something else may be proven than before.
     others: Mutex<HashSet<PeerId>>,
     other: Notify,
+    /// Which own certificate it was said of that it ends soon.
+    warned: Mutex<Option<[u8; 16]>>,
     wanted: mpsc::Sender<Wanted>,
     /// Taken by the service when it starts.
     asked: Mutex<Option<mpsc::Receiver<Wanted>>>,
@@ -99,6 +110,7 @@ impl Members {
             fewer: watch::Sender::new(0),
             others: Mutex::default(),
             other: Notify::new(),
+            warned: Mutex::default(),
             wanted,
             asked: Mutex::new(Some(asked)),
             news: OnceLock::new(),
@@ -166,9 +178,7 @@ impl Members {
         lacked.sort_unstable();
         lacked.dedup();
         lacked.iter().for_each(|source| self.want(*source, partner));
-        let all = async {
-            while lacked.iter().any(lacking) && changes.changed().await.is_ok() {}
-        };
+        let all = async { while lacked.iter().any(lacking) && changes.changed().await.is_ok() {} };
         // Those that are not here by then are left out.
         let _ = tokio::time::timeout(HOLD, all).await;
     }
@@ -215,7 +225,8 @@ impl Members {
                 match refusal {
                     Refusal::OtherAuthority => {
                         "it is signed by none of this node's authorities (`admit`): leave it out, \
-                         or have it signed by one of them".to_owned()
+                         or have it signed by one of them"
+                            .to_owned()
                     }
                     refusal => refusal.to_string(),
                 },
@@ -328,18 +339,45 @@ impl Members {
     }
 
     /// Lets go of what is over. Gives when that is to be done next.
-    fn look(&self) -> Duration {
+    fn look(&self, troubles: &Troubles) -> Duration {
         let now = now();
         let mut state = self.state();
         let ended = !state.expired(now).is_empty();
-        let next = state.next_change(now).map_or(Duration::MAX, |at| {
-            Duration::from_secs(at.saturating_sub(now).max(1))
-        });
+        let own = state.own().clone();
+        let refusal = state.check(&own.peer(), now).err();
+        let next = state
+            .next_change(now)
+            .map_or(Duration::MAX, |at| Duration::from_secs(at.saturating_sub(now).max(1)));
         drop(state);
         if ended {
             self.changed(&self.0.fewer);
         }
+        self.say(&own, refusal, now, troubles);
         next
+    }
+
+    /// Says when the own certificate has ended, and some time before.
+    fn say(&self, own: &Certificate, refusal: Option<Refusal>, now: u64, troubles: &Troubles) {
+        match refusal {
+            Some(refusal) => {
+                let why = unusable(own.peer(), own, refusal);
+                troubles.fails(OWN, refusal.label(), format!("nobody is connected to: {why}"));
+            }
+            None => troubles.works(OWN),
+        }
+        let early = WARN.min((own.not_after() - own.not_before()) / 10);
+        let left = own.not_after().saturating_sub(now);
+        if refusal.is_none()
+            && left < early
+            && lock(&self.0.warned).replace(*own.serial()) != Some(*own.serial())
+        {
+            let peer = own.peer();
+            tracing::warn!(
+                left_s = left,
+                "this node's certificate ends soon: `casm admit sign --ca FILE --peer {peer}` \
+                 makes another, which is read while the node runs"
+            );
+        }
     }
 
     fn count(&self, reason: &'static str) {
@@ -380,9 +418,8 @@ fn unusable(own: PeerId, certificate: &Certificate, refusal: Refusal) -> Error {
         }
         refusal => refusal.to_string(),
     };
-    let message = format!(
-        "certificate: {why}; `casm admit sign --ca FILE --peer {own}` makes another"
-    );
+    let message =
+        format!("certificate: {why}; `casm admit sign --ca FILE --peer {own}` makes another");
     Error::new(ErrorKind::Config, message)
 }
 

@@ -5,6 +5,7 @@
 use super::{
     Members, Wanted,
     jobs::{Job, Jobs, News},
+    places::{Place, Places},
 };
 use crate::{
     ErrorKind, Event, Namespace, PeerId, Result,
@@ -16,15 +17,11 @@ use crate::{
     host::{Host, Incoming, Stream},
     metrics::{ByLabel, Metrics},
     scope::Scope,
+    trouble::Troubles,
 };
 use futures::{AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt, stream::FuturesUnordered};
 use libp2p::StreamProtocol;
-use std::{
-    collections::HashMap,
-    io,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{io, time::Duration};
 use tokio::{
     sync::{mpsc, watch},
     time::{Instant, sleep, sleep_until, timeout},
@@ -32,9 +29,6 @@ use tokio::{
 
 /// How long a question and its answer may take.
 const LIMIT: Duration = Duration::from_secs(10);
-/// Questions of others that are answered at a time, and those of one peer.
-const SERVED: usize = 64;
-const SERVED_OF_PEER: usize = 2;
 /// Questions that are under way at a time.
 const ASKED: usize = 64;
 /// When revocations are compared again after that has failed.
@@ -52,6 +46,7 @@ pub(crate) struct Around {
     pub(crate) host: Host,
     pub(crate) members: Members,
     pub(crate) events: EventBus,
+    pub(crate) troubles: Troubles,
     /// Takes revocations that are to be kept.
     pub(crate) keep: watch::Sender<Vec<u8>>,
 }
@@ -127,12 +122,13 @@ struct Desk {
 impl Desk {
     /// Answers what others ask.
     async fn serve(self, mut incoming: Incoming) {
-        let (places, mut running) = (Places::default(), FuturesUnordered::new());
+        let (begun, places) = (Instant::now(), Places::default());
+        let mut running = FuturesUnordered::new();
         loop {
             tokio::select! {
                 next = incoming.next() => {
                     let Some((peer, stream)) = next else { return };
-                    match places.take(peer) {
+                    match places.take(peer, begun.elapsed()) {
                         Some(place) => running.push(self.serve_one(peer, stream, place)),
                         None => self.count("refused-busy"),
                     }
@@ -239,7 +235,7 @@ impl Desk {
                     jobs.tidy(&peer);
                 }
                 Ok(()) = changes.changed() => look = look.min(Instant::now() + SOON),
-                () = sleep_until(look) => look = Instant::now() + members.look().min(LOOK),
+                () = sleep_until(look) => look = Instant::now() + members.look(&self.around.troubles).min(LOOK),
             }
         }
     }
@@ -279,38 +275,4 @@ async fn write(stream: &mut Stream, frame: &[u8]) -> Result<(), Failed> {
     stream.write_all(frame).await?;
     stream.close().await?;
     Ok(())
-}
-
-/// Places of those who are answered.
-#[derive(Default)]
-struct Places(Mutex<HashMap<PeerId, usize>>);
-
-/// One of them, until it is dropped.
-struct Place<'a> {
-    places: &'a Places,
-    peer: PeerId,
-}
-
-impl Places {
-    fn take(&self, peer: PeerId) -> Option<Place<'_>> {
-        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (all, of_peer) = (taken.values().sum::<usize>(), taken.get(&peer).copied());
-        if all >= SERVED || of_peer.is_some_and(|n| n >= SERVED_OF_PEER) {
-            return None;
-        }
-        *taken.entry(peer).or_default() += 1;
-        Some(Place { places: self, peer })
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        let mut taken = self.places.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(of_peer) = taken.get_mut(&self.peer) {
-            *of_peer -= 1;
-            if *of_peer == 0 {
-                taken.remove(&self.peer);
-            }
-        }
-    }
 }

@@ -24,8 +24,7 @@ pub(super) fn members(config: &Config, own: PeerId, metrics: &Metrics) -> Result
     let Some(certificate) = config.certificate.clone().filter(|_| !config.admit.is_empty()) else {
         return Ok(None);
     };
-    let state =
-        admit::Members::new(config.admit.clone(), config.namespace.clone(), certificate)?;
+    let state = admit::Members::new(config.admit.clone(), config.namespace.clone(), certificate)?;
     Members::new(own, state, metrics).map(Some)
 }
 
@@ -48,6 +47,7 @@ pub(super) async fn start(
         host: host.clone(),
         members: members.clone(),
         events: events.clone(),
+        troubles: metrics.troubles.clone(),
         keep,
     };
     members::start(around, &config.namespace, metrics, scope)?;
