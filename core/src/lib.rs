@@ -77,6 +77,8 @@ pub use host::{ensure_free, slots};
 /// libp2p, in the version whose types stand in this crate's API.
 pub use libp2p;
 pub use libp2p::{Multiaddr, PeerId, identity::Keypair};
+#[doc(hidden)]
+pub use members::jobs;
 pub use namespace::Namespace;
 pub use node::{Node, NodeBuilder};
 pub use record::PeerInfo;

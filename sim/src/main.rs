@@ -1,5 +1,6 @@
 //! CASM's protocol state machines on virtual time.
 
+mod admit;
 mod cluster;
 mod connections;
 mod flood;
@@ -20,6 +21,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Admit(admit::Args),
     Cluster(cluster::Args),
     Connections(connections::Args),
     Flood(flood::Args),
@@ -30,6 +32,7 @@ enum Command {
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
+        Command::Admit(args) => admit::run(&args),
         Command::Cluster(args) => cluster::run(&args),
         Command::Connections(args) => connections::run(&args),
         Command::Flood(args) => flood::run(&args),

@@ -9,7 +9,7 @@
 //! - `messages`: who has seen what, as far as gossip remembers
 //! - `member`: one node; `world`: all of them, and what happens to them
 
-mod graph;
+pub mod graph;
 mod member;
 mod mesh;
 mod messages;
