@@ -10,6 +10,7 @@
 //! - `byte_stream`: what is read and written
 //! - `node`, `remote`, `topic`, `options`, `query`: the node, the views of others
 //!   and topics, from plain values
+//! - `lists`: whom a node takes
 //! - `service`: services, served and called; `requests`: those that wait for a thread
 //! - `csp`: channels, select and semaphores
 //! - `reading`: what makes reading many records quick
@@ -27,6 +28,7 @@ mod csp;
 mod dispatcher;
 mod exit;
 mod ids;
+mod lists;
 mod log;
 mod node;
 mod options;

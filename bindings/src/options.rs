@@ -13,6 +13,8 @@ const ANNOUNCE: &str = "CASM_ANNOUNCE";
 /// The variable that names the file of the cluster's secret, when the program gives
 /// none.
 const SECRET_FILE: &str = "CASM_SECRET_FILE";
+/// What to write for a peer id.
+const PEER_ID: &str = "write one such as 12D3KooW…";
 
 /// What a node can be told before it starts. What is left out has core's
 /// default.
@@ -57,6 +59,10 @@ pub struct Options {
     /// The file of it; not with `secret`. If there is neither, the variable
     /// `CASM_SECRET_FILE` says it.
     pub secret_file: Option<PathBuf>,
+    /// The ids of the peers that are taken, and no others. Empty: everybody.
+    pub allow: Vec<String>,
+    /// The ids of peers that are not taken, whether they are allowed or not.
+    pub deny: Vec<String>,
 }
 
 /// Limits on what is spent on peers; see [`Limits`].
@@ -200,6 +206,8 @@ impl Options {
                 }
             }
         }
+        builder = builder.allow(peer_ids("allow", &self.allow)?);
+        builder = builder.deny(peer_ids("deny", &self.deny)?);
         Ok(builder)
     }
 }
@@ -255,7 +263,16 @@ pub fn time_limit(field: &str, seconds: Option<f64>) -> Result<Option<Duration>>
 /// # Errors
 /// `Address` if it is none.
 pub fn peer_id(text: &str) -> Result<PeerId> {
-    parse("peer id", text, "write one such as 12D3KooW…")
+    parse("peer id", text, PEER_ID)
+}
+
+/// Peer ids in base58, given to what is named.
+///
+/// # Errors
+/// `Address` if one is none.
+pub(crate) fn peer_ids(of: &str, texts: &[String]) -> Result<Vec<PeerId>> {
+    let what = format!("{of}: peer id");
+    texts.iter().map(|text| parse(&what, text, PEER_ID)).collect()
 }
 
 /// Whom to connect to.

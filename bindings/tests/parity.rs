@@ -85,7 +85,9 @@ fn every_option_of_the_facade_is_in_the_table() {
         key,
         key_file,
         secret,
-        secret_file
+        secret_file,
+        allow,
+        deny
     );
     let options = strings("options", "node");
     // `key_file` is `key`, given as a path; and so is `secret_file`.

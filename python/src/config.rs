@@ -1,6 +1,6 @@
 //! What a node is told before it starts, and what says where a peer is.
 
-use crate::{call::seconds, key::Key, secret::Secret, view::Record};
+use crate::{admission::Ids, call::seconds, key::Key, secret::Secret, view::Record};
 use casm_bindings::{LimitOptions, Options, RpcLimitOptions, TableLimitOptions};
 use pyo3::{exceptions::PyTypeError, prelude::*, types::PyMapping};
 use std::{collections::BTreeMap, path::PathBuf};
@@ -171,6 +171,11 @@ fn not_accepted(field: &str, name: &str, known: &str) -> PyErr {
 ///         of one, a ``swarm.key``. Who doesn't hold it learns nothing of the
 ///         cluster; QUIC is off. Default: the file that the environment variable
 ///         ``CASM_SECRET_FILE`` names, or none, and the cluster is open.
+///     allow: The ids of the peers that are taken, and no others; of this node it
+///         needs none. Default, and if there are none: everybody. See
+///         ``Node.allow``.
+///     deny: The ids of peers that are not taken, whether they are allowed or not.
+///         See ``Node.deny``.
 #[pyclass(frozen, module = "casm")]
 pub(crate) struct Config {
     pub(crate) options: Options,
@@ -179,9 +184,9 @@ pub(crate) struct Config {
 #[pymethods]
 impl Config {
     #[new]
-    #[pyo3(signature = (namespace=None, *, listen=None, boot=None, serve=None, announce=None, announce_only=false, host=None, meta=None, ttl=None, observer=false, data=None, pex_tick=None, power=None, limits=None, key=None, secret=None))]
+    #[pyo3(signature = (namespace=None, *, listen=None, boot=None, serve=None, announce=None, announce_only=false, host=None, meta=None, ttl=None, observer=false, data=None, pex_tick=None, power=None, limits=None, key=None, secret=None, allow=None, deny=None))]
     #[expect(clippy::too_many_arguments, reason = "these are Python's keyword arguments")]
-    pub(crate) fn new(
+    fn new(
         namespace: Option<String>,
         listen: Option<Strings>,
         boot: Option<Strings>,
@@ -198,6 +203,8 @@ impl Config {
         limits: Option<Limits>,
         key: Option<KeyOrFile>,
         secret: Option<SecretOrFile>,
+        allow: Option<Ids>,
+        deny: Option<Ids>,
     ) -> PyResult<Self> {
         let list = |strings: Option<Strings>| strings.map(Strings::into_vec).unwrap_or_default();
         let (key, key_file) = match key {
@@ -229,6 +236,8 @@ impl Config {
             key_file,
             secret,
             secret_file,
+            allow: allow.map(Ids::into_vec).unwrap_or_default(),
+            deny: deny.map(Ids::into_vec).unwrap_or_default(),
         };
         Ok(Self { options })
     }
