@@ -80,6 +80,8 @@ fn boot(config: Config) -> Result<Boot> {
     boot.serve = config.serve;
     boot.announce = config.announce;
     boot.secret = config.secret;
+    boot.allow = config.allow;
+    boot.deny = config.deny;
     let told = if config.announce_only { Vec::new() } else { config.listen };
     Boot::standalone(boot, key, watch::channel(told.into()).1)
 }

@@ -61,7 +61,7 @@ fn directives(args: &LogArgs) -> &'static str {
     match (args.quiet, args.verbose) {
         (true, _) => "error",
         // What takes back a warning is told where the warning was.
-        (_, 0) => "warn,casm::telemetry=info,casm::trouble=info",
+        (_, 0) => "warn,casm::follow=info,casm::telemetry=info,casm::trouble=info",
         (_, 1) => "warn,casm=debug",
         (_, 2) => "info,casm=trace",
         (_, _) => "debug,casm=trace",

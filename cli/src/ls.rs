@@ -7,7 +7,6 @@ use crate::{
     json::Line,
     output::{self, Output},
     run::leave,
-    telemetry,
 };
 use casm::{Error, ErrorKind, Multiaddr, Node, Query, Record, Result, boot::BootAddr};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -29,9 +28,7 @@ pub async fn ls(args: &LsArgs) -> Result<(), Failure> {
         node = Node::start(config) => node?,
         () = interrupt.wait() => return Err(interrupted().into()),
     };
-    if let Some(addr) = args.node.metrics {
-        telemetry::serve(&node, addr).await?;
-    }
+    args.node.attend(&node).await?;
     let look = async {
         match &args.peer {
             Some(peer) => ask(&node, peer, query, args.wait).await,

@@ -2,12 +2,11 @@
 //! sent, and its end as the end; what comes from the peer goes to stdout.
 
 use crate::{
-    args::{AcceptArgs, OpenArgs, PipeCommand},
+    args::{AcceptArgs, NodeArgs, OpenArgs, PipeCommand},
     failure::Failure,
     interrupt::Interrupt,
     output,
     run::leave,
-    telemetry,
 };
 use casm::{ByteStream, Config, Error, ErrorKind, Event, Node, PeerId, Query, Result, Target};
 use std::{
@@ -33,18 +32,18 @@ pub async fn pipe(command: &PipeCommand) -> Result<(), Failure> {
     match command {
         PipeCommand::Open(args) => {
             let with = async |node: &Node| open(node, args).await;
-            run(args.node.observer()?, args.node.metrics, with).await
+            run(&args.node, args.node.observer()?, with).await
         }
         PipeCommand::Accept(args) => {
             let with = async |node: &Node| accept(node, args).await;
-            run(args.node.config()?, args.node.metrics, with).await
+            run(&args.node, args.node.config()?, with).await
         }
     }
 }
 
 async fn run(
+    args: &NodeArgs,
     config: Config,
-    metrics: Option<std::net::SocketAddr>,
     stream: impl AsyncFnOnce(&Node) -> Result<ByteStream>,
 ) -> Result<(), Failure> {
     let mut interrupt = Interrupt::listen().await?;
@@ -54,9 +53,7 @@ async fn run(
         () = interrupt.wait() => return interrupted(),
     };
     let result = async {
-        if let Some(addr) = metrics {
-            telemetry::serve(&node, addr).await?;
-        }
+        args.attend(&node).await?;
         tokio::select! {
             result = async { connect(&node, stream(&node).await?).await } => result,
             () = interrupt.wait() => interrupted(),

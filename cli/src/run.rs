@@ -7,7 +7,6 @@ use crate::{
     interrupt::{self, Interrupt},
     json::Line,
     output::Output,
-    telemetry,
 };
 use casm::{Error, Events, Node, NodeBuilder, Query};
 use std::{io::Read, pin::pin, time::Duration};
@@ -37,9 +36,7 @@ pub async fn run(args: &RunArgs) -> Result<(), Failure> {
         () = &mut stdin => return Ok(()),
     };
     let result = async {
-        if let Some(addr) = args.node.metrics {
-            telemetry::serve(&node, addr).await?;
-        }
+        args.node.attend(&node).await?;
         if args.greet {
             greet::serve(&node, host)?;
         }

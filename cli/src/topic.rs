@@ -7,7 +7,6 @@ use crate::{
     json::Line,
     output::{self, Output},
     run::leave,
-    telemetry,
 };
 use casm::{
     Error, ErrorKind, Event, Events, Message, Node, NodeBuilder, Topic, topics::SubscribeOptions,
@@ -28,9 +27,7 @@ pub async fn publish(args: &PubArgs) -> Result<(), Failure> {
         () = interrupt.wait() => return Err(interrupted().into()),
     };
     let result = async {
-        if let Some(addr) = args.node.metrics {
-            telemetry::serve(&node, addr).await?;
-        }
+        args.node.attend(&node).await?;
         let topic = node.topic_with(&args.topic, args.options.options())?;
         tokio::select! {
             result = send(args, &topic, output) => result,
@@ -112,9 +109,7 @@ pub async fn subscribe(args: &SubArgs) -> Result<(), Failure> {
         () = interrupt.wait() => return Ok(()),
     };
     let result = async {
-        if let Some(addr) = args.node.metrics {
-            telemetry::serve(&node, addr).await?;
-        }
+        args.node.attend(&node).await?;
         let messages = messages(args, &node)?;
         tokio::select! {
             result = print(args, events, messages, output) => result,

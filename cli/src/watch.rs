@@ -5,8 +5,7 @@ mod draw;
 mod screen;
 
 use crate::{
-    args::WatchArgs, failure::Failure, interrupt::Interrupt, json::Line, output::Output,
-    run::leave, telemetry,
+    args::WatchArgs, failure::Failure, interrupt::Interrupt, json::Line, output::Output, run::leave,
 };
 use app::App;
 use casm::{Error, ErrorKind, Node, cluster::Query};
@@ -38,9 +37,7 @@ pub async fn watch(args: &WatchArgs) -> Result<(), Failure> {
         () = interrupt.wait() => return Ok(()),
     };
     let result = async {
-        if let Some(addr) = args.node.metrics {
-            telemetry::serve(&node, addr).await?;
-        }
+        args.node.attend(&node).await?;
         let output = Output::new(false);
         let mut screen = Screen::open(output)?;
         let shown = tokio::select! {

@@ -94,6 +94,11 @@ struct Readme;
 #[doc = include_str!("../../docs/lifecycle-and-power.md")]
 struct Lifecycle;
 
+/// The code in docs/allow-and-deny.md, too.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/allow-and-deny.md")]
+struct AllowAndDeny;
+
 /// The code in docs/streams.md, compiled as a test.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/streams.md")]

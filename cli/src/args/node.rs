@@ -1,7 +1,13 @@
 //! The options of a node, the same in every command that makes one.
 
 use super::parse::{self, PexTick, TableLimit};
-use casm::{Config, Error, Multiaddr, Namespace, Power, Result, Secret, boot::BootAddr, identity};
+use crate::{
+    lists::{self, ListFile},
+    telemetry,
+};
+use casm::{
+    Config, Error, Multiaddr, Namespace, Node, Power, Result, Secret, boot::BootAddr, identity,
+};
 use clap::{Args, builder::FalseyValueParser};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -64,6 +70,14 @@ pub struct NodeArgs {
     /// it learns nothing [default: the cluster is open]
     #[arg(long, value_name = "FILE", env = "CASM_SECRET_FILE")]
     pub secret: Option<PathBuf>,
+    /// Take the peers whose ids are in this file, one in a line, and no others; it is
+    /// read again when it changes [default: everybody]
+    #[arg(long, value_name = "FILE", env = "CASM_ALLOW_FILE")]
+    pub allow: Option<PathBuf>,
+    /// Don't take the peers whose ids are in this file, allowed or not; it is read
+    /// again when it changes
+    #[arg(long, value_name = "FILE", env = "CASM_DENY_FILE")]
+    pub deny: Option<PathBuf>,
     /// Keep the peers that are known here, one directory for each node: it comes
     /// back to its cluster without discovery [default: they are forgotten]
     #[arg(long, value_name = "DIR", env = "CASM_DATA")]
@@ -82,7 +96,7 @@ impl NodeArgs {
     /// The configuration that the options ask for.
     ///
     /// # Errors
-    /// If the key or the secret file cannot be used, or a field of `CASM_META` is malformed.
+    /// If a file cannot be used, or a field of `CASM_META` is malformed.
     pub fn config(&self) -> Result<Config> {
         let mut config = Config::default();
         config.namespace = self.namespace.clone();
@@ -110,6 +124,12 @@ impl NodeArgs {
         }
         config.key = self.key.as_ref().map(identity::load_key).transpose()?;
         config.secret = self.secret.as_ref().map(Secret::load).transpose()?;
+        if let Some(file) = &self.allow {
+            config.allow = ListFile::allow(file).read_some()?;
+        }
+        if let Some(file) = &self.deny {
+            config.deny = ListFile::deny(file).read()?;
+        }
         Ok(config)
     }
 
@@ -119,6 +139,19 @@ impl NodeArgs {
         let mut config = self.config()?;
         config.observer = true;
         Ok(config)
+    }
+
+    /// What goes on beside a node as long as the program runs: its metrics are served,
+    /// and files that change are read again.
+    ///
+    /// # Errors
+    /// [`Bind`](casm::ErrorKind::Bind) if the metrics cannot be served.
+    pub async fn attend(&self, node: &Node) -> Result<()> {
+        lists::follow(node, self.allow.as_deref(), self.deny.as_deref());
+        match self.metrics {
+            Some(addr) => telemetry::serve(node, addr).await,
+            None => Ok(()),
+        }
     }
 
     fn meta(&self) -> Result<Vec<(String, String)>> {

@@ -1,8 +1,7 @@
 //! One program for each request.
 
 use crate::{
-    args::ServeArgs, failure::Failure, interrupt::Interrupt, json::Line, output::Output,
-    run::leave, telemetry,
+    args::ServeArgs, failure::Failure, interrupt::Interrupt, json::Line, output::Output, run::leave,
 };
 use casm::{
     Event, NodeBuilder,
@@ -33,9 +32,7 @@ pub async fn serve(args: &ServeArgs) -> Result<(), Failure> {
         () = interrupt.wait() => return Ok(()),
     };
     let served = async {
-        if let Some(addr) = args.node.metrics {
-            telemetry::serve(&node, addr).await?;
-        }
+        args.node.attend(&node).await?;
         let options =
             ServeOptions::default().version(&args.service_version).max_inflight(args.max_inflight);
         let work = Arc::new((args.name.clone(), args.command.clone()));

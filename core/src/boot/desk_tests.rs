@@ -62,9 +62,13 @@ fn changed_addresses_invalidate_signed_answers() {
 }
 
 fn member(secret: Option<u8>) -> Desk {
+    member_with(secret, Who::default())
+}
+
+fn member_with(secret: Option<u8>, who: Who) -> Desk {
     let key = Keypair::generate_ed25519();
     let watch = watch::channel(Arc::from(addrs(&["/ip4/10.0.0.1/tcp/1"]))).1;
-    let lasting = Lasting::new(secret.map(|n| Secret::from_bytes([n; 32])), Who::default());
+    let lasting = Lasting::new(secret.map(|n| Secret::from_bytes([n; 32])), who);
     let (scope, metrics) = (Scope::default(), Metrics::default());
     Desk::new(key, watch, vec![], Arc::new(|| 0), metrics, scope, lasting)
 }
@@ -142,4 +146,32 @@ fn a_member_cannot_speak_for_another_nor_from_another_namespace() {
         let outcome = desk.receive(&sealed, source, Medium::Served, |_| Asked::No);
         assert_eq!((outcome, count(&desk, label)), (Outcome::Nothing, 1), "{label}");
     }
+}
+
+#[test]
+fn who_is_not_taken_is_not_answered_and_its_answers_find_nobody() {
+    let (ns, who) = (Namespace::default(), Who::default());
+    let (asker, desk) = (member(None), member_with(None, who.clone()));
+    assert!(desk.responder().advertise(&ns, Responder::TTL, Instant::now()));
+    let question = asker.sign(&ns, 0, Body::Request).unwrap();
+    let response = Body::Response { addrs: addrs(&["/ip4/10.0.0.1/tcp/1"]) };
+    let answer = asker.sign(&ns, 7, response).unwrap();
+    let mut port = 0;
+    let mut receive = |bytes: &[u8], medium, asked| {
+        port += 1;
+        let source = SocketAddr::from(([10, 0, 0, 2], port));
+        desk.receive(bytes, source, medium, |_| asked)
+    };
+    let is_taken = |outcome| outcome != Outcome::Nothing;
+    assert!(is_taken(receive(&question, Medium::Served, Asked::No)));
+    assert!(is_taken(receive(&answer, Medium::Asking, Asked::Yes)));
+    who.deny(&[asker.own]).unwrap();
+    assert!(!is_taken(receive(&question, Medium::Served, Asked::No)));
+    assert!(!is_taken(receive(&answer, Medium::Asking, Asked::Yes)));
+    who.set_denied(&[]).unwrap();
+    who.allow(&[PeerId::random()]).unwrap();
+    assert!(!is_taken(receive(&question, Medium::Served, Asked::No)));
+    assert_eq!((count(&desk, "denied"), count(&desk, "not-allowed")), (2, 1));
+    who.set_allowed(None).unwrap();
+    assert!(is_taken(receive(&question, Medium::Served, Asked::No)));
 }

@@ -57,7 +57,12 @@ pub struct BootConfig {
     pub crawl_rate: NonZeroU32,
     /// How much the service does of itself.
     pub power: Power,
-    /// Who is taken.
+    /// The peers whose packets are taken by a service without a node, and no others.
+    /// Empty: everybody. A node has lists of its own.
+    pub allow: Vec<PeerId>,
+    /// Those whose packets it doesn't take.
+    pub deny: Vec<PeerId>,
+    /// Whom the node takes.
     pub(crate) who: Who,
 }
 
@@ -70,6 +75,8 @@ impl Default for BootConfig {
             secret: None,
             crawl_rate: NonZeroU32::new(32).expect("not 0"),
             power: Power::Normal,
+            allow: Vec::new(),
+            deny: Vec::new(),
             who: Who::default(),
         }
     }
@@ -192,13 +199,15 @@ impl Boot {
     /// `addrs` are the addresses that its answers give, the most useful first.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] if an address cannot be used in its place,
+    /// [`ErrorKind::Config`] if an address cannot be used in its place or a list is not
+    /// acceptable,
     /// [`ErrorKind::Address`] if one cannot be announced, [`ErrorKind::Bind`] if one that was asked for cannot be served.
     pub fn standalone(
-        config: BootConfig,
+        mut config: BootConfig,
         key: Keypair,
         addrs: watch::Receiver<Arc<[Multiaddr]>>,
     ) -> Result<Self> {
+        config.who = Who::new(key.public().to_peer_id(), &config.allow, &config.deny)?;
         let (metrics, scope) = (Metrics::default(), Scope::default());
         // Who searches with it is told by the search.
         metrics.troubles.silence();

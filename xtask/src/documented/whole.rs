@@ -19,6 +19,10 @@ out="$(mktemp)"
 trap 'kill $node 2>/dev/null || true; rm -rf "$out" "$folder"' EXIT
 # Where one is asked for, it is there.
 case "$*" in run*swarm.key*) "$casm" key secret swarm.key ;; esac
+case "$*" in run*denied.txt*) : >denied.txt ;; esac
+case "$*" in run*members.txt*)
+  "$casm" key new member.key --json | sed 's/.*"peer":"\([^"]*\)".*/\1/' >members.txt ;;
+esac
 until_it_listens() {
   for _ in $(seq 600); do
     grep -q listening "$out" && return

@@ -16,6 +16,8 @@ mod away_tests;
 mod clock_tests;
 mod complaints;
 mod gap;
+#[cfg(test)]
+mod lists_tests;
 mod numbers;
 mod pace;
 mod rates;

@@ -15,6 +15,7 @@ use crate::{
     pubsub::{Received, Topic, TopicCommand, TopicEvent, Verdict, signed::SignedMessage},
     record::unix_nanos,
     scope::Scope,
+    who::Who,
 };
 use libp2p::{Multiaddr, PeerId};
 use std::{
@@ -79,6 +80,8 @@ pub(super) struct Fixture {
     pub(super) life: Life,
     /// Tells that the clock has jumped.
     pub(super) jumps: watch::Sender<()>,
+    /// Whom it takes.
+    pub(super) who: Who,
     /// Where the node is reached.
     pub(super) addrs: watch::Sender<Arc<[Multiaddr]>>,
 }
@@ -121,11 +124,11 @@ impl Fixture {
         let (commands, from) = mpsc::channel(16);
         let (to, received) = mpsc::channel(64);
         let machine = Arc::new(Mutex::new("here".to_owned()));
-        let (name, life) = (machine.clone(), Life::default());
+        let (name, life, who) = (machine.clone(), Life::default(), Who::default());
         let config = ClusterConfig {
             namespace: Namespace::default(),
             own,
-            who: crate::who::Who::default(),
+            who: who.clone(),
             host: "here".into(),
             meta: BTreeMap::from([("role".into(), "worker".into())]),
             ttl: Duration::from_secs(10),
@@ -160,6 +163,7 @@ impl Fixture {
             kept,
             life,
             jumps,
+            who,
             addrs,
         }
     }

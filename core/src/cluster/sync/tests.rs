@@ -19,13 +19,17 @@ use crate::{
     pubsub::{Topic, keys::Keys, signed::SignedMessage},
     record::unix_nanos,
     scope::Scope,
+    who::Who,
 };
 use futures::FutureExt as _;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 use tokio::sync::mpsc;
@@ -112,13 +116,17 @@ pub(super) fn member() -> Member {
 }
 
 pub(super) fn member_with(limits: Limits) -> Member {
+    member_that_takes(Who::default(), limits)
+}
+
+fn member_that_takes(who: Who, limits: Limits) -> Member {
     let (scope, namespace) = (Scope::default(), Namespace::default());
     let (commands, from) = mpsc::channel(16);
     let (to, received) = mpsc::channel(16);
     let id = PeerId::random();
     let over = CancellationToken::new();
     over.cancel();
-    let config = ClusterConfig { limits, ..config(id, over) };
+    let config = ClusterConfig { limits, who, ..config(id, over) };
     let topic = Topic::new(commands, received);
     let cluster =
         Cluster::start(config, topic, EventBus::default(), Metrics::default(), &scope).unwrap();
@@ -129,7 +137,7 @@ pub(super) fn config(own: PeerId, over: CancellationToken) -> ClusterConfig {
     ClusterConfig {
         namespace: Namespace::default(),
         own,
-        who: crate::who::Who::default(),
+        who: Who::default(),
         host: "here".into(),
         meta: BTreeMap::new(),
         ttl: Duration::from_secs(60),
@@ -180,6 +188,27 @@ pub(super) async fn exchange(a: &Member, b: &Member) -> (Done, Done) {
 
 pub(super) fn seqs(member: &Member) -> BTreeMap<PeerId, u64> {
     member.exchange.cluster.view().iter(Query::all()).map(|r| (r.peer(), r.seq())).collect()
+}
+
+#[tokio::test]
+async fn what_is_handed_over_of_a_denied_peer_is_not_even_verified() {
+    let (who, all) = (Who::default(), keys(10));
+    let (mut a, b) = (member_that_takes(who.clone(), Limits::default()), member());
+    learn(&b.exchange.cluster, &all, unix_nanos()).await;
+    let denied: Vec<_> = all[..3].iter().map(|key| key.public().to_peer_id()).collect();
+    who.deny(&denied).unwrap();
+    let verified = Arc::new(AtomicUsize::new(0));
+    let count = verified.clone();
+    a.exchange.may_verify = Arc::new(move |_, _| count.fetch_add(1, Ordering::Relaxed) < 100);
+    let (opened, _) = exchange(&a, &b).await;
+    assert_eq!((opened.received, verified.load(Ordering::Relaxed)), (7, 7));
+    assert!(denied.iter().all(|peer| !seqs(&a).contains_key(peer)));
+    // Nor does it come by way of the one that opens.
+    let (_, accepted) = exchange(&b, &a).await;
+    assert_eq!((accepted.received, verified.load(Ordering::Relaxed)), (0, 7));
+    who.undeny(&denied);
+    exchange(&a, &b).await;
+    assert_eq!(seqs(&a), seqs(&b));
 }
 
 #[tokio::test]

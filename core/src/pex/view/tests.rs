@@ -562,3 +562,35 @@ fn whatever_happens_the_view_is_sound() {
         }
     }
 }
+
+#[test]
+fn who_is_not_kept_is_nowhere_and_the_others_are_where_they_were() {
+    let keep = |id: u32| !id.is_multiple_of(3);
+    for seed in 0..30 {
+        let (mut view, mut rng) = restored(seed);
+        (0..200).for_each(|_| happen(&mut view, &mut rng));
+        let kept = |ids: BTreeSet<u32>| -> BTreeSet<u32> {
+            ids.into_iter().filter(|id| keep(*id)).collect()
+        };
+        let (before, standby) = (kept(ids(&view)), |view: &Tested| -> BTreeSet<u32> {
+            view.standby().iter().map(|p| p.id).collect()
+        });
+        let stood = kept(standby(&view));
+        view.keep_only(keep);
+        assert_eq!((ids(&view), standby(&view)), (before, stood));
+        // Nor do they come back by themselves.
+        for _ in 0..100 {
+            let plan = view.tick(&mut rng);
+            let mut named = [plan.rounds, plan.retries, plan.probes].concat();
+            named.extend(view.tell(&mut rng).iter().map(|gossip| gossip.record));
+            named.extend(view.iter().map(|gossip| gossip.record));
+            named.extend(view.waiting.iter().chain(&view.rising).map(|gossip| gossip.record));
+            assert!(named.iter().all(|peer| keep(peer.id)), "{named:?}");
+            for (at, entry) in view.places.iter().enumerate() {
+                let found = view.places.find(entry.gossip.record.id(), entry.slot);
+                let holds = at < view.places.held();
+                assert_eq!((found.peer, found.holder == Some(at)), (Some(at), holds));
+            }
+        }
+    }
+}
