@@ -24,6 +24,8 @@ pub struct Options {
     pub limits: Option<Limits>,
     pub key_file: Option<String>,
     pub secret_file: Option<String>,
+    pub allow: Option<Vec<String>>,
+    pub deny: Option<Vec<String>>,
 }
 
 /// Limits on what is spent on peers.
@@ -125,6 +127,8 @@ impl Options {
             key_file: self.key_file.map(Into::into),
             secret: secret.map(|secret| secret.0.clone()),
             secret_file: self.secret_file.map(Into::into),
+            allow: self.allow.unwrap_or_default(),
+            deny: self.deny.unwrap_or_default(),
         })
     }
 }

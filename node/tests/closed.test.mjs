@@ -48,6 +48,15 @@ const CALLS = {
   openChannel: node => node.openChannel('c', Key.generate().peer),
   semaphore: node => node.semaphore('s', 1),
   openSemaphore: node => node.openSemaphore('s', Key.generate().peer),
+  allow: node => node.allow(node.id),
+  disallow: node => node.disallow(node.id),
+  allowAll: node => node.allowAll(),
+  setAllowed: node => node.setAllowed([]),
+  allowed: node => node.allowed(),
+  deny: node => node.deny([Key.generate().peer]),
+  undeny: node => node.undeny([]),
+  setDenied: node => node.setDenied([]),
+  denied: node => node.denied(),
   metrics: node => node.metrics(),
   metricsSnapshot: node => node.metricsSnapshot(),
 }
@@ -55,7 +64,8 @@ const CALLS = {
 const STAYS = ['id', 'namespace', 'closed', 'close', 'off', 'ref', 'unref']
 
 test('every call is in this test', () => {
-  const names = Object.getOwnPropertyNames(Node.prototype).filter(name => name !== 'constructor')
+  const classes = [Node.prototype, Object.getPrototypeOf(Node.prototype)]
+  const names = classes.flatMap(Object.getOwnPropertyNames).filter(name => name !== 'constructor')
   assert.deepEqual(names.sort(), [...Object.keys(CALLS), ...STAYS].sort())
 })
 

@@ -1,5 +1,6 @@
 /** What a node is told before it starts. */
 
+import { peerIds } from './admission.js'
 import { boolean, callback, fields, ms, number, properties, string, strings, whole, wrong } from './check.js'
 import { Key, nativeKey } from './key.js'
 import type { NativeKey, NativeSecret } from './native.js'
@@ -60,6 +61,13 @@ export interface Options {
    * is open.
    */
   secret?: Secret | string
+  /**
+   * The ids of the peers that are taken, and no others; of this node it needs none.
+   * Default, and if there are none: everybody. See `Node.allow`.
+   */
+  allow?: string | Iterable<string>
+  /** The ids of peers that are not taken, whether they are allowed or not. See `Node.deny`. */
+  deny?: string | Iterable<string>
   /**
    * Is called with every event of the node from its first on, such as where it
    * listens: as `on('event', …)` does with those that come later.
@@ -180,6 +188,8 @@ const OPTIONS = {
     if (value instanceof Secret || typeof value === 'string') return value
     throw hidden(field, 'a Secret, or the path of a swarm.key file')
   },
+  allow: peerIds,
+  deny: peerIds,
   onEvent: callback,
 }
 
