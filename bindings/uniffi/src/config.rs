@@ -67,6 +67,13 @@ pub struct Config {
     /// its file, or the cluster is open.
     #[uniffi(default)]
     pub secret: Option<Arc<Secret>>,
+    /// The ids of the peers that are taken, and no others; of this node it needs none.
+    /// If there are none, everybody is.
+    #[uniffi(default)]
+    pub allow: Vec<String>,
+    /// The ids of peers that are not taken, whether they are allowed or not.
+    #[uniffi(default)]
+    pub deny: Vec<String>,
 }
 
 /// Limits on what is spent on peers. What is left out has its default.
@@ -184,6 +191,8 @@ impl Config {
             key_file: None,
             secret: self.secret.map(|secret| secret.0.clone()),
             secret_file: None,
+            allow: self.allow,
+            deny: self.deny,
         })
     }
 }

@@ -7,6 +7,7 @@
 //! is written over the code that is generated from this.
 //!
 //! - `node`, `view`, `remote`: the node, and the views of the cluster
+//! - `admission`: whom the node takes
 //! - `config`, `query`, `key`, `secret`: what they are told
 //! - `items`: records, events and changes, as values
 //! - `byte_stream`: what is read and written
@@ -18,6 +19,7 @@
 //! - `call`, `pending`, `errors`: how a call is made, in the background too, and how it
 //!   fails
 
+mod admission;
 mod byte_stream;
 mod call;
 mod config;

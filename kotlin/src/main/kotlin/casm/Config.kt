@@ -64,6 +64,13 @@ public data class Config(
      * cluster is open.
      */
     val secret: Secret? = null,
+    /**
+     * The ids of the peers that are taken, and no others; of this node it needs none. If
+     * there are none, everybody is. See [Admission.allow].
+     */
+    val allow: List<String> = listOf(),
+    /** The ids of peers that are not taken, whether they are allowed or not: see [Admission.deny]. */
+    val deny: List<String> = listOf(),
 ) {
     internal fun given() =
         Given(
@@ -83,6 +90,8 @@ public data class Config(
             limits = limits?.given(),
             key = key?.given,
             secret = secret?.given,
+            allow = allow,
+            deny = deny,
         )
 
     /** Makes a [Config], for Java: `Config.builder().namespace("demo").build()`. */
@@ -142,6 +151,12 @@ public data class Config(
 
         /** See [Config.secret]. */
         public fun secret(secret: Secret): Builder = with { copy(secret = secret) }
+
+        /** See [Config.allow]. */
+        public fun allow(vararg ids: String): Builder = with { copy(allow = ids.toList()) }
+
+        /** See [Config.deny]. */
+        public fun deny(vararg ids: String): Builder = with { copy(deny = ids.toList()) }
 
         /** What was said so far. */
         public fun build(): Config = made

@@ -191,6 +191,33 @@ class JavaTest {
         Files.delete(folder);
     }
 
+    @Test
+    void aNodeTakesWhomItsListsSay() throws Exception {
+        String stranger = Key.generate().getPeer();
+        try (NodeJava here = NodeJava.start(loopback("none").allow(stranger).deny(stranger).build());
+                NodeJava there = NodeJava.start(loopback("none").build())) {
+            assertEquals(List.of(stranger), here.allowed());
+            assertEquals(List.of(stranger), here.denied());
+            CasmException failure =
+                    assertThrows(CasmException.class, () -> here.connect(there.addrs().get(0), PATIENCE));
+            assertEquals(CasmException.Kind.UNREACHABLE, failure.getKind());
+            here.disallow(List.of(stranger));
+            assertEquals(List.of(), here.allowed());
+            here.allow(there.getId(), stranger);
+            here.connect(there.addrs().get(0), PATIENCE);
+            assertEquals(2, here.waitFor(2, PATIENCE).getSize());
+            here.setAllowed(List.of(there.getId()));
+            here.allowAll();
+            assertNull(here.allowed());
+            here.undeny(stranger);
+            here.setDenied(List.of());
+            assertEquals(List.of(), here.denied());
+            failure = assertThrows(CasmException.class, () -> here.deny(here.getId()));
+            assertEquals(CasmException.Kind.CONFIG, failure.getKind());
+            assertTrue(failure.getMessage().contains(here.getId()), failure.getMessage());
+        }
+    }
+
     private static <T> T get(CompletableFuture<T> future) throws Exception {
         return future.get(60, TimeUnit.SECONDS);
     }
