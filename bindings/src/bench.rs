@@ -4,7 +4,9 @@ use crate::{
     Error, ErrorKind, Event, Keypair, Listener, Node, Query, Result, Subscription, View,
     source::Synthetic, subscription::subscribe,
 };
-use casm::cluster::{Arrival, Detector, Heartbeat, Limits, Now, Outcome, Table, Via, server_of};
+use casm::cluster::{
+    Arrival, Detector, Heartbeat, Limits, Now, Outcome, Roles, Table, Via, server_of,
+};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio_util::sync::CancellationToken;
 
@@ -55,6 +57,7 @@ pub fn bench_view(records: u32) -> Result<View> {
             beat: &beat,
             signed: &[],
             via: Via::Gossip,
+            roles: Roles::NONE,
         };
         let outcome = table.insert(now, arrival);
         if !matches!(outcome, Outcome::Joined) {

@@ -4,7 +4,7 @@ use crate::{Error, ErrorKind, Query, Result};
 use casm::cluster::Select;
 
 /// What to look for, in the strings that the command line has too:
-/// `peer:ID`, `server:HEX`, `host:NAME`, `meta:KEY=VALUE`; to match, also
+/// `peer:ID`, `server:HEX`, `host:NAME`, `meta:KEY=VALUE`, `role:ROLE`; to match, also
 /// `service:NAME` and `channel:NAME`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QuerySpec {
@@ -75,6 +75,8 @@ mod tests {
             let matching = Some(format!("service:{name}"));
             QuerySpec { matching, prefix, ..QuerySpec::default() }.build().unwrap()
         };
+        let role = QuerySpec { matching: Some("role:w".into()), ..QuerySpec::default() };
+        assert_eq!(role.build().unwrap(), Query::role("w"));
         assert_eq!(service(false, "a"), Query::service("a"));
         assert_eq!(service(true, "a"), Query::matching(Index::new(Field::Meta, "svc.a")).prefix());
     }

@@ -24,11 +24,14 @@ pub struct ServeSpec {
     pub max_inflight: Option<usize>,
     /// Whether it is left out of the record.
     pub unlisted: bool,
+    /// Roles of which a caller must have one; everybody may call if there are none.
+    pub allow: Vec<String>,
 }
 
 impl ServeSpec {
     fn options(self) -> ServeOptions {
         let mut options = ServeOptions::default().listed(!self.unlisted);
+        options.allow = self.allow;
         if let Some(version) = self.version {
             options = options.version(version);
         }

@@ -142,6 +142,9 @@ pub struct RecordLine {
     /// The channels that are at the peer's place.
     #[serde(default)]
     pub channels: Vec<String>,
+    /// The roles that are proven of the peer.
+    #[serde(default)]
+    pub roles: Vec<String>,
     /// Whether the peer's signature was verified.
     pub verified: bool,
 }
@@ -259,6 +262,7 @@ impl From<&Record> for RecordLine {
             addrs: strings(&record.addrs()),
             services: record.services().map(owned).collect(),
             channels: record.channels().map(str::to_owned).collect(),
+            roles: record.roles().map(str::to_owned).collect(),
             verified: record.verified(),
         }
     }
@@ -347,6 +351,7 @@ mod tests {
             addrs: vec!["/ip4/10.0.0.1/tcp/1".into()],
             services: [("resize".to_owned(), "2".to_owned())].into(),
             channels: vec!["jobs".to_owned()],
+            roles: vec!["admin".to_owned(), "worker".to_owned()],
             verified: true,
         };
         assert_eq!(
@@ -355,7 +360,7 @@ mod tests {
                 "peer": "p", "server": "000000000000000a", "seq": "18446744073709551615",
                 "ttl_ms": 10000, "host": "h", "meta": {"role": "worker"},
                 "addrs": ["/ip4/10.0.0.1/tcp/1"], "services": {"resize": "2"},
-                "channels": ["jobs"], "verified": true}})
+                "channels": ["jobs"], "roles": ["admin", "worker"], "verified": true}})
         );
     }
 }

@@ -117,11 +117,21 @@ fn view(records: &[RecordLine], colour: bool) -> String {
     let hosts: Vec<_> = records.iter().map(|r| clean(&r.host)).collect();
     let width = hosts.iter().map(|h| h.chars().count()).max().unwrap_or(0).max(4);
     let id = records.iter().map(|r| r.peer.len()).max().unwrap_or(0).max(4);
-    let head = format!("{:id$}  {:width$}  {:>6}  META", "PEER", "HOST", "TTL");
+    let all_roles: Vec<_> = records.iter().map(roles).collect();
+    // A column of their own where there are any: what is proven must not look like what
+    // a peer says.
+    let roles_width = all_roles.iter().map(|roles| roles.chars().count()).max().unwrap_or(0);
+    let roles_width = if roles_width > 0 { roles_width.max(5) } else { 0 };
+    let column = |text: &str| match roles_width {
+        0 => String::new(),
+        width => format!("  {text:width$}"),
+    };
+    let roles_head = column("ROLES");
+    let head = format!("{:id$}  {:width$}  {:>6}{roles_head}  META", "PEER", "HOST", "TTL");
     let mut text = if colour { head.bold().to_string() } else { head };
-    for (record, host) in records.iter().zip(hosts) {
-        let ttl = duration(record.ttl_ms);
-        let _ = write!(text, "\n{:id$}  {host:width$}  {ttl:>6}", record.peer);
+    for ((record, host), roles) in records.iter().zip(hosts).zip(&all_roles) {
+        let (ttl, roles) = (duration(record.ttl_ms), column(roles));
+        let _ = write!(text, "\n{:id$}  {host:width$}  {ttl:>6}{roles}", record.peer);
         let meta = meta(record);
         if !meta.is_empty() {
             let _ = write!(text, "  {meta}");
@@ -159,7 +169,15 @@ fn of_services(services: &[ServiceLine], colour: bool) -> String {
 fn described(record: &RecordLine) -> String {
     let meta = meta(record);
     let gap = if meta.is_empty() { "" } else { "  " };
-    format!("{}  {}{gap}{meta}", record.peer, clean(&record.host))
+    let roles = roles(record);
+    // At the id, where nothing stands that the peer says.
+    let roles = if roles.is_empty() { roles } else { format!(" ({roles})") };
+    format!("{}{roles}  {}{gap}{meta}", record.peer, clean(&record.host))
+}
+
+/// A record's roles.
+pub fn roles(record: &RecordLine) -> String {
+    record.roles.iter().map(|role| clean(role)).collect::<Vec<_>>().join(", ")
 }
 
 /// A record's meta fields in one line.
@@ -252,6 +270,7 @@ mod tests {
             addrs: Vec::new(),
             services: Default::default(),
             channels: Vec::new(),
+            roles: Vec::new(),
             verified: true,
         }
     }
@@ -324,6 +343,18 @@ mod tests {
         assert_eq!(lines.len(), 3);
         assert_eq!(lines[0], "PEER  HOST       TTL  META");
         assert!(lines[1].starts_with("12D3  h          10s  role=a"), "{text}");
+    }
+
+    #[test]
+    fn roles_stand_where_nothing_else_can() {
+        let worker = RecordLine { roles: vec!["eu".into(), "worker".into()], ..record("h") };
+        let joined = of(&Line::PeerJoined { record: worker.clone() }, false);
+        assert!(joined.contains("12D3 (eu, worker)  h  role=a"), "{joined}");
+        let text = of(&Line::View { n: 2, records: vec![record("h"), worker] }, false);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], "PEER  HOST     TTL  ROLES       META");
+        assert!(lines[1].starts_with("12D3  h        10s              role=a"), "{text}");
+        assert!(lines[2].starts_with("12D3  h        10s  eu, worker  role=a"), "{text}");
     }
 
     #[test]

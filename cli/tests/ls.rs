@@ -64,6 +64,8 @@ fn an_observer_sees_the_others_and_is_not_seen() {
         (&["--match", "meta:n=2"], &["ab"]),
         (&["--match", "meta:role=work"], &["c"]),
         (&["--match", "host:nobody"], &[]),
+        // What a peer claims is no role.
+        (&["--match", "role:work", "--prefix"], &[]),
     ] {
         let records = ls(&boot, query, wanted.len());
         let mut found = hosts(&records);
@@ -93,6 +95,11 @@ fn an_observer_sees_the_others_and_is_not_seen() {
         ask(&["--match", "meta:n=2"])[0]["meta"],
         serde_json::json!({"role": "worker", "n": "2"})
     );
+
+    assert!(all.iter().all(|record| record["roles"] == serde_json::json!([])), "{all:?}");
+    let args = ["ls", "--ns", "test", "--peer", &boot, "--wait", "30s", "--match", "role:work"];
+    let output = finish(&[&args[..], &["--listen", "/ip4/127.0.0.1/tcp/0"]].concat());
+    assert!(stderr(&output).contains("cannot be asked for roles"), "{}", stderr(&output));
 
     // None of the observers was ever seen by a member.
     for node in [&mut a, &mut b, &mut c] {

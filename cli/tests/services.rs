@@ -41,6 +41,14 @@ fn ask(boot: &str, args: &[&str], stdin: &[u8]) -> Output {
 }
 
 #[test]
+fn a_service_for_a_role_is_not_for_those_without_a_certificate() {
+    let (_server, addr) = serve(&["work", "--allow-role", "admin", "--allow-role", "eu"], &["cat"]);
+    let told = ask("none", &["call", "work", "x", "--peer", &addr], b"");
+    assert_eq!((told.status.code(), &told.stdout[..]), (Some(1), &b""[..]));
+    assert!(stderr(&told).contains("with the role `admin` or `eu`"), "{}", stderr(&told));
+}
+
+#[test]
 fn a_command_answers_what_is_asked() {
     let (_server, addr) = serve(&["shout", "--service-version", "2"], &["tr", "a-z", "A-Z"]);
     let told = ask(&addr, &["call", "shout", "hello"], b"");

@@ -6,7 +6,7 @@
 mod clock;
 
 use casm::cluster::{
-    Arrival, Detector, Heartbeat, Index, Limits, Now, Query, Table, Via, server_of,
+    Arrival, Detector, Heartbeat, Index, Limits, Now, Query, Roles, Table, Via, server_of,
 };
 use casm::{Keypair, PeerId};
 use clock::Clock;
@@ -23,8 +23,15 @@ fn main() {
     let signed = vec![7; SIGNED_LEN];
     let arrive = |table: &mut Table, i: usize, seq: u64| {
         let (peer, beat) = &arrivals[i];
-        let arrival =
-            Arrival { peer: *peer, seq, from: *peer, beat, signed: &signed, via: Via::Gossip };
+        let arrival = Arrival {
+            peer: *peer,
+            seq,
+            from: *peer,
+            beat,
+            signed: &signed,
+            via: Via::Gossip,
+            roles: Roles::NONE,
+        };
         let now = Now { elapsed: Duration::from_nanos(seq - UNIX), unix_nanos: UNIX };
         assert!(table.insert(now, arrival).is_accepted());
     };

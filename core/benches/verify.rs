@@ -5,7 +5,7 @@ mod clock;
 
 use casm::{
     Keypair, PeerId,
-    cluster::{Arrival, Detector, Heartbeat, Limits, Now, Table, Via, server_of},
+    cluster::{Arrival, Detector, Heartbeat, Limits, Now, Roles, Table, Via, server_of},
     fuzzing::{Verifier, sign_message},
 };
 use clock::Clock;
@@ -45,8 +45,15 @@ fn main() {
         let (peer, seq, data) = verifier.verify(bytes).expect("it is well signed");
         let beat = Heartbeat::decode(&data).expect("it is well formed");
         let now = Now { elapsed: began.elapsed(), unix_nanos: UNIX };
-        let arrival =
-            Arrival { peer, seq, from: peer, beat: &beat, signed: bytes, via: Via::Gossip };
+        let arrival = Arrival {
+            peer,
+            seq,
+            from: peer,
+            beat: &beat,
+            signed: bytes,
+            via: Via::Gossip,
+            roles: Roles::NONE,
+        };
         assert!(table.insert(now, arrival).is_accepted());
         table.take_differences();
         // As the service does: a view for the readers.

@@ -1,8 +1,8 @@
 //! What a node can be told before it starts.
 
 use crate::{
-    Error, ErrorKind, Keypair, Multiaddr, Namespace, PeerId, Result, Secret, boot::BootAddr,
-    cluster, host, pex, rpc,
+    Error, ErrorKind, Keypair, Multiaddr, Namespace, PeerId, Result, Secret, admit::Certificate,
+    boot::BootAddr, cluster, host, pex, rpc,
 };
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
@@ -49,6 +49,19 @@ pub struct Config {
     /// those that pass. QUIC, which has no such thing, is off. Default: none, and
     /// the cluster is open to all who reach it.
     pub secret: Option<Secret>,
+    /// The authorities whose certificates make a member, each by the peer id of its
+    /// key (`casm admit new` makes one). Who has no valid certificate can't connect,
+    /// and nothing that it signed is taken. At most [`MAX_AUTHORITIES`](
+    /// crate::admit::MAX_AUTHORITIES). Default: none, and no certificates are needed.
+    pub admit: Vec<PeerId>,
+    /// This node's certificate (`casm admit sign` makes one); needed with `admit`.
+    pub certificate: Option<Certificate>,
+    /// The file that it was read from: read again when it changes, so that the
+    /// certificate can be renewed while the node runs. Default: none.
+    pub certificate_file: Option<PathBuf>,
+    /// A file of revocations (`casm admit revoke` makes them), read again when it
+    /// changes. One member that reads it suffices: the others are told. Default: none.
+    pub revoked_file: Option<PathBuf>,
     /// The peers that are taken, and no others: at most [`MAX_LISTED`]. The node itself
     /// needs not be among them. Empty (the default): everybody. What it does is told at
     /// [`Node::allow`](crate::Node::allow).
@@ -94,6 +107,10 @@ impl Default for Config {
             observer: false,
             key: None,
             secret: None,
+            admit: Vec::new(),
+            certificate: None,
+            certificate_file: None,
+            revoked_file: None,
             allow: Vec::new(),
             deny: Vec::new(),
             data: None,
@@ -144,6 +161,7 @@ impl Config {
             ));
         }
         self.check_transports()?;
+        self.check_certificates()?;
         self.limits.check()
     }
 
@@ -165,6 +183,38 @@ impl Config {
             }
             None => Ok(()),
         }
+    }
+
+    /// Whether `admit` and the certificate go together.
+    fn check_certificates(&self) -> Result<()> {
+        if self.admit.is_empty() {
+            let of = [
+                ("certificate", self.certificate.is_some()),
+                ("revoked", self.revoked_file.is_some()),
+            ];
+            return match of.into_iter().find(|(_, given)| *given) {
+                Some((field, _)) => {
+                    let message = format!(
+                        "{field}: it was given without `admit`, and so would count for nothing: \
+                         give the id of the authority whose certificates are accepted too"
+                    );
+                    Err(Error::new(ErrorKind::Config, message))
+                }
+                None => Ok(()),
+            };
+        }
+        if self.certificate.is_none() {
+            let message = "certificate: there is none, and with `admit` this node needs one: \
+                           `casm admit sign --ca FILE --peer ID` makes it, for the id of this \
+                           node's key";
+            return Err(Error::new(ErrorKind::Config, message));
+        }
+        if self.key.is_none() {
+            let message = "key: there is none, and a certificate is for the id of one: give the \
+                           key for whose id the certificate was made";
+            return Err(Error::new(ErrorKind::Config, message));
+        }
+        Ok(())
     }
 }
 

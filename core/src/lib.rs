@@ -6,6 +6,7 @@
 //! are local and may be stale; what comes from the network is signed and
 //! validated before anyone sees it.
 
+pub mod admit;
 mod announce;
 mod ask;
 pub mod boot;
@@ -30,6 +31,7 @@ pub mod iface;
 mod life;
 #[doc(hidden)]
 pub mod logs;
+mod members;
 pub mod metrics;
 mod name;
 pub mod namespace;

@@ -3,7 +3,7 @@
 //!
 //! Whoever keeps something of peers asks again when it [changes](Who::changes).
 
-use crate::{Error, Result};
+use crate::{Error, Result, admit::Refusal, members::Members};
 use libp2p::PeerId;
 use std::{
     collections::HashSet,
@@ -27,6 +27,9 @@ pub enum Stranger {
     /// There is an allow list, and it is not on that.
     #[error("it is not on the allow list")]
     NotAllowed,
+    /// Members have certificates, and none of it is accepted.
+    #[error("{0}")]
+    NoMember(Refusal),
 }
 
 impl Stranger {
@@ -35,6 +38,7 @@ impl Stranger {
         match self {
             Self::Denied => "denied",
             Self::NotAllowed => "not-allowed",
+            Self::NoMember(refusal) => refusal.label(),
         }
     }
 
@@ -43,6 +47,7 @@ impl Stranger {
         match self {
             Self::Denied => "take it off the list with `undeny`",
             Self::NotAllowed => "put it on the list with `allow`",
+            Self::NoMember(_) => "`casm admit sign` makes it a certificate",
         }
     }
 }
@@ -169,21 +174,52 @@ struct Inner {
     selects: AtomicBool,
     lists: RwLock<Lists>,
     changes: watch::Sender<u64>,
+    /// Where members have certificates.
+    members: Option<Members>,
 }
 
 impl Who {
-    /// Of the node `own`: with an allow list, unless it is empty, and a deny list.
+    /// Of the node `own`: with an allow list, unless it is empty, and a deny list; and
+    /// with certificates, where members have some.
     ///
     /// # Errors
     /// `Config` if a list is too long, or denies the node itself.
-    pub(crate) fn new(own: PeerId, allow: &[PeerId], deny: &[PeerId]) -> Result<Self> {
-        let who = Self(Arc::new(Inner { own: Some(own), ..Inner::default() }));
+    pub(crate) fn new(
+        own: PeerId,
+        allow: &[PeerId],
+        deny: &[PeerId],
+        members: Option<Members>,
+    ) -> Result<Self> {
+        let changes = members.as_ref().map(|members| members.fewer().clone());
+        let changes = changes.unwrap_or_default();
+        let who = Self(Arc::new(Inner { own: Some(own), members, changes, ..Inner::default() }));
         who.allow(allow)?;
         who.deny(deny)?;
         Ok(who)
     }
 
-    /// Whether a peer is taken. Cheap, and cheaper still without lists.
+    /// The certificates, where members have some.
+    pub(crate) fn members(&self) -> Option<&Members> {
+        self.0.members.as_ref()
+    }
+
+    /// Whether a peer is taken by what is known of it: it is on the lists as it
+    /// should be, and its certificate is here, if it needs one.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) fn proven(&self, peer: &PeerId) -> Result<(), Stranger> {
+        self.check(peer)?;
+        match &self.0.members {
+            Some(members) if self.0.own.as_ref() != Some(peer) => {
+                members.check(peer).map_err(Stranger::NoMember)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a peer may be taken, if it has the certificate that it may need: it is
+    /// on the lists as it should be. Cheap, and cheaper still without lists.
     ///
     /// # Errors
     /// Why not.
@@ -304,14 +340,14 @@ mod tests {
     fn without_lists_everybody_is_taken() {
         let (peers, who) = (ids(2), Who::default());
         assert!(peers.iter().all(|peer| who.check(peer).is_ok()));
-        let who = Who::new(peers[0], &[], &[]).unwrap();
+        let who = Who::new(peers[0], &[], &[], None).unwrap();
         assert_eq!((who.check(&peers[1]), who.allowed(), who.denied()), (Ok(()), None, vec![]));
     }
 
     #[test]
     fn an_allow_list_takes_those_on_it_and_the_node_itself() {
         let (own, peers) = (PeerId::random(), ids(3));
-        let who = Who::new(own, &peers[..1], &[]).unwrap();
+        let who = Who::new(own, &peers[..1], &[], None).unwrap();
         assert_eq!((who.check(&own), who.check(&peers[0])), (Ok(()), Ok(())));
         assert_eq!(who.check(&peers[1]), Err(Stranger::NotAllowed));
         who.allow(&peers[1..2]).unwrap();
@@ -334,7 +370,7 @@ mod tests {
     #[test]
     fn who_is_denied_is_not_taken_though_allowed() {
         let (own, peers) = (PeerId::random(), ids(3));
-        let who = Who::new(own, &peers[..2], &peers[1..]).unwrap();
+        let who = Who::new(own, &peers[..2], &peers[1..], None).unwrap();
         let is = |n: usize| who.check(&peers[n]);
         assert_eq!((is(0), is(1), is(2)), (Ok(()), Err(Stranger::Denied), Err(Stranger::Denied)));
         who.undeny(&peers);
@@ -347,9 +383,9 @@ mod tests {
     fn nobody_denies_himself() {
         let own = PeerId::random();
         let denied = [PeerId::random(), own];
-        let who = Who::new(own, &[], &[]).unwrap();
+        let who = Who::new(own, &[], &[], None).unwrap();
         let refused = [
-            Who::new(own, &[], &denied).err(),
+            Who::new(own, &[], &denied, None).err(),
             who.deny(&denied).err(),
             who.set_denied(&denied).err(),
         ];

@@ -4,7 +4,7 @@ use casm_bindings::Query;
 use napi_derive::napi;
 
 /// What to look for, in strings: `peer:ID`, `server:HEX`, `host:NAME`,
-/// `meta:KEY=VALUE`.
+/// `meta:KEY=VALUE`, `role:ROLE`.
 #[napi(object, object_to_js = false)]
 #[derive(Default)]
 pub struct QuerySpec {

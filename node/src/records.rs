@@ -69,6 +69,11 @@ impl Records {
         self.at(n).map(|record| record.channels().map(str::to_owned).collect())
     }
 
+    #[napi]
+    pub fn roles(&self, n: u32) -> Option<Vec<String>> {
+        self.at(n).map(|record| record.roles().map(str::to_owned).collect())
+    }
+
     /// The text of up to `count` records, from this one on: one call for all,
     /// since each into this module takes longer than to cut a string out of one.
     #[napi]

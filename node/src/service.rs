@@ -25,6 +25,7 @@ pub struct ServeOptions {
     pub version: Option<String>,
     pub max_inflight: Option<u32>,
     pub listed: Option<bool>,
+    pub allow: Option<Vec<String>>,
 }
 
 impl From<ServeOptions> for ServeSpec {
@@ -33,6 +34,7 @@ impl From<ServeOptions> for ServeSpec {
             version: options.version,
             max_inflight: options.max_inflight.map(|n| n as usize),
             unlisted: options.listed == Some(false),
+            allow: options.allow.unwrap_or_default(),
         }
     }
 }

@@ -66,6 +66,26 @@ among(2, 'a service is called with what it is given', async (a, b) => {
   await assert.rejects(a.call('shout', undefined, { peer: b.id }), code('NotFound'))
 })
 
+among(2, 'without certificates, a service for a role is for its own node alone', async (a, b) => {
+  b.serve('one', request => request.data, { allow: 'worker' })
+  b.serve('two', request => request.data, { allow: ['admin', 'worker'] })
+  b.serveStream('parts', async function* ({ data }) { yield data }, { allow: 'worker' })
+  await sees(a, 'parts')
+  const record = a.view().get(b.id)
+  assert.deepEqual([record.roles, record.toJSON().roles], [[], []])
+  for (const query of ['role:worker', { match: { role: 'worker' } }, { from: { role: 'a' }, to: { role: 'z' } }]) {
+    assert.equal(a.view().count(query), 0)
+  }
+  await assert.rejects(a.call('one', undefined, { peer: b.id }), error => code('NotFound')(error) && /`worker`/.test(error.message))
+  await assert.rejects(a.call('two'), error => code('NotFound')(error) && /`admin` or `worker`/.test(error.message))
+  await assert.rejects(a.callStream('parts').next(), code('NotFound'))
+  assert.equal(text(await b.call('one', Buffer.from('x'))), 'x')
+  assert.deepEqual(b.serviceStats('one').failures, { notFound: 1 })
+  assert.throws(() => b.serve('bad', () => {}, { allow: ['two words'] }), code('Config'))
+  assert.throws(() => b.serve('bad', () => {}, { allow: 3 }), TypeError)
+  await assert.rejects((await a.viewOf(b.id, patience())).count('role:worker'), code('Invalid'))
+})
+
 among(2, 'an answer has headers, and says whose it is', async (a, b) => {
   b.serve('plain', request => request.data)
   b.serve('along', async ({ data, headers }) => new Answer(Buffer.from(text(data).toUpperCase()), headers))

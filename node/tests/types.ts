@@ -53,7 +53,7 @@ export async function main(): Promise<void> {
     log(request.headers['traceparent'] ?? request.peer)
     return request.signal.aborted ? undefined : request.data
   }
-  const serving = node.serve('shout', shout, { version: '2', maxInflight: 8, listed: true })
+  const serving = node.serve('shout', shout, { version: '2', maxInflight: 8, listed: true, allow: ['worker'] })
   node.serveStream('tail', async function* ({ data }) {
     yield data
   })

@@ -42,6 +42,7 @@ export interface Records {
   addrs(n: number): string[] | null
   services(n: number): string[] | null
   channels(n: number): string[] | null
+  roles(n: number): string[] | null
   text(from: number, count: number): Text
 }
 
@@ -110,6 +111,11 @@ export interface ServeOptions {
   maxInflight?: number
   /** Whether the node's record says that it is served. Default true. */
   listed?: boolean
+  /**
+   * A role, or several, of which a caller must have one in its certificate; this node may call
+   * without. Default none: everybody may. Without certificates nobody has a role.
+   */
+  allow?: string | readonly string[]
 }
 
 export interface NativeCallOptions {

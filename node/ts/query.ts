@@ -4,8 +4,8 @@ import { boolean, properties, string, whole, wrong } from './check.js'
 import type { QuerySpec } from './native.js'
 
 /**
- * A value of a field: as a string, `peer:ID`, `server:HEX`, `host:NAME` or
- * `meta:KEY=VALUE`, or as an object.
+ * A value of a field: as a string, `peer:ID`, `server:HEX`, `host:NAME`,
+ * `meta:KEY=VALUE` or `role:ROLE`, or as an object.
  */
 export type Index =
   | string
@@ -13,6 +13,7 @@ export type Index =
   | { server: bigint }
   | { host: string }
   | { meta: readonly [key: string, value?: string] }
+  | { role: string }
 
 /** What is to be matched: a value of a field, or the name of a service, also written `service:NAME`. */
 export type Match = Index | { service: string }
@@ -33,7 +34,7 @@ export interface Query {
   reverse?: boolean
 }
 
-const FORMS = 'a string such as "meta:role=worker", or { peer }, { server }, { host } or { meta: [key, value] }, or to match { service }'
+const FORMS = 'a string such as "meta:role=worker", or { peer }, { server }, { host }, { meta: [key, value] } or { role }, or to match { service }'
 
 function index(field: string, value: unknown): string {
   if (typeof value === 'string') return value
@@ -44,6 +45,7 @@ function index(field: string, value: unknown): string {
     case 'peer':
     case 'service':
     case 'host':
+    case 'role':
       return `${name}:${string(`${field}.${name}`, item)}`
     case 'server':
       if (typeof item !== 'bigint') throw wrong(`${field}.server`, item, 'a bigint')

@@ -67,6 +67,11 @@ export class Record {
     return this.#batch.records.channels(this.#n)!
   }
 
+  /** The roles that are proven of the peer, as its certificate has them; a node without certificates knows of none. */
+  get roles(): string[] {
+    return this.#batch.records.roles(this.#n)!
+  }
+
   /** Whether the peer's signature was verified: false only for records of another node's view that it cannot prove. */
   get verified(): boolean {
     return this.#batch.records.verified(this.#n)!
@@ -74,9 +79,9 @@ export class Record {
 
   /** The record as on the command line: numbers that JSON has no room for are strings. */
   toJSON(): object {
-    const { peer, server, seq, ttl, host, meta, addrs, services, channels, verified } = this
+    const { peer, server, seq, ttl, host, meta, addrs, services, channels, roles, verified } = this
     const [number, serial] = [server.toString(16).padStart(16, '0'), seq.toString()]
-    return { peer, server: number, seq: serial, ttl_ms: ttl, host, meta, addrs, services, channels, verified }
+    return { peer, server: number, seq: serial, ttl_ms: ttl, host, meta, addrs, services, channels, roles, verified }
   }
 
   /** @internal For the native module. */
@@ -86,8 +91,8 @@ export class Record {
 
   /** @internal */
   [Symbol.for('nodejs.util.inspect.custom')](_: number, __: object, inspect: (value: object) => string): string {
-    const { peer, server, seq, ttl, host, meta, addrs, services, channels } = this
-    return `Record ${inspect({ peer, server, seq, ttl, host, meta, addrs, services, channels })}`
+    const { peer, server, seq, ttl, host, meta, addrs, services, channels, roles } = this
+    return `Record ${inspect({ peer, server, seq, ttl, host, meta, addrs, services, channels, roles })}`
   }
 }
 

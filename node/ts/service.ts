@@ -2,7 +2,7 @@
 
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { Answer } from './answer.js'
-import { boolean, fields, ms, properties, string, whole, wrong } from './check.js'
+import { boolean, fields, ms, properties, string, strings, whole, wrong } from './check.js'
 import { CasmError, ofFault } from './errors.js'
 import type { NativeCallOptions, NativeRequest, NativeServing, Other, PeerArguments, Records, ServeOptions } from './native.js'
 import { peerArguments, type Peer } from './peer.js'
@@ -215,7 +215,7 @@ export function bytes(field: string, value: unknown): Uint8Array {
   throw wrong(field, value, 'a Uint8Array')
 }
 
-const SERVE = { version: string, maxInflight: whole, listed: boolean }
+const SERVE = { version: string, maxInflight: whole, listed: boolean, allow: strings }
 const ALL = { where: (_: string, value: never) => spec(value), headers: fields, timeout: ms, limit: whole }
 const CALL = { ...ALL, peer: (_: string, value: never) => peerArguments(value), wait: boolean, idempotent: boolean }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Awaitable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -35,10 +35,13 @@ def serve(
     version: str,
     max_inflight: int,
     listed: bool,
+    allow: str | Sequence[str] | None,
 ) -> Any:
     """Serves a service on the running loop, or gives what does so with a handler."""
     if handler is None:
-        return lambda given: serve(node, name, given, stream, version, max_inflight, listed)
+        return lambda given: serve(
+            node, name, given, stream, version, max_inflight, listed, allow
+        )
     _service.check(handler)
     loop = asyncio.get_running_loop()
     # A loop keeps no task by itself.
@@ -59,7 +62,7 @@ def serve(
         _soon(loop, begin, request)
 
     requests = _casm.serve(
-        node._node, name, stream, version, max_inflight, listed, on_request=on_request
+        node._node, name, stream, version, max_inflight, listed, allow, on_request=on_request
     )
     return _service.Serving(requests, handler)
 

@@ -109,6 +109,8 @@ class Query:
     @staticmethod
     def match_server(server: int) -> Query: ...
     @staticmethod
+    def role(role: str) -> Query: ...
+    @staticmethod
     def service(name: str) -> Query: ...
     @staticmethod
     def prefix(value: str) -> Query: ...
@@ -138,6 +140,8 @@ class Record:
     def services(self) -> dict[str, str]: ...
     @property
     def channels(self) -> list[str]: ...
+    @property
+    def roles(self) -> list[str]: ...
     @property
     def verified(self) -> bool: ...
     def __hash__(self) -> int: ...
@@ -693,6 +697,7 @@ class Node(Admission):
         version: str = "1",
         max_inflight: int = 64,
         listed: bool = True,
+        allow: str | Sequence[str] | None = None,
         workers: int = 4,
     ) -> Callable[[_Handler], Serving[_Handler]]: ...
     @overload
@@ -704,6 +709,7 @@ class Node(Admission):
         version: str = "1",
         max_inflight: int = 64,
         listed: bool = True,
+        allow: str | Sequence[str] | None = None,
         workers: int = 4,
     ) -> Serving[Callable[[Request], _Given]]: ...
     @overload
@@ -715,6 +721,7 @@ class Node(Admission):
         version: str = "1",
         max_inflight: int = 64,
         listed: bool = True,
+        allow: str | Sequence[str] | None = None,
         workers: int = 4,
     ) -> Callable[[_StreamHandler], Serving[_StreamHandler]]: ...
     @overload
@@ -726,6 +733,7 @@ class Node(Admission):
         version: str = "1",
         max_inflight: int = 64,
         listed: bool = True,
+        allow: str | Sequence[str] | None = None,
         workers: int = 4,
     ) -> Serving[Callable[[Request], _Parts]]: ...
     def call(
@@ -783,6 +791,7 @@ def serve(
     version: str,
     max_inflight: int,
     listed: bool,
+    allow: str | Sequence[str] | None = None,
     workers: int = 1,
     on_request: Callable[[Request], object] | None = None,
 ) -> Requests: ...

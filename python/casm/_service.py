@@ -10,7 +10,7 @@ from ._callbacks import failed
 from ._errors import CancelledError, ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     Handler = Callable[[_casm.Request], Any]
@@ -68,19 +68,20 @@ def serve(
     version: str,
     max_inflight: int,
     listed: bool,
+    allow: str | Sequence[str] | None,
     workers: int,
 ) -> Any:
     """Serves a service on threads, or gives what does so with a handler."""
     if handler is None:
         return lambda given: serve(
-            node, name, given, stream, version, max_inflight, listed, workers
+            node, name, given, stream, version, max_inflight, listed, allow, workers
         )
     check(handler)
     if workers < 1:
         raise ConfigError(f"workers: {workers} is not accepted: write 1 or more")
     import _thread
 
-    requests = _casm.serve(node, name, stream, version, max_inflight, listed, workers)
+    requests = _casm.serve(node, name, stream, version, max_inflight, listed, allow, workers)
     try:
         _thread.start_new_thread(_run, (requests, handler, stream))
     except BaseException:

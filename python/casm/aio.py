@@ -400,6 +400,7 @@ class Node(Admission):
         version: str = "1",
         max_inflight: int = 64,
         listed: bool = True,
+        allow: str | Sequence[str] | None = None,
     ) -> Callable[[Handler], Serving[Handler]]: ...
 
     @overload
@@ -411,6 +412,7 @@ class Node(Admission):
         version: str = "1",
         max_inflight: int = 64,
         listed: bool = True,
+        allow: str | Sequence[str] | None = None,
     ) -> Serving[Callable[[Request], Given]]: ...
 
     def serve(
@@ -421,12 +423,15 @@ class Node(Admission):
         version: str = "1",
         max_inflight: int = 64,
         listed: bool = True,
+        allow: str | Sequence[str] | None = None,
     ) -> Any:
         """Serves a service: the coroutine function ``handler(request)`` answers with
         bytes, or with an ``Answer``, which has headers too, in a task of its own on this event loop. Without a handler it is a
         decorator. The task is cancelled when nobody waits for the answer any more.
         All else is as of ``casm.Node.serve``."""
-        return _aio_service.serve(self, name, handler, False, version, max_inflight, listed)
+        return _aio_service.serve(
+            self, name, handler, False, version, max_inflight, listed, allow
+        )
 
     @overload
     def serve_stream(
@@ -437,6 +442,7 @@ class Node(Admission):
         version: str = "1",
         max_inflight: int = 64,
         listed: bool = True,
+        allow: str | Sequence[str] | None = None,
     ) -> Callable[[StreamHandler], Serving[StreamHandler]]: ...
 
     @overload
@@ -448,6 +454,7 @@ class Node(Admission):
         version: str = "1",
         max_inflight: int = 64,
         listed: bool = True,
+        allow: str | Sequence[str] | None = None,
     ) -> Serving[Callable[[Request], Parts]]: ...
 
     def serve_stream(
@@ -458,11 +465,14 @@ class Node(Admission):
         version: str = "1",
         max_inflight: int = 64,
         listed: bool = True,
+        allow: str | Sequence[str] | None = None,
     ) -> Any:
         """Serves a service that answers in parts: ``handler(request)`` is an
         asynchronous generator of bytes, up to 64 KiB each. As ``serve`` in all
         else."""
-        return _aio_service.serve(self, name, handler, True, version, max_inflight, listed)
+        return _aio_service.serve(
+            self, name, handler, True, version, max_inflight, listed, allow
+        )
 
     async def call(
         self,

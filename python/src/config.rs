@@ -14,6 +14,11 @@ pub(crate) enum Strings {
     Many(Vec<String>),
 }
 
+/// What was given, nothing if it was left out.
+pub(crate) fn list(strings: Option<Strings>) -> Vec<String> {
+    strings.map(Strings::into_vec).unwrap_or_default()
+}
+
 impl Strings {
     fn into_vec(self) -> Vec<String> {
         match self {
@@ -206,7 +211,6 @@ impl Config {
         allow: Option<Ids>,
         deny: Option<Ids>,
     ) -> PyResult<Self> {
-        let list = |strings: Option<Strings>| strings.map(Strings::into_vec).unwrap_or_default();
         let (key, key_file) = match key {
             Some(KeyOrFile::Key(key)) => (Some(key.get().key.clone()), None),
             Some(KeyOrFile::File(file)) => (None, Some(file)),

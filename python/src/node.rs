@@ -313,8 +313,10 @@ impl Node {
     /// It is served until it is stopped or the node is closed. What the handler
     /// raises, the caller gets as a ``RemoteError``. More than ``max_inflight``
     /// requests at once are sent on to others; one that is not ``listed`` is not in
-    /// the node's record, and found by who names the node.
-    #[pyo3(signature = (name, handler=None, *, version="1", max_inflight=64, listed=true, workers=4))]
+    /// the node's record, and found by who names the node. With ``allow``, a role or
+    /// several, it is only for this node and for callers of whose certificate one of
+    /// them is; without certificates there are no such callers.
+    #[pyo3(signature = (name, handler=None, *, version="1", max_inflight=64, listed=true, allow=None, workers=4))]
     fn serve<'py>(
         this: &Bound<'py, Self>,
         name: &str,
@@ -322,15 +324,16 @@ impl Node {
         version: &str,
         max_inflight: usize,
         listed: bool,
+        allow: Option<Strings>,
         workers: usize,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let options = (name, handler, false, version, max_inflight, listed, workers);
+        let options = (name, handler, false, version, max_inflight, listed, allow, workers);
         service::serve_on_threads(this, options)
     }
 
     /// Serves a service that answers in parts: ``handler(request)`` is a generator
     /// of bytes, up to 64 KiB each. As ``serve`` in all else.
-    #[pyo3(signature = (name, handler=None, *, version="1", max_inflight=64, listed=true, workers=4))]
+    #[pyo3(signature = (name, handler=None, *, version="1", max_inflight=64, listed=true, allow=None, workers=4))]
     fn serve_stream<'py>(
         this: &Bound<'py, Self>,
         name: &str,
@@ -338,9 +341,10 @@ impl Node {
         version: &str,
         max_inflight: usize,
         listed: bool,
+        allow: Option<Strings>,
         workers: usize,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let options = (name, handler, true, version, max_inflight, listed, workers);
+        let options = (name, handler, true, version, max_inflight, listed, allow, workers);
         service::serve_on_threads(this, options)
     }
 

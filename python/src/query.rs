@@ -5,8 +5,8 @@ use casm_bindings::{Index, QuerySpec};
 use pyo3::prelude::*;
 
 /// What to look for in a view: where to begin, which way to go, and where to
-/// end. Values are written ``peer:ID``, ``server:HEX``, ``host:NAME`` or
-/// ``meta:KEY=VALUE``; to match, also ``service:NAME``.
+/// end. Values are written ``peer:ID``, ``server:HEX``, ``host:NAME``,
+/// ``meta:KEY=VALUE`` or ``role:ROLE``; to match, also ``service:NAME``.
 #[pyclass(frozen, eq, module = "casm")]
 #[derive(Clone, PartialEq)]
 pub(crate) struct Query {
@@ -85,6 +85,12 @@ impl Query {
     #[staticmethod]
     fn match_server(server: u64) -> Self {
         Self::matching(&Index::server(server))
+    }
+
+    /// The records of those of whom this role is proven.
+    #[staticmethod]
+    fn role(role: &str) -> Self {
+        Self::matching(&Index::role(role))
     }
 
     /// The records of those that offer this service, in any version.

@@ -3,7 +3,7 @@
 
 use crate::{
     call::{Pending, block, detach, seconds, spawn},
-    config::Peer,
+    config::{Peer, Strings, list},
     driver,
     errors::{OrRaise, raise},
     node::Node,
@@ -240,23 +240,24 @@ impl Requests {
 }
 
 /// The arguments of a `serve`: name, handler, whether it answers in parts,
-/// version, most requests, whether it is listed, threads.
-type Options<'a> = (&'a str, Option<Py<PyAny>>, bool, &'a str, usize, bool, usize);
+/// version, most requests, whether it is listed, roles, threads.
+type Options<'a> = (&'a str, Option<Py<PyAny>>, bool, &'a str, usize, bool, Option<Strings>, usize);
 
 /// Serves a service on threads that Python makes; gives what a `serve` gives.
 pub(crate) fn serve_on_threads<'py>(
     node: &Bound<'py, Node>,
     options: Options<'_>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let (name, handler, stream, version, max_inflight, listed, workers) = options;
-    let arguments = (node, name, handler, stream, version, max_inflight, listed, workers);
+    let (name, handler, stream, version, max_inflight, listed, allow, workers) = options;
+    let allow = list(allow);
+    let arguments = (node, name, handler, stream, version, max_inflight, listed, allow, workers);
     node.py().import("casm._service")?.call_method1("serve", arguments)
 }
 
 /// Serves a service on so many threads, or with a callback that is told of each
 /// request, on the node's thread.
 #[pyfunction]
-#[pyo3(signature = (node, name, stream, version, max_inflight, listed, workers=1, on_request=None))]
+#[pyo3(signature = (node, name, stream, version, max_inflight, listed, allow=None, workers=1, on_request=None))]
 #[expect(clippy::too_many_arguments, reason = "these are Python's arguments")]
 pub(crate) fn serve(
     node: &Bound<'_, Node>,
@@ -265,11 +266,12 @@ pub(crate) fn serve(
     version: String,
     max_inflight: usize,
     listed: bool,
+    allow: Option<Strings>,
     workers: usize,
     on_request: Option<Py<PyAny>>,
 ) -> PyResult<Requests> {
     let (version, max_inflight) = (Some(version), Some(max_inflight));
-    let spec = ServeSpec { version, max_inflight, unlisted: !listed };
+    let spec = ServeSpec { version, max_inflight, unlisted: !listed, allow: list(allow) };
     let facade = node.get().facade();
     let (serving, queue) = match on_request {
         None => {

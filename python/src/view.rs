@@ -90,6 +90,13 @@ impl Record {
         self.record.channels().collect()
     }
 
+    /// The roles that are proven of the peer, as its certificate has them; a node
+    /// without certificates knows of none.
+    #[getter]
+    fn roles(&self) -> Vec<&str> {
+        self.record.roles().collect()
+    }
+
     /// Whether the peer's signature was verified; False only for records of
     /// another node's view that that node cannot prove.
     #[getter]

@@ -148,6 +148,31 @@ def test_what_a_handler_raises_is_told_without_its_stack(pair, caplog):
     assert a.call("nothing", peer=b.id) == b""
 
 
+def test_without_certificates_a_service_for_a_role_is_for_its_own_node_alone(pair):
+    a, b = pair
+    b.serve("one", lambda request: request.data, allow="worker")
+    b.serve("two", lambda request: request.data, allow=["admin", "worker"])
+
+    @b.serve_stream("parts", allow=("worker",))
+    def parts(request):
+        yield request.data
+
+    sees(a, "parts")
+    record = a.view().get(b.id)
+    assert record.roles == [] and set(record.services) == {"one", "two", "parts"}
+    assert a.view().count(casm.Query.role("worker")) == a.view().count("role:worker") == 0
+    with pytest.raises(casm.NotFoundError, match="the role `worker`"):
+        a.call("one", peer=b.id)
+    with pytest.raises(casm.NotFoundError, match="`admin` or `worker`"):
+        a.call("two")
+    with pytest.raises(casm.NotFoundError, match="the role `worker`"):
+        list(a.call_stream("parts", peer=b.id))
+    assert b.call("one", b"x") == b"x" and list(b.call_stream("parts", b"x")) == [b"x"]
+    assert b.service_stats("one").failures == {"notFound": 1}
+    with pytest.raises(casm.InvalidError, match="role"):
+        a.view_of(b.id, timeout=PATIENCE).count("role:worker", timeout=PATIENCE)
+
+
 def test_what_is_not_acceptable_is_refused(pair):
     a, b = pair
     for call, error in [
@@ -155,6 +180,9 @@ def test_what_is_not_acceptable_is_refused(pair):
         (lambda: a.serve("x", 3), TypeError),
         (lambda: a.serve("x", len, workers=0), ValueError),
         (lambda: a.serve("x", len, max_inflight=0), casm.ConfigError),
+        (lambda: a.serve("x", len, allow="two words"), casm.ConfigError),
+        (lambda: a.serve("x", len, allow=["x", ""]), casm.ConfigError),
+        (lambda: a.serve("x", len, allow=3), TypeError),
         (lambda: a.call("x", "text"), TypeError),
         (lambda: a.call("x", bytes((1 << 20) + 1)), casm.TooLargeError),
         (lambda: a.call("x", timeout=0), casm.ConfigError),

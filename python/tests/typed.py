@@ -10,11 +10,11 @@ import casm.aio
 
 
 def threads(node: casm.Node) -> None:
-    @node.serve("shout", workers=2)
+    @node.serve("shout", workers=2, allow="worker")
     def shout(request: casm.Request, loud: bool = True) -> bytes:
         return request.data.upper() if loud else request.data
 
-    @node.serve_stream("tail")
+    @node.serve_stream("tail", allow=["admin", "worker"])
     def tail(request: casm.Request) -> Iterator[bytes]:
         yield casm.Answer(request.data, {"k": "v"})
 
@@ -43,11 +43,11 @@ def text(request: casm.Request) -> str:
 
 
 async def loop(node: casm.aio.Node) -> None:
-    @node.serve("shout", max_inflight=2)
+    @node.serve("shout", max_inflight=2, allow=("worker",))
     async def shout(request: casm.Request, loud: bool = True) -> bytes | None:
         return request.data.upper() if loud else None
 
-    @node.serve_stream("tail")
+    @node.serve_stream("tail", allow=["admin", "worker"])
     async def tail(request: casm.Request) -> AsyncIterator[bytes]:
         yield request.data
 

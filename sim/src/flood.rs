@@ -4,7 +4,9 @@
 
 use casm::{
     PeerId,
-    cluster::{Arrival, Detector, Heartbeat, Limits, Now, Outcome, Pace, Table, Via, server_of},
+    cluster::{
+        Arrival, Detector, Heartbeat, Limits, Now, Outcome, Pace, Roles, Table, Via, server_of,
+    },
 };
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -257,7 +259,8 @@ impl World {
         }
         let Peer { id, kind, ref beat, heard, .. } = *peer;
         let (seq, signed, via) = (peer.seq, &[7; 300][..], Via::Gossip);
-        let arrival = Arrival { peer: id, seq, from: id, beat, signed, via };
+        let roles = Roles::NONE;
+        let arrival = Arrival { peer: id, seq, from: id, beat, signed, via, roles };
         let outcome = self.table.insert(clock(now), arrival);
         peer.seq += 1;
         peer.heard = true;

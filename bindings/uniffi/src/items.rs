@@ -23,6 +23,8 @@ pub struct Record {
     pub services: HashMap<String, String>,
     /// The channels that are at its place.
     pub channels: Vec<String>,
+    /// The roles that are proven of it, as its certificate has them.
+    pub roles: Vec<String>,
     /// Whether its signature was verified; false only for records of another
     /// node's view that that node cannot prove.
     pub verified: bool,
@@ -225,6 +227,7 @@ impl From<casm_bindings::Record> for Record {
             addrs: record.addrs().iter().map(ToString::to_string).collect(),
             services: record.services().map(owned).collect(),
             channels: record.channels().map(str::to_owned).collect(),
+            roles: record.roles().map(str::to_owned).collect(),
             verified: record.verified(),
         }
     }

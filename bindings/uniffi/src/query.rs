@@ -3,7 +3,7 @@
 use casm_bindings::QuerySpec;
 
 /// What to look for, in strings: `peer:ID`, `server:HEX`, `host:NAME`,
-/// `meta:KEY=VALUE`. All records if nothing is said.
+/// `meta:KEY=VALUE`, `role:ROLE`. All records if nothing is said.
 #[derive(Clone, Debug, Default, uniffi::Record)]
 pub struct Query {
     /// The value to match; not with `from`.

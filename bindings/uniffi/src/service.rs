@@ -28,11 +28,15 @@ pub struct ServeOptions {
     /// Whether the node's record says that it is served.
     #[uniffi(default = true)]
     pub listed: bool,
+    /// Roles of which a caller must have one, in its certificate; everybody may call if
+    /// there are none.
+    #[uniffi(default)]
+    pub allow: Vec<String>,
 }
 
 impl Default for ServeOptions {
     fn default() -> Self {
-        Self { version: None, max_inflight: None, listed: true }
+        Self { version: None, max_inflight: None, listed: true, allow: Vec::new() }
     }
 }
 
@@ -42,6 +46,7 @@ impl From<ServeOptions> for ServeSpec {
             version: options.version,
             max_inflight: options.max_inflight.map(|n| n as usize),
             unlisted: !options.listed,
+            allow: options.allow,
         }
     }
 }

@@ -278,3 +278,29 @@ fn an_error_that_nobody_takes_is_told_to_the_next_call() {
     a.close(PATIENCE, None, false).unwrap();
     b.close(PATIENCE, Some(0.0), false).unwrap();
 }
+
+#[test]
+fn a_service_for_a_role_is_for_its_own_node_where_there_are_no_certificates() {
+    let [a, b] = pair();
+    let echo = |request: Arc<Request>| {
+        request.answer(request.data(), HashMap::new());
+        Ok(())
+    };
+    let allow = |roles: &[&str]| {
+        let allow = roles.iter().map(|role| role.to_string()).collect();
+        Some(ServeOptions { allow, ..ServeOptions::default() })
+    };
+    let refused = b.serve("bad".into(), handler(echo), allow(&["a b"]));
+    assert!(matches!(&refused, Err(CasmError::Config(m)) if m.contains("allow")));
+    b.serve("work".into(), handler(echo), allow(&["worker"])).unwrap();
+    sees(&a, "work");
+    let told = a.call("work".into(), vec![], None);
+    assert!(matches!(&told, Err(CasmError::NotFound(m)) if m.contains("`worker`")), "{told:?}");
+    assert_eq!(b.call("work".into(), b"x".to_vec(), None).unwrap().data, b"x");
+    let record = a.view().unwrap().get(b.id()).unwrap().unwrap();
+    assert!(record.roles.is_empty());
+    let query = Query { matching: Some("role:worker".into()), ..Query::default() };
+    assert_eq!(a.view().unwrap().count(query).unwrap(), 0);
+    a.close(PATIENCE, None, false).unwrap();
+    b.close(PATIENCE, Some(0.0), false).unwrap();
+}

@@ -6,7 +6,8 @@ use crate::{
     telemetry,
 };
 use casm::{
-    Config, Error, Multiaddr, Namespace, Node, Power, Result, Secret, boot::BootAddr, identity,
+    Config, Error, Multiaddr, Namespace, Node, PeerId, Power, Result, Secret, admit::Certificate,
+    boot::BootAddr, identity,
 };
 use clap::{Args, builder::FalseyValueParser};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -70,6 +71,17 @@ pub struct NodeArgs {
     /// it learns nothing [default: the cluster is open]
     #[arg(long, value_name = "FILE", env = "CASM_SECRET_FILE")]
     pub secret: Option<PathBuf>,
+    /// Have part in a cluster of members with certificates, which the authority with
+    /// this id has signed (repeatable) [default: none are needed]
+    #[arg(long, value_name = "ID", env = "CASM_ADMIT", value_delimiter = ',', value_parser = parse::authority)]
+    pub admit: Vec<PeerId>,
+    /// The node's certificate, which is read again when the file changes
+    #[arg(long, value_name = "FILE", env = "CASM_CERTIFICATE")]
+    pub certificate: Option<PathBuf>,
+    /// Certificates that are revoked, and that the whole cluster is told of; read
+    /// again when the file changes
+    #[arg(long, value_name = "FILE", env = "CASM_REVOKED")]
+    pub revoked: Option<PathBuf>,
     /// Take the peers whose ids are in this file, one in a line, and no others; it is
     /// read again when it changes [default: everybody]
     #[arg(long, value_name = "FILE", env = "CASM_ALLOW_FILE")]
@@ -124,6 +136,10 @@ impl NodeArgs {
         }
         config.key = self.key.as_ref().map(identity::load_key).transpose()?;
         config.secret = self.secret.as_ref().map(Secret::load).transpose()?;
+        config.admit.clone_from(&self.admit);
+        config.certificate = self.certificate.as_ref().map(Certificate::load).transpose()?;
+        config.certificate_file.clone_from(&self.certificate);
+        config.revoked_file.clone_from(&self.revoked);
         if let Some(file) = &self.allow {
             config.allow = ListFile::allow(file).read_some()?;
         }

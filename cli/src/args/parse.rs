@@ -1,6 +1,6 @@
 //! Values of options. Each refusal says what to write instead.
 
-use casm::{Multiaddr, Target, cluster::Limits};
+use casm::{Multiaddr, PeerId, Target, cluster::Limits};
 use std::time::Duration;
 
 /// The range of TTLs that a node may have.
@@ -50,6 +50,11 @@ pub fn pex_tick(text: &str) -> Result<PexTick, String> {
         _ if PEX_TICK.contains(&tick) => Ok(PexTick(Some(tick))),
         _ => Err("a tick is at least 100ms and at most 24h; write one such as 5m, or off".into()),
     }
+}
+
+/// An authority, by its peer id.
+pub fn authority(text: &str) -> Result<PeerId, String> {
+    casm::admit::authority(text).map_err(|error| error.message().to_owned())
 }
 
 /// A limit of the table behind the view.

@@ -10,8 +10,10 @@ use std::str::FromStr;
 
 /// The options of a query.
 #[derive(Args, Clone, Debug, Default)]
-#[command(next_help_heading = "Query (FIELD is peer, server, host or meta: meta:role=worker; \
-                               to match, also service:NAME)")]
+#[command(
+    next_help_heading = "Query (FIELD is peer, server, host, meta (meta:role=worker) or role; \
+                               to match, also service:NAME)"
+)]
 pub struct QueryArgs {
     /// Only records with this value
     #[arg(long = "match", value_name = "FIELD:VALUE", conflicts_with = "from")]

@@ -80,6 +80,10 @@ pub struct ServeArgs {
     /// Requests that are worked on at once; more are sent on to others
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = parse::count)]
     pub max_inflight: usize,
+    /// Only for callers with this role in their certificate (repeatable: any of them
+    /// suffices). Where there are no certificates, nobody has one
+    #[arg(long = "allow-role", value_name = "ROLE")]
+    pub allow: Vec<String>,
     /// The node.
     #[command(flatten)]
     pub node: NodeArgs,

@@ -120,6 +120,7 @@ mod tests {
             addrs: Vec::new(),
             services: Default::default(),
             channels: Vec::new(),
+            roles: Vec::new(),
             verified: true,
         };
         Line::PeerJoined { record }

@@ -68,6 +68,8 @@ pub struct Row {
     pub seen: Duration,
     /// Its meta fields.
     pub meta: String,
+    /// The roles that are proven of it.
+    pub roles: String,
 }
 
 /// The state of the screen.
@@ -120,6 +122,7 @@ impl App {
                     ttl: text::duration(record.ttl_ms),
                     seen: now.saturating_duration_since(since),
                     meta: text::meta(record),
+                    roles: text::roles(record),
                 }
             })
             .collect();
@@ -141,7 +144,9 @@ impl App {
         let mut rows: Vec<&Row> = self
             .rows
             .iter()
-            .filter(|row| has(&row.peer) || has(&row.host) || has(&row.meta))
+            .filter(|row| {
+                [&row.peer, &row.host, &row.meta, &row.roles].map(|s| has(s)).contains(&true)
+            })
             .collect();
         match self.sort {
             Sort::Query => (),
@@ -258,6 +263,7 @@ mod tests {
             addrs: Vec::new(),
             services: Default::default(),
             channels: Vec::new(),
+            roles: Vec::new(),
             verified: true,
         }
     }
@@ -294,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_looks_at_peer_host_and_meta() {
+    fn a_filter_looks_at_peer_host_meta_and_roles() {
         let mut app = app();
         type_in(&mut app, "/WORK");
         assert_eq!(peers(&app), "ca");
@@ -306,6 +312,10 @@ mod tests {
         assert!(!app.quits() && peers(&app).is_empty());
         app.press(KeyCode::Esc.into());
         assert_eq!((peers(&app).len(), app.filter()), (3, ""));
+        let admin = RecordLine { roles: vec!["admin".into()], ..record("d", "delta", "worker") };
+        app.see(vec![record("c", "alpha", "worker"), admin], Instant::now());
+        type_in(&mut app, "/ADM");
+        assert_eq!(peers(&app), "d");
     }
 
     #[test]

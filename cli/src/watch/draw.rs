@@ -40,15 +40,21 @@ fn draw_table(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
         sort.name(),
         if reverse { ", reversed" } else { "" },
     );
-    let rows = app.rows().into_iter().skip(top).take(page).map(row).collect::<Vec<_>>();
+    let shown: Vec<_> = app.rows().into_iter().skip(top).take(page).collect();
+    // Where nobody has a role there is no room for any.
+    let roles = shown.iter().map(|row| row.roles.chars().count()).max().unwrap_or(0);
+    let roles = if roles > 0 { u16::try_from(roles.clamp(5, 24)).unwrap_or(24) } else { 0 };
+    let rows = shown.into_iter().map(row).collect::<Vec<_>>();
     let widths = [
         Constraint::Length(52),
         Constraint::Max(24),
         Constraint::Length(6),
         Constraint::Length(8),
+        Constraint::Length(roles),
         Constraint::Min(10),
     ];
-    let head = Row::new(["PEER", "HOST", "TTL", "SEEN", "META"]).style(Style::new().bold());
+    let titles = ["PEER", "HOST", "TTL", "SEEN", "ROLES", "META"];
+    let head = Row::new(titles).style(Style::new().bold());
     let table = Table::new(rows, widths).header(head).block(Block::bordered().title(title.bold()));
     frame.render_widget(table, area);
 }
@@ -60,6 +66,7 @@ fn row(row: &Shown) -> Row<'_> {
         row.host.as_str().into(),
         row.ttl.as_str().into(),
         seen,
+        row.roles.clone(),
         row.meta.clone(),
     ])
 }
@@ -109,6 +116,7 @@ mod tests {
             addrs: Vec::new(),
             services: Default::default(),
             channels: Vec::new(),
+            roles: Vec::new(),
             verified: true,
         });
         app.see(records.collect(), Instant::now());
@@ -123,6 +131,28 @@ mod tests {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }
         assert!(!text.contains('\u{1b}'));
+    }
+
+    #[test]
+    fn roles_have_a_column_if_there_are_any() {
+        let mut app = app(3);
+        assert!(!screen(&mut app, 120, 30).contains("ROLES"));
+        let record = RecordLine {
+            peer: "peer".into(),
+            server: String::new(),
+            seq: "1".into(),
+            ttl_ms: 10_000,
+            host: "host".into(),
+            meta: Default::default(),
+            addrs: Vec::new(),
+            services: Default::default(),
+            channels: Vec::new(),
+            roles: vec!["admin".into(), "worker".into()],
+            verified: true,
+        };
+        app.see(vec![record], Instant::now());
+        let text = screen(&mut app, 120, 30);
+        assert!(text.contains("ROLES") && text.contains("admin, worker"), "{text}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 #![no_main]
 
 use casm::cluster::{
-    Arrival, Detector, Heartbeat, Limits, Now, Table, Via, View,
+    Arrival, Detector, Heartbeat, Limits, Now, Roles, Table, Via, View,
     sync_fuzzing::{self as sync, Frame},
 };
 use libfuzzer_sys::fuzz_target;
@@ -63,8 +63,15 @@ fn view_of_some() -> View {
     for seed in 1..9 {
         let key = Keypair::ed25519_from_bytes([seed; 32]).expect("any 32 bytes are a key");
         let (peer, seq) = (key.public().to_peer_id(), seed.into());
-        let arrival =
-            Arrival { peer, seq, from: peer, beat: &beat, signed: b"x", via: Via::Gossip };
+        let arrival = Arrival {
+            peer,
+            seq,
+            from: peer,
+            beat: &beat,
+            signed: b"x",
+            via: Via::Gossip,
+            roles: Roles::NONE,
+        };
         assert!(table.insert(now, arrival).is_accepted());
     }
     table.view()

@@ -207,7 +207,7 @@ impl Boot {
         key: Keypair,
         addrs: watch::Receiver<Arc<[Multiaddr]>>,
     ) -> Result<Self> {
-        config.who = Who::new(key.public().to_peer_id(), &config.allow, &config.deny)?;
+        config.who = Who::new(key.public().to_peer_id(), &config.allow, &config.deny, None)?;
         let (metrics, scope) = (Metrics::default(), Scope::default());
         // Who searches with it is told by the search.
         metrics.troubles.silence();

@@ -3,7 +3,7 @@
 //! A tower: each floor knows those below it only.
 //!
 //! - `heartbeat`: what a node says of itself, on the wire
-//! - `record`: an entry; `query`: what to look for
+//! - `roles`: what is proven of a peer; `record`: an entry; `query`: what to look for
 //! - `reserved`: meta fields that are the library's
 //! - `snapshot`: the records at one moment, and how they are looked up
 //! - `table`: what enters and what leaves
@@ -17,6 +17,7 @@ mod live;
 mod query;
 mod record;
 pub(crate) mod reserved;
+mod roles;
 mod service;
 mod snapshot;
 mod sync;
@@ -33,6 +34,9 @@ pub use live::{Change, LiveQuery};
 pub use query::{Index, Query, Select};
 pub use record::{Field, Meta, Record, server_of};
 pub(crate) use reserved::Offer;
+#[doc(hidden)]
+pub use roles::Roles;
+pub(crate) use roles::{RolesOf, no_roles};
 #[doc(hidden)]
 pub use service::Pace;
 pub(crate) use service::{Cluster, ClusterConfig, Handed, Numbers, Sign};

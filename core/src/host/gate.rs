@@ -1,7 +1,7 @@
 //! Who gets a connection at all: the part in the swarm that asks [`Who`], before any
 //! other part has seen the peer, and the [`Door`] before a handshake is begun.
 
-use super::door::Door;
+use super::{admission, door::Door};
 use crate::{
     Error, ErrorKind,
     metrics::{ByLabel, Metrics},
@@ -12,7 +12,7 @@ use libp2p::{
     core::{Endpoint, transport::PortUse},
     swarm::{
         ConnectionDenied, ConnectionId, DialError, FromSwarm, NetworkBehaviour, THandler,
-        THandlerInEvent, THandlerOutEvent, ToSwarm, dummy,
+        THandlerInEvent, THandlerOutEvent, ToSwarm, behaviour::ListenFailure, dummy,
     },
 };
 use std::{
@@ -71,6 +71,10 @@ impl Gate {
         self.who.check(peer).inspect_err(|stranger| self.count(stranger.label()))
     }
 
+    fn proven(&self, peer: &PeerId) -> Result<(), Stranger> {
+        self.who.proven(peer).inspect_err(|stranger| self.count(stranger.label()))
+    }
+
     fn count(&self, reason: &'static str) {
         self.refused.get_or_create(&[("reason", reason)]).inc();
     }
@@ -127,7 +131,7 @@ impl NetworkBehaviour for Behaviour {
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
         let now = self.now();
-        if let Err(stranger) = self.gate.check(&peer) {
+        if let Err(stranger) = self.gate.proven(&peer) {
             tracing::debug!(%peer, %remote, reason = stranger.label(), "a peer is not taken");
             self.door.wasted(remote, now);
             return Err(ConnectionDenied::new(stranger));
@@ -159,11 +163,18 @@ impl NetworkBehaviour for Behaviour {
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.gate.check(&peer).map_err(ConnectionDenied::new)?;
+        self.gate.proven(&peer).map_err(ConnectionDenied::new)?;
         Ok(dummy::ConnectionHandler)
     }
 
-    fn on_swarm_event(&mut self, _: FromSwarm<'_>) {}
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        // One that did not pass the gate of certificates has cost as much.
+        if let FromSwarm::ListenFailure(ListenFailure { send_back_addr, error, .. }) = event
+            && admission::is_refusal(error)
+        {
+            self.door.wasted(send_back_addr, self.now());
+        }
+    }
 
     fn on_connection_handler_event(
         &mut self,

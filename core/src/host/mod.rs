@@ -8,12 +8,14 @@
 //! `closing` lets no dead link hold up the end of a connection, `leaving` has a
 //! closing host say all, `boxed`, `tls` and `quic` save memory per connection and
 //! per node, `memory` limits it, `security` chooses how connections are secured,
+//! `admission` is the gate of a cluster with certificates,
 //! `pause` lets the swarm go and builds another, `back` says who is dialled again, `names` has dials of
 //! names follow the system's configuration, `topics` joins gossip to the seam
 //! of `pubsub` (with `next`), `streams` opens and accepts streams, `addrs` keeps the list of
 //! addresses and the signed record of it.
 
 mod addrs;
+mod admission;
 mod again;
 mod back;
 mod boxed;
@@ -59,7 +61,8 @@ use crate::{
     event::EventBus,
     gossip::WINDOW,
     life::Life,
-    metrics::{Metrics, waiting},
+    members::Vetting,
+    metrics::{ByLabel, Metrics, waiting},
     prefix::Prefix,
     pubsub::{Publisher, Topic},
     record::SignedRecord,
@@ -106,6 +109,8 @@ pub(crate) struct Host {
     own: watch::Receiver<Arc<[Multiaddr]>>,
     addrs: watch::Receiver<Arc<[Multiaddr]>>,
     record: watch::Receiver<SignedRecord>,
+    /// Counts what gossip brought and nobody takes.
+    refused: ByLabel,
 }
 
 /// Who a host is: its key, the secret of its cluster if that is private, and whom it
@@ -253,6 +258,7 @@ impl Host {
             own,
             addrs,
             record,
+            refused: metrics.gossip_refused.clone(),
         };
         Ok(host)
     }
@@ -468,10 +474,12 @@ impl Host {
         let (peers, peers_receiver) = watch::channel(BTreeSet::new());
         let ends = topics::Ends { commands, events, outgoing, peers, credits };
         let (host, topic) = (self.commands.clone(), topic.into());
+        let members = self.who.members().cloned();
+        let vetting = members.map(|members| Vetting::new(members, self.refused.clone()));
         let join = async move {
             let join = Command::Join { topic, ends };
             host.send(join).await.map_err(|_| Error::closed("node"))?;
-            Ok(Topic::new(command_sender, event_receiver))
+            Ok(Topic::new(command_sender, event_receiver).vetted(vetting))
         };
         (Publisher::new(outgoing_sender, peers_receiver), join)
     }

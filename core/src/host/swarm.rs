@@ -1,7 +1,7 @@
 //! Transports and behaviours.
 
 use super::{
-    Limits,
+    Limits, admission,
     boxed::Boxing,
     closing,
     gate::{self, Gate},
@@ -99,8 +99,17 @@ impl Recipe {
         Ok(swarm)
     }
 
-    /// TCP and QUIC; with a secret TCP alone, encrypted by it under all else.
+    /// The transports; where members have certificates, with a gate that shows them.
     fn transports(&self) -> Result<Boxed<(PeerId, StreamMuxerBox)>> {
+        let open = self.open_transports()?;
+        let Some(members) = self.gate.who().members().cloned() else { return Ok(open) };
+        Ok(open
+            .and_then(move |connection, endpoint| admission::pass(members, connection, endpoint))
+            .boxed())
+    }
+
+    /// TCP and QUIC; with a secret TCP alone, encrypted by it under all else.
+    fn open_transports(&self) -> Result<Boxed<(PeerId, StreamMuxerBox)>> {
         let security = Security::new(&self.key)
             .map_err(|e| Error::new(ErrorKind::Internal, format!("encryption: {e}")))?;
         let yamux = closing::Soon(yamux::Config::default());

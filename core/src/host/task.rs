@@ -232,7 +232,7 @@ impl Task {
     fn put_out(&mut self) {
         let connected: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
         for peer in connected {
-            let Err(stranger) = self.recipe.gate.who().check(&peer) else { continue };
+            let Err(stranger) = self.recipe.gate.who().proven(&peer) else { continue };
             tracing::info!(%peer, reason = stranger.label(), "closing the connections of a peer");
             self.recipe.gate.put_out();
             self.back.here(&peer);

@@ -4,7 +4,9 @@ use super::Node;
 use crate::{
     Config, Error, ErrorKind, Events, Keypair, Multiaddr, Namespace, NodeThread, PeerId, Result,
     Secret,
+    admit::Certificate,
     boot::{BootAddr, Discovery},
+    cluster::{Roles, RolesOf, no_roles},
     config::{Limits, Power},
     event::EventBus,
     identity,
@@ -35,13 +37,22 @@ pub(super) struct Early {
     pub(super) exchange_pause: Option<Option<Duration>>,
     /// The thread on which it runs as a whole.
     pub(super) thread: Option<NodeThread>,
+    /// Which roles are proven of whom.
+    pub(super) roles: RolesOf,
 }
 
 impl Early {
     pub(super) fn new() -> Self {
         let metrics = Metrics::default();
         let events = EventBus::new(&metrics);
-        Self { events, metrics, discoveries: Vec::new(), exchange_pause: None, thread: None }
+        Self {
+            events,
+            metrics,
+            discoveries: Vec::new(),
+            exchange_pause: None,
+            thread: None,
+            roles: no_roles(),
+        }
     }
 }
 
@@ -129,6 +140,14 @@ impl NodeBuilder {
         self
     }
 
+    /// Which roles are proven of whom, in the place of what certificates say: for tests.
+    /// It is asked often, and must not block.
+    #[doc(hidden)]
+    pub fn roles_of(mut self, roles: impl Fn(&PeerId) -> Roles + Send + Sync + 'static) -> Self {
+        self.early.roles = Arc::new(roles);
+        self
+    }
+
     /// The name of this host, for others to read. Default: the machine's. See
     /// [`Config::host`].
     pub fn host(self, host: impl Into<String>) -> Self {
@@ -192,6 +211,42 @@ impl NodeBuilder {
     pub fn secret_file(self, path: impl AsRef<Path>) -> Self {
         self.with(|config| {
             config.secret = Some(Secret::load(path)?);
+            Ok(())
+        })
+    }
+
+    /// Adds an authority whose certificates make a member, by the peer id of its key.
+    /// Adds up when called again. See [`Config::admit`].
+    pub fn admit(self, authorities: impl IntoIterator<Item = PeerId>) -> Self {
+        self.with(|config| {
+            config.admit.extend(authorities);
+            Ok(())
+        })
+    }
+
+    /// This node's certificate. See [`Config::certificate`].
+    pub fn certificate(self, certificate: Certificate) -> Self {
+        self.with(|config| {
+            config.certificate = Some(certificate);
+            Ok(())
+        })
+    }
+
+    /// The file of it, which is read again when it changes. See
+    /// [`Config::certificate_file`].
+    pub fn certificate_file(self, path: impl AsRef<Path>) -> Self {
+        self.with(|config| {
+            config.certificate = Some(Certificate::load(&path)?);
+            config.certificate_file = Some(path.as_ref().into());
+            Ok(())
+        })
+    }
+
+    /// A file of revocations, which is read again when it changes. See
+    /// [`Config::revoked_file`].
+    pub fn revoked_file(self, path: impl AsRef<Path>) -> Self {
+        self.with(|config| {
+            config.revoked_file = Some(path.as_ref().into());
             Ok(())
         })
     }

@@ -1,17 +1,20 @@
 //! The node: the one place that knows the host and every service.
 //!
 //! `builder` configures one from plain strings; `join` finds the first peers
-//! and comes back when they are lost, when `pace` says so; `lists` says who is taken;
+//! and comes back when they are lost, when `pace` says so; `lists` says who is taken, and
+//! `admit` who has a certificate;
 //! `pause` lets the sockets
 //! go and comes back; `whereabouts` says where peers may be that somebody wants to
 //! connect to.
 
+mod admit;
 mod builder;
 mod channels;
 mod join;
 mod lists;
 mod pace;
 mod pause;
+mod roles;
 mod seeds;
 mod services;
 mod streams;
@@ -121,13 +124,15 @@ impl Node {
     }
 
     async fn start_with(config: Config, early: Early) -> Result<Self> {
-        let Early { events, metrics, discoveries, exchange_pause, thread } = early;
+        let Early { events, metrics, discoveries, exchange_pause, thread, roles } = early;
         config.check()?;
         let profile = config.power.profile();
         let key = config.key.clone().unwrap_or_else(Keypair::generate_ed25519);
         let id = key.public().to_peer_id();
         let announced = Announced::new(&config.announce, config.announce_only, id)?;
-        let who = Who::new(id, &config.allow, &config.deny)?;
+        let members = admit::members(&config, id, &metrics)?;
+        let who = Who::new(id, &config.allow, &config.deny, members.clone())?;
+        let roles = admit::roles(members.as_ref()).unwrap_or(roles);
         let running = Running(Scope::default());
         let scope = &running.0;
 
@@ -148,6 +153,9 @@ impl Node {
         let keep_seq = store.clone().keep_seq(host.record());
         scope.spawn(in_time("its data", keep_seq).await?);
         scope.spawn(store.clone().keep_clock(metrics.clock.subscribe()));
+        if let Some(members) = members.clone() {
+            admit::start(members, &config, &store, &host, &events, &metrics, scope).await?;
+        }
         let mut numbers = Numbers::after(in_time("its data", store.last_beat()).await?);
         let (keep, ahead) = watch::channel(numbers.keep_now(unix_nanos()).unwrap_or(0));
         let keep_beat = store.clone().keep_beat(ahead);
@@ -174,6 +182,7 @@ impl Node {
             jumps: clocks::jumps(scope),
             over: host.leaving().over(),
             machine: Arc::new(machine_name),
+            roles: roles.clone(),
         };
         let cluster = Cluster::start(cluster, topic, events.clone(), metrics.clone(), scope)?;
         start_sync(
@@ -187,6 +196,9 @@ impl Node {
                 .unwrap_or(Some(profile.exchange))
                 .map(|longest| Spacing { longest, growth: profile.growth }),
         )?;
+        if let Some(members) = members {
+            scope.spawn(admit::follow_roles(members, cluster.clone()));
+        }
         let connector = Connector::new(host.clone());
         let streams = Streams::new(connector.clone(), &metrics, scope);
         let vat = Vat::new(
@@ -199,7 +211,7 @@ impl Node {
         )?;
         let served = cluster.clone();
         let view = serve_view(&vat, move || served.view())?;
-        let services = Services::start(host.id(), cluster.clone(), &vat, &metrics, scope)?;
+        let services = Services::start(host.id(), cluster.clone(), roles, &vat, &metrics, scope)?;
         let seen = cluster.clone();
         let topics = Topics::new(
             host.clone(),

@@ -37,6 +37,8 @@ const SEQ: &str = "seq";
 const BEAT: &str = "beat";
 /// Where it is kept by how much the clock differed from those of peers, and when.
 const CLOCK: &str = "clock";
+/// Where it is kept whose certificates are revoked.
+const REVOKED: &str = "revoked";
 const FILE: &str = "casm.redb";
 /// Memory for what was read, in bytes: all that there is, and more.
 const CACHE: usize = 1 << 20;
@@ -322,6 +324,28 @@ impl Store {
             keep(bytes.unwrap_or_default()).await;
             if clock.changed().await.is_err() {
                 return;
+            }
+        }
+    }
+
+    /// The revocations that were kept.
+    pub(crate) async fn revoked(&self) -> Result<Option<Vec<u8>>> {
+        match self.keeps() {
+            true => self.on_disk(|store| store.get(REVOKED)).await,
+            false => Ok(None),
+        }
+    }
+
+    /// Keeps revocations, until nobody tells of them any more. What fails is tried
+    /// again.
+    pub(crate) async fn keep_revoked(self, mut revoked: watch::Receiver<Vec<u8>>) {
+        while self.keeps() && revoked.changed().await.is_ok() {
+            loop {
+                let all = revoked.borrow_and_update().clone();
+                if self.on_disk(move |store| store.set(REVOKED, &all)).await.is_ok() {
+                    break;
+                }
+                tokio::time::sleep(RETRY).await;
             }
         }
     }

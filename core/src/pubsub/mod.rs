@@ -6,7 +6,7 @@ pub(crate) mod fields;
 pub mod keys;
 pub mod signed;
 
-use crate::{Result, ask::ask, gossip::id::MessageId};
+use crate::{Result, ask::ask, gossip::id::MessageId, members::Vetting};
 use libp2p::PeerId;
 use signed::SignedMessage;
 use std::collections::BTreeSet;
@@ -116,6 +116,8 @@ impl Publisher {
 pub(crate) struct Topic {
     commands: mpsc::Sender<TopicCommand>,
     events: mpsc::Receiver<TopicEvent>,
+    /// Where members have certificates.
+    vetting: Option<Vetting>,
 }
 
 impl Topic {
@@ -125,12 +127,39 @@ impl Topic {
         commands: mpsc::Sender<TopicCommand>,
         events: mpsc::Receiver<TopicEvent>,
     ) -> Self {
-        Self { commands, events }
+        Self { commands, events, vetting: None }
+    }
+
+    /// The same, of which messages of members alone come.
+    pub(crate) fn vetted(self, vetting: Option<Vetting>) -> Self {
+        Self { vetting, ..self }
     }
 
     /// What happens next on the topic; `None` after the host has closed.
     pub(crate) async fn next(&mut self) -> Option<TopicEvent> {
-        self.events.recv().await
+        let Some(vetting) = &mut self.vetting else { return self.events.recv().await };
+        // Whoever waits for this may give it up at any await: nothing is lost by that.
+        loop {
+            if let Some(received) = vetting.next() {
+                return Some(TopicEvent::Received(received));
+            }
+            tokio::select! {
+                biased;
+                // A closed host has no more use for verdicts.
+                room = self.commands.reserve(), if vetting.has_refused() => {
+                    let verdict = Verdict::Ignore;
+                    let refused = vetting.next_refused().map(|ticket| (ticket, room));
+                    if let Some((ticket, Ok(room))) = refused {
+                        room.send(TopicCommand::Report { ticket, verdict });
+                    }
+                }
+                () = vetting.changed() => vetting.decide(),
+                event = self.events.recv() => match event? {
+                    TopicEvent::Received(received) => vetting.take(received),
+                    event @ TopicEvent::Subscribed { .. } => return Some(event),
+                },
+            }
+        }
     }
 
     /// Publishes a message, which is of this topic, and signed and numbered by

@@ -3,9 +3,9 @@
 //!
 //! - `wire`: what requests and answers are on the wire; `options`: how they are
 //!   asked for; `request`: what a handler sees
-//! - `registry`: what is served here, and how handlers are run; `budget`: the bytes
-//!   that are held for others; `places`: who gets the places of a service; `stats`:
-//!   what is counted
+//! - `registry`: what is served here, and how handlers are run; `callers`: who may
+//!   call; `budget`: the bytes that are held for others; `places`: who gets the places
+//!   of a service; `stats`: what is counted
 //! - `server`: takes requests over the network; `client`: makes them
 //! - `choice`: which of several members is asked; `attempt`: what is learnt of it by
 //!   that; `call`, `all`, `parts`: the three ways to ask
@@ -14,6 +14,7 @@ mod all;
 mod attempt;
 mod budget;
 mod call;
+mod callers;
 mod choice;
 mod client;
 #[doc(hidden)]
@@ -39,12 +40,13 @@ pub use stats::ServiceStats;
 
 use crate::{
     Error, ErrorKind, PeerId, Result,
-    cluster::{Cluster, reserved::SERVICE},
+    cluster::{Cluster, RolesOf, reserved::SERVICE},
     metrics::Metrics,
     name::check_name,
     rpc::{Encoding, Export, Exported, Vat},
     scope::Scope,
 };
+use callers::Callers;
 use choice::Choice;
 use client::Links;
 use futures::FutureExt as _;
@@ -79,18 +81,21 @@ struct Inner {
 }
 
 impl Services {
-    /// Takes requests, of which there are none before something is served.
+    /// Takes requests, of which there are none before something is served. `roles` says
+    /// which ones are proven of a caller.
     ///
     /// # Errors
     /// [`ErrorKind::Closed`].
     pub(crate) fn start(
         own: PeerId,
         cluster: Cluster,
+        roles: RolesOf,
         vat: &Vat,
         metrics: &Metrics,
         scope: &Scope,
     ) -> Result<Self> {
-        let registry = Registry::new(own, stats::ServiceMetrics::new(metrics), scope);
+        let callers = Callers { own, roles };
+        let registry = Registry::new(callers, stats::ServiceMetrics::new(metrics), scope);
         let served = registry.clone();
         let export =
             vat.export_with(NAME, EXPORTED, move |peer, room| server::object(&served, peer, room))?;

@@ -1,7 +1,11 @@
 //! How a service is served, and how one is called.
 
 use super::{Headers, wire};
-use crate::{Error, Result, Target, cluster::Query, name};
+use crate::{
+    Error, Result, Target,
+    cluster::{Query, Roles},
+    name,
+};
 use std::time::Duration;
 
 /// The longest timeout: what the wire has room for, 49 days.
@@ -20,11 +24,15 @@ pub struct ServeOptions {
     /// Whether the record says that it is served. One that is not said is found by
     /// who names this node. Default true.
     pub listed: bool,
+    /// Who may call it: those of whom one of these roles is proven
+    /// ([`Record::roles`](crate::Record::roles)), and this node itself. If there are none,
+    /// everybody. At most 16.
+    pub allow: Vec<String>,
 }
 
 impl Default for ServeOptions {
     fn default() -> Self {
-        Self { version: "1".into(), max_inflight: 64, listed: true }
+        Self { version: "1".into(), max_inflight: 64, listed: true, allow: Vec::new() }
     }
 }
 
@@ -47,7 +55,23 @@ impl ServeOptions {
         Self { listed, ..self }
     }
 
+    /// Only for callers of whom this role is proven, and for this node itself; several:
+    /// any of them suffices. Other callers fail as
+    /// [`NotFound`](crate::ErrorKind::NotFound), and ask the next member. Without
+    /// membership certificates no role is proven of anybody: then it is for this node
+    /// alone.
+    #[must_use]
+    pub fn allow(mut self, role: impl Into<String>) -> Self {
+        self.allow.push(role.into());
+        self
+    }
+
     pub(super) fn check(&self) -> Result<()> {
+        if self.allow.len() > Roles::MAX {
+            let accepted = format!("write at most {} roles", Roles::MAX);
+            return Err(Error::config("allow", format!("{} roles", self.allow.len()), accepted));
+        }
+        self.allow.iter().try_for_each(|role| Roles::check_role("allow", role))?;
         name::check_name("version", &self.version)?;
         if self.max_inflight == 0 {
             return Err(Error::config("max_inflight", 0, "write 1 or more"));
@@ -154,7 +178,10 @@ mod tests {
         let bad = [
             (serve.clone().version("a b").check(), "version"),
             (serve.clone().version("").check(), "version"),
-            (serve.max_inflight(0).check(), "max_inflight"),
+            (serve.clone().max_inflight(0).check(), "max_inflight"),
+            (ServeOptions::default().allow("a b").check(), "allow"),
+            (ServeOptions::default().allow("").check(), "allow"),
+            ((0..17).fold(serve.clone(), |o, n| o.allow(n.to_string())).check(), "allow"),
             (CallOptions::new().timeout(Duration::ZERO).check(), "timeout"),
             (CallOptions::new().timeout(MAX_TIMEOUT * 2).check(), "timeout"),
         ];

@@ -3,6 +3,7 @@
 use super::{
     Headers, Parts, Reply, Request, ServeOptions, ServiceStats,
     budget::{Budget, Share},
+    callers::{Allowed, Callers},
     places::{Place, Reader},
     stats::{Counters, ServiceMetrics},
     wire::{self, Failure, FailureKind},
@@ -69,6 +70,7 @@ struct Inner {
     state: Mutex<State>,
     metrics: ServiceMetrics,
     budget: Budget,
+    callers: Callers,
     scope: Scope,
     /// Where handlers run, whoever asks for one.
     runtime: Handle,
@@ -92,16 +94,18 @@ struct Served {
 struct Entry {
     handler: Handler,
     max_inflight: usize,
+    allowed: Allowed,
     counters: Arc<Counters>,
 }
 
 impl Registry {
     /// One whose handlers are let go of when the scope ends.
-    pub(super) fn new(own: PeerId, metrics: ServiceMetrics, scope: &Scope) -> Self {
+    pub(super) fn new(callers: Callers, metrics: ServiceMetrics, scope: &Scope) -> Self {
         let this = Self(Arc::new(Inner {
             state: Mutex::default(),
             metrics,
-            budget: Budget::new(own),
+            budget: Budget::new(callers.own),
+            callers,
             scope: scope.clone(),
             runtime: Handle::current(),
             in_flight: watch::Sender::new(0),
@@ -145,6 +149,7 @@ impl Registry {
         let entry = Entry {
             handler,
             max_inflight: options.max_inflight,
+            allowed: Allowed::new(&options.allow),
             counters: self.0.metrics.of(name),
         };
         state.services.insert(name.to_owned(), Served { entry, offer: offer()? });
@@ -217,7 +222,7 @@ impl Registry {
             }
             state.services.get(name).map(|served| served.entry.clone())
         };
-        let Some(Entry { handler, max_inflight, counters }) = entry else {
+        let Some(Entry { handler, max_inflight, allowed, counters }) = entry else {
             self.refuse("not-found");
             return Failure::new(FailureKind::NotFound, "it serves no such service").into();
         };
@@ -226,6 +231,9 @@ impl Registry {
             counters.fail(kind);
             Answered::from(Failure::new(kind, why))
         };
+        if let Err(why) = self.0.callers.check(&peer, &allowed) {
+            return refused(FailureKind::NotFound, "not-allowed", why);
+        }
         // The handler is kept no longer than until it has begun: who stops it, or what it
         // refers to, need not wait for what it works on.
         let work: Box<dyn FnOnce(Request) -> _ + Send> = match (handler, parts) {

@@ -143,7 +143,8 @@ impl Counters {
 pub struct ServiceStats {
     /// Requests that a handler has worked on, or works on.
     pub calls: u64,
-    /// Requests without an answer, by kind: `busy` (there were too many),
+    /// Requests without an answer, by kind: `busy` (there were too many), `notFound`
+    /// (the caller has no role that is [allowed](super::ServeOptions::allow)),
     /// `remote` (the handler failed), `deadline`, `tooLarge`, `parts`, `closing`,
     /// and `cancelled` (the caller went away).
     pub failures: BTreeMap<&'static str, u64>,

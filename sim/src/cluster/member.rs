@@ -3,7 +3,7 @@
 use casm::{
     PeerId,
     cluster::{
-        Arrival, Detector, Difference, Digest, Heartbeat, Limits, Now, Outcome, Table, Via,
+        Arrival, Detector, Difference, Digest, Heartbeat, Limits, Now, Outcome, Roles, Table, Via,
         server_of,
     },
 };
@@ -74,14 +74,15 @@ impl Member {
     /// The number of its next heartbeat, which its own table knows at once.
     pub fn next_beat(&mut self, now: Duration) -> u64 {
         self.seq += 1;
-        self.table.insert_own(clock(now), self.seq, &self.beat, &self.signed);
+        self.table.insert_own(clock(now), self.seq, (&self.beat, &self.signed), Roles::NONE);
         self.table.take_differences();
         self.seq
     }
 
     /// Takes a heartbeat of another node.
     pub fn take(&mut self, now: Duration, of: &Self, seq: u64, from: PeerId, via: Via) -> Outcome {
-        let arrival = Arrival { peer: of.id, seq, from, beat: &of.beat, signed: &of.signed, via };
+        let (beat, signed, roles) = (&of.beat, &*of.signed, Roles::NONE);
+        let arrival = Arrival { peer: of.id, seq, from, beat, signed, via, roles };
         let outcome = self.table.insert(clock(now), arrival);
         // Only what expires is of interest.
         self.table.take_differences();

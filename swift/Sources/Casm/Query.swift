@@ -18,8 +18,8 @@ public struct Query: Sendable, Hashable {
         /// As text, as the command line has it too: `meta:role=worker`.
         public let description: String
 
-        /// A term from text: `peer:ID`, `server:HEX`, `host:NAME`, `meta:KEY=VALUE`; to
-        /// match, also `service:NAME` and `channel:NAME`.
+        /// A term from text: `peer:ID`, `server:HEX`, `host:NAME`, `meta:KEY=VALUE`,
+        /// `role:ROLE`; to match, also `service:NAME` and `channel:NAME`.
         public init(_ text: String) {
             description = text
         }
@@ -40,6 +40,9 @@ public struct Query: Sendable, Hashable {
         public static func meta(_ key: String, _ value: String) -> Self {
             Self("meta:\(key)=\(value)")
         }
+
+        /// A role that is proven of a node.
+        public static func role(_ role: String) -> Self { Self("role:\(role)") }
 
         /// A service that is offered. Not for ranges.
         public static func service(_ name: String) -> Self { Self("service:\(name)") }
@@ -91,6 +94,9 @@ public struct Query: Sendable, Hashable {
     ) -> Self {
         Self(from: from, to: to, limit: limit, reverse: reverse)
     }
+
+    /// The members of whom a role is proven.
+    public static func role(_ role: String) -> Self { .matching(.role(role)) }
 
     /// The members that offer a service.
     public static func service(_ name: String) -> Self { .matching(.service(name)) }

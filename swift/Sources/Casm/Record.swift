@@ -22,6 +22,9 @@ public struct Record: Sendable, Hashable, Codable, Identifiable {
     public var services: [String: String]
     /// The channels that are at its place.
     public var channels: [String]
+    /// The roles that are proven of it, as its certificate has them; a node without
+    /// certificates knows of none.
+    public var roles: [String]
     /// Whether its signature was verified; false only for records of another node's
     /// view that that node cannot prove.
     public var isVerified: Bool
@@ -33,7 +36,8 @@ public struct Record: Sendable, Hashable, Codable, Identifiable {
     public init(
         peer: String, server: UInt64 = 0, seq: UInt64 = 0, ttl: Duration = .seconds(10),
         host: String = "", meta: [String: String] = [:], addrs: [String] = [],
-        services: [String: String] = [:], channels: [String] = [], isVerified: Bool = false
+        services: [String: String] = [:], channels: [String] = [], roles: [String] = [],
+        isVerified: Bool = false
     ) {
         self.peer = peer
         self.server = server
@@ -44,6 +48,7 @@ public struct Record: Sendable, Hashable, Codable, Identifiable {
         self.addrs = addrs
         self.services = services
         self.channels = channels
+        self.roles = roles
         self.isVerified = isVerified
     }
 }
@@ -54,6 +59,6 @@ extension Record {
             peer: record.peer, server: record.server, seq: record.seq,
             ttl: .seconds(record.ttl), host: record.host, meta: record.meta,
             addrs: record.addrs, services: record.services, channels: record.channels,
-            isVerified: record.verified)
+            roles: record.roles, isVerified: record.verified)
     }
 }

@@ -134,13 +134,16 @@ extension Node {
     ///   - version: What the record says of it, beside its name.
     ///   - maxInflight: Requests that are worked on at once; more are sent on to others.
     ///   - listed: Whether the node's record says that it is served.
+    ///   - allow: Roles of which a caller must have one in its certificate; this node may
+    ///     call without. If there are none, everybody may. Without certificates nobody has
+    ///     a role.
     ///   - handler: Gives `Data`, or a ``Reply`` with headers.
     @discardableResult
     public func serve<Answered: Answering>(
         _ name: String, version: String = "1", maxInflight: Int = 64, listed: Bool = true,
-        _ handler: @escaping @Sendable (Request) async throws -> Answered
+        allow: [String] = [], _ handler: @escaping @Sendable (Request) async throws -> Answered
     ) throws -> Serving {
-        let options = try options(version, maxInflight, listed)
+        let options = try options(version, maxInflight, listed, allow)
         let listener = handled { request, asked in
             let reply = try await handler(asked).reply
             request.answer(data: reply.data, headers: reply.headers)
@@ -157,13 +160,13 @@ extension Node {
     /// }
     /// ```
     ///
-    /// The parameters are those of ``serve(_:version:maxInflight:listed:_:)``.
+    /// The parameters are those of ``serve(_:version:maxInflight:listed:allow:_:)``.
     @discardableResult
     public func serveStream(
         _ name: String, version: String = "1", maxInflight: Int = 64, listed: Bool = true,
-        _ handler: @escaping @Sendable (Request, Parts) async throws -> Void
+        allow: [String] = [], _ handler: @escaping @Sendable (Request, Parts) async throws -> Void
     ) throws -> Serving {
-        let options = try options(version, maxInflight, listed)
+        let options = try options(version, maxInflight, listed, allow)
         let listener = handled { request, asked in
             try await handler(asked, Parts(request))
             request.answer(data: Data())
@@ -180,11 +183,12 @@ extension Node {
         ServiceStats(try told { try ffi.serviceStats(name: name) })
     }
 
-    private func options(_ version: String, _ maxInflight: Int, _ listed: Bool) throws
-        -> ServeOptions
-    {
+    private func options(
+        _ version: String, _ maxInflight: Int, _ listed: Bool, _ allow: [String]
+    ) throws -> ServeOptions {
         ServeOptions(
-            version: version, maxInflight: try number("maxInflight", maxInflight), listed: listed)
+            version: version, maxInflight: try number("maxInflight", maxInflight), listed: listed,
+            allow: allow)
     }
 
     /// A task for each request.

@@ -39,6 +39,19 @@ final class ServiceTests: XCTestCase {
         try await close(a, b)
     }
 
+    func testWithoutCertificatesAServiceForARoleIsForItsOwnNodeAlone() async throws {
+        let (a, b) = try await pair()
+        try a.serve("work", allow: ["worker"]) { request in request.data }
+        let found = try await b.waitFor(1, .service("work"), timeout: patience)
+        XCTAssertEqual(try found.get(a.id)?.roles, [])
+        XCTAssertEqual(try found.count(.role("worker")), 0)
+        await XCTAssertThrows(.notFound, "`worker`", try await b.call("work"))
+        let own = try await a.call("work", Data("x"))
+        XCTAssertEqual(own.data.text, "x")
+        await XCTAssertThrows(.config, try a.serve("bad", allow: ["a b"]) { $0.data })
+        try await close(a, b)
+    }
+
     func testWhatAHandlerThrowsIsTheCallersError() async throws {
         let (a, b) = try await pair()
         try a.serve("fails") { _ -> Data in throw Refused() }

@@ -23,13 +23,14 @@ final class ValueTests: XCTestCase {
         XCTAssertEqual(try JSONDecoder().decode(Casm.Query.self, from: Data("{}")), .all)
         XCTAssertEqual(Casm.Query.matching(.server(0x1f)).match?.description, "server:000000000000001f")
         XCTAssertEqual("meta:role=worker" as Casm.Query, .matching(.meta("role", "worker")))
+        XCTAssertEqual("role:worker" as Casm.Query, .role("worker"))
     }
 
     func testRecordsTravel() throws {
         let record = Casm.Record(
             peer: "12D3", server: .max, seq: 7, ttl: .milliseconds(1500), host: "h",
             meta: ["role": "worker"], addrs: ["/ip4/127.0.0.1/tcp/1"], services: ["a": "1"],
-            channels: ["c"], isVerified: true)
+            channels: ["c"], roles: ["worker"], isVerified: true)
         let json = try JSONEncoder().encode(record)
         XCTAssertEqual(try JSONDecoder().decode(Casm.Record.self, from: json), record)
         XCTAssertEqual(record.id, "12D3")

@@ -47,6 +47,11 @@ impl Index {
         Self::new(Field::Host, host)
     }
 
+    /// A role that is proven of the peer ([`Record::roles`]).
+    pub fn role(role: impl Into<String>) -> Self {
+        Self::new(Field::Role, role)
+    }
+
     /// A meta field. With [`Query::prefix`], the value is the beginning of one.
     pub fn meta(key: impl fmt::Display, value: impl fmt::Display) -> Self {
         Self::new(Field::Meta, format!("{key}={value}"))
@@ -67,8 +72,8 @@ impl FromStr for Index {
         match Field::ALL.into_iter().find(|field| field.name() == name) {
             Some(field) if text.contains(':') => Ok(Self::new(field, key)),
             _ => {
-                let accepted = "write `peer:`, `server:`, `host:` or `meta:` and a value, such as \
-                                `meta:role=worker`; to match, `service:` or `channel:` and a name \
+                let accepted = "write `peer:`, `server:`, `host:`, `meta:` or `role:` and a value, \
+                                such as `meta:role=worker`; to match, `service:` or `channel:` and a name \
                                 can be written too";
                 Err(Error::config("query", text.chars().take(64).collect::<String>(), accepted))
             }
@@ -96,8 +101,8 @@ pub enum Select {
 
 impl Select {
     /// What is to be matched, from text: a value (`peer:ID`, `server:HEX`,
-    /// `host:NAME`, `meta:KEY=VALUE`), or a name that is offered (`service:NAME`,
-    /// `channel:NAME`). With `prefix`, the value or name is the beginning of one.
+    /// `host:NAME`, `meta:KEY=VALUE`, `role:ROLE`), or a name that is offered
+    /// (`service:NAME`, `channel:NAME`). With `prefix`, the value or name is the beginning of one.
     ///
     /// # Errors
     /// [`ErrorKind::Config`] if it is none of these.
@@ -121,8 +126,8 @@ impl Select {
 /// end.
 ///
 /// Values order by their bytes; records with the same value, by their peer ids
-/// in base58. A record that is met under several of its meta fields comes once,
-/// where it is met first. Both ends of a range belong to it.
+/// in base58. A record that is met under several of its meta fields or roles comes
+/// once, where it is met first. Both ends of a range belong to it.
 ///
 /// ```
 /// use casm::cluster::{Index, Query};
@@ -152,6 +157,11 @@ impl Query {
     /// The records with this value.
     pub fn matching(index: Index) -> Self {
         Self { select: Select::Match { index, prefix: false }, ..Self::default() }
+    }
+
+    /// The records of those of whom this role is proven ([`Record::roles`]).
+    pub fn role(role: impl Into<String>) -> Self {
+        Self::matching(Index::role(role))
     }
 
     /// The records of those that offer this service, in any version.

@@ -12,11 +12,19 @@ pub enum Field {
     Host,
     /// A meta field, `key=value`.
     Meta,
+    /// A role that is proven of the peer.
+    Role,
 }
 
 impl Field {
     /// Every field.
-    pub(crate) const ALL: [Self; 4] = [Self::Peer, Self::Server, Self::Host, Self::Meta];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Peer, Self::Server, Self::Host, Self::Meta, Self::Role];
+
+    /// Whether a record may have several values of it, or none.
+    pub(in crate::cluster) const fn is_many(self) -> bool {
+        matches!(self, Self::Meta | Self::Role)
+    }
 
     /// The field's name, as on the command line.
     pub const fn name(self) -> &'static str {
@@ -25,6 +33,7 @@ impl Field {
             Self::Server => "server",
             Self::Host => "host",
             Self::Meta => "meta",
+            Self::Role => "role",
         }
     }
 }

@@ -7,6 +7,7 @@ pub use field::Field;
 use super::{
     heartbeat::{Addrs, Heartbeat},
     reserved,
+    roles::Roles,
 };
 use crate::PeerInfo;
 use libp2p::{Multiaddr, PeerId};
@@ -39,6 +40,7 @@ impl Eq for Record {}
 /// Who goes over many records waits for memory, above all. So what leads to the
 /// text stands first and together, in the order of declaration.
 #[repr(C)]
+#[derive(Clone)]
 struct Body {
     text: Box<str>,
     peer_end: u16,
@@ -48,6 +50,8 @@ struct Body {
     peer: PeerId,
     /// Last: they are looked at one record at a time.
     addrs: Addrs,
+    /// Not said by the peer: what this node knows of it.
+    roles: Roles,
 }
 
 /// Meta fields for which a record needs no allocation more.
@@ -97,6 +101,7 @@ impl Record {
             text: text.into(),
             meta,
             addrs: beat.addrs.clone(),
+            roles: Roles::default(),
         };
         Self { seq, ttl_ms: millis(ttl), verified: true, body: Arc::new(body) }
     }
@@ -104,6 +109,14 @@ impl Record {
     /// The record that follows this one when the peer says the same again.
     pub(in crate::cluster) fn renewed(&self, seq: u64, ttl: Duration) -> Self {
         Self { seq, ttl_ms: millis(ttl), verified: self.verified, body: self.body.clone() }
+    }
+
+    /// The same record, with the roles that are proven of the peer now.
+    pub(in crate::cluster) fn with_roles(mut self, roles: &Roles) -> Self {
+        if self.body.roles != *roles {
+            Arc::make_mut(&mut self.body).roles = roles.clone();
+        }
+        self
     }
 
     /// The same record, but on the word of another node alone.
@@ -117,8 +130,10 @@ impl Record {
         self.server() == beat.server
             && self.host() == beat.host
             && self.body.addrs == beat.addrs
-            && (self.fields().eq(beat.meta.iter().map(String::as_str))
-                || self.same_keys(&Self::new(self.peer(), 0, Duration::ZERO, beat)))
+            && (self.fields().eq(beat.meta.iter().map(String::as_str)) || {
+                let other = Self::new(self.peer(), 0, Duration::ZERO, beat);
+                self.same_keys(&other.with_roles(&self.body.roles))
+            })
     }
 
     /// Whether every index has the same keys for both.
@@ -126,8 +141,8 @@ impl Record {
         Arc::ptr_eq(&self.body, &other.body) || self.body.same_keys(&other.body)
     }
 
-    /// Whether both say the same of server, host, meta and TTL, whatever they say
-    /// of addresses.
+    /// Whether both say the same of server, host, meta and TTL, and have the same
+    /// roles, whatever they say of addresses.
     pub(in crate::cluster) fn says_same_but_addrs(&self, other: &Self) -> bool {
         self.ttl_ms == other.ttl_ms && self.same_keys(other)
     }
@@ -221,6 +236,24 @@ impl Record {
         reserved::offered(self.meta(), reserved::CHANNEL).map(|(name, _)| name)
     }
 
+    /// The roles that are proven of the peer, in their order: those of its membership
+    /// certificate, which a certificate authority of this cluster has signed. This node
+    /// knows them, and the peer cannot claim them. None where the cluster has no
+    /// certificates, and none in records of another node's view.
+    pub fn roles(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.body.roles.iter()
+    }
+
+    /// Whether this is one of the [`roles`](Self::roles).
+    pub fn has_role(&self, role: &str) -> bool {
+        self.body.roles.contains(role)
+    }
+
+    /// The same as they are kept.
+    pub(in crate::cluster) fn known_roles(&self) -> &Roles {
+        &self.body.roles
+    }
+
     /// Whether the peer offers this service.
     pub(crate) fn serves(&self, name: &str) -> bool {
         self.meta().find(&format!("{}{name}", reserved::SERVICE)).is_some()
@@ -238,6 +271,7 @@ impl Record {
     pub(in crate::cluster) fn keys(&self, field: Field) -> u16 {
         match field {
             Field::Meta => short(self.body.meta.len()),
+            Field::Role => short(self.body.roles.len()),
             _ => 1,
         }
     }
@@ -249,10 +283,11 @@ impl Record {
             Field::Server => self.server_text(),
             Field::Host => self.host(),
             Field::Meta => self.body.field(nth.into()),
+            Field::Role => self.body.roles.get(nth.into()),
         }
     }
 
-    /// Bytes of memory that the record takes, indexes left out.
+    /// Bytes of memory that the record takes, indexes and roles left out.
     pub(in crate::cluster) fn weight(&self) -> usize {
         let body = &*self.body;
         let spans = if body.meta.spilled() { size_of_val(&*body.meta) } else { 0 };
@@ -269,6 +304,7 @@ impl Body {
             && (self.peer_end, self.host_end) == (other.peer_end, other.host_end)
             && self.text == other.text
             && self.meta == other.meta
+            && self.roles == other.roles
     }
 
     #[inline]
@@ -356,6 +392,7 @@ impl fmt::Debug for Record {
             .field("host", &self.host())
             .field("meta", &self.meta())
             .field("addrs", &self.body.addrs)
+            .field("roles", &self.body.roles)
             .finish()
     }
 }

@@ -21,6 +21,8 @@ mod lists_tests;
 mod numbers;
 mod pace;
 mod rates;
+#[cfg(test)]
+mod role_tests;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -34,6 +36,7 @@ use super::{
     live::{Hub, LiveQuery, Said},
     query::Query,
     reserved::{Offer, OwnMeta},
+    roles::RolesOf,
     snapshot::View,
     table::{Limits, Now, Outcome},
 };
@@ -97,6 +100,9 @@ pub(crate) struct ClusterConfig {
     pub(crate) over: CancellationToken,
     /// What the machine is called now. A node that is called so too follows it.
     pub(crate) machine: Machine,
+    /// Which roles are proven of whom. It is asked for each record that is taken, and
+    /// again when [`Cluster::roles_changed`] says so.
+    pub(crate) roles: RolesOf,
 }
 
 /// A signed heartbeat that another node handed over, verified.
@@ -117,6 +123,7 @@ pub(super) enum Command {
     SetHost(String, oneshot::Sender<()>),
     SetMeta(oneshot::Sender<()>),
     SetTtl(Duration, oneshot::Sender<()>),
+    Roles(Vec<PeerId>),
     Insert(PeerId, Vec<Handed>, oneshot::Sender<Vec<Result<Outcome, HeartbeatError>>>),
 }
 
@@ -259,6 +266,16 @@ impl Cluster {
         self.ask(|reply| Command::Insert(from, handed, reply)).await
     }
 
+    /// Other roles than before may be proven of these peers: their records are looked at
+    /// again.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed).
+    pub(crate) async fn roles_changed(&self, peers: Vec<PeerId>) -> Result<()> {
+        let sent = self.commands.send(Command::Roles(peers)).await;
+        sent.map_err(|_| Error::closed("node"))
+    }
+
     /// Tells of goodbyes in the view, as they come.
     pub(in crate::cluster) fn said(&self) -> watch::Receiver<Said> {
         self.hub.said()
@@ -267,7 +284,7 @@ impl Cluster {
     /// Whether a peer's heartbeats are not taken, whoever hands them over. It counts
     /// them.
     pub(in crate::cluster) fn refuses(&self, peer: &PeerId) -> bool {
-        let Err(stranger) = self.who.check(peer) else { return false };
+        let Err(stranger) = self.who.proven(peer) else { return false };
         self.heartbeats.get_or_create(&verdict(stranger.label())).inc();
         true
     }

@@ -18,6 +18,7 @@ use crate::{
         query::Query,
         record::server_of,
         reserved::OwnMeta,
+        roles::RolesOf,
         table::{Arrival, Detector, Difference, Now, Outcome, Table, Via},
     },
     event::EventBus,
@@ -90,6 +91,8 @@ pub(super) struct Task {
     over: CancellationToken,
     /// Whose name this node has, as long as nobody gives it another.
     machine: Option<Machine>,
+    /// Which roles are proven of whom.
+    roles: RolesOf,
 }
 
 impl Task {
@@ -118,7 +121,7 @@ impl Task {
         };
         let now = Now { elapsed: epoch.elapsed(), unix_nanos: (config.clock)() };
         if !config.observer {
-            table.insert_own(now, 0, &beat, &[]);
+            table.insert_own(now, 0, (&beat, &[]), &(config.roles)(&config.own));
             table.take_differences();
         }
         let view = table.view();
@@ -166,6 +169,7 @@ impl Task {
             left: false,
             over: config.over,
             machine,
+            roles: config.roles,
         }
     }
 
@@ -309,7 +313,7 @@ impl Task {
         via: Via,
     ) -> Result<Outcome, HeartbeatError> {
         // The last word on it: what comes after this is put out when that changes.
-        if let Err(stranger) = self.who.check(&peer) {
+        if let Err(stranger) = self.who.proven(&peer) {
             self.metrics.heartbeats.get_or_create(&verdict(stranger.label())).inc();
             return Ok(Outcome::Stranger);
         }
@@ -317,7 +321,8 @@ impl Task {
             if peer == self.own {
                 return self.hear_own(seq, data, &beat, via);
             }
-            let arrival = Arrival { peer, seq, from, beat: &beat, signed, via };
+            let roles = &(self.roles)(&peer);
+            let arrival = Arrival { peer, seq, from, beat: &beat, signed, via, roles };
             self.table.insert(self.now(), arrival)
         });
         let label = taken.map_or_else(HeartbeatError::label, Outcome::label);
@@ -335,7 +340,7 @@ impl Task {
         let (view, now) = (self.table.view(), self.epoch.elapsed());
         let records = view.iter(Query::all()).map(|record| record.peer());
         let left = view.goodbyes().after(0).map(|(_, goodbye)| goodbye.peer);
-        let strangers = records.chain(left).filter(|peer| self.who.check(peer).is_err());
+        let strangers = records.chain(left).filter(|peer| self.who.proven(peer).is_err());
         strangers.for_each(|peer| self.table.put_out(now, &peer));
     }
 
@@ -379,6 +384,13 @@ impl Task {
         match command {
             // Its reply is dropped: the node is closed.
             Command::SetHost(..) | Command::SetMeta(..) | Command::SetTtl(..) if self.left => {}
+            Command::Roles(peers) => {
+                let now = self.epoch.elapsed();
+                for peer in peers {
+                    let roles = (self.roles)(&peer);
+                    self.table.change_roles(now, &peer, &roles);
+                }
+            }
             Command::Insert(from, handed, reply) => {
                 let outcomes = handed
                     .iter()

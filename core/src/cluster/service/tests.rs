@@ -5,7 +5,7 @@ use crate::{
     Error, ErrorKind, Event, LeaveReason, Namespace,
     cluster::{
         Change, Cluster, ClusterConfig, Handed, Heartbeat, HeartbeatError, Index, Limits, Numbers,
-        Outcome, Query,
+        Outcome, Query, Roles,
         reserved::{CHANNEL, SERVICE},
         server_of,
     },
@@ -84,6 +84,8 @@ pub(super) struct Fixture {
     pub(super) who: Who,
     /// Where the node is reached.
     pub(super) addrs: watch::Sender<Arc<[Multiaddr]>>,
+    /// What is proven of whom.
+    pub(super) roles: Arc<Mutex<BTreeMap<PeerId, Roles>>>,
 }
 
 /// Nothing is handed on by one that leaves.
@@ -125,6 +127,8 @@ impl Fixture {
         let (to, received) = mpsc::channel(64);
         let machine = Arc::new(Mutex::new("here".to_owned()));
         let (name, life, who) = (machine.clone(), Life::default(), Who::default());
+        let roles = Arc::<Mutex<BTreeMap<PeerId, Roles>>>::default();
+        let proven = roles.clone();
         let config = ClusterConfig {
             namespace: Namespace::default(),
             own,
@@ -144,6 +148,9 @@ impl Fixture {
             look,
             jumps: jumps.subscribe(),
             machine: Arc::new(move || name.lock().unwrap().clone()),
+            roles: Arc::new(move |peer| {
+                proven.lock().unwrap().get(peer).cloned().unwrap_or_default()
+            }),
         };
         let events = bus.subscribe();
         let topic = Topic::new(commands, received);
@@ -165,6 +172,7 @@ impl Fixture {
             jumps,
             who,
             addrs,
+            roles,
         }
     }
 

@@ -247,7 +247,7 @@ impl<'a> Hits<'a> {
             keys: Keys { slots, field: range.map_or(Field::Peer, |range| range.field) },
             cursor: range.map(|r| snapshot.index(r.field).range(r, query.reverse, slots)),
             left: query.limit.unwrap_or(usize::MAX),
-            repeats: range.is_some_and(|r| r.field == Field::Meta && !r.is_single()),
+            repeats: range.is_some_and(|r| r.field.is_many() && !r.is_single()),
             ahead: [None; AHEAD],
             waiting: 0,
             many: 1,
@@ -262,7 +262,7 @@ impl<'a> Hits<'a> {
             }
             self.waiting -= 1;
             let (record, nth) = self.ahead[self.waiting]?;
-            if !self.repeats || is_first(query, record, record.key(Field::Meta, nth)) {
+            if !self.repeats || is_first(query, record, (self.keys.field, nth)) {
                 return Some(record);
             }
         }
@@ -282,10 +282,11 @@ impl<'a> Hits<'a> {
 }
 
 /// Whether this is the first of a record's keys that the query meets.
-fn is_first(query: &Query, record: &Record, key: &str) -> bool {
-    record.keys(Field::Meta) == 1
+fn is_first(query: &Query, record: &Record, (field, nth): (Field, u16)) -> bool {
+    let (keys, key) = (record.keys(field), record.key(field, nth));
+    keys == 1
         || query.range().is_some_and(|range| {
-            !record.fields().any(|other| {
+            !(0..keys).map(|nth| record.key(field, nth)).any(|other| {
                 (if query.reverse { other > key } else { other < key })
                     && range.contains(other.as_bytes())
             })

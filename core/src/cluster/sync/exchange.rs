@@ -8,11 +8,12 @@ use super::{
 };
 use crate::{
     Namespace,
+    admit::wire::MAX_ITEMS,
     cluster::{Cluster, Handed, Outcome, Table, View, heartbeat::Heartbeat},
     pubsub::{keys::Keys, signed::SignedMessage},
     record::unix_nanos,
 };
-use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, future::BoxFuture};
 use libp2p::PeerId;
 use std::{
     collections::{HashMap, HashSet},
@@ -90,14 +91,20 @@ pub(super) struct Exchange {
     pub(super) may_have: Arc<dyn Fn(PeerId) -> bool + Send + Sync>,
     /// Whether another signature that a partner hands over is checked.
     pub(super) may_verify: Arc<dyn Fn(PeerId, Purpose) -> bool + Send + Sync>,
+    /// Where members have certificates: fetches those of sources from a partner.
+    pub(super) prove: Option<Prove>,
 }
+
+/// Waits until the certificates of these sources are here, or a partner has none.
+pub(super) type Prove = Arc<dyn Fn(PeerId, Vec<PeerId>) -> BoxFuture<'static, ()> + Send + Sync>;
 
 impl Exchange {
     pub(super) fn new(cluster: Cluster, namespace: Namespace) -> Self {
         let (time_of, hand) = (Arc::new(|_, _| ()), Arc::new(|_, _| Duration::ZERO));
         let heard = Arc::default();
         let (may_have, may_verify) = (Arc::new(|_| true), Arc::new(|_, _| true));
-        Self { cluster, namespace, heard, time_of, hand, may_have, may_verify }
+        let prove = None;
+        Self { cluster, namespace, heard, time_of, hand, may_have, may_verify, prove }
     }
 
     /// Opens an exchange with a node about the peers from `first` on. Gives where
@@ -314,7 +321,9 @@ impl Exchange {
                 Frame::End { more } => Some(more),
                 _ => return Err(SyncError::Unexpected),
             };
-            if end.is_some() || batch.len() == BATCH {
+            // Certificates are fetched for all of a batch at once.
+            let together = if self.prove.is_some() { MAX_ITEMS } else { BATCH };
+            if end.is_some() || batch.len() == together {
                 let batch = std::mem::take(&mut batch);
                 done = done.with(self.take(other, batch, purpose, &mut full).await?);
             }
@@ -336,6 +345,12 @@ impl Exchange {
         purpose: Purpose,
         full: &mut bool,
     ) -> Result<Done, SyncError> {
+        if let Some(prove) = &self.prove {
+            let sources = batch.iter().filter_map(|(_, signed)| {
+                SignedMessage::decode(signed).ok().map(|message| message.source())
+            });
+            prove(other, sources.collect()).await;
+        }
         let mut handed: HashMap<PeerId, Handed> = HashMap::new();
         for (age, signed) in batch {
             let message = SignedMessage::decode(&signed).map_err(|_| SyncError::Forged)?;

@@ -5,7 +5,7 @@ use super::{
     budgets::Budgets,
     clocks::Teller,
     digest::ShortId,
-    exchange::{Done, Exchange, PATIENCE, Purpose},
+    exchange::{Done, Exchange, PATIENCE, Prove, Purpose},
     greetings::Greetings,
     places::{Place, Places},
     wire::SyncError,
@@ -19,7 +19,7 @@ use crate::{
     prefix::Prefix,
     scope::Scope,
 };
-use futures::{StreamExt, stream::FuturesUnordered};
+use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
 use libp2p::{PeerId, StreamProtocol};
 use prometheus_client::metrics::counter::Counter;
 use rand::{RngExt, SeedableRng, seq::IndexedRandom};
@@ -172,6 +172,12 @@ pub(crate) fn start(
     let (left, at, within) = (budgets.clone(), host.clone(), exchange.cluster.clone());
     exchange.may_verify = Arc::new(move |peer, purpose| {
         lock(&left).checks(peer, counted(&at, &peer), purpose, within.elapsed())
+    });
+    exchange.prove = host.who().members().cloned().map(|members| -> Prove {
+        Arc::new(move |partner, sources| {
+            let members = members.clone();
+            async move { members.proven(sources, partner).await }.boxed()
+        })
     });
     let over = host.leaving().over();
     let sync = Sync(Arc::new(Inner {

@@ -9,8 +9,8 @@ use super::{
 use crate::{
     Keypair, Namespace, PeerId,
     cluster::{
-        Arrival, Cluster, ClusterConfig, Detector, Heartbeat, Limits, Now, Numbers, Query, Table,
-        Via, View,
+        Arrival, Cluster, ClusterConfig, Detector, Heartbeat, Limits, Now, Numbers, Query, Roles,
+        Table, Via, View,
     },
     event::EventBus,
     host::Host,
@@ -51,8 +51,15 @@ pub(super) fn view(peers: &[(PeerId, u64)]) -> View {
     let mut table = Table::new(PeerId::random(), Limits::default(), Detector::default(), 1);
     let now = Now { elapsed: Duration::ZERO, unix_nanos: u64::MAX / 2 };
     for &(peer, seq) in peers {
-        let arrival =
-            Arrival { peer, seq, from: peer, beat: &beat("h"), signed: b"x", via: Via::Gossip };
+        let arrival = Arrival {
+            peer,
+            seq,
+            from: peer,
+            beat: &beat("h"),
+            signed: b"x",
+            via: Via::Gossip,
+            roles: Roles::NONE,
+        };
         assert!(table.insert(now, arrival).is_accepted());
     }
     table.view()
@@ -153,6 +160,7 @@ pub(super) fn config(own: PeerId, over: CancellationToken) -> ClusterConfig {
         look: None,
         jumps: tokio::sync::watch::Sender::new(()).subscribe(),
         machine: Arc::new(|| "here".into()),
+        roles: crate::cluster::no_roles(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     LeaveReason,
-    cluster::{heartbeat::Heartbeat, record::Record},
+    cluster::{heartbeat::Heartbeat, record::Record, roles::Roles},
 };
 use libp2p::PeerId;
 use std::time::Duration;
@@ -40,6 +40,8 @@ pub struct Arrival<'a> {
     pub signed: &'a [u8],
     /// How it came.
     pub via: Via,
+    /// The roles that are proven of who signed it, as this node knows.
+    pub roles: &'a Roles,
 }
 
 impl Arrival<'_> {

@@ -2,7 +2,7 @@
 //! stays, and there is always a way in.
 
 use super::{Arrival, Detector, Heartbeat, Limits, Now, Outcome, Table, Via};
-use crate::cluster::Query;
+use crate::cluster::{Query, Roles};
 use libp2p::PeerId;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -54,7 +54,9 @@ impl Fixture {
         let now = Now { elapsed: self.now, unix_nanos: UNIX };
         self.table.expire(self.now);
         let (seq, signed) = (self.seq, &[1; 300][..]);
-        let outcome = self.table.insert(now, Arrival { peer, seq, from, beat: &beat, signed, via });
+        let outcome = self
+            .table
+            .insert(now, Arrival { peer, seq, from, beat: &beat, signed, via, roles: Roles::NONE });
         self.check();
         outcome
     }
@@ -154,7 +156,8 @@ fn a_table_is_never_so_full_of_the_established_that_nobody_else_gets_in() {
         addrs: Default::default(),
     };
     let (peer, via) = (returning, Via::Gossip);
-    let arrival = Arrival { peer, seq, from: peer, beat: &goodbye, signed: b"", via };
+    let arrival =
+        Arrival { peer, seq, from: peer, beat: &goodbye, signed: b"", via, roles: Roles::NONE };
     f.table.insert(Now { elapsed: f.now, unix_nanos: UNIX }, arrival);
     f.seq = seq;
     assert_eq!(f.table.established.records, 55);
@@ -379,7 +382,15 @@ fn a_restart_with_the_same_key_replaces_the_record_whatever_its_server_number() 
             sent_at: None,
             addrs: Default::default(),
         };
-        let arrival = Arrival { peer, seq, from: peer, beat: &beat, signed: b"", via: Via::Gossip };
+        let arrival = Arrival {
+            peer,
+            seq,
+            from: peer,
+            beat: &beat,
+            signed: b"",
+            via: Via::Gossip,
+            roles: Roles::NONE,
+        };
         f.table.insert(now, arrival);
     }
     let record = f.table.view().get(&peer).unwrap();

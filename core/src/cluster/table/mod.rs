@@ -5,7 +5,7 @@
 //! - `entry`: what it knows of a record; `deadlines`: what expires next; `detector`: when to give up on a peer
 //! - `standing`: who is established; `newcomers` and `room`: who makes room
 //! - `provisional`: what stands on the word of one peer
-//! - `remembered`: who is not to be resurrected
+//! - `remembered`: who is not to be resurrected; `roles`: what changes with a peer's roles
 
 mod arrival;
 mod deadlines;
@@ -19,6 +19,7 @@ mod model_tests;
 mod newcomers;
 mod provisional;
 mod remembered;
+mod roles;
 mod room;
 mod standing;
 
@@ -29,6 +30,7 @@ pub use limits::Limits;
 use super::{
     heartbeat::Heartbeat,
     record::Record,
+    roles::Roles,
     snapshot::{Goodbye, Goodbyes, Proof, Snapshot, View},
 };
 use crate::LeaveReason;
@@ -150,10 +152,16 @@ impl Table {
 
     /// Puts this node's own record in. It takes the place of the last one
     /// whatever its number, and doesn't expire.
-    pub fn insert_own(&mut self, now: Now, seq: u64, beat: &Heartbeat, signed: &[u8]) {
+    pub fn insert_own(
+        &mut self,
+        now: Now,
+        seq: u64,
+        (beat, signed): (&Heartbeat, &[u8]),
+        roles: &Roles,
+    ) {
         let ttl = beat.ttl.unwrap_or(Heartbeat::DEFAULT_TTL);
         let slot = self.slots.get(&self.own).copied();
-        let record = self.next_record(slot, self.own, seq, ttl, beat);
+        let record = self.next_record(slot, self.own, seq, ttl, beat).with_roles(roles);
         let entry = Entry {
             deadline: None,
             standing: Standing::new(now.elapsed, true),
@@ -168,8 +176,8 @@ impl Table {
     /// Keeps this node's own goodbye, for others to have.
     pub fn leave(&mut self, now: Duration, seq: u64, beat: &Heartbeat, signed: &[u8]) {
         let ttl = self.record(&self.own).map_or(Duration::ZERO, Record::ttl);
-        let (peer, from, via) = (self.own, self.own, Via::Gossip);
-        self.keep_goodbye(now, Arrival { peer, seq, from, beat, signed, via }, ttl);
+        let (peer, from, via, roles) = (self.own, self.own, Via::Gossip, Roles::NONE);
+        self.keep_goodbye(now, Arrival { peer, seq, from, beat, signed, via, roles }, ttl);
     }
 
     /// This node is back after its goodbye: nobody is to have that any more.
@@ -231,6 +239,7 @@ impl Table {
         standing.proven |= handed_by.is_none() && standing.has_lasted(now, probation);
         let signed = kept(arrival.signed);
         let mut record = self.next_record(Some(slot), arrival.peer, arrival.seq, ttl, arrival.beat);
+        record = record.with_roles(arrival.roles);
         let mut proof = signed;
         let mut after = weight(&record, signed);
         let proven = standing.proven && handed_by.is_none();
@@ -238,7 +247,7 @@ impl Table {
         let fits = self.room_to_grow(now, slot, (before, after), established);
         if !fits && let Some(old) = self.root.slots.get(slot) {
             // Without what was signed: it says something else.
-            (record, proof) = (old.renewed(arrival.seq, ttl), &[]);
+            (record, proof) = (old.renewed(arrival.seq, ttl).with_roles(arrival.roles), &[]);
             after = weight(&record, proof);
             established = was_established || (proven && self.may_establish(after));
         }
@@ -279,6 +288,7 @@ impl Table {
         let Some(deadline) = self.deadline(now, ttl, arrival.via) else { return Outcome::Late };
         let signed = kept(arrival.signed);
         let record = Record::new(arrival.peer, arrival.seq, ttl, arrival.beat);
+        let record = record.with_roles(arrival.roles);
         let weight = weight(&record, signed);
         let by_gossip = arrival.via == Via::Gossip;
         let provisional = !by_gossip && !arrival.is_direct();

@@ -3,7 +3,7 @@
 
 use crate::cluster::{
     Addrs, Arrival, Change, Detector, Difference, Field, Heartbeat, Index, Limits, Live, Now,
-    Outcome, Query, Record, Select, Table, Via, View,
+    Outcome, Query, Record, Roles, Select, Table, Via, View,
 };
 use libp2p::PeerId;
 use rand::{RngExt as _, SeedableRng as _, seq::IndexedRandom as _};
@@ -49,6 +49,12 @@ fn random_beat(rng: &mut Rng) -> Heartbeat {
     }
 }
 
+/// Mostly none, else some of those texts that can be roles.
+fn random_roles(rng: &mut Rng) -> Roles {
+    let some = rng.random_bool(0.3);
+    TEXTS.into_iter().filter(|_| some && rng.random_bool(0.4)).collect()
+}
+
 fn random_query(rng: &mut Rng, peers: &[PeerId]) -> Query {
     let field = *Field::ALL.choose(rng).unwrap();
     let key = |rng: &mut Rng| {
@@ -57,6 +63,7 @@ fn random_query(rng: &mut Rng, peers: &[PeerId]) -> Query {
             Field::Server => format!("{:016x}", rng.random_range(0_u64..4) << 60),
             Field::Host => (*TEXTS.choose(rng).unwrap()).to_owned(),
             Field::Meta => format!("{}={}", TEXTS.choose(rng).unwrap(), TEXTS.choose(rng).unwrap()),
+            Field::Role => (*TEXTS.choose(rng).unwrap()).to_owned(),
         };
         let cut = key.len() - rng.random_range(0..=key.len().min(3));
         let cut = (cut..=key.len()).find(|cut| key.is_char_boundary(*cut)).unwrap();
@@ -81,6 +88,7 @@ fn keys(record: &Record, field: Field) -> Vec<String> {
         Field::Server => vec![format!("{:016x}", record.server())],
         Field::Host => vec![record.host().into()],
         Field::Meta => record.fields().map(Into::into).collect(),
+        Field::Role => record.roles().map(Into::into).collect(),
     }
 }
 
@@ -161,6 +169,7 @@ struct Known {
     peer: PeerId,
     seq: u64,
     beat: Heartbeat,
+    roles: Roles,
     until: Duration,
     by_gossip: bool,
 }
@@ -169,7 +178,7 @@ impl Model {
     fn insert(
         &mut self,
         now: Duration,
-        Step { peer, seq, from, ref beat, via, .. }: Step,
+        Step { peer, seq, from, ref beat, via, ref roles, .. }: Step,
     ) -> Outcome {
         if seq > UNIX + 600_000_000_000 {
             return Outcome::Future;
@@ -218,12 +227,15 @@ impl Model {
         }
         self.departed.remove(&peer);
         self.goodbyes.remove(&peer);
-        let known = Known { peer, seq, beat: beat.clone(), until, by_gossip };
-        match self.records.insert(key, known) {
+        let (beat, roles) = (beat.clone(), roles.clone());
+        let old = self.records.get(&key);
+        let outcome = match old.map(|old| said(&old.beat) == said(&beat) && old.roles == roles) {
             None => Outcome::Joined,
-            Some(old) if said(&old.beat) == said(beat) => Outcome::Renewed,
-            Some(_) => Outcome::Updated,
-        }
+            Some(true) => Outcome::Renewed,
+            Some(false) => Outcome::Updated,
+        };
+        self.records.insert(key, Known { peer, seq, beat, roles, until, by_gossip });
+        outcome
     }
 
     fn leave(&mut self, now: Duration, peer: PeerId, seq: u64) {
@@ -254,6 +266,7 @@ impl Model {
                 addrs: record.told_addrs().clone(),
             };
             assert_eq!(said(&beat), said(&known.beat), "seed {seed}");
+            assert_eq!(record.known_roles(), &known.roles, "seed {seed}");
             assert_eq!(view.get(&known.peer).as_ref(), Some(record), "seed {seed}");
         }
         // What others are told of: every peer once, by its last number.
@@ -292,6 +305,7 @@ struct Step {
     from: PeerId,
     beat: Heartbeat,
     via: Via,
+    roles: Roles,
 }
 
 impl Step {
@@ -308,6 +322,7 @@ impl Step {
             seq: UNIX - 20 + rng.random_range(0..40) + if far { 600_000_000_000 } else { 0 },
             from: *peers.choose(rng).unwrap(),
             beat: random_beat(rng),
+            roles: random_roles(rng),
             via: match rng.random_range(0..3) {
                 0 => Via::Exchange(Duration::from_millis(rng.random_range(0..4000))),
                 _ => Via::Gossip,
@@ -317,8 +332,8 @@ impl Step {
 
     fn apply(&self, table: &mut Table) -> Outcome {
         table.expire(self.now.elapsed);
-        let Self { now, peer, seq, from, ref beat, via } = *self;
-        table.insert(now, Arrival { peer, seq, from, beat, signed: b"signed", via })
+        let Self { now, peer, seq, from, ref beat, via, ref roles } = *self;
+        table.insert(now, Arrival { peer, seq, from, beat, signed: b"signed", via, roles })
     }
 }
 

@@ -45,6 +45,9 @@ const MAX_KEPT: usize = 1 << 17;
 /// here. Where the other node has none to give (Go's nodes never do, ours not for
 /// heartbeats above 8 KiB), or one of so long ago that its peer must be gone,
 /// [`Record::verified`] is false.
+///
+/// Roles are what each node knows itself, and are not told: the records have none, and
+/// a query by role is an error.
 #[derive(Clone)]
 pub struct RemoteView {
     vat: Vat,
@@ -92,9 +95,9 @@ impl RemoteView {
     /// [`ErrorKind::Unreachable`] if the node cannot be reached,
     /// [`ErrorKind::Busy`] if it has too much to do, [`ErrorKind::Protocol`] if
     /// its answer makes no sense or its proof of a record is wrong,
-    /// [`ErrorKind::Invalid`] if the query does not.
+    /// [`ErrorKind::Invalid`] if the query does not, or is by role.
     pub async fn lookup(&self, query: &Query) -> Result<Option<Record>> {
-        query.check()?;
+        check(query)?;
         if query.limit == Some(0) || query.range().is_none() {
             return Ok(None);
         }
@@ -155,7 +158,7 @@ impl RemoteView {
     }
 
     async fn send_all(self, query: Query, to: mpsc::Sender<Record>) -> Result<()> {
-        query.check()?;
+        check(&query)?;
         if query.range().is_none() || query.limit == Some(0) {
             return Ok(());
         }
@@ -210,6 +213,27 @@ impl fmt::Debug for RemoteView {
     }
 }
 
+/// Checks that another node can be asked it.
+fn check(query: &Query) -> Result<()> {
+    query.check()?;
+    let by_role = |index: &&Index| index.field == Field::Role;
+    let start = match &query.select {
+        Select::Match { index, .. } | Select::From(index) => Some(index),
+        Select::All => None,
+    };
+    match start.into_iter().chain(&query.to).find(by_role) {
+        None => Ok(()),
+        Some(index) => {
+            let message = format!(
+                "query: `{index}`: another node's view cannot be asked for roles, which each node \
+                 knows by itself: ask this node's own view, or look there for the peers that you \
+                 find"
+            );
+            Err(Error::new(ErrorKind::Invalid, message))
+        }
+    }
+}
+
 /// The same query for a node that doesn't mind where it is to end: what it then
 /// gives too much comes last, or is told by its fields.
 fn portable(query: &Query) -> Query {
@@ -261,8 +285,8 @@ fn directed(view: view::Client, query: &Query) -> view::Client {
 pub(super) async fn lookup(view: view::Client, query: Query) -> capnp::Result<Option<Told>> {
     let mut request = view.lookup_request();
     let mut params = request.get();
-    wire::write_selector(&query, params.reborrow().init_selector());
-    wire::write_constraints(&query, params.init_constraints(wire::constraints(&query)));
+    wire::write_selector(&query, params.reborrow().init_selector())?;
+    wire::write_constraints(&query, params.init_constraints(wire::constraints(&query)))?;
     let response = request.send().promise.await?;
     match response.get()?.get_result()?.which()? {
         view::maybe_record::Nothing(()) => Ok(None),
@@ -281,8 +305,8 @@ pub(super) async fn iterate(
     let mut request = directed(view, &query).iter_request();
     let mut params = request.get();
     params.set_handler(handler.clone());
-    wire::write_selector(&query, params.reborrow().init_selector());
-    wire::write_constraints(&query, params.init_constraints(wire::constraints(&query)));
+    wire::write_selector(&query, params.reborrow().init_selector())?;
+    wire::write_constraints(&query, params.init_constraints(wire::constraints(&query)))?;
     request.send().promise.await?;
     // The answer may overtake records that are not taken yet. A call of our
     // own, though of nothing, takes its place behind them.
@@ -324,7 +348,7 @@ struct Filter {
 
 impl Filter {
     fn new(query: Query) -> Self {
-        let repeats = query.range().is_some_and(|r| r.field == Field::Meta && !r.is_single());
+        let repeats = query.range().is_some_and(|r| r.field.is_many() && !r.is_single());
         Self { left: query.limit.unwrap_or(usize::MAX), seen: repeats.then(HashSet::new), query }
     }
 

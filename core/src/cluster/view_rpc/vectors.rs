@@ -69,8 +69,8 @@ fn said(query: &Query) -> Value {
 }
 
 fn write_query(query: &Query, mut params: view::lookup_params::Builder) {
-    wire::write_selector(query, params.reborrow().init_selector());
-    wire::write_constraints(query, params.init_constraints(wire::constraints(query)));
+    wire::write_selector(query, params.reborrow().init_selector()).unwrap();
+    wire::write_constraints(query, params.init_constraints(wire::constraints(query))).unwrap();
 }
 
 /// The message that proves a record: one has it, the other is a Go node's.

@@ -83,12 +83,16 @@ fn read_index(index: view::index::Reader) -> Result<Index> {
 }
 
 /// Writes the query's selector.
-pub(super) fn write_selector(query: &Query, mut to: view::selector::Builder) {
+///
+/// # Errors
+/// If it is by what the interface doesn't know.
+pub(super) fn write_selector(query: &Query, mut to: view::selector::Builder) -> Result<()> {
     match &query.select {
         Select::All => to.set_all(()),
-        Select::Match { index, prefix } => write_index(index, *prefix, to.init_match()),
-        Select::From(index) => write_index(index, false, to.init_from()),
+        Select::Match { index, prefix } => write_index(index, *prefix, to.init_match())?,
+        Select::From(index) => write_index(index, false, to.init_from())?,
     }
+    Ok(())
 }
 
 /// How many constraints the query has.
@@ -97,26 +101,32 @@ pub(super) fn constraints(query: &Query) -> u32 {
 }
 
 /// Writes the query's constraints; there is room for them.
+///
+/// # Errors
+/// As of [`write_selector`].
 pub(super) fn write_constraints(
     query: &Query,
     mut to: struct_list::Builder<view::constraint::Owned>,
-) {
+) -> Result<()> {
     if let Some(limit) = query.limit {
         to.reborrow().get(0).set_limit(limit.try_into().unwrap_or(u64::MAX));
     }
     if let Some(end) = &query.to {
-        write_index(end, false, to.get(u32::from(query.limit.is_some())).init_to());
+        write_index(end, false, to.get(u32::from(query.limit.is_some())).init_to())?;
     }
+    Ok(())
 }
 
-fn write_index(index: &Index, prefix: bool, mut to: view::index::Builder) {
+fn write_index(index: &Index, prefix: bool, mut to: view::index::Builder) -> Result<()> {
     to.set_prefix(prefix);
     match index.field {
         Field::Peer => to.set_peer(&*index.key),
         Field::Server => to.set_server(index.key.as_bytes()),
         Field::Host => to.set_host(&*index.key),
         Field::Meta => to.set_meta(&*index.key),
+        Field::Role => return Err(Error::unimplemented("queries by role are not sent".into())),
     }
+    Ok(())
 }
 
 /// Reads a record of another node's view.

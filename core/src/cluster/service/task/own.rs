@@ -121,7 +121,8 @@ impl Task {
             // If nobody is there to hear it, who comes is told.
             _ => {}
         }
-        self.table.insert_own(self.now(), message.seq(), &self.beat, message.encoded());
+        let said = (&self.beat, message.encoded());
+        self.table.insert_own(self.now(), message.seq(), said, &(self.roles)(&self.own));
         self.said.message = Some(message);
         self.said.told.clear();
     }
@@ -129,7 +130,8 @@ impl Task {
     /// Has the own record say in the view what others are not told yet.
     fn show_own(&mut self) {
         let seq = self.said.message.as_ref().map_or(0, SignedMessage::seq);
-        self.table.insert_own(self.now(), seq, &self.beat, &[]);
+        let roles = (self.roles)(&self.own);
+        self.table.insert_own(self.now(), seq, (&self.beat, &[]), &roles);
     }
 
     /// Leaves for good.

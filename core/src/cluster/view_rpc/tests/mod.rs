@@ -9,7 +9,9 @@ mod slow;
 use super::{server, wire, *};
 use crate::{
     ErrorKind, PeerId, Record,
-    cluster::{Arrival, Detector, Heartbeat, Index, Limits, Now, Query, Select, Table, Via, View},
+    cluster::{
+        Arrival, Detector, Heartbeat, Index, Limits, Now, Query, Roles, Select, Table, Via, View,
+    },
     rpc::{self, Encoding, Limits as RpcLimits},
     schema::cluster_capnp::view,
 };
@@ -30,7 +32,8 @@ fn insert(table: &mut Table, peer: PeerId, seq: u64, server: u64, host: &str, me
         sent_at: None,
         addrs: Default::default(),
     };
-    let arrival = Arrival { peer, seq, from: peer, beat: &beat, signed: &[], via: Via::Gossip };
+    let (via, roles) = (Via::Gossip, Roles::NONE);
+    let arrival = Arrival { peer, seq, from: peer, beat: &beat, signed: &[], via, roles };
     let outcome = table.insert(Now { elapsed: Duration::ZERO, unix_nanos: u64::MAX / 2 }, arrival);
     assert!(outcome.is_accepted(), "{outcome:?}");
 }

@@ -23,7 +23,8 @@ fn proven_by(proofs: &[(u8, Vec<u8>)]) -> View {
     let mut table = empty();
     for (n, signed) in proofs {
         let (peer, from, beat, via) = (peer(*n), peer(*n), &beat("h"), Via::Gossip);
-        let arrival = Arrival { peer, seq: SEQ, from, beat, signed, via };
+        let roles = Roles::NONE;
+        let arrival = Arrival { peer, seq: SEQ, from, beat, signed, via, roles };
         let now = Now { elapsed: Duration::ZERO, unix_nanos: u64::MAX / 2 };
         assert!(table.insert(now, arrival).is_accepted());
     }

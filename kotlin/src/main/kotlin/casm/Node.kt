@@ -288,16 +288,19 @@ public class Node private constructor(
      * to who asked, without its stack.
      *
      * The record says [version] beside the name, unless it is not to be [listed]; more than
-     * [maxInflight] requests at once are sent on to others.
+     * [maxInflight] requests at once are sent on to others. With [allow] it is only for this
+     * node and for callers of whose certificate one of these roles is; without certificates
+     * there are no such callers.
      */
     public fun serve(
         name: String,
         version: String? = null,
         maxInflight: Int? = null,
         listed: Boolean = true,
+        allow: List<String> = listOf(),
         context: CoroutineContext = EmptyCoroutineContext,
         handler: suspend (Request) -> ByteArray,
-    ): Serving = serveAnswers(name, version, maxInflight, listed, context) { Answer(handler(it)) }
+    ): Serving = serveAnswers(name, version, maxInflight, listed, allow, context) { Answer(handler(it)) }
 
     /** The same, with headers. */
     public fun serveAnswers(
@@ -305,10 +308,11 @@ public class Node private constructor(
         version: String? = null,
         maxInflight: Int? = null,
         listed: Boolean = true,
+        allow: List<String> = listOf(),
         context: CoroutineContext = EmptyCoroutineContext,
         handler: suspend (Request) -> Answer,
     ): Serving {
-        val options = GivenServe(version, maxInflight?.unsigned("max_inflight"), listed)
+        val options = GivenServe(version, maxInflight?.unsigned("max_inflight"), listed, allow)
         return Serving(translating { given.serve(name, handler(scope, context, handler), options) })
     }
 
@@ -318,10 +322,11 @@ public class Node private constructor(
         version: String? = null,
         maxInflight: Int? = null,
         listed: Boolean = true,
+        allow: List<String> = listOf(),
         context: CoroutineContext = EmptyCoroutineContext,
         handler: (Request) -> Flow<ByteArray>,
     ): Serving {
-        val options = GivenServe(version, maxInflight?.unsigned("max_inflight"), listed)
+        val options = GivenServe(version, maxInflight?.unsigned("max_inflight"), listed, allow)
         val parts =
             handler(scope, context) { request ->
                 handler(request).collect { request.part(it) }

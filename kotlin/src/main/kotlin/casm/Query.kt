@@ -33,6 +33,10 @@ public class Index private constructor(
             value: String = "",
         ): Index = Index("meta:$key=$value")
 
+        /** A role that is proven of a node. */
+        @JvmStatic
+        public fun role(role: String): Index = Index("role:$role")
+
         /** A service that is served. Only to match. */
         @JvmStatic
         public fun service(name: String): Index = Index("service:$name")
@@ -106,6 +110,10 @@ public data class Query(
         /** The records from this value on, in the order of the values. */
         @JvmStatic
         public fun from(index: Index): Query = Query(from = index)
+
+        /** Those of whom this role is proven. */
+        @JvmStatic
+        public fun role(role: String): Query = matching(Index.role(role))
 
         /** Who serves this service. */
         @JvmStatic

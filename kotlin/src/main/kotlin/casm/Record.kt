@@ -27,6 +27,8 @@ public data class Record(
     val services: Map<String, String>,
     /** The channels that are at its place. */
     val channels: List<String>,
+    /** The roles that are proven of it, as its certificate has them; a node without certificates knows of none. */
+    val roles: List<String>,
     /**
      * Whether its signature was verified; false only for records of another node's view
      * that that node cannot prove.
@@ -52,6 +54,7 @@ public data class Record(
                 addrs = given.addrs,
                 services = given.services,
                 channels = given.channels,
+                roles = given.roles,
                 verified = given.verified,
             )
     }

@@ -130,6 +130,7 @@ public class ServeOptions {
     internal var version: String? = null
     internal var maxInflight: Int? = null
     internal var listed = true
+    internal var allow = listOf<String>()
 
     /** What the record says of it, beside its name; `1` if nothing is said. */
     public fun version(version: String): ServeOptions = apply { this.version = version }
@@ -140,7 +141,10 @@ public class ServeOptions {
     /** Whether the node's record says that it is served; it does if nothing is said. */
     public fun listed(listed: Boolean): ServeOptions = apply { this.listed = listed }
 
-    internal fun given() = GivenServe(version, maxInflight?.unsigned("max_inflight"), listed)
+    /** Roles of which a caller must have one in its certificate; everybody may call if nothing is said. */
+    public fun allow(vararg roles: String): ServeOptions = apply { allow = roles.toList() }
+
+    internal fun given() = GivenServe(version, maxInflight?.unsigned("max_inflight"), listed, allow)
 }
 
 /** Whom to ask, and how, from Java. */

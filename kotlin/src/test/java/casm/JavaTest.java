@@ -101,7 +101,7 @@ class JavaTest {
             here.serveAnswers("headers", request -> new Answer(request.getData(), request.getHeaders()));
             here.serve("throws", request -> {
                 throw new java.io.IOException("no luck");
-            }, new ServeOptions().version("2").maxInflight(1));
+            }, new ServeOptions().version("2").maxInflight(1).allow());
             here.serveStream("count", (request, parts) -> {
                 for (byte n = 0; n < 10; n++) {
                     parts.send(new byte[] {n});

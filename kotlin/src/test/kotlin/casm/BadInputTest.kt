@@ -241,6 +241,7 @@ class BadInputTest {
                     bad(Kind.CONFIG, "a/b", stream),
                     bad(Kind.CONFIG, "0") { node.serve("s", maxInflight = 0) { it.data } },
                     bad(Kind.CONFIG, "-1") { node.serve("s", maxInflight = -1) { it.data } },
+                    bad(Kind.CONFIG, "a b") { node.serve("s", allow = listOf("a b")) { it.data } },
                     bad(Kind.NOT_FOUND, "s") { node.call("s") },
                     bad(Kind.CONFIG, "a/b") { node.call("a/b") },
                     bad(Kind.CONFIG, "timeout") { node.call("s", timeout = Duration.ZERO) },

@@ -93,6 +93,21 @@ class MessagingTest {
         }
 
     @Test
+    fun `without certificates a service for a role is for its own node alone`() =
+        patiently {
+            val (server, caller) = pair()
+            server.serve("work", allow = listOf("worker")) { it.data }
+            val found = caller.waitFor(1, Query.service("work"), PATIENCE)
+            assertEquals(listOf<String>(), found[server.id]!!.roles)
+            assertEquals(0, found.count(Query.role("worker")))
+            val failure = assertKind(CasmException.Kind.NOT_FOUND) { caller.call("work") }
+            assertTrue("`worker`" in failure.message!!, failure.message)
+            assertEquals("x", server.call("work", "x".bytes()).data.decodeToString())
+            caller.close()
+            server.close()
+        }
+
+    @Test
     fun `a caller that goes cancels the handler's coroutine`() =
         patiently {
             val (server, caller) = pair()

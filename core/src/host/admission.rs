@@ -1,0 +1,215 @@
+//! The gate of a cluster with certificates: what a new connection has to pass before
+//! the swarm hears of it.
+//!
+//! Until then nothing else is spoken on it: no protocol is told, no address, no
+//! topic. Who dials shows its certificate first; who is dialled shows its own only to
+//! whom it has let in.
+
+use crate::{
+    admit::{
+        AdmitError, Refusal,
+        gate::{Hello, MAX_HELLO, PROTOCOL},
+        wire::unframe,
+    },
+    error::reason,
+    members::Members,
+};
+use libp2p::{
+    PeerId,
+    core::{
+        ConnectedPoint, Endpoint,
+        muxing::{StreamMuxerBox, StreamMuxerExt, SubstreamBox},
+    },
+    futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+};
+use multistream_select::{NegotiationError, Version, dialer_select_proto, listener_select_proto};
+use std::{
+    future::{Future, poll_fn},
+    io,
+    pin::pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::time::timeout;
+
+/// How long it may take.
+pub(super) const LIMIT: Duration = Duration::from_secs(5);
+
+/// A connection, as a transport gives it.
+type Connection = (PeerId, StreamMuxerBox);
+
+/// Why a connection did not pass.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Closed {
+    /// The certificate that was shown is not accepted here.
+    #[error("its certificate is refused: {0}")]
+    Refused(#[from] Refusal),
+    /// It ended the connection when it was shown ours.
+    #[error(
+        "it does not accept this node's certificate: it may have expired or been revoked, or be \
+         of another authority or namespace"
+    )]
+    NotAccepted,
+    /// It asks for no certificates.
+    #[error(
+        "it asks for no certificates and has none, as a node without `admit`: give all nodes of \
+         the cluster the same"
+    )]
+    Open,
+    /// It said something else.
+    #[error("what it shows is no certificate")]
+    Garbage,
+    /// It said nothing.
+    #[error("it showed no certificate within 5 s")]
+    Timeout,
+    /// The connection ended.
+    #[error("the connection ended: {0}")]
+    Io(Box<str>),
+}
+
+impl Closed {
+    /// The reason's name as a metrics label.
+    pub(super) const fn label(&self) -> &'static str {
+        match self {
+            Self::Refused(refusal) => refusal.label(),
+            Self::NotAccepted => "not-accepted",
+            Self::Open => "open",
+            Self::Garbage => "garbage",
+            Self::Timeout => "timeout",
+            Self::Io(_) => "io",
+        }
+    }
+}
+
+impl From<io::Error> for Closed {
+    fn from(error: io::Error) -> Self {
+        Self::Io(reason(&error).into())
+    }
+}
+
+/// Whether a connection failed here, and not before: its handshake was for nothing.
+pub(super) fn is_refusal(error: &(dyn std::error::Error + 'static)) -> bool {
+    if error.is::<Closed>() {
+        return true;
+    }
+    // What an error of I/O wraps is not its source.
+    let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    match wrapped {
+        Some(wrapped) => is_refusal(wrapped),
+        None => error.source().is_some_and(is_refusal),
+    }
+}
+
+/// Has a connection pass, or ends it.
+pub(super) async fn pass(
+    members: Members,
+    (peer, mut muxer): Connection,
+    endpoint: ConnectedPoint,
+) -> Result<Connection, Closed> {
+    // Also where both ends dialled, and the transport has settled which one did.
+    let dials = matches!(
+        endpoint,
+        ConnectedPoint::Dialer { role_override: Endpoint::Dialer, .. }
+    );
+    let shown = timeout(LIMIT, show(&members, peer, &mut muxer, dials)).await;
+    let shown = shown.unwrap_or(Err(Closed::Timeout));
+    if let Err(closed) = &shown {
+        members.turned_away(&peer, closed.label(), closed);
+    }
+    shown.map(|()| (peer, muxer))
+}
+
+async fn show(
+    members: &Members,
+    peer: PeerId,
+    muxer: &mut StreamMuxerBox,
+    dials: bool,
+) -> Result<(), Closed> {
+    let stream = poll_fn(|cx| {
+        drive(muxer, cx)?;
+        let stream = match dials {
+            true => muxer.poll_outbound_unpin(cx),
+            false => muxer.poll_inbound_unpin(cx),
+        };
+        stream.map_err(|error| Closed::Io(reason(&error).into()))
+    })
+    .await?;
+    let mut work = pin!(async {
+        match dials {
+            true => dialled(members, peer, stream).await,
+            false => accepted(members, peer, stream).await,
+        }
+    });
+    poll_fn(|cx| {
+        // What has come is read also if the connection has ended since.
+        if let Poll::Ready(shown) = work.as_mut().poll(cx) {
+            return Poll::Ready(shown);
+        }
+        drive(muxer, cx).map_or_else(|closed| Poll::Ready(Err(closed)), |()| Poll::Pending)
+    })
+    .await
+}
+
+/// Has a multiplexer do its work: its streams need that.
+fn drive(muxer: &mut StreamMuxerBox, cx: &mut Context<'_>) -> Result<(), Closed> {
+    loop {
+        match muxer.poll_unpin(cx) {
+            // Another address of the peer, which the swarm will hear of with the next.
+            Poll::Ready(Ok(_)) => {}
+            Poll::Ready(Err(error)) => return Err(Closed::Io(reason(&error).into())),
+            Poll::Pending => return Ok(()),
+        }
+    }
+}
+
+async fn dialled(members: &Members, peer: PeerId, stream: SubstreamBox) -> Result<(), Closed> {
+    // Not lazily: who doesn't speak it is shown nothing.
+    let (_, mut stream) =
+        dialer_select_proto(stream, [PROTOCOL], Version::V1).await.map_err(|error| match error {
+            NegotiationError::Failed => Closed::Open,
+            NegotiationError::ProtocolError(error) => Closed::Io(reason(&error).into()),
+        })?;
+    write(&mut stream, members).await?;
+    let theirs = match read(&mut stream).await {
+        Err(Closed::Io(_)) => return Err(Closed::NotAccepted),
+        theirs => theirs?,
+    };
+    members.shown(&peer, &theirs)?;
+    Ok(())
+}
+
+async fn accepted(members: &Members, peer: PeerId, stream: SubstreamBox) -> Result<(), Closed> {
+    let (_, mut stream) =
+        listener_select_proto(stream, [PROTOCOL]).await.map_err(|error| match error {
+            NegotiationError::Failed => Closed::Open,
+            NegotiationError::ProtocolError(error) => Closed::Io(reason(&error).into()),
+        })?;
+    let theirs = read(&mut stream).await?;
+    members.shown(&peer, &theirs)?;
+    write(&mut stream, members).await
+}
+
+/// Shows this node's certificate.
+async fn write(stream: &mut (impl AsyncWrite + Unpin), members: &Members) -> Result<(), Closed> {
+    stream.write_all(&Hello { certificate: members.own() }.frame()).await?;
+    stream.flush().await?;
+    Ok(())
+}
+
+/// Reads what the other end shows.
+async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Vec<u8>, Closed> {
+    let (mut bytes, mut chunk) = (Vec::new(), [0; 512]);
+    loop {
+        let shown = unframe(&bytes, MAX_HELLO).map_err(|error| match error {
+            AdmitError::TooLarge => Closed::Refused(Refusal::TooLarge),
+            _ => Closed::Garbage,
+        })?;
+        if let Some((shown, _)) = shown {
+            return Ok(shown.to_vec());
+        }
+        match stream.read(&mut chunk).await? {
+            0 => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+            n => bytes.extend_from_slice(&chunk[..n]),
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! What members tell each other of certificates: those of sources that are not
+//! connected are fetched, renewals and revocations are told to all who are, and
+//! revocations are compared with whoever connects.
+
+use super::{
+    Members, Wanted,
+    jobs::{Job, Jobs, News},
+};
+use crate::{
+    ErrorKind, Event, Namespace, PeerId, Result,
+    admit::{
+        AdmitError,
+        wire::{Answer, Ask, MAX_MESSAGE, unframe},
+    },
+    event::EventBus,
+    host::{Host, Incoming, Stream},
+    metrics::{ByLabel, Metrics},
+    scope::Scope,
+};
+use futures::{AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt, stream::FuturesUnordered};
+use libp2p::StreamProtocol;
+use std::{
+    collections::HashMap,
+    io,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, sleep, sleep_until, timeout},
+};
+
+/// How long a question and its answer may take.
+const LIMIT: Duration = Duration::from_secs(10);
+/// Questions of others that are answered at a time, and those of one peer.
+const SERVED: usize = 64;
+const SERVED_OF_PEER: usize = 2;
+/// Questions that are under way at a time.
+const ASKED: usize = 64;
+/// When revocations are compared again after that has failed.
+const AGAIN: Duration = Duration::from_secs(5);
+/// News that wait to be told.
+const NEWS: usize = 64;
+/// The longest pause before it is looked whose certificate has ended: clocks are set.
+const LOOK: Duration = Duration::from_secs(600);
+/// How soon after something has changed.
+const SOON: Duration = Duration::from_secs(1);
+
+/// What the service works with.
+#[derive(Clone)]
+pub(crate) struct Around {
+    pub(crate) host: Host,
+    pub(crate) members: Members,
+    pub(crate) events: EventBus,
+    /// Takes revocations that are to be kept.
+    pub(crate) keep: watch::Sender<Vec<u8>>,
+}
+
+/// Starts it, until the scope ends.
+///
+/// # Errors
+/// `Busy` if it runs already on this host.
+pub(crate) fn start(
+    around: Around,
+    namespace: &Namespace,
+    metrics: &Metrics,
+    scope: &Scope,
+) -> Result<()> {
+    let protocol = namespace.own_protocol("admit");
+    let incoming = around.host.accept(protocol.clone())?;
+    let counts = ByLabel::default();
+    metrics.register(
+        "admit_exchanges",
+        "Exchanges of certificates and revocations, by outcome",
+        counts.clone(),
+    );
+    let (news, told) = mpsc::channel(NEWS);
+    around.members.tell(news.clone());
+    let desk = Desk { around, protocol, counts, news };
+    scope.spawn(desk.clone().serve(incoming));
+    scope.spawn(desk.ask(told));
+    Ok(())
+}
+
+/// Why a question came to nothing.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error("no stream was opened: {0:?}")]
+    Open(ErrorKind),
+    #[error("the stream failed: {0}")]
+    Io(#[from] io::Error),
+    #[error("{0}")]
+    Refused(#[from] AdmitError),
+    #[error("it took too long")]
+    Timeout,
+}
+
+impl Failed {
+    const fn label(&self) -> &'static str {
+        match self {
+            Self::Open(_) => "not-opened",
+            Self::Io(_) => "io",
+            Self::Refused(error) => error.label(),
+            Self::Timeout => "timeout",
+        }
+    }
+}
+
+/// A question that is over.
+struct Asked {
+    peer: PeerId,
+    ask: Ask,
+    /// Whether all revocations are being compared.
+    compares: bool,
+    answer: Option<Answer>,
+}
+
+/// What both directions need.
+#[derive(Clone)]
+struct Desk {
+    around: Around,
+    protocol: StreamProtocol,
+    counts: ByLabel,
+    news: mpsc::Sender<News>,
+}
+
+impl Desk {
+    /// Answers what others ask.
+    async fn serve(self, mut incoming: Incoming) {
+        let (places, mut running) = (Places::default(), FuturesUnordered::new());
+        loop {
+            tokio::select! {
+                next = incoming.next() => {
+                    let Some((peer, stream)) = next else { return };
+                    match places.take(peer) {
+                        Some(place) => running.push(self.serve_one(peer, stream, place)),
+                        None => self.count("refused-busy"),
+                    }
+                }
+                Some(()) = running.next() => {}
+            }
+        }
+    }
+
+    async fn serve_one(&self, peer: PeerId, mut stream: Stream, _place: Place<'_>) {
+        let answered = timeout(LIMIT, async {
+            let ask = Ask::decode(&read(&mut stream).await?)?;
+            let (answer, news) = self.around.members.answer(&peer, ask);
+            write(&mut stream, &answer.frame()).await?;
+            Ok(news)
+        });
+        if let Some(news) = self.settle(peer, answered.await.unwrap_or(Err(Failed::Timeout))) {
+            // Whoever takes them ends with the node.
+            let _ = self.news.send(news).await;
+        }
+    }
+
+    /// Asks one question. Gives the answer.
+    async fn ask_one(&self, peer: PeerId, ask: Ask, compares: bool) -> Asked {
+        let answered = timeout(LIMIT, async {
+            let opened = self.around.host.open_stream(peer, self.protocol.clone()).await;
+            let mut stream = opened.map_err(|error| Failed::Open(error.kind()))?;
+            write(&mut stream, &ask.frame()).await?;
+            Ok(Answer::decode(&read(&mut stream).await?)?)
+        });
+        let answer = self.settle(peer, answered.await.unwrap_or(Err(Failed::Timeout)));
+        Asked { peer, ask, compares, answer }
+    }
+
+    fn settle<T>(&self, peer: PeerId, done: Result<T, Failed>) -> Option<T> {
+        match done {
+            Ok(done) => {
+                self.count("done");
+                Some(done)
+            }
+            Err(error) => {
+                tracing::debug!(%peer, %error, "an exchange of certificates came to nothing");
+                self.count(error.label());
+                None
+            }
+        }
+    }
+
+    fn count(&self, outcome: &'static str) {
+        self.counts.get_or_create(&[("outcome", outcome)]).inc();
+    }
+
+    /// Asks and tells others, until the node closes.
+    async fn ask(self, mut told: mpsc::Receiver<News>) {
+        let (members, host) = (&self.around.members, &self.around.host);
+        let Some(mut asked) = members.asked() else { return };
+        let (mut events, mut changes) = (self.around.events.subscribe(), members.changes());
+        let (mut jobs, mut running) = (Jobs::default(), FuturesUnordered::new());
+        let (mut look, mut again) = (Instant::now(), FuturesUnordered::new());
+        host.connected().into_iter().for_each(|peer| jobs.add(peer, Job::compare));
+        loop {
+            while running.len() < ASKED
+                && let Some((peer, question)) = jobs.next()
+            {
+                let (ask, compares) = members.question(question);
+                running.push(self.ask_one(peer, ask, compares));
+            }
+            tokio::select! {
+                event = events.next() => match event {
+                    Some(Event::Connected { peer }) => {
+                        members.pin(peer);
+                        // Both ends would say the same.
+                        if host.id() < peer {
+                            jobs.add(peer, Job::compare);
+                        }
+                    }
+                    Some(Event::Disconnected { peer }) => {
+                        members.unpin(&peer);
+                        jobs.forget(&peer);
+                    }
+                    Some(_) => {}
+                    None => return,
+                },
+                Some(Wanted { source, from }) = asked.recv() => {
+                    jobs.add(from, |job| job.want(source));
+                }
+                Some(news) = told.recv() => self.pass_on(&news, &mut jobs),
+                Some(peer) = again.next() => if host.is_connected(&peer) {
+                    jobs.add(peer, Job::compare);
+                },
+                Some(Asked { peer, ask, compares, answer }) = running.next() => {
+                    if answer.is_none() && compares {
+                        // It may not have been ready.
+                        again.push(sleep(AGAIN).map(move |()| peer).boxed());
+                    }
+                    if let Some(answer) = answer {
+                        let (news, next) = members.heard(&peer, &ask, answer);
+                        self.pass_on(&news, &mut jobs);
+                        if let Some(next) = next.filter(|_| compares) {
+                            jobs.add(peer, |job| job.go_on(next));
+                        }
+                    }
+                    jobs.done(&peer);
+                    jobs.tidy(&peer);
+                }
+                Ok(()) = changes.changed() => look = look.min(Instant::now() + SOON),
+                () = sleep_until(look) => look = Instant::now() + members.look().min(LOOK),
+            }
+        }
+    }
+
+    /// Has the others told of what is new.
+    fn pass_on(&self, news: &News, jobs: &mut Jobs) {
+        if news.is_empty() {
+            return;
+        }
+        if !news.revoked.is_empty() {
+            self.around.keep.send_replace(self.around.members.revoked());
+        }
+        for peer in self.around.host.connected() {
+            if Some(peer) != news.from {
+                jobs.add(peer, |job| job.tell(news));
+            }
+        }
+    }
+}
+
+/// Reads a message with its length before it, after which the other end may write no
+/// more.
+async fn read(stream: &mut Stream) -> Result<Vec<u8>, Failed> {
+    let (mut bytes, mut chunk) = (Vec::new(), [0; 1024]);
+    loop {
+        if let Some((message, _)) = unframe(&bytes, MAX_MESSAGE)? {
+            return Ok(message.to_vec());
+        }
+        match stream.read(&mut chunk).await? {
+            0 => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+            n => bytes.extend_from_slice(&chunk[..n]),
+        }
+    }
+}
+
+async fn write(stream: &mut Stream, frame: &[u8]) -> Result<(), Failed> {
+    stream.write_all(frame).await?;
+    stream.close().await?;
+    Ok(())
+}
+
+/// Places of those who are answered.
+#[derive(Default)]
+struct Places(Mutex<HashMap<PeerId, usize>>);
+
+/// One of them, until it is dropped.
+struct Place<'a> {
+    places: &'a Places,
+    peer: PeerId,
+}
+
+impl Places {
+    fn take(&self, peer: PeerId) -> Option<Place<'_>> {
+        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (all, of_peer) = (taken.values().sum::<usize>(), taken.get(&peer).copied());
+        if all >= SERVED || of_peer.is_some_and(|n| n >= SERVED_OF_PEER) {
+            return None;
+        }
+        *taken.entry(peer).or_default() += 1;
+        Some(Place { places: self, peer })
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut taken = self.places.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(of_peer) = taken.get_mut(&self.peer) {
+            *of_peer -= 1;
+            if *of_peer == 0 {
+                taken.remove(&self.peer);
+            }
+        }
+    }
+}
