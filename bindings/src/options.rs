@@ -1,7 +1,7 @@
 //! A node's configuration, from plain values.
 
 use crate::{Error, ErrorKind, Keypair, Multiaddr, PeerId, PeerInfo, Record, Result, Secret};
-use casm::{DEFAULT_TIMEOUT, NodeBuilder, Target, config::Limits};
+use casm::{DEFAULT_TIMEOUT, NodeBuilder, Target, admit::Certificate, config::Limits};
 use rand::{TryRng, rngs::SysRng};
 use std::{collections::BTreeMap, fmt::Display, path::PathBuf, str::FromStr, time::Duration};
 
@@ -63,6 +63,15 @@ pub struct Options {
     pub allow: Vec<String>,
     /// The ids of peers that are not taken, whether they are allowed or not.
     pub deny: Vec<String>,
+    /// The ids of the authorities whose certificates make a member. Empty: none is
+    /// needed.
+    pub admit: Vec<String>,
+    /// This node's certificate, as a file has it.
+    pub certificate: Option<Vec<u8>>,
+    /// The file of it, which is read again when it changes; not with `certificate`.
+    pub certificate_file: Option<PathBuf>,
+    /// A file of revocations, which is read again when it changes.
+    pub revoked: Option<PathBuf>,
 }
 
 /// Limits on what is spent on peers; see [`Limits`].
@@ -189,6 +198,8 @@ impl Options {
             }
             (Some(key), None) => builder = builder.key(key),
             (None, Some(file)) => builder = builder.key_file(file),
+            // A certificate is for a key that there is: core says so.
+            (None, None) if !self.admit.is_empty() => {}
             (None, None) => builder = builder.key(generate_key()?),
         }
         let of_environment = || std::env::var_os(SECRET_FILE).map(PathBuf::from);
@@ -208,6 +219,19 @@ impl Options {
         }
         builder = builder.allow(peer_ids("allow", &self.allow)?);
         builder = builder.deny(peer_ids("deny", &self.deny)?);
+        builder = builder.admit(peer_ids("admit", &self.admit)?);
+        match (self.certificate, self.certificate_file) {
+            (Some(_), Some(file)) => {
+                let accepted = "give `certificate` or `certificate_file`, not both";
+                return Err(Error::config("certificate_file", file.display(), accepted));
+            }
+            (Some(bytes), None) => builder = builder.certificate(Certificate::parse(&bytes)?),
+            (None, Some(file)) => builder = builder.certificate_file(file),
+            (None, None) => {}
+        }
+        if let Some(file) = self.revoked {
+            builder = builder.revoked_file(file);
+        }
         Ok(builder)
     }
 }

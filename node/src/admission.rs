@@ -1,6 +1,7 @@
 //! Whom a node takes.
 
 use crate::{call::guard, errors::Result, node::Node};
+use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;
 
 #[napi]
@@ -48,5 +49,17 @@ impl Node {
     #[napi]
     pub fn denied(&self) -> Result<Vec<String>> {
         guard("denied", || self.facade().denied())
+    }
+
+    #[napi]
+    pub fn renew(&self, certificate: Uint8Array) -> Result<()> {
+        guard("renew", || self.facade().renew(&certificate))
+    }
+
+    #[napi]
+    pub fn revoke(&self, revocations: Uint8Array) -> Result<u32> {
+        let new = guard("revoke", || self.facade().revoke(&revocations))?;
+        // There are fewer than that.
+        Ok(u32::try_from(new).unwrap_or(u32::MAX))
     }
 }

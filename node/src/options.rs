@@ -2,6 +2,7 @@
 
 use crate::{call::duration, key::Key, secret::Secret};
 use casm_bindings::{LimitOptions, RpcLimitOptions, TableLimitOptions};
+use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;
 use std::collections::HashMap;
 
@@ -26,6 +27,10 @@ pub struct Options {
     pub secret_file: Option<String>,
     pub allow: Option<Vec<String>>,
     pub deny: Option<Vec<String>>,
+    pub admit: Option<Vec<String>>,
+    pub certificate: Option<Uint8Array>,
+    pub certificate_file: Option<String>,
+    pub revoked: Option<String>,
 }
 
 /// Limits on what is spent on peers.
@@ -129,6 +134,10 @@ impl Options {
             secret_file: self.secret_file.map(Into::into),
             allow: self.allow.unwrap_or_default(),
             deny: self.deny.unwrap_or_default(),
+            admit: self.admit.unwrap_or_default(),
+            certificate: self.certificate.map(|bytes| bytes.to_vec()),
+            certificate_file: self.certificate_file.map(Into::into),
+            revoked: self.revoked.map(Into::into),
         })
     }
 }

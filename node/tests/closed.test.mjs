@@ -12,6 +12,16 @@ function served(node) {
   return node
 }
 
+/** A call that a node refuses that has none. */
+function withoutAuthorities(call) {
+  try {
+    call()
+    assert.fail('it works')
+  } catch (error) {
+    if (!['Config', 'Invalid'].includes(error.code)) throw error
+  }
+}
+
 const CALLS = {
   serve: node => node.serve(`s${node.services().length}`, () => {}),
   serveStream: node => node.serveStream(`s${node.services().length}`, () => []),
@@ -57,6 +67,8 @@ const CALLS = {
   undeny: node => node.undeny([]),
   setDenied: node => node.setDenied([]),
   denied: node => node.denied(),
+  renew: node => withoutAuthorities(() => node.renew(new Uint8Array())),
+  revoke: node => withoutAuthorities(() => node.revoke(new Uint8Array())),
   metrics: node => node.metrics(),
   metricsSnapshot: node => node.metricsSnapshot(),
 }

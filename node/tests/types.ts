@@ -100,6 +100,13 @@ export async function main(): Promise<void> {
   node.allowAll()
   const allowed: string[] | undefined = node.allowed()
   log(allowed ?? [])
+  await (await Node.start({ admit: node.id, certificate: 'node.cert', revoked: 'revoked' })).close()
+  await (await Node.start({ admit: [node.id], certificate: answer })).close()
+  node.renew(answer)
+  const many: number = node.revoke(answer)
+  log(many)
+  // @ts-expect-error what a file holds is bytes
+  node.renew('node.cert')
   // @ts-expect-error peers are named by their ids
   node.deny([found])
   await Node.start({ limits: { connections: 64, rpc: { streamsPerPeer: 4, idle: 60_000 }, table: { records: 1000 } } })

@@ -78,6 +78,28 @@ export abstract class Admission {
   denied(): string[] {
     return guard(() => nativeNode(this).denied())
   }
+
+  /**
+   * Puts another certificate, as its file has it, in the place of this node's, before
+   * that one ends. Connections go on.
+   */
+  renew(certificate: Uint8Array): void {
+    uint8Array('certificate', certificate)
+    guard(() => nativeNode(this).renew(certificate))
+  }
+
+  /**
+   * Puts out those whose certificates these revocations, as a file has them, take back:
+   * here and wherever members are. Gives how many were new here.
+   */
+  revoke(revocations: Uint8Array): number {
+    uint8Array('revocations', revocations)
+    return guard(() => nativeNode(this).revoke(revocations))
+  }
+}
+
+function uint8Array(field: string, value: unknown): void {
+  if (!(value instanceof Uint8Array)) throw wrong(field, value, 'a Uint8Array')
 }
 
 /** @internal One peer id, or several. */

@@ -302,6 +302,8 @@ export interface NativeNode {
   setDenied(ids: string[]): void
   allowed(): string[] | null
   denied(): string[]
+  renew(certificate: Uint8Array): void
+  revoke(revocations: Uint8Array): number
   pause(id: number): Pending
   resume(id: number): Pending
   close(id: number, grace: number | undefined, handling: boolean): Pending

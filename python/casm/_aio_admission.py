@@ -57,3 +57,13 @@ class Admission:
     def denied(self) -> list[str]:
         """The deny list, in the order of the ids."""
         return self._node.denied()
+
+    def renew(self, certificate: bytes | bytearray | memoryview) -> None:
+        """Puts another certificate, as its file has it, in the place of this node's,
+        before that one ends. Connections go on."""
+        self._node.renew(certificate)
+
+    def revoke(self, revocations: bytes | bytearray | memoryview) -> int:
+        """Puts out those whose certificates these revocations, as a file has them,
+        take back: here and wherever members are. Returns how many were new here."""
+        return self._node.revoke(revocations)

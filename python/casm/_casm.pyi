@@ -48,6 +48,9 @@ class Config:
         secret: Secret | str | os.PathLike[str] | None = None,
         allow: str | Iterable[str] | None = None,
         deny: str | Iterable[str] | None = None,
+        admit: str | Iterable[str] | None = None,
+        certificate: str | os.PathLike[str] | _Bytes | None = None,
+        revoked: str | os.PathLike[str] | None = None,
     ) -> Config: ...
 
 @final
@@ -580,6 +583,8 @@ class Admission:
     def set_denied(self, ids: str | Iterable[str]) -> None: ...
     def allowed(self) -> list[str] | None: ...
     def denied(self) -> list[str]: ...
+    def renew(self, certificate: _Bytes) -> None: ...
+    def revoke(self, revocations: _Bytes) -> int: ...
 
 @final
 class Node(Admission):
@@ -604,6 +609,9 @@ class Node(Admission):
         secret: Secret | str | os.PathLike[str] | None = None,
         allow: str | Iterable[str] | None = None,
         deny: str | Iterable[str] | None = None,
+        admit: str | Iterable[str] | None = None,
+        certificate: str | os.PathLike[str] | _Bytes | None = None,
+        revoked: str | os.PathLike[str] | None = None,
         on_event: Callable[[Event], object] | None = None,
     ) -> Node: ...
     @staticmethod

@@ -100,6 +100,9 @@ class Node(Admission):
         secret: Secret | str | os.PathLike[str] | None = None,
         allow: str | Iterable[str] | None = None,
         deny: str | Iterable[str] | None = None,
+        admit: str | Iterable[str] | None = None,
+        certificate: str | os.PathLike[str] | bytes | bytearray | memoryview | None = None,
+        revoked: str | os.PathLike[str] | None = None,
         on_event: Callable[[Event], object] | None = None,
     ) -> None:
         self._config = _casm.Config(
@@ -121,6 +124,9 @@ class Node(Admission):
             secret=secret,
             allow=allow,
             deny=deny,
+            admit=admit,
+            certificate=certificate,
+            revoked=revoked,
         )
         if on_event is not None:
             _check_callable(on_event)

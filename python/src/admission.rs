@@ -1,6 +1,6 @@
-//! Whom a node takes: its lists. A base of `Node`, so that each file stays short.
+//! Whom a node takes: its lists, and certificates. A base of `Node`, so that each file stays short.
 
-use crate::{call::detach, errors::OrRaise};
+use crate::{call::detach, errors::OrRaise, service::Data};
 use casm_bindings::{Result, guard};
 use pyo3::{exceptions::PyTypeError, prelude::*};
 
@@ -119,5 +119,26 @@ impl Admission {
     /// The deny list, in the order of the ids.
     fn denied(&self, py: Python<'_>) -> PyResult<Vec<String>> {
         self.run(py, "denied", casm_bindings::Node::denied)
+    }
+    /// Puts another certificate, as its file has it, in the place of this node's,
+    /// before that one ends. Connections go on.
+    ///
+    /// Raises:
+    ///     ConfigError: if it is not acceptable; then the old one stays.
+    ///     InvalidError: if the node was started without ``admit``.
+    fn renew(&self, py: Python<'_>, certificate: Data) -> PyResult<()> {
+        let certificate = Vec::from(certificate);
+        self.run(py, "renew", |node| node.renew(&certificate))
+    }
+
+    /// Puts out those whose certificates these revocations, as a file has them, take
+    /// back: here and wherever members are. Returns how many were new here.
+    ///
+    /// Raises:
+    ///     ConfigError: if one is not acceptable.
+    ///     InvalidError: if the node was started without ``admit``.
+    fn revoke(&self, py: Python<'_>, revocations: Data) -> PyResult<usize> {
+        let revocations = Vec::from(revocations);
+        self.run(py, "revoke", |node| node.revoke(&revocations))
     }
 }

@@ -1,6 +1,6 @@
 //! What a node is told before it starts, and what says where a peer is.
 
-use crate::{admission::Ids, call::seconds, key::Key, secret::Secret, view::Record};
+use crate::{admission::Ids, call::seconds, key::Key, secret::Secret, service::Data, view::Record};
 use casm_bindings::{LimitOptions, Options, RpcLimitOptions, TableLimitOptions};
 use pyo3::{exceptions::PyTypeError, prelude::*, types::PyMapping};
 use std::{collections::BTreeMap, path::PathBuf};
@@ -42,6 +42,15 @@ pub(crate) enum KeyOrFile {
 pub(crate) enum SecretOrFile {
     #[pyo3(transparent, annotation = "Secret")]
     Secret(Py<Secret>),
+    #[pyo3(transparent, annotation = "str | os.PathLike[str]")]
+    File(PathBuf),
+}
+
+/// A certificate, as its file has it, or that file.
+#[derive(FromPyObject)]
+pub(crate) enum CertificateOrFile {
+    #[pyo3(transparent, annotation = "bytes | bytearray | memoryview")]
+    Bytes(Data),
     #[pyo3(transparent, annotation = "str | os.PathLike[str]")]
     File(PathBuf),
 }
@@ -181,6 +190,13 @@ fn not_accepted(field: &str, name: &str, known: &str) -> PyErr {
 ///         ``Node.allow``.
 ///     deny: The ids of peers that are not taken, whether they are allowed or not.
 ///         See ``Node.deny``.
+///     admit: The ids of the authorities whose certificates make a member. Who has no
+///         valid certificate can't connect, and nothing that it signed is taken.
+///         Default: none, and no certificates are needed.
+///     certificate: The certificate of this node's ``key``, needed with ``admit``: its
+///         file, which is read again when it changes, or the bytes of one.
+///     revoked: A file of revocations, which is read again when it changes: whose
+///         certificates they take back is put out. One member that has it suffices.
 #[pyclass(frozen, module = "casm")]
 pub(crate) struct Config {
     pub(crate) options: Options,
@@ -189,7 +205,7 @@ pub(crate) struct Config {
 #[pymethods]
 impl Config {
     #[new]
-    #[pyo3(signature = (namespace=None, *, listen=None, boot=None, serve=None, announce=None, announce_only=false, host=None, meta=None, ttl=None, observer=false, data=None, pex_tick=None, power=None, limits=None, key=None, secret=None, allow=None, deny=None))]
+    #[pyo3(signature = (namespace=None, *, listen=None, boot=None, serve=None, announce=None, announce_only=false, host=None, meta=None, ttl=None, observer=false, data=None, pex_tick=None, power=None, limits=None, key=None, secret=None, allow=None, deny=None, admit=None, certificate=None, revoked=None))]
     #[expect(clippy::too_many_arguments, reason = "these are Python's keyword arguments")]
     fn new(
         namespace: Option<String>,
@@ -210,6 +226,9 @@ impl Config {
         secret: Option<SecretOrFile>,
         allow: Option<Ids>,
         deny: Option<Ids>,
+        admit: Option<Ids>,
+        certificate: Option<CertificateOrFile>,
+        revoked: Option<PathBuf>,
     ) -> PyResult<Self> {
         let (key, key_file) = match key {
             Some(KeyOrFile::Key(key)) => (Some(key.get().key.clone()), None),
@@ -219,6 +238,11 @@ impl Config {
         let (secret, secret_file) = match secret {
             Some(SecretOrFile::Secret(secret)) => (Some(secret.get().secret.clone()), None),
             Some(SecretOrFile::File(file)) => (None, Some(file)),
+            None => (None, None),
+        };
+        let (certificate, certificate_file) = match certificate {
+            Some(CertificateOrFile::Bytes(bytes)) => (Some(bytes.into()), None),
+            Some(CertificateOrFile::File(file)) => (None, Some(file)),
             None => (None, None),
         };
         let options = Options {
@@ -242,6 +266,10 @@ impl Config {
             secret_file,
             allow: allow.map(Ids::into_vec).unwrap_or_default(),
             deny: deny.map(Ids::into_vec).unwrap_or_default(),
+            admit: admit.map(Ids::into_vec).unwrap_or_default(),
+            certificate,
+            certificate_file,
+            revoked,
         };
         Ok(Self { options })
     }

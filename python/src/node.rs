@@ -11,7 +11,7 @@ use crate::{
     admission::Admission,
     byte_stream::{self, RawStream},
     call::{DEFAULT_TIMEOUT, block, guard, seconds},
-    config::{Config, Peer, PeerInfo, PeerStatus},
+    config::{Config, Peer, PeerInfo, PeerStatus, Strings},
     csp::{Channel, Semaphore},
     errors::OrRaise,
     query::{QueryArg, query},
@@ -47,7 +47,7 @@ impl Node {
     #[new]
     #[pyo3(
         signature = (namespace=None, *, on_event=None, **options),
-        text_signature = "(namespace=None, *, listen=None, boot=None, serve=None, announce=None, announce_only=False, host=None, meta=None, ttl=None, observer=False, data=None, pex_tick=None, power=None, limits=None, key=None, secret=None, allow=None, deny=None, on_event=None)"
+        text_signature = "(namespace=None, *, listen=None, boot=None, serve=None, announce=None, announce_only=False, host=None, meta=None, ttl=None, observer=False, data=None, pex_tick=None, power=None, limits=None, key=None, secret=None, allow=None, deny=None, admit=None, certificate=None, revoked=None, on_event=None)"
     )]
     fn new(
         py: Python<'_>,

@@ -12,6 +12,12 @@ def served(node):
     return node
 
 
+def without_authorities(call, *given):
+    """A call that a node refuses that has none."""
+    with pytest.raises((casm.InvalidError, casm.ConfigError)):
+        call(*given)
+
+
 CALLS = {
     "serve": lambda node: node.serve(f"s{len(node.services())}", len),
     "serve_stream": lambda node: node.serve_stream(f"s{len(node.services())}", len),
@@ -57,6 +63,8 @@ CALLS = {
     "undeny": lambda node: node.undeny([]),
     "set_denied": lambda node: node.set_denied([]),
     "denied": lambda node: node.denied(),
+    "renew": lambda node: without_authorities(node.renew, b"nonsense"),
+    "revoke": lambda node: without_authorities(node.revoke, b""),
     "metrics": lambda node: node.metrics(),
     "metrics_snapshot": lambda node: node.metrics_snapshot(),
 }

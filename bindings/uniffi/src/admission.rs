@@ -51,4 +51,18 @@ impl Node {
     pub fn denied(&self) -> Result<Vec<String>> {
         guard("denied", || self.facade().denied())
     }
+
+    /// Puts another certificate, as its file has it, in the place of this node's, before
+    /// that one ends. Connections go on.
+    pub fn renew(&self, certificate: Vec<u8>) -> Result<()> {
+        guard("renew", || self.facade().renew(&certificate))
+    }
+
+    /// Puts out those whose certificates these revocations, as a file has them, take
+    /// back: here and wherever members are. Says how many were new here.
+    pub fn revoke(&self, revocations: Vec<u8>) -> Result<u32> {
+        let new = guard("revoke", || self.facade().revoke(&revocations))?;
+        // There are fewer than that.
+        Ok(u32::try_from(new).unwrap_or(u32::MAX))
+    }
 }

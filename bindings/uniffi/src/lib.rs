@@ -40,7 +40,7 @@ mod topic;
 mod view;
 
 pub use byte_stream::ByteStream;
-pub use config::{Config, FindOptions, Limits, RpcLimits, TableLimits};
+pub use config::{Certificate, Config, FindOptions, Limits, RpcLimits, TableLimits};
 pub use csp::{Branch, Channel, Job, Lease, Selected, Semaphore, select, start_select};
 pub use errors::CasmError;
 pub use items::{

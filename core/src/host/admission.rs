@@ -107,10 +107,7 @@ pub(super) async fn pass(
     endpoint: ConnectedPoint,
 ) -> Result<Connection, Closed> {
     // Also where both ends dialled, and the transport has settled which one did.
-    let dials = matches!(
-        endpoint,
-        ConnectedPoint::Dialer { role_override: Endpoint::Dialer, .. }
-    );
+    let dials = matches!(endpoint, ConnectedPoint::Dialer { role_override: Endpoint::Dialer, .. });
     let shown = timeout(LIMIT, show(&members, peer, &mut muxer, dials)).await;
     let shown = shown.unwrap_or(Err(Closed::Timeout));
     if let Err(closed) = &shown {
@@ -164,11 +161,12 @@ fn drive(muxer: &mut StreamMuxerBox, cx: &mut Context<'_>) -> Result<(), Closed>
 
 async fn dialled(members: &Members, peer: PeerId, stream: SubstreamBox) -> Result<(), Closed> {
     // Not lazily: who doesn't speak it is shown nothing.
-    let (_, mut stream) =
-        dialer_select_proto(stream, [PROTOCOL], Version::V1).await.map_err(|error| match error {
+    let (_, mut stream) = dialer_select_proto(stream, [PROTOCOL], Version::V1).await.map_err(
+        |error| match error {
             NegotiationError::Failed => Closed::Open,
             NegotiationError::ProtocolError(error) => Closed::Io(reason(&error).into()),
-        })?;
+        },
+    )?;
     write(&mut stream, members).await?;
     let theirs = match read(&mut stream).await {
         Err(Closed::Io(_)) => return Err(Closed::NotAccepted),

@@ -19,7 +19,8 @@ pub(crate) use vetting::Vetting;
 use crate::{
     Error, ErrorKind, PeerId, Result,
     admit::{
-        self, Certificate, Refusal, Revocation, Revoked, gate::Hello,
+        self, Certificate, Refusal, Revocation, Revoked,
+        gate::Hello,
         talk,
         wire::{Answer, Ask},
     },
@@ -166,9 +167,7 @@ impl Members {
         lacked.sort_unstable();
         lacked.dedup();
         lacked.iter().for_each(|source| self.want(*source, partner));
-        let all = async {
-            while lacked.iter().any(lacking) && changes.changed().await.is_ok() {}
-        };
+        let all = async { while lacked.iter().any(lacking) && changes.changed().await.is_ok() {} };
         // Those that are not here by then are left out.
         let _ = tokio::time::timeout(HOLD, all).await;
     }
@@ -215,7 +214,8 @@ impl Members {
                 match refusal {
                     Refusal::OtherAuthority => {
                         "it is signed by none of this node's authorities (`admit`): leave it out, \
-                         or have it signed by one of them".to_owned()
+                         or have it signed by one of them"
+                            .to_owned()
                     }
                     refusal => refusal.to_string(),
                 },
@@ -332,9 +332,9 @@ impl Members {
         let now = now();
         let mut state = self.state();
         let ended = !state.expired(now).is_empty();
-        let next = state.next_change(now).map_or(Duration::MAX, |at| {
-            Duration::from_secs(at.saturating_sub(now).max(1))
-        });
+        let next = state
+            .next_change(now)
+            .map_or(Duration::MAX, |at| Duration::from_secs(at.saturating_sub(now).max(1)));
         drop(state);
         if ended {
             self.changed(&self.0.fewer);
@@ -380,9 +380,8 @@ fn unusable(own: PeerId, certificate: &Certificate, refusal: Refusal) -> Error {
         }
         refusal => refusal.to_string(),
     };
-    let message = format!(
-        "certificate: {why}; `casm admit sign --ca FILE --peer {own}` makes another"
-    );
+    let message =
+        format!("certificate: {why}; `casm admit sign --ca FILE --peer {own}` makes another");
     Error::new(ErrorKind::Config, message)
 }
 

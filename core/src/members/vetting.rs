@@ -73,12 +73,11 @@ impl Vetting {
     pub(crate) fn decide(&mut self) {
         self.changes.mark_unchanged();
         let members = &self.members;
-        let decided = self.held.decided(self.epoch.elapsed(), |source| {
-            match members.check(source) {
+        let decided =
+            self.held.decided(self.epoch.elapsed(), |source| match members.check(source) {
                 Err(refusal) if may_come(refusal) => None,
                 decision => Some(decision),
-            }
-        });
+            });
         for (received, decision) in decided {
             match decision.unwrap_or(Err(Refusal::Missing)) {
                 Ok(()) => self.passed.push_back(received),

@@ -24,8 +24,7 @@ pub(super) fn members(config: &Config, own: PeerId, metrics: &Metrics) -> Result
     let Some(certificate) = config.certificate.clone().filter(|_| !config.admit.is_empty()) else {
         return Ok(None);
     };
-    let state =
-        admit::Members::new(config.admit.clone(), config.namespace.clone(), certificate)?;
+    let state = admit::Members::new(config.admit.clone(), config.namespace.clone(), certificate)?;
     Members::new(own, state, metrics).map(Some)
 }
 
@@ -44,12 +43,8 @@ pub(super) async fn start(
     }
     let (keep, kept) = watch::channel(Vec::new());
     scope.spawn(store.clone().keep_revoked(kept));
-    let around = Around {
-        host: host.clone(),
-        members: members.clone(),
-        events: events.clone(),
-        keep,
-    };
+    let around =
+        Around { host: host.clone(), members: members.clone(), events: events.clone(), keep };
     members::start(around, &config.namespace, metrics, scope)?;
     let files = Files {
         certificate: config.certificate_file.clone(),

@@ -1,4 +1,20 @@
 internal import CasmFFI
+import Foundation
+
+/// Where the certificate of a node is.
+public enum Certificate: Sendable, Hashable {
+    /// In this file, which is read again when it changes.
+    case file(String)
+    /// Here: what a file holds.
+    case data(Data)
+
+    var ffi: CasmFFI.Certificate {
+        switch self {
+        case .file(let path): .file(path: path)
+        case .data(let data): .bytes(data: data)
+        }
+    }
+}
 
 /// Whom a node takes. None of these calls waits, and a change counts at once: connections
 /// of who is not taken any more are closed, and its record leaves the view. Who is taken
@@ -66,4 +82,24 @@ extension Node {
 
     /// The deny list, in the order of the ids.
     public func denied() throws -> [String] { try told { try ffi.denied() } }
+
+    /// Puts another certificate, as its file has it, in the place of this node's, before
+    /// that one ends. Connections go on.
+    ///
+    /// - Throws: ``CasmError/Kind/config`` if it is not acceptable, and then the old one
+    ///   stays; ``CasmError/Kind/invalid`` if the node was started without
+    ///   ``Config/admit``.
+    public func renew(_ certificate: Data) throws {
+        try told { try ffi.renew(certificate: certificate) }
+    }
+
+    /// Puts out those whose certificates these revocations, as a file has them, take back:
+    /// here and wherever members are. Gives how many were new here.
+    ///
+    /// - Throws: ``CasmError/Kind/config`` if one is not acceptable,
+    ///   ``CasmError/Kind/invalid`` if the node was started without ``Config/admit``.
+    @discardableResult
+    public func revoke(_ revocations: Data) throws -> Int {
+        Int(try told { try ffi.revoke(revocations: revocations) })
+    }
 }

@@ -60,6 +60,15 @@ public struct Config: Sendable {
     public var allow: [String]
     /// The ids of peers that are not taken, whether they are allowed or not.
     public var deny: [String]
+    /// The ids of the authorities whose certificates make a member: who has no valid
+    /// certificate can't connect, and nothing that it signed is taken. If there are none,
+    /// no certificates are needed.
+    public var admit: [String]
+    /// The certificate of this node's `key`; needed with `admit`.
+    public var certificate: Certificate?
+    /// A file of revocations, which is read again when it changes: whose certificates they
+    /// take back is put out. One member that has it suffices.
+    public var revoked: String?
 
     public init(
         namespace: String? = nil, listen: [String] = [], boot: [String]? = nil,
@@ -67,7 +76,8 @@ public struct Config: Sendable {
         host: String? = nil, meta: [String: String] = [:], ttl: Duration? = nil,
         observer: Bool = false, data: String? = nil, pexTick: Duration? = nil,
         power: Power? = nil, limits: Limits? = nil, key: Key? = nil, secret: Secret? = nil,
-        allow: [String] = [], deny: [String] = []
+        allow: [String] = [], deny: [String] = [], admit: [String] = [],
+        certificate: Certificate? = nil, revoked: String? = nil
     ) {
         self.namespace = namespace
         self.listen = listen
@@ -87,6 +97,9 @@ public struct Config: Sendable {
         self.secret = secret
         self.allow = allow
         self.deny = deny
+        self.admit = admit
+        self.certificate = certificate
+        self.revoked = revoked
     }
 
     func ffi() throws -> CasmFFI.Config {
@@ -95,7 +108,8 @@ public struct Config: Sendable {
             announceOnly: announceOnly, host: host, meta: meta, ttl: ttl?.inSeconds,
             observer: observer, data: data, pexTick: pexTick?.inSeconds, power: power?.rawValue,
             limits: try limits?.ffi(), key: key?.ffi, secret: secret?.ffi,
-            allow: allow, deny: deny)
+            allow: allow, deny: deny, admit: admit, certificate: certificate?.ffi,
+            revoked: revoked)
     }
 }
 

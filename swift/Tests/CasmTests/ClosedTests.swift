@@ -70,6 +70,8 @@ final class ClosedTests: XCTestCase {
                 ("deny", { try node.deny(other.id) }),
                 ("undeny", { try node.undeny(other.id) }),
                 ("setDenied", { try node.setDenied([]) }),
+                ("renew", { try node.renew(Data()) }),
+                ("revoke", { try node.revoke(Data()) }),
                 ("denied", { _ = try node.denied() }),
                 ("pause", { try await node.pause() }),
                 ("resume", { try await node.resume() }),
@@ -147,6 +149,20 @@ final class ClosedTests: XCTestCase {
             (.address, "deny: peer id", { try node.deny("me") }),
             (.address, "me", { try node.undeny("me") }),
             (.address, "me", { try node.setDenied(["me"]) }),
+            (.address, "admit: peer id", { _ = try await Node.start(Config(boot: ["none"], admit: ["me"])) }),
+            (.config, "certificate", { _ = try await Node.start(Config(boot: ["none"], admit: [node.id])) }),
+            (.config, "admit", { _ = try await Node.start(Config(boot: ["none"], revoked: "/nowhere")) }),
+            (.config, "certificate", {
+                let given = Certificate.data(Data("nonsense"))
+                _ = try await Node.start(Config(boot: ["none"], admit: [node.id], certificate: given))
+            }),
+            (.io, "/nowhere", {
+                let given = Certificate.file("/nowhere")
+                _ = try await Node.start(Config(boot: ["none"], admit: [node.id], certificate: given))
+            }),
+            (.config, "certificate", { try node.renew(Data("nonsense")) }),
+            (.config, "revocation", { try node.revoke(Data("-----BEGIN CASM REVOCATION-----\nnonsense")) }),
+            (.invalid, "admit", { try node.revoke(Data()) }),
             (.config, node.id, { try node.deny(node.id) }),
             (.config, node.id, { try node.setDenied([node.id]) }),
             (.config, "ttl", { try await node.setTTL(.zero) }),

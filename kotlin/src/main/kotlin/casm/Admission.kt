@@ -60,4 +60,18 @@ public abstract class Admission internal constructor(
 
     /** The deny list, in the order of the ids. */
     public fun denied(): List<String> = translating { given.denied() }
+
+    /**
+     * Puts another certificate, as its file has it, in the place of this node's, before that
+     * one ends. Connections go on. One that is not acceptable is `CONFIG`, and the old one
+     * stays; without [Config.admit] it is `INVALID`.
+     */
+    public fun renew(certificate: ByteArray): Unit = translating { given.renew(certificate) }
+
+    /**
+     * Puts out those whose certificates these revocations, as a file has them, take back:
+     * here and wherever members are. Gives how many were new here. One that is not
+     * acceptable is `CONFIG`; without [Config.admit] it is `INVALID`.
+     */
+    public fun revoke(revocations: ByteArray): Int = translating { given.revoke(revocations).toInt() }
 }

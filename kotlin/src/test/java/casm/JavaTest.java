@@ -218,6 +218,22 @@ class JavaTest {
         }
     }
 
+    @Test
+    void membersHaveCertificates() throws Exception {
+        Authority authority = new Authority();
+        Key key = Key.generate();
+        byte[] certificate = authority.certificate(key.getPeer(), "orchard", "worker");
+        Config.Builder member = loopback("none").namespace("orchard").key(key).admit(authority.getId());
+        try (NodeJava node = NodeJava.start(member.certificate(Certificate.of(certificate)).build(), PATIENCE)) {
+            assertEquals(List.of("worker"), node.view().get(key.getPeer()).getRoles());
+            node.renew(authority.certificate(key.getPeer(), "orchard"));
+            assertEquals(1, node.revoke(authority.revocation(Key.generate().getPeer())));
+        }
+        CasmException failure = assertThrows(
+                CasmException.class, () -> NodeJava.start(member.revoked("/nowhere").build(), PATIENCE));
+        assertEquals(CasmException.Kind.IO, failure.getKind());
+    }
+
     private static <T> T get(CompletableFuture<T> future) throws Exception {
         return future.get(60, TimeUnit.SECONDS);
     }

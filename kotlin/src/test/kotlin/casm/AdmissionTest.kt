@@ -92,6 +92,8 @@ class AdmissionTest {
                     { node.undeny(x) },
                     { node.setDenied(listOf()) },
                     { node.denied() },
+                    { node.renew(ByteArray(0)) },
+                    { node.revoke(ByteArray(0)) },
                 )
             for (call in calls + calls) assertKind(Kind.CLOSED) { call() }
         }
