@@ -3660,6 +3660,54 @@ public func FfiConverterTypeMessageStream_lower(_ value: MessageStream) -> UInt6
 public protocol NodeProtocol: AnyObject, Sendable {
 
     /**
+     * Takes these peers too. With the first one there is an allow list, and who is not
+     * on it gets no connection and no answer, and is in no view.
+     */
+    func allow(ids: [String]) throws
+
+    /**
+     * Does without an allow list: everybody is taken who is not denied.
+     */
+    func allowAll() throws
+
+    /**
+     * The allow list, in the order of the ids; none if there is none and everybody is
+     * taken.
+     */
+    func allowed() throws  -> [String]?
+
+    /**
+     * The deny list, in the order of the ids.
+     */
+    func denied() throws  -> [String]
+
+    /**
+     * Doesn't take these peers any more, whether they are allowed or not.
+     */
+    func deny(ids: [String]) throws
+
+    /**
+     * Takes peers off the allow list: the last one leaves nobody. Without an allow list
+     * it does nothing.
+     */
+    func disallow(ids: [String]) throws
+
+    /**
+     * Puts these in the place of the allow list, in one step: none means nobody.
+     */
+    func setAllowed(ids: [String]) throws
+
+    /**
+     * Puts these in the place of the deny list, in one step.
+     */
+    func setDenied(ids: [String]) throws
+
+    /**
+     * Takes peers off the deny list. They come back by themselves.
+     */
+    func undeny(ids: [String]) throws
+
+    /**
      * The multiaddrs at which it can be reached, each with its `/p2p/<id>`: none
      * while it is paused.
      */
@@ -4050,6 +4098,116 @@ public static func start(config: Config, timeout: Double? = nil, onEvent: EventL
 }
 
 
+
+    /**
+     * Takes these peers too. With the first one there is an allow list, and who is not
+     * on it gets no connection and no answer, and is in no view.
+     */
+open func allow(ids: [String])throws   {try rustCallWithError(FfiConverterTypeCasmError_lift) {
+        uniffiCallStatus in
+    uniffi_casm_uniffi_fn_method_node_allow(
+            self.uniffiCloneHandle(),
+        FfiConverterSequenceString.lower(ids),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * Does without an allow list: everybody is taken who is not denied.
+     */
+open func allowAll()throws   {try rustCallWithError(FfiConverterTypeCasmError_lift) {
+        uniffiCallStatus in
+    uniffi_casm_uniffi_fn_method_node_allow_all(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * The allow list, in the order of the ids; none if there is none and everybody is
+     * taken.
+     */
+open func allowed()throws  -> [String]?  {
+    return try  FfiConverterOptionSequenceString.lift(try rustCallWithError(FfiConverterTypeCasmError_lift) {
+        uniffiCallStatus in
+    uniffi_casm_uniffi_fn_method_node_allowed(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * The deny list, in the order of the ids.
+     */
+open func denied()throws  -> [String]  {
+    return try  FfiConverterSequenceString.lift(try rustCallWithError(FfiConverterTypeCasmError_lift) {
+        uniffiCallStatus in
+    uniffi_casm_uniffi_fn_method_node_denied(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Doesn't take these peers any more, whether they are allowed or not.
+     */
+open func deny(ids: [String])throws   {try rustCallWithError(FfiConverterTypeCasmError_lift) {
+        uniffiCallStatus in
+    uniffi_casm_uniffi_fn_method_node_deny(
+            self.uniffiCloneHandle(),
+        FfiConverterSequenceString.lower(ids),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * Takes peers off the allow list: the last one leaves nobody. Without an allow list
+     * it does nothing.
+     */
+open func disallow(ids: [String])throws   {try rustCallWithError(FfiConverterTypeCasmError_lift) {
+        uniffiCallStatus in
+    uniffi_casm_uniffi_fn_method_node_disallow(
+            self.uniffiCloneHandle(),
+        FfiConverterSequenceString.lower(ids),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * Puts these in the place of the allow list, in one step: none means nobody.
+     */
+open func setAllowed(ids: [String])throws   {try rustCallWithError(FfiConverterTypeCasmError_lift) {
+        uniffiCallStatus in
+    uniffi_casm_uniffi_fn_method_node_set_allowed(
+            self.uniffiCloneHandle(),
+        FfiConverterSequenceString.lower(ids),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * Puts these in the place of the deny list, in one step.
+     */
+open func setDenied(ids: [String])throws   {try rustCallWithError(FfiConverterTypeCasmError_lift) {
+        uniffiCallStatus in
+    uniffi_casm_uniffi_fn_method_node_set_denied(
+            self.uniffiCloneHandle(),
+        FfiConverterSequenceString.lower(ids),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * Takes peers off the deny list. They come back by themselves.
+     */
+open func undeny(ids: [String])throws   {try rustCallWithError(FfiConverterTypeCasmError_lift) {
+        uniffiCallStatus in
+    uniffi_casm_uniffi_fn_method_node_undeny(
+            self.uniffiCloneHandle(),
+        FfiConverterSequenceString.lower(ids),uniffiCallStatus
+    )
+}
+}
 
     /**
      * The multiaddrs at which it can be reached, each with its `/p2p/<id>`: none
@@ -12063,6 +12221,15 @@ public struct Config {
      * its file, or the cluster is open.
      */
     public let secret: Secret?
+    /**
+     * The ids of the peers that are taken, and no others; of this node it needs none.
+     * If there are none, everybody is.
+     */
+    public let allow: [String]
+    /**
+     * The ids of peers that are not taken, whether they are allowed or not.
+     */
+    public let deny: [String]
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -12125,7 +12292,14 @@ public struct Config {
          * The pre-shared key of a private cluster: who doesn't hold it learns nothing of
          * it, and QUIC is off. If it is left out, the variable `CASM_SECRET_FILE` names
          * its file, or the cluster is open.
-         */secret: Secret? = nil) {
+         */secret: Secret? = nil,
+        /**
+         * The ids of the peers that are taken, and no others; of this node it needs none.
+         * If there are none, everybody is.
+         */allow: [String] = [],
+        /**
+         * The ids of peers that are not taken, whether they are allowed or not.
+         */deny: [String] = []) {
         self.namespace = namespace
         self.listen = listen
         self.boot = boot
@@ -12142,6 +12316,8 @@ public struct Config {
         self.limits = limits
         self.key = key
         self.secret = secret
+        self.allow = allow
+        self.deny = deny
     }
 
 
@@ -12175,7 +12351,9 @@ public struct FfiConverterTypeConfig: FfiConverterRustBuffer {
                 power: FfiConverterOptionString.read(from: &buf),
                 limits: FfiConverterOptionTypeLimits.read(from: &buf),
                 key: FfiConverterOptionTypeKey.read(from: &buf),
-                secret: FfiConverterOptionTypeSecret.read(from: &buf)
+                secret: FfiConverterOptionTypeSecret.read(from: &buf),
+                allow: FfiConverterSequenceString.read(from: &buf),
+                deny: FfiConverterSequenceString.read(from: &buf)
         )
     }
 
@@ -12196,6 +12374,8 @@ public struct FfiConverterTypeConfig: FfiConverterRustBuffer {
         FfiConverterOptionTypeLimits.write(value.limits, into: &buf)
         FfiConverterOptionTypeKey.write(value.key, into: &buf)
         FfiConverterOptionTypeSecret.write(value.secret, into: &buf)
+        FfiConverterSequenceString.write(value.allow, into: &buf)
+        FfiConverterSequenceString.write(value.deny, into: &buf)
     }
 }
 
@@ -15722,6 +15902,33 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_casm_uniffi_checksum_method_loglistener_on_logs() != 50283) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_casm_uniffi_checksum_method_node_allow() != 15244) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_casm_uniffi_checksum_method_node_allow_all() != 26936) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_casm_uniffi_checksum_method_node_allowed() != 234) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_casm_uniffi_checksum_method_node_denied() != 40748) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_casm_uniffi_checksum_method_node_deny() != 3363) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_casm_uniffi_checksum_method_node_disallow() != 21989) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_casm_uniffi_checksum_method_node_set_allowed() != 15754) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_casm_uniffi_checksum_method_node_set_denied() != 21442) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_casm_uniffi_checksum_method_node_undeny() != 26055) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_casm_uniffi_checksum_method_node_addrs() != 12794) {
