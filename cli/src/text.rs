@@ -137,11 +137,15 @@ fn of_certificate(line: &CertificateLine, colour: bool) -> String {
 
 fn of_revocation(line: &RevocationLine, colour: bool) -> String {
     let RevocationLine { peer, ca, .. } = line;
-    let (state, at, until) = (state(&line.state, colour), time(line.at), time(line.until));
-    format!("{state} {peer}, signed until {at}, by {ca}; kept until {until}")
+    let state = match &*line.state {
+        "valid" => word("revoked", Color::Yellow, colour),
+        other => state(other, colour),
+    };
+    let (at, until) = (time(line.at), time(line.until));
+    format!("{state} {peer}: what {ca} signed for it until {at}; kept until {until}")
 }
 
-/// Whether a certificate or a revocation counts.
+/// Whether a certificate counts.
 fn state(state: &str, colour: bool) -> String {
     word(state, if state == "valid" { Color::Green } else { Color::Red }, colour)
 }

@@ -121,7 +121,9 @@ fn revocations_are_printed_and_shown_with_others() {
         assert_eq!(kept, 366 * 24 * 3600 + 600);
     }
     let text = stdout(&finish(&["admit", "show", &path]));
-    assert!(text.contains(&peers[1]) && text.contains(&authority), "{text}");
+    for told in [&peers[1], &authority, "revoked    "] {
+        assert!(text.contains(told), "{text} doesn't say {told}");
+    }
     let revoke = ["admit", "revoke", "--ca", &ca, "--peer", &peers[0], "--for", "30d", "--json"];
     let said = line(&finish(&revoke));
     assert_eq!(
