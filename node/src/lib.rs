@@ -4,7 +4,6 @@
 //! - `port`: the way into a JavaScript thread
 //! - `call`, `errors`: how a call waits, and what it throws
 //! - `node`, `options`, `key`, `secret`: the node and what it is told
-//! - `admission`: whom the node takes
 //! - `view`, `records`, `remote`, `query`, `items`: what a node knows, and what
 //!   happens to it
 //! - `byte_stream`: what is read and written
@@ -17,7 +16,6 @@
 // nothing seems to be used.
 #![cfg_attr(test, allow(dead_code))]
 
-mod admission;
 mod bench;
 mod byte_stream;
 mod call;

@@ -3693,6 +3693,18 @@ public protocol NodeProtocol: AnyObject, Sendable {
     func disallow(ids: [String]) throws
 
     /**
+     * Puts another certificate, as its file has it, in the place of this node's, before
+     * that one ends. Connections go on.
+     */
+    func renew(certificate: Data) throws
+
+    /**
+     * Puts out those whose certificates these revocations, as a file has them, take
+     * back: here and wherever members are. Says how many were new here.
+     */
+    func revoke(revocations: Data) throws  -> UInt32
+
+    /**
      * Puts these in the place of the allow list, in one step: none means nobody.
      */
     func setAllowed(ids: [String]) throws
@@ -4171,6 +4183,33 @@ open func disallow(ids: [String])throws   {try rustCallWithError(FfiConverterTyp
         FfiConverterSequenceString.lower(ids),uniffiCallStatus
     )
 }
+}
+
+    /**
+     * Puts another certificate, as its file has it, in the place of this node's, before
+     * that one ends. Connections go on.
+     */
+open func renew(certificate: Data)throws   {try rustCallWithError(FfiConverterTypeCasmError_lift) {
+        uniffiCallStatus in
+    uniffi_casm_uniffi_fn_method_node_renew(
+            self.uniffiCloneHandle(),
+        FfiConverterData.lower(certificate),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * Puts out those whose certificates these revocations, as a file has them, take
+     * back: here and wherever members are. Says how many were new here.
+     */
+open func revoke(revocations: Data)throws  -> UInt32  {
+    return try  FfiConverterUInt32.lift(try rustCallWithError(FfiConverterTypeCasmError_lift) {
+        uniffiCallStatus in
+    uniffi_casm_uniffi_fn_method_node_revoke(
+            self.uniffiCloneHandle(),
+        FfiConverterData.lower(revocations),uniffiCallStatus
+    )
+})
 }
 
     /**
@@ -12230,6 +12269,21 @@ public struct Config {
      * The ids of peers that are not taken, whether they are allowed or not.
      */
     public let deny: [String]
+    /**
+     * The ids of the authorities whose certificates make a member: who has no valid
+     * certificate can't connect, and nothing that it signed is taken. If there are
+     * none, no certificates are needed.
+     */
+    public let admit: [String]
+    /**
+     * The certificate of this node's key; needed with `admit`.
+     */
+    public let certificate: Certificate?
+    /**
+     * A file of revocations, which is read again when it changes: whose certificates
+     * they take back is put out.
+     */
+    public let revoked: String?
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -12299,7 +12353,19 @@ public struct Config {
          */allow: [String] = [],
         /**
          * The ids of peers that are not taken, whether they are allowed or not.
-         */deny: [String] = []) {
+         */deny: [String] = [],
+        /**
+         * The ids of the authorities whose certificates make a member: who has no valid
+         * certificate can't connect, and nothing that it signed is taken. If there are
+         * none, no certificates are needed.
+         */admit: [String] = [],
+        /**
+         * The certificate of this node's key; needed with `admit`.
+         */certificate: Certificate? = nil,
+        /**
+         * A file of revocations, which is read again when it changes: whose certificates
+         * they take back is put out.
+         */revoked: String? = nil) {
         self.namespace = namespace
         self.listen = listen
         self.boot = boot
@@ -12318,6 +12384,9 @@ public struct Config {
         self.secret = secret
         self.allow = allow
         self.deny = deny
+        self.admit = admit
+        self.certificate = certificate
+        self.revoked = revoked
     }
 
 
@@ -12353,7 +12422,10 @@ public struct FfiConverterTypeConfig: FfiConverterRustBuffer {
                 key: FfiConverterOptionTypeKey.read(from: &buf),
                 secret: FfiConverterOptionTypeSecret.read(from: &buf),
                 allow: FfiConverterSequenceString.read(from: &buf),
-                deny: FfiConverterSequenceString.read(from: &buf)
+                deny: FfiConverterSequenceString.read(from: &buf),
+                admit: FfiConverterSequenceString.read(from: &buf),
+                certificate: FfiConverterOptionTypeCertificate.read(from: &buf),
+                revoked: FfiConverterOptionString.read(from: &buf)
         )
     }
 
@@ -12376,6 +12448,9 @@ public struct FfiConverterTypeConfig: FfiConverterRustBuffer {
         FfiConverterOptionTypeSecret.write(value.secret, into: &buf)
         FfiConverterSequenceString.write(value.allow, into: &buf)
         FfiConverterSequenceString.write(value.deny, into: &buf)
+        FfiConverterSequenceString.write(value.admit, into: &buf)
+        FfiConverterOptionTypeCertificate.write(value.certificate, into: &buf)
+        FfiConverterOptionString.write(value.revoked, into: &buf)
     }
 }
 
@@ -14264,6 +14339,93 @@ public func FfiConverterTypeCasmError_lower(_ value: CasmError) -> RustBuffer {
 
 
 /**
+ * Where a certificate is.
+ */
+
+public enum Certificate: Equatable, Hashable {
+
+    /**
+     * In a file, which is read again when it changes.
+     */
+    case file(
+        /**
+         * Where it is.
+         */path: String
+    )
+    /**
+     * Here, as a file has it.
+     */
+    case bytes(
+        /**
+         * What the file holds.
+         */data: Data
+    )
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Certificate: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeCertificate: FfiConverterRustBuffer {
+    typealias SwiftType = Certificate
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Certificate {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .file(path: try FfiConverterString.read(from: &buf)
+        )
+
+        case 2: return .bytes(data: try FfiConverterData.read(from: &buf)
+        )
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: Certificate, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case let .file(path):
+            writeInt(&buf, Int32(1))
+            FfiConverterString.write(path, into: &buf)
+
+
+        case let .bytes(data):
+            writeInt(&buf, Int32(2))
+            FfiConverterData.write(data, into: &buf)
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeCertificate_lift(_ buf: RustBuffer) throws -> Certificate {
+    return try FfiConverterTypeCertificate.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeCertificate_lower(_ value: Certificate) -> RustBuffer {
+    return FfiConverterTypeCertificate.lower(value)
+}
+
+
+
+/**
  * What happens to the records that a query finds.
  */
 
@@ -15382,6 +15544,30 @@ fileprivate struct FfiConverterOptionTypeTableLimits: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterOptionTypeCertificate: FfiConverterRustBuffer {
+    typealias SwiftType = Certificate?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeCertificate.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeCertificate.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterOptionTypeChange: FfiConverterRustBuffer {
     typealias SwiftType = Change?
 
@@ -15920,6 +16106,12 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_casm_uniffi_checksum_method_node_disallow() != 21989) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_casm_uniffi_checksum_method_node_renew() != 10499) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_casm_uniffi_checksum_method_node_revoke() != 23091) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_casm_uniffi_checksum_method_node_set_allowed() != 15754) {

@@ -826,6 +826,16 @@ void uniffi_casm_uniffi_fn_method_node_deny(uint64_t ptr, RustBuffer ids, RustCa
 void uniffi_casm_uniffi_fn_method_node_disallow(uint64_t ptr, RustBuffer ids, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_METHOD_NODE_RENEW
+#define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_METHOD_NODE_RENEW
+void uniffi_casm_uniffi_fn_method_node_renew(uint64_t ptr, RustBuffer certificate, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_METHOD_NODE_REVOKE
+#define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_METHOD_NODE_REVOKE
+uint32_t uniffi_casm_uniffi_fn_method_node_revoke(uint64_t ptr, RustBuffer revocations, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_METHOD_NODE_SET_ALLOWED
 #define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_METHOD_NODE_SET_ALLOWED
 void uniffi_casm_uniffi_fn_method_node_set_allowed(uint64_t ptr, RustBuffer ids, RustCallStatus *_Nonnull out_status
@@ -2842,6 +2852,18 @@ uint16_t uniffi_casm_uniffi_checksum_method_node_deny(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_CHECKSUM_METHOD_NODE_DISALLOW
 #define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_CHECKSUM_METHOD_NODE_DISALLOW
 uint16_t uniffi_casm_uniffi_checksum_method_node_disallow(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_CHECKSUM_METHOD_NODE_RENEW
+#define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_CHECKSUM_METHOD_NODE_RENEW
+uint16_t uniffi_casm_uniffi_checksum_method_node_renew(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_CHECKSUM_METHOD_NODE_REVOKE
+#define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_CHECKSUM_METHOD_NODE_REVOKE
+uint16_t uniffi_casm_uniffi_checksum_method_node_revoke(void
 
 );
 #endif
