@@ -47,7 +47,7 @@ impl Stranger {
         match self {
             Self::Denied => "take it off the list with `undeny`",
             Self::NotAllowed => "put it on the list with `allow`",
-            Self::NoMember(_) => "`casm admit sign` makes it a certificate",
+            Self::NoMember(_) => "`casm admit sign` makes another certificate for it",
         }
     }
 }

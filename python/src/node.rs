@@ -317,6 +317,7 @@ impl Node {
     /// several, it is only for this node and for callers of whose certificate one of
     /// them is; without certificates there are no such callers.
     #[pyo3(signature = (name, handler=None, *, version="1", max_inflight=64, listed=true, allow=None, workers=4))]
+    #[expect(clippy::too_many_arguments, reason = "these are Python's keyword arguments")]
     fn serve<'py>(
         this: &Bound<'py, Self>,
         name: &str,
@@ -334,6 +335,7 @@ impl Node {
     /// Serves a service that answers in parts: ``handler(request)`` is a generator
     /// of bytes, up to 64 KiB each. As ``serve`` in all else.
     #[pyo3(signature = (name, handler=None, *, version="1", max_inflight=64, listed=true, allow=None, workers=4))]
+    #[expect(clippy::too_many_arguments, reason = "these are Python's keyword arguments")]
     fn serve_stream<'py>(
         this: &Bound<'py, Self>,
         name: &str,

@@ -74,12 +74,20 @@ impl Watched {
         if now == self.last {
             return Ok(false);
         }
+        // What is cut, as it is being written, is read again the next time; what is whole
+        // and not accepted, when it changes.
         match self.own {
-            true => members.renew(Certificate::load(&self.file)?)?,
-            false => drop(members.revoke(Revocation::load(&self.file)?)?),
+            true => {
+                let certificate = Certificate::load(&self.file)?;
+                self.last = now;
+                members.renew(certificate)?;
+            }
+            false => {
+                let revoked = Revocation::load(&self.file)?;
+                self.last = now;
+                members.revoke(revoked)?;
+            }
         }
-        // What is not read yet, as it is being written, is read the next time.
-        self.last = now;
         Ok(true)
     }
 }

@@ -8,15 +8,19 @@ use std::{
 
 /// How long a message waits.
 pub const HOLD: Duration = Duration::from_secs(2);
-/// How many of those that one peer has passed on wait, and how many in all.
+/// How many of those that one peer has passed on wait, and how many in all, of one
+/// topic.
 pub const OF_PEER: usize = 64;
 pub const IN_ALL: usize = 256;
+/// How many bytes they have together: one message always finds room.
+pub const BYTES: usize = 4 << 20;
 
 /// They are in the order in which they came, and so in that of their deadlines.
 #[derive(Debug)]
 pub struct Held<T> {
     items: VecDeque<Item<T>>,
     of_peer: HashMap<PeerId, usize>,
+    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -24,27 +28,36 @@ struct Item<T> {
     source: PeerId,
     from: PeerId,
     until: Duration,
+    bytes: usize,
     what: T,
 }
 
 impl<T> Default for Held<T> {
     fn default() -> Self {
-        Self { items: VecDeque::new(), of_peer: HashMap::new() }
+        Self { items: VecDeque::new(), of_peer: HashMap::new(), bytes: 0 }
     }
 }
 
 impl<T> Held<T> {
-    /// Holds a message of a source that a peer has passed on.
+    /// Holds a message of so many bytes of a source that a peer has passed on.
     ///
     /// # Errors
     /// The message, if there is no room for it.
-    pub fn hold(&mut self, now: Duration, source: PeerId, from: PeerId, what: T) -> Result<(), T> {
+    pub fn hold(
+        &mut self,
+        now: Duration,
+        (source, from): (PeerId, PeerId),
+        bytes: usize,
+        what: T,
+    ) -> Result<(), T> {
         let of_peer = self.of_peer.get(&from).copied().unwrap_or(0);
-        if of_peer >= OF_PEER || self.items.len() >= IN_ALL {
+        let full = self.items.len() >= IN_ALL || (self.bytes > 0 && self.bytes + bytes > BYTES);
+        if of_peer >= OF_PEER || full {
             return Err(what);
         }
         self.of_peer.insert(from, of_peer + 1);
-        self.items.push_back(Item { source, from, until: now + HOLD, what });
+        self.bytes += bytes;
+        self.items.push_back(Item { source, from, until: now + HOLD, bytes, what });
         Ok(())
     }
 
@@ -62,6 +75,7 @@ impl<T> Held<T> {
                 self.items.push_back(item);
                 continue;
             }
+            self.bytes -= item.bytes;
             if let Some(of_peer) = self.of_peer.get_mut(&item.from) {
                 *of_peer -= 1;
                 if *of_peer == 0 {
@@ -92,7 +106,7 @@ mod tests {
         let mut held = Held::default();
         let (a, b, from) = (PeerId::random(), PeerId::random(), PeerId::random());
         for (ms, source, what) in [(0, a, 1), (10, b, 2), (20, a, 3)] {
-            held.hold(at(ms), source, from, what).unwrap();
+            held.hold(at(ms), (source, from), 1, what).unwrap();
         }
         assert_eq!(held.next_deadline(), Some(HOLD));
         let known = held.decided(at(30), |source| (*source == a).then_some("known"));
@@ -108,14 +122,28 @@ mod tests {
         let mut held = Held::default();
         let (source, from) = (PeerId::random(), PeerId::random());
         for n in 0..OF_PEER {
-            held.hold(at(0), source, from, n).unwrap();
+            held.hold(at(0), (source, from), 1, n).unwrap();
         }
-        assert_eq!(held.hold(at(0), source, from, 7), Err(7));
+        assert_eq!(held.hold(at(0), (source, from), 1, 7), Err(7));
         for n in OF_PEER..IN_ALL {
-            held.hold(at(0), source, PeerId::random(), n).unwrap();
+            held.hold(at(0), (source, PeerId::random()), 1, n).unwrap();
         }
-        assert_eq!(held.hold(at(0), source, PeerId::random(), 7), Err(7));
+        assert_eq!(held.hold(at(0), (source, PeerId::random()), 1, 7), Err(7));
         assert_eq!(held.decided(at(0), |_| Some(())).len(), IN_ALL);
-        held.hold(at(0), source, from, 7).unwrap();
+        held.hold(at(0), (source, from), 1, 7).unwrap();
+    }
+
+    #[test]
+    fn large_messages_have_so_much_room_together_and_one_always_finds_some() {
+        let (mut held, who) = (Held::default(), (PeerId::random(), PeerId::random()));
+        held.hold(at(0), who, 2 * BYTES, 1).unwrap();
+        assert_eq!(held.hold(at(0), who, 1, 2), Err(2));
+        held.decided(at(0), |_| Some(()));
+        for n in 0..4 {
+            held.hold(at(0), who, BYTES / 4, n).unwrap();
+        }
+        assert_eq!(held.hold(at(0), who, 1, 5), Err(5));
+        held.decided(at(0), |_| Some(()));
+        assert_eq!(held.bytes, 0);
     }
 }

@@ -4,7 +4,7 @@
 use crate::{
     PeerId,
     admit::{
-        Certificate, Revocation,
+        Certificate, MAX_REVOKED, Revocation,
         talk::MAX_STEPS,
         wire::{Ask, MAX_ITEMS},
     },
@@ -31,6 +31,17 @@ pub struct News {
 }
 
 impl News {
+    /// Adds later ones, from whomever they are. Of certificates the last stay: whoever
+    /// lacks one asks for it.
+    pub fn add(&mut self, later: Self) {
+        self.from = if self.is_empty() { later.from } else { None };
+        self.renewed.extend(later.renewed);
+        self.renewed.drain(..self.renewed.len().saturating_sub(TOLD));
+        // No more than there is room for in the set that they are new to.
+        self.revoked.extend(later.revoked);
+        self.revoked.drain(..self.revoked.len().saturating_sub(MAX_REVOKED));
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.renewed.is_empty() && self.revoked.is_empty()

@@ -36,7 +36,7 @@ use jobs::{News, Question};
 use std::{
     collections::HashSet,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::sync::{Notify, mpsc, watch};
@@ -67,8 +67,9 @@ struct Inner {
     wanted: mpsc::Sender<Wanted>,
     /// Taken by the service when it starts.
     asked: Mutex<Option<mpsc::Receiver<Wanted>>>,
-    /// Where it takes news, then.
-    news: OnceLock<mpsc::Sender<News>>,
+    /// What other nodes are to be told.
+    news: Mutex<News>,
+    newer: Notify,
     refused: ByLabel,
 }
 
@@ -113,7 +114,8 @@ impl Members {
             warned: Mutex::default(),
             wanted,
             asked: Mutex::new(Some(asked)),
-            news: OnceLock::new(),
+            news: Mutex::default(),
+            newer: Notify::new(),
             refused,
         })))
     }
@@ -256,9 +258,13 @@ impl Members {
     /// Takes the revocations that were kept.
     pub(crate) fn restore(&self, kept: &[u8]) {
         let mut state = self.state();
-        // What is kept badly is heard again.
-        if let Ok(revoked) = Revoked::decode(kept, now(), state.cas()) {
-            state.restore(&revoked, now());
+        match Revoked::decode(kept, now(), state.cas()) {
+            Ok(revoked) => state.restore(&revoked, now()),
+            Err(error) => tracing::warn!(
+                %error,
+                "what was kept of revoked certificates can't be read: they are heard of again \
+                 from other members"
+            ),
         }
     }
 
@@ -312,16 +318,23 @@ impl Members {
         News { from, renewed: news.renewed, revoked: news.revocations }
     }
 
-    /// Where news are taken from now on.
-    fn tell(&self, news: mpsc::Sender<News>) {
-        // The service starts once.
-        let _ = self.0.news.set(news);
+    /// Has the service tell others, and keep what is revoked.
+    fn hand_on(&self, news: News) {
+        if !news.is_empty() {
+            lock(&self.0.news).add(news);
+            self.0.newer.notify_one();
+        }
     }
 
-    /// Has the service tell others. Before it starts there are none.
-    fn hand_on(&self, news: News) {
-        if let Some(told) = self.0.news.get().filter(|_| !news.is_empty()) {
-            let _ = told.try_send(news);
+    /// Waits until there is something to tell others.
+    async fn told(&self) -> News {
+        loop {
+            let newer = self.0.newer.notified();
+            let news = std::mem::take(&mut *lock(&self.0.news));
+            if !news.is_empty() {
+                return news;
+            }
+            newer.await;
         }
     }
 

@@ -23,7 +23,7 @@ use futures::{AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt, stream::Futures
 use libp2p::StreamProtocol;
 use std::{io, time::Duration};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::watch,
     time::{Instant, sleep, sleep_until, timeout},
 };
 
@@ -33,8 +33,6 @@ const LIMIT: Duration = Duration::from_secs(10);
 const ASKED: usize = 64;
 /// When revocations are compared again after that has failed.
 const AGAIN: Duration = Duration::from_secs(5);
-/// News that wait to be told.
-const NEWS: usize = 64;
 /// The longest pause before it is looked whose certificate has ended: clocks are set.
 const LOOK: Duration = Duration::from_secs(600);
 /// How soon after something has changed.
@@ -69,11 +67,9 @@ pub(crate) fn start(
         "Exchanges of certificates and revocations, by outcome",
         counts.clone(),
     );
-    let (news, told) = mpsc::channel(NEWS);
-    around.members.tell(news.clone());
-    let desk = Desk { around, protocol, counts, news };
+    let desk = Desk { around, protocol, counts };
     scope.spawn(desk.clone().serve(incoming));
-    scope.spawn(desk.ask(told));
+    scope.spawn(desk.ask());
     Ok(())
 }
 
@@ -116,7 +112,6 @@ struct Desk {
     around: Around,
     protocol: StreamProtocol,
     counts: ByLabel,
-    news: mpsc::Sender<News>,
 }
 
 impl Desk {
@@ -146,8 +141,7 @@ impl Desk {
             Ok(news)
         });
         if let Some(news) = self.settle(peer, answered.await.unwrap_or(Err(Failed::Timeout))) {
-            // Whoever takes them ends with the node.
-            let _ = self.news.send(news).await;
+            self.around.members.hand_on(news);
         }
     }
 
@@ -182,7 +176,7 @@ impl Desk {
     }
 
     /// Asks and tells others, until the node closes.
-    async fn ask(self, mut told: mpsc::Receiver<News>) {
+    async fn ask(self) {
         let (members, host) = (&self.around.members, &self.around.host);
         let Some(mut asked) = members.asked() else { return };
         let (mut events, mut changes) = (self.around.events.subscribe(), members.changes());
@@ -215,7 +209,7 @@ impl Desk {
                 Some(Wanted { source, from }) = asked.recv() => {
                     jobs.add(from, |job| job.want(source));
                 }
-                Some(news) = told.recv() => self.pass_on(&news, &mut jobs),
+                news = members.told() => self.pass_on(&news, &mut jobs),
                 Some(peer) = again.next() => if host.is_connected(&peer) {
                     jobs.add(peer, Job::compare);
                 },

@@ -46,12 +46,14 @@ impl Vetting {
         match self.members.check(&source) {
             Ok(()) => self.passed.push_back(received),
             // Who passes on what it says itself has shown its certificate here.
-            Err(refusal) if source == from || !may_come(refusal) => self.refuse(&received, refusal),
-            Err(refusal) => {
+            Err(refusal) if source == from || !may_come(refusal) => {
+                self.refuse(&received, refusal.label());
+            }
+            Err(_) => {
                 self.members.want(source, from);
-                match self.held.hold(self.epoch.elapsed(), source, from, received) {
-                    Ok(()) => {}
-                    Err(received) => self.refuse(&received, refusal),
+                let (now, bytes) = (self.epoch.elapsed(), received.message.encoded().len());
+                if let Err(received) = self.held.hold(now, (source, from), bytes, received) {
+                    self.refuse(&received, "no-room");
                 }
             }
         }
@@ -81,7 +83,7 @@ impl Vetting {
         for (received, decision) in decided {
             match decision.unwrap_or(Err(Refusal::Missing)) {
                 Ok(()) => self.passed.push_back(received),
-                Err(refusal) => self.refuse(&received, refusal),
+                Err(refusal) => self.refuse(&received, refusal.label()),
             }
         }
     }
@@ -101,8 +103,8 @@ impl Vetting {
         !self.refused.is_empty()
     }
 
-    fn refuse(&mut self, received: &Received, refusal: Refusal) {
-        self.refusals.get_or_create(&[("reason", refusal.label())]).inc();
+    fn refuse(&mut self, received: &Received, reason: &'static str) {
+        self.refusals.get_or_create(&[("reason", reason)]).inc();
         self.refused.push_back(received.ticket());
     }
 }

@@ -16,6 +16,7 @@ mod roles;
 mod seeds;
 mod services;
 mod streams;
+mod topic;
 mod whereabouts;
 
 pub use builder::NodeBuilder;
@@ -43,7 +44,7 @@ use crate::{
     service::Services,
     streams::Streams,
     target::{Connector, Target},
-    topics::{self, Topic, TopicOptions, Topics},
+    topics::{self, Topics},
     who::Who,
 };
 use builder::Early;
@@ -495,27 +496,6 @@ impl Node {
     /// As of `connect`; `NotFound` if it serves no view in this namespace.
     pub async fn view_of(&self, peer: impl Into<Target>) -> Result<RemoteView> {
         RemoteView::connect(self.0.vat.clone(), peer).await
-    }
-
-    /// A handle of a topic of this node's cluster, which it joins if it has not:
-    /// with [`TopicOptions::default`], or as it was opened. The name is 1 to 48 of
-    /// `A-Z a-z 0-9 . _ -`. To be called on the node's runtime.
-    ///
-    /// # Errors
-    /// `Config` if the name is not acceptable; `Closed`.
-    pub fn topic(&self, name: &str) -> Result<Topic> {
-        self.topic_with(name, TopicOptions::default())
-    }
-
-    /// The same with options, which are those of all handles of the topic in this
-    /// node.
-    ///
-    /// # Errors
-    /// `Config` if the name or an option is not acceptable, or the topic is open
-    /// with another; `Invalid` if the query's ends are of different fields;
-    /// `Closed`.
-    pub fn topic_with(&self, name: &str, options: TopicOptions) -> Result<Topic> {
-        self.0.topics.open(name, options)
     }
 
     /// Exports capabilities to peers, and connects to theirs.
