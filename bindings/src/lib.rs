@@ -10,6 +10,7 @@
 //! - `byte_stream`: what is read and written
 //! - `node`, `remote`, `topic`, `options`, `query`: the node, the views of others
 //!   and topics, from plain values
+//! - `lists`, `admit`: whom a node takes, by lists and by certificates
 //! - `service`: services, served and called; `requests`: those that wait for a thread
 //! - `csp`: channels, select and semaphores
 //! - `reading`: what makes reading many records quick
@@ -20,6 +21,7 @@
 //!
 //! Nothing is started and nothing is installed before a call asks for it.
 
+mod admit;
 mod bench;
 mod byte_stream;
 mod call;
@@ -27,6 +29,7 @@ mod csp;
 mod dispatcher;
 mod exit;
 mod ids;
+mod lists;
 mod log;
 mod node;
 mod options;

@@ -1,7 +1,7 @@
 //! A node's configuration, from plain values.
 
 use crate::{Error, ErrorKind, Keypair, Multiaddr, PeerId, PeerInfo, Record, Result, Secret};
-use casm::{DEFAULT_TIMEOUT, NodeBuilder, Target, config::Limits};
+use casm::{DEFAULT_TIMEOUT, NodeBuilder, Target, admit::Certificate, config::Limits};
 use rand::{TryRng, rngs::SysRng};
 use std::{collections::BTreeMap, fmt::Display, path::PathBuf, str::FromStr, time::Duration};
 
@@ -13,6 +13,8 @@ const ANNOUNCE: &str = "CASM_ANNOUNCE";
 /// The variable that names the file of the cluster's secret, when the program gives
 /// none.
 const SECRET_FILE: &str = "CASM_SECRET_FILE";
+/// What to write for a peer id.
+const PEER_ID: &str = "write one such as 12D3KooW…";
 
 /// What a node can be told before it starts. What is left out has core's
 /// default.
@@ -57,6 +59,19 @@ pub struct Options {
     /// The file of it; not with `secret`. If there is neither, the variable
     /// `CASM_SECRET_FILE` says it.
     pub secret_file: Option<PathBuf>,
+    /// The ids of the peers that are taken, and no others. Empty: everybody.
+    pub allow: Vec<String>,
+    /// The ids of peers that are not taken, whether they are allowed or not.
+    pub deny: Vec<String>,
+    /// The ids of the authorities whose certificates make a member. Empty: none is
+    /// needed.
+    pub admit: Vec<String>,
+    /// This node's certificate, as a file has it.
+    pub certificate: Option<Vec<u8>>,
+    /// The file of it, which is read again when it changes; not with `certificate`.
+    pub certificate_file: Option<PathBuf>,
+    /// A file of revocations, which is read again when it changes.
+    pub revoked: Option<PathBuf>,
 }
 
 /// Limits on what is spent on peers; see [`Limits`].
@@ -183,6 +198,8 @@ impl Options {
             }
             (Some(key), None) => builder = builder.key(key),
             (None, Some(file)) => builder = builder.key_file(file),
+            // A certificate is for a key that there is: core says so.
+            (None, None) if !self.admit.is_empty() => {}
             (None, None) => builder = builder.key(generate_key()?),
         }
         let of_environment = || std::env::var_os(SECRET_FILE).map(PathBuf::from);
@@ -199,6 +216,21 @@ impl Options {
                     builder = builder.secret_file(file);
                 }
             }
+        }
+        builder = builder.allow(peer_ids("allow", &self.allow)?);
+        builder = builder.deny(peer_ids("deny", &self.deny)?);
+        builder = builder.admit(peer_ids("admit", &self.admit)?);
+        match (self.certificate, self.certificate_file) {
+            (Some(_), Some(file)) => {
+                let accepted = "give `certificate` or `certificate_file`, not both";
+                return Err(Error::config("certificate_file", file.display(), accepted));
+            }
+            (Some(bytes), None) => builder = builder.certificate(Certificate::parse(&bytes)?),
+            (None, Some(file)) => builder = builder.certificate_file(file),
+            (None, None) => {}
+        }
+        if let Some(file) = self.revoked {
+            builder = builder.revoked_file(file);
         }
         Ok(builder)
     }
@@ -255,7 +287,16 @@ pub fn time_limit(field: &str, seconds: Option<f64>) -> Result<Option<Duration>>
 /// # Errors
 /// `Address` if it is none.
 pub fn peer_id(text: &str) -> Result<PeerId> {
-    parse("peer id", text, "write one such as 12D3KooW…")
+    parse("peer id", text, PEER_ID)
+}
+
+/// Peer ids in base58, given to what is named.
+///
+/// # Errors
+/// `Address` if one is none.
+pub(crate) fn peer_ids(of: &str, texts: &[String]) -> Result<Vec<PeerId>> {
+    let what = format!("{of}: peer id");
+    texts.iter().map(|text| parse(&what, text, PEER_ID)).collect()
 }
 
 /// Whom to connect to.

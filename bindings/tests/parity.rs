@@ -85,11 +85,17 @@ fn every_option_of_the_facade_is_in_the_table() {
         key,
         key_file,
         secret,
-        secret_file
+        secret_file,
+        allow,
+        deny,
+        admit,
+        certificate,
+        certificate_file,
+        revoked
     );
     let options = strings("options", "node");
-    // `key_file` is `key`, given as a path; and so is `secret_file`.
-    let by_path = ["key_file", "secret_file"];
+    // `key_file` is `key`, given as a path; and so are the others.
+    let by_path = ["key_file", "secret_file", "certificate_file"];
     assert!(names.iter().filter(|name| !by_path.contains(name)).eq(&options));
 }
 

@@ -1,6 +1,7 @@
 //! The command line: what can be given, and what is refused with a word on what
 //! to write instead.
 
+mod admit;
 mod node;
 mod parse;
 mod pipe;
@@ -8,6 +9,7 @@ mod query;
 mod service;
 mod topic;
 
+pub use admit::{AdmitCommand, RevokeArgs, SignArgs};
 pub use node::NodeArgs;
 pub use pipe::{AcceptArgs, OpenArgs, PipeCommand};
 pub use query::QueryArgs;
@@ -61,6 +63,9 @@ pub enum Command {
     /// Make and show identity files, and the secrets of private clusters
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Say who may join, by certificates: make an authority, sign, take back, show
+    #[command(subcommand)]
+    Admit(AdmitCommand),
     /// Check what would stop discovery on this machine
     Doctor(DoctorArgs),
     /// Print a completion script for a shell
@@ -348,6 +353,7 @@ impl Cli {
             | Command::Discover(DiscoverCommand::Find(FindArgs { output, .. }))
             | Command::Discover(DiscoverCommand::Listen(ListenArgs { output, .. }))
             | Command::Discover(DiscoverCommand::Emit(EmitArgs { output, .. })) => output.json,
+            Command::Admit(command) => command.output().json,
             Command::Watch(_) | Command::Pipe(_) | Command::Completions { .. } => false,
         }
     }

@@ -84,6 +84,54 @@ pub enum Line {
     Key { path: String, peer: String, r#type: String },
     /// The file of a secret, and what tells it from others.
     Secret { path: String, fingerprint: String },
+    /// What makes a peer a member.
+    Certificate(CertificateLine),
+    /// What takes a peer's certificates back.
+    Revocation(RevocationLine),
+}
+
+/// A certificate. Times are seconds since 1970.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateLine {
+    /// Whose it is.
+    pub peer: String,
+    /// Who signed it.
+    pub ca: String,
+    /// For which cluster.
+    pub ns: String,
+    /// What the peer may do.
+    pub roles: Vec<String>,
+    /// From when on it is valid.
+    pub not_before: u64,
+    /// Until when.
+    pub not_after: u64,
+    /// When it was signed.
+    pub issued: u64,
+    /// What tells it from others, in hex.
+    pub serial: String,
+    /// `valid`, `not-yet-valid` or `expired`.
+    pub state: String,
+    /// What its file holds, where it was printed and not written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+}
+
+/// A revocation. Times are seconds since 1970.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevocationLine {
+    /// Whose certificates it takes back.
+    pub peer: String,
+    /// Who signed it and them.
+    pub ca: String,
+    /// Those that were signed until then.
+    pub at: u64,
+    /// How long it is kept.
+    pub until: u64,
+    /// `valid`, `not-yet-valid` or `expired`.
+    pub state: String,
+    /// What its file holds, where it was printed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
 }
 
 /// Bytes, or why there are none.

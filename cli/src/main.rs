@@ -1,5 +1,6 @@
 //! The program `casm`: join, watch and query a cluster from the command line.
 
+mod admit;
 mod args;
 mod completions;
 mod demo;
@@ -73,6 +74,7 @@ async fn execute(cli: &Cli) -> Result<(), Failure> {
         Command::Services(args) => service::services(args).await,
         Command::Pipe(command) => pipe::pipe(command).await,
         Command::Key(command) => key::key(command),
+        Command::Admit(command) => admit::admit(command),
         Command::Doctor(args) => doctor::doctor(args),
         Command::Completions { shell } => completions::completions(*shell),
     }

@@ -1,10 +1,16 @@
 //! Lines for people.
 
-use crate::json::{Line, PacketLine, RecordLine, Said, ServiceLine};
+use crate::json::{
+    CertificateLine, Line, PacketLine, RecordLine, RevocationLine, Said, ServiceLine,
+};
 pub use casm::logs::clean;
 use casm::logs::is_harmful;
 use crossterm::style::{Color, Stylize};
-use std::{borrow::Cow, fmt::Write};
+use std::{
+    borrow::Cow,
+    fmt::Write,
+    time::{Duration, UNIX_EPOCH},
+};
 
 /// A line as text, without its end.
 pub fn of(line: &Line, colour: bool) -> String {
@@ -109,6 +115,49 @@ pub fn of(line: &Line, colour: bool) -> String {
         }
         Line::Key { peer, .. } => peer.clone(),
         Line::Secret { fingerprint, .. } => fingerprint.clone(),
+        Line::Certificate(certificate) => of_certificate(certificate, colour),
+        Line::Revocation(revocation) => of_revocation(revocation, colour),
+    }
+}
+
+fn of_certificate(line: &CertificateLine, colour: bool) -> String {
+    let CertificateLine { peer, ca, ns, serial, .. } = line;
+    let state = state(&line.state, colour);
+    let roles = match &line.roles[..] {
+        [] => "none".to_owned(),
+        roles => clean(&roles.join(" ")).into_owned(),
+    };
+    let (from, to, issued) = (time(line.not_before), time(line.not_after), time(line.issued));
+    format!(
+        "{state} {peer}\n  namespace  {}\n  roles      {roles}\n  from       {from}\n  \
+         until      {to}\n  signed     {issued}\n  by         {ca}\n  serial     {serial}",
+        clean(ns)
+    )
+}
+
+fn of_revocation(line: &RevocationLine, colour: bool) -> String {
+    let RevocationLine { peer, ca, .. } = line;
+    let state = match &*line.state {
+        "valid" => word("revoked", Color::Yellow, colour),
+        other => state(other, colour),
+    };
+    let (at, until) = (time(line.at), time(line.until));
+    format!("{state} {peer}: what {ca} signed for it until {at}; kept until {until}")
+}
+
+/// Whether a certificate counts.
+fn state(state: &str, colour: bool) -> String {
+    word(state, if state == "valid" { Color::Green } else { Color::Red }, colour)
+}
+
+/// A second since 1970, by the calendar as far as that goes.
+fn time(seconds: u64) -> String {
+    const LAST: u64 = 253_402_300_799; // The end of 9999.
+    match seconds <= LAST {
+        true => {
+            humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
+        }
+        false => format!("second {seconds}"),
     }
 }
 

@@ -350,6 +350,63 @@ impl Node {
     }
 
     #[napi]
+    pub fn allow(&self, ids: Vec<String>) -> Result<()> {
+        guard("allow", || self.node.allow(&ids))
+    }
+
+    #[napi]
+    pub fn disallow(&self, ids: Vec<String>) -> Result<()> {
+        guard("disallow", || self.node.disallow(&ids))
+    }
+
+    #[napi]
+    pub fn allow_all(&self) -> Result<()> {
+        guard("allowAll", || self.node.allow_all())
+    }
+
+    #[napi]
+    pub fn set_allowed(&self, ids: Vec<String>) -> Result<()> {
+        guard("setAllowed", || self.node.set_allowed(&ids))
+    }
+
+    #[napi]
+    pub fn deny(&self, ids: Vec<String>) -> Result<()> {
+        guard("deny", || self.node.deny(&ids))
+    }
+
+    #[napi]
+    pub fn undeny(&self, ids: Vec<String>) -> Result<()> {
+        guard("undeny", || self.node.undeny(&ids))
+    }
+
+    #[napi]
+    pub fn set_denied(&self, ids: Vec<String>) -> Result<()> {
+        guard("setDenied", || self.node.set_denied(&ids))
+    }
+
+    #[napi]
+    pub fn allowed(&self) -> Result<Option<Vec<String>>> {
+        guard("allowed", || self.node.allowed())
+    }
+
+    #[napi]
+    pub fn denied(&self) -> Result<Vec<String>> {
+        guard("denied", || self.node.denied())
+    }
+
+    #[napi]
+    pub fn renew(&self, certificate: Uint8Array) -> Result<()> {
+        guard("renew", || self.node.renew(&certificate))
+    }
+
+    #[napi]
+    pub fn revoke(&self, revocations: Uint8Array) -> Result<u32> {
+        let new = guard("revoke", || self.node.revoke(&revocations))?;
+        // There are fewer than that.
+        Ok(u32::try_from(new).unwrap_or(u32::MAX))
+    }
+
+    #[napi]
     pub fn pause(&self, id: u32) -> Result<Pending> {
         spawn_unit("pause", &self.port, id, self.node.pause())
     }

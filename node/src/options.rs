@@ -2,6 +2,7 @@
 
 use crate::{call::duration, key::Key, secret::Secret};
 use casm_bindings::{LimitOptions, RpcLimitOptions, TableLimitOptions};
+use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;
 use std::collections::HashMap;
 
@@ -24,6 +25,12 @@ pub struct Options {
     pub limits: Option<Limits>,
     pub key_file: Option<String>,
     pub secret_file: Option<String>,
+    pub allow: Option<Vec<String>>,
+    pub deny: Option<Vec<String>>,
+    pub admit: Option<Vec<String>>,
+    pub certificate: Option<Uint8Array>,
+    pub certificate_file: Option<String>,
+    pub revoked: Option<String>,
 }
 
 /// Limits on what is spent on peers.
@@ -125,6 +132,12 @@ impl Options {
             key_file: self.key_file.map(Into::into),
             secret: secret.map(|secret| secret.0.clone()),
             secret_file: self.secret_file.map(Into::into),
+            allow: self.allow.unwrap_or_default(),
+            deny: self.deny.unwrap_or_default(),
+            admit: self.admit.unwrap_or_default(),
+            certificate: self.certificate.map(|bytes| bytes.to_vec()),
+            certificate_file: self.certificate_file.map(Into::into),
+            revoked: self.revoked.map(Into::into),
         })
     }
 }

@@ -12,6 +12,16 @@ function served(node) {
   return node
 }
 
+/** A call that a node refuses that has none. */
+function withoutAuthorities(call) {
+  try {
+    call()
+    assert.fail('it works')
+  } catch (error) {
+    if (!['Config', 'Invalid'].includes(error.code)) throw error
+  }
+}
+
 const CALLS = {
   serve: node => node.serve(`s${node.services().length}`, () => {}),
   serveStream: node => node.serveStream(`s${node.services().length}`, () => []),
@@ -48,6 +58,17 @@ const CALLS = {
   openChannel: node => node.openChannel('c', Key.generate().peer),
   semaphore: node => node.semaphore('s', 1),
   openSemaphore: node => node.openSemaphore('s', Key.generate().peer),
+  allow: node => node.allow(node.id),
+  disallow: node => node.disallow(node.id),
+  allowAll: node => node.allowAll(),
+  setAllowed: node => node.setAllowed([]),
+  allowed: node => node.allowed(),
+  deny: node => node.deny([Key.generate().peer]),
+  undeny: node => node.undeny([]),
+  setDenied: node => node.setDenied([]),
+  denied: node => node.denied(),
+  renew: node => withoutAuthorities(() => node.renew(new Uint8Array())),
+  revoke: node => withoutAuthorities(() => node.revoke(new Uint8Array())),
   metrics: node => node.metrics(),
   metricsSnapshot: node => node.metricsSnapshot(),
 }
@@ -55,7 +76,8 @@ const CALLS = {
 const STAYS = ['id', 'namespace', 'closed', 'close', 'off', 'ref', 'unref']
 
 test('every call is in this test', () => {
-  const names = Object.getOwnPropertyNames(Node.prototype).filter(name => name !== 'constructor')
+  const classes = [Node.prototype, Object.getPrototypeOf(Node.prototype)]
+  const names = classes.flatMap(Object.getOwnPropertyNames).filter(name => name !== 'constructor')
   assert.deepEqual(names.sort(), [...Object.keys(CALLS), ...STAYS].sort())
 })
 

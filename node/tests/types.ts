@@ -90,6 +90,25 @@ export async function main(): Promise<void> {
   await Node.start({ secret: new Uint8Array(32) })
   const fingerprint: string = secret.fingerprint
   log([fingerprint])
+  await (await Node.start({ allow: node.id, deny: new Set([peers.toFixed()]) })).close()
+  node.allow(node.id)
+  node.disallow([node.id])
+  node.setAllowed(new Set([node.id]))
+  node.deny([...view].map(record => record.peer))
+  node.undeny([])
+  node.setDenied(node.denied())
+  node.allowAll()
+  const allowed: string[] | undefined = node.allowed()
+  log(allowed ?? [])
+  await (await Node.start({ admit: node.id, certificate: 'node.cert', revoked: 'revoked' })).close()
+  await (await Node.start({ admit: [node.id], certificate: answer })).close()
+  node.renew(answer)
+  const many: number = node.revoke(answer)
+  log(many)
+  // @ts-expect-error what a file holds is bytes
+  node.renew('node.cert')
+  // @ts-expect-error peers are named by their ids
+  node.deny([found])
   await Node.start({ limits: { connections: 64, rpc: { streamsPerPeer: 4, idle: 60_000 }, table: { records: 1000 } } })
   await Node.start({ power: 'low' })
   // @ts-expect-error there is no such profile

@@ -293,6 +293,17 @@ export interface NativeNode {
   callStream(name: string, data: Uint8Array, options: NativeCallOptions, records?: Records): NativeStream
   services(): string[]
   serviceStats(name: string): ServiceStats
+  allow(ids: string[]): void
+  disallow(ids: string[]): void
+  allowAll(): void
+  setAllowed(ids: string[]): void
+  deny(ids: string[]): void
+  undeny(ids: string[]): void
+  setDenied(ids: string[]): void
+  allowed(): string[] | null
+  denied(): string[]
+  renew(certificate: Uint8Array): void
+  revoke(revocations: Uint8Array): number
   pause(id: number): Pending
   resume(id: number): Pending
   close(id: number, grace: number | undefined, handling: boolean): Pending

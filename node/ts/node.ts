@@ -1,5 +1,6 @@
 /** The node. */
 
+import { Admission, nativeNode } from './admission.js'
 import { answerOf, type Answer } from './answer.js'
 import { ByteStream } from './bytes.js'
 import { Channel, channelOptions, deadline, Semaphore, type ChannelOptions, type OpenOptions } from './channel.js'
@@ -68,8 +69,6 @@ export interface WaitForOptions extends Wait {
   query?: Query | string
 }
 
-const nodes = new WeakMap<Node, NativeNode>()
-
 /** Nodes that are open: they are not collected, whoever forgets them. */
 const running = new Set<Node>()
 
@@ -83,13 +82,13 @@ const running = new Set<Node>()
  * A call or a `for await` that waits keeps the program alive; an open node and
  * its listeners do not, unless `ref()` says so.
  */
-export class Node {
+export class Node extends Admission {
   readonly #holder: Holder
   readonly #listeners = new Listeners()
 
   private constructor(node: NativeNode, holder: Holder) {
+    super(node)
     this.#holder = holder
-    nodes.set(this, node)
     running.add(this)
   }
 
@@ -115,7 +114,7 @@ export class Node {
   }
 
   get #node(): NativeNode {
-    return nodes.get(this)!
+    return nativeNode(this)
   }
 
   /** The node's peer id. Also of a closed node. */
@@ -556,7 +555,7 @@ const FIND = { namespace: string, limit: whole, timeout: ms }
 /** @internal For measuring: a listener that is called so many times with an event. */
 export function benchEvents(node: Node, count: number, listener: (event: Event) => unknown): NativeSubscription {
   const id = listen(work => visit(work.items!, (kind, held) => listener(event(kind, held))))
-  return guard(() => native().benchEvents(nodes.get(node)!, id, count))
+  return guard(() => native().benchEvents(nativeNode(node), id, count))
 }
 
 /** @internal For measuring: a view of so many records. */

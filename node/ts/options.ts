@@ -1,5 +1,6 @@
 /** What a node is told before it starts. */
 
+import { peerIds } from './admission.js'
 import { boolean, callback, fields, ms, number, properties, string, strings, whole, wrong } from './check.js'
 import { Key, nativeKey } from './key.js'
 import type { NativeKey, NativeSecret } from './native.js'
@@ -60,6 +61,29 @@ export interface Options {
    * is open.
    */
   secret?: Secret | string
+  /**
+   * The ids of the peers that are taken, and no others; of this node it needs none.
+   * Default, and if there are none: everybody. See `Node.allow`.
+   */
+  allow?: string | Iterable<string>
+  /** The ids of peers that are not taken, whether they are allowed or not. See `Node.deny`. */
+  deny?: string | Iterable<string>
+  /**
+   * The ids of the authorities whose certificates make a member. Who has no valid
+   * certificate can't connect, and nothing that it signed is taken. Default: none, and
+   * no certificates are needed.
+   */
+  admit?: string | Iterable<string>
+  /**
+   * The certificate of this node's `key`, needed with `admit`: its file, which is read
+   * again when it changes, or the bytes of one.
+   */
+  certificate?: string | Uint8Array
+  /**
+   * A file of revocations, which is read again when it changes: whose certificates they
+   * take back is put out. One member that has it suffices.
+   */
+  revoked?: string
   /**
    * Is called with every event of the node from its first on, such as where it
    * listens: as `on('event', …)` does with those that come later.
@@ -180,6 +204,14 @@ const OPTIONS = {
     if (value instanceof Secret || typeof value === 'string') return value
     throw hidden(field, 'a Secret, or the path of a swarm.key file')
   },
+  allow: peerIds,
+  deny: peerIds,
+  admit: peerIds,
+  certificate: (field: string, value: unknown) => {
+    if (value instanceof Uint8Array || typeof value === 'string') return value
+    throw wrong(field, value, 'the path of a file, or a Uint8Array with what it holds')
+  },
+  revoked: string,
   onEvent: callback,
 }
 
@@ -198,12 +230,13 @@ export function build(options: Options): {
   secret: NativeSecret | undefined
   onEvent: Options['onEvent']
 } {
-  const { key, secret, onEvent, ...rest } = properties('', options, OPTIONS)
+  const { key, secret, certificate, onEvent, ...rest } = properties('', options, OPTIONS)
   return {
     options: {
       ...rest,
       ...(typeof key === 'string' && { keyFile: key }),
       ...(typeof secret === 'string' && { secretFile: secret }),
+      ...(certificate !== undefined && { [typeof certificate === 'string' ? 'certificateFile' : 'certificate']: certificate }),
     },
     key: key instanceof Key ? nativeKey(key) : undefined,
     secret: secret instanceof Secret ? nativeSecret(secret) : undefined,

@@ -12,12 +12,13 @@ Callbacks run on the event loop.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, overload
 
 from . import _aio_service, _aio_streams, _casm
 from ._aio import Stream, Subscription, _call, _check_callable, _end
+from ._aio_admission import Admission
 from ._aio_channels import Channel, Job, Lease, Semaphore, select
 from ._aio_view import RemoteView
 from ._errors import ClosedError
@@ -65,7 +66,7 @@ __all__ = [
 StreamServer = _aio_streams.StreamServer
 
 
-class Node:
+class Node(Admission):
     """A member of a cluster, or an observer of one.
 
     It is started by ``async with``, or by ``await``::
@@ -97,6 +98,11 @@ class Node:
         limits: Mapping[str, float | Mapping[str, float]] | None = None,
         key: Key | str | os.PathLike[str] | None = None,
         secret: Secret | str | os.PathLike[str] | None = None,
+        allow: str | Iterable[str] | None = None,
+        deny: str | Iterable[str] | None = None,
+        admit: str | Iterable[str] | None = None,
+        certificate: str | os.PathLike[str] | bytes | bytearray | memoryview | None = None,
+        revoked: str | os.PathLike[str] | None = None,
         on_event: Callable[[Event], object] | None = None,
     ) -> None:
         self._config = _casm.Config(
@@ -116,6 +122,11 @@ class Node:
             limits=limits,
             key=key,
             secret=secret,
+            allow=allow,
+            deny=deny,
+            admit=admit,
+            certificate=certificate,
+            revoked=revoked,
         )
         if on_event is not None:
             _check_callable(on_event)

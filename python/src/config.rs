@@ -1,6 +1,6 @@
 //! What a node is told before it starts, and what says where a peer is.
 
-use crate::{call::seconds, key::Key, secret::Secret, view::Record};
+use crate::{admission::Ids, call::seconds, key::Key, secret::Secret, service::Data, view::Record};
 use casm_bindings::{LimitOptions, Options, RpcLimitOptions, TableLimitOptions};
 use pyo3::{exceptions::PyTypeError, prelude::*, types::PyMapping};
 use std::{collections::BTreeMap, path::PathBuf};
@@ -42,6 +42,15 @@ pub(crate) enum KeyOrFile {
 pub(crate) enum SecretOrFile {
     #[pyo3(transparent, annotation = "Secret")]
     Secret(Py<Secret>),
+    #[pyo3(transparent, annotation = "str | os.PathLike[str]")]
+    File(PathBuf),
+}
+
+/// A certificate, as its file has it, or that file.
+#[derive(FromPyObject)]
+pub(crate) enum CertificateOrFile {
+    #[pyo3(transparent, annotation = "bytes | bytearray | memoryview")]
+    Bytes(Data),
     #[pyo3(transparent, annotation = "str | os.PathLike[str]")]
     File(PathBuf),
 }
@@ -176,6 +185,18 @@ fn not_accepted(field: &str, name: &str, known: &str) -> PyErr {
 ///         of one, a ``swarm.key``. Who doesn't hold it learns nothing of the
 ///         cluster; QUIC is off. Default: the file that the environment variable
 ///         ``CASM_SECRET_FILE`` names, or none, and the cluster is open.
+///     allow: The ids of the peers that are taken, and no others; of this node it
+///         needs none. Default, and if there are none: everybody. See
+///         ``Node.allow``.
+///     deny: The ids of peers that are not taken, whether they are allowed or not.
+///         See ``Node.deny``.
+///     admit: The ids of the authorities whose certificates make a member. Who has no
+///         valid certificate can't connect, and nothing that it signed is taken.
+///         Default: none, and no certificates are needed.
+///     certificate: The certificate of this node's ``key``, needed with ``admit``: its
+///         file, which is read again when it changes, or the bytes of one.
+///     revoked: A file of revocations, which is read again when it changes: whose
+///         certificates they take back is put out. One member that has it suffices.
 #[pyclass(frozen, module = "casm")]
 pub(crate) struct Config {
     pub(crate) options: Options,
@@ -184,9 +205,9 @@ pub(crate) struct Config {
 #[pymethods]
 impl Config {
     #[new]
-    #[pyo3(signature = (namespace=None, *, listen=None, boot=None, serve=None, announce=None, announce_only=false, host=None, meta=None, ttl=None, observer=false, data=None, pex_tick=None, power=None, limits=None, key=None, secret=None))]
+    #[pyo3(signature = (namespace=None, *, listen=None, boot=None, serve=None, announce=None, announce_only=false, host=None, meta=None, ttl=None, observer=false, data=None, pex_tick=None, power=None, limits=None, key=None, secret=None, allow=None, deny=None, admit=None, certificate=None, revoked=None))]
     #[expect(clippy::too_many_arguments, reason = "these are Python's keyword arguments")]
-    pub(crate) fn new(
+    fn new(
         namespace: Option<String>,
         listen: Option<Strings>,
         boot: Option<Strings>,
@@ -203,6 +224,11 @@ impl Config {
         limits: Option<Limits>,
         key: Option<KeyOrFile>,
         secret: Option<SecretOrFile>,
+        allow: Option<Ids>,
+        deny: Option<Ids>,
+        admit: Option<Ids>,
+        certificate: Option<CertificateOrFile>,
+        revoked: Option<PathBuf>,
     ) -> PyResult<Self> {
         let (key, key_file) = match key {
             Some(KeyOrFile::Key(key)) => (Some(key.get().key.clone()), None),
@@ -212,6 +238,11 @@ impl Config {
         let (secret, secret_file) = match secret {
             Some(SecretOrFile::Secret(secret)) => (Some(secret.get().secret.clone()), None),
             Some(SecretOrFile::File(file)) => (None, Some(file)),
+            None => (None, None),
+        };
+        let (certificate, certificate_file) = match certificate {
+            Some(CertificateOrFile::Bytes(bytes)) => (Some(bytes.into()), None),
+            Some(CertificateOrFile::File(file)) => (None, Some(file)),
             None => (None, None),
         };
         let options = Options {
@@ -233,6 +264,12 @@ impl Config {
             key_file,
             secret,
             secret_file,
+            allow: allow.map(Ids::into_vec).unwrap_or_default(),
+            deny: deny.map(Ids::into_vec).unwrap_or_default(),
+            admit: admit.map(Ids::into_vec).unwrap_or_default(),
+            certificate,
+            certificate_file,
+            revoked,
         };
         Ok(Self { options })
     }

@@ -3,6 +3,7 @@
 //!
 //! - `call`, `errors`: how a call waits, and what it raises
 //! - `node`, `config`, `key`, `secret`: the node and what it is told
+//! - `admission`: whom the node takes
 //! - `view`, `meta`, `remote`, `query`, `events`: what a node knows, and what
 //!   happens to it
 //! - `csp`: channels, select and semaphores
@@ -13,6 +14,7 @@
 //! - `driver`: the thread of the callbacks
 //! - `log`, `bench`: log records; synthetic data for measurements
 
+mod admission;
 mod bench;
 mod byte_stream;
 mod call;
@@ -38,6 +40,7 @@ mod view;
 mod _casm {
     #[pymodule_export]
     use super::{
+        admission::Admission,
         bench::{bench_events, bench_view},
         byte_stream::{Piece, RawStream, on_stream},
         call::Pending,

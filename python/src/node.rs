@@ -8,22 +8,22 @@ pub(crate) use awaited::Awaited;
 pub(crate) use inside::{close_at_exit, dispatcher_of, start};
 
 use crate::{
+    admission::Admission,
     byte_stream::{self, RawStream},
     call::{DEFAULT_TIMEOUT, block, guard, seconds},
-    config::{Config, KeyOrFile, Limits, Peer, PeerInfo, PeerStatus, SecretOrFile, Strings},
+    config::{Config, Peer, PeerInfo, PeerStatus, Strings},
     csp::{Channel, Semaphore},
     errors::OrRaise,
     query::{QueryArg, query},
     remote::RemoteView,
     service::{self, Asked, Data, ServiceStats, answered},
-    stream::{Callback, Stream, Subscription},
+    stream::{Stream, Subscription},
     topic::Topic,
     view::View,
 };
-use casm_bindings::{Dispatcher, Driver, duration};
-use inside::STARTING;
-use pyo3::prelude::*;
-use std::{collections::BTreeMap, path::PathBuf, sync::Mutex};
+use casm_bindings::{Driver, duration};
+use pyo3::{prelude::*, types::PyDict};
+use std::{collections::BTreeMap, sync::Mutex};
 
 /// A member of a cluster, or an observer of one.
 ///
@@ -34,7 +34,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Mutex};
 ///
 /// Callbacks run one after the other on one thread of the node. A slow one
 /// makes the oldest events be dropped, never the program stop.
-#[pyclass(frozen, weakref, module = "casm")]
+#[pyclass(frozen, weakref, extends = Admission, module = "casm")]
 pub(crate) struct Node {
     node: casm_bindings::Node,
     /// Until the thread of the callbacks is started.
@@ -43,48 +43,20 @@ pub(crate) struct Node {
 
 #[pymethods]
 impl Node {
+    // Python's `Config` reads them, and this is what it takes.
     #[new]
-    #[pyo3(signature = (namespace=None, *, listen=None, boot=None, serve=None, announce=None, announce_only=false, host=None, meta=None, ttl=None, observer=false, data=None, pex_tick=None, power=None, limits=None, key=None, secret=None, on_event=None))]
-    #[expect(clippy::too_many_arguments, reason = "these are Python's keyword arguments")]
+    #[pyo3(
+        signature = (namespace=None, *, on_event=None, **options),
+        text_signature = "(namespace=None, *, listen=None, boot=None, serve=None, announce=None, announce_only=False, host=None, meta=None, ttl=None, observer=False, data=None, pex_tick=None, power=None, limits=None, key=None, secret=None, allow=None, deny=None, admit=None, certificate=None, revoked=None, on_event=None)"
+    )]
     fn new(
         py: Python<'_>,
-        namespace: Option<String>,
-        listen: Option<Strings>,
-        boot: Option<Strings>,
-        serve: Option<Strings>,
-        announce: Option<Strings>,
-        announce_only: bool,
-        host: Option<String>,
-        meta: Option<BTreeMap<String, String>>,
-        ttl: Option<f64>,
-        observer: bool,
-        data: Option<PathBuf>,
-        pex_tick: Option<f64>,
-        power: Option<String>,
-        limits: Option<Limits>,
-        key: Option<KeyOrFile>,
-        secret: Option<SecretOrFile>,
+        namespace: Option<Bound<'_, PyAny>>,
         on_event: Option<Bound<'_, PyAny>>,
-    ) -> PyResult<Self> {
-        let config = Config::new(
-            namespace,
-            listen,
-            boot,
-            serve,
-            announce,
-            announce_only,
-            host,
-            meta,
-            ttl,
-            observer,
-            data,
-            pex_tick,
-            power,
-            limits,
-            key,
-            secret,
-        )?;
-        Self::start(py, &config, on_event)
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<PyClassInitializer<Self>> {
+        let config = py.get_type::<Config>().call((namespace,), options)?.cast_into::<Config>()?;
+        Self::begin(py, config.get(), on_event)
     }
 
     /// Starts a node. ``on_event`` is called with what happens from the first
@@ -95,20 +67,8 @@ impl Node {
         py: Python<'_>,
         config: &Config,
         on_event: Option<Bound<'_, PyAny>>,
-    ) -> PyResult<Self> {
-        close_at_exit(py)?;
-        let (dispatcher, driver) = Dispatcher::driven();
-        let (options, driver) = (config.options.clone(), Mutex::new(Some(driver)));
-        let Some(callback) = on_event.map(Callback::new).transpose()? else {
-            let node = casm_bindings::Node::start(options, dispatcher);
-            return Ok(Self { node: block(py, STARTING, node, None)?, driver });
-        };
-        let node = casm_bindings::Node::start_with_events(options, dispatcher);
-        let (node, events) = block(py, STARTING, node, None)?;
-        let this = Self { node, driver };
-        this.start_thread(py)?;
-        guard("on_event", || events.tell(&this.node, callback)).map(Subscription::from)?;
-        Ok(this)
+    ) -> PyResult<Py<Self>> {
+        Py::new(py, Self::begin(py, config, on_event)?)
     }
 
     /// The node's peer id. Also of a closed node.

@@ -12,6 +12,12 @@ def served(node):
     return node
 
 
+def without_authorities(call, *given):
+    """A call that a node refuses that has none."""
+    with pytest.raises((casm.InvalidError, casm.ConfigError)):
+        call(*given)
+
+
 CALLS = {
     "serve": lambda node: node.serve(f"s{len(node.services())}", len),
     "serve_stream": lambda node: node.serve_stream(f"s{len(node.services())}", len),
@@ -48,6 +54,17 @@ CALLS = {
     "open_channel": lambda node: node.open_channel("c", casm.Key.generate().peer, timeout=60),
     "semaphore": lambda node: node.semaphore("s", 1),
     "open_semaphore": lambda node: node.open_semaphore("s", casm.Key.generate().peer),
+    "allow": lambda node: node.allow(node.id),
+    "disallow": lambda node: node.disallow(node.id),
+    "allow_all": lambda node: node.allow_all(),
+    "set_allowed": lambda node: node.set_allowed([]),
+    "allowed": lambda node: node.allowed(),
+    "deny": lambda node: node.deny([casm.Key.generate().peer]),
+    "undeny": lambda node: node.undeny([]),
+    "set_denied": lambda node: node.set_denied([]),
+    "denied": lambda node: node.denied(),
+    "renew": lambda node: without_authorities(node.renew, b"nonsense"),
+    "revoke": lambda node: without_authorities(node.revoke, b""),
     "metrics": lambda node: node.metrics(),
     "metrics_snapshot": lambda node: node.metrics_snapshot(),
 }

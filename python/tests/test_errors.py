@@ -84,6 +84,8 @@ BAD_OPTIONS = [
     ({"limits": {"table": {"remembered": 0}}}, casm.ConfigError, "limits.table.remembered"),
     ({"limits": {"table": {"probation": -1}}}, casm.ConfigError, "limits.table.probation: -1"),
     ({"ttl": float("nan")}, casm.ConfigError, "ttl: NaN"),
+    ({"allow": "me"}, casm.AddressError, 'allow: peer id "me"'),
+    ({"deny": ["me"]}, casm.AddressError, 'deny: peer id "me"'),
     ({"key": "/nonexistent/key"}, casm.IoError, "/nonexistent/key"),
     ({"listen": "/ip4/192.0.2.1/tcp/1"}, casm.BindError, "192.0.2.1"),
 ]
@@ -112,6 +114,9 @@ WRONG_TYPES = [
     {"limits": {"connections": "many"}},
     {"limits": {"rpc": 7}},
     {"limits": {"rpc": {"calls": "many"}}},
+    {"allow": 7},
+    {"allow": b"me"},
+    {"deny": ["12D3KooW", 7]},
     {"no_such_option": 1},
 ]
 
@@ -161,6 +166,28 @@ BAD_CALLS = {
         lambda n: n.wait_for(2, query=casm.Query.all().limit(1)),
         casm.InvalidError,
         "limit is 1",
+    ),
+    "to allow what is no id": (
+        lambda n: n.allow([n.id, "me"]),
+        casm.AddressError,
+        'allow: peer id "me"',
+    ),
+    "to disallow what is no id": (lambda n: n.disallow("me"), casm.AddressError, '"me"'),
+    "to take nobody but what is no id": (
+        lambda n: n.set_allowed(""),
+        casm.AddressError,
+        'set_allowed: peer id ""',
+    ),
+    "to deny what is no id": (lambda n: n.deny("me"), casm.AddressError, 'deny: peer id "me"'),
+    "to undeny what is no id": (lambda n: n.undeny({"me"}), casm.AddressError, '"me"'),
+    "to deny a record": (lambda n: n.deny(n.view().get(n.id)), TypeError, "no Record"),
+    "to deny a number": (lambda n: n.set_denied([n.id, 7]), TypeError, "no int"),
+    "to allow bytes": (lambda n: n.allow(b"me"), TypeError, "no int"),
+    "to deny itself": (lambda n: n.deny(n.id), casm.ConfigError, "this node itself"),
+    "to deny itself among others": (
+        lambda n: n.set_denied([casm.Key.generate().peer, n.id]),
+        casm.ConfigError,
+        "this node itself",
     ),
     "meta with a bad key": (lambda n: n.set_meta({"a=b": "c"}), casm.ConfigError, "a=b"),
     "too long a host": (lambda n: n.set_host("h" * 1000), casm.ConfigError, "host"),

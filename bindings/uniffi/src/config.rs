@@ -67,6 +67,40 @@ pub struct Config {
     /// its file, or the cluster is open.
     #[uniffi(default)]
     pub secret: Option<Arc<Secret>>,
+    /// The ids of the peers that are taken, and no others; of this node it needs none.
+    /// If there are none, everybody is.
+    #[uniffi(default)]
+    pub allow: Vec<String>,
+    /// The ids of peers that are not taken, whether they are allowed or not.
+    #[uniffi(default)]
+    pub deny: Vec<String>,
+    /// The ids of the authorities whose certificates make a member: who has no valid
+    /// certificate can't connect, and nothing that it signed is taken. If there are
+    /// none, no certificates are needed.
+    #[uniffi(default)]
+    pub admit: Vec<String>,
+    /// The certificate of this node's key; needed with `admit`.
+    #[uniffi(default)]
+    pub certificate: Option<Certificate>,
+    /// A file of revocations, which is read again when it changes: whose certificates
+    /// they take back is put out.
+    #[uniffi(default)]
+    pub revoked: Option<String>,
+}
+
+/// Where a certificate is.
+#[derive(Clone, uniffi::Enum)]
+pub enum Certificate {
+    /// In a file, which is read again when it changes.
+    File {
+        /// Where it is.
+        path: String,
+    },
+    /// Here, as a file has it.
+    Bytes {
+        /// What the file holds.
+        data: Vec<u8>,
+    },
 }
 
 /// Limits on what is spent on peers. What is left out has its default.
@@ -165,6 +199,11 @@ pub struct FindOptions {
 
 impl Config {
     pub(crate) fn build(self) -> Result<Options> {
+        let (certificate, certificate_file) = match self.certificate {
+            Some(Certificate::Bytes { data }) => (Some(data), None),
+            Some(Certificate::File { path }) => (None, Some(PathBuf::from(path))),
+            None => (None, None),
+        };
         Ok(Options {
             namespace: self.namespace,
             listen: self.listen,
@@ -184,6 +223,12 @@ impl Config {
             key_file: None,
             secret: self.secret.map(|secret| secret.0.clone()),
             secret_file: None,
+            allow: self.allow,
+            deny: self.deny,
+            admit: self.admit,
+            certificate,
+            certificate_file,
+            revoked: self.revoked.map(PathBuf::from),
         })
     }
 }

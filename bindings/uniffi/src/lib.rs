@@ -7,6 +7,7 @@
 //! is written over the code that is generated from this.
 //!
 //! - `node`, `view`, `remote`: the node, and the views of the cluster
+//! - `admission`: whom the node takes
 //! - `config`, `query`, `key`, `secret`: what they are told
 //! - `items`: records, events and changes, as values
 //! - `byte_stream`: what is read and written
@@ -18,6 +19,7 @@
 //! - `call`, `pending`, `errors`: how a call is made, in the background too, and how it
 //!   fails
 
+mod admission;
 mod byte_stream;
 mod call;
 mod config;
@@ -38,7 +40,7 @@ mod topic;
 mod view;
 
 pub use byte_stream::ByteStream;
-pub use config::{Config, FindOptions, Limits, RpcLimits, TableLimits};
+pub use config::{Certificate, Config, FindOptions, Limits, RpcLimits, TableLimits};
 pub use csp::{Branch, Channel, Job, Lease, Selected, Semaphore, select, start_select};
 pub use errors::CasmError;
 pub use items::{

@@ -1,6 +1,10 @@
 //! Values of options. Each refusal says what to write instead.
 
-use casm::{Multiaddr, PeerId, Target, cluster::Limits};
+use casm::{
+    Multiaddr, PeerId, Target,
+    admit::{MAX_LIFETIME, MAX_ROLE},
+    cluster::Limits,
+};
 use std::time::Duration;
 
 /// The range of TTLs that a node may have.
@@ -132,6 +136,31 @@ pub fn target(text: &str) -> Result<Target, String> {
     text.parse().map_err(|error: casm::Error| error.message().to_owned())
 }
 
+/// A peer, by its id.
+pub fn peer_id(text: &str) -> Result<PeerId, String> {
+    text.parse().map_err(|e| format!("{e}; write a peer id, such as `casm key show FILE` prints"))
+}
+
+/// How long a certificate lives.
+pub fn lifetime(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        d if d.as_secs() == 0 => Err("too short; write a second or more, such as 30d".into()),
+        d if d > Duration::from_secs(MAX_LIFETIME) => {
+            Err("a certificate lives for 366d at most; write a time such as 30d".into())
+        }
+        d => Ok(d),
+    }
+}
+
+/// What a member may do.
+pub fn role(text: &str) -> Result<String, String> {
+    let one = |c: char| c.is_control() || c.is_whitespace();
+    match text.is_empty() || text.len() > MAX_ROLE || text.contains(one) {
+        true => Err("write a word of 1 to 64 bytes without spaces, such as worker".into()),
+        false => Ok(text.into()),
+    }
+}
+
 /// How many, at least one.
 pub fn count(text: &str) -> Result<usize, String> {
     match text.parse() {
@@ -163,6 +192,10 @@ mod tests {
             (announce("203.0.113.7:4001").unwrap_err(), "/ip4/203.0.113.7/tcp/4001"),
             (peer("10.0.0.1:80").unwrap_err(), "/p2p/PEER"),
             (target("nobody").unwrap_err(), "/p2p/"),
+            (peer_id("nobody").unwrap_err(), "casm key show"),
+            (lifetime("0s").unwrap_err(), "30d"),
+            (lifetime("367d").unwrap_err(), "366d at most"),
+            (role("a b").unwrap_err(), "such as worker"),
             (count("0").unwrap_err(), "1 or more"),
         ] {
             assert!(refusal.contains(hint), "{refusal}");

@@ -56,6 +56,30 @@ fn check(value: &Value) -> Result<(), String> {
         "secret" => {
             &[("path", Value::is_string), ("fingerprint", |v| is_string(v, |s| s.len() == 32))]
         }
+        "certificate" => {
+            let fields: &[(&str, Check)] = &[
+                ("peer", id),
+                ("ca", id),
+                ("ns", Value::is_string),
+                ("roles", Value::is_array),
+                ("not_before", Value::is_u64),
+                ("not_after", Value::is_u64),
+                ("issued", Value::is_u64),
+                ("serial", |v| is_string(v, |s| s.len() == 32)),
+                ("state", Value::is_string),
+            ];
+            return keys(value, fields, &["event", "text"]);
+        }
+        "revocation" => {
+            let fields: &[(&str, Check)] = &[
+                ("peer", id),
+                ("ca", id),
+                ("at", Value::is_u64),
+                ("until", Value::is_u64),
+                ("state", Value::is_string),
+            ];
+            return keys(value, fields, &["event", "text"]);
+        }
         other => return Err(format!("unknown event {other}")),
     };
     // The demo says which of its nodes tells a line.
@@ -129,6 +153,7 @@ fn record(value: &Value) -> bool {
         ("addrs", addrs),
         ("services", |v| v.as_object().is_some_and(|m| m.values().all(Value::is_string))),
         ("channels", |v| v.as_array().is_some_and(|c| c.iter().all(Value::is_string))),
+        ("roles", |v| v.as_array().is_some_and(|c| c.iter().all(Value::is_string))),
         ("verified", Value::is_boolean),
     ];
     keys(value, fields, &[]).is_ok()

@@ -116,7 +116,8 @@ impl Members {
     }
 
     /// Takes the certificate of a peer, if it is good. The one that was signed last
-    /// stays, unless that is no good any more.
+    /// stays, unless that is no good any more. One of the node itself is checked and
+    /// changes nothing: see [`renew`](Self::renew).
     ///
     /// # Errors
     /// Why its peer is not a member by it.

@@ -180,7 +180,8 @@ fn a_liar_learns_nothing_and_changes_nothing() {
     // Nor is anything told to who has not been told its id.
     let id = members.revoked().ids()[0];
     let lies = Answer { lacking: vec![id], ..lies };
-    let (_, next) = heard(&mut members, &renewed(&members_of(peer(1)), &[certificate(peer(1))]), lies, NOW);
+    let (_, next) =
+        heard(&mut members, &renewed(&members_of(peer(1)), &[certificate(peer(1))]), lies, NOW);
     assert_eq!(next, None);
     assert_eq!(members.revoked().digest(), before);
 }

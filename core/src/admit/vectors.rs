@@ -218,7 +218,7 @@ fn messages() -> (Value, Value, Value) {
     let certificate = Certificate::sign(&key(CA), terms("ed25519-3")).unwrap();
     let hello = Hello { certificate: certificate.clone() }.frame();
     let revocation = revocation(someone(1), NOW);
-    let held = set(&[revocation.clone()]);
+    let held = set(std::slice::from_ref(&revocation));
     let full = Ask {
         want: vec![peer("ed25519-3"), peer("rsa")],
         digest: held.digest(),
@@ -389,10 +389,8 @@ fn vectors_of_certificates() {
     }
     for vector in list(&file, "revocations") {
         let revocation = Revocation::decode(&bytes(vector, "hex")).unwrap();
-        assert_eq!(
-            Revocation::parse(text(vector, "text").as_bytes()).unwrap(),
-            [revocation.clone()]
-        );
+        let parsed = Revocation::parse(text(vector, "text").as_bytes()).unwrap();
+        assert_eq!(parsed, std::slice::from_ref(&revocation));
         assert_eq!(revocation.ca(), peer(text(vector, "ca")));
         assert_eq!(revocation.peer().to_base58(), text(vector, "peer"));
         assert_eq!(revocation.at(), number(vector, "at"));

@@ -157,12 +157,15 @@ pub(super) fn frame(message: &[u8]) -> Vec<u8> {
     framed
 }
 
+/// A message, and what follows it.
+pub type Unframed<'a> = (&'a [u8], &'a [u8]);
+
 /// The first message of these bytes, if all of it is there, and what follows it.
 ///
 /// # Errors
 /// [`AdmitError::TooLarge`] if it is longer than so many bytes, as soon as its length
 /// is there; [`AdmitError::Malformed`] if that is in no shortest form.
-pub fn unframe(bytes: &[u8], longest: usize) -> Result<Option<(&[u8], &[u8])>, AdmitError> {
+pub fn unframe(bytes: &[u8], longest: usize) -> Result<Option<Unframed<'_>>, AdmitError> {
     let mut len = 0;
     for (at, byte) in bytes.iter().enumerate() {
         // Five bytes hold more than any frame has.

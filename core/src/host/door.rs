@@ -20,8 +20,7 @@ pub(super) const EACH: Duration = Duration::from_millis(500);
 /// The most that a network owes: handshakes that were under way when it had wasted
 /// enough count as well.
 const OWED: u32 = 2 * BURST;
-/// For how long the address of a member is let in, and by how much the time may be
-/// out.
+/// For how long the address of a member is let in.
 const KNOWN: Duration = Duration::from_secs(3600);
 /// Networks, and addresses of members, that are remembered: the last.
 const MAX: NonZeroUsize = NonZeroUsize::new(4096).expect("not 0");

@@ -147,10 +147,9 @@ impl NetworkBehaviour for Behaviour {
         _: &[Multiaddr],
         _: Endpoint,
     ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
-        match peer {
-            Some(peer) => self.gate.check(&peer).map_err(ConnectionDenied::new)?,
-            // Who is there is seen when the connection is made.
-            None => {}
+        // Else who is there is seen when the connection is made.
+        if let Some(peer) = peer {
+            self.gate.check(&peer).map_err(ConnectionDenied::new)?;
         }
         Ok(Vec::new())
     }

@@ -148,7 +148,7 @@ impl Jobs {
 
     /// The next question, and to whom: to each one at a time, until
     /// [`done`](Self::done).
-    pub fn next(&mut self) -> Option<(PeerId, Question)> {
+    pub fn take(&mut self) -> Option<(PeerId, Question)> {
         let at = self.turns.iter().position(|peer| !self.busy.contains(peer))?;
         let peer = self.turns.remove(at)?;
         let job = self.of_peer.get_mut(&peer)?;
@@ -194,17 +194,17 @@ mod tests {
         }
         jobs.add(b, Job::compare);
         jobs.add(b, |_| ());
-        assert_eq!(wanted(jobs.next()), (a, sources[..MAX_ITEMS].to_vec()));
-        let (second, question) = jobs.next().unwrap();
+        assert_eq!(wanted(jobs.take()), (a, sources[..MAX_ITEMS].to_vec()));
+        let (second, question) = jobs.take().unwrap();
         assert!(second == b && matches!(question, Question::Compare(None)));
-        assert!(jobs.next().is_none());
+        assert!(jobs.take().is_none());
         jobs.done(&a);
-        assert_eq!(wanted(jobs.next()), (a, sources[MAX_ITEMS..].to_vec()));
+        assert_eq!(wanted(jobs.take()), (a, sources[MAX_ITEMS..].to_vec()));
         for peer in [a, b] {
             jobs.done(&peer);
             jobs.tidy(&peer);
         }
-        assert!(jobs.next().is_none() && jobs.of_peer.is_empty() && jobs.turns.is_empty());
+        assert!(jobs.take().is_none() && jobs.of_peer.is_empty() && jobs.turns.is_empty());
     }
 
     fn wanted(next: Option<(PeerId, Question)>) -> (PeerId, Vec<PeerId>) {
@@ -219,7 +219,7 @@ mod tests {
         let (mut jobs, peer) = (Jobs::default(), PeerId::random());
         jobs.add(peer, Job::compare);
         let mut steps = 0;
-        while let Some((_, question)) = jobs.next() {
+        while let Some((_, question)) = jobs.take() {
             assert!(matches!(question, Question::Compare(_)));
             steps += 1;
             jobs.add(peer, |job| job.go_on(Ask::default()));
@@ -228,7 +228,7 @@ mod tests {
         assert_eq!(steps, MAX_STEPS);
         // Until it is begun anew.
         jobs.add(peer, Job::compare);
-        assert!(jobs.next().is_some());
+        assert!(jobs.take().is_some());
     }
 
     #[test]
@@ -240,6 +240,6 @@ mod tests {
         }
         assert_eq!(jobs.of_peer[&peer].want.len(), WANTED);
         jobs.forget(&peer);
-        assert!(jobs.next().is_none() && jobs.of_peer.is_empty());
+        assert!(jobs.take().is_none() && jobs.of_peer.is_empty());
     }
 }

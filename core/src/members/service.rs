@@ -191,7 +191,7 @@ impl Desk {
         host.connected().into_iter().for_each(|peer| jobs.add(peer, Job::compare));
         loop {
             while running.len() < ASKED
-                && let Some((peer, question)) = jobs.next()
+                && let Some((peer, question)) = jobs.take()
             {
                 let (ask, compares) = members.question(question);
                 running.push(self.ask_one(peer, ask, compares));

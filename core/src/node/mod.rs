@@ -1,11 +1,9 @@
 //! The node: the one place that knows the host and every service.
 //!
 //! `builder` configures one from plain strings; `join` finds the first peers
-//! and comes back when they are lost, when `pace` says so; `lists` says who is taken, and
-//! `admit` who has a certificate;
-//! `pause` lets the sockets
-//! go and comes back; `whereabouts` says where peers may be that somebody wants to
-//! connect to.
+//! and comes back when they are lost, when `pace` says so; `lists` changes who is
+//! taken, and `admit` whose certificates count; `pause` lets the sockets go and comes
+//! back; `whereabouts` says where peers may be that somebody wants to connect to.
 
 mod admit;
 mod builder;

@@ -127,7 +127,8 @@ impl TopicOptions {
     /// Takes the messages of those alone whose record in the view the query finds
     /// (its limit left aside). What comes from others, or from whom no record is
     /// here, is neither delivered nor relayed; nothing is held against them. Give
-    /// all members the same query.
+    /// all members the same query. Meta is what a source says of itself; a role
+    /// ([`Query::role`]) is proven of it.
     pub fn accept(mut self, query: Query) -> Self {
         self.accept = Some(query);
         self

@@ -3,10 +3,11 @@
 
 use super::Node;
 use crate::{
-    call::{Pending, detach, spawn},
+    admission::Admission,
+    call::{Pending, block, detach, guard, spawn},
     config::Config,
     driver,
-    stream::{Callback, Stream},
+    stream::{Callback, Stream, Subscription},
 };
 use casm_bindings::Dispatcher;
 use pyo3::{prelude::*, types::PyCFunction};
@@ -21,7 +22,7 @@ use std::{
 /// How long leaving may take at the end of a program that closed nothing.
 const AT_EXIT: Duration = Duration::from_millis(300);
 
-pub(super) const STARTING: &str = "starting a node";
+const STARTING: &str = "starting a node";
 
 /// Closes what is open before Python shuts down.
 pub(crate) fn close_at_exit(py: Python<'_>) -> PyResult<()> {
@@ -52,7 +53,7 @@ pub(crate) fn start(
     close_at_exit(py)?;
     let (dispatcher, driver) = Dispatcher::driven();
     driver::start(py, driver)?;
-    let made = |node| Node { node, driver: Mutex::default() };
+    let made = |node| Node { node, driver: Mutex::default() }.whole();
     if !events {
         let node = casm_bindings::Node::start(config.options.clone(), dispatcher.clone());
         return spawn(STARTING, &dispatcher, node, done, move |py, node| {
@@ -68,6 +69,32 @@ pub(crate) fn start(
 }
 
 impl Node {
+    /// Starts a node, and the thread of its callbacks if there is one.
+    pub(super) fn begin(
+        py: Python<'_>,
+        config: &Config,
+        on_event: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<PyClassInitializer<Self>> {
+        close_at_exit(py)?;
+        let (dispatcher, driver) = Dispatcher::driven();
+        let (options, driver) = (config.options.clone(), Mutex::new(Some(driver)));
+        let Some(callback) = on_event.map(Callback::new).transpose()? else {
+            let node = casm_bindings::Node::start(options, dispatcher);
+            return Ok(Self { node: block(py, STARTING, node, None)?, driver }.whole());
+        };
+        let node = casm_bindings::Node::start_with_events(options, dispatcher);
+        let (node, events) = block(py, STARTING, node, None)?;
+        let this = Self { node, driver };
+        this.start_thread(py)?;
+        guard("on_event", || events.tell(&this.node, callback)).map(Subscription::from)?;
+        Ok(this.whole())
+    }
+
+    /// With what its base has of it.
+    fn whole(self) -> PyClassInitializer<Self> {
+        PyClassInitializer::from(Admission::new(self.node.clone())).add_subclass(self)
+    }
+
     /// A call in the background that gives nothing back.
     pub(super) fn unit(
         &self,

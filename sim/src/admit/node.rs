@@ -143,7 +143,7 @@ impl Node {
     pub fn questions(&mut self) -> Vec<(PeerId, Asked)> {
         let mut asked = Vec::new();
         while self.running < ASKED
-            && let Some((peer, question)) = self.jobs.next()
+            && let Some((peer, question)) = self.jobs.take()
         {
             self.running += 1;
             let greeting = || talk::greet(&self.members);

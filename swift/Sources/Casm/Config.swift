@@ -55,13 +55,29 @@ public struct Config: Sendable {
     /// and QUIC is off. If it is left out, the variable `CASM_SECRET_FILE` names its file,
     /// or the cluster is open.
     public var secret: Secret?
+    /// The ids of the peers that are taken, and no others; of this node it needs none. If
+    /// there are none, everybody is.
+    public var allow: [String]
+    /// The ids of peers that are not taken, whether they are allowed or not.
+    public var deny: [String]
+    /// The ids of the authorities whose certificates make a member: who has no valid
+    /// certificate can't connect, and nothing that it signed is taken. If there are none,
+    /// no certificates are needed.
+    public var admit: [String]
+    /// The certificate of this node's `key`; needed with `admit`.
+    public var certificate: Certificate?
+    /// A file of revocations, which is read again when it changes: whose certificates they
+    /// take back is put out. One member that has it suffices.
+    public var revoked: String?
 
     public init(
         namespace: String? = nil, listen: [String] = [], boot: [String]? = nil,
         serve: [String] = [], announce: [String] = [], announceOnly: Bool = false,
         host: String? = nil, meta: [String: String] = [:], ttl: Duration? = nil,
         observer: Bool = false, data: String? = nil, pexTick: Duration? = nil,
-        power: Power? = nil, limits: Limits? = nil, key: Key? = nil, secret: Secret? = nil
+        power: Power? = nil, limits: Limits? = nil, key: Key? = nil, secret: Secret? = nil,
+        allow: [String] = [], deny: [String] = [], admit: [String] = [],
+        certificate: Certificate? = nil, revoked: String? = nil
     ) {
         self.namespace = namespace
         self.listen = listen
@@ -79,6 +95,11 @@ public struct Config: Sendable {
         self.limits = limits
         self.key = key
         self.secret = secret
+        self.allow = allow
+        self.deny = deny
+        self.admit = admit
+        self.certificate = certificate
+        self.revoked = revoked
     }
 
     func ffi() throws -> CasmFFI.Config {
@@ -86,7 +107,9 @@ public struct Config: Sendable {
             namespace: namespace, listen: listen, boot: boot, serve: serve, announce: announce,
             announceOnly: announceOnly, host: host, meta: meta, ttl: ttl?.inSeconds,
             observer: observer, data: data, pexTick: pexTick?.inSeconds, power: power?.rawValue,
-            limits: try limits?.ffi(), key: key?.ffi, secret: secret?.ffi)
+            limits: try limits?.ffi(), key: key?.ffi, secret: secret?.ffi,
+            allow: allow, deny: deny, admit: admit, certificate: certificate?.ffi,
+            revoked: revoked)
     }
 }
 

@@ -3660,6 +3660,66 @@ public func FfiConverterTypeMessageStream_lower(_ value: MessageStream) -> UInt6
 public protocol NodeProtocol: AnyObject, Sendable {
 
     /**
+     * Takes these peers too. With the first one there is an allow list, and who is not
+     * on it gets no connection and no answer, and is in no view.
+     */
+    func allow(ids: [String]) throws
+
+    /**
+     * Does without an allow list: everybody is taken who is not denied.
+     */
+    func allowAll() throws
+
+    /**
+     * The allow list, in the order of the ids; none if there is none and everybody is
+     * taken.
+     */
+    func allowed() throws  -> [String]?
+
+    /**
+     * The deny list, in the order of the ids.
+     */
+    func denied() throws  -> [String]
+
+    /**
+     * Doesn't take these peers any more, whether they are allowed or not.
+     */
+    func deny(ids: [String]) throws
+
+    /**
+     * Takes peers off the allow list: the last one leaves nobody. Without an allow list
+     * it does nothing.
+     */
+    func disallow(ids: [String]) throws
+
+    /**
+     * Puts another certificate, as its file has it, in the place of this node's, before
+     * that one ends. Connections go on.
+     */
+    func renew(certificate: Data) throws
+
+    /**
+     * Puts out those whose certificates these revocations, as a file has them, take
+     * back: here and wherever members are. Says how many were new here.
+     */
+    func revoke(revocations: Data) throws  -> UInt32
+
+    /**
+     * Puts these in the place of the allow list, in one step: none means nobody.
+     */
+    func setAllowed(ids: [String]) throws
+
+    /**
+     * Puts these in the place of the deny list, in one step.
+     */
+    func setDenied(ids: [String]) throws
+
+    /**
+     * Takes peers off the deny list. They come back by themselves.
+     */
+    func undeny(ids: [String]) throws
+
+    /**
      * The multiaddrs at which it can be reached, each with its `/p2p/<id>`: none
      * while it is paused.
      */
@@ -4050,6 +4110,143 @@ public static func start(config: Config, timeout: Double? = nil, onEvent: EventL
 }
 
 
+
+    /**
+     * Takes these peers too. With the first one there is an allow list, and who is not
+     * on it gets no connection and no answer, and is in no view.
+     */
+open func allow(ids: [String])throws   {try rustCallWithError(FfiConverterTypeCasmError_lift) {
+        uniffiCallStatus in
+    uniffi_casm_uniffi_fn_method_node_allow(
+            self.uniffiCloneHandle(),
+        FfiConverterSequenceString.lower(ids),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * Does without an allow list: everybody is taken who is not denied.
+     */
+open func allowAll()throws   {try rustCallWithError(FfiConverterTypeCasmError_lift) {
+        uniffiCallStatus in
+    uniffi_casm_uniffi_fn_method_node_allow_all(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * The allow list, in the order of the ids; none if there is none and everybody is
+     * taken.
+     */
+open func allowed()throws  -> [String]?  {
+    return try  FfiConverterOptionSequenceString.lift(try rustCallWithError(FfiConverterTypeCasmError_lift) {
+        uniffiCallStatus in
+    uniffi_casm_uniffi_fn_method_node_allowed(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * The deny list, in the order of the ids.
+     */
+open func denied()throws  -> [String]  {
+    return try  FfiConverterSequenceString.lift(try rustCallWithError(FfiConverterTypeCasmError_lift) {
+        uniffiCallStatus in
+    uniffi_casm_uniffi_fn_method_node_denied(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Doesn't take these peers any more, whether they are allowed or not.
+     */
+open func deny(ids: [String])throws   {try rustCallWithError(FfiConverterTypeCasmError_lift) {
+        uniffiCallStatus in
+    uniffi_casm_uniffi_fn_method_node_deny(
+            self.uniffiCloneHandle(),
+        FfiConverterSequenceString.lower(ids),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * Takes peers off the allow list: the last one leaves nobody. Without an allow list
+     * it does nothing.
+     */
+open func disallow(ids: [String])throws   {try rustCallWithError(FfiConverterTypeCasmError_lift) {
+        uniffiCallStatus in
+    uniffi_casm_uniffi_fn_method_node_disallow(
+            self.uniffiCloneHandle(),
+        FfiConverterSequenceString.lower(ids),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * Puts another certificate, as its file has it, in the place of this node's, before
+     * that one ends. Connections go on.
+     */
+open func renew(certificate: Data)throws   {try rustCallWithError(FfiConverterTypeCasmError_lift) {
+        uniffiCallStatus in
+    uniffi_casm_uniffi_fn_method_node_renew(
+            self.uniffiCloneHandle(),
+        FfiConverterData.lower(certificate),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * Puts out those whose certificates these revocations, as a file has them, take
+     * back: here and wherever members are. Says how many were new here.
+     */
+open func revoke(revocations: Data)throws  -> UInt32  {
+    return try  FfiConverterUInt32.lift(try rustCallWithError(FfiConverterTypeCasmError_lift) {
+        uniffiCallStatus in
+    uniffi_casm_uniffi_fn_method_node_revoke(
+            self.uniffiCloneHandle(),
+        FfiConverterData.lower(revocations),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Puts these in the place of the allow list, in one step: none means nobody.
+     */
+open func setAllowed(ids: [String])throws   {try rustCallWithError(FfiConverterTypeCasmError_lift) {
+        uniffiCallStatus in
+    uniffi_casm_uniffi_fn_method_node_set_allowed(
+            self.uniffiCloneHandle(),
+        FfiConverterSequenceString.lower(ids),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * Puts these in the place of the deny list, in one step.
+     */
+open func setDenied(ids: [String])throws   {try rustCallWithError(FfiConverterTypeCasmError_lift) {
+        uniffiCallStatus in
+    uniffi_casm_uniffi_fn_method_node_set_denied(
+            self.uniffiCloneHandle(),
+        FfiConverterSequenceString.lower(ids),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * Takes peers off the deny list. They come back by themselves.
+     */
+open func undeny(ids: [String])throws   {try rustCallWithError(FfiConverterTypeCasmError_lift) {
+        uniffiCallStatus in
+    uniffi_casm_uniffi_fn_method_node_undeny(
+            self.uniffiCloneHandle(),
+        FfiConverterSequenceString.lower(ids),uniffiCallStatus
+    )
+}
+}
 
     /**
      * The multiaddrs at which it can be reached, each with its `/p2p/<id>`: none
@@ -12063,6 +12260,30 @@ public struct Config {
      * its file, or the cluster is open.
      */
     public let secret: Secret?
+    /**
+     * The ids of the peers that are taken, and no others; of this node it needs none.
+     * If there are none, everybody is.
+     */
+    public let allow: [String]
+    /**
+     * The ids of peers that are not taken, whether they are allowed or not.
+     */
+    public let deny: [String]
+    /**
+     * The ids of the authorities whose certificates make a member: who has no valid
+     * certificate can't connect, and nothing that it signed is taken. If there are
+     * none, no certificates are needed.
+     */
+    public let admit: [String]
+    /**
+     * The certificate of this node's key; needed with `admit`.
+     */
+    public let certificate: Certificate?
+    /**
+     * A file of revocations, which is read again when it changes: whose certificates
+     * they take back is put out.
+     */
+    public let revoked: String?
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -12125,7 +12346,26 @@ public struct Config {
          * The pre-shared key of a private cluster: who doesn't hold it learns nothing of
          * it, and QUIC is off. If it is left out, the variable `CASM_SECRET_FILE` names
          * its file, or the cluster is open.
-         */secret: Secret? = nil) {
+         */secret: Secret? = nil,
+        /**
+         * The ids of the peers that are taken, and no others; of this node it needs none.
+         * If there are none, everybody is.
+         */allow: [String] = [],
+        /**
+         * The ids of peers that are not taken, whether they are allowed or not.
+         */deny: [String] = [],
+        /**
+         * The ids of the authorities whose certificates make a member: who has no valid
+         * certificate can't connect, and nothing that it signed is taken. If there are
+         * none, no certificates are needed.
+         */admit: [String] = [],
+        /**
+         * The certificate of this node's key; needed with `admit`.
+         */certificate: Certificate? = nil,
+        /**
+         * A file of revocations, which is read again when it changes: whose certificates
+         * they take back is put out.
+         */revoked: String? = nil) {
         self.namespace = namespace
         self.listen = listen
         self.boot = boot
@@ -12142,6 +12382,11 @@ public struct Config {
         self.limits = limits
         self.key = key
         self.secret = secret
+        self.allow = allow
+        self.deny = deny
+        self.admit = admit
+        self.certificate = certificate
+        self.revoked = revoked
     }
 
 
@@ -12175,7 +12420,12 @@ public struct FfiConverterTypeConfig: FfiConverterRustBuffer {
                 power: FfiConverterOptionString.read(from: &buf),
                 limits: FfiConverterOptionTypeLimits.read(from: &buf),
                 key: FfiConverterOptionTypeKey.read(from: &buf),
-                secret: FfiConverterOptionTypeSecret.read(from: &buf)
+                secret: FfiConverterOptionTypeSecret.read(from: &buf),
+                allow: FfiConverterSequenceString.read(from: &buf),
+                deny: FfiConverterSequenceString.read(from: &buf),
+                admit: FfiConverterSequenceString.read(from: &buf),
+                certificate: FfiConverterOptionTypeCertificate.read(from: &buf),
+                revoked: FfiConverterOptionString.read(from: &buf)
         )
     }
 
@@ -12196,6 +12446,11 @@ public struct FfiConverterTypeConfig: FfiConverterRustBuffer {
         FfiConverterOptionTypeLimits.write(value.limits, into: &buf)
         FfiConverterOptionTypeKey.write(value.key, into: &buf)
         FfiConverterOptionTypeSecret.write(value.secret, into: &buf)
+        FfiConverterSequenceString.write(value.allow, into: &buf)
+        FfiConverterSequenceString.write(value.deny, into: &buf)
+        FfiConverterSequenceString.write(value.admit, into: &buf)
+        FfiConverterOptionTypeCertificate.write(value.certificate, into: &buf)
+        FfiConverterOptionString.write(value.revoked, into: &buf)
     }
 }
 
@@ -12903,7 +13158,7 @@ public func FfiConverterTypePeerStatus_lower(_ value: PeerStatus) -> RustBuffer 
 
 /**
  * What to look for, in strings: `peer:ID`, `server:HEX`, `host:NAME`,
- * `meta:KEY=VALUE`. All records if nothing is said.
+ * `meta:KEY=VALUE`, `role:ROLE`. All records if nothing is said.
  */
 public struct Query: Equatable, Hashable {
     /**
@@ -13052,6 +13307,10 @@ public struct Record: Equatable, Hashable {
      */
     public let channels: [String]
     /**
+     * The roles that are proven of it, as its certificate has them.
+     */
+    public let roles: [String]
+    /**
      * Whether its signature was verified; false only for records of another
      * node's view that that node cannot prove.
      */
@@ -13088,6 +13347,9 @@ public struct Record: Equatable, Hashable {
          * The channels that are at its place.
          */channels: [String],
         /**
+         * The roles that are proven of it, as its certificate has them.
+         */roles: [String],
+        /**
          * Whether its signature was verified; false only for records of another
          * node's view that that node cannot prove.
          */verified: Bool) {
@@ -13100,6 +13362,7 @@ public struct Record: Equatable, Hashable {
         self.addrs = addrs
         self.services = services
         self.channels = channels
+        self.roles = roles
         self.verified = verified
     }
 
@@ -13128,6 +13391,7 @@ public struct FfiConverterTypeRecord: FfiConverterRustBuffer {
                 addrs: FfiConverterSequenceString.read(from: &buf),
                 services: FfiConverterDictionaryStringString.read(from: &buf),
                 channels: FfiConverterSequenceString.read(from: &buf),
+                roles: FfiConverterSequenceString.read(from: &buf),
                 verified: FfiConverterBool.read(from: &buf)
         )
     }
@@ -13142,6 +13406,7 @@ public struct FfiConverterTypeRecord: FfiConverterRustBuffer {
         FfiConverterSequenceString.write(value.addrs, into: &buf)
         FfiConverterDictionaryStringString.write(value.services, into: &buf)
         FfiConverterSequenceString.write(value.channels, into: &buf)
+        FfiConverterSequenceString.write(value.roles, into: &buf)
         FfiConverterBool.write(value.verified, into: &buf)
     }
 }
@@ -13408,6 +13673,11 @@ public struct ServeOptions: Equatable, Hashable {
      * Whether the node's record says that it is served.
      */
     public let listed: Bool
+    /**
+     * Roles of which a caller must have one, in its certificate; everybody may call if
+     * there are none.
+     */
+    public let allow: [String]
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -13421,10 +13691,15 @@ public struct ServeOptions: Equatable, Hashable {
          */maxInflight: UInt32? = nil,
         /**
          * Whether the node's record says that it is served.
-         */listed: Bool = true) {
+         */listed: Bool = true,
+        /**
+         * Roles of which a caller must have one, in its certificate; everybody may call if
+         * there are none.
+         */allow: [String] = []) {
         self.version = version
         self.maxInflight = maxInflight
         self.listed = listed
+        self.allow = allow
     }
 
 
@@ -13445,7 +13720,8 @@ public struct FfiConverterTypeServeOptions: FfiConverterRustBuffer {
             try ServeOptions(
                 version: FfiConverterOptionString.read(from: &buf),
                 maxInflight: FfiConverterOptionUInt32.read(from: &buf),
-                listed: FfiConverterBool.read(from: &buf)
+                listed: FfiConverterBool.read(from: &buf),
+                allow: FfiConverterSequenceString.read(from: &buf)
         )
     }
 
@@ -13453,6 +13729,7 @@ public struct FfiConverterTypeServeOptions: FfiConverterRustBuffer {
         FfiConverterOptionString.write(value.version, into: &buf)
         FfiConverterOptionUInt32.write(value.maxInflight, into: &buf)
         FfiConverterBool.write(value.listed, into: &buf)
+        FfiConverterSequenceString.write(value.allow, into: &buf)
     }
 }
 
@@ -14059,6 +14336,93 @@ public func FfiConverterTypeCasmError_lift(_ buf: RustBuffer) throws -> CasmErro
 public func FfiConverterTypeCasmError_lower(_ value: CasmError) -> RustBuffer {
     return FfiConverterTypeCasmError.lower(value)
 }
+
+
+/**
+ * Where a certificate is.
+ */
+
+public enum Certificate: Equatable, Hashable {
+
+    /**
+     * In a file, which is read again when it changes.
+     */
+    case file(
+        /**
+         * Where it is.
+         */path: String
+    )
+    /**
+     * Here, as a file has it.
+     */
+    case bytes(
+        /**
+         * What the file holds.
+         */data: Data
+    )
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Certificate: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeCertificate: FfiConverterRustBuffer {
+    typealias SwiftType = Certificate
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Certificate {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .file(path: try FfiConverterString.read(from: &buf)
+        )
+
+        case 2: return .bytes(data: try FfiConverterData.read(from: &buf)
+        )
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: Certificate, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case let .file(path):
+            writeInt(&buf, Int32(1))
+            FfiConverterString.write(path, into: &buf)
+
+
+        case let .bytes(data):
+            writeInt(&buf, Int32(2))
+            FfiConverterData.write(data, into: &buf)
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeCertificate_lift(_ buf: RustBuffer) throws -> Certificate {
+    return try FfiConverterTypeCertificate.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeCertificate_lower(_ value: Certificate) -> RustBuffer {
+    return FfiConverterTypeCertificate.lower(value)
+}
+
 
 
 /**
@@ -15180,6 +15544,30 @@ fileprivate struct FfiConverterOptionTypeTableLimits: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterOptionTypeCertificate: FfiConverterRustBuffer {
+    typealias SwiftType = Certificate?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeCertificate.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeCertificate.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterOptionTypeChange: FfiConverterRustBuffer {
     typealias SwiftType = Change?
 
@@ -15700,6 +16088,39 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_casm_uniffi_checksum_method_loglistener_on_logs() != 50283) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_casm_uniffi_checksum_method_node_allow() != 15244) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_casm_uniffi_checksum_method_node_allow_all() != 26936) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_casm_uniffi_checksum_method_node_allowed() != 234) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_casm_uniffi_checksum_method_node_denied() != 40748) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_casm_uniffi_checksum_method_node_deny() != 3363) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_casm_uniffi_checksum_method_node_disallow() != 21989) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_casm_uniffi_checksum_method_node_renew() != 10499) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_casm_uniffi_checksum_method_node_revoke() != 23091) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_casm_uniffi_checksum_method_node_set_allowed() != 15754) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_casm_uniffi_checksum_method_node_set_denied() != 21442) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_casm_uniffi_checksum_method_node_undeny() != 26055) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_casm_uniffi_checksum_method_node_addrs() != 12794) {

@@ -796,6 +796,61 @@ void uniffi_casm_uniffi_fn_free_node(uint64_t handle, RustCallStatus *_Nonnull o
 uint64_t uniffi_casm_uniffi_fn_constructor_node_start(RustBuffer config, RustBuffer timeout, RustBuffer on_event, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_METHOD_NODE_ALLOW
+#define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_METHOD_NODE_ALLOW
+void uniffi_casm_uniffi_fn_method_node_allow(uint64_t ptr, RustBuffer ids, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_METHOD_NODE_ALLOW_ALL
+#define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_METHOD_NODE_ALLOW_ALL
+void uniffi_casm_uniffi_fn_method_node_allow_all(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_METHOD_NODE_ALLOWED
+#define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_METHOD_NODE_ALLOWED
+RustBuffer uniffi_casm_uniffi_fn_method_node_allowed(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_METHOD_NODE_DENIED
+#define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_METHOD_NODE_DENIED
+RustBuffer uniffi_casm_uniffi_fn_method_node_denied(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_METHOD_NODE_DENY
+#define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_METHOD_NODE_DENY
+void uniffi_casm_uniffi_fn_method_node_deny(uint64_t ptr, RustBuffer ids, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_METHOD_NODE_DISALLOW
+#define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_METHOD_NODE_DISALLOW
+void uniffi_casm_uniffi_fn_method_node_disallow(uint64_t ptr, RustBuffer ids, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_METHOD_NODE_RENEW
+#define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_METHOD_NODE_RENEW
+void uniffi_casm_uniffi_fn_method_node_renew(uint64_t ptr, RustBuffer certificate, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_METHOD_NODE_REVOKE
+#define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_METHOD_NODE_REVOKE
+uint32_t uniffi_casm_uniffi_fn_method_node_revoke(uint64_t ptr, RustBuffer revocations, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_METHOD_NODE_SET_ALLOWED
+#define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_METHOD_NODE_SET_ALLOWED
+void uniffi_casm_uniffi_fn_method_node_set_allowed(uint64_t ptr, RustBuffer ids, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_METHOD_NODE_SET_DENIED
+#define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_METHOD_NODE_SET_DENIED
+void uniffi_casm_uniffi_fn_method_node_set_denied(uint64_t ptr, RustBuffer ids, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_METHOD_NODE_UNDENY
+#define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_METHOD_NODE_UNDENY
+void uniffi_casm_uniffi_fn_method_node_undeny(uint64_t ptr, RustBuffer ids, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_METHOD_NODE_ADDRS
 #define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_METHOD_NODE_ADDRS
 RustBuffer uniffi_casm_uniffi_fn_method_node_addrs(uint64_t ptr, RustCallStatus *_Nonnull out_status
@@ -2761,6 +2816,72 @@ uint16_t uniffi_casm_uniffi_checksum_method_subscription_failed(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_CHECKSUM_METHOD_LOGLISTENER_ON_LOGS
 #define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_CHECKSUM_METHOD_LOGLISTENER_ON_LOGS
 uint16_t uniffi_casm_uniffi_checksum_method_loglistener_on_logs(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_CHECKSUM_METHOD_NODE_ALLOW
+#define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_CHECKSUM_METHOD_NODE_ALLOW
+uint16_t uniffi_casm_uniffi_checksum_method_node_allow(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_CHECKSUM_METHOD_NODE_ALLOW_ALL
+#define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_CHECKSUM_METHOD_NODE_ALLOW_ALL
+uint16_t uniffi_casm_uniffi_checksum_method_node_allow_all(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_CHECKSUM_METHOD_NODE_ALLOWED
+#define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_CHECKSUM_METHOD_NODE_ALLOWED
+uint16_t uniffi_casm_uniffi_checksum_method_node_allowed(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_CHECKSUM_METHOD_NODE_DENIED
+#define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_CHECKSUM_METHOD_NODE_DENIED
+uint16_t uniffi_casm_uniffi_checksum_method_node_denied(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_CHECKSUM_METHOD_NODE_DENY
+#define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_CHECKSUM_METHOD_NODE_DENY
+uint16_t uniffi_casm_uniffi_checksum_method_node_deny(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_CHECKSUM_METHOD_NODE_DISALLOW
+#define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_CHECKSUM_METHOD_NODE_DISALLOW
+uint16_t uniffi_casm_uniffi_checksum_method_node_disallow(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_CHECKSUM_METHOD_NODE_RENEW
+#define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_CHECKSUM_METHOD_NODE_RENEW
+uint16_t uniffi_casm_uniffi_checksum_method_node_renew(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_CHECKSUM_METHOD_NODE_REVOKE
+#define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_CHECKSUM_METHOD_NODE_REVOKE
+uint16_t uniffi_casm_uniffi_checksum_method_node_revoke(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_CHECKSUM_METHOD_NODE_SET_ALLOWED
+#define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_CHECKSUM_METHOD_NODE_SET_ALLOWED
+uint16_t uniffi_casm_uniffi_checksum_method_node_set_allowed(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_CHECKSUM_METHOD_NODE_SET_DENIED
+#define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_CHECKSUM_METHOD_NODE_SET_DENIED
+uint16_t uniffi_casm_uniffi_checksum_method_node_set_denied(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_CHECKSUM_METHOD_NODE_UNDENY
+#define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_CHECKSUM_METHOD_NODE_UNDENY
+uint16_t uniffi_casm_uniffi_checksum_method_node_undeny(void
 
 );
 #endif

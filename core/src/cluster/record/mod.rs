@@ -16,7 +16,8 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 /// What a peer last said of itself: its heartbeat. Clones are cheap.
 ///
-/// Two records are equal when they say the same, verified or not.
+/// Two records are equal when they say the same, and the same roles are proven of their
+/// peer, verified or not.
 #[derive(Clone)]
 pub struct Record {
     seq: u64,

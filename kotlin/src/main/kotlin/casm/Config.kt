@@ -64,6 +64,26 @@ public data class Config(
      * cluster is open.
      */
     val secret: Secret? = null,
+    /**
+     * The ids of the peers that are taken, and no others; of this node it needs none. If
+     * there are none, everybody is. See [Admission.allow].
+     */
+    val allow: List<String> = listOf(),
+    /** The ids of peers that are not taken, whether they are allowed or not: see [Admission.deny]. */
+    val deny: List<String> = listOf(),
+    /**
+     * The ids of the authorities whose certificates make a member: who has no valid
+     * certificate can't connect, and nothing that it signed is taken. If there are none, no
+     * certificates are needed.
+     */
+    val admit: List<String> = listOf(),
+    /** The certificate of this node's [key]; needed with [admit]. */
+    val certificate: Certificate? = null,
+    /**
+     * A file of revocations, which is read again when it changes: whose certificates they
+     * take back is put out. One member that has it suffices.
+     */
+    val revoked: String? = null,
 ) {
     internal fun given() =
         Given(
@@ -83,6 +103,11 @@ public data class Config(
             limits = limits?.given(),
             key = key?.given,
             secret = secret?.given,
+            allow = allow,
+            deny = deny,
+            admit = admit,
+            certificate = certificate?.given,
+            revoked = revoked,
         )
 
     /** Makes a [Config], for Java: `Config.builder().namespace("demo").build()`. */
@@ -142,6 +167,21 @@ public data class Config(
 
         /** See [Config.secret]. */
         public fun secret(secret: Secret): Builder = with { copy(secret = secret) }
+
+        /** See [Config.allow]. */
+        public fun allow(vararg ids: String): Builder = with { copy(allow = ids.toList()) }
+
+        /** See [Config.deny]. */
+        public fun deny(vararg ids: String): Builder = with { copy(deny = ids.toList()) }
+
+        /** See [Config.admit]. */
+        public fun admit(vararg ids: String): Builder = with { copy(admit = ids.toList()) }
+
+        /** See [Config.certificate]. */
+        public fun certificate(certificate: Certificate): Builder = with { copy(certificate = certificate) }
+
+        /** See [Config.revoked]. */
+        public fun revoked(path: String): Builder = with { copy(revoked = path) }
 
         /** What was said so far. */
         public fun build(): Config = made

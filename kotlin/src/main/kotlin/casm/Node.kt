@@ -33,8 +33,9 @@ import kotlinx.coroutines.withContext
  * program from ending.
  */
 public class Node private constructor(
-    internal val given: Given,
-) : AutoCloseable {
+    given: Given,
+) : Admission(given),
+    AutoCloseable {
     internal val scope: CoroutineScope = CoroutineScope(SupervisorJob() + Dispatchers.Default)
 
     /** The node's peer id. Also of a closed node. */

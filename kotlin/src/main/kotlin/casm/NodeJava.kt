@@ -22,7 +22,8 @@ import kotlinx.coroutines.runInterruptible
 public class NodeJava internal constructor(
     /** The same node, for Kotlin. */
     private val node: Node,
-) : AutoCloseable {
+) : Admission(node.given),
+    AutoCloseable {
     /** The node's peer id. Also of a closed node. */
     public val id: String get() = node.id
 

@@ -191,6 +191,49 @@ class JavaTest {
         Files.delete(folder);
     }
 
+    @Test
+    void aNodeTakesWhomItsListsSay() throws Exception {
+        String stranger = Key.generate().getPeer();
+        try (NodeJava here = NodeJava.start(loopback("none").allow(stranger).deny(stranger).build());
+                NodeJava there = NodeJava.start(loopback("none").build())) {
+            assertEquals(List.of(stranger), here.allowed());
+            assertEquals(List.of(stranger), here.denied());
+            CasmException failure =
+                    assertThrows(CasmException.class, () -> here.connect(there.addrs().get(0), PATIENCE));
+            assertEquals(CasmException.Kind.UNREACHABLE, failure.getKind());
+            here.disallow(List.of(stranger));
+            assertEquals(List.of(), here.allowed());
+            here.allow(there.getId(), stranger);
+            here.connect(there.addrs().get(0), PATIENCE);
+            assertEquals(2, here.waitFor(2, PATIENCE).getSize());
+            here.setAllowed(List.of(there.getId()));
+            here.allowAll();
+            assertNull(here.allowed());
+            here.undeny(stranger);
+            here.setDenied(List.of());
+            assertEquals(List.of(), here.denied());
+            failure = assertThrows(CasmException.class, () -> here.deny(here.getId()));
+            assertEquals(CasmException.Kind.CONFIG, failure.getKind());
+            assertTrue(failure.getMessage().contains(here.getId()), failure.getMessage());
+        }
+    }
+
+    @Test
+    void membersHaveCertificates() throws Exception {
+        Authority authority = new Authority();
+        Key key = Key.generate();
+        byte[] certificate = authority.certificate(key.getPeer(), "orchard", "worker");
+        Config.Builder member = loopback("none").namespace("orchard").key(key).admit(authority.getId());
+        try (NodeJava node = NodeJava.start(member.certificate(Certificate.of(certificate)).build(), PATIENCE)) {
+            assertEquals(List.of("worker"), node.view().get(key.getPeer()).getRoles());
+            node.renew(authority.certificate(key.getPeer(), "orchard"));
+            assertEquals(1, node.revoke(authority.revocation(Key.generate().getPeer())));
+        }
+        CasmException failure = assertThrows(
+                CasmException.class, () -> NodeJava.start(member.revoked("/nowhere").build(), PATIENCE));
+        assertEquals(CasmException.Kind.IO, failure.getKind());
+    }
+
     private static <T> T get(CompletableFuture<T> future) throws Exception {
         return future.get(60, TimeUnit.SECONDS);
     }

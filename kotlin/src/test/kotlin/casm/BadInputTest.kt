@@ -70,6 +70,10 @@ class BadInputTest {
                         val quic = listOf("/ip4/127.0.0.1/udp/0/quic-v1")
                         Node.start(config.copy(listen = quic, secret = Secret.generate()))
                     },
+                    bad(Kind.ADDRESS, "allow: peer id") { Node.start(config.copy(allow = listOf("nobody"))) },
+                    bad(Kind.ADDRESS, "deny: peer id") { Node.start(config.copy(deny = listOf("nobody"))) },
+                    bad(Kind.ADDRESS, "admit: peer id") { Node.start(config.copy(admit = listOf("nobody"))) },
+                    bad(Kind.CONFIG, "admit") { Node.start(config.copy(revoked = "/nowhere")) },
                     bad(Kind.CONFIG, "timeout") { Node.start(config, wrong) },
                     bad(Kind.ADDRESS, "nonsense") { Node.start(config.copy(listen = listOf("nonsense"))) },
                     bad(Kind.ADDRESS, "nonsense") { Node.start(config.copy(boot = listOf("nonsense"))) },
@@ -104,6 +108,17 @@ class BadInputTest {
                     bad(Kind.CONFIG, "a b") { node.findPeers(namespace = "a b").first() },
                     bad(Kind.CONFIG, "-1") { node.findPeers(limit = -1).first() },
                     bad(Kind.CONFIG, "timeout") { node.findPeers(timeout = wrong).first() },
+                    bad(Kind.ADDRESS, "allow: peer id \"nobody\"") { node.allow(id, "nobody") },
+                    bad(Kind.ADDRESS, "nobody") { node.disallow("nobody") },
+                    bad(Kind.ADDRESS, "nobody") { node.setAllowed(listOf("nobody")) },
+                    bad(Kind.ADDRESS, "deny: peer id \"nobody\"") { node.deny(id, "nobody") },
+                    bad(Kind.ADDRESS, "nobody") { node.undeny("nobody") },
+                    bad(Kind.ADDRESS, "nobody") { node.setDenied(listOf("nobody")) },
+                    bad(Kind.CONFIG, "certificate") { node.renew("nonsense".bytes()) },
+                    bad(Kind.CONFIG, "revocation") { node.revoke("-----BEGIN CASM REVOCATION-----\nnonsense".bytes()) },
+                    bad(Kind.INVALID, "admit") { node.revoke(ByteArray(0)) },
+                    bad(Kind.CONFIG, node.id) { node.deny(id, node.id) },
+                    bad(Kind.CONFIG, node.id) { node.setDenied(setOf(node.id)) },
                     bad(Kind.CONFIG, "svc.x") { node.setMeta(mapOf("svc.x" to "1")) },
                     bad(Kind.CONFIG, "meta") { node.setMeta(mapOf("a" to long)) },
                     bad(Kind.CONFIG, "svc.x") { node.updateMeta(mapOf("svc.x" to "1")) },
@@ -128,6 +143,7 @@ class BadInputTest {
             // Nothing of it has changed anything.
             val own = node.view().single()
             assertEquals(mapOf(), own.meta)
+            assertEquals(null to listOf(), node.allowed() to node.denied())
             assertEquals(10.seconds, own.ttl)
             assertNotEquals("changed", own.host)
             assertFalse(node.isPaused || node.closed)
