@@ -1,11 +1,14 @@
 //! Nodes in one process, over loopback TCP, each connected to a few random
 //! earlier ones (or all to the same few hubs, with peer exchange): how soon every
 //! view is full, what it costs to keep it so, and how long a change takes to
-//! reach all. `cargo xtask bench cluster` runs this, beside what others made.
+//! reach all. `cargo xtask bench cluster` runs this, beside what others made; with
+//! `--admit` each size also with certificates of members.
 //!
+//! - `admit`: certificates of all nodes, and what they cost
 //! - `measure`: one cluster
 //! - `way`: how long changes are under way
 
+mod admit;
 #[path = "../clock/mod.rs"]
 mod clock;
 #[path = "../machine/mod.rs"]
@@ -15,8 +18,13 @@ mod way;
 
 use anyhow::{Context, Error, Result, ensure};
 use clap::Parser;
-use serde_json::json;
-use std::{io::Write, process::Command, str::FromStr, time::Duration};
+use serde_json::{Value, json};
+use std::{
+    io::Write,
+    process::{Command, Stdio},
+    str::FromStr,
+    time::Duration,
+};
 
 #[derive(Parser)]
 struct Args {
@@ -49,6 +57,13 @@ struct Args {
     /// Seed of the choice of earlier nodes, and of those that change.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Measure each number of nodes twice, in processes of their own: as it is, and
+    /// with certificates of members. Of the second run the ratio to the first is told.
+    #[arg(long)]
+    admit: bool,
+    /// Give the nodes certificates: the second of the two.
+    #[arg(long, hide = true, conflicts_with = "admit")]
+    certificates: bool,
     /// One JSON object on stdout for each number of nodes; there is no other
     /// form.
     #[arg(long = "json")]
@@ -88,8 +103,8 @@ fn main() -> Result<()> {
     let args = Args::parse();
     ensure!(args.seconds > 0.0, "--seconds must be positive");
     match *args.nodes {
-        [size] => one(&args, size),
-        _ => each_by_itself(),
+        [size] if !args.admit => one(&args, size),
+        _ => each_by_itself(args.admit),
     }
 }
 
@@ -102,9 +117,9 @@ fn one(args: &Args, size: Size) -> Result<()> {
     std::process::exit(0)
 }
 
-/// Runs this program once for each number of nodes: memory that was freed is
-/// not given back to the system, and would be counted for the next.
-fn each_by_itself() -> Result<()> {
+/// Runs this program once for each number of nodes, or twice: memory that was freed
+/// is not given back to the system, and would be counted for the next.
+fn each_by_itself(admit: bool) -> Result<()> {
     let mut sizes = vec![];
     let mut others = vec![];
     let mut words = std::env::args().skip(1);
@@ -116,24 +131,39 @@ fn each_by_itself() -> Result<()> {
         };
         match given {
             Some(given) => sizes.extend(given.split(',').map(str::to_owned)),
+            None if word == "--admit" => {}
             None => others.push(word),
         }
     }
     let program = std::env::current_exe()?;
     for size in sizes {
-        let mut command = Command::new(&program);
-        let status = command.args(&others).arg("--nodes").arg(&size).status();
-        let status = status.with_context(|| format!("{} cannot be run", program.display()))?;
-        if !status.success() {
-            let nodes = size.parse::<Size>().map_err(Error::msg)?.nodes;
-            println!(
-                "{}",
-                json!({
-                    "bench": "cluster", "impl": "casm", "nodes": nodes,
-                    "failed": format!("the process ended with {status}"),
-                })
-            );
+        let command = || {
+            let mut command = Command::new(&program);
+            command.args(&others).arg("--nodes").arg(&size);
+            command
+        };
+        let plain = by_itself(&mut command(), &size)?;
+        println!("{plain}");
+        if admit {
+            let mut with = by_itself(command().arg("--certificates"), &size)?;
+            with["ratio"] = admit::ratio(&with, &plain);
+            println!("{with}");
         }
     }
     Ok(())
+}
+
+/// What one run of this program prints.
+fn by_itself(command: &mut Command, size: &str) -> Result<Value> {
+    let program = command.get_program().to_owned();
+    let output = command.stderr(Stdio::inherit()).output();
+    let output = output.with_context(|| format!("{} cannot be run", program.display()))?;
+    if output.status.success() {
+        return Ok(serde_json::from_slice(&output.stdout)?);
+    }
+    let nodes = size.parse::<Size>().map_err(Error::msg)?.nodes;
+    Ok(json!({
+        "bench": "cluster", "impl": "casm", "nodes": nodes,
+        "failed": format!("the process ended with {}", output.status),
+    }))
 }

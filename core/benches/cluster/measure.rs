@@ -1,9 +1,9 @@
 //! One cluster, measured.
 
 use crate::{
-    Args, Size,
+    Args, Size, admit,
     clock::Clock,
-    machine::{cpu_seconds, resident_bytes},
+    machine::{cpu_seconds, loopback_bytes, resident_bytes},
     way::Ways,
 };
 use anyhow::{Context, Result};
@@ -41,6 +41,9 @@ pub async fn measure(args: &Args, size: Size) -> Result<Value> {
         None => result["degree"] = args.degree.into(),
         Some(hubs) => result["hubs"] = hubs.into(),
     }
+    if args.certificates {
+        result["admit"] = true.into();
+    }
     let mut say = |figures: Value| {
         let Value::Object(figures) = figures else { unreachable!("figures have names") };
         result.as_object_mut().expect("figures have names").extend(figures);
@@ -49,15 +52,16 @@ pub async fn measure(args: &Args, size: Size) -> Result<Value> {
     let check = check_seconds();
     let empty = resident_bytes()?;
     let mut nodes = Vec::new();
+    let ca = args.certificates.then(Keypair::generate_ed25519);
     for _ in 0..size.nodes {
-        nodes.push(start(args, ttl).await?);
+        nodes.push(start(args, ttl, ca.as_ref()).await?);
     }
     let counts = Arc::new(Counts::default());
     for node in &nodes {
         tokio::spawn(count(node.clone(), counts.clone()));
     }
 
-    let (began, cpu) = (Instant::now(), cpu_seconds()?);
+    let (began, cpu, bytes) = (Instant::now(), cpu_seconds()?, loopback_bytes()?);
     let full = tokio::time::timeout(args.full_within, async {
         connect(&nodes, args).await?;
         let connect_s = began.elapsed().as_secs_f64();
@@ -87,9 +91,10 @@ pub async fn measure(args: &Args, size: Size) -> Result<Value> {
         "full_view_s": full_view_s,
         "full_view_ttls": full_view_s / ttl.as_secs_f64(),
         "full_view_cpu_s": cpu_seconds()? - cpu,
+        "full_view_bytes_per_node": (loopback_bytes()? - bytes) / f64::from(size.nodes),
     }));
 
-    let (from, cpu) = (Instant::now(), cpu_seconds()?);
+    let (from, cpu, bytes) = (Instant::now(), cpu_seconds()?, loopback_bytes()?);
     let (left, taken) = (counts.left.load(Ordering::Relaxed), taken_in(&nodes)?);
     let (mut sum, mut samples) = (0.0, 0u32);
     while from.elapsed().as_secs_f64() < args.seconds {
@@ -99,6 +104,7 @@ pub async fn measure(args: &Args, size: Size) -> Result<Value> {
     }
     let seconds = from.elapsed().as_secs_f64();
     let cores = (cpu_seconds()? - cpu) / seconds;
+    let bytes_per_s = (loopback_bytes()? - bytes) / seconds;
     let taken_per_s = (taken_in(&nodes)? - taken) / seconds;
     let false_drops = counts.left.load(Ordering::Relaxed) - left;
     // The machine may not run as fast all the time.
@@ -106,6 +112,7 @@ pub async fn measure(args: &Args, size: Size) -> Result<Value> {
     say(json!({
         "seconds": seconds,
         "cpu_cores": cores,
+        "bytes_per_node_per_s": bytes_per_s / f64::from(size.nodes),
         "rss_bytes_per_node": (resident_bytes()? - empty) / i64::from(size.nodes),
         "missing_per_view": sum / f64::from(samples),
         "false_drops": false_drops,
@@ -129,8 +136,12 @@ pub async fn measure(args: &Args, size: Size) -> Result<Value> {
     Ok(result)
 }
 
-async fn start(args: &Args, ttl: Duration) -> Result<Node> {
+/// With an authority: a node that has its certificate, and asks for them.
+async fn start(args: &Args, ttl: Duration, ca: Option<&Keypair>) -> Result<Node> {
     let mut config = Config::default();
+    if let Some(ca) = ca {
+        admit::certify(&mut config, ca)?;
+    }
     config.listen = vec!["/ip4/127.0.0.1/tcp/0".parse()?];
     config.boot = vec![BootAddr::None];
     config.pex = args.hubs.map(|_| pex::Config::default());

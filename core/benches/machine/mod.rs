@@ -19,3 +19,14 @@ pub fn resident_bytes() -> Result<i64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
     Ok(line.trim().trim_end_matches(" kB").parse::<i64>()? * 1024)
 }
+
+/// Bytes that the loopback interface has carried so far, of all programs in this
+/// network namespace, headers included.
+#[allow(dead_code, reason = "not every benchmark uses it")]
+pub fn loopback_bytes() -> Result<f64> {
+    let path = "/proc/self/net/dev";
+    let text = fs::read_to_string(path).context("this benchmark needs Linux")?;
+    let line = text.lines().find_map(|line| line.trim().strip_prefix("lo:"));
+    let bytes = line.and_then(|line| line.split_whitespace().next()).context(path)?;
+    Ok(bytes.parse()?)
+}

@@ -93,6 +93,12 @@ impl From<io::Error> for Closed {
     }
 }
 
+/// What becomes of it as a transport's error. libp2p puts that into an `Either`, which
+/// passes for what is in it: only what is the source of that can be found.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct NotPassed(#[source] Closed);
+
 /// Whether a connection failed here, and not before: its handshake was for nothing.
 pub(super) fn is_refusal(error: &(dyn std::error::Error + 'static)) -> bool {
     if error.is::<Closed>() {
@@ -111,7 +117,7 @@ pub(super) async fn pass(
     members: Members,
     (peer, mut muxer): Connection,
     endpoint: ConnectedPoint,
-) -> Result<Connection, Closed> {
+) -> Result<Connection, NotPassed> {
     // Also where both ends dialled, and the transport has settled which one did.
     let dials = matches!(endpoint, ConnectedPoint::Dialer { role_override: Endpoint::Dialer, .. });
     let shown = timeout(LIMIT, show(&members, peer, &mut muxer, dials)).await;
@@ -119,7 +125,7 @@ pub(super) async fn pass(
     if let Err(closed) = &shown {
         members.turned_away(&peer, closed.label(), closed);
     }
-    shown.map(|()| (peer, muxer))
+    shown.map(|()| (peer, muxer)).map_err(NotPassed)
 }
 
 async fn show(

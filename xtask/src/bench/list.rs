@@ -40,9 +40,10 @@ pub const BENCHES: [Bench; 16] = [
         name: "cluster",
         sides: &[Side {
             ours: Program::Core("cluster"),
-            peers: &[Peer::Go { module: "interop/go-memberlist", without: &["--ttl"] }],
+            peers: &[Peer::Go { module: "interop/go-memberlist", without: &["--admit", "--ttl"] }],
         }],
         small: &[
+            "--admit",
             "--nodes",
             "3,4@3s",
             "--degree",
