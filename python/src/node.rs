@@ -352,9 +352,8 @@ impl Node {
     ///
     /// It is served until it is stopped or the node is closed. What the handler raises,
     /// the caller gets as a ``RemoteError``. More than ``max_inflight`` requests at once
-    /// are sent on to others; one that is not ``listed`` is not in the node's record, and
-    /// found by who names the node. ``allow`` names roles, of which a caller's certificate
-    /// must have one; this node itself needs none.
+    /// are sent on to others; one that is not ``listed`` is found by who names the node.
+    /// ``allow`` names roles of which a caller, but for this node, must have one.
     #[pyo3(signature = (name, handler=None, *, version="1", max_inflight=64, listed=true, allow=None, workers=4))]
     fn serve<'py>(
         this: &Bound<'py, Self>,
