@@ -310,12 +310,10 @@ impl Node {
     ///     def shout(request):
     ///         return request.data.upper()
     ///
-    /// It is served until it is stopped or the node is closed. What the handler
-    /// raises, the caller gets as a ``RemoteError``. More than ``max_inflight``
-    /// requests at once are sent on to others; one that is not ``listed`` is not in
-    /// the node's record, and found by who names the node. With ``allow``, a role or
-    /// several, it is only for this node and for callers of whose certificate one of
-    /// them is; without certificates there are no such callers.
+    /// It is served until it is stopped or the node is closed. What the handler raises,
+    /// the caller gets as a ``RemoteError``. More than ``max_inflight`` requests at once
+    /// are sent on to others; one that is not ``listed`` is found by who names the node.
+    /// ``allow`` names roles of which a caller, but for this node, must have one.
     #[pyo3(signature = (name, handler=None, *, version="1", max_inflight=64, listed=true, allow=None, workers=4))]
     #[expect(clippy::too_many_arguments, reason = "these are Python's keyword arguments")]
     fn serve<'py>(
