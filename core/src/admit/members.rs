@@ -212,8 +212,8 @@ impl Members {
         }
     }
 
-    /// Lets go of what is over, and tells whose certificates those were: of pinned
-    /// peers, and, once and again, of the node itself.
+    /// Lets go of what is over, and tells whose certificates those were: once and again
+    /// of the node itself.
     pub fn expired(&mut self, now: u64) -> Vec<PeerId> {
         self.revoked.expire(now);
         let over = |certificate: &Certificate| now > certificate.ends();
@@ -227,6 +227,7 @@ impl Members {
         let gone: Vec<_> = gone.map(|(peer, _)| *peer).collect();
         for peer in gone {
             self.seen.pop(&peer);
+            ended.push(peer);
         }
         ended
     }

@@ -6,7 +6,10 @@ use super::{
 };
 use libp2p::PeerId;
 use sha2::{Digest as _, Sha256};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::OnceLock,
+};
 
 /// The most revocations that a node holds. Of more, those stay whose certificates
 /// were signed last.
@@ -28,11 +31,19 @@ pub struct Revoked {
     /// Of which authority and peer, the first one to go first.
     order: BTreeMap<Rank, (PeerId, PeerId)>,
     room: usize,
+    /// The ids in order and their hash, from when they were asked for last to the next
+    /// change.
+    summary: OnceLock<(Vec<ShortId>, [u8; 32])>,
 }
 
 impl Default for Revoked {
     fn default() -> Self {
-        Self { by_peer: HashMap::new(), order: BTreeMap::new(), room: MAX_REVOKED }
+        Self {
+            by_peer: HashMap::new(),
+            order: BTreeMap::new(),
+            room: MAX_REVOKED,
+            summary: OnceLock::new(),
+        }
     }
 }
 
@@ -79,6 +90,7 @@ impl Revoked {
         }
         self.order.insert(rank, key);
         self.by_peer.insert(key, revocation);
+        self.summary.take();
         Insert::New
     }
 
@@ -110,6 +122,7 @@ impl Revoked {
 
     /// Lets go of those that need not be kept any more.
     pub fn expire(&mut self, now: u64) {
+        self.summary.take();
         self.by_peer.retain(|_, revocation| now <= revocation.until());
         let by_peer = &self.by_peer;
         self.order.retain(|_, key| by_peer.contains_key(key));
@@ -122,19 +135,23 @@ impl Revoked {
 
     /// The ids of all, in order.
     pub fn ids(&self) -> Vec<ShortId> {
-        let mut ids: Vec<_> = self.order.keys().map(|rank| rank.2).collect();
-        ids.sort_unstable();
-        ids
+        self.summary().0.clone()
     }
 
     /// What two nodes compare to see whether they hold the same: a hash of all ids,
     /// in order.
     pub fn digest(&self) -> [u8; 32] {
-        let mut hash = Sha256::new();
-        for id in self.ids() {
-            hash.update(id.to_be_bytes());
-        }
-        hash.finalize().into()
+        self.summary().1
+    }
+
+    fn summary(&self) -> &(Vec<ShortId>, [u8; 32]) {
+        self.summary.get_or_init(|| {
+            let mut ids: Vec<_> = self.order.keys().map(|rank| rank.2).collect();
+            ids.sort_unstable();
+            let mut hash = Sha256::new();
+            ids.iter().for_each(|id| hash.update(id.to_be_bytes()));
+            (ids, hash.finalize().into())
+        })
     }
 
     /// Those that a node lacks which has these, the last ones first.
@@ -148,8 +165,8 @@ impl Revoked {
 
     /// Which of these are not held, in their order.
     pub fn unknown(&self, ids: &[ShortId]) -> Vec<ShortId> {
-        let there: HashSet<_> = self.order.keys().map(|rank| rank.2).collect();
-        ids.iter().filter(|id| !there.contains(id)).copied().collect()
+        let there = &self.summary().0;
+        ids.iter().filter(|id| there.binary_search(id).is_err()).copied().collect()
     }
 
     /// All of them, for a file: a message with an envelope in each field 1.

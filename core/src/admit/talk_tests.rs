@@ -71,7 +71,7 @@ fn a_later_certificate_goes_from_one_to_the_next_and_no_further_than_it_is_news(
     let (mut a, mut b, mut c) = (members_of(peer(1)), members_of(peer(2)), members_of(peer(3)));
     let later = sign(Terms { issued: NOW + 1, roles: vec!["new".into()], ..terms(peer(1)) });
     a.renew(later.clone(), NOW).unwrap();
-    let ask = renewed(&a, &[later.clone()]);
+    let ask = renewed(&a, std::slice::from_ref(&later));
     // Of whom nothing is known, it says itself what is new.
     let (_, news) = answer(&mut b, &peer(3), ask.clone(), NOW);
     assert_eq!((news, b.check(&peer(1), NOW)), (News::default(), Err(Refusal::Missing)));

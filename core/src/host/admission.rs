@@ -99,16 +99,17 @@ impl From<io::Error> for Closed {
 #[error("{0}")]
 pub(super) struct NotPassed(#[source] Closed);
 
-/// Whether a connection failed here, and not before: its handshake was for nothing.
-pub(super) fn is_refusal(error: &(dyn std::error::Error + 'static)) -> bool {
-    if error.is::<Closed>() {
-        return true;
+/// Why a connection did not pass, if it failed here, and not before: its handshake was
+/// for nothing.
+pub(super) fn closed<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Closed> {
+    if let Some(closed) = error.downcast_ref::<Closed>() {
+        return Some(closed);
     }
     // What an error of I/O wraps is not its source.
     let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
     match wrapped {
-        Some(wrapped) => is_refusal(wrapped),
-        None => error.source().is_some_and(is_refusal),
+        Some(wrapped) => closed(wrapped),
+        None => closed(error.source()?),
     }
 }
 
@@ -180,10 +181,11 @@ async fn dialled(members: &Members, peer: PeerId, stream: SubstreamBox) -> Resul
         },
     )?;
     write(&mut stream, members).await?;
-    let theirs = match read(&mut stream).await {
-        Err(Closed::Io(_)) => return Err(Closed::NotAccepted),
-        theirs => theirs?,
-    };
+    let theirs = read(&mut stream).await.map_err(|error| match error {
+        // It has ended the connection, and was there until then.
+        Unread::Io(error) if is_end(&error) => Closed::NotAccepted,
+        error => error.into(),
+    })?;
     members.shown(&peer, &theirs)?;
     Ok(())
 }
@@ -206,19 +208,43 @@ async fn write(stream: &mut (impl AsyncWrite + Unpin), members: &Members) -> Res
     Ok(())
 }
 
+/// Why nothing was read.
+enum Unread {
+    Io(io::Error),
+    TooLarge,
+    Garbage,
+}
+
+impl From<Unread> for Closed {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::Io(error) => error.into(),
+            Unread::TooLarge => Self::Refused(Refusal::TooLarge),
+            Unread::Garbage => Self::Garbage,
+        }
+    }
+}
+
+/// Whether the other end has ended a connection.
+fn is_end(error: &io::Error) -> bool {
+    use io::ErrorKind::*;
+    matches!(error.kind(), UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe)
+        || error.kind() == Other
+}
+
 /// Reads what the other end shows.
-async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Vec<u8>, Closed> {
+async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Vec<u8>, Unread> {
     let (mut bytes, mut chunk) = (Vec::new(), [0; 512]);
     loop {
         let shown = unframe(&bytes, MAX_HELLO).map_err(|error| match error {
-            AdmitError::TooLarge => Closed::Refused(Refusal::TooLarge),
-            _ => Closed::Garbage,
+            AdmitError::TooLarge => Unread::TooLarge,
+            _ => Unread::Garbage,
         })?;
         if let Some((shown, _)) = shown {
             return Ok(shown.to_vec());
         }
-        match stream.read(&mut chunk).await? {
-            0 => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+        match stream.read(&mut chunk).await.map_err(Unread::Io)? {
+            0 => return Err(Unread::Io(io::ErrorKind::UnexpectedEof.into())),
             n => bytes.extend_from_slice(&chunk[..n]),
         }
     }

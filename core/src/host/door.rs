@@ -51,6 +51,11 @@ impl Door {
     /// A handshake from there has shown somebody who isn't taken.
     pub(super) fn wasted(&mut self, from: &Multiaddr, now: Duration) {
         self.members.pop(from);
+        self.given_up(from, now);
+    }
+
+    /// A handshake from there was for nothing, whoever that was.
+    pub(super) fn given_up(&mut self, from: &Multiaddr, now: Duration) {
         let prefix = Prefix::of(from);
         let until = self.owes.get(&prefix).map_or(now, |until| now.max(*until));
         self.owes.put(prefix, (until + EACH).min(now + EACH * OWED));

@@ -1,7 +1,10 @@
 //! Who gets a connection at all: the part in the swarm that asks [`Who`], before any
 //! other part has seen the peer, and the [`Door`] before a handshake is begun.
 
-use super::{admission, door::Door};
+use super::{
+    admission::{self, Closed},
+    door::Door,
+};
 use crate::{
     Error, ErrorKind,
     metrics::{ByLabel, Metrics},
@@ -173,9 +176,14 @@ impl NetworkBehaviour for Behaviour {
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         // One that did not pass the gate of certificates has cost as much.
         if let FromSwarm::ListenFailure(ListenFailure { send_back_addr, error, .. }) = event
-            && admission::is_refusal(error)
+            && let Some(closed) = admission::closed(error)
         {
-            self.door.wasted(send_back_addr, self.now());
+            let now = self.now();
+            match closed {
+                // Members, too, give up dials when another one of theirs was faster.
+                Closed::Io(_) => self.door.given_up(send_back_addr, now),
+                _ => self.door.wasted(send_back_addr, now),
+            }
         }
     }
 

@@ -28,31 +28,24 @@ fn stamp(path: &Path) -> Stamp {
     Some((metadata.modified().ok()?, metadata.len()))
 }
 
-/// Reads the file of revocations, which must be there, and looks every so often
-/// whether it or that of the certificate has changed, until the scope ends.
-///
-/// # Errors
-/// `Io` or `Config` if the file can't be used.
-pub(crate) async fn follow(
+/// Looks every so often whether a file has changed, until the scope ends: for the first
+/// time soon, since it may have changed after it was read.
+pub(crate) fn follow(
     files: Files,
     members: Members,
     every: Duration,
     troubles: Troubles,
     scope: &Scope,
-) -> Result<()> {
+) {
     let Files { certificate, revoked } = files;
-    if let Some(file) = &revoked {
-        members.revoke(Revocation::load(file)?)?;
-    }
     let watched: Vec<_> = [(certificate, true), (revoked, false)]
         .into_iter()
-        .filter_map(|(file, own)| file.map(|file| Watched { last: stamp(&file), file, own }))
+        .filter_map(|(file, own)| file.map(|file| Watched { file, last: None, own }))
         .collect();
     if !watched.is_empty() {
         let blocks = scope.clone();
         scope.spawn(watch(watched, members, every, troubles, blocks));
     }
-    Ok(())
 }
 
 struct Watched {
@@ -111,7 +104,7 @@ async fn watch(
         for (file, read) in watched.iter().zip(read) {
             match read {
                 Ok(true) => {
-                    tracing::info!("{} was read again", file.subject());
+                    tracing::debug!("{} was read", file.subject());
                     troubles.works(&file.subject());
                 }
                 Ok(false) => {}

@@ -171,6 +171,11 @@ impl Jobs {
         Some((peer, question))
     }
 
+    /// Whether certificates of a peer are wanted, or it is being asked.
+    pub fn wants(&self, peer: &PeerId) -> bool {
+        self.busy.contains(peer) || self.of_peer.get(peer).is_some_and(|job| !job.want.is_empty())
+    }
+
     /// A question is answered, or was in vain.
     pub fn done(&mut self, peer: &PeerId) {
         self.busy.remove(peer);

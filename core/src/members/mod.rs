@@ -3,10 +3,11 @@
 //!
 //! What is decided is in [`admit`], which is pure. `held` and `vetting`
 //! have gossip wait for certificates that are not here yet, `service` fetches those,
-//! and tells of renewals and revocations (`jobs`: whom of what, `places`: whose
-//! questions are answered); `files` reads this
+//! and tells of renewals and revocations (`jobs`: whom of what, `elsewhere`: whom else
+//! to ask, `places`: whose questions are answered); `files` reads this
 //! node's certificate, and what is revoked, again when the files change.
 
+mod elsewhere;
 mod files;
 pub mod held;
 pub mod jobs;
@@ -39,7 +40,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 /// This node's certificate, to users.
 const OWN: &str = "this node's certificate";
@@ -73,11 +74,13 @@ struct Inner {
     refused: ByLabel,
 }
 
-/// A certificate that is not here, and who has it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Wanted {
-    pub(crate) source: PeerId,
-    pub(crate) from: PeerId,
+/// Certificates that are not here, and who has them.
+#[derive(Debug)]
+struct Wanted {
+    sources: Vec<PeerId>,
+    from: PeerId,
+    /// Dropped when that one has been asked for all of them.
+    asking: Option<oneshot::Sender<()>>,
 }
 
 /// The time, in seconds since 1970.
@@ -168,21 +171,25 @@ impl Members {
     /// Has the certificate of a source fetched from who passed on what it says.
     pub(crate) fn want(&self, source: PeerId, from: PeerId) {
         // What finds no room is wanted again with the next message of the source.
-        let _ = self.0.wanted.try_send(Wanted { source, from });
+        let sources = vec![source];
+        let _ = self.0.wanted.try_send(Wanted { sources, from, asking: None });
     }
 
-    /// Waits until these are members, as a partner can show who tells of them; or
-    /// for so long as messages are held.
+    /// Waits until a partner has been asked for the certificates of these that are not
+    /// here, and has answered; or for so long as messages are held.
     pub(crate) async fn proven(&self, sources: Vec<PeerId>, partner: PeerId) {
         let lacking = |source: &PeerId| self.check(source).is_err_and(may_come);
-        let mut changes = self.changes();
-        let mut lacked: Vec<_> = sources.into_iter().filter(lacking).collect();
-        lacked.sort_unstable();
-        lacked.dedup();
-        lacked.iter().for_each(|source| self.want(*source, partner));
-        let all = async { while lacked.iter().any(lacking) && changes.changed().await.is_ok() {} };
-        // Those that are not here by then are left out.
-        let _ = tokio::time::timeout(HOLD, all).await;
+        let lacked: HashSet<_> = sources.into_iter().filter(lacking).collect();
+        if lacked.is_empty() {
+            return;
+        }
+        let (asking, asked) = oneshot::channel();
+        let wanted =
+            Wanted { sources: lacked.into_iter().collect(), from: partner, asking: Some(asking) };
+        if self.0.wanted.try_send(wanted).is_ok() {
+            // It is dropped when that is done.
+            let _ = tokio::time::timeout(HOLD, asked).await;
+        }
     }
 
     /// Changes when somebody may have become a member.
@@ -255,17 +262,18 @@ impl Members {
         Ok(())
     }
 
-    /// Takes the revocations that were kept.
+    /// Takes the revocations that were kept. It checks all their signatures.
     pub(crate) fn restore(&self, kept: &[u8]) {
-        let mut state = self.state();
-        match Revoked::decode(kept, now(), state.cas()) {
-            Ok(revoked) => state.restore(&revoked, now()),
+        let cas = self.state().cas().to_vec();
+        match Revoked::decode(kept, now(), &cas) {
+            Ok(revoked) => self.state().restore(&revoked, now()),
             Err(error) => tracing::warn!(
                 %error,
                 "what was kept of revoked certificates can't be read: they are heard of again \
                  from other members"
             ),
         }
+        self.changed(&self.0.fewer);
     }
 
     /// Those that are to be kept.
@@ -373,8 +381,12 @@ impl Members {
     fn say(&self, own: &Certificate, refusal: Option<Refusal>, now: u64, troubles: &Troubles) {
         match refusal {
             Some(refusal) => {
-                let why = unusable(own.peer(), own, refusal);
-                troubles.fails(OWN, refusal.label(), format!("nobody is connected to: {why}"));
+                let why = format!(
+                    "{refusal}; no member connects to this node until it has another: `casm \
+                     admit sign --ca FILE --peer {}` makes one",
+                    own.peer()
+                );
+                troubles.fails(OWN, refusal.label(), why);
             }
             None => troubles.works(OWN),
         }

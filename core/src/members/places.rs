@@ -17,9 +17,9 @@ use std::{
 /// Questions that are answered at a time, and those of one peer.
 const AT_ONCE: usize = 64;
 const OF_PEER: usize = 2;
-/// Questions of one peer: a newcomer asks for the certificates of all, and whoever
-/// compares long lists asks often.
-const PACE: Limit = Limit { most: 512.0, a_second: 20.0 };
+/// Questions of one peer, and the signatures in them: a newcomer asks for the
+/// certificates of all, and whoever compares long lists asks often, and tells much.
+const PACE: Limit = Limit { most: 1024.0, a_second: 64.0 };
 /// Peers of whom it is known what they have asked: the last.
 const MAX_PEERS: NonZeroUsize = NonZeroUsize::new(4096).expect("not 0");
 
@@ -67,6 +67,14 @@ impl Places {
     }
 }
 
+impl Place<'_> {
+    /// Has the peer pay for more: it asks nothing until that has come back.
+    pub(super) fn pay(&self, signatures: usize) {
+        let mut taken = self.places.taken();
+        taken.spent.get_or_insert_mut(self.peer, Spent::default).spend(signatures as f64);
+    }
+}
+
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         let mut taken = self.places.taken();
@@ -95,6 +103,10 @@ mod tests {
         assert_eq!(asked, PACE.most as usize - OF_PEER);
         let asked = (0..10_000).filter(|_| places.take(peer, at(2)).is_some()).count();
         assert_eq!(asked, 2 * PACE.a_second as usize);
+        if let Some(place) = places.take(peer, at(3)) {
+            place.pay(1000);
+        }
+        assert!(places.take(peer, at(15)).is_none() && places.take(peer, at(60)).is_some());
         let all: Vec<_> = (0..100).filter_map(|_| places.take(PeerId::random(), at(2))).collect();
         assert_eq!(all.len(), AT_ONCE);
         drop(all);

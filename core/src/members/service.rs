@@ -4,6 +4,8 @@
 
 use super::{
     Members, Wanted,
+    elsewhere::Elsewhere,
+    held::HOLD,
     jobs::{Job, Jobs, News},
     places::{Place, Places},
 };
@@ -21,14 +23,16 @@ use crate::{
 };
 use futures::{AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt, stream::FuturesUnordered};
 use libp2p::StreamProtocol;
-use std::{io, time::Duration};
+use std::{collections::HashMap, io, time::Duration};
 use tokio::{
-    sync::watch,
+    sync::{oneshot, watch},
     time::{Instant, sleep, sleep_until, timeout},
 };
 
 /// How long a question and its answer may take.
 const LIMIT: Duration = Duration::from_secs(10);
+/// The least bytes of what is signed.
+const SIGNED: usize = 150;
 /// Questions that are under way at a time.
 const ASKED: usize = 64;
 /// When revocations are compared again after that has failed.
@@ -133,9 +137,12 @@ impl Desk {
         }
     }
 
-    async fn serve_one(&self, peer: PeerId, mut stream: Stream, _place: Place<'_>) {
+    async fn serve_one(&self, peer: PeerId, mut stream: Stream, place: Place<'_>) {
         let answered = timeout(LIMIT, async {
-            let ask = Ask::decode(&read(&mut stream).await?)?;
+            let message = read(&mut stream).await?;
+            // Each signature takes longer than all else of it.
+            place.pay(message.len() / SIGNED);
+            let ask = Ask::decode(&message)?;
             let (answer, news) = self.around.members.answer(&peer, ask);
             write(&mut stream, &answer.frame()).await?;
             Ok(news)
@@ -147,7 +154,9 @@ impl Desk {
 
     /// Asks one question. Gives the answer.
     async fn ask_one(&self, peer: PeerId, ask: Ask, compares: bool) -> Asked {
-        let answered = timeout(LIMIT, async {
+        // Longer no message waits for it.
+        let limit = if ask.want.is_empty() { LIMIT } else { HOLD };
+        let answered = timeout(limit, async {
             let opened = self.around.host.open_stream(peer, self.protocol.clone()).await;
             let mut stream = opened.map_err(|error| Failed::Open(error.kind()))?;
             write(&mut stream, &ask.frame()).await?;
@@ -182,7 +191,10 @@ impl Desk {
         let (mut events, mut changes) = (self.around.events.subscribe(), members.changes());
         let (mut jobs, mut running) = (Jobs::default(), FuturesUnordered::new());
         let (mut look, mut again) = (Instant::now(), FuturesUnordered::new());
-        host.connected().into_iter().for_each(|peer| jobs.add(peer, Job::compare));
+        let mut fewer = members.fewer().subscribe();
+        let mut waiting: HashMap<PeerId, Vec<oneshot::Sender<()>>> = HashMap::new();
+        let mut elsewhere = Elsewhere::default();
+        self.meet_all(&mut jobs);
         loop {
             while running.len() < ASKED
                 && let Some((peer, question)) = jobs.take()
@@ -202,12 +214,20 @@ impl Desk {
                     Some(Event::Disconnected { peer }) => {
                         members.unpin(&peer);
                         jobs.forget(&peer);
+                        waiting.remove(&peer);
                     }
+                    // Somebody may have come or gone unnoticed.
+                    Some(Event::Dropped { .. }) => self.meet_all(&mut jobs),
                     Some(_) => {}
                     None => return,
                 },
-                Some(Wanted { source, from }) = asked.recv() => {
-                    jobs.add(from, |job| job.want(source));
+                Some(Wanted { sources, from, asking }) = asked.recv() => {
+                    for source in sources {
+                        jobs.add(from, |job| job.want(source));
+                    }
+                    if host.is_connected(&from) && jobs.wants(&from) {
+                        waiting.entry(from).or_default().extend(asking);
+                    }
                 }
                 news = members.told() => self.pass_on(&news, &mut jobs),
                 Some(peer) = again.next() => if host.is_connected(&peer) {
@@ -218,6 +238,17 @@ impl Desk {
                         // It may not have been ready.
                         again.push(sleep(AGAIN).map(move |()| peer).boxed());
                     }
+                    // Who passes on what a source says, and not its certificate, is not the
+                    // only one who has that.
+                    let has = |source: &PeerId| {
+                        let answer = answer.as_ref();
+                        answer.is_some_and(|a| a.certificates.iter().any(|c| c.peer() == *source))
+                    };
+                    for source in ask.want.iter().filter(|source| !has(source)) {
+                        for other in elsewhere.ask(*source, &peer, host.connected()) {
+                            jobs.add(other, |job| job.want(*source));
+                        }
+                    }
                     if let Some(answer) = answer {
                         let (news, next) = members.heard(&peer, &ask, answer);
                         self.pass_on(&news, &mut jobs);
@@ -227,10 +258,22 @@ impl Desk {
                     }
                     jobs.done(&peer);
                     jobs.tidy(&peer);
+                    if !jobs.wants(&peer) {
+                        waiting.remove(&peer);
+                    }
                 }
+                Ok(()) = fewer.changed() => look = look.min(Instant::now() + SOON),
                 Ok(()) = changes.changed() => look = look.min(Instant::now() + SOON),
                 () = sleep_until(look) => look = Instant::now() + members.look(&self.around.troubles).min(LOOK),
             }
+        }
+    }
+
+    /// Keeps the certificates of all who are connected, and compares with them.
+    fn meet_all(&self, jobs: &mut Jobs) {
+        for peer in self.around.host.connected() {
+            self.around.members.pin(peer);
+            jobs.add(peer, Job::compare);
         }
     }
 

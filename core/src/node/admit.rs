@@ -28,8 +28,29 @@ pub(super) fn members(config: &Config, own: PeerId, metrics: &Metrics) -> Result
     Members::new(own, state, metrics).map(Some)
 }
 
+/// Takes what is known to be revoked: from an earlier run, and from the file.
+///
+/// # Errors
+/// `Io` or `Config` if the data or the file can't be used; `Timeout`.
+pub(super) async fn restore(
+    members: &Members,
+    config: &Config,
+    store: &Store,
+    scope: &Scope,
+) -> Result<()> {
+    let kept = in_time("its data", store.revoked()).await?;
+    let (members, file) = (members.clone(), config.revoked_file.clone());
+    // Thousands of signatures may be checked.
+    let read = scope.block(move || {
+        kept.iter().for_each(|kept| members.restore(kept));
+        file.map_or(Ok(()), |file| members.revoke(Revocation::load(file)?).map(drop))
+    });
+    let read = async { read.await.unwrap_or_else(|| Err(Error::closed("node"))) };
+    in_time("what is revoked", read).await
+}
+
 /// Has members tell each other of certificates and revocations.
-pub(super) async fn start(
+pub(super) fn start(
     members: Members,
     config: &Config,
     store: &Store,
@@ -38,9 +59,6 @@ pub(super) async fn start(
     metrics: &Metrics,
     scope: &Scope,
 ) -> Result<()> {
-    if let Some(kept) = in_time("its data", store.revoked()).await? {
-        members.restore(&kept);
-    }
     let (keep, kept) = watch::channel(Vec::new());
     scope.spawn(store.clone().keep_revoked(kept));
     let around = Around {
@@ -56,7 +74,8 @@ pub(super) async fn start(
         revoked: config.revoked_file.clone(),
     };
     let every = config.power.profile().care;
-    members::follow(files, members, every, metrics.troubles.clone(), scope).await
+    members::follow(files, members, every, metrics.troubles.clone(), scope);
+    Ok(())
 }
 
 /// What is proven of members, where they have certificates.

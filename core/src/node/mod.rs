@@ -138,6 +138,10 @@ impl Node {
         let data = config.data.clone().filter(|_| !config.observer);
         let (store, least_seq) =
             in_time("its data", pex::Store::start(data, metrics.troubles.clone(), scope)).await?;
+        // Before anybody can connect.
+        if let Some(members) = &members {
+            admit::restore(members, &config, &store, scope).await?;
+        }
         let secret = config.secret.clone();
         let host = Host::start(
             Identity { key: key.clone(), secret: secret.clone(), who: who.clone() },
@@ -153,7 +157,7 @@ impl Node {
         scope.spawn(in_time("its data", keep_seq).await?);
         scope.spawn(store.clone().keep_clock(metrics.clock.subscribe()));
         if let Some(members) = members.clone() {
-            admit::start(members, &config, &store, &host, &events, &metrics, scope).await?;
+            admit::start(members, &config, &store, &host, &events, &metrics, scope)?;
         }
         let mut numbers = Numbers::after(in_time("its data", store.last_beat()).await?);
         let (keep, ahead) = watch::channel(numbers.keep_now(unix_nanos()).unwrap_or(0));
