@@ -247,9 +247,8 @@ async fn each_wrong_thing_that_is_shown_is_refused_and_counted_by_its_reason() {
     ];
     for listen in [TCP, QUIC] {
         let member = member(1, listen).start().await.unwrap();
-        let said = cases.iter().map(|(_, said)| says(&key(20), &member, said));
-        for said in said {
-            said.await;
+        for (_, said) in &cases {
+            says(&key(20), &member, said).await;
         }
         for reason in cases.iter().map(|(reason, _)| *reason).collect::<BTreeSet<_>>() {
             let times = cases.iter().filter(|(of, _)| *of == reason).count() as u64;
