@@ -47,7 +47,7 @@ const ROLE: &str = "pruner";
 const CONNECTIONS: usize = 500;
 const AT_A_TIME: usize = 16;
 const GROWTH_KIB: u64 = 8 * 1024;
-const PROCESSOR: Duration = Duration::from_secs(5);
+const PROCESSOR: Duration = Duration::from_secs(2);
 const BURST: usize = 32;
 
 #[test]
