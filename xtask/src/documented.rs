@@ -57,7 +57,7 @@ enum Small {
     Cargo(&'static [&'static str]),
 }
 
-const KNOWN: [Known; 15] = [
+const KNOWN: [Known; 16] = [
     Known { begins: ".ci/run", small: Small::Step },
     Known { begins: "cargo clippy ", small: Small::Step },
     Known { begins: "cargo deny check advisories", small: Small::Outside },
@@ -91,6 +91,10 @@ const KNOWN: [Known; 15] = [
     Known {
         begins: "cargo run --release -p casm-sim -- survey ",
         small: Small::Sim(&["survey", "--nodes", "20", "--hostile", "4", "--runs", "2", "--json"]),
+    },
+    Known {
+        begins: "cargo run --release -p casm-sim -- admit ",
+        small: Small::Sim(&["admit", "--nodes", "20", "--seed", "1", "--json"]),
     },
     Known {
         begins: "cargo test -p casm-p2p --lib record::",
