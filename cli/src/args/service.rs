@@ -83,7 +83,7 @@ pub struct ServeArgs {
     /// Only for callers with this role in their certificate (repeatable: any of them
     /// suffices). Where there are no certificates, nobody has one
     #[arg(long = "allow-role", value_name = "ROLE")]
-    pub allow: Vec<String>,
+    pub allow_role: Vec<String>,
     /// The node.
     #[command(flatten)]
     pub node: NodeArgs,

@@ -35,7 +35,7 @@ pub async fn serve(args: &ServeArgs) -> Result<(), Failure> {
         args.node.attend(&node).await?;
         let options =
             ServeOptions::default().version(&args.service_version).max_inflight(args.max_inflight);
-        let options = args.allow.iter().fold(options, ServeOptions::allow);
+        let options = args.allow_role.iter().fold(options, ServeOptions::allow);
         let work = Arc::new((args.name.clone(), args.command.clone()));
         if args.parts {
             node.serve_stream_with(&args.name, &options, move |request, parts| {
