@@ -27,6 +27,7 @@ use std::{
     future::{Future, poll_fn},
     io,
     pin::pin,
+    sync::atomic::{AtomicBool, Ordering},
     task::{Context, Poll},
     time::Duration,
 };
@@ -46,8 +47,8 @@ pub(super) enum Closed {
     Refused(Refusal),
     /// It ended the connection when it was shown ours.
     #[error(
-        "it does not accept this node's certificate: it may have expired or been revoked, or be \
-         of another authority or namespace"
+        "it ended the connection when it was shown this node's certificate: that may have expired \
+         or been revoked, or be of another authority or namespace"
     )]
     NotAccepted,
     /// It asks for no certificates.
@@ -144,9 +145,10 @@ async fn show(
         stream.map_err(|error| Closed::Io(reason(&error).into()))
     })
     .await?;
+    let shown = AtomicBool::new(false);
     let mut work = pin!(async {
         match dials {
-            true => dialled(members, peer, stream).await,
+            true => dialled(members, peer, stream, &shown).await,
             false => accepted(members, peer, stream).await,
         }
     });
@@ -155,7 +157,14 @@ async fn show(
         if let Poll::Ready(shown) = work.as_mut().poll(cx) {
             return Poll::Ready(shown);
         }
-        drive(muxer, cx).map_or_else(|closed| Poll::Ready(Err(closed)), |()| Poll::Pending)
+        match drive(muxer, cx) {
+            Ok(()) => Poll::Pending,
+            // It was there until then.
+            Err(Closed::Io(_)) if shown.load(Ordering::Relaxed) => {
+                Poll::Ready(Err(Closed::NotAccepted))
+            }
+            Err(closed) => Poll::Ready(Err(closed)),
+        }
     })
     .await
 }
@@ -172,7 +181,12 @@ fn drive(muxer: &mut StreamMuxerBox, cx: &mut Context<'_>) -> Result<(), Closed>
     }
 }
 
-async fn dialled(members: &Members, peer: PeerId, stream: SubstreamBox) -> Result<(), Closed> {
+async fn dialled(
+    members: &Members,
+    peer: PeerId,
+    stream: SubstreamBox,
+    shown: &AtomicBool,
+) -> Result<(), Closed> {
     // Not lazily: who doesn't speak it is shown nothing.
     let (_, mut stream) = dialer_select_proto(stream, [PROTOCOL], Version::V1).await.map_err(
         |error| match error {
@@ -181,11 +195,11 @@ async fn dialled(members: &Members, peer: PeerId, stream: SubstreamBox) -> Resul
         },
     )?;
     write(&mut stream, members).await?;
-    let theirs = read(&mut stream).await.map_err(|error| match error {
-        // It has ended the connection, and was there until then.
-        Unread::Io(error) if is_end(&error) => Closed::NotAccepted,
-        error => error.into(),
-    })?;
+    shown.store(true, Ordering::Relaxed);
+    let theirs = match read(&mut stream).await {
+        Err(Closed::Io(_)) => return Err(Closed::NotAccepted),
+        theirs => theirs?,
+    };
     members.shown(&peer, &theirs)?;
     Ok(())
 }
@@ -208,43 +222,19 @@ async fn write(stream: &mut (impl AsyncWrite + Unpin), members: &Members) -> Res
     Ok(())
 }
 
-/// Why nothing was read.
-enum Unread {
-    Io(io::Error),
-    TooLarge,
-    Garbage,
-}
-
-impl From<Unread> for Closed {
-    fn from(unread: Unread) -> Self {
-        match unread {
-            Unread::Io(error) => error.into(),
-            Unread::TooLarge => Self::Refused(Refusal::TooLarge),
-            Unread::Garbage => Self::Garbage,
-        }
-    }
-}
-
-/// Whether the other end has ended a connection.
-fn is_end(error: &io::Error) -> bool {
-    use io::ErrorKind::*;
-    matches!(error.kind(), UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe)
-        || error.kind() == Other
-}
-
 /// Reads what the other end shows.
-async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Vec<u8>, Unread> {
+async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Vec<u8>, Closed> {
     let (mut bytes, mut chunk) = (Vec::new(), [0; 512]);
     loop {
         let shown = unframe(&bytes, MAX_HELLO).map_err(|error| match error {
-            AdmitError::TooLarge => Unread::TooLarge,
-            _ => Unread::Garbage,
+            AdmitError::TooLarge => Closed::Refused(Refusal::TooLarge),
+            _ => Closed::Garbage,
         })?;
         if let Some((shown, _)) = shown {
             return Ok(shown.to_vec());
         }
-        match stream.read(&mut chunk).await.map_err(Unread::Io)? {
-            0 => return Err(Unread::Io(io::ErrorKind::UnexpectedEof.into())),
+        match stream.read(&mut chunk).await? {
+            0 => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
             n => bytes.extend_from_slice(&chunk[..n]),
         }
     }
