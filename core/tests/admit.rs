@@ -3,7 +3,7 @@
 mod raw;
 
 use casm::{
-    ErrorKind, Keypair, Node, NodeBuilder, PeerId,
+    ErrorKind, Keypair, Node, NodeBuilder, PeerId, Secret,
     admit::{
         Certificate, Revocation, SKEW, Terms,
         gate::{Hello, PROTOCOL},
@@ -401,6 +401,33 @@ async fn roles_are_seen_found_and_asked_for_and_change_while_nodes_run() {
     }
     soon(nodes[2].call_with("secrets", *b"?", ask)).await.unwrap();
     close(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_go_with_a_secret_with_lists_and_over_pauses() {
+    let of = |n: u8| member(n, TCP).secret(Secret::from_bytes([7; 32]));
+    let nodes = line([of(1), of(2), of(3)]).await;
+    // Who holds the secret alone is as far from it as who has a certificate alone.
+    let key = key(4);
+    let holds = bare(&key, TCP).secret(Secret::from_bytes([7; 32])).start().await.unwrap();
+    let certified = member(5, TCP).start().await.unwrap();
+    for stranger in [&holds, &certified] {
+        soon(nodes[0].connect(&stranger.info())).await.unwrap_err();
+        assert_eq!(nodes[0].view().len(), 3);
+    }
+    // A pause takes nothing from what is known, and no new swarm is without its gate.
+    nodes[1].pause().await.unwrap();
+    nodes[1].resume().await.unwrap();
+    soon(nodes[0].connect(&nodes[1].info())).await.unwrap();
+    soon(nodes[1].connect(&nodes[2].info())).await.unwrap();
+    soon(nodes[1].connect(&holds.info())).await.unwrap_err();
+    until("it is put out by a list", || {
+        nodes[0].deny([nodes[2].id()]).unwrap();
+        nodes[0].view().len() == 2
+    })
+    .await;
+    assert_eq!(nodes[1].view().len(), 3);
+    close(nodes.into_iter().chain([holds, certified])).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

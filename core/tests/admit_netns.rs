@@ -44,6 +44,8 @@ const ROLE: &str = "pruner";
 /// Connections of one stranger, and what they may cost a member: the growth of its
 /// memory (mostly the noise of an allocator), its processor time, not optimised, and
 /// handshakes: a burst, two more in each second, and those that were under way.
+/// The members, beside two nodes that are none and two that are bare libp2p.
+const MEMBERS: usize = 5;
 const CONNECTIONS: usize = 500;
 const AT_A_TIME: usize = 16;
 const GROWTH_KIB: u64 = 8 * 1024;
@@ -440,16 +442,17 @@ fn strangers_on_the_same_bridge_learn_nothing_of_members_and_cost_little() {
     if !netns::available() {
         return;
     }
-    let lan = Lan::new(7, 24);
+    let lan = Lan::new(MEMBERS + 4, 24);
     let ca = CA.to_string();
-    let mut members: Vec<Host> = (0..3).map(|host| start(&lan, host, &ca, 3)).collect();
+    let members = (0..MEMBERS).map(|host| start(&lan, host, &ca, MEMBERS));
+    let mut members: Vec<Host> = members.collect();
     let near: Vec<String> = members.iter().map(addrs).next_back().unwrap();
     members.iter().for_each(|member| _ = member.expect("full", SLOW));
 
     // Two nodes that look for the same. Discovery tells them, as it tells everybody, the
     // cluster's name, the ids and the addresses of members; and they try.
     let other = OTHER.to_string();
-    let mut strangers = [start(&lan, 3, "none", 2), start(&lan, 4, &other, 2)];
+    let mut strangers = [start(&lan, MEMBERS, "none", 2), start(&lan, MEMBERS + 1, &other, 2)];
     for stranger in &strangers {
         addrs(stranger);
     }
@@ -481,7 +484,7 @@ fn strangers_on_the_same_bridge_learn_nothing_of_members_and_cost_little() {
 /// What bare libp2p is told by a member at these addresses.
 fn told(lan: &Lan, near: &[String]) {
     let (tcp, quic) = (of(near, "/tcp/"), of(near, "/quic-v1"));
-    let raw = lan.hosts[5].run("raw", &format!("{tcp} {quic}"));
+    let raw = lan.hosts[MEMBERS + 2].run("raw", &format!("{tcp} {quic}"));
     let expected = |way: &str| {
         let mut expected: Vec<String> = Vec::new();
         if way == "tcp" {
@@ -527,7 +530,7 @@ fn costs(lan: &Lan, members: &mut [Host], near: &[String]) {
     let nth = members.len() - 1;
     let before = State::of(&mut members[nth]);
     let began = Instant::now();
-    let hammer = lan.hosts[6].run("hammer", &format!("{} {CONNECTIONS}", of(near, "/tcp/")));
+    let hammer = lan.hosts[MEMBERS + 3].run("hammer", &format!("{} {CONNECTIONS}", of(near, "/tcp/")));
     let said = hammer.expect("hammered", SLOW);
     let took = began.elapsed();
     let refused = |state: &State| state.figure("strangers_refused:no-handshake");
@@ -555,6 +558,6 @@ fn costs(lan: &Lan, members: &mut [Host], near: &[String]) {
     });
     for member in members {
         let state = State::of(member);
-        assert_eq!((state.view, state.connected), (3, 2), "{state:?}");
+        assert_eq!((state.view, state.connected), (MEMBERS, MEMBERS - 1), "{state:?}");
     }
 }

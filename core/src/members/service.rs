@@ -234,8 +234,8 @@ impl Desk {
                     jobs.add(peer, Job::compare);
                 },
                 Some(Asked { peer, ask, compares, answer }) = running.next() => {
-                    if answer.is_none() && compares {
-                        // It may not have been ready.
+                    if answer.is_none() && (compares || !ask.revocations.is_empty()) {
+                        // It may not have been ready, and must hear of what is revoked.
                         again.push(sleep(AGAIN).map(move |()| peer).boxed());
                     }
                     // Who passes on what a source says, and not its certificate, is not the
