@@ -41,11 +41,11 @@ const NAMESPACE: &str = "hidden-orchard";
 const HOST: &str = "quiet-quince";
 const META: &str = "medlar";
 const ROLE: &str = "pruner";
+/// The members, beside two nodes that are none and two that are bare libp2p.
+const MEMBERS: usize = 5;
 /// Connections of one stranger, and what they may cost a member: the growth of its
 /// memory (mostly the noise of an allocator), its processor time, not optimised, and
 /// handshakes: a burst, two more in each second, and those that were under way.
-/// The members, beside two nodes that are none and two that are bare libp2p.
-const MEMBERS: usize = 5;
 const CONNECTIONS: usize = 500;
 const AT_A_TIME: usize = 16;
 const GROWTH_KIB: u64 = 8 * 1024;
@@ -530,7 +530,8 @@ fn costs(lan: &Lan, members: &mut [Host], near: &[String]) {
     let nth = members.len() - 1;
     let before = State::of(&mut members[nth]);
     let began = Instant::now();
-    let hammer = lan.hosts[MEMBERS + 3].run("hammer", &format!("{} {CONNECTIONS}", of(near, "/tcp/")));
+    let hammer =
+        lan.hosts[MEMBERS + 3].run("hammer", &format!("{} {CONNECTIONS}", of(near, "/tcp/")));
     let said = hammer.expect("hammered", SLOW);
     let took = began.elapsed();
     let refused = |state: &State| state.figure("strangers_refused:no-handshake");
@@ -558,6 +559,10 @@ fn costs(lan: &Lan, members: &mut [Host], near: &[String]) {
     });
     for member in members {
         let state = State::of(member);
-        assert_eq!((state.view, state.connected), (MEMBERS, MEMBERS - 1), "{state:?}");
+        assert_eq!(
+            (state.view, state.connected),
+            (MEMBERS as u64, MEMBERS as u64 - 1),
+            "{state:?}"
+        );
     }
 }
