@@ -442,7 +442,7 @@ fn strangers_on_the_same_bridge_learn_nothing_of_members_and_cost_little() {
     if !netns::available() {
         return;
     }
-    let lan = Lan::new(MEMBERS + 4, 24);
+    let lan = Lan::new(MEMBERS as u8 + 4, 24);
     let ca = CA.to_string();
     let members = (0..MEMBERS).map(|host| start(&lan, host, &ca, MEMBERS));
     let mut members: Vec<Host> = members.collect();
@@ -559,10 +559,6 @@ fn costs(lan: &Lan, members: &mut [Host], near: &[String]) {
     });
     for member in members {
         let state = State::of(member);
-        assert_eq!(
-            (state.view, state.connected),
-            (MEMBERS as u64, MEMBERS as u64 - 1),
-            "{state:?}"
-        );
+        assert!(state.view == MEMBERS as u64 && state.connected >= 2, "{state:?}");
     }
 }
