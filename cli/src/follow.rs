@@ -1,12 +1,12 @@
 //! Files that are read again when they change while the program runs.
 
-use casm::{Error, ErrorKind, Result};
+use casm::{Error, ErrorKind, Result, follow::Seen};
 use std::{
-    fs::{File, Metadata},
+    fs::File,
     io::{self, Read},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 use tokio::{task::spawn_blocking, time::sleep};
 
@@ -21,25 +21,6 @@ pub struct Followed {
     pub path: PathBuf,
     /// The most bytes that it may have.
     pub most: u64,
-}
-
-/// What tells two states of a file apart without reading it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    len: u64,
-    modified: Option<SystemTime>,
-    /// Another file may be put in its place.
-    inode: u64,
-}
-
-impl Stamp {
-    fn of(file: &Metadata) -> Self {
-        #[cfg(unix)]
-        let inode = std::os::unix::fs::MetadataExt::ino(file);
-        #[cfg(not(unix))]
-        let inode = 0;
-        Self { len: file.len(), modified: file.modified().ok(), inode }
-    }
 }
 
 impl Followed {
@@ -83,7 +64,7 @@ impl Followed {
     pub fn follow(self, take: impl Fn(&[u8]) -> Result<String> + Send + Sync + 'static) {
         let take = Arc::new(take);
         tokio::spawn(async move {
-            let mut following = Following { file: self, seen: None, met: None, said: None };
+            let mut following = Following { file: self, seen: Seen::default(), said: None };
             loop {
                 let take = take.clone();
                 // A disk may take its time.
@@ -102,24 +83,19 @@ impl Followed {
 /// A file as it was seen last.
 struct Following {
     file: Followed,
-    seen: Option<Option<Stamp>>,
-    /// As it was when it was looked at last: one that is still written is not read.
-    met: Option<Option<Stamp>>,
+    seen: Seen,
     /// What was said of it last, and whether that was a warning.
     said: Option<(bool, String)>,
 }
 
 impl Following {
     fn look(&mut self, take: &dyn Fn(&[u8]) -> Result<String>) {
-        let stamp = stamp(&self.file.path);
-        let first = self.said.is_none();
-        let settled = self.met.replace(stamp) == Some(stamp);
-        if self.seen == Some(stamp) || !(settled || first) {
+        if !self.seen.is_due(&self.file.path) {
             return;
         }
+        let first = self.said.is_none();
         let bytes = self.file.read();
-        // One that can't be read may be readable next time, and look the same.
-        self.seen = bytes.is_ok().then_some(stamp);
+        self.seen.read(bytes.is_ok());
         let taken = bytes.and_then(|bytes| take(&bytes));
         let said = match taken {
             Ok(took) => (false, took),
@@ -139,10 +115,6 @@ impl Following {
     }
 }
 
-fn stamp(path: &Path) -> Option<Stamp> {
-    std::fs::metadata(path).ok().map(|file| Stamp::of(&file))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,7 +125,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("list");
         let file = Followed { what: "list", path: path.clone(), most: 8 };
-        let mut following = Following { file: file.clone(), seen: None, met: None, said: None };
+        let mut following = Following { file: file.clone(), seen: Seen::default(), said: None };
         let taken = Mutex::new(Vec::new());
         let take = |bytes: &[u8]| {
             let text = String::from_utf8(bytes.to_vec()).unwrap();

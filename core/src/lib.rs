@@ -21,6 +21,8 @@ mod dials;
 pub mod error;
 pub mod event;
 #[doc(hidden)]
+pub mod follow;
+#[doc(hidden)]
 pub mod fuzzing;
 #[doc(hidden)]
 pub mod gossip;

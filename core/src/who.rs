@@ -22,10 +22,10 @@ pub const MAX_LISTED: usize = 65_536;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Stranger {
     /// It is on the deny list.
-    #[error("it is on the deny list")]
+    #[error("it is on the deny list of this node")]
     Denied,
     /// There is an allow list, and it is not on that.
-    #[error("it is not on the allow list")]
+    #[error("it is not on the allow list of this node")]
     NotAllowed,
     /// Members have certificates, and none of it is accepted.
     #[error("{0}")]

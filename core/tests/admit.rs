@@ -1,5 +1,6 @@
 //! Clusters whose members have certificates, over loopback sockets.
 
+mod certified;
 mod raw;
 
 use casm::{
@@ -11,81 +12,10 @@ use casm::{
     cluster::Query,
     service::{CallOptions, ServeOptions},
 };
+use certified::*;
 use futures::AsyncWriteExt;
 use multistream_select::{Version, dialer_select_proto};
-use std::{
-    collections::BTreeSet,
-    future::Future,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
-
-const NS: &str = "orchard";
-const TCP: &str = "/ip4/127.0.0.1/tcp/0";
-const QUIC: &str = "/ip4/127.0.0.1/udp/0/quic-v1";
-
-/// What every wait in these tests is bounded by; none is expected to come near.
-async fn soon<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), what).await.expect("it happens within 60 s")
-}
-
-async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let waited = tokio::time::timeout(Duration::from_secs(60), async {
-        while !is_so() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    });
-    waited.await.unwrap_or_else(|_| panic!("not within 60 s: {what}"));
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
-}
-
-fn key(n: u8) -> Keypair {
-    Keypair::ed25519_from_bytes([n; 32]).unwrap()
-}
-
-fn id(key: &Keypair) -> PeerId {
-    key.public().to_peer_id()
-}
-
-/// The authority of these tests.
-fn ca() -> Keypair {
-    key(200)
-}
-
-fn terms(peer: PeerId) -> Terms {
-    let issued = now() - 10;
-    Terms {
-        peer,
-        namespace: NS.parse().unwrap(),
-        roles: vec![],
-        not_before: issued,
-        not_after: issued + 3600,
-        issued,
-        serial: rand::random(),
-    }
-}
-
-fn sign(peer: PeerId) -> Certificate {
-    Certificate::sign(&ca(), terms(peer)).unwrap()
-}
-
-/// A node that looks for nobody.
-fn bare(key: &Keypair, listen: &str) -> NodeBuilder {
-    Node::builder().namespace(NS).boot(["none"]).listen(listen).key(key.clone())
-}
-
-fn member(n: u8, listen: &str) -> NodeBuilder {
-    let key = key(n);
-    bare(&key, listen).admit([id(&ca())]).certificate(sign(id(&key)))
-}
-
-fn metric(node: &Node, name: &str) -> u64 {
-    let text = node.metrics().encode();
-    let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
-    value.unwrap_or(0)
-}
+use std::{collections::BTreeSet, time::Duration};
 
 fn refused(node: &Node, reason: &str) -> u64 {
     metric(node, &format!("casm_admit_refused_total{{reason=\"{reason}\"}}"))
@@ -125,7 +55,7 @@ async fn members_of_one_authority_see_each_other() {
 
 /// Who is not a member, and why a member says that it is not.
 fn strangers() -> Vec<(&'static str, NodeBuilder, &'static str)> {
-    let other = key(201);
+    let other = other_ca();
     let with = |n: u8, change: &dyn Fn(&mut Terms)| {
         let mut terms = terms(id(&key(n)));
         change(&mut terms);
@@ -229,7 +159,7 @@ async fn each_wrong_thing_that_is_shown_is_refused_and_counted_by_its_reason() {
     let good = of(&|_| ());
     let mut forged = good.clone();
     *forged.last_mut().unwrap() ^= 1;
-    let other_ca = Certificate::sign(&key(201), terms(id(&key(20)))).unwrap();
+    let other_ca = Certificate::sign(&other_ca(), terms(id(&key(20)))).unwrap();
     let cases: Vec<(&str, Vec<u8>)> = vec![
         ("other-ca", frame(other_ca)),
         ("other-namespace", of(&|terms| terms.namespace = "vineyard".parse().unwrap())),
@@ -357,6 +287,11 @@ async fn a_certificate_that_ends_ends_its_connections_unless_it_is_renewed() {
     }
     until("it has no connection", || nodes[2].connected().is_empty()).await;
     assert_eq!(nodes[0].connected(), [nodes[1].id()]);
+    // Nor does one that others would not take in the place of the last.
+    let early = terms(nodes[1].id());
+    let early = Terms { issued: early.issued - 60, not_before: early.not_before - 60, ..early };
+    let error = nodes[1].renew(Certificate::sign(&ca(), early).unwrap()).unwrap_err();
+    assert!(error.message().contains("no later than"), "{error}");
     // One that is none changes nothing.
     let error = nodes[1].renew(sign(nodes[0].id())).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);

@@ -6,6 +6,7 @@
 //! with another authority's; one is bare libp2p that says what it likes.
 #![cfg(target_os = "linux")]
 
+mod certified;
 mod netns;
 mod raw;
 
@@ -14,16 +15,16 @@ use casm::{
     admit::{
         Certificate, Terms,
         gate::{Hello, PROTOCOL},
-        unix_seconds,
     },
 };
+use certified::{key, terms};
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use libp2p::{
     SwarmBuilder, identify,
     swarm::{NetworkBehaviour, SwarmEvent},
 };
 use libp2p_gossipsub::{self as gossipsub, IdentTopic, MessageAuthenticity};
-use netns::{Host, Lan, say};
+use netns::{Host, Lan, resident_kib, say};
 use std::{
     collections::BTreeMap,
     io::{BufRead, Read, Write},
@@ -31,7 +32,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 const SLOW: Duration = Duration::from_secs(90);
@@ -64,12 +65,8 @@ fn role() {
     }
 }
 
-fn key(n: u8) -> Keypair {
-    Keypair::ed25519_from_bytes([n; 32]).unwrap()
-}
-
 fn id(n: u8) -> PeerId {
-    key(n).public().to_peer_id()
+    certified::id(&key(n))
 }
 
 /// The authority, and another one.
@@ -77,16 +74,8 @@ const CA: u8 = 200;
 const OTHER: u8 = 201;
 
 fn sign(ca: u8, peer: PeerId) -> Certificate {
-    let issued = unix_seconds(SystemTime::now()) - 10;
-    let terms = Terms {
-        peer,
-        namespace: NAMESPACE.parse().unwrap(),
-        roles: vec![ROLE.into()],
-        not_before: issued,
-        not_after: issued + 3600,
-        issued,
-        serial: [7; 16],
-    };
+    let namespace = NAMESPACE.parse().unwrap();
+    let terms = Terms { namespace, roles: vec![ROLE.into()], ..terms(peer) };
     Certificate::sign(&key(ca), terms).unwrap()
 }
 
@@ -137,12 +126,6 @@ fn figure(line: &str) -> Option<String> {
     let (label, value) = rest.split_once("\"} ")?;
     let label = label.split_once("=\"")?.1;
     names.contains(&name).then(|| format!("{name}:{label}={value}"))
-}
-
-fn resident_kib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 fn processor_ms() -> u64 {

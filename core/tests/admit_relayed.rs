@@ -3,15 +3,17 @@
 //! The member is rust-libp2p's gossipsub, which asks nobody for a certificate but has
 //! one of its own. A node without any is connected with it, and says that it lives.
 
+mod certified;
 mod raw;
 
 use casm::{
-    Keypair, Multiaddr, Node, NodeBuilder, PeerId,
+    Multiaddr, Node, NodeBuilder, PeerId,
     admit::{
-        Certificate, Terms,
+        Certificate,
         wire::{Answer, Ask, MAX_MESSAGE},
     },
 };
+use certified::{NS, TCP, bare, key, metric, other_ca, sign, soon, terms, until};
 use futures::{AsyncWriteExt, StreamExt};
 use libp2p::{
     StreamProtocol, Swarm, SwarmBuilder, Transport,
@@ -19,70 +21,26 @@ use libp2p::{
 };
 use libp2p_gossipsub::{self as gossipsub, IdentTopic, MessageAuthenticity};
 use std::{
-    future::Future,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
-const NS: &str = "orchard";
-const TCP: &str = "/ip4/127.0.0.1/tcp/0";
 const TTL: Duration = Duration::from_secs(1);
 
-async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let waited = tokio::time::timeout(Duration::from_secs(60), async {
-        while !is_so() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    });
-    waited.await.unwrap_or_else(|_| panic!("not within 60 s: {what}"));
-}
-
-async fn soon<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), what).await.expect("it happens within 60 s")
-}
-
-fn key(n: u8) -> Keypair {
-    Keypair::ed25519_from_bytes([n; 32]).unwrap()
-}
-
 fn id(n: u8) -> PeerId {
-    key(n).public().to_peer_id()
+    certified::id(&key(n))
 }
 
-/// The authority of these tests, and another one.
-const CA: u8 = 200;
-const OTHER: u8 = 201;
-
-fn sign(ca: u8, peer: PeerId) -> Certificate {
-    let issued = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() - 10;
-    let terms = Terms {
-        peer,
-        namespace: NS.parse().unwrap(),
-        roles: vec![],
-        not_before: issued,
-        not_after: issued + 3600,
-        issued,
-        serial: rand::random(),
-    };
-    Certificate::sign(&key(ca), terms).unwrap()
-}
-
-fn bare(n: u8) -> NodeBuilder {
-    let builder = Node::builder().namespace(NS).boot(["none"]).pex(None).listen(TCP);
-    builder.key(key(n)).ttl(TTL)
+/// What makes a node do what these tests wait for, soon and by itself.
+fn quick(builder: NodeBuilder) -> NodeBuilder {
+    builder.pex(None).ttl(TTL)
 }
 
 async fn member(n: u8) -> Node {
-    bare(n).admit([id(CA)]).certificate(sign(CA, id(n))).start().await.unwrap()
-}
-
-fn metric(node: &Node, name: &str) -> u64 {
-    let text = node.metrics().encode();
-    let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
-    value.unwrap_or(0)
+    quick(certified::member(n, TCP)).start().await.unwrap()
 }
 
 /// Messages that a node has not taken since no certificate of their source is known.
@@ -123,7 +81,7 @@ struct Both {
 
 /// A member for whoever is at this address, and nobody special to all others.
 fn relay(n: u8, member_at: Multiaddr) -> Relay {
-    let (key, certificate) = (key(n), sign(CA, id(n)));
+    let (key, certificate) = (key(n), sign(id(n)));
     let transport = raw::tcp(&key).and_then(move |(peer, mut muxer), endpoint| {
         let gated = endpoint.get_remote_address() == &member_at;
         let certificate = certificate.clone();
@@ -212,7 +170,8 @@ struct Around {
 }
 
 async fn around(answers: Answers) -> Around {
-    let (near, far, stranger) = (member(1).await, member(2).await, bare(10).start().await.unwrap());
+    let (near, far, stranger) =
+        (member(1).await, member(2).await, quick(bare(&key(10), TCP)).start().await.unwrap());
     soon(far.connect(&near.info())).await.unwrap();
     for node in [&near, &far] {
         soon(node.wait_for(2)).await.unwrap();
@@ -247,7 +206,7 @@ impl Around {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_stranger_says_is_not_taken_from_a_member_nor_handed_on() {
-    let of_other = sign(OTHER, id(10));
+    let of_other = Certificate::sign(&other_ca(), terms(id(10))).unwrap();
     for answers in [Answers::No, Answers::With(None), Answers::With(Some(of_other))] {
         println!("the relay answers: {answers:?}");
         let around = around(answers.clone()).await;
@@ -293,7 +252,7 @@ fn casm_hold() -> Duration {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_its_certificate_the_same_is_taken_and_handed_on() {
-    let around = around(Answers::With(Some(sign(CA, id(10))))).await;
+    let around = around(Answers::With(Some(sign(id(10))))).await;
     for node in [&around.near, &around.far] {
         soon(node.wait_for(3)).await.unwrap();
         assert!(node.view().get(&id(10)).is_some());

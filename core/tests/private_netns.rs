@@ -12,7 +12,7 @@ use casm::{
     },
 };
 use libp2p::multiaddr::Protocol;
-use netns::{Host, Lan, say};
+use netns::{Host, Lan, resident_kib, say};
 use socket2::{Domain, SockRef, Socket, Type};
 use std::{
     collections::{BTreeMap, HashSet},
@@ -104,12 +104,6 @@ async fn member(args: &[String]) {
 
 fn strings(addrs: &[Multiaddr]) -> String {
     addrs.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
-}
-
-fn resident_kib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 /// Joins the groups without a secret, and says what it makes of what it hears.

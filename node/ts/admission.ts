@@ -3,6 +3,7 @@
 import { wrong } from './check.js'
 import { guard } from './errors.js'
 import type { NativeNode } from './native.js'
+import { bytes } from './service.js'
 
 const nodes = new WeakMap<Admission, NativeNode>()
 
@@ -84,8 +85,8 @@ export abstract class Admission {
    * that one ends. Connections go on.
    */
   renew(certificate: Uint8Array): void {
-    uint8Array('certificate', certificate)
-    guard(() => nativeNode(this).renew(certificate))
+    const given = bytes('certificate', certificate)
+    guard(() => nativeNode(this).renew(given))
   }
 
   /**
@@ -93,13 +94,9 @@ export abstract class Admission {
    * here and wherever members are. Gives how many were new here.
    */
   revoke(revocations: Uint8Array): number {
-    uint8Array('revocations', revocations)
-    return guard(() => nativeNode(this).revoke(revocations))
+    const given = bytes('revocations', revocations)
+    return guard(() => nativeNode(this).revoke(given))
   }
-}
-
-function uint8Array(field: string, value: unknown): void {
-  if (!(value instanceof Uint8Array)) throw wrong(field, value, 'a Uint8Array')
 }
 
 /** @internal One peer id, or several. */

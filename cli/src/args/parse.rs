@@ -2,7 +2,7 @@
 
 use casm::{
     Multiaddr, PeerId, Target,
-    admit::{MAX_LIFETIME, MAX_ROLE},
+    admit::{MAX_LIFETIME, is_role},
     cluster::Limits,
 };
 use std::time::Duration;
@@ -154,10 +154,9 @@ pub fn lifetime(text: &str) -> Result<Duration, String> {
 
 /// What a member may do.
 pub fn role(text: &str) -> Result<String, String> {
-    let one = |c: char| c.is_control() || c.is_whitespace();
-    match text.is_empty() || text.len() > MAX_ROLE || text.contains(one) {
-        true => Err("write a word of 1 to 64 bytes without spaces, such as worker".into()),
-        false => Ok(text.into()),
+    match is_role(text) {
+        true => Ok(text.into()),
+        false => Err("write a word of 1 to 64 bytes without spaces, such as worker".into()),
     }
 }
 

@@ -147,6 +147,11 @@ impl Certificate {
         self.not_after().saturating_add(SKEW)
     }
 
+    /// Whether this one counts where both are known, of two of a peer.
+    pub(crate) fn is_later_than(&self, other: &Self) -> bool {
+        self.rank() > other.rank()
+    }
+
     /// Of two of a peer, the higher one counts.
     pub(super) fn rank(&self) -> (u64, u64, &[u8; 16]) {
         (self.issued(), self.not_after(), self.serial())

@@ -127,7 +127,7 @@ impl Members {
         if peer == self.own.peer() {
             return Ok(());
         }
-        let last = self.get(&peer).is_none_or(|held| held.rank() < certificate.rank());
+        let last = self.get(&peer).is_none_or(|held| certificate.is_later_than(held));
         if last || self.check(&peer, now).is_err() {
             match self.pinned.contains(&peer) {
                 true => drop(self.held.insert(peer, certificate)),
@@ -137,23 +137,6 @@ impl Members {
             self.seen.promote(&peer);
         }
         Ok(())
-    }
-
-    /// As [`admit`](Self::admit), of a certificate that must be this peer's: what the
-    /// other side of a connection shows.
-    ///
-    /// # Errors
-    /// [`Refusal::OtherPeer`], or why it is not a member by it.
-    pub fn admit_as(
-        &mut self,
-        peer: &PeerId,
-        certificate: Certificate,
-        now: u64,
-    ) -> Result<(), Refusal> {
-        match certificate.peer() == *peer {
-            true => self.admit(certificate, now),
-            false => Err(Refusal::OtherPeer),
-        }
     }
 
     /// Whether a peer is a member now, by what is known.

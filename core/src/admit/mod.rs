@@ -32,7 +32,7 @@ pub use members::{MAX_MEMBERS, Members, Revoking};
 pub use refusal::{AdmitError, Refusal};
 pub use revocation::{MAX_REVOCATION, Revocation};
 pub use revoked::{Insert, MAX_REVOKED, Revoked, ShortId};
-pub use terms::{MAX_LIFETIME, MAX_ROLE, MAX_ROLES, SKEW, Terms};
+pub use terms::{MAX_LIFETIME, MAX_ROLE, MAX_ROLES, SKEW, Terms, is_role};
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -43,7 +43,7 @@ impl News {
     fn renew(&mut self, members: &mut Members, from: &PeerId, certificate: Certificate, now: u64) {
         let peer = certificate.peer();
         let held = members.certificate(&peer);
-        let later = held.is_some_and(|held| held.rank() < certificate.rank());
+        let later = held.is_some_and(|held| certificate.is_later_than(held));
         if !later && peer != *from {
             return;
         }
@@ -69,13 +69,21 @@ impl News {
     }
 }
 
-/// Takes the certificate that a peer has shown on its own connection, which is for it.
+/// Takes the certificate that a peer has shown on its own connection.
 ///
 /// # Errors
-/// Why the peer is no member by it.
-pub fn shown(members: &mut Members, certificate: Certificate, now: u64) -> Result<News, Refusal> {
-    let (mut news, peer) = (News::default(), certificate.peer());
-    news.renew(members, &peer, certificate, now);
+/// [`Refusal::OtherPeer`], or why the peer is no member by it.
+pub fn shown(
+    members: &mut Members,
+    peer: &PeerId,
+    certificate: Certificate,
+    now: u64,
+) -> Result<News, Refusal> {
+    if certificate.peer() != *peer {
+        return Err(Refusal::OtherPeer);
+    }
+    let mut news = News::default();
+    news.renew(members, peer, certificate, now);
     match news.refused.pop() {
         Some(refusal) => Err(refusal),
         None => Ok(news),

@@ -84,7 +84,7 @@ fn a_later_certificate_goes_from_one_to_the_next_and_no_further_than_it_is_news(
     assert_eq!(c.roles(&peer(1), NOW), ["new"]);
     assert_eq!(answer(&mut c, &peer(2), ask, NOW).1, News::default());
     // One from before changes nothing, whoever shows it.
-    let news = shown(&mut c, certificate(peer(1)), NOW).unwrap();
+    let news = shown(&mut c, &peer(1), certificate(peer(1)), NOW).unwrap();
     assert_eq!((news.renewed, c.roles(&peer(1), NOW)), (vec![], &["new".to_owned()][..]));
 }
 

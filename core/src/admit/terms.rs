@@ -157,7 +157,9 @@ fn named(name: &[u8]) -> Result<Namespace, AdmitError> {
     there(name, "its namespace is none")
 }
 
-fn is_role(role: &str) -> bool {
+/// Whether a text can be a role: 1 to [`MAX_ROLE`] bytes, with neither spaces nor control
+/// characters.
+pub fn is_role(role: &str) -> bool {
     (1..=MAX_ROLE).contains(&role.len())
         && !role.chars().any(|c| c.is_control() || c.is_whitespace())
 }

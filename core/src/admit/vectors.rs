@@ -4,6 +4,7 @@ use super::{
     Certificate, MAX_LIFETIME, Members, Refusal, Revocation, Revoked, Terms,
     fixtures::{DAY, NOW, peer as someone, revocation},
     gate::{Hello, MAX_HELLO},
+    talk::shown,
     wire::{Answer, Ask, MAX_MESSAGE, unframe},
 };
 use crate::{
@@ -161,7 +162,7 @@ fn judge(check: &Value) -> &'static str {
     }
     let peer = text(check, "peer").parse().unwrap();
     let certificate = Certificate::decode(&bytes(check, "certificate")).unwrap();
-    members.admit_as(&peer, certificate, now).map_or_else(Refusal::label, |()| "ok")
+    shown(&mut members, &peer, certificate, now).map_or_else(Refusal::label, |_| "ok")
 }
 
 fn checks() -> Vec<Value> {

@@ -1,6 +1,9 @@
 //! The roles that are proven of a peer.
 
-use crate::{Error, Result};
+use crate::{
+    Error, Result,
+    admit::{MAX_ROLES, is_role},
+};
 use libp2p::PeerId;
 use std::{fmt, sync::Arc};
 
@@ -19,26 +22,15 @@ pub(crate) fn no_roles() -> RolesOf {
 pub struct Roles(Option<Arc<Vec<Box<str>>>>);
 
 impl Roles {
-    /// The most roles of a peer.
-    pub const MAX: usize = 16;
-    /// The most bytes of a role.
-    pub const MAX_LEN: usize = 64;
     /// No roles.
     pub const NONE: &Self = &Self(None);
-
-    /// Whether a text can be a role, as certificates have them: 1 to 64 bytes, with neither
-    /// spaces nor control characters.
-    pub fn is_role(text: &str) -> bool {
-        (1..=Self::MAX_LEN).contains(&text.len())
-            && !text.chars().any(|c| c.is_control() || c.is_whitespace())
-    }
 
     /// Checks that a text can be a role.
     ///
     /// # Errors
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) if not.
     pub(crate) fn check_role(field: &str, text: &str) -> Result<()> {
-        if Self::is_role(text) {
+        if is_role(text) {
             return Ok(());
         }
         let shown: String = text.chars().take(64).collect();
@@ -79,13 +71,13 @@ impl Roles {
 
 impl<S: Into<Box<str>>> FromIterator<S> for Roles {
     /// Puts them in their order. What can be no role, and what is more than
-    /// [`MAX`](Self::MAX), is left out.
+    /// [`MAX_ROLES`], is left out.
     fn from_iter<I: IntoIterator<Item = S>>(roles: I) -> Self {
-        let roles = roles.into_iter().map(Into::into).filter(|role| Self::is_role(role));
+        let roles = roles.into_iter().map(Into::into).filter(|role| is_role(role));
         let mut list: Vec<Box<str>> = roles.collect();
         list.sort_unstable();
         list.dedup();
-        list.truncate(Self::MAX);
+        list.truncate(MAX_ROLES);
         list.shrink_to_fit();
         Self((!list.is_empty()).then(|| Arc::new(list)))
     }
@@ -135,6 +127,6 @@ mod tests {
             assert_eq!(list(&Roles::from_iter([good])), [good]);
             assert!(Roles::check_role("allow", good).is_ok());
         }
-        assert_eq!(Roles::from_iter((0..40).map(|n| n.to_string())).len(), Roles::MAX);
+        assert_eq!(Roles::from_iter((0..40).map(|n| n.to_string())).len(), MAX_ROLES);
     }
 }

@@ -86,12 +86,7 @@ impl Gate {
 /// The error of a peer that is not dialled, or not kept when it turned out to be at an
 /// address.
 fn refused(whom: &str, stranger: Stranger) -> Error {
-    let message = match stranger {
-        Stranger::NoMember(refusal) => format!("{whom} is not connected to: {refusal}"),
-        stranger => {
-            format!("{whom} is not connected to: {stranger} of this node; {}", stranger.remedy())
-        }
-    };
+    let message = format!("{whom} is not connected to: {stranger}; {}", stranger.remedy());
     Error::new(ErrorKind::Unreachable, message)
 }
 

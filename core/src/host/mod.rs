@@ -354,7 +354,7 @@ impl Host {
     /// `Unreachable`, with what each address answered, or why this node doesn't take
     /// the peer.
     pub(crate) async fn connect(&self, info: &PeerInfo) -> Result<()> {
-        if self.is_connected(&info.id) {
+        if self.is_connected(&info.id) && self.who.check(&info.id).is_ok() {
             return Ok(());
         }
         let info = info.clone();

@@ -272,12 +272,13 @@ impl Task {
     }
 
     fn dial(&mut self, info: PeerInfo, configured: bool, reply: oneshot::Sender<Result<()>>) {
-        if self.swarm.is_connected(&info.id) {
-            let _ = reply.send(Ok(()));
-            return;
-        }
+        // A connection with one that isn't taken may be about to close.
         if let Err(error) = self.recipe.gate.dials(&info.id) {
             let _ = reply.send(Err(error));
+            return;
+        }
+        if self.swarm.is_connected(&info.id) {
+            let _ = reply.send(Ok(()));
             return;
         }
         let (mut given, mut heard) = match configured {
@@ -345,12 +346,12 @@ impl Task {
         let options = DialOpts::unknown_peer_id().address(addr.clone());
         let fresh = self.listening.dials_afresh();
         let options = if fresh { options.allocate_new_port() } else { options }.build();
-        if let Some(peer) = options.get_peer_id().filter(|peer| self.swarm.is_connected(peer)) {
-            let _ = reply.send(Ok(peer));
-            return;
-        }
         if let Some(Err(error)) = options.get_peer_id().map(|peer| self.recipe.gate.dials(&peer)) {
             let _ = reply.send(Err(error));
+            return;
+        }
+        if let Some(peer) = options.get_peer_id().filter(|peer| self.swarm.is_connected(peer)) {
+            let _ = reply.send(Ok(peer));
             return;
         }
         let (connection, private) = (options.connection_id(), self.recipe.secret.is_some());

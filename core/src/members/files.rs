@@ -2,30 +2,19 @@
 
 use super::Members;
 use crate::{
-    Result,
+    ErrorKind, Result,
     admit::{Certificate, Revocation},
+    follow::Seen,
     scope::Scope,
     trouble::Troubles,
 };
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    time::{Duration, SystemTime},
-};
+use std::{path::PathBuf, time::Duration};
 use tokio::time::sleep;
 
 /// What is followed.
 pub(crate) struct Files {
     pub(crate) certificate: Option<PathBuf>,
     pub(crate) revoked: Option<PathBuf>,
-}
-
-/// By what it is seen that a file has changed.
-type Stamp = Option<(SystemTime, u64)>;
-
-fn stamp(path: &Path) -> Stamp {
-    let metadata = fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
 }
 
 /// Looks every so often whether a file has changed, until the scope ends: for the first
@@ -40,7 +29,7 @@ pub(crate) fn follow(
     let Files { certificate, revoked } = files;
     let watched: Vec<_> = [(certificate, true), (revoked, false)]
         .into_iter()
-        .filter_map(|(file, own)| file.map(|file| Watched { file, last: None, own }))
+        .filter_map(|(file, own)| file.map(|file| Watched { file, seen: Seen::default(), own }))
         .collect();
     if !watched.is_empty() {
         let blocks = scope.clone();
@@ -50,7 +39,7 @@ pub(crate) fn follow(
 
 struct Watched {
     file: PathBuf,
-    last: Stamp,
+    seen: Seen,
     /// Whether it is this node's certificate.
     own: bool,
 }
@@ -62,26 +51,18 @@ impl Watched {
         format!("{what} in {}", self.file.display())
     }
 
+    /// Reads the file if it has changed. Whether it has.
     fn read(&mut self, members: &Members) -> Result<bool> {
-        let now = stamp(&self.file);
-        if now == self.last {
+        if !self.seen.is_due(&self.file) {
             return Ok(false);
         }
-        // What is cut, as it is being written, is read again the next time; what is whole
-        // and not accepted, when it changes.
-        match self.own {
-            true => {
-                let certificate = Certificate::load(&self.file)?;
-                self.last = now;
-                members.renew(certificate)?;
-            }
-            false => {
-                let revoked = Revocation::load(&self.file)?;
-                self.last = now;
-                members.revoke(revoked)?;
-            }
-        }
-        Ok(true)
+        let taken = match self.own {
+            true => Certificate::load(&self.file).and_then(|own| members.renew(own)),
+            false => Revocation::load(&self.file).and_then(|r| members.revoke(r).map(drop)),
+        };
+        let unread = taken.as_ref().is_err_and(|error| error.kind() == ErrorKind::Io);
+        self.seen.read(!unread);
+        taken.map(|()| true)
     }
 }
 

@@ -29,7 +29,6 @@ use crate::{
     },
     cluster::Roles,
     metrics::{ByLabel, Metrics},
-    record::unix_nanos,
     trouble::Troubles,
 };
 use held::HOLD;
@@ -38,7 +37,7 @@ use std::{
     collections::HashSet,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
@@ -85,7 +84,7 @@ struct Wanted {
 
 /// The time, in seconds since 1970.
 pub(crate) fn now() -> u64 {
-    unix_nanos() / 1_000_000_000
+    admit::unix_seconds(SystemTime::now())
 }
 
 impl Members {
@@ -135,10 +134,7 @@ impl Members {
     pub(crate) fn shown(&self, peer: &PeerId, shown: &[u8]) -> Result<(), Refusal> {
         // The signature, which takes long, with no lock held.
         let certificate = Hello::decode(shown)?.certificate;
-        if certificate.peer() != *peer {
-            return Err(Refusal::OtherPeer);
-        }
-        let news = talk::shown(&mut self.state(), certificate, now())?;
+        let news = talk::shown(&mut self.state(), peer, certificate, now())?;
         self.hand_on(self.news(Some(*peer), news));
         Ok(())
     }
@@ -253,6 +249,12 @@ impl Members {
             return Ok(());
         }
         let own = state.own().peer();
+        // Those who have seen the one that it replaces would stay with that.
+        if certificate.peer() == own && !certificate.is_later_than(state.own()) {
+            let accepted = "it was signed no later than the one that it is to replace, and others \
+                            would go on with that; sign another, a second later at least";
+            return Err(Error::config("certificate", certificate.issued(), accepted));
+        }
         let renewed = state.renew(certificate.clone(), now());
         drop(state);
         renewed.map_err(|refusal| unusable(own, &certificate, refusal))?;

@@ -4,7 +4,6 @@
 
 use super::{Members, held::Held, may_come};
 use crate::{
-    admit::Refusal,
     metrics::ByLabel,
     pubsub::{Received, Ticket},
 };
@@ -74,14 +73,15 @@ impl Vetting {
     /// Decides what can be decided now.
     pub(crate) fn decide(&mut self) {
         self.changes.mark_unchanged();
-        let members = &self.members;
+        let members = self.members.clone();
         let decided =
             self.held.decided(self.epoch.elapsed(), |source| match members.check(source) {
                 Err(refusal) if may_come(refusal) => None,
                 decision => Some(decision),
             });
         for (received, decision) in decided {
-            match decision.unwrap_or(Err(Refusal::Missing)) {
+            // What has waited long enough is refused for what it lacks still.
+            match decision.unwrap_or_else(|| members.check(&received.message.source())) {
                 Ok(()) => self.passed.push_back(received),
                 Err(refusal) => self.refuse(&received, refusal.label()),
             }
@@ -93,7 +93,7 @@ impl Vetting {
         self.passed.pop_front()
     }
 
-    /// The next message that nobody takes, and whether there is one.
+    /// The next message that nobody takes.
     pub(crate) fn next_refused(&mut self) -> Option<Ticket> {
         self.refused.pop_front()
     }

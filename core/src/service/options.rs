@@ -3,6 +3,7 @@
 use super::{Headers, wire};
 use crate::{
     Error, Result, Target,
+    admit::MAX_ROLES,
     cluster::{Query, Roles},
     name,
 };
@@ -67,8 +68,8 @@ impl ServeOptions {
     }
 
     pub(super) fn check(&self) -> Result<()> {
-        if self.allow.len() > Roles::MAX {
-            let accepted = format!("write at most {} roles", Roles::MAX);
+        if self.allow.len() > MAX_ROLES {
+            let accepted = format!("write at most {} roles", MAX_ROLES);
             return Err(Error::config("allow", format!("{} roles", self.allow.len()), accepted));
         }
         self.allow.iter().try_for_each(|role| Roles::check_role("allow", role))?;

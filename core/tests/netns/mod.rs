@@ -362,6 +362,13 @@ fn socket_error(family: i32) -> Option<i32> {
     opened.err().and_then(|error| error.raw_os_error())
 }
 
+/// The memory that this process has, in KiB.
+pub fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
 /// Says a line to the test.
 pub fn say(line: impl std::fmt::Display) {
     println!("\n{MARK}{line}");

@@ -102,7 +102,8 @@ impl Node {
     /// # Errors
     /// Why it is not let in.
     pub fn meets(&mut self, now: Duration, other: &Self) -> Result<(), Refusal> {
-        talk::shown(&mut self.members, other.certificate.clone(), unix(now)).map(drop)
+        let shown = other.certificate.clone();
+        talk::shown(&mut self.members, &shown.peer(), shown.clone(), unix(now)).map(drop)
     }
 
     /// It is connected with a peer.
