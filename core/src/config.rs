@@ -7,6 +7,7 @@ use crate::{
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 pub use crate::announce::MAX_ANNOUNCED;
+pub use crate::nat::RelayLimits;
 pub use crate::power::Power;
 pub use crate::who::MAX_LISTED;
 
@@ -69,6 +70,17 @@ pub struct Config {
     /// Peers that are not taken, whether they are allowed or not: at most
     /// [`MAX_LISTED`]. Default: none. See [`Node::deny`](crate::Node::deny).
     pub deny: Vec<PeerId>,
+    /// Whether this node is a relay, and how much it relays: for peers behind a NAT,
+    /// which can be reached by nobody else. For a node that others can reach. Default:
+    /// none.
+    pub relay: Option<RelayLimits>,
+    /// Whether this node, when it can't be reached itself, asks up to two relays to take
+    /// what is for it, and tries to get from there to direct connections (hole
+    /// punching). Relays are found among the peers. Default true.
+    pub use_relays: bool,
+    /// Whether this node asks the network's gateway to let others in, by UPnP. Default
+    /// false.
+    pub upnp: bool,
     /// The directory in which the node keeps what is to outlast it: the peers
     /// that it knows, and the last sequence number of its record. Each node
     /// needs its own; an observer keeps nothing. Default: nowhere, all is
@@ -113,6 +125,9 @@ impl Default for Config {
             revoked_file: None,
             allow: Vec::new(),
             deny: Vec::new(),
+            relay: None,
+            use_relays: true,
+            upnp: false,
             data: None,
             pex: Some(pex::Config::default()),
             power: Power::Normal,
@@ -162,6 +177,9 @@ impl Config {
         }
         self.check_transports()?;
         self.check_certificates()?;
+        if let Some(relay) = &self.relay {
+            relay.check()?;
+        }
         self.limits.check()
     }
 

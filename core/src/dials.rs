@@ -13,6 +13,7 @@
 use crate::{
     boot::Family,
     metrics::ByLabel,
+    nat::relay_of,
     prefix::{ip, is_public},
 };
 use libp2p::{Multiaddr, multiaddr::Protocol};
@@ -141,8 +142,9 @@ fn doubt(addr: &Multiaddr, from: Hearing) -> Option<&'static str> {
         (Some(Protocol::Udp(port)), Some(Protocol::QuicV1)) => port,
         _ => 0,
     };
-    let circuit = addr.iter().any(|part| part == Protocol::P2pCircuit);
-    if port == 0 || circuit {
+    // Over one relay, whose name is known.
+    let circuits = addr.iter().filter(|part| *part == Protocol::P2pCircuit).count();
+    if port == 0 || circuits > 1 || (circuits == 1 && relay_of(addr).is_none()) {
         return Some("useless");
     }
     if name(addr).is_some() {
@@ -234,7 +236,11 @@ mod tests {
             "/ip4/8.8.8.8/tcp/0",
             "/ip4/8.8.8.8/udp/53",
             "/ip4/8.8.8.8/tcp/1/ws",
-            "/ip4/8.8.8.8/tcp/1/p2p/12D3KooWA9dYi62ZA3MmUSTmG4sYX2uXgV4E1RuXmytJN7qkgUt5/p2p-circuit",
+            "/ip4/8.8.8.8/tcp/1/p2p-circuit",
+            "/p2p/12D3KooWA9dYi62ZA3MmUSTmG4sYX2uXgV4E1RuXmytJN7qkgUt5/p2p-circuit",
+            "/ip4/8.8.8.8/tcp/1/p2p/12D3KooWA9dYi62ZA3MmUSTmG4sYX2uXgV4E1RuXmytJN7qkgUt5/p2p-circuit/p2p-circuit",
+            "/ip4/127.0.0.1/tcp/1/p2p/12D3KooWA9dYi62ZA3MmUSTmG4sYX2uXgV4E1RuXmytJN7qkgUt5/p2p-circuit",
+            "/ip4/8.8.4.4/tcp/1/p2p/12D3KooWA9dYi62ZA3MmUSTmG4sYX2uXgV4E1RuXmytJN7qkgUt5/p2p-circuit",
         ]);
         for (from, kept, loopback, private) in
             [(Said::Public, 4, 3, 2), (Said::Private, 6, 3, 0), (Said::Machine, 9, 0, 0)]

@@ -4,6 +4,7 @@ use crate::{
     PeerInfo,
     bus::{Bus, Listener},
     cluster::Record,
+    nat::Reachability,
     metrics::{ByLabel, Metrics},
 };
 use futures::{Stream, StreamExt};
@@ -65,6 +66,21 @@ pub enum Event {
     Disconnected {
         /// The peer.
         peer: PeerId,
+    },
+    /// A peer is connected over a relay alone.
+    Relayed {
+        /// The peer.
+        peer: PeerId,
+    },
+    /// A peer that was connected over a relay is connected directly.
+    Direct {
+        /// The peer.
+        peer: PeerId,
+    },
+    /// Whether others can reach this node, or where, is another than it was.
+    ReachabilityChanged {
+        /// What is known now.
+        reachability: Reachability,
     },
     /// This node's clock and those of its connected peers differ by more than a
     /// minute, for half a minute at least. Comes once, and again only after they

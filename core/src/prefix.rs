@@ -1,6 +1,7 @@
 //! The network that an address belongs to: what one hand can hold many
 //! addresses of, and is therefore counted as one.
 
+use crate::nat::is_relayed;
 use libp2p::{Multiaddr, multiaddr::Protocol};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -16,6 +17,15 @@ impl Prefix {
     /// The network of an address of a connection.
     pub fn of(addr: &Multiaddr) -> Self {
         ip(addr).map_or(Self(None), Self::from)
+    }
+
+    /// The network of the peer at the other end of a connection: behind a relay it may
+    /// be any.
+    pub(crate) fn of_peer(addr: &Multiaddr) -> Self {
+        match is_relayed(addr) {
+            true => Self(None),
+            false => Self::of(addr),
+        }
     }
 
     /// Whether it is this machine.

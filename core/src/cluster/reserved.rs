@@ -18,9 +18,11 @@ pub(crate) const SERVICE: &str = "svc.";
 pub(crate) const CHANNEL: &str = "chan.";
 /// What the key of a semaphore begins with.
 pub(crate) const SEMAPHORE: &str = "sem.";
+/// What the key of what a node does as such begins with.
+pub(crate) const NODE: &str = "casm.";
 
 /// What the library's keys begin with.
-pub(crate) const PREFIXES: [&str; 3] = [SERVICE, CHANNEL, SEMAPHORE];
+pub(crate) const PREFIXES: [&str; 4] = [SERVICE, CHANNEL, SEMAPHORE, NODE];
 
 /// Whether a key is the library's.
 pub(in crate::cluster) fn is_reserved(key: &str) -> bool {
@@ -212,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_key_of_the_library_is_refused_to_the_user() {
-        for key in ["svc.x", "chan.x", "sem.x", "svc."] {
+        for key in ["svc.x", "chan.x", "sem.x", "casm.x", "svc."] {
             let error = OwnMeta::new(map(&[(key, "1")])).err().unwrap();
             assert_eq!(error.kind(), ErrorKind::Config);
             assert!(error.message().contains(key), "{error}");

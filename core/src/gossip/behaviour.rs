@@ -8,7 +8,10 @@ use super::{
     pool::Checks,
     refused::Refused,
 };
-use crate::pubsub::{Verdict, signed::SignedMessage};
+use crate::{
+    pubsub::{Verdict, signed::SignedMessage},
+    spare::Spare,
+};
 use libp2p::{
     Multiaddr, PeerId,
     core::{Endpoint, transport::PortUse},
@@ -61,6 +64,7 @@ pub(crate) struct Behaviour {
     begun: Vec<(CheckId, SignedMessage)>,
     checks: Checks,
     refused: Refused,
+    spare: Spare,
 }
 
 #[derive(Default)]
@@ -101,7 +105,13 @@ impl Behaviour {
             begun: Vec::new(),
             checks: Checks::new(),
             refused,
+            spare: Spare::default(),
         }
+    }
+
+    /// The same, which doesn't use these connections while there are others.
+    pub(crate) fn without(self, spare: Spare) -> Self {
+        Self { spare, ..self }
     }
 
     /// Joins a topic.
@@ -308,7 +318,8 @@ impl NetworkBehaviour for Behaviour {
             }) => {
                 let now = self.now();
                 let peer = self.peers.entry(peer_id).or_default();
-                let change = peer.links.opened(connection_id, endpoint, now);
+                let spare = self.spare.contains(connection_id);
+                let change = peer.links.opened(connection_id, endpoint, spare, now);
                 self.change(peer_id, change);
             }
             FromSwarm::ConnectionClosed(ConnectionClosed { peer_id, connection_id, .. }) => {

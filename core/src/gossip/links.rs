@@ -6,7 +6,10 @@
 //! for it must not go into the dead one, and it has to be greeted. So a newer
 //! connection takes the place of the older one.
 
-use crate::prefix::{Prefix, ip};
+use crate::{
+    nat::is_relayed,
+    prefix::{Prefix, ip},
+};
 use libp2p::{Multiaddr, core::ConnectedPoint, swarm::ConnectionId};
 use smallvec::SmallVec;
 use std::time::Duration;
@@ -23,6 +26,7 @@ const SIMULTANEOUS: Duration = Duration::from_millis(500);
 struct Link {
     id: ConnectionId,
     outbound: bool,
+    /// Whether it leads over a relay, or is not to last.
     relayed: bool,
     since: Duration,
     network: Option<Prefix>,
@@ -57,17 +61,18 @@ pub(super) struct Links {
 }
 
 impl Links {
-    /// A connection was made.
+    /// A connection was made; a spare one will go in a moment.
     pub(super) fn opened(
         &mut self,
         id: ConnectionId,
         end: &ConnectedPoint,
+        spare: bool,
         now: Duration,
     ) -> Change {
         let link = Link {
             id,
             outbound: end.is_dialer(),
-            relayed: end.is_relayed(),
+            relayed: spare || end.is_relayed(),
             since: now,
             network: network(end.get_remote_address()),
         };
@@ -143,9 +148,6 @@ pub(super) fn network(addr: &Multiaddr) -> Option<Prefix> {
     own.then(|| Prefix::of(addr))
 }
 
-fn is_relayed(addr: &Multiaddr) -> bool {
-    addr.iter().any(|part| part == libp2p::multiaddr::Protocol::P2pCircuit)
-}
 
 #[cfg(test)]
 mod tests {
@@ -192,13 +194,13 @@ mod tests {
     fn a_newer_connection_takes_the_place_of_an_older_one() {
         let mut links = Links::default();
         assert_eq!(
-            links.opened(id(1), &dialled(DIRECT), millis(0)),
+            links.opened(id(1), &dialled(DIRECT), false, millis(0)),
             Change::Connected(used(1, true))
         );
-        let second = links.opened(id(2), &accepted(DIRECT), millis(600));
+        let second = links.opened(id(2), &accepted(DIRECT), false, millis(600));
         assert_eq!(second, Change::Replaced(used(2, false)));
         // The other way round than before, whatever the time between.
-        let third = links.opened(id(3), &accepted(DIRECT), millis(601));
+        let third = links.opened(id(3), &accepted(DIRECT), false, millis(601));
         assert_eq!(third, Change::Replaced(used(3, false)));
         assert_eq!(links.closed(id(1)), Change::None);
         assert_eq!(links.closed(id(3)), Change::Replaced(used(2, false)));
@@ -209,8 +211,8 @@ mod tests {
     #[test]
     fn who_dial_each_other_at_once_go_on_with_what_they_have() {
         let mut links = Links::default();
-        links.opened(id(1), &dialled(DIRECT), millis(1000));
-        assert_eq!(links.opened(id(2), &accepted(DIRECT), millis(1499)), Change::None);
+        links.opened(id(1), &dialled(DIRECT), false, millis(1000));
+        assert_eq!(links.opened(id(2), &accepted(DIRECT), false, millis(1499)), Change::None);
         assert_eq!(links.used(), Some(id(1)));
         // It was a restart.
         assert_eq!(links.restarted(id(2)), (Change::Replaced(used(2, false)), vec![id(1)]));
@@ -222,11 +224,11 @@ mod tests {
     #[test]
     fn a_direct_connection_comes_before_one_over_a_relay() {
         let mut links = Links::default();
-        links.opened(id(1), &accepted(RELAYED), millis(0));
-        let direct = links.opened(id(2), &dialled(DIRECT), millis(100));
+        links.opened(id(1), &accepted(RELAYED), false, millis(0));
+        let direct = links.opened(id(2), &dialled(DIRECT), false, millis(100));
         assert_eq!(direct, Change::Replaced(used(2, true)), "also within a moment");
-        assert_eq!(links.opened(id(3), &accepted(RELAYED), millis(10_000)), Change::None);
-        links.opened(id(4), &dialled(DIRECT), millis(20_000));
+        assert_eq!(links.opened(id(3), &accepted(RELAYED), false, millis(10_000)), Change::None);
+        links.opened(id(4), &dialled(DIRECT), false, millis(20_000));
         assert_eq!(links.closed(id(4)), Change::Replaced(used(2, true)));
         assert_eq!(links.closed(id(2)), Change::Replaced(used(3, false)));
     }
@@ -235,7 +237,7 @@ mod tests {
     fn who_stands_for_others_is_no_network() {
         let networks = |addr| {
             let mut links = Links::default();
-            links.opened(id(1), &accepted(addr), millis(0));
+            links.opened(id(1), &accepted(addr), false, millis(0));
             links.networks().collect::<Vec<_>>()
         };
         assert_eq!(networks(DIRECT), [Prefix::of(&DIRECT.parse().unwrap())]);

@@ -4,6 +4,7 @@ use crate::{
     Result,
     announce::Announced,
     event::{Event, EventBus},
+    nat::is_relayed,
     record::{SignedRecord, unix_nanos},
 };
 use libp2p::{Multiaddr, Swarm, identity::Keypair, multiaddr::Protocol, swarm::NetworkBehaviour};
@@ -17,6 +18,8 @@ pub(super) struct AddressBook {
     own: watch::Sender<Arc<[Multiaddr]>>,
     record: watch::Sender<SignedRecord>,
     announced: Announced,
+    /// Where relays take what is for the node.
+    relayed: Vec<Multiaddr>,
     events: EventBus,
     /// When to look again, if something has changed.
     due: Option<Instant>,
@@ -36,12 +39,13 @@ impl AddressBook {
         events: EventBus,
         least_seq: u64,
     ) -> Result<Watches> {
-        let now = current(swarm, &announced);
+        let now = current(swarm, &announced, &[]);
         let record = SignedRecord::sign(&key, &now, unix_nanos().max(least_seq))?;
         let (record, record_watch) = watch::channel(record);
         let (addrs, addrs_watch) = watch::channel(Arc::from(now));
         let own = watch::Sender::new(own(swarm));
-        let book = Self { key, addrs, own, record, announced, events, due: None };
+        let relayed = Vec::new();
+        let book = Self { key, addrs, own, record, announced, relayed, events, due: None };
         Ok((book, addrs_watch, record_watch))
     }
 
@@ -49,6 +53,13 @@ impl AddressBook {
     /// [due](Self::due) in a moment.
     pub(super) fn changed(&mut self) {
         self.due.get_or_insert_with(|| Instant::now() + MOMENT);
+    }
+
+    /// Notes where relays take what is for the node. Whether that has changed.
+    pub(super) fn is_at_relays(&mut self, addrs: &[Multiaddr]) -> bool {
+        let changed = self.relayed != addrs;
+        self.relayed = addrs.to_vec();
+        changed
     }
 
     /// Waits until it is time for a [refresh](Self::refresh).
@@ -77,7 +88,7 @@ impl AddressBook {
     fn is_new<B: NetworkBehaviour>(&mut self, swarm: &Swarm<B>) -> bool {
         self.due = None;
         self.own.send_replace(own(swarm));
-        let now = current(swarm, &self.announced);
+        let now = current(swarm, &self.announced, &self.relayed);
         if now[..] == self.addrs.borrow()[..] {
             return false;
         }
@@ -109,14 +120,22 @@ impl AddressBook {
 }
 
 fn own<B: NetworkBehaviour>(swarm: &Swarm<B>) -> Arc<[Multiaddr]> {
-    swarm.external_addresses().chain(swarm.listeners()).cloned().collect()
+    let addrs = swarm.external_addresses().chain(swarm.listeners());
+    // A relay's address is not this node's.
+    addrs.filter(|addr| !is_relayed(addr)).cloned().collect()
 }
 
 /// The node's addresses, the most useful first: those that are announced, then
-/// those of the network, then loopback.
-fn current<B: NetworkBehaviour>(swarm: &Swarm<B>, announced: &Announced) -> Vec<Multiaddr> {
-    let found = swarm.external_addresses().chain(swarm.listeners()).filter(|_| !announced.only);
-    let mut found: Vec<Multiaddr> = found.cloned().collect();
+/// public ones, those at relays, those of the network, then loopback.
+fn current<B: NetworkBehaviour>(
+    swarm: &Swarm<B>,
+    announced: &Announced,
+    relayed: &[Multiaddr],
+) -> Vec<Multiaddr> {
+    // What the relay says of its own addresses is looked at first.
+    let found = swarm.external_addresses().chain(swarm.listeners());
+    let found = found.filter(|addr| !announced.only && !is_relayed(addr));
+    let mut found: Vec<Multiaddr> = found.chain(relayed).cloned().collect();
     found.sort_by_cached_key(rank);
     found.dedup();
     found.retain(|addr| rank(addr).0 < UNUSABLE && !announced.addrs.contains(addr));
@@ -138,7 +157,10 @@ fn rank(addr: &Multiaddr) -> (u8, u8, String) {
         Some(Protocol::Ip6(ip)) if ip.is_unique_local() => 1,
         _ => 0,
     };
-    let transport = u8::from(addr.iter().any(|p| matches!(p, Protocol::QuicV1)));
+    let transport = match () {
+        () if is_relayed(addr) => 2,
+        () => u8::from(addr.iter().any(|p| matches!(p, Protocol::QuicV1))),
+    };
     (network, transport, addr.to_string())
 }
 
@@ -151,6 +173,7 @@ mod tests {
         let mut addrs: Vec<Multiaddr> = [
             "/ip4/127.0.0.1/tcp/1",
             "/ip4/10.0.0.1/udp/1/quic-v1",
+            "/ip4/9.9.9.9/tcp/1/p2p/12D3KooWA9dYi62ZA3MmUSTmG4sYX2uXgV4E1RuXmytJN7qkgUt5/p2p-circuit",
             "/ip6/fe80::1/tcp/1",
             "/ip4/10.0.0.1/tcp/1",
             "/ip4/8.8.8.8/tcp/1",
@@ -163,12 +186,13 @@ mod tests {
             order,
             [
                 "/ip4/8.8.8.8/tcp/1",
+                "/ip4/9.9.9.9/tcp/1/p2p/12D3KooWA9dYi62ZA3MmUSTmG4sYX2uXgV4E1RuXmytJN7qkgUt5/p2p-circuit",
                 "/ip4/10.0.0.1/tcp/1",
                 "/ip4/10.0.0.1/udp/1/quic-v1",
                 "/ip4/127.0.0.1/tcp/1",
                 "/ip6/fe80::1/tcp/1",
             ]
         );
-        assert_eq!(rank(&addrs[4]).0, UNUSABLE);
+        assert_eq!(rank(&addrs[5]).0, UNUSABLE);
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::{
     dials::Hearing,
+    nat::is_relayed,
     prefix::{Prefix, ip},
 };
 use libp2p::{Multiaddr, PeerId, core::ConnectedPoint, multiaddr::Protocol, swarm::ConnectionId};
@@ -66,7 +67,11 @@ struct Peer {
 impl Connected {
     pub(super) fn opened(&self, peer: PeerId, id: ConnectionId, end: &ConnectedPoint) -> Direction {
         let direction = if end.is_dialer() { Direction::Outbound } else { Direction::Inbound };
-        let mut addr = end.get_remote_address().clone();
+        let mut addr = match end {
+            // The other end has no other address than that of the relay.
+            ConnectedPoint::Listener { local_addr, .. } if end.is_relayed() => local_addr.clone(),
+            _ => end.get_remote_address().clone(),
+        };
         // Which a dial of the peer ends with.
         if matches!(addr.iter().last(), Some(Protocol::P2p(_))) {
             addr.pop();
@@ -126,7 +131,7 @@ impl Connected {
     pub(super) fn network(&self, peer: &PeerId) -> Option<Prefix> {
         self.with(|peers| {
             let (_, addr, _) = peers.get(peer)?.connections.first()?;
-            Some(Prefix::of(addr))
+            Some(Prefix::of_peer(addr))
         })
     }
 
@@ -134,7 +139,20 @@ impl Connected {
     pub(super) fn hears(&self, peer: &PeerId, own: &[Multiaddr]) -> Hearing {
         self.with(|peers| {
             let connections = peers.get(peer).into_iter().flat_map(|known| &known.connections);
-            Hearing::new(connections.filter_map(|(_, addr, _)| ip(addr)), own)
+            // A relay of this machine may have it from anywhere.
+            let tells = |addr: &Multiaddr| {
+                ip(addr).filter(|ip| !(is_relayed(addr) && ip.is_loopback()))
+            };
+            Hearing::new(connections.filter_map(|(_, addr, _)| tells(addr)), own)
+        })
+    }
+
+    /// The other end of a connection that leads over no relay.
+    pub(super) fn direct(&self, peer: &PeerId, id: ConnectionId) -> Option<Multiaddr> {
+        self.with(|peers| {
+            let mut connections = peers.get(peer)?.connections.iter();
+            let (_, addr, _) = connections.find(|(other, ..)| *other == id)?;
+            (!is_relayed(addr)).then(|| addr.clone())
         })
     }
 

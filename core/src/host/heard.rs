@@ -1,7 +1,7 @@
 //! Dials that follow from what others have told.
 
 use super::budget::{Budget, port};
-use crate::{cache::cache, dials::MOST, metrics::ByLabel, prefix::ip};
+use crate::{cache::cache, dials::MOST, metrics::ByLabel, nat::relay_of, prefix::ip};
 use libp2p::{Multiaddr, PeerId, swarm::ConnectionId};
 use lru::LruCache;
 use std::{collections::HashMap, net::IpAddr, num::NonZeroUsize};
@@ -66,7 +66,9 @@ impl Heard {
             if chosen.addrs.contains(&addr) {
                 continue;
             }
-            let there = port(&addr).is_some_and(|at| self.there.contains(&(*peer, at)));
+            // Over a relay that is known to be there nobody else is dialled.
+            let whose = relay_of(&addr).unwrap_or(*peer);
+            let there = port(&addr).is_some_and(|at| self.there.contains(&(whose, at)));
             let reason = match () {
                 () if chosen.addrs.len() >= MOST => "too-many",
                 () if there => {

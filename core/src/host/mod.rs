@@ -9,6 +9,7 @@
 //! closing host say all, `boxed`, `tls` and `quic` save memory per connection and
 //! per node, `memory` limits it, `security` chooses how connections are secured,
 //! `admission` is the gate of a cluster with certificates,
+//! `nat` gets through NATs and relays,
 //! `pause` lets the swarm go and builds another, `back` says who is dialled again, `names` has dials of
 //! names follow the system's configuration, `topics` joins gossip to the seam
 //! of `pubsub` (with `next`), `streams` opens and accepts streams, `addrs` keeps the list of
@@ -35,6 +36,7 @@ mod listen;
 mod lookups;
 mod memory;
 mod names;
+mod nat;
 mod next;
 mod pause;
 mod ping;
@@ -63,6 +65,7 @@ use crate::{
     life::Life,
     members::Vetting,
     metrics::{ByLabel, Metrics, waiting},
+    nat::{Reachability, RelayLimits},
     prefix::Prefix,
     pubsub::{Publisher, Topic},
     record::SignedRecord,
@@ -109,6 +112,8 @@ pub(crate) struct Host {
     own: watch::Receiver<Arc<[Multiaddr]>>,
     addrs: watch::Receiver<Arc<[Multiaddr]>>,
     record: watch::Receiver<SignedRecord>,
+    reachability: watch::Receiver<Reachability>,
+    short: watch::Receiver<bool>,
     /// Counts what gossip brought and nobody takes.
     refused: ByLabel,
 }
@@ -133,12 +138,20 @@ pub(crate) struct Addresses<'a> {
     pub(crate) listen: &'a [Multiaddr],
     pub(crate) announced: Announced,
     pub(crate) power: Power,
+    /// Whether it uses relays when it has to, and how much it relays for others.
+    pub(crate) uses_relays: bool,
+    pub(crate) relay: Option<RelayLimits>,
 }
 
 impl<'a, T: AsRef<[Multiaddr]> + ?Sized> From<&'a T> for Addresses<'a> {
     fn from(listen: &'a T) -> Self {
-        let (announced, power) = (Announced::default(), Power::Normal);
-        Self { listen: listen.as_ref(), announced, power }
+        Self {
+            listen: listen.as_ref(),
+            announced: Announced::default(),
+            power: Power::Normal,
+            uses_relays: false,
+            relay: None,
+        }
     }
 }
 
@@ -204,6 +217,7 @@ impl Host {
         let round_trips = RoundTrips::default();
         let (life, profile) = (Life::default(), addrs.power.profile());
         let listen = listen::chosen(addrs.listen, profile.quic && secret.is_none());
+        let connected = Connected::default();
         let recipe = Recipe {
             key: key.clone(),
             limits: limits.clone(),
@@ -217,6 +231,9 @@ impl Host {
             identify: profile.identify,
             quic: secret.is_none() && (profile.quic || listen::has_quic(&listen)),
             secret,
+            uses_relays: addrs.uses_relays && addrs.relay.is_none(),
+            relay: addrs.relay.clone(),
+            bounds: nat::Bounds::new(connected.clone(), metrics.dials_skipped.clone()),
         };
         let mut swarm = recipe.build()?;
         let listening =
@@ -224,7 +241,15 @@ impl Host {
 
         let (commands, command_receiver) = mpsc::channel(COMMANDS);
         metrics.watch_queue("swarm", waiting(&commands));
-        let (connected, leaving) = (Connected::default(), Leaving::default());
+        let leaving = Leaving::default();
+        let nat = nat::Nat::new(
+            id,
+            (addrs.uses_relays, addrs.relay.is_some()),
+            &addrs.announced,
+            events.clone(),
+            metrics,
+        );
+        let (reachability, short) = (nat.reachability(), nat.is_short());
         let room = recipe.tally.room();
         let lookups = Lookups::new(metrics.dials_skipped.clone());
         let (book, addrs, record) =
@@ -238,6 +263,7 @@ impl Host {
             life: life.clone(),
             commands: command_receiver,
             book,
+            nat,
             connected: connected.clone(),
             leaving: leaving.clone(),
             events,
@@ -258,6 +284,8 @@ impl Host {
             own,
             addrs,
             record,
+            reachability,
+            short,
             refused: metrics.gossip_refused.clone(),
         };
         Ok(host)
@@ -276,6 +304,16 @@ impl Host {
     /// The signed record of those addresses.
     pub(crate) fn record(&self) -> watch::Receiver<SignedRecord> {
         self.record.clone()
+    }
+
+    /// Whether others can reach the node, and where.
+    pub(crate) fn reachability(&self) -> watch::Receiver<Reachability> {
+        self.reachability.clone()
+    }
+
+    /// Whether it is to be connected to relays, and to fewer than it needs.
+    pub(crate) fn wants_relays(&self) -> watch::Receiver<bool> {
+        self.short.clone()
     }
 
     /// The peers that are connected now, in the order of their ids.

@@ -105,6 +105,7 @@ impl Task {
             self.events.emit(Event::Disconnected { peer });
         }
         self.again.clear();
+        self.nat.replaced();
         self.metrics.gossip_links.set(0);
         self.recipe.streams.clear();
         self.recipe.round_trips.clear();

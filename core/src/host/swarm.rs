@@ -7,7 +7,7 @@ use super::{
     gate::{self, Gate},
     instances,
     listen::is_quic,
-    memory,
+    memory, nat,
     names::Names,
     ping::{self, RoundTrips},
     quic,
@@ -23,14 +23,21 @@ use crate::{
         engine::{Config, Counts},
     },
     metrics::Metrics,
+    nat::RelayLimits,
+    spare::Spare,
 };
 use libp2p::{
     Multiaddr, PeerId, Swarm, SwarmBuilder, Transport,
-    core::{muxing::StreamMuxerBox, transport::Boxed, upgrade::Version},
+    core::{
+        muxing::StreamMuxerBox,
+        transport::{Boxed, OptionalTransport},
+        upgrade::Version,
+    },
     identify,
     identity::Keypair,
     memory_connection_limits,
     pnet::PnetConfig,
+    relay,
     swarm::NetworkBehaviour,
     tcp, yamux,
 };
@@ -46,6 +53,8 @@ pub(super) struct Behaviour {
     gate: gate::Behaviour,
     refused: Refused,
     memory: memory_connection_limits::Behaviour,
+    /// Before those that ask it which connections are spare.
+    pub(super) nat: nat::Behaviour,
     /// After those: nobody is replaced for one who is refused.
     pub(super) slots: slots::Behaviour,
     pub(super) ping: ping::Behaviour,
@@ -53,6 +62,9 @@ pub(super) struct Behaviour {
     streams: streams::Behaviour,
     pub(super) gossip: Gossip,
 }
+
+/// The transport over relays, if they are used.
+type Relayed = OptionalTransport<relay::client::Transport>;
 
 pub(super) type HostSwarm = Swarm<Boxing<Behaviour>>;
 
@@ -74,6 +86,12 @@ pub(super) struct Recipe {
     pub(super) secret: Option<Secret>,
     /// Whether QUIC is spoken, beside TCP. Not with a secret.
     pub(super) quic: bool,
+    /// Whether this node uses relays when it has to.
+    pub(super) uses_relays: bool,
+    /// How much it relays for others, if it does.
+    pub(super) relay: Option<RelayLimits>,
+    /// What may be dialled since others want it, to get through NATs.
+    pub(super) bounds: nat::Bounds,
 }
 
 impl Recipe {
@@ -84,8 +102,16 @@ impl Recipe {
 
     /// A swarm that doesn't listen yet, and so has no socket.
     pub(super) fn build(&self) -> Result<HostSwarm> {
-        let behaviour = self.behaviour();
-        let names = Names::new(self.transports()?, self.metrics.troubles.clone());
+        let own = self.key.public().to_peer_id();
+        let (transport, client) = match self.uses_relays {
+            true => {
+                let (transport, client) = relay::client::new(own);
+                (OptionalTransport::some(transport), Some(client))
+            }
+            false => (OptionalTransport::none(), None),
+        };
+        let behaviour = self.behaviour(own, client);
+        let names = Names::new(self.transports(transport)?, self.metrics.troubles.clone());
         let mut swarm = SwarmBuilder::with_existing_identity(self.key.clone())
             .with_tokio()
             .with_other_transport(|_| names)
@@ -100,20 +126,22 @@ impl Recipe {
     }
 
     /// The transports; where members have certificates, with a gate that shows them.
-    fn transports(&self) -> Result<Boxed<(PeerId, StreamMuxerBox)>> {
-        let open = self.open_transports()?;
+    fn transports(&self, relayed: Relayed) -> Result<Boxed<(PeerId, StreamMuxerBox)>> {
+        let open = self.open_transports(relayed)?;
         let Some(members) = self.gate.who().members().cloned() else { return Ok(open) };
         Ok(open
             .and_then(move |connection, endpoint| admission::pass(members, connection, endpoint))
             .boxed())
     }
 
-    /// TCP and QUIC; with a secret TCP alone, encrypted by it under all else.
-    fn open_transports(&self) -> Result<Boxed<(PeerId, StreamMuxerBox)>> {
+    /// TCP, what is relayed, and QUIC; with a secret not QUIC, and the others encrypted by
+    /// it under all else, at both ends of a relay as in go-libp2p.
+    fn open_transports(&self, relayed: Relayed) -> Result<Boxed<(PeerId, StreamMuxerBox)>> {
         let security = Security::new(&self.key)
             .map_err(|e| Error::new(ErrorKind::Internal, format!("encryption: {e}")))?;
         let yamux = closing::Soon(yamux::Config::default());
         let tcp = tcp::tokio::Transport::new(tcp::Config::new().nodelay(true));
+        let tcp = tcp.or_transport(relayed);
         if let Some(secret) = &self.secret {
             let network = PnetConfig::new(secret.psk());
             let tcp = tcp
@@ -137,8 +165,9 @@ impl Recipe {
         Ok(tcp.or_transport(quic).map(|either, _| either.into_inner()).boxed())
     }
 
-    fn behaviour(&self) -> Behaviour {
+    fn behaviour(&self, own: PeerId, client: Option<relay::client::Behaviour>) -> Behaviour {
         let Self { key, limits, announced, streams, round_trips, tally, gate, metrics, .. } = self;
+        let spare = Spare::default();
         let sizes =
             slots::Sizes::new(limits.connections, limits.connections_per_peer, limits.pending);
         let identify = identify::Config::new("casm/0.0.0".into(), key.public())
@@ -157,13 +186,14 @@ impl Recipe {
         };
         Behaviour {
             gate: gate.behaviour(),
-            gossip: Gossip::new(Config::default(), counts, refused.clone()),
+            gossip: Gossip::new(Config::default(), counts, refused.clone()).without(spare.clone()),
+            nat: nat::Behaviour::new(own, client, self.relay.as_ref(), &self.bounds, &spare),
             refused,
             memory: memory::limit(limits.memory),
             slots: slots::Behaviour::new(sizes, round_trips.clone(), tally.clone()),
             ping: ping::Behaviour::new(self.ping, round_trips.clone()),
             identify: identify::Behaviour::new(identify),
-            streams: streams.behaviour(),
+            streams: streams.behaviour(spare),
         }
     }
 }
@@ -188,6 +218,9 @@ pub(super) mod tests {
             identify: Duration::from_secs(300),
             secret: None,
             quic: true,
+            uses_relays: true,
+            relay: None,
+            bounds: nat::Bounds::new(Default::default(), Default::default()),
         };
         recipe.build().unwrap()
     }

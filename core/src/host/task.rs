@@ -9,6 +9,7 @@ use super::{
     instances::{self, Instances, Other},
     leaving::Leaving,
     listen::Listening,
+    nat::Nat,
     pause::Order,
     swarm::{BehaviourEvent, HostSwarm, Recipe},
     topics::{Asked, Topics},
@@ -83,6 +84,7 @@ pub(super) struct Task {
     pub(super) instances: Instances,
     started: Instant,
     pub(super) book: AddressBook,
+    pub(super) nat: Nat,
     pub(super) connected: Connected,
     pub(super) leaving: Leaving,
     pub(super) heard: Heard,
@@ -108,6 +110,7 @@ pub(super) struct Parts {
     pub(super) life: Life,
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) book: AddressBook,
+    pub(super) nat: Nat,
     pub(super) connected: Connected,
     pub(super) leaving: Leaving,
     pub(super) events: EventBus,
@@ -135,6 +138,7 @@ impl Task {
             instances: Instances::default(),
             started: Instant::now(),
             book: parts.book,
+            nat: parts.nat,
             connected: parts.connected,
             leaving: parts.leaving,
             heard: Heard::new(metrics.dials_skipped.clone()),
@@ -192,6 +196,7 @@ impl Task {
                 self.listening.again.listen(&mut self.swarm, &self.metrics.troubles);
             }
             () = self.book.due(), if up => self.book.refresh(&self.swarm),
+            () = self.nat.due(), if up => self.look(),
             () = sleep_until(back.unwrap_or(self.started)), if up && back.is_some() => {
                 self.dial_back();
             }
@@ -368,15 +373,27 @@ impl Task {
     pub(super) fn on_swarm(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
             SwarmEvent::Behaviour(event) => self.on_behaviour(event),
-            SwarmEvent::NewListenAddr { .. } => {
+            SwarmEvent::NewListenAddr { listener_id, address } => {
+                if self.at_relay(listener_id, &address, true) {
+                    return;
+                }
                 self.moved(None);
+                self.nat_moved(false);
                 self.book.changed();
             }
-            SwarmEvent::ExpiredListenAddr { address, .. } => {
+            SwarmEvent::ExpiredListenAddr { listener_id, address } => {
+                if self.at_relay(listener_id, &address, false) {
+                    return;
+                }
                 self.moved(Some(&address));
+                self.nat_moved(true);
                 self.book.changed();
             }
             SwarmEvent::ListenerClosed { listener_id, reason: why, addresses } => {
+                let told = why.as_ref().map_or_else(|e| reason(e), |()| String::new());
+                if self.left_by_relay(listener_id, &told) {
+                    return;
+                }
                 if let Some(wide) = &mut self.listening.wide {
                     wide.closed(listener_id);
                 }
@@ -397,10 +414,12 @@ impl Task {
                 ..
             } => {
                 let direction = self.connected.opened(peer_id, connection_id, &endpoint);
+                let punched = self.has_punched(connection_id);
+                self.nat.opened(peer_id, connection_id, &endpoint, punched);
                 self.made.get_or_create(&[("direction", direction.name())]).inc();
                 let remote = endpoint.get_remote_address();
                 self.heard.ended(connection_id, Some(remote));
-                if endpoint.is_dialer() {
+                if endpoint.is_dialer() && !endpoint.is_relayed() {
                     self.heard.is_at(peer_id, remote);
                 }
                 if num_established.get() == 1 {
@@ -417,6 +436,7 @@ impl Task {
             } => {
                 let (_, dialled) = self.connected.with_peer(&peer_id);
                 self.connected.closed(&peer_id, connection_id);
+                self.nat.closed(peer_id, connection_id);
                 if num_established > 0 {
                     return;
                 }
@@ -464,11 +484,13 @@ impl Task {
                 self.topics.on_event(&mut self.swarm.behaviour_mut().gossip, event);
             }
             BehaviourEvent::Ping(failed) => self.gave_up(failed),
+            BehaviourEvent::Nat(event) => self.on_nat(event),
             BehaviourEvent::Identify(identify::Event::Received {
                 connection_id,
                 peer_id,
                 info,
             }) => {
+                self.peer_says(peer_id, connection_id, &info.protocols, &info.observed_addr);
                 let identify::Info { agent_version, listen_addrs, .. } = info;
                 self.connected.identified(&peer_id, &agent_version);
                 let from = self.connected.hears(&peer_id, &self.book.own().borrow());

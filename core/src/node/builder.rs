@@ -7,7 +7,7 @@ use crate::{
     admit::Certificate,
     boot::{BootAddr, Discovery},
     cluster::{Roles, RolesOf, no_roles},
-    config::{Limits, Power},
+    config::{Limits, Power, RelayLimits},
     event::EventBus,
     identity,
     metrics::Metrics,
@@ -265,6 +265,41 @@ impl NodeBuilder {
     pub fn deny(self, ids: impl IntoIterator<Item = PeerId>) -> Self {
         self.with(|config| {
             config.deny.extend(ids);
+            Ok(())
+        })
+    }
+
+    /// Whether this node is a relay for peers behind a NAT, within the default limits.
+    /// Default false. See [`Config::relay`].
+    pub fn relay(self, relay: bool) -> Self {
+        self.with(|config| {
+            config.relay = relay.then(|| config.relay.take().unwrap_or_default());
+            Ok(())
+        })
+    }
+
+    /// The same within these limits.
+    pub fn relay_limits(self, limits: RelayLimits) -> Self {
+        self.with(|config| {
+            config.relay = Some(limits);
+            Ok(())
+        })
+    }
+
+    /// Whether this node uses relays when it can't be reached itself. Default true. See
+    /// [`Config::use_relays`].
+    pub fn use_relays(self, relays: bool) -> Self {
+        self.with(|config| {
+            config.use_relays = relays;
+            Ok(())
+        })
+    }
+
+    /// Whether this node asks the network's gateway to let others in, by UPnP. Default
+    /// false.
+    pub fn upnp(self, upnp: bool) -> Self {
+        self.with(|config| {
+            config.upnp = upnp;
             Ok(())
         })
     }

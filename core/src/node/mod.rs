@@ -2,7 +2,8 @@
 //!
 //! `builder` configures one from plain strings; `join` finds the first peers
 //! and comes back when they are lost, when `pace` says so; `lists` changes who is
-//! taken, and `admit` whose certificates count; `pause` lets the sockets go and comes
+//! taken, and `admit` whose certificates count;
+//! `reach` connects to relays; `pause` lets the sockets go and comes
 //! back; `whereabouts` says where peers may be that somebody wants to connect to.
 
 mod admit;
@@ -12,6 +13,7 @@ mod join;
 mod lists;
 mod pace;
 mod pause;
+mod reach;
 mod roles;
 mod seeds;
 mod services;
@@ -145,7 +147,13 @@ impl Node {
         let secret = config.secret.clone();
         let host = Host::start(
             Identity { key: key.clone(), secret: secret.clone(), who: who.clone() },
-            Addresses { listen: &config.listen, announced: announced.clone(), power: config.power },
+            Addresses {
+                listen: &config.listen,
+                announced: announced.clone(),
+                power: config.power,
+                uses_relays: config.use_relays,
+                relay: config.relay.clone(),
+            },
             &config.limits,
             &metrics,
             events.clone(),
@@ -292,6 +300,8 @@ impl Node {
             who: who.clone(),
         };
         scope.spawn(join::run(found, events.clone()));
+        let is_relay = config.relay.is_some();
+        scope.spawn(reach::start(is_relay, host.clone(), cluster.clone())?);
         let pauses = Pauses::start(host.clone(), boot.clone(), scope);
         let inner = Inner {
             config,

@@ -284,6 +284,78 @@ impl Lan {
     }
 }
 
+/// How a home's router gives its address to what is behind it. Nobody gets in who was not
+/// spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nat {
+    /// A port is the same to all, but lets in only what comes from where it has sent to.
+    PortRestricted,
+    /// A port is another one to each: nobody can know it.
+    Symmetric,
+}
+
+/// An "Internet" of public addresses, 45.77.0.1 up, which exists only here; and homes in
+/// it, behind a router each. All hosts have an interface `eth0`.
+pub struct Internet {
+    bridge: Netns,
+    next: std::cell::Cell<u8>,
+}
+
+impl Internet {
+    /// With nobody in it.
+    pub fn new() -> Self {
+        let bridge = Netns::new();
+        bridge.ip("link add br0 type bridge mcast_snooping 0");
+        bridge.ip("link set br0 up");
+        Self { bridge, next: 1.into() }
+    }
+
+    /// A host with a public address, and that.
+    pub fn host(&self) -> (Netns, String) {
+        let i = self.next.replace(self.next.get() + 1);
+        let host = Netns::new();
+        self.bridge.ip(&format!("link add v{i} type veth peer name eth0 netns {}", host.0));
+        self.bridge.ip(&format!("link set v{i} master br0 up"));
+        host.ip(&format!("addr add 45.77.0.{i}/24 dev eth0"));
+        host.ip("link set eth0 up");
+        (host, format!("45.77.0.{i}"))
+    }
+
+    /// A router, and a host behind it, 192.168.1.2 in every home.
+    pub fn home(&self, nat: Nat) -> (Netns, Netns) {
+        let (router, _) = self.host();
+        let inner = Netns::new();
+        router.ip(&format!("link add lan type veth peer name eth0 netns {}", inner.0));
+        router.ip("addr add 192.168.1.1/24 dev lan");
+        router.ip("link set lan up");
+        inner.ip("addr add 192.168.1.2/24 dev eth0");
+        inner.ip("link set eth0 up");
+        inner.ip("route add default via 192.168.1.1");
+        router.set("net.ipv4.ip_forward", 1);
+        let random = if nat == Nat::Symmetric { " random,fully-random" } else { "" };
+        // What is for a port that leads nowhere is dropped, also by the router itself: its
+        // answer would tell the other side that nobody is there.
+        let rules = format!(
+            "table ip home {{
+                chain post {{
+                    type nat hook postrouting priority 100;
+                    oifname eth0 masquerade{random};
+                }}
+                chain in {{
+                    type filter hook input priority 0;
+                    iifname eth0 ct state new drop;
+                }}
+                chain through {{
+                    type filter hook forward priority 0;
+                    iifname eth0 ct state new drop;
+                }}
+            }}"
+        );
+        router.feed(&["nft", "-f", "-"], &rules);
+        (router, inner)
+    }
+}
+
 /// Whether namespaces can be made. In CI their absence is a failure.
 pub fn available() -> bool {
     // Once: two that are made and deleted under one name get in each other's way.

@@ -182,6 +182,12 @@ impl Query {
         Self { select, ..Self::default() }
     }
 
+    /// The records of those that relay for others.
+    pub(crate) fn relays() -> Self {
+        let select = Select::offered(reserved::NODE, "relay", false);
+        Self { select, ..Self::default() }
+    }
+
     /// The records from this value on.
     pub fn from(index: Index) -> Self {
         Self { select: Select::From(index), ..Self::default() }

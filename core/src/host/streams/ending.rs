@@ -3,7 +3,7 @@
 //! yamux forgets to wake who waits for a stream of a connection that this side
 //! closes: it would wait for ever.
 
-use crate::prefix::Prefix;
+use crate::{nat::is_relayed, prefix::Prefix};
 use futures::task::AtomicWaker;
 use libp2p::{
     Multiaddr,
@@ -28,6 +28,8 @@ const FEW: usize = 16;
 pub(super) struct Ending {
     prefix: Prefix,
     quic: bool,
+    /// As often as there are streams, beside this one and that of the host.
+    live: Arc<()>,
     streams: Vec<Weak<End>>,
     /// At so many, those that have ended are forgotten.
     look: usize,
@@ -43,9 +45,9 @@ struct End {
 
 impl Ending {
     /// Of a connection with this address.
-    pub(super) fn new(addr: &Multiaddr) -> Self {
-        let quic = addr.iter().any(|part| part == Protocol::QuicV1);
-        Self { prefix: Prefix::of(addr), quic, streams: Vec::new(), look: 0 }
+    pub(super) fn new(addr: &Multiaddr, live: Arc<()>) -> Self {
+        let quic = !is_relayed(addr) && addr.iter().any(|part| part == Protocol::QuicV1);
+        Self { prefix: Prefix::of_peer(addr), quic, live, streams: Vec::new(), look: 0 }
     }
 
     /// This stream, with the end of the connection as its own.
@@ -56,7 +58,8 @@ impl Ending {
         }
         let end = Arc::new(End::default());
         self.streams.push(Arc::downgrade(&end));
-        Stream { inner, end, prefix: self.prefix, quic: self.quic }
+        let _live = self.live.clone();
+        Stream { inner, end, prefix: self.prefix, quic: self.quic, _live }
     }
 }
 
@@ -90,6 +93,7 @@ pub(crate) struct Stream {
     end: Arc<End>,
     prefix: Prefix,
     quic: bool,
+    _live: Arc<()>,
 }
 
 impl Stream {

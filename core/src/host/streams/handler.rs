@@ -30,9 +30,10 @@ impl Handler {
     pub(super) fn new(
         (peer, addr): (PeerId, &Multiaddr),
         opens: mpsc::Receiver<Box<Open>>,
+        live: Arc<()>,
         streams: Streams,
     ) -> Self {
-        Self { peer, opens, streams, ending: Ending::new(addr) }
+        Self { peer, opens, streams, ending: Ending::new(addr, live) }
     }
 }
 

@@ -10,7 +10,7 @@
 mod ending;
 mod handler;
 
-use crate::{Error, ErrorKind, Result, metrics::Metrics};
+use crate::{Error, ErrorKind, Result, metrics::Metrics, nat::is_relayed, spare::Spare};
 pub(crate) use ending::{OfConnection, Stream};
 use handler::Handler;
 use libp2p::{
@@ -52,7 +52,26 @@ struct State {
     /// The keys of `accepting`, which every connection asks for again and again.
     protocols: Arc<[StreamProtocol]>,
     /// Connections by peer, the oldest first.
-    connections: HashMap<PeerId, Vec<(ConnectionId, Asking)>>,
+    connections: HashMap<PeerId, Vec<Connection>>,
+}
+
+/// A connection, as far as streams are concerned.
+#[derive(Debug)]
+struct Connection {
+    id: ConnectionId,
+    rank: Rank,
+    asking: Asking,
+    /// As often as it has streams, beside this and its handler's.
+    live: Arc<()>,
+}
+
+/// Which connection a stream is opened on, the best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    Direct,
+    Relayed,
+    /// It will go in a moment.
+    Spare,
 }
 
 /// A stream that waits to be taken. On the heap: a channel holds room for 32 from
@@ -93,18 +112,23 @@ impl Streams {
         Self { state: Arc::new(Mutex::new(state)), refused }
     }
 
-    pub(super) fn behaviour(&self) -> Behaviour {
-        Behaviour { streams: self.clone(), made: None }
+    /// The part of a swarm, in which some connections are not to be used.
+    pub(super) fn behaviour(&self, spare: Spare) -> Behaviour {
+        Behaviour { streams: self.clone(), made: None, spare }
     }
 
-    /// Opens a stream to a connected peer, on its newest connection.
+    /// Opens a stream to a connected peer, on its newest connection, of those that lead
+    /// over no relay if there are any.
     ///
     /// # Errors
     /// `Protocol` if the peer doesn't speak it, `Unreachable` if the stream
     /// cannot be opened, `Timeout` after 10 s.
     pub(super) async fn open(&self, peer: PeerId, protocol: StreamProtocol) -> Result<Stream> {
-        let connection = self.lock().connections.get(&peer).and_then(|all| all.last().cloned());
-        let Some((_, opening)) = connection else {
+        let best = |all: &Vec<Connection>| {
+            all.iter().rev().min_by_key(|connection| connection.rank).map(|c| c.asking.clone())
+        };
+        let opening = self.lock().connections.get(&peer).and_then(best);
+        let Some(opening) = opening else {
             return Err(unreachable(format!("no connection to {peer}: connect to it first")));
         };
         let (reply, answer) = oneshot::channel();
@@ -148,6 +172,16 @@ impl Streams {
         state.list();
         drop(state);
         Ok(Incoming { receiver, protocol, streams: self.clone() })
+    }
+
+    /// Whether a connection has streams.
+    pub(super) fn is_used(&self, peer: &PeerId, id: ConnectionId) -> bool {
+        let state = self.lock();
+        let connection = state.connections.get(peer).and_then(|all| all.iter().find(|c| c.id == id));
+        connection.is_some_and(|connection| {
+            Arc::strong_count(&connection.live) > 2
+                || connection.asking.capacity() < connection.asking.max_capacity()
+        })
     }
 
     /// Forgets the connections: the swarm that had them is gone.
@@ -221,14 +255,21 @@ impl Drop for Incoming {
 pub(super) struct Behaviour {
     streams: Streams,
     /// The connection that is being made: another behaviour may refuse it yet.
-    made: Option<(ConnectionId, Asking)>,
+    made: Option<Connection>,
+    spare: Spare,
 }
 
 impl Behaviour {
     fn handler(&mut self, id: ConnectionId, peer: PeerId, addr: &Multiaddr) -> Handler {
-        let (sender, opens) = mpsc::channel(OPENING);
-        self.made = Some((id, sender));
-        Handler::new((peer, addr), opens, self.streams.clone())
+        let (asking, opens) = mpsc::channel(OPENING);
+        let rank = match () {
+            () if self.spare.contains(id) => Rank::Spare,
+            () if is_relayed(addr) => Rank::Relayed,
+            () => Rank::Direct,
+        };
+        let live = Arc::default();
+        self.made = Some(Connection { id, rank, asking, live: Arc::clone(&live) });
+        Handler::new((peer, addr), opens, live, self.streams.clone())
     }
 }
 
@@ -240,10 +281,10 @@ impl NetworkBehaviour for Behaviour {
         &mut self,
         id: ConnectionId,
         peer: PeerId,
-        _: &Multiaddr,
+        local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(self.handler(id, peer, remote))
+        Ok(self.handler(id, peer, if is_relayed(local) { local } else { remote }))
     }
 
     fn handle_established_outbound_connection(
@@ -260,13 +301,13 @@ impl NetworkBehaviour for Behaviour {
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         match event {
             FromSwarm::ConnectionEstablished(event) => {
-                let made = self.made.take().filter(|(id, _)| *id == event.connection_id);
+                let made = self.made.take().filter(|c| c.id == event.connection_id);
                 self.streams.lock().connections.entry(event.peer_id).or_default().extend(made);
             }
             FromSwarm::ConnectionClosed(event) => {
                 let mut state = self.streams.lock();
                 if let Some(all) = state.connections.get_mut(&event.peer_id) {
-                    all.retain(|(id, _)| *id != event.connection_id);
+                    all.retain(|connection| connection.id != event.connection_id);
                     if all.is_empty() {
                         state.connections.remove(&event.peer_id);
                     }

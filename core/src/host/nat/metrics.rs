@@ -1,0 +1,115 @@
+//! What is counted of relays and reachability.
+
+use crate::{
+    metrics::{ByLabel, Metrics},
+    nat::Reach,
+};
+use libp2p::relay;
+use prometheus_client::metrics::{family::Family, gauge::Gauge};
+
+type Gauges = Family<[(&'static str, &'static str); 1], Gauge>;
+
+pub(super) struct Counts {
+    reach: Gauges,
+    relayed: Gauge,
+    reservations: ByLabel,
+    serves: Gauges,
+    refused: ByLabel,
+    punches: ByLabel,
+    probes: ByLabel,
+}
+
+impl Counts {
+    pub(super) fn new(metrics: &Metrics) -> Self {
+        let counts = Self {
+            reach: Family::default(),
+            relayed: Gauge::default(),
+            reservations: ByLabel::default(),
+            serves: Family::default(),
+            refused: ByLabel::default(),
+            punches: ByLabel::default(),
+            probes: ByLabel::default(),
+        };
+        metrics.register(
+            "reachability",
+            "Whether others can reach this node: 1 at what is known",
+            counts.reach.clone(),
+        );
+        metrics.register(
+            "peers_relayed",
+            "Peers that are connected over a relay alone",
+            counts.relayed.clone(),
+        );
+        metrics.register(
+            "relay_reservations",
+            "What relays answered that were asked to take what is for this node, by result",
+            counts.reservations.clone(),
+        );
+        metrics.register(
+            "relay_serves",
+            "What this node relays for others, by kind",
+            counts.serves.clone(),
+        );
+        metrics.register(
+            "relay_refused",
+            "What this node was asked to relay, and did not, by kind",
+            counts.refused.clone(),
+        );
+        metrics.register(
+            "hole_punches",
+            "Tries to make relayed connections direct, by result",
+            counts.punches.clone(),
+        );
+        metrics.register(
+            "reachability_probes",
+            "Dials by which peers tried whether this node can be reached, by result",
+            counts.probes.clone(),
+        );
+        counts
+    }
+
+    pub(super) fn reach(&self, now: Reach) {
+        for reach in [Reach::Public, Reach::Private, Reach::Unknown] {
+            let gauge = self.reach.get_or_create(&[("reach", reach.name())]);
+            gauge.set(i64::from(reach == now));
+        }
+    }
+
+    pub(super) fn relayed(&self, peers: usize) {
+        self.relayed.set(peers.try_into().unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn reservation(&self, result: &'static str) {
+        self.reservations.get_or_create(&[("result", result)]).inc();
+    }
+
+    pub(super) fn punched(&self, made: bool) {
+        let result = if made { "direct" } else { "failed" };
+        self.punches.get_or_create(&[("result", result)]).inc();
+    }
+
+    pub(super) fn probed(&self, reached: bool) {
+        let result = if reached { "reached" } else { "not-reached" };
+        self.probes.get_or_create(&[("result", result)]).inc();
+    }
+
+    /// Something happened to this node as a relay.
+    pub(super) fn serves(&self, event: &relay::Event) {
+        use relay::Event::*;
+        let change = |kind, by| {
+            self.serves.get_or_create(&[("kind", kind)]).inc_by(by);
+        };
+        let refused = |kind| {
+            self.refused.get_or_create(&[("kind", kind)]).inc();
+        };
+        match event {
+            ReservationReqAccepted { renewed: false, .. } => change("reservation", 1),
+            ReservationClosed { .. } | ReservationTimedOut { .. } => change("reservation", -1),
+            CircuitReqAccepted { .. } => change("circuit", 1),
+            CircuitClosed { .. } => change("circuit", -1),
+            ReservationReqDenied { .. } => refused("reservation"),
+            CircuitReqDenied { .. } => refused("circuit"),
+            _ => {}
+        }
+    }
+}

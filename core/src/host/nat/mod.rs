@@ -1,0 +1,428 @@
+//! A host that can't be reached from everywhere, and one that helps such hosts: carries
+//! out what `nat` decides.
+//!
+//! `behaviour` is what speaks of it in the swarm: libp2p's relay, hole punching (DCUtR)
+//! and AutoNAT v2. `watched` and `probes` wrap those of them that do what others tell
+//! them, within `bounds`. `metrics` counts.
+
+mod behaviour;
+mod bounds;
+mod metrics;
+mod probes;
+mod watched;
+
+pub(super) use behaviour::{Behaviour, BehaviourEvent};
+pub(super) use bounds::Bounds;
+use metrics::Counts;
+use probes::Probes;
+use watched::Watched;
+
+use super::{swarm::HostSwarm, task::Task};
+use crate::{
+    Event,
+    announce::Announced,
+    dials::{Hearing, sensible},
+    event::EventBus,
+    metrics::Metrics,
+    nat::{
+        Assessment, Candidates, Change, Path, Paths, Reachability, Seek, Wish, is_relayed,
+    },
+    prefix::{Prefix, ip, is_public},
+};
+use libp2p::{
+    Multiaddr, PeerId, StreamProtocol,
+    core::{ConnectedPoint, transport::ListenerId},
+    multiaddr::Protocol,
+    relay,
+    swarm::ConnectionId,
+};
+use rand::RngExt;
+use std::{collections::HashMap, time::Duration};
+use tokio::{sync::watch, time::Instant};
+
+/// What a peer speaks that dials others to tell whether they can be reached.
+const DIALS_BACK: StreamProtocol = StreamProtocol::new("/libp2p/autonat/2/dial-request");
+/// How often is looked whether connections that are to close can.
+const LOOK: Duration = Duration::from_millis(500);
+/// How long a connection lasts by which it is tried whether a peer can be reached.
+const PROBE: Duration = Duration::from_secs(15);
+/// Addresses that are told of one relay.
+const PER_RELAY: usize = 3;
+
+/// A relay that was asked to take what is for this node.
+#[derive(Debug)]
+struct Asked {
+    relay: PeerId,
+    /// Where it is, as this node and as the relay itself says.
+    addrs: Vec<Multiaddr>,
+    held: bool,
+}
+
+/// What a host knows of it. Times are since `started`.
+pub(super) struct Nat {
+    own: PeerId,
+    /// Whether it uses relays when it has to.
+    uses: bool,
+    /// Whether it is one.
+    relays: bool,
+    candidates: Candidates,
+    known: Assessment,
+    seek: Seek,
+    paths: Paths<ConnectionId>,
+    asked: HashMap<ListenerId, Asked>,
+    started: Instant,
+    look: Option<Instant>,
+    told: watch::Sender<Reachability>,
+    /// Whether it is to be connected to relays.
+    short: watch::Sender<bool>,
+    events: EventBus,
+    counts: Counts,
+}
+
+impl Nat {
+    pub(super) fn new(
+        own: PeerId,
+        (uses, relays): (bool, bool),
+        announced: &Announced,
+        events: EventBus,
+        metrics: &Metrics,
+    ) -> Self {
+        let known = Assessment::new(announced.addrs.clone());
+        Self {
+            own,
+            uses: uses && !relays,
+            relays,
+            candidates: Candidates::default(),
+            told: watch::Sender::new(known.now()),
+            known,
+            seek: Seek::default(),
+            paths: Paths::new(own),
+            asked: HashMap::new(),
+            started: Instant::now(),
+            look: None,
+            short: watch::Sender::new(false),
+            events,
+            counts: Counts::new(metrics),
+        }
+    }
+
+    /// Whether others can reach this node, and where.
+    pub(super) fn reachability(&self) -> watch::Receiver<Reachability> {
+        self.told.subscribe()
+    }
+
+    /// Whether this node is to connect to relays that it knows of.
+    pub(super) fn is_short(&self) -> watch::Receiver<bool> {
+        self.short.subscribe()
+    }
+
+    /// The addresses at relays, of which others are told.
+    fn relayed(&self) -> Vec<Multiaddr> {
+        let mut addrs: Vec<_> =
+            self.asked.values().filter(|asked| asked.held).flat_map(|a| a.addrs.clone()).collect();
+        addrs.sort_unstable();
+        addrs.dedup();
+        addrs
+    }
+
+    /// Whether a relay at an address is of use.
+    fn serves(&self, relay: &Multiaddr) -> bool {
+        self.uses
+            && !self.known.is_public()
+            && (ip(relay).is_some_and(is_public) || !self.known.is_reached())
+    }
+
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Waits until [`Task::look`] has something to do.
+    pub(super) async fn due(&self) {
+        let seek = self.seek.due().filter(|_| self.uses).map(|due| self.started + due);
+        match self.look.into_iter().chain(seek).min() {
+            Some(due) => tokio::time::sleep_until(due).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Looks soon.
+    fn look_soon(&mut self) {
+        self.look.get_or_insert_with(|| Instant::now() + LOOK);
+    }
+
+    /// Tells what has changed.
+    fn tell(&mut self) {
+        let short = self.uses && !self.known.is_public() && self.seek.is_short();
+        self.short.send_if_modified(|was| std::mem::replace(was, short) != short);
+        let now = self.known.now();
+        if *self.told.borrow() == now {
+            return;
+        }
+        self.counts.reach(now.reach);
+        self.told.send_replace(now.clone());
+        self.events.emit(Event::ReachabilityChanged { reachability: now });
+    }
+
+    fn changed(&mut self, peer: PeerId, change: Option<Change>) {
+        self.counts.relayed(self.paths.relayed());
+        match change {
+            Some(Change::Relayed) => self.events.emit(Event::Relayed { peer }),
+            Some(Change::Direct) => self.events.emit(Event::Direct { peer }),
+            None => {}
+        }
+        if self.paths.has_spare() {
+            self.look_soon();
+        }
+    }
+
+    /// A connection was made, by punching through a NAT or not.
+    pub(super) fn opened(
+        &mut self,
+        peer: PeerId,
+        id: ConnectionId,
+        end: &ConnectedPoint,
+        punched: bool,
+    ) {
+        let change = self.paths.opened(peer, Path::new(id, end.is_relayed(), punched));
+        self.changed(peer, change);
+    }
+
+    /// A connection has closed.
+    pub(super) fn closed(&mut self, peer: PeerId, id: ConnectionId) {
+        let change = self.paths.closed(&peer, id);
+        if !self.paths.is_direct(&peer) {
+            self.seek.gone(&peer);
+        }
+        self.changed(peer, change);
+        self.tell();
+    }
+
+    /// Another swarm is used from now on.
+    pub(super) fn replaced(&mut self) {
+        self.paths.clear();
+        self.asked.clear();
+        self.seek = Seek::default();
+        self.moved();
+    }
+
+    fn moved(&mut self) {
+        self.candidates.clear();
+        self.known.moved();
+        self.known.relayed = self.relayed();
+        self.tell();
+    }
+}
+
+impl Task {
+    /// A peer has said what it speaks, and where it sees this node.
+    pub(super) fn peer_says(
+        &mut self,
+        peer: PeerId,
+        id: ConnectionId,
+        speaks: &[StreamProtocol],
+        observed: &Multiaddr,
+    ) {
+        let Some(at) = self.connected.direct(&peer, id).filter(|_| self.nat.uses) else { return };
+        let now = self.nat.now();
+        match speaks.contains(&relay::HOP_PROTOCOL_NAME) {
+            true => self.nat.seek.offers(peer, &at, now),
+            false => self.nat.seek.gone(&peer),
+        }
+        let behaviour = &mut self.swarm.behaviour_mut().nat;
+        if let Some(probes) = behaviour.probes.as_mut() {
+            probes.server(peer, speaks.contains(&DIALS_BACK));
+        }
+        // What a peer of this machine sees is no news, and others don't see it so.
+        let hearing = Hearing::new(ip(&at), &[]);
+        let observed = sensible(std::slice::from_ref(observed), hearing, &Default::default());
+        if let Some(addr) = observed.first()
+            && !ip(addr).is_some_and(|ip| ip.is_loopback())
+            && self.nat.candidates.seen(addr, Prefix::of(&at))
+        {
+            tracing::debug!(%peer, %addr, "this node may be reached there");
+            behaviour.probes.as_mut().into_iter().for_each(|probes| probes.try_addr(addr));
+            // Peers elsewhere don't dial what makes no sense there, nor what comes with it.
+            if ip(addr).is_some_and(is_public) || !self.nat.candidates.has_public() {
+                behaviour.may_be_at(addr);
+            }
+        }
+        self.nat.tell();
+    }
+
+    /// The address by which this node listens at a relay is another, or gone.
+    pub(super) fn at_relay(&mut self, listener: ListenerId, addr: &Multiaddr, is_there: bool) -> bool {
+        let Some(asked) = self.nat.asked.get_mut(&listener) else { return false };
+        let addr = without_own(addr, self.nat.own);
+        if !is_there {
+            asked.addrs.retain(|known| *known != addr);
+        } else if asked.addrs.len() < PER_RELAY
+            && !asked.addrs.contains(&addr)
+            && ip(&addr).is_some_and(is_public)
+        {
+            asked.addrs.push(addr);
+        }
+        self.relays_changed();
+        true
+    }
+
+    /// A relay no longer takes what is for this node.
+    pub(super) fn left_by_relay(&mut self, listener: ListenerId, why: &str) -> bool {
+        let Some(asked) = self.nat.asked.remove(&listener) else { return false };
+        tracing::debug!(relay = %asked.relay, why, "a relay doesn't take what is for this node");
+        self.nat.counts.reservation(if asked.held { "ended" } else { "refused" });
+        let now = self.nat.now();
+        self.nat.seek.refused(&asked.relay, now);
+        self.relays_changed();
+        true
+    }
+
+    fn relays_changed(&mut self) {
+        self.nat.known.relayed = self.nat.relayed();
+        self.nat.tell();
+        if self.book.is_at_relays(&self.nat.known.relayed) {
+            self.book.changed();
+        }
+    }
+
+    /// An own address has come, or is gone.
+    pub(super) fn nat_moved(&mut self, gone: bool) {
+        if gone {
+            let stale: Vec<Multiaddr> = self.swarm.external_addresses().cloned().collect();
+            let announced = &self.recipe.announced.addrs;
+            for addr in stale.iter().filter(|a| !is_relayed(a) && !announced.contains(a)) {
+                self.swarm.remove_external_address(addr);
+            }
+            self.nat.moved();
+        }
+        if self.nat.relays && self.recipe.announced.addrs.is_empty() {
+            tell_clients(&mut self.swarm);
+        }
+    }
+
+    /// Asks relays, and closes what is no longer needed.
+    pub(super) fn look(&mut self) {
+        let now = self.nat.now();
+        self.nat.look = None;
+        let streams = &self.recipe.streams;
+        for id in self.nat.paths.close(|peer, id| streams.is_used(peer, id), now) {
+            tracing::debug!(%id, "closing a connection: there is a direct one");
+            self.swarm.close_connection(id);
+        }
+        let answers = self.swarm.behaviour().nat.answers.as_ref();
+        let before = Instant::now().checked_sub(PROBE);
+        let over = answers.zip(before).map(|(answers, before)| answers.over(None, before));
+        for id in over.into_iter().flatten() {
+            self.swarm.close_connection(id);
+        }
+        let answers = self.swarm.behaviour().nat.answers.as_ref();
+        if self.nat.paths.has_spare() || answers.is_some_and(Watched::has_any) {
+            self.nat.look_soon();
+        }
+        while let Some(wish) = self.next_relay() {
+            self.ask_relay(wish);
+        }
+    }
+
+    fn next_relay(&mut self) -> Option<Wish> {
+        let now = self.nat.now();
+        let mut seek = std::mem::take(&mut self.nat.seek);
+        let random = |n| rand::rng().random_range(0..n);
+        let wish = seek.next(|addr| self.nat.serves(addr), now, random);
+        if wish.is_none() {
+            // None of those that are due serves now; that may change.
+            seek.later(now);
+        }
+        self.nat.seek = seek;
+        wish
+    }
+
+    fn ask_relay(&mut self, Wish { relay, addr }: Wish) {
+        let at = addr.with(Protocol::P2p(relay)).with(Protocol::P2pCircuit);
+        match self.swarm.listen_on(at.clone()) {
+            Ok(listener) => {
+                tracing::debug!(%relay, "asking a relay to take what is for this node");
+                self.nat.asked.insert(listener, Asked { relay, addrs: vec![at], held: false });
+            }
+            Err(error) => {
+                tracing::debug!(%relay, %error, "a relay can't be asked");
+                let now = self.nat.now();
+                self.nat.seek.refused(&relay, now);
+            }
+        }
+    }
+
+    pub(super) fn on_nat(&mut self, event: BehaviourEvent) {
+        match event {
+            BehaviourEvent::Client(relay::client::Event::ReservationReqAccepted {
+                relay_peer_id: relay,
+                renewal,
+                ..
+            }) => {
+                if !renewal {
+                    tracing::info!(%relay, "a relay takes what is for this node");
+                    self.nat.counts.reservation("accepted");
+                }
+                self.nat.seek.accepted(&relay);
+                let asked = self.nat.asked.values_mut().filter(|asked| asked.relay == relay);
+                asked.for_each(|asked| asked.held = true);
+                self.relays_changed();
+            }
+            BehaviourEvent::Client(_) => {}
+            BehaviourEvent::Relay(event) => self.nat.counts.serves(&event),
+            BehaviourEvent::Punch(event) => {
+                let peer = event.remote_peer_id;
+                self.nat.counts.punched(event.result.is_ok());
+                match event.result {
+                    Ok(_) => tracing::debug!(%peer, "a direct connection was made through a NAT"),
+                    Err(error) => tracing::debug!(%peer, %error, "no direct connection"),
+                }
+            }
+            BehaviourEvent::Probes(event) => {
+                let (addr, reached) = (&event.tested_addr, event.result.is_ok());
+                tracing::debug!(%addr, reached, by = %event.server, "it was tried to reach this node");
+                self.nat.counts.probed(reached);
+                self.nat.known.dialled(addr, reached);
+                self.nat.tell();
+            }
+            BehaviourEvent::Answers(event) => {
+                let answers = self.swarm.behaviour().nat.answers.as_ref();
+                let over = answers.map(|a| a.over(Some(&event.client), self.nat.started));
+                for id in over.into_iter().flatten() {
+                    self.swarm.close_connection(id);
+                }
+            }
+        }
+    }
+
+    /// Whether this node made a connection by punching through a NAT.
+    pub(super) fn has_punched(&self, id: ConnectionId) -> bool {
+        let behaviour = &self.swarm.behaviour().nat;
+        behaviour.punch.as_ref().is_some_and(|punch| punch.has_made(id))
+    }
+}
+
+/// The address without `/p2p/<id>` of this node.
+fn without_own(addr: &Multiaddr, own: PeerId) -> Multiaddr {
+    let mut addr = addr.clone();
+    if addr.iter().last() == Some(Protocol::P2p(own)) {
+        addr.pop();
+    }
+    addr
+}
+
+/// Has the clients of this relay be told where it is: at its addresses, without those of
+/// loopback if there are others.
+fn tell_clients(swarm: &mut HostSwarm) {
+    let loopback = |addr: &Multiaddr| ip(addr).is_some_and(|ip| ip.is_loopback());
+    let mut own: Vec<Multiaddr> = swarm.listeners().filter(|a| !is_relayed(a)).cloned().collect();
+    if own.iter().any(|addr| !loopback(addr)) {
+        own.retain(|addr| !loopback(addr));
+    }
+    let known: Vec<Multiaddr> = swarm.external_addresses().cloned().collect();
+    for addr in known.iter().filter(|addr| loopback(addr) && !own.contains(addr)) {
+        swarm.remove_external_address(addr);
+    }
+    own.into_iter().filter(|addr| !known.contains(addr)).for_each(|addr| {
+        swarm.add_external_address(addr);
+    });
+}

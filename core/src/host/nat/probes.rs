@@ -1,0 +1,152 @@
+//! The client's part of AutoNAT v2: peers dial this node where it may be reached, and
+//! tell. Their connections for that are known, so that nobody uses them.
+
+use crate::spare::Spare;
+use libp2p::{
+    Multiaddr, PeerId,
+    autonat::v2::client,
+    core::{Endpoint, transport::PortUse},
+    swarm::{
+        ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
+        THandlerOutEvent, ToSwarm, behaviour::NewExternalAddrCandidate,
+    },
+};
+use std::{
+    collections::{HashMap, HashSet},
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// How often addresses that are new are looked at.
+const TICK: Duration = Duration::from_secs(1);
+/// For how long a peer that was asked may come.
+const COMES: Duration = Duration::from_secs(15);
+/// Addresses that are tried, before this node moves.
+const MOST: usize = 32;
+
+/// Asks peers to dial this node.
+pub(in crate::host) struct Probes {
+    inner: client::Behaviour,
+    /// Who was asked last, and when.
+    asked: HashMap<PeerId, Instant>,
+    tried: HashSet<Multiaddr>,
+    /// Those of which there is no result yet.
+    open: HashSet<Multiaddr>,
+    /// Connected peers that dial for others.
+    servers: HashSet<PeerId>,
+    /// Whether the client has something to do beside its ticks: there are none while
+    /// nothing is to be tried, or nobody tries it.
+    stirred: bool,
+    spare: Spare,
+}
+
+impl Probes {
+    pub(super) fn new(spare: Spare) -> Self {
+        let config = client::Config::default().with_probe_interval(TICK);
+        let inner = client::Behaviour::new(rand::make_rng::<rand::rngs::StdRng>(), config);
+        Self {
+            inner,
+            asked: HashMap::new(),
+            tried: HashSet::new(),
+            open: HashSet::new(),
+            servers: HashSet::new(),
+            stirred: false,
+            spare,
+        }
+    }
+
+    /// Whether a connected peer dials for others.
+    pub(in crate::host) fn server(&mut self, peer: PeerId, serves: bool) {
+        match serves {
+            true => self.servers.insert(peer),
+            false => self.servers.remove(&peer),
+        };
+    }
+
+    /// Has an address tried. The client never forgets one, so that there are few.
+    pub(in crate::host) fn try_addr(&mut self, addr: &Multiaddr) {
+        if self.tried.len() < MOST && self.tried.insert(addr.clone()) {
+            self.open.insert(addr.clone());
+            let candidate = NewExternalAddrCandidate { addr };
+            self.inner.on_swarm_event(FromSwarm::NewExternalAddrCandidate(candidate));
+        }
+    }
+}
+
+impl NetworkBehaviour for Probes {
+    type ConnectionHandler = THandler<client::Behaviour>;
+    type ToSwarm = client::Event;
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        id: ConnectionId,
+        peer: PeerId,
+        local: &Multiaddr,
+        remote: &Multiaddr,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        if self.asked.get(&peer).is_some_and(|asked| asked.elapsed() < COMES) {
+            self.spare.insert(id);
+        }
+        self.inner.handle_established_inbound_connection(id, peer, local, remote)
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        id: ConnectionId,
+        peer: PeerId,
+        addr: &Multiaddr,
+        role: Endpoint,
+        port_use: PortUse,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.inner.handle_established_outbound_connection(id, peer, addr, role, port_use)
+    }
+
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        match &event {
+            FromSwarm::NewExternalAddrCandidate(_) => return,
+            FromSwarm::ConnectionClosed(event) => {
+                self.spare.remove(event.connection_id);
+                if event.remaining_established == 0 {
+                    self.servers.remove(&event.peer_id);
+                }
+            }
+            FromSwarm::ListenFailure(event) => self.spare.remove(event.connection_id),
+            _ => {}
+        }
+        self.stirred = true;
+        self.inner.on_swarm_event(event);
+    }
+
+    fn on_connection_handler_event(
+        &mut self,
+        peer: PeerId,
+        id: ConnectionId,
+        event: THandlerOutEvent<Self>,
+    ) {
+        self.stirred = true;
+        self.inner.on_connection_handler_event(peer, id, event);
+    }
+
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+        if !self.stirred && (self.open.is_empty() || self.servers.is_empty()) {
+            return Poll::Pending;
+        }
+        let polled = self.inner.poll(cx);
+        match &polled {
+            Poll::Ready(ToSwarm::NotifyHandler { peer_id, .. }) => {
+                self.asked.retain(|_, asked| asked.elapsed() < COMES);
+                self.asked.insert(*peer_id, Instant::now());
+            }
+            Poll::Ready(ToSwarm::GenerateEvent(event)) => {
+                self.open.remove(&event.tested_addr);
+            }
+            Poll::Ready(_) => {}
+            Poll::Pending => self.stirred = false,
+        }
+        polled
+    }
+}

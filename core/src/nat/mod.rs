@@ -1,0 +1,36 @@
+//! Nodes that can't be reached from everywhere, since they are behind a NAT: what is
+//! decided about them. Pure: times are arguments, and `host/nat` carries it out.
+//!
+//! `candidates` remembers where others see this node, `reach` says whether others can
+//! reach it and where, `seek` which relays are asked to take what is for it, `paths`
+//! which of the connections with a peer are kept, `limits` how much a relay gives.
+
+mod candidates;
+mod limits;
+mod paths;
+mod reach;
+mod seek;
+
+pub(crate) use candidates::Candidates;
+pub use limits::RelayLimits;
+pub(crate) use paths::{Change, Path, Paths};
+pub(crate) use reach::Assessment;
+pub use reach::{Found, Reach, ReachableAddr, Reachability};
+pub(crate) use seek::{Seek, Wish};
+
+use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
+
+/// Whether an address leads over a relay.
+pub(crate) fn is_relayed(addr: &Multiaddr) -> bool {
+    addr.iter().any(|part| part == Protocol::P2pCircuit)
+}
+
+/// The relay over which an address leads.
+pub(crate) fn relay_of(addr: &Multiaddr) -> Option<PeerId> {
+    let before = addr.iter().take_while(|part| *part != Protocol::P2pCircuit);
+    let relay = before.filter_map(|part| match part {
+        Protocol::P2p(peer) => Some(peer),
+        _ => None,
+    });
+    relay.last().filter(|_| is_relayed(addr))
+}
