@@ -3,9 +3,9 @@
 
 mod netns;
 
-use casm::{Event, Multiaddr, Node, ServeOptions};
+use casm::{Event, Node};
 use netns::{Host, Internet, Nat, say};
-use std::{io::BufRead, time::Duration};
+use std::time::Duration;
 
 const SLOW: Duration = Duration::from_secs(60);
 
@@ -49,7 +49,7 @@ async fn node(args: &[String]) {
                 }
                 Event::PeerJoined { record } => say(format!("joined {}", record.peer())),
                 Event::Connected { peer } => {
-                    say(format!("connected {peer} {:?}", told.peer(&peer).map(|p| p.addrs)));
+                    say(format!("connected {peer} {:?}", told.peer_status(&peer).map(|p| p.addrs)));
                 }
                 _ => {}
             }

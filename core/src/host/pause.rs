@@ -141,6 +141,7 @@ impl Task {
         };
         let missed = std::mem::take(&mut listening.missed);
         self.listening = listening;
+        self.nat_moved(false);
         self.book.resumed(&self.swarm);
         self.life.set(Phase::Up);
         missed.into_iter().for_each(|event| self.on_swarm(event));

@@ -157,6 +157,7 @@ impl Task {
         self.listening = listening;
         let over = self.leaving.ends();
         self.book.announce();
+        self.nat_moved(false);
         std::mem::take(&mut self.listening.missed)
             .into_iter()
             .for_each(|event| self.on_swarm(event));
