@@ -4,8 +4,8 @@ use crate::{
     PeerInfo,
     bus::{Bus, Listener},
     cluster::Record,
-    nat::Reachability,
     metrics::{ByLabel, Metrics},
+    nat::Reachability,
 };
 use futures::{Stream, StreamExt};
 use libp2p::{Multiaddr, PeerId};

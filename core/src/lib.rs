@@ -36,8 +36,8 @@ pub mod logs;
 mod members;
 pub mod metrics;
 mod name;
-pub mod nat;
 pub mod namespace;
+pub mod nat;
 mod node;
 pub mod pex;
 mod power;
@@ -84,7 +84,7 @@ pub use libp2p::{Multiaddr, PeerId, identity::Keypair};
 #[doc(hidden)]
 pub use members::jobs;
 pub use namespace::Namespace;
-pub use nat::{Found, Reach, ReachableAddr, Reachability, RelayLimits};
+pub use nat::{Found, Reach, Reachability, ReachableAddr, RelayLimits};
 pub use node::{Node, NodeBuilder};
 pub use record::PeerInfo;
 pub use secret::Secret;

@@ -1,13 +1,30 @@
-//! Nodes behind NATs: two homes and public nodes, in an "Internet" of namespaces.
+//! Nodes behind NATs: homes and public nodes in an "Internet" of namespaces.
 #![cfg(target_os = "linux")]
 
+mod certified;
 mod netns;
 
-use casm::{Event, Node};
-use netns::{Host, Internet, Nat, say};
-use std::time::Duration;
+use casm::{
+    Event, Node, PeerId, Secret,
+    service::{CallOptions, Request},
+};
+use certified::{NS, ca, id, key, sign};
+use futures::{AsyncReadExt, AsyncWriteExt};
+use netns::{Host, Internet, Nat, Netns, say};
+use std::{
+    collections::HashSet,
+    convert::Infallible,
+    io::BufRead,
+    time::{Duration, Instant},
+};
+use tokio::sync::{mpsc, watch};
 
-const SLOW: Duration = Duration::from_secs(60);
+const SLOW: Duration = Duration::from_secs(90);
+const ECHO: &str = "/echo/1";
+/// In the address of what is relayed.
+const CIRCUIT: &str = "p2p-circuit";
+const TCP: (&str, &str) = ("/ip4/0.0.0.0/tcp/0", "tcp/4001");
+const QUIC: (&str, &str) = ("/ip4/0.0.0.0/udp/0/quic-v1", "udp/4001/quic-v1");
 
 #[test]
 #[ignore = "a role of the other tests"]
@@ -19,71 +36,273 @@ fn role() {
     }
 }
 
-/// `node LISTEN [relay] [BOOT]…`: a node that says what happens to it.
+/// `node KEY LISTEN [relay] [secret] [admit] [BOOT]…`: a node that says what happens to
+/// it, and does what it is told (see [`tell`]).
 async fn node(args: &[String]) {
-    let mut builder = Node::builder().namespace("homes").listen(&args[0]).ttl(Duration::from_secs(5));
-    let mut boot = Vec::new();
-    for arg in &args[1..] {
-        match arg.as_str() {
-            "relay" => builder = builder.relay(true),
-            addr => boot.push(addr.to_owned()),
-        }
-    }
+    let (n, listen) = (args[0].parse().unwrap(), &args[1]);
+    let options: HashSet<&str> = args[2..].iter().map(String::as_str).collect();
+    let mut boot: Vec<&str> =
+        args[2..].iter().map(|s| &**s).filter(|s| s.starts_with('/')).collect();
     if boot.is_empty() {
-        boot.push("none".into());
+        boot.push("none");
     }
-    let node = builder.boot(boot).start().await.unwrap();
-    let mut events = node.events();
-    say(format!("at {}/p2p/{}", node.info().addrs[0], node.id()));
-    let told = node.clone();
-    tokio::spawn(async move {
-        while let Some(event) = events.next().await {
-            match event {
-                Event::Relayed { peer } => say(format!("relayed {peer}")),
-                Event::Direct { peer } => say(format!("direct {peer}")),
-                Event::ReachabilityChanged { reachability } => {
-                    say(format!("reach {}", reachability.reach.name()));
-                    for at in reachability.addrs {
-                        say(format!("found {} {}", at.found.name(), at.addr));
-                    }
-                }
-                Event::PeerJoined { record } => say(format!("joined {}", record.peer())),
-                Event::Connected { peer } => {
-                    say(format!("connected {peer} {:?}", told.peer_status(&peer).map(|p| p.addrs)));
-                }
-                _ => {}
-            }
+    let mut builder = Node::builder().namespace(NS).key(key(n)).listen(listen).boot(boot);
+    if options.contains("secret") {
+        builder = builder.secret(Secret::from_bytes([7; 32]));
+    }
+    if options.contains("admit") {
+        builder = builder.admit([id(&ca())]).certificate(sign(id(&key(n))));
+    }
+    let builder = builder.relay(options.contains("relay")).ttl(Duration::from_secs(5));
+    let mut events = builder.events();
+    let node = builder.start().await.unwrap();
+    let (direct, _) = watch::channel(HashSet::new());
+    serve(&node, &direct);
+    say("up");
+    let (commands, mut commanded) = mpsc::channel(8);
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+            commands.blocking_send(line).unwrap();
         }
     });
-    netns::until_killed().await;
+    loop {
+        tokio::select! {
+            Some(event) = events.next() => on_event(event, &direct),
+            Some(command) = commanded.recv() => drop(tokio::spawn(tell(node.clone(), command))),
+        }
+    }
 }
 
-#[test]
-fn two_homes_see_each_other_over_a_relay_and_then_directly() {
+fn on_event(event: Event, direct: &watch::Sender<HashSet<PeerId>>) {
+    match event {
+        Event::PeerJoined { record } => say(format!("joined {}", record.peer())),
+        Event::Relayed { peer } => say(format!("relayed {peer}")),
+        Event::Direct { peer } => {
+            direct.send_modify(|peers| {
+                peers.insert(peer);
+            });
+            say(format!("direct {peer}"));
+        }
+        Event::ReachabilityChanged { reachability } => {
+            let found =
+                reachability.addrs.iter().map(|at| format!("{}@{}", at.found.name(), at.addr));
+            say(format!(
+                "reach {} {}",
+                reachability.reach.name(),
+                found.collect::<Vec<_>>().join(" ")
+            ));
+        }
+        _ => {}
+    }
+}
+
+/// An echo on streams, and two services: one answers at once, one when the caller is
+/// connected directly.
+fn serve(node: &Node, direct: &watch::Sender<HashSet<PeerId>>) {
+    let mut streams = node.accept_streams(ECHO).unwrap();
+    tokio::spawn(async move {
+        while let Some(stream) = streams.next().await {
+            tokio::spawn(async move {
+                let (mut reader, mut writer) = stream.split();
+                futures::io::copy(&mut reader, &mut writer).await
+            });
+        }
+    });
+    let hi = |_: Request| async { Ok::<_, Infallible>("hi") };
+    std::mem::forget(node.serve("hi", hi).unwrap());
+    let direct = direct.clone();
+    let wait = move |request: Request| {
+        let mut direct = direct.subscribe();
+        async move {
+            direct.wait_for(|peers| peers.contains(&request.peer())).await.unwrap();
+            Ok::<_, Infallible>("directly")
+        }
+    };
+    std::mem::forget(node.serve("when-direct", wait).unwrap());
+}
+
+/// `hi PEER` calls a service; `across PEER` has a call and a stream last from when the
+/// peer is relayed until it isn't; `addrs PEER` says how it is connected; `metric NAME`.
+async fn tell(node: Node, command: String) {
+    let (what, of) = command.split_once(' ').unwrap();
+    let peer = || of.parse::<PeerId>().unwrap();
+    let to = |timeout| CallOptions::new().peer(peer()).timeout(Duration::from_secs(timeout));
+    match what {
+        "hi" => match node.call_with("hi", "", to(5)).await {
+            Ok(answer) => say(format!("said {}", answer.text().unwrap())),
+            Err(error) => say(format!("failed {error}")),
+        },
+        "across" => {
+            let called = tokio::spawn({
+                let (node, options) = (node.clone(), to(60));
+                async move { node.call_with("when-direct", "", options).await }
+            });
+            let mut stream = node.open_stream(peer(), ECHO).await.unwrap();
+            let mut echo = [0; 3];
+            stream.write_all(b"one").await.unwrap();
+            stream.read_exact(&mut echo).await.unwrap();
+            assert_eq!(&echo, b"one");
+            say("across begun");
+            assert_eq!(called.await.unwrap().unwrap().text().unwrap(), "directly");
+            stream.write_all(b"two").await.unwrap();
+            stream.read_exact(&mut echo).await.unwrap();
+            assert_eq!(&echo, b"two");
+            say("across lasted");
+        }
+        "addrs" => {
+            let addrs = node.peer_status(&peer()).map(|status| status.addrs).unwrap_or_default();
+            say(format!("addrs {addrs:?}"));
+        }
+        "metric" => say(format!("metric {}", certified::metric(&node, of))),
+        other => panic!("no command {other}"),
+    }
+}
+
+/// A public node that relays, and where it is.
+fn relay(internet: &Internet, n: u8, port: &str, options: &str) -> (Netns, Host, String) {
+    let (host, ip) = internet.host();
+    let at = format!("/ip4/{ip}/{port}");
+    let node = host.run("node", &format!("{n} {at} relay {options}"));
+    node.expect("up", SLOW);
+    (host, node, format!("{at}/p2p/{}", id(&key(n))))
+}
+
+/// Asks until an answer is as it should be.
+fn ask_until(node: &mut Host, command: &str, start: &str, wanted: impl Fn(&str) -> bool) -> String {
+    let end = Instant::now() + SLOW;
+    loop {
+        node.write(command);
+        let answer = node.expect(start, SLOW);
+        if wanted(&answer) {
+            return answer;
+        }
+        assert!(Instant::now() < end, "{command}: {answer}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// Two homes behind port-restricted NATs and one public node, which see each other over
+/// that; then directly. What was begun in between lasts.
+fn two_homes((listen, port): (&str, &str), options: &str) {
     if !netns::available() {
         return;
     }
-    for (listen, port) in [("tcp/0", "tcp/4001"), ("udp/0/quic-v1", "udp/4001/quic-v1")] {
-        let internet = Internet::new();
-        let (public, ip) = internet.host();
-        let relay = public.run("node", &format!("/ip4/{ip}/{port} relay"));
-        let boot = relay.expect("at ", SLOW);
-        let homes: Vec<_> = (0..2).map(|_| internet.home(Nat::PortRestricted)).collect();
-        let nodes: Vec<Host> = homes
-            .iter()
-            .map(|(_, inner)| inner.run("node", &format!("/ip4/0.0.0.0/{listen} {boot}")))
-            .collect();
-        let ids: Vec<String> = nodes
-            .iter()
-            .map(|node| node.expect("at ", SLOW).rsplit('/').next().unwrap().to_owned())
-            .collect();
-        std::thread::sleep(Duration::from_secs(25));
-        for (node, other) in nodes.iter().zip([&ids[1], &ids[0]]) {
-            println!("---- other is {other}");
-            for line in node.said() { println!("{line}"); }
-        }
-        println!("---- relay");
-        for line in relay.said() { println!("{line}"); }
+    let internet = Internet::new();
+    let (_public, relay, boot) = relay(&internet, 1, port, options);
+    let homes: Vec<_> = (0..2).map(|_| internet.home(Nat::PortRestricted)).collect();
+    let begun = Instant::now();
+    let mut nodes: Vec<Host> = [2, 3]
+        .iter()
+        .zip(&homes)
+        .map(|(n, (_, inner))| inner.run("node", &format!("{n} {listen} {options} {boot}")))
+        .collect();
+    let (a, b) = (id(&key(2)), id(&key(3)));
+    nodes[0].expect(&format!("relayed {b}"), SLOW);
+    println!("{listen} {options}: relayed after {:?}", begun.elapsed());
+    nodes[0].write(format!("across {b}"));
+    nodes[0].expect("across begun", SLOW);
+    nodes[1].expect(&format!("direct {a}"), SLOW);
+    println!("{listen} {options}: direct after {:?}", begun.elapsed());
+    nodes[0].expect("across lasted", SLOW);
+    // Then the connection over the relay goes.
+    for (node, other) in nodes.iter_mut().zip([b, a]) {
+        // And one direct connection is enough.
+        ask_until(node, &format!("addrs {other}"), "addrs", |addrs| {
+            !addrs.contains(CIRCUIT) && addrs.matches("45.77.0.").count() == 1
+        });
+        ask_until(node, &format!("hi {other}"), "said", |said| said == "hi");
     }
-    panic!("look");
+    drop(relay);
+}
+
+#[test]
+fn two_homes_get_together_over_tcp() {
+    two_homes(TCP, "");
+}
+
+#[test]
+fn two_homes_get_together_over_quic() {
+    two_homes(QUIC, "");
+}
+
+#[test]
+fn two_homes_get_together_in_a_private_cluster() {
+    two_homes(TCP, "secret");
+}
+
+#[test]
+fn two_homes_get_together_with_certificates() {
+    two_homes(QUIC, "admit");
+}
+
+/// Where NATs give each other host another port, nothing can be punched: all goes over
+/// relays, and over another one when one dies.
+#[test]
+fn behind_symmetric_nats_all_goes_over_relays_also_when_one_dies() {
+    if !netns::available() {
+        return;
+    }
+    let internet = Internet::new();
+    let mut relays: Vec<_> = (1..=2).map(|n| relay(&internet, n, TCP.1, "")).collect();
+    let boot = format!("{} {}", relays[0].2, relays[1].2);
+    let homes: Vec<_> = (0..2).map(|_| internet.home(Nat::Symmetric)).collect();
+    let mut nodes: Vec<Host> = [3, 4]
+        .iter()
+        .zip(&homes)
+        .map(|(n, (_, inner))| inner.run("node", &format!("{n} {} {boot}", TCP.0)))
+        .collect();
+    let (a, b) = (id(&key(3)), id(&key(4)));
+    nodes[0].expect(&format!("relayed {b}"), SLOW);
+    nodes[1].expect(&format!("relayed {a}"), SLOW);
+    ask_until(&mut nodes[0], &format!("hi {b}"), "said", |said| said == "hi");
+    // It was tried, and given up.
+    let failed = "metric casm_hole_punches_total{result=\"failed\"}";
+    let mut tried = nodes.iter_mut().map(|node| {
+        node.write(failed);
+        node.expect("metric", SLOW).parse::<u64>().unwrap()
+    });
+    let _ = tried.any(|n| n > 0);
+    let addrs = ask_until(&mut nodes[0], &format!("addrs {b}"), "addrs", |a| a.contains(CIRCUIT));
+    // The relay that they are connected over dies.
+    let used = (0..2).find(|n| addrs.contains(&id(&key(n + 1)).to_string())).unwrap();
+    relays[usize::from(used)].1.kill();
+    let begun = Instant::now();
+    let end = begun + SLOW;
+    loop {
+        nodes[0].write(format!("hi {b}"));
+        let answer = nodes[0].expect_any(&["said", "failed"], SLOW);
+        if answer.starts_with("said") {
+            break;
+        }
+        assert!(Instant::now() < end, "{answer}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    println!("another relay after {:?}", begun.elapsed());
+    let addrs = ask_until(&mut nodes[0], &format!("addrs {b}"), "addrs", |a| a.contains(CIRCUIT));
+    assert!(addrs.contains(&id(&key(2 - used)).to_string()), "{addrs}");
+}
+
+/// A node that peers can dial needs no relay; one that they can't says where it is.
+#[test]
+fn a_node_knows_whether_it_can_be_reached() {
+    if !netns::available() {
+        return;
+    }
+    let internet = Internet::new();
+    let (_public, _relay, boot) = relay(&internet, 1, TCP.1, "");
+    let (public, ip) = internet.host();
+    let open = public.run("node", &format!("2 /ip4/{ip}/tcp/4001 {boot}"));
+    let reach = open.expect("reach", SLOW);
+    assert_eq!(reach, format!("public dialled@/ip4/{ip}/tcp/4001"));
+    let (_router, inner) = internet.home(Nat::PortRestricted);
+    let mut closed = inner.run("node", &format!("3 {} {boot}", TCP.0));
+    let reach = closed.expect("reach", SLOW);
+    assert_eq!(reach, format!("private relay@{boot}/{CIRCUIT}"));
+    // And is told apart by who knows neither.
+    let mut open = open;
+    ask_until(&mut open, &format!("hi {}", id(&key(3))), "said", |said| said == "hi");
+    closed.write("metric casm_relay_reservations_total{result=\"accepted\"}");
+    assert_eq!(closed.expect("metric", SLOW), "1");
+    open.write("metric casm_relay_reservations_total");
+    assert_eq!(open.expect("metric", SLOW), "0");
 }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, Result,
-    rpc::Room,
+    rpc::{self, Room},
     schema::csp_capnp::{Outcome, channels, lease, member},
 };
 use futures::{
@@ -22,6 +22,7 @@ use tokio::{
     sync::mpsc,
     time::{sleep, timeout},
 };
+use tokio_util::sync::CancellationToken;
 
 /// The name of the capability.
 pub(super) const NAME: &str = "chan";
@@ -30,6 +31,8 @@ const OPEN: Duration = Duration::from_secs(10);
 
 /// How often it is looked whether anybody uses the channel.
 const LOOK: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 60 });
+/// The same when there is a better connection.
+const STALE: Duration = Duration::from_secs(1);
 /// Those who keep a channel here while nobody has a handle: those who know it by its
 /// name, its clock, and two at the connection.
 const KEEPERS: usize = 4;
@@ -48,7 +51,7 @@ async fn connect(remote: &Arc<Remote>) -> Result<()> {
     let joined = Arc::new(std::sync::Mutex::new(None));
     let note = joined.clone();
     let (name, number) = (remote.name.clone(), remote.number);
-    let places = over.places.clone();
+    let (places, stale) = (over.places.clone(), rpc::Link::stale(&over));
     let work = over.channels.with_room(move |channels, room| async move {
         let opening = join(channels, &name, number);
         let Ok(opened) = timeout(OPEN, opening).await else {
@@ -57,7 +60,7 @@ async fn connect(remote: &Arc<Remote>) -> Result<()> {
         let (member, epoch, known) = opened?;
         let (link, calls) = this.connected(epoch, known);
         *note.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(link);
-        let calling = Calling { remote: &this, link, member, places, room };
+        let calling = Calling { remote: &this, link, member, places, room, stale };
         calling.make(calls).await
     });
     let ended = work.await;
@@ -93,7 +96,8 @@ fn has_no_such<T>(ended: &Result<T>) -> bool {
 
 /// Why no more calls are made.
 enum Over {
-    /// Nobody has a handle of the channel, and nothing is under way.
+    /// Nobody has a handle of the channel, or the next call is better made over another
+    /// connection; and nothing is under way.
     Unused,
     /// Others are made over another connection, or none.
     GivenUp,
@@ -123,15 +127,18 @@ struct Calling<'a> {
     member: member::Client,
     places: Places,
     room: Room,
+    /// Cancelled when there is a better one.
+    stale: CancellationToken,
 }
 
 impl Calling<'_> {
     /// Makes calls while there are some to come. Sends wait until there is room for
     /// their values, and all others go before them: so both ends can always read.
     async fn make(self, mut calls: mpsc::UnboundedReceiver<Call>) -> capnp::Result<Over> {
-        let Self { remote, link, room, .. } = &self;
+        let Self { remote, link, room, stale, .. } = &self;
         let mut sends: VecDeque<(CallId, Request<Bytes>)> = VecDeque::new();
         let mut answers = FuturesUnordered::new();
+        let mut told = stale.is_cancelled();
         loop {
             let next = sends.front().map_or(0, |(_, send)| size(send));
             tokio::select! {
@@ -156,8 +163,10 @@ impl Calling<'_> {
                     }
                     remote.reply(*link, id, answer?);
                 }
-                () = sleep(LOOK) => {
-                    if Arc::strong_count(remote) <= KEEPERS && remote.is_idle() {
+                () = stale.cancelled(), if !told => told = true,
+                () = sleep(if stale.is_cancelled() { STALE } else { LOOK }) => {
+                    let kept = Arc::strong_count(remote) > KEEPERS && !stale.is_cancelled();
+                    if !kept && remote.is_idle() {
                         return Ok(Over::Unused);
                     }
                 }

@@ -14,6 +14,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 
 /// How `chan` is exported: values go both ways.
 pub(super) const EXPORTED: Exported<'static> =
@@ -73,6 +74,10 @@ impl Links {
 impl rpc::Link for Link {
     fn is_closed(&self) -> bool {
         self.channels.is_closed()
+    }
+
+    fn stale(&self) -> CancellationToken {
+        self.channels.stale().clone()
     }
 }
 

@@ -148,7 +148,6 @@ pub(super) fn network(addr: &Multiaddr) -> Option<Prefix> {
     own.then(|| Prefix::of(addr))
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;

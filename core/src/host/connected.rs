@@ -140,9 +140,8 @@ impl Connected {
         self.with(|peers| {
             let connections = peers.get(peer).into_iter().flat_map(|known| &known.connections);
             // A relay of this machine may have it from anywhere.
-            let tells = |addr: &Multiaddr| {
-                ip(addr).filter(|ip| !(is_relayed(addr) && ip.is_loopback()))
-            };
+            let tells =
+                |addr: &Multiaddr| ip(addr).filter(|ip| !(is_relayed(addr) && ip.is_loopback()));
             Hearing::new(connections.filter_map(|(_, addr, _)| tells(addr)), own)
         })
     }

@@ -434,6 +434,19 @@ impl Host {
         self.reach(&PeerInfo { id: info.id, addrs }).await
     }
 
+    /// The same with what it was found to be sensible to dial, and what the peer's record
+    /// says beside.
+    ///
+    /// # Errors
+    /// As of [`reach`](Self::reach).
+    pub(crate) async fn reach_also(&self, info: &PeerInfo, told: &[Multiaddr]) -> Result<()> {
+        let mut addrs = self.lookups.of_record(told, &self.own.borrow());
+        let others = info.addrs.iter().filter(|addr| !addrs.contains(addr));
+        let others: Vec<Multiaddr> = others.cloned().collect();
+        addrs.extend(others);
+        self.reach(&PeerInfo { id: info.id, addrs }).await
+    }
+
     /// Where what a peer tells is said, as its connections show.
     pub(crate) fn hears(&self, peer: &PeerId) -> Hearing {
         self.connected.hears(peer, &self.own.borrow())

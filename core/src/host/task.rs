@@ -415,8 +415,7 @@ impl Task {
                 ..
             } => {
                 let direction = self.connected.opened(peer_id, connection_id, &endpoint);
-                let punched = self.has_punched(connection_id);
-                self.nat.opened(peer_id, connection_id, &endpoint, punched);
+                self.nat.opened(peer_id, connection_id, &endpoint);
                 self.made.get_or_create(&[("direction", direction.name())]).inc();
                 let remote = endpoint.get_remote_address();
                 self.heard.ended(connection_id, Some(remote));

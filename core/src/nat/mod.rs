@@ -15,7 +15,7 @@ pub(crate) use candidates::Candidates;
 pub use limits::RelayLimits;
 pub(crate) use paths::{Change, Path, Paths};
 pub(crate) use reach::Assessment;
-pub use reach::{Found, Reach, ReachableAddr, Reachability};
+pub use reach::{Found, Reach, Reachability, ReachableAddr};
 pub(crate) use seek::{Seek, Wish};
 
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};

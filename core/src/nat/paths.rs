@@ -16,15 +16,15 @@ pub(crate) struct Path<Id> {
     pub(crate) id: Id,
     /// Whether it leads over a relay.
     pub(crate) relayed: bool,
-    /// Whether this node made it through a NAT.
-    pub(crate) punched: bool,
+    /// Whether it was made while there was one over a relay: through a NAT, probably.
+    punched: bool,
     /// Since when nothing is under way on it.
     quiet: Option<Duration>,
 }
 
 impl<Id> Path<Id> {
-    pub(crate) fn new(id: Id, relayed: bool, punched: bool) -> Self {
-        Self { id, relayed, punched, quiet: None }
+    pub(crate) fn new(id: Id, relayed: bool) -> Self {
+        Self { id, relayed, punched: false, quiet: None }
     }
 }
 
@@ -54,7 +54,8 @@ impl<Id: Copy + Eq> Paths<Id> {
     pub(crate) fn opened(&mut self, peer: PeerId, path: Path<Id>) -> Option<Change> {
         let paths = self.peers.entry(peer).or_default();
         let (first, direct) = (paths.is_empty(), paths.iter().any(|path| !path.relayed));
-        paths.push(path);
+        let punched = !path.relayed && paths.iter().any(|path| path.relayed);
+        paths.push(Path { punched, ..path });
         match path.relayed {
             true => first.then_some(Change::Relayed),
             false => (!first && !direct).then_some(Change::Direct),
@@ -95,7 +96,11 @@ impl<Id: Copy + Eq> Paths<Id> {
     }
 
     /// The connections to close now: those to close on which nothing is under way.
-    pub(crate) fn close(&mut self, is_used: impl Fn(&PeerId, Id) -> bool, now: Duration) -> Vec<Id> {
+    pub(crate) fn close(
+        &mut self,
+        is_used: impl Fn(&PeerId, Id) -> bool,
+        now: Duration,
+    ) -> Vec<Id> {
         let mut close = Vec::new();
         for (peer, paths) in &mut self.peers {
             let spare: SmallVec<[Id; 2]> = spare(&self.own, peer, paths).collect();
@@ -139,11 +144,11 @@ mod tests {
     }
 
     fn relayed(id: u32) -> Path<u32> {
-        Path::new(id, RELAYED, false)
+        Path::new(id, RELAYED)
     }
 
-    fn direct(id: u32, punched: bool) -> Path<u32> {
-        Path::new(id, !RELAYED, punched)
+    fn direct(id: u32) -> Path<u32> {
+        Path::new(id, !RELAYED)
     }
 
     #[test]
@@ -153,13 +158,13 @@ mod tests {
         assert_eq!(paths.opened(peer, relayed(1)), Some(Change::Relayed));
         assert_eq!(paths.opened(peer, relayed(2)), None);
         assert_eq!((paths.relayed(), paths.has_spare()), (1, false));
-        assert_eq!(paths.opened(peer, direct(3, false)), Some(Change::Direct));
+        assert_eq!(paths.opened(peer, direct(3)), Some(Change::Direct));
         assert_eq!((paths.relayed(), paths.has_spare()), (0, true));
-        assert_eq!(paths.opened(peer, direct(4, false)), None);
+        assert_eq!(paths.opened(peer, direct(4)), None);
         assert_eq!((paths.closed(&peer, 3), paths.closed(&peer, 1)), (None, None));
         assert_eq!(paths.closed(&peer, 4), Some(Change::Relayed));
         assert_eq!((paths.closed(&peer, 2), paths.closed(&peer, 2)), (None, None));
-        assert_eq!(paths.opened(peer, direct(5, false)), None, "it was so from the first");
+        assert_eq!(paths.opened(peer, direct(5)), None, "it was so from the first");
         assert_eq!(paths.opened(peer, relayed(6)), None);
     }
 
@@ -169,7 +174,7 @@ mod tests {
         let mut paths = Paths::new(own);
         paths.opened(peer, relayed(1));
         assert!(paths.close(|_, _| false, QUIET).is_empty(), "there is no other");
-        paths.opened(peer, direct(2, false));
+        paths.opened(peer, direct(2));
         let second = Duration::from_secs(1);
         assert!(paths.close(|_, _| false, second).is_empty());
         assert!(paths.close(|_, _| true, QUIET + second).is_empty());
@@ -182,8 +187,10 @@ mod tests {
         let (low, high) = two();
         for (own, peer, expected) in [(low, high, vec![3]), (high, low, vec![])] {
             let mut paths = Paths::new(own);
-            paths.opened(peer, direct(2, true));
-            paths.opened(peer, direct(3, true));
+            paths.opened(peer, relayed(1));
+            paths.opened(peer, direct(2));
+            paths.opened(peer, direct(3));
+            paths.closed(&peer, 1);
             assert_eq!(paths.has_spare(), !expected.is_empty());
             paths.close(|_, _| false, Duration::ZERO);
             assert_eq!(paths.close(|_, _| false, QUIET), expected);

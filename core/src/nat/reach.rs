@@ -161,7 +161,8 @@ mod tests {
         known.dialled(&public, true);
         known.dialled(&public, false);
         assert_eq!(known.now().reach, Reach::Public);
-        let dialled = |addr: &Multiaddr| ReachableAddr { addr: addr.clone(), found: Found::Dialled };
+        let dialled =
+            |addr: &Multiaddr| ReachableAddr { addr: addr.clone(), found: Found::Dialled };
         assert_eq!(known.now().addrs, [dialled(&home), dialled(&public)]);
         known.moved();
         known.relayed = vec![addr("/ip4/9.9.9.9/tcp/1/p2p-circuit")];

@@ -262,6 +262,7 @@ impl Node {
                     namespace: config.namespace.clone(),
                     host: host.clone(),
                     find: Arc::new(move |ns, options| discovery.find_peers(ns, options)),
+                    whereabouts: whereabouts::by_record(&cluster),
                     store: store.clone(),
                     look: profile.care,
                     growth: profile.growth,

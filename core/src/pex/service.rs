@@ -53,6 +53,9 @@ pub(crate) struct Env {
     pub(crate) namespace: Namespace,
     pub(crate) host: Host,
     pub(crate) find: Find,
+    /// Where peers say by now that they are: a relay may have them since they were
+    /// exchanged.
+    pub(crate) whereabouts: Whereabouts,
     pub(crate) store: Store,
     /// How often is looked whether the store's file is still there.
     pub(crate) look: Duration,
@@ -292,7 +295,9 @@ impl Shared {
         if self.env.host.is_connected(&peer.id) {
             return Ok(());
         }
-        match tokio::time::timeout(self.env.config.timeout, self.env.host.reach(peer)).await {
+        let told = (self.env.whereabouts)(peer.id).await;
+        let reach = self.env.host.reach_also(peer, &told);
+        match tokio::time::timeout(self.env.config.timeout, reach).await {
             Ok(Ok(())) => {
                 let _ = commands.send(Command::Opened(peer.id)).await;
                 Ok(())

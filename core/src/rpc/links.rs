@@ -9,19 +9,27 @@ use futures::{
 };
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 
 /// What is kept of a connection.
 pub(crate) trait Link: Clone + Send + Sync + 'static {
     /// Whether it has ended.
     fn is_closed(&self) -> bool;
+
+    /// Cancelled when it has, or another is better.
+    fn stale(&self) -> CancellationToken;
 }
 
 impl<C: FromClientHook + Clone + 'static> Link for Remote<C> {
     fn is_closed(&self) -> bool {
         self.is_closed()
+    }
+
+    fn stale(&self) -> CancellationToken {
+        self.stale().clone()
     }
 }
 
@@ -33,12 +41,15 @@ pub(crate) struct Links<L: Link> {
     host: Host,
     scope: Scope,
     runtime: Handle,
-    links: Mutex<HashMap<PeerId, Making<L>>>,
+    links: Arc<Mutex<Made<L>>>,
 }
+
+/// Those that were made, by the peer.
+type Made<L> = HashMap<PeerId, Making<L>>;
 
 impl<L: Link> Links<L> {
     pub(crate) fn new(vat: &Vat, scope: Scope, runtime: Handle) -> Self {
-        Self { host: vat.connector().host().clone(), scope, runtime, links: Mutex::default() }
+        Self { host: vat.connector().host().clone(), scope, runtime, links: Arc::default() }
     }
 
     /// The connection to a peer, which is made if there is none.
@@ -54,7 +65,18 @@ impl<L: Link> Links<L> {
         let making = make().boxed().shared();
         // It is made, or fails, also if nobody waits for it so long: the next finds it.
         let _context = self.runtime.enter();
-        self.scope.spawn(making.clone().map(drop));
+        let (kept, own) = (Arc::downgrade(&self.links), making.clone());
+        self.scope.spawn(async move {
+            let Ok(stale) = own.clone().await.map(|link| link.stale()) else { return };
+            stale.cancelled().await;
+            // Who still uses it has it.
+            if let Some(links) = kept.upgrade() {
+                let mut links = links.lock().unwrap_or_else(PoisonError::into_inner);
+                if links.get(&peer).is_some_and(|making| making.ptr_eq(&own)) {
+                    links.remove(&peer);
+                }
+            }
+        });
         links.insert(peer, making.clone());
         making
     }
@@ -72,13 +94,15 @@ impl<L: Link> Links<L> {
     fn is_over(&self, peer: &PeerId, making: &Making<L>) -> bool {
         match making.peek() {
             // Its stream may not have been told yet.
-            Some(Ok(link)) => link.is_closed() || !self.host.is_connected(peer),
+            Some(Ok(link)) => {
+                link.is_closed() || link.stale().is_cancelled() || !self.host.is_connected(peer)
+            }
             Some(Err(_)) => true,
             None => false,
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<PeerId, Making<L>>> {
+    fn lock(&self) -> MutexGuard<'_, Made<L>> {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -345,6 +345,11 @@ impl<C: FromClientHook + Clone + 'static> Remote<C> {
         self.work.is_closed() || self.ended.is_cancelled() || self.connection.has_ended()
     }
 
+    /// Cancelled when the connection has ended, or there is a better one to the peer.
+    pub(crate) fn stale(&self) -> &CancellationToken {
+        self.connection.stale()
+    }
+
     /// Runs `work` with the capability, on the vat's thread, where it must not
     /// block. Dropping the future ends the work, and cancels its calls.
     ///

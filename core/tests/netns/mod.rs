@@ -187,6 +187,21 @@ impl Host {
         }
     }
 
+    /// Waits for a line that begins with one of these.
+    pub fn expect_any(&self, starts: &[&str], within: Duration) -> String {
+        let deadline = Instant::now() + within;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let line = self.lines.recv_timeout(left);
+            let line =
+                line.unwrap_or_else(|e| panic!("no line of {starts:?} within {within:?}: {e}"));
+            if starts.iter().any(|start| line.starts_with(start)) {
+                return line;
+            }
+            println!("a host says: {line}");
+        }
+    }
+
     /// The lines that are there by now and begin with this; all others are gone.
     pub fn rest(&self, start: &str) -> Vec<String> {
         self.lines.try_iter().filter(|line| line.starts_with(start)).collect()

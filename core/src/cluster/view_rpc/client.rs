@@ -149,7 +149,7 @@ impl RemoteView {
     async fn remote(&self) -> Result<Remote<view::Client>> {
         let remote = || self.remote.lock().unwrap_or_else(PoisonError::into_inner);
         let current = remote().clone();
-        if !current.is_closed() {
+        if !current.is_closed() && !current.stale().is_cancelled() {
             return Ok(current);
         }
         let new = self.vat.connect(self.peer, NAME).await?;

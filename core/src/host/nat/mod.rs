@@ -24,9 +24,7 @@ use crate::{
     dials::{Hearing, sensible},
     event::EventBus,
     metrics::Metrics,
-    nat::{
-        Assessment, Candidates, Change, Path, Paths, Reachability, Seek, Wish, is_relayed,
-    },
+    nat::{Assessment, Candidates, Change, Path, Paths, Reachability, Seek, Wish, is_relayed},
     prefix::{Prefix, ip, is_public},
 };
 use libp2p::{
@@ -175,15 +173,9 @@ impl Nat {
         }
     }
 
-    /// A connection was made, by punching through a NAT or not.
-    pub(super) fn opened(
-        &mut self,
-        peer: PeerId,
-        id: ConnectionId,
-        end: &ConnectedPoint,
-        punched: bool,
-    ) {
-        let change = self.paths.opened(peer, Path::new(id, end.is_relayed(), punched));
+    /// A connection was made.
+    pub(super) fn opened(&mut self, peer: PeerId, id: ConnectionId, end: &ConnectedPoint) {
+        let change = self.paths.opened(peer, Path::new(id, end.is_relayed()));
         self.changed(peer, change);
     }
 
@@ -250,7 +242,12 @@ impl Task {
     }
 
     /// The address by which this node listens at a relay is another, or gone.
-    pub(super) fn at_relay(&mut self, listener: ListenerId, addr: &Multiaddr, is_there: bool) -> bool {
+    pub(super) fn at_relay(
+        &mut self,
+        listener: ListenerId,
+        addr: &Multiaddr,
+        is_there: bool,
+    ) -> bool {
         let Some(asked) = self.nat.asked.get_mut(&listener) else { return false };
         let addr = without_own(addr, self.nat.own);
         if !is_there {
@@ -392,12 +389,6 @@ impl Task {
                 }
             }
         }
-    }
-
-    /// Whether this node made a connection by punching through a NAT.
-    pub(super) fn has_punched(&self, id: ConnectionId) -> bool {
-        let behaviour = &self.swarm.behaviour().nat;
-        behaviour.punch.as_ref().is_some_and(|punch| punch.has_made(id))
     }
 }
 

@@ -19,7 +19,7 @@ use std::{
 use tokio::time::Instant;
 
 /// How often addresses that are new are looked at.
-const TICK: Duration = Duration::from_secs(1);
+const TICK: Duration = Duration::from_millis(500);
 /// For how long a peer that was asked may come.
 const COMES: Duration = Duration::from_secs(15);
 /// Addresses that are tried, before this node moves.

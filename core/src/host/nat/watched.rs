@@ -53,11 +53,6 @@ impl<B> Watched<B> {
     pub(super) fn has_any(&self) -> bool {
         !self.made.is_empty()
     }
-
-    /// Whether it has made a connection.
-    pub(in crate::host) fn has_made(&self, id: ConnectionId) -> bool {
-        self.made.contains_key(&id)
-    }
 }
 
 impl<B> Watched<B> {

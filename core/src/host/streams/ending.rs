@@ -19,6 +19,7 @@ use std::{
     },
     task::{Context, Poll},
 };
+use tokio_util::sync::CancellationToken;
 
 /// With fewer streams there is no look for those that have ended.
 const FEW: usize = 16;
@@ -28,11 +29,31 @@ const FEW: usize = 16;
 pub(super) struct Ending {
     prefix: Prefix,
     quic: bool,
-    /// As often as there are streams, beside this one and that of the host.
-    live: Arc<()>,
+    line: Line,
     streams: Vec<Weak<End>>,
     /// At so many, those that have ended are forgotten.
     look: usize,
+}
+
+/// What the host and the streams of a connection know of each other. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Line {
+    /// As often as there are streams, beside that of the host and that of the
+    /// connection.
+    live: Arc<()>,
+    stale: CancellationToken,
+}
+
+impl Line {
+    /// Whether there are streams.
+    pub(super) fn is_used(&self) -> bool {
+        Arc::strong_count(&self.live) > 2
+    }
+
+    /// A better connection is there.
+    pub(super) fn is_stale(&self) {
+        self.stale.cancel();
+    }
 }
 
 /// What a stream is told by its connection.
@@ -45,9 +66,9 @@ struct End {
 
 impl Ending {
     /// Of a connection with this address.
-    pub(super) fn new(addr: &Multiaddr, live: Arc<()>) -> Self {
+    pub(super) fn new(addr: &Multiaddr, line: Line) -> Self {
         let quic = !is_relayed(addr) && addr.iter().any(|part| part == Protocol::QuicV1);
-        Self { prefix: Prefix::of_peer(addr), quic, live, streams: Vec::new(), look: 0 }
+        Self { prefix: Prefix::of_peer(addr), quic, line, streams: Vec::new(), look: 0 }
     }
 
     /// This stream, with the end of the connection as its own.
@@ -58,13 +79,13 @@ impl Ending {
         }
         let end = Arc::new(End::default());
         self.streams.push(Arc::downgrade(&end));
-        let _live = self.live.clone();
-        Stream { inner, end, prefix: self.prefix, quic: self.quic, _live }
+        Stream { inner, end, prefix: self.prefix, quic: self.quic, line: self.line.clone() }
     }
 }
 
 impl Drop for Ending {
     fn drop(&mut self) {
+        self.line.is_stale();
         for end in self.streams.iter().filter_map(Weak::upgrade) {
             end.ended.store(true, Ordering::Release);
             end.reader.wake();
@@ -76,13 +97,22 @@ impl Drop for Ending {
 /// The connection of a stream, for who keeps to that one.
 #[derive(Clone, Debug)]
 #[cfg_attr(test, derive(Default))]
-pub(crate) struct OfConnection(Arc<End>);
+pub(crate) struct OfConnection {
+    end: Arc<End>,
+    stale: CancellationToken,
+}
 
 impl OfConnection {
     /// Whether it has ended. One that was closed has before the host tells of it; of one
     /// that broke the host may tell a moment earlier.
     pub(crate) fn has_ended(&self) -> bool {
-        self.0.ended.load(Ordering::Acquire)
+        self.end.ended.load(Ordering::Acquire)
+    }
+
+    /// Cancelled when it has ended, or there is a better one, so that who keeps to it
+    /// goes over to that: it ends when all have.
+    pub(crate) fn stale(&self) -> &CancellationToken {
+        &self.stale
     }
 }
 
@@ -93,7 +123,7 @@ pub(crate) struct Stream {
     end: Arc<End>,
     prefix: Prefix,
     quic: bool,
-    _live: Arc<()>,
+    line: Line,
 }
 
 impl Stream {
@@ -104,7 +134,7 @@ impl Stream {
 
     /// Its connection.
     pub(crate) fn connection(&self) -> OfConnection {
-        OfConnection(self.end.clone())
+        OfConnection { end: self.end.clone(), stale: self.line.stale.clone() }
     }
 
     /// Whether its connection is one of QUIC.

@@ -1,6 +1,9 @@
 //! The streams of one connection.
 
-use super::{Open, Refusal, Reply, Streams, ending::Ending};
+use super::{
+    Open, Refusal, Reply, Streams,
+    ending::{Ending, Line},
+};
 use libp2p::{
     InboundUpgrade, Multiaddr, PeerId, Stream, StreamProtocol,
     core::{UpgradeInfo, upgrade::ReadyUpgrade},
@@ -30,10 +33,10 @@ impl Handler {
     pub(super) fn new(
         (peer, addr): (PeerId, &Multiaddr),
         opens: mpsc::Receiver<Box<Open>>,
-        live: Arc<()>,
+        line: Line,
         streams: Streams,
     ) -> Self {
-        Self { peer, opens, streams, ending: Ending::new(addr, live) }
+        Self { peer, opens, streams, ending: Ending::new(addr, line) }
     }
 }
 

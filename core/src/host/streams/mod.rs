@@ -11,6 +11,7 @@ mod ending;
 mod handler;
 
 use crate::{Error, ErrorKind, Result, metrics::Metrics, nat::is_relayed, spare::Spare};
+use ending::Line;
 pub(crate) use ending::{OfConnection, Stream};
 use handler::Handler;
 use libp2p::{
@@ -61,8 +62,7 @@ struct Connection {
     id: ConnectionId,
     rank: Rank,
     asking: Asking,
-    /// As often as it has streams, beside this and its handler's.
-    live: Arc<()>,
+    line: Line,
 }
 
 /// Which connection a stream is opened on, the best first.
@@ -177,9 +177,10 @@ impl Streams {
     /// Whether a connection has streams.
     pub(super) fn is_used(&self, peer: &PeerId, id: ConnectionId) -> bool {
         let state = self.lock();
-        let connection = state.connections.get(peer).and_then(|all| all.iter().find(|c| c.id == id));
+        let connection =
+            state.connections.get(peer).and_then(|all| all.iter().find(|c| c.id == id));
         connection.is_some_and(|connection| {
-            Arc::strong_count(&connection.live) > 2
+            connection.line.is_used()
                 || connection.asking.capacity() < connection.asking.max_capacity()
         })
     }
@@ -267,9 +268,9 @@ impl Behaviour {
             () if is_relayed(addr) => Rank::Relayed,
             () => Rank::Direct,
         };
-        let live = Arc::default();
-        self.made = Some(Connection { id, rank, asking, live: Arc::clone(&live) });
-        Handler::new((peer, addr), opens, live, self.streams.clone())
+        let line = Line::default();
+        self.made = Some(Connection { id, rank, asking, line: line.clone() });
+        Handler::new((peer, addr), opens, line, self.streams.clone())
     }
 }
 
@@ -302,7 +303,13 @@ impl NetworkBehaviour for Behaviour {
         match event {
             FromSwarm::ConnectionEstablished(event) => {
                 let made = self.made.take().filter(|c| c.id == event.connection_id);
-                self.streams.lock().connections.entry(event.peer_id).or_default().extend(made);
+                let mut state = self.streams.lock();
+                let all = state.connections.entry(event.peer_id).or_default();
+                all.extend(made);
+                if all.iter().any(|connection| connection.rank == Rank::Direct) {
+                    let relayed = all.iter().filter(|c| c.rank == Rank::Relayed);
+                    relayed.for_each(|connection| connection.line.is_stale());
+                }
             }
             FromSwarm::ConnectionClosed(event) => {
                 let mut state = self.streams.lock();
