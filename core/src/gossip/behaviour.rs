@@ -109,7 +109,7 @@ impl Behaviour {
         }
     }
 
-    /// The same, which doesn't use these connections while there are others.
+    /// The same, which uses these connections less, or not at all.
     pub(crate) fn without(self, spare: Spare) -> Self {
         Self { spare, ..self }
     }
@@ -318,7 +318,7 @@ impl NetworkBehaviour for Behaviour {
             }) => {
                 let now = self.now();
                 let peer = self.peers.entry(peer_id).or_default();
-                let spare = self.spare.contains(connection_id);
+                let spare = self.spare.kind(connection_id);
                 let change = peer.links.opened(connection_id, endpoint, spare, now);
                 self.change(peer_id, change);
             }

@@ -9,6 +9,7 @@
 use crate::{
     nat::is_relayed,
     prefix::{Prefix, ip},
+    spare::Kind,
 };
 use libp2p::{Multiaddr, core::ConnectedPoint, swarm::ConnectionId};
 use smallvec::SmallVec;
@@ -28,6 +29,8 @@ struct Link {
     outbound: bool,
     /// Whether it leads over a relay, or is not to last.
     relayed: bool,
+    /// Whether it carries too little for gossip.
+    thin: bool,
     since: Duration,
     network: Option<Prefix>,
 }
@@ -61,18 +64,19 @@ pub(super) struct Links {
 }
 
 impl Links {
-    /// A connection was made; a spare one will go in a moment.
+    /// A connection was made, which may be a spare one.
     pub(super) fn opened(
         &mut self,
         id: ConnectionId,
         end: &ConnectedPoint,
-        spare: bool,
+        spare: Option<Kind>,
         now: Duration,
     ) -> Change {
         let link = Link {
             id,
             outbound: end.is_dialer(),
-            relayed: spare || end.is_relayed(),
+            relayed: spare.is_some() || end.is_relayed(),
+            thin: spare == Some(Kind::Thin),
             since: now,
             network: network(end.get_remote_address()),
         };
@@ -87,6 +91,7 @@ impl Links {
         });
         let used = Used { id, outbound: link.outbound };
         let change = match before {
+            _ if link.thin => Change::None,
             None => Change::Connected(used),
             Some(_) if stays => Change::None,
             Some(_) => Change::Replaced(used),
@@ -105,7 +110,7 @@ impl Links {
             return Change::None;
         }
         // They stand in the order in which they were made.
-        let best = self.all.iter().rev().min_by_key(|link| link.relayed);
+        let best = self.all.iter().rev().filter(|link| !link.thin).min_by_key(|link| link.relayed);
         let best = best.map(|link| Used { id: link.id, outbound: link.outbound });
         self.used = best.map(|best| best.id);
         best.map_or(Change::Disconnected, Change::Replaced)
@@ -193,13 +198,13 @@ mod tests {
     fn a_newer_connection_takes_the_place_of_an_older_one() {
         let mut links = Links::default();
         assert_eq!(
-            links.opened(id(1), &dialled(DIRECT), false, millis(0)),
+            links.opened(id(1), &dialled(DIRECT), None, millis(0)),
             Change::Connected(used(1, true))
         );
-        let second = links.opened(id(2), &accepted(DIRECT), false, millis(600));
+        let second = links.opened(id(2), &accepted(DIRECT), None, millis(600));
         assert_eq!(second, Change::Replaced(used(2, false)));
         // The other way round than before, whatever the time between.
-        let third = links.opened(id(3), &accepted(DIRECT), false, millis(601));
+        let third = links.opened(id(3), &accepted(DIRECT), None, millis(601));
         assert_eq!(third, Change::Replaced(used(3, false)));
         assert_eq!(links.closed(id(1)), Change::None);
         assert_eq!(links.closed(id(3)), Change::Replaced(used(2, false)));
@@ -210,8 +215,8 @@ mod tests {
     #[test]
     fn who_dial_each_other_at_once_go_on_with_what_they_have() {
         let mut links = Links::default();
-        links.opened(id(1), &dialled(DIRECT), false, millis(1000));
-        assert_eq!(links.opened(id(2), &accepted(DIRECT), false, millis(1499)), Change::None);
+        links.opened(id(1), &dialled(DIRECT), None, millis(1000));
+        assert_eq!(links.opened(id(2), &accepted(DIRECT), None, millis(1499)), Change::None);
         assert_eq!(links.used(), Some(id(1)));
         // It was a restart.
         assert_eq!(links.restarted(id(2)), (Change::Replaced(used(2, false)), vec![id(1)]));
@@ -223,11 +228,11 @@ mod tests {
     #[test]
     fn a_direct_connection_comes_before_one_over_a_relay() {
         let mut links = Links::default();
-        links.opened(id(1), &accepted(RELAYED), false, millis(0));
-        let direct = links.opened(id(2), &dialled(DIRECT), false, millis(100));
+        links.opened(id(1), &accepted(RELAYED), None, millis(0));
+        let direct = links.opened(id(2), &dialled(DIRECT), None, millis(100));
         assert_eq!(direct, Change::Replaced(used(2, true)), "also within a moment");
-        assert_eq!(links.opened(id(3), &accepted(RELAYED), false, millis(10_000)), Change::None);
-        links.opened(id(4), &dialled(DIRECT), false, millis(20_000));
+        assert_eq!(links.opened(id(3), &accepted(RELAYED), None, millis(10_000)), Change::None);
+        links.opened(id(4), &dialled(DIRECT), None, millis(20_000));
         assert_eq!(links.closed(id(4)), Change::Replaced(used(2, true)));
         assert_eq!(links.closed(id(2)), Change::Replaced(used(3, false)));
     }
@@ -236,7 +241,7 @@ mod tests {
     fn who_stands_for_others_is_no_network() {
         let networks = |addr| {
             let mut links = Links::default();
-            links.opened(id(1), &accepted(addr), false, millis(0));
+            links.opened(id(1), &accepted(addr), None, millis(0));
             links.networks().collect::<Vec<_>>()
         };
         assert_eq!(networks(DIRECT), [Prefix::of(&DIRECT.parse().unwrap())]);

@@ -57,11 +57,20 @@ impl RelayLimits {
             return Err(Error::config("relay.circuit_bytes", self.circuit_bytes, accepted));
         }
         if !TIME.contains(&self.circuit_time) {
-            let given = format!("{:?}", self.circuit_time);
-            return Err(Error::config("relay.circuit_time", given, "10 s to 24 h are possible"));
+            let accepted = "10 s to 24 h are possible";
+            return Err(Error::config("relay.circuit_time", self.circuit_time, accepted));
         }
         Ok(())
     }
+}
+
+/// What a relayed connection has to be good for, so that gossip uses it: of less, gossip
+/// would use up all within seconds, and end it for what was begun on it.
+const LEAST: (u64, Duration) = (16 << 20, Duration::from_secs(600));
+
+/// Whether a relay gives too little for gossip: these bytes, and this time.
+pub(crate) fn is_thin(bytes: Option<u64>, time: Option<Duration>) -> bool {
+    bytes.is_some_and(|bytes| bytes < LEAST.0) || time.is_some_and(|time| time < LEAST.1)
 }
 
 #[cfg(test)]
@@ -84,6 +93,9 @@ mod tests {
             let error = wrong.check().unwrap_err();
             assert!(error.to_string().contains(text), "{error}");
         }
+        let RelayLimits { circuit_bytes, circuit_time, .. } = limits();
+        assert!(!is_thin(Some(circuit_bytes), Some(circuit_time)) && !is_thin(None, None));
+        assert!(is_thin(Some(128 << 10), None) && is_thin(None, Some(Duration::from_secs(120))));
         assert_eq!(RelayLimits { circuits: 1, ..limits() }.circuits_per_peer(), 1);
     }
 }

@@ -13,6 +13,7 @@ mod seek;
 
 pub(crate) use candidates::Candidates;
 pub use limits::RelayLimits;
+pub(crate) use limits::is_thin;
 pub(crate) use paths::{Change, Path, Paths};
 pub(crate) use reach::Assessment;
 pub use reach::{Found, Reach, Reachability, ReachableAddr};

@@ -126,6 +126,8 @@ impl Assessment {
             () => Reach::Unknown,
         };
         let dialled = self.dialled.iter().filter(|(_, reached)| **reached).map(|(addr, _)| addr);
+        let (public, near): (Vec<_>, Vec<_>) = dialled.partition(|a| ip(a).is_some_and(is_public));
+        let dialled = public.into_iter().chain(near);
         let found = self.announced.iter().map(|addr| (addr, Found::Announced));
         let found = found.chain(self.mapped.iter().map(|addr| (addr, Found::Mapped)));
         let found = found.chain(dialled.map(|addr| (addr, Found::Dialled)));
@@ -163,7 +165,7 @@ mod tests {
         assert_eq!(known.now().reach, Reach::Public);
         let dialled =
             |addr: &Multiaddr| ReachableAddr { addr: addr.clone(), found: Found::Dialled };
-        assert_eq!(known.now().addrs, [dialled(&home), dialled(&public)]);
+        assert_eq!(known.now().addrs, [dialled(&public), dialled(&home)]);
         known.moved();
         known.relayed = vec![addr("/ip4/9.9.9.9/tcp/1/p2p-circuit")];
         assert_eq!(known.now().reach, Reach::Private);

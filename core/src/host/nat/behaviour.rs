@@ -1,6 +1,6 @@
 //! What speaks of relays and reachability in a swarm.
 
-use super::{Bounds, Probes, Watched};
+use super::{Bounds, Client, Probes, Watched};
 use crate::{nat::RelayLimits, spare::Spare};
 use libp2p::{
     Multiaddr, PeerId,
@@ -17,7 +17,7 @@ use std::{num::NonZeroU32, time::Duration};
 #[derive(NetworkBehaviour)]
 pub(in crate::host) struct Behaviour {
     /// Is reached over relays.
-    client: Toggle<relay::client::Behaviour>,
+    client: Toggle<Client>,
     /// Relays for others.
     relay: Toggle<relay::Behaviour>,
     /// Makes what is relayed direct.
@@ -47,7 +47,7 @@ impl Behaviour {
         let answers =
             || Watched::apart(server::Behaviour::default(), bounds.clone(), spare.clone());
         Self {
-            client: client.into(),
+            client: client.map(|client| Client::new(client, spare.clone())).into(),
             punch: uses.then(punch).into(),
             probes: uses.then(|| Probes::new(spare.clone())).into(),
             answers: relay.is_some().then(answers).into(),

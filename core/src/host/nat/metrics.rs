@@ -4,8 +4,9 @@ use crate::{
     metrics::{ByLabel, Metrics},
     nat::Reach,
 };
-use libp2p::relay;
+use libp2p::{PeerId, relay};
 use prometheus_client::metrics::{family::Family, gauge::Gauge};
+use std::collections::HashSet;
 
 type Gauges = Family<[(&'static str, &'static str); 1], Gauge>;
 
@@ -14,6 +15,9 @@ pub(super) struct Counts {
     relayed: Gauge,
     reservations: ByLabel,
     serves: Gauges,
+    /// Those who hold a reservation here: the relay also tells of the end of those that
+    /// were refused.
+    reserved: HashSet<PeerId>,
     refused: ByLabel,
     punches: ByLabel,
     probes: ByLabel,
@@ -26,6 +30,7 @@ impl Counts {
             relayed: Gauge::default(),
             reservations: ByLabel::default(),
             serves: Family::default(),
+            reserved: HashSet::new(),
             refused: ByLabel::default(),
             punches: ByLabel::default(),
             probes: ByLabel::default(),
@@ -94,7 +99,7 @@ impl Counts {
     }
 
     /// Something happened to this node as a relay.
-    pub(super) fn serves(&self, event: &relay::Event) {
+    pub(super) fn serves(&mut self, event: &relay::Event) {
         use relay::Event::*;
         let change = |kind, by| {
             self.serves.get_or_create(&[("kind", kind)]).inc_by(by);
@@ -103,13 +108,29 @@ impl Counts {
             self.refused.get_or_create(&[("kind", kind)]).inc();
         };
         match event {
-            ReservationReqAccepted { renewed: false, .. } => change("reservation", 1),
-            ReservationClosed { .. } | ReservationTimedOut { .. } => change("reservation", -1),
+            ReservationReqAccepted { src_peer_id, .. } => {
+                if self.reserved.insert(*src_peer_id) {
+                    change("reservation", 1);
+                }
+            }
+            ReservationClosed { src_peer_id } | ReservationTimedOut { src_peer_id } => {
+                if self.reserved.remove(src_peer_id) {
+                    change("reservation", -1);
+                }
+            }
             CircuitReqAccepted { .. } => change("circuit", 1),
             CircuitClosed { .. } => change("circuit", -1),
             ReservationReqDenied { .. } => refused("reservation"),
             CircuitReqDenied { .. } => refused("circuit"),
             _ => {}
+        }
+    }
+
+    /// What this node relayed is gone with the swarm.
+    pub(super) fn nothing_served(&mut self) {
+        self.reserved.clear();
+        for kind in ["reservation", "circuit"] {
+            self.serves.get_or_create(&[("kind", kind)]).set(0);
         }
     }
 }

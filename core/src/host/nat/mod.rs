@@ -2,17 +2,19 @@
 //! out what `nat` decides.
 //!
 //! `behaviour` is what speaks of it in the swarm: libp2p's relay, hole punching (DCUtR)
-//! and AutoNAT v2. `watched` and `probes` wrap those of them that do what others tell
-//! them, within `bounds`. `metrics` counts.
+//! and AutoNAT v2. `client`, `watched` and `probes` wrap those of them that do what
+//! others tell them, within `bounds`. `metrics` counts.
 
 mod behaviour;
 mod bounds;
+mod client;
 mod metrics;
 mod probes;
 mod watched;
 
 pub(super) use behaviour::{Behaviour, BehaviourEvent};
 pub(super) use bounds::Bounds;
+use client::Client;
 use metrics::Counts;
 use probes::Probes;
 use watched::Watched;
@@ -194,6 +196,8 @@ impl Nat {
         self.paths.clear();
         self.asked.clear();
         self.seek = Seek::default();
+        self.counts.nothing_served();
+        self.counts.relayed(0);
         self.moved();
     }
 
@@ -224,17 +228,18 @@ impl Task {
         if let Some(probes) = behaviour.probes.as_mut() {
             probes.server(peer, speaks.contains(&DIALS_BACK));
         }
-        // What a peer of this machine sees is no news, and others don't see it so.
+        // What makes no sense where the peer is makes none here.
         let hearing = Hearing::new(ip(&at), &[]);
         let observed = sensible(std::slice::from_ref(observed), hearing, &Default::default());
         if let Some(addr) = observed.first()
-            && !ip(addr).is_some_and(|ip| ip.is_loopback())
             && self.nat.candidates.seen(addr, Prefix::of(&at))
         {
             tracing::debug!(%peer, %addr, "this node may be reached there");
             behaviour.probes.as_mut().into_iter().for_each(|probes| probes.try_addr(addr));
             // Peers elsewhere don't dial what makes no sense there, nor what comes with it.
-            if ip(addr).is_some_and(is_public) || !self.nat.candidates.has_public() {
+            let far = !ip(addr).is_some_and(|ip| ip.is_loopback());
+            let public = ip(addr).is_some_and(is_public);
+            if far && (public || !self.nat.candidates.has_public()) {
                 behaviour.may_be_at(addr);
             }
         }

@@ -1,7 +1,7 @@
 //! The client's part of AutoNAT v2: peers dial this node where it may be reached, and
 //! tell. Their connections for that are known, so that nobody uses them.
 
-use crate::spare::Spare;
+use crate::spare::{Kind, Spare};
 use libp2p::{
     Multiaddr, PeerId,
     autonat::v2::client,
@@ -86,7 +86,7 @@ impl NetworkBehaviour for Probes {
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
         if self.asked.get(&peer).is_some_and(|asked| asked.elapsed() < COMES) {
-            self.spare.insert(id);
+            self.spare.insert(id, Kind::Passing);
         }
         self.inner.handle_established_inbound_connection(id, peer, local, remote)
     }

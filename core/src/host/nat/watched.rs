@@ -2,7 +2,7 @@
 //! first, and known from then on.
 
 use super::Bounds;
-use crate::spare::Spare;
+use crate::spare::{Kind, Spare};
 use libp2p::{
     Multiaddr, PeerId,
     core::{Endpoint, transport::PortUse},
@@ -110,7 +110,7 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Watched<B> {
         if self.dials.contains(&id)
             && let Some(spare) = &self.spare
         {
-            spare.insert(id);
+            spare.insert(id, Kind::Passing);
         }
         self.inner.handle_established_outbound_connection(id, peer, addr, role, port_use)
     }

@@ -10,7 +10,12 @@
 mod ending;
 mod handler;
 
-use crate::{Error, ErrorKind, Result, metrics::Metrics, nat::is_relayed, spare::Spare};
+use crate::{
+    Error, ErrorKind, Result,
+    metrics::Metrics,
+    nat::is_relayed,
+    spare::{Kind, Spare},
+};
 use ending::Line;
 pub(crate) use ending::{OfConnection, Stream};
 use handler::Handler;
@@ -70,8 +75,7 @@ struct Connection {
 enum Rank {
     Direct,
     Relayed,
-    /// It will go in a moment.
-    Spare,
+    Passing,
 }
 
 /// A stream that waits to be taken. On the heap: a channel holds room for 32 from
@@ -264,7 +268,7 @@ impl Behaviour {
     fn handler(&mut self, id: ConnectionId, peer: PeerId, addr: &Multiaddr) -> Handler {
         let (asking, opens) = mpsc::channel(OPENING);
         let rank = match () {
-            () if self.spare.contains(id) => Rank::Spare,
+            () if self.spare.kind(id) == Some(Kind::Passing) => Rank::Passing,
             () if is_relayed(addr) => Rank::Relayed,
             () => Rank::Direct,
         };
