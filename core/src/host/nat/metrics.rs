@@ -109,14 +109,10 @@ impl Counts {
         };
         match event {
             ReservationReqAccepted { src_peer_id, .. } => {
-                if self.reserved.insert(*src_peer_id) {
-                    change("reservation", 1);
-                }
+                change("reservation", i64::from(self.reserved.insert(*src_peer_id)));
             }
             ReservationClosed { src_peer_id } | ReservationTimedOut { src_peer_id } => {
-                if self.reserved.remove(src_peer_id) {
-                    change("reservation", -1);
-                }
+                change("reservation", -i64::from(self.reserved.remove(src_peer_id)));
             }
             CircuitReqAccepted { .. } => change("circuit", 1),
             CircuitClosed { .. } => change("circuit", -1),

@@ -120,9 +120,9 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Watched<B> {
             // What others see is looked at first: see `Nat::seen`.
             FromSwarm::NewExternalAddrCandidate(_) => return,
             FromSwarm::ConnectionEstablished(event) => {
-                if self.dials.remove(&event.connection_id) {
-                    self.made.insert(event.connection_id, (event.peer_id, Instant::now()));
-                }
+                let id = event.connection_id;
+                let is_own = self.dials.remove(&id);
+                self.made.extend(is_own.then(|| (id, (event.peer_id, Instant::now()))));
             }
             FromSwarm::ConnectionClosed(event) => self.ended(event.connection_id),
             FromSwarm::DialFailure(event) => self.ended(event.connection_id),
