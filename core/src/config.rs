@@ -78,8 +78,10 @@ pub struct Config {
     /// what is for it, and tries to get from there to direct connections (hole
     /// punching). Relays are found among the peers. Default true.
     pub use_relays: bool,
-    /// Whether this node asks the network's gateway to let others in, by UPnP. Default
-    /// false.
+    /// Whether this node asks the network's gateway to let others in, by UPnP: at the
+    /// port where it listens, in IPv4, for an hour at a time. Whoever is in the network
+    /// may say that it is the gateway, and make this node tell others a public address at
+    /// which it isn't: for networks that can be trusted so far. Default false.
     pub upnp: bool,
     /// The directory in which the node keeps what is to outlast it: the peers
     /// that it knows, and the last sequence number of its record. Each node

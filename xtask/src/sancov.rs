@@ -9,7 +9,7 @@ use std::{env, process::Command};
 pub const SWITCH: &str = "CASM_XTASK_SANCOV";
 
 /// The packages that get counters.
-const PACKAGES: [&str; 4] = ["casm-p2p", "casm-fuzz", "capnp", "lz4_flex"];
+const PACKAGES: [&str; 5] = ["casm-p2p", "casm-fuzz", "capnp", "igd-next", "lz4_flex"];
 
 /// What cargo-fuzz passes too. None of it needs a nightly compiler.
 const FLAGS: [&str; 8] = [

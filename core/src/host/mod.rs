@@ -141,6 +141,8 @@ pub(crate) struct Addresses<'a> {
     /// Whether it uses relays when it has to, and how much it relays for others.
     pub(crate) uses_relays: bool,
     pub(crate) relay: Option<RelayLimits>,
+    /// Whether it asks the network's gateway to let others in.
+    pub(crate) upnp: bool,
 }
 
 impl<'a, T: AsRef<[Multiaddr]> + ?Sized> From<&'a T> for Addresses<'a> {
@@ -151,6 +153,7 @@ impl<'a, T: AsRef<[Multiaddr]> + ?Sized> From<&'a T> for Addresses<'a> {
             power: Power::Normal,
             uses_relays: false,
             relay: None,
+            upnp: false,
         }
     }
 }
@@ -233,6 +236,7 @@ impl Host {
             secret,
             uses_relays: addrs.uses_relays && addrs.relay.is_none(),
             relay: addrs.relay.clone(),
+            upnp: addrs.upnp,
             bounds: nat::Bounds::new(connected.clone(), metrics.dials_skipped.clone()),
         };
         let mut swarm = recipe.build()?;

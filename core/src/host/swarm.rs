@@ -91,6 +91,8 @@ pub(super) struct Recipe {
     pub(super) uses_relays: bool,
     /// How much it relays for others, if it does.
     pub(super) relay: Option<RelayLimits>,
+    /// Whether it asks the network's gateway to let others in.
+    pub(super) upnp: bool,
     /// What may be dialled since others want it, to get through NATs.
     pub(super) bounds: nat::Bounds,
 }
@@ -188,7 +190,14 @@ impl Recipe {
         Behaviour {
             gate: gate.behaviour(),
             gossip: Gossip::new(Config::default(), counts, refused.clone()).without(spare.clone()),
-            nat: nat::Behaviour::new(own, client, self.relay.as_ref(), &self.bounds, &spare),
+            nat: nat::Behaviour::new(
+                own,
+                client,
+                self.relay.as_ref(),
+                self.upnp,
+                &self.bounds,
+                &spare,
+            ),
             refused,
             memory: memory::limit(limits.memory),
             slots: slots::Behaviour::new(sizes, round_trips.clone(), tally.clone()),
@@ -221,6 +230,7 @@ pub(super) mod tests {
             quic: true,
             uses_relays: true,
             relay: None,
+            upnp: false,
             bounds: nat::Bounds::new(Default::default(), Default::default()),
         };
         recipe.build().unwrap()

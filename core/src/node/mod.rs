@@ -153,6 +153,7 @@ impl Node {
                 power: config.power,
                 uses_relays: config.use_relays,
                 relay: config.relay.clone(),
+                upnp: config.upnp,
             },
             &config.limits,
             &metrics,

@@ -1,6 +1,6 @@
 //! What speaks of relays and reachability in a swarm.
 
-use super::{Bounds, Client, Probes, Watched};
+use super::{Bounds, Client, Probes, Upnp, Watched};
 use crate::{nat::RelayLimits, spare::Spare};
 use libp2p::{
     Multiaddr, PeerId,
@@ -26,6 +26,8 @@ pub(in crate::host) struct Behaviour {
     pub(in crate::host) probes: Toggle<Probes>,
     /// Tries it for others.
     pub(in crate::host) answers: Toggle<Watched<server::Behaviour>>,
+    /// Has the network's gateway let others in.
+    pub(super) upnp: Toggle<Upnp>,
 }
 
 impl Behaviour {
@@ -33,6 +35,7 @@ impl Behaviour {
         own: PeerId,
         client: Option<relay::client::Behaviour>,
         limits: Option<&RelayLimits>,
+        upnp: bool,
         bounds: &Bounds,
         spare: &Spare,
     ) -> Self {
@@ -52,6 +55,7 @@ impl Behaviour {
             probes: uses.then(|| Probes::new(spare.clone())).into(),
             answers: relay.is_some().then(answers).into(),
             relay: relay.into(),
+            upnp: upnp.then(Upnp::new).into(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! What is counted of relays and reachability.
 
+use super::upnp;
 use crate::{
     metrics::{ByLabel, Metrics},
     nat::Reach,
@@ -21,6 +22,7 @@ pub(super) struct Counts {
     refused: ByLabel,
     punches: ByLabel,
     probes: ByLabel,
+    upnp: ByLabel,
 }
 
 impl Counts {
@@ -34,6 +36,7 @@ impl Counts {
             refused: ByLabel::default(),
             punches: ByLabel::default(),
             probes: ByLabel::default(),
+            upnp: ByLabel::default(),
         };
         metrics.register(
             "reachability",
@@ -70,6 +73,11 @@ impl Counts {
             "Dials by which peers tried whether this node can be reached, by result",
             counts.probes.clone(),
         );
+        metrics.register(
+            "upnp",
+            "What came of asking the network's gateway to let others in, by result",
+            counts.upnp.clone(),
+        );
         counts
     }
 
@@ -96,6 +104,10 @@ impl Counts {
     pub(super) fn probed(&self, reached: bool) {
         let result = if reached { "reached" } else { "not-reached" };
         self.probes.get_or_create(&[("result", result)]).inc();
+    }
+
+    pub(super) fn upnp(&self, event: upnp::Event) {
+        self.upnp.get_or_create(&[("result", event.name())]).inc();
     }
 
     /// Something happened to this node as a relay.

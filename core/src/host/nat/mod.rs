@@ -3,13 +3,15 @@
 //!
 //! `behaviour` is what speaks of it in the swarm: libp2p's relay, hole punching (DCUtR)
 //! and AutoNAT v2. `client`, `watched` and `probes` wrap those of them that do what
-//! others tell them, within `bounds`. `metrics` counts.
+//! others tell them, within `bounds`. `upnp` has the network's gateway map ports.
+//! `metrics` counts.
 
 mod behaviour;
 mod bounds;
 mod client;
 mod metrics;
 mod probes;
+mod upnp;
 mod watched;
 
 pub(super) use behaviour::{Behaviour, BehaviourEvent};
@@ -17,6 +19,7 @@ pub(super) use bounds::Bounds;
 use client::Client;
 use metrics::Counts;
 use probes::Probes;
+use upnp::Upnp;
 use watched::Watched;
 
 use super::{swarm::HostSwarm, task::Task};
@@ -198,6 +201,7 @@ impl Nat {
         self.seek = Seek::default();
         self.counts.nothing_served();
         self.counts.relayed(0);
+        self.known.mapped.clear();
         self.moved();
     }
 
@@ -290,8 +294,10 @@ impl Task {
     pub(super) fn nat_moved(&mut self, gone: bool) {
         if gone {
             let stale: Vec<Multiaddr> = self.swarm.external_addresses().cloned().collect();
-            let announced = &self.recipe.announced.addrs;
-            for addr in stale.iter().filter(|a| !is_relayed(a) && !announced.contains(a)) {
+            let (announced, mapped) = (&self.recipe.announced.addrs, &self.nat.known.mapped);
+            let stays =
+                |addr| is_relayed(addr) || announced.contains(addr) || mapped.contains(addr);
+            for addr in stale.iter().filter(|addr| !stays(addr)) {
                 self.swarm.remove_external_address(addr);
             }
             self.nat.moved();
@@ -393,6 +399,7 @@ impl Task {
                     self.swarm.close_connection(id);
                 }
             }
+            BehaviourEvent::Upnp(event) => self.on_upnp(event),
         }
     }
 }
