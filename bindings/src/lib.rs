@@ -50,7 +50,7 @@ pub use byte_stream::{ByteStream, Piece};
 pub use call::{CHECK_EVERY, Pending, block, dispatcher_of_calls, guard, spawn};
 pub use casm::{
     DEFAULT_TIMEOUT, Error, ErrorKind, Event, Keypair, LeaveReason, Message, Multiaddr, PeerId,
-    PeerInfo, PeerStatus, Record, Result, Secret,
+    PeerInfo, PeerStatus, Reachability, Record, Result, Secret,
     boot::Found,
     cluster::{Change, Field, Index, Query, View},
     identity::{load_key, save_key},
@@ -63,8 +63,8 @@ pub use ids::id_text;
 pub use log::{LogLevel, LogRecord, forward_logs};
 pub use node::{FirstEvents, Node, at_exit, close_all};
 pub use options::{
-    LimitOptions, Options, Peer, RpcLimitOptions, TableLimitOptions, duration, generate_key,
-    peer_id, time_limit,
+    LimitOptions, Options, Peer, RelayLimitOptions, RpcLimitOptions, TableLimitOptions, duration,
+    generate_key, peer_id, time_limit,
 };
 pub use query::QuerySpec;
 pub use reading::{TOGETHER, bring_near, hash_fields};

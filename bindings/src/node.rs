@@ -1,8 +1,8 @@
 //! The node, as the bindings see it.
 
 use crate::{
-    Dispatcher, Error, ErrorKind, Event, Listener, Options, PeerInfo, PeerStatus, Query, Result,
-    Stream, Subscription, View, exit,
+    Dispatcher, Error, ErrorKind, Event, Listener, Options, PeerInfo, PeerStatus, Query,
+    Reachability, Result, Stream, Subscription, View, exit,
     options::Peer,
     ours::Ours,
     peer_id, runtime,
@@ -254,6 +254,14 @@ impl Node {
     /// `Closed`; `Invalid` if it is no peer id.
     pub fn peer_status(&self, peer: &str) -> Result<Option<PeerStatus>> {
         Ok(self.open()?.node.peer_status(&peer_id(peer)?))
+    }
+
+    /// Whether others can reach this node, and where, as far as is known.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub fn reachability(&self) -> Result<Reachability> {
+        Ok(self.open()?.node.reachability())
     }
 
     /// The node's counters, in the OpenMetrics text format.

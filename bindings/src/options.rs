@@ -1,7 +1,7 @@
 //! A node's configuration, from plain values.
 
 use crate::{Error, ErrorKind, Keypair, Multiaddr, PeerId, PeerInfo, Record, Result, Secret};
-use casm::{DEFAULT_TIMEOUT, NodeBuilder, Target, admit::Certificate, config::Limits};
+use casm::{DEFAULT_TIMEOUT, NodeBuilder, RelayLimits, Target, admit::Certificate, config::Limits};
 use rand::{TryRng, rngs::SysRng};
 use std::{collections::BTreeMap, fmt::Display, path::PathBuf, str::FromStr, time::Duration};
 
@@ -72,6 +72,27 @@ pub struct Options {
     pub certificate_file: Option<PathBuf>,
     /// A file of revocations, which is read again when it changes.
     pub revoked: Option<PathBuf>,
+    /// Whether this node relays for peers that can't be reached otherwise.
+    pub relay: bool,
+    /// How much it relays; only with `relay`.
+    pub relay_limits: Option<RelayLimitOptions>,
+    /// Whether it uses relays when it can't be reached itself.
+    pub use_relays: Option<bool>,
+    /// Whether it asks the network's gateway to let others in.
+    pub upnp: bool,
+}
+
+/// How much a relay gives; see [`RelayLimits`].
+#[derive(Clone, Copy, Default)]
+pub struct RelayLimitOptions {
+    /// Peers that may be reached over this node.
+    pub reservations: Option<u32>,
+    /// Connections that are relayed at once.
+    pub circuits: Option<u32>,
+    /// Bytes that one may carry in each direction.
+    pub circuit_bytes: Option<u64>,
+    /// How long one may last.
+    pub circuit_time: Option<Duration>,
 }
 
 /// Limits on what is spent on peers; see [`Limits`].
@@ -132,14 +153,23 @@ pub struct RpcLimitOptions {
     pub call: Option<Duration>,
 }
 
+/// Puts what is given in the place of the defaults.
+macro_rules! set {
+    ($limits:expr, $given:expr, $($field:ident),+) => {
+        $($limits.$field = $given.$field.unwrap_or($limits.$field);)+
+    };
+}
+
+impl RelayLimitOptions {
+    fn limits(self) -> RelayLimits {
+        let mut limits = RelayLimits::default();
+        set!(limits, self, reservations, circuits, circuit_bytes, circuit_time);
+        limits
+    }
+}
+
 impl LimitOptions {
     fn limits(self, mut limits: Limits) -> Limits {
-        /// Puts what is given in the place of the defaults.
-        macro_rules! set {
-            ($limits:expr, $given:expr, $($field:ident),+) => {
-                $($limits.$field = $given.$field.unwrap_or($limits.$field);)+
-            };
-        }
         set!(limits, self, connections, connections_per_peer, pending, memory);
         set!(limits.rpc, self.rpc, message_bytes, held_bytes, queued_bytes, total_bytes);
         set!(limits.rpc, self.rpc, calls, capabilities);
@@ -232,7 +262,15 @@ impl Options {
         if let Some(file) = self.revoked {
             builder = builder.revoked_file(file);
         }
-        Ok(builder)
+        builder = match (self.relay, self.relay_limits) {
+            (false, Some(_)) => {
+                let accepted = "`relay_limits` are given, and of no use without: write true";
+                return Err(Error::config("relay", false, accepted));
+            }
+            (true, Some(limits)) => builder.relay_limits(limits.limits()),
+            (relay, None) => builder.relay(relay),
+        };
+        Ok(builder.use_relays(self.use_relays.unwrap_or(true)).upnp(self.upnp))
     }
 }
 

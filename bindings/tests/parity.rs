@@ -7,6 +7,7 @@ const EVENTS: &str = include_str!("../../core/src/event.rs");
 const CONFIG: &str = include_str!("../../core/src/config.rs");
 const RPC_LIMITS: &str = include_str!("../../core/src/rpc/limits.rs");
 const TABLE_LIMITS: &str = include_str!("../../core/src/cluster/table/limits.rs");
+const RELAY_LIMITS: &str = include_str!("../../core/src/nat/limits.rs");
 const OPTIONS: &str = include_str!("../src/options.rs");
 const CHANGES: &str = include_str!("../../core/src/cluster/live/mod.rs");
 
@@ -91,7 +92,11 @@ fn every_option_of_the_facade_is_in_the_table() {
         admit,
         certificate,
         certificate_file,
-        revoked
+        revoked,
+        relay,
+        relay_limits,
+        use_relays,
+        upnp
     );
     let options = strings("options", "node");
     // `key_file` is `key`, given as a path; and so are the others.
@@ -110,4 +115,7 @@ fn every_limit_of_core_is_in_the_facade_and_in_the_table() {
     let table = strings("options", "table_limits");
     assert_eq!(fields(TABLE_LIMITS, "Limits"), table);
     assert_eq!(fields(OPTIONS, "TableLimitOptions"), table);
+    let relay = strings("options", "relay_limits");
+    assert_eq!(fields(RELAY_LIMITS, "RelayLimits"), relay);
+    assert_eq!(fields(OPTIONS, "RelayLimitOptions"), relay);
 }

@@ -2,6 +2,7 @@
 //! to write instead.
 
 mod admit;
+mod nat;
 mod node;
 mod parse;
 mod pipe;
@@ -240,6 +241,10 @@ pub enum KeyKind {
 /// `casm doctor`.
 #[derive(Args, Debug)]
 pub struct DoctorArgs {
+    /// Have part as an observer for so long, and have peers try whether they reach this
+    /// machine [default: nothing is sent off it]
+    #[arg(long, value_name = "D", value_parser = parse::duration)]
+    pub wait: Option<Duration>,
     /// The node.
     #[command(flatten)]
     pub node: NodeArgs,

@@ -1,10 +1,12 @@
 //! `casm doctor`: what would stop discovery on this machine, and what to do
-//! about it. It looks at this machine alone: nothing is sent off it.
+//! about it. It looks at this machine alone, and nothing is sent off it, unless it is to
+//! ask whether others reach it.
 
 mod clock;
 mod firewall;
 mod interfaces;
 mod ports;
+mod reach;
 
 use crate::{args::DoctorArgs, failure::Failure, json::Line, output::Output};
 
@@ -61,14 +63,15 @@ impl Finding {
 }
 
 /// Prints what was found. Fails if a node could not run as asked.
-pub fn doctor(args: &DoctorArgs) -> Result<(), Failure> {
+pub async fn doctor(args: &DoctorArgs) -> Result<(), Failure> {
     let output = Output::new(args.output.json);
     let config = args.node.config()?;
     let findings = interfaces::check()
         .into_iter()
         .chain(ports::check(&config.listen))
         .chain(firewall::check())
-        .chain(clock::check(config.data.as_deref()));
+        .chain(clock::check(config.data.as_deref()))
+        .chain([reach::check(config, args.wait).await]);
     let mut worst = Status::Ok;
     for Finding { name, status, message, advice } in findings {
         worst = worst.max(status);

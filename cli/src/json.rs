@@ -1,7 +1,10 @@
 //! The lines that `--json` prints: one object each. Scripts rely on their
 //! names; numbers that can pass 2^53 are strings.
 
-use casm::{Error, Event, Message, Multiaddr, PeerId, PeerInfo, Record, Result, service::Reply};
+use casm::{
+    Error, Event, Message, Multiaddr, PeerId, PeerInfo, Reachability, Record, Result,
+    service::Reply,
+};
 use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -26,6 +29,12 @@ pub enum Line {
     Connected { peer: String },
     /// A peer is no longer connected.
     Disconnected { peer: String },
+    /// A peer is connected over a relay alone.
+    Relayed { peer: String },
+    /// A peer that was connected over a relay is connected directly.
+    Direct { peer: String },
+    /// Whether others can reach the node, or where, is another.
+    ReachabilityChanged { reachability: ReachabilityLine },
     /// The cluster view, whole.
     View { n: usize, records: Vec<RecordLine> },
     /// The clock differs from those of peers: how far theirs are ahead.
@@ -88,6 +97,24 @@ pub enum Line {
     Certificate(CertificateLine),
     /// What takes a peer's certificates back.
     Revocation(RevocationLine),
+}
+
+/// Whether others can reach a node, and where.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReachabilityLine {
+    /// `public`, `private` or `unknown`.
+    pub reach: String,
+    /// Where, the best first.
+    pub addrs: Vec<ReachableLine>,
+}
+
+/// An address at which a node can be reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReachableLine {
+    /// The address, without `/p2p/…` of the node.
+    pub addr: String,
+    /// How that is known: `announced`, `mapped`, `dialled` or `relay`.
+    pub found: String,
 }
 
 /// A certificate. Times are seconds since 1970.
@@ -239,6 +266,11 @@ impl Line {
             Event::ViewChanged { peers } => Self::ViewChanged { peers: strings(peers) },
             Event::Connected { peer } => Self::Connected { peer: peer.to_string() },
             Event::Disconnected { peer } => Self::Disconnected { peer: peer.to_string() },
+            Event::Relayed { peer } => Self::Relayed { peer: peer.to_string() },
+            Event::Direct { peer } => Self::Direct { peer: peer.to_string() },
+            Event::ReachabilityChanged { reachability } => {
+                Self::ReachabilityChanged { reachability: reachability.into() }
+            }
             Event::ClockDiffers { offset_ms, peers } => {
                 Self::ClockDiffers { offset_ms: *offset_ms, peers: strings(peers) }
             }
@@ -298,6 +330,16 @@ impl Line {
     }
 }
 
+impl From<&Reachability> for ReachabilityLine {
+    fn from(known: &Reachability) -> Self {
+        let addrs = known.addrs.iter().map(|known| ReachableLine {
+            addr: known.addr.to_string(),
+            found: known.found.name().into(),
+        });
+        Self { reach: known.reach.name().into(), addrs: addrs.collect() }
+    }
+}
+
 impl From<&Record> for RecordLine {
     fn from(record: &Record) -> Self {
         Self {
@@ -327,6 +369,7 @@ fn strings(of: &[impl ToString]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use casm::ReachableAddr;
     use serde_json::json;
 
     fn shown(event: &Event) -> serde_json::Value {
@@ -349,6 +392,7 @@ mod tests {
         let addr: Multiaddr = "/ip4/127.0.0.1/tcp/1".parse().unwrap();
         let whole = format!("{addr}/p2p/{id}");
         let peer = id.to_string();
+        let at = "/ip4/9.9.9.9/tcp/1";
         assert_eq!(
             shown(&Event::Listening { peer: id, addrs: vec![whole.parse().unwrap()] }),
             json!({"event": "listening", "peer": peer, "addrs": [whole]})
@@ -375,6 +419,15 @@ mod tests {
         assert_eq!(
             shown(&Event::ClockDiffers { offset_ms: -660_000, peers: vec![id] }),
             json!({"event": "clock-differs", "offset_ms": -660_000, "peers": [peer]})
+        );
+        assert_eq!(shown(&Event::Relayed { peer: id }), json!({"event": "relayed", "peer": peer}));
+        assert_eq!(shown(&Event::Direct { peer: id }), json!({"event": "direct", "peer": peer}));
+        let addr = ReachableAddr { addr: at.parse().unwrap(), found: casm::Found::Relay };
+        let reachability = Reachability { reach: casm::Reach::Private, addrs: vec![addr] };
+        assert_eq!(
+            shown(&Event::ReachabilityChanged { reachability }),
+            json!({"event": "reachability-changed", "reachability": {
+                "reach": "private", "addrs": [{"addr": at, "found": "relay"}]}})
         );
         assert_eq!(shown(&Event::Dropped { count: 3 }), json!({"event": "dropped", "count": 3}));
         assert_eq!(

@@ -75,7 +75,7 @@ async fn execute(cli: &Cli) -> Result<(), Failure> {
         Command::Pipe(command) => pipe::pipe(command).await,
         Command::Key(command) => key::key(command),
         Command::Admit(command) => admit::admit(command),
-        Command::Doctor(args) => doctor::doctor(args),
+        Command::Doctor(args) => doctor::doctor(args).await,
         Command::Completions { shell } => completions::completions(*shell),
     }
 }

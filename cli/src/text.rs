@@ -1,7 +1,8 @@
 //! Lines for people.
 
 use crate::json::{
-    CertificateLine, Line, PacketLine, RecordLine, RevocationLine, Said, ServiceLine,
+    CertificateLine, Line, PacketLine, ReachabilityLine, RecordLine, RevocationLine, Said,
+    ServiceLine,
 };
 pub use casm::logs::clean;
 use casm::logs::is_harmful;
@@ -45,6 +46,11 @@ pub fn of(line: &Line, colour: bool) -> String {
         Line::Disconnected { peer } => {
             format!("{} {peer}", word("discon", Color::DarkGrey, colour))
         }
+        Line::Relayed { peer } => {
+            format!("{} {peer}", word("relayed", Color::Yellow, colour))
+        }
+        Line::Direct { peer } => format!("{} {peer}", word("direct", Color::Green, colour)),
+        Line::ReachabilityChanged { reachability } => of_reachability(reachability, colour),
         Line::View { records, .. } => view(records, colour),
         Line::Reply { peer, said, .. } => match peer {
             Some(peer) => format!("{peer}  {}", said_text(said, colour)),
@@ -118,6 +124,19 @@ pub fn of(line: &Line, colour: bool) -> String {
         Line::Certificate(certificate) => of_certificate(certificate, colour),
         Line::Revocation(revocation) => of_revocation(revocation, colour),
     }
+}
+
+fn of_reachability(known: &ReachabilityLine, colour: bool) -> String {
+    let tone = match &*known.reach {
+        "public" => Color::Green,
+        "private" => Color::Yellow,
+        _ => Color::DarkGrey,
+    };
+    let mut text = format!("{} {}", word("reach", tone, colour), clean(&known.reach));
+    for known in &known.addrs {
+        let _ = write!(text, "\n           {} ({})", clean(&known.addr), clean(&known.found));
+    }
+    text
 }
 
 fn of_certificate(line: &CertificateLine, colour: bool) -> String {
@@ -307,6 +326,7 @@ fn word(word: &str, tone: Color, colour: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json::ReachableLine;
 
     fn record(host: &str) -> RecordLine {
         RecordLine {
@@ -353,6 +373,12 @@ mod tests {
             Line::Listening { peer: "p".into(), addrs: addrs() },
             Line::PeersFound { source: text.into(), peer: "p".into(), addrs: addrs() },
             Line::Packet(packet),
+            Line::ReachabilityChanged {
+                reachability: ReachabilityLine {
+                    reach: "public".into(),
+                    addrs: vec![ReachableLine { addr: text.into(), found: "announced".into() }],
+                },
+            },
             Line::Error { kind: "Io".into(), message: text.into() },
             Line::Message {
                 topic: text.into(),
@@ -404,6 +430,20 @@ mod tests {
         assert_eq!(lines[0], "PEER  HOST     TTL  ROLES       META");
         assert!(lines[1].starts_with("12D3  h        10s              role=a"), "{text}");
         assert!(lines[2].starts_with("12D3  h        10s  eu, worker  role=a"), "{text}");
+    }
+
+    #[test]
+    fn reachability_tells_where_and_how_that_is_known() {
+        let addr = ReachableLine { addr: "/ip4/8.8.8.8/tcp/1".into(), found: "mapped".into() };
+        let reachability = ReachabilityLine { reach: "public".into(), addrs: vec![addr] };
+        let text = of(&Line::ReachabilityChanged { reachability }, false);
+        assert!(text.starts_with("reach") && text.contains(" public\n"), "{text}");
+        assert!(text.ends_with("/ip4/8.8.8.8/tcp/1 (mapped)"), "{text}");
+        let [relayed, direct] =
+            [Line::Relayed { peer: "p".into() }, Line::Direct { peer: "p".into() }];
+        let [relayed, direct] = [of(&relayed, false), of(&direct, false)];
+        assert!(relayed.starts_with("relayed") && relayed.ends_with(" p"), "{relayed}");
+        assert!(direct.starts_with("direct") && direct.ends_with(" p"), "{direct}");
     }
 
     #[test]

@@ -128,6 +128,20 @@ fn what_is_announced_is_told_alone_or_beside_what_is_found() {
 }
 
 #[test]
+fn a_relay_and_one_that_uses_none_find_each_other_as_any_nodes_do() {
+    let limits = ["--relay-circuits", "4", "--relay-bytes", "4294967296", "--relay-time", "10m"];
+    let mut relay = Running::node("none", &[&["--relay"][..], &limits].concat());
+    let (_, addr) = relay.listening();
+    let mut command = casm(&["run", "--json", "--ns", "test", "--boot", &addr]);
+    command
+        .env("CASM_LISTEN", "/ip4/127.0.0.1/tcp/0")
+        .env("CASM_NO_RELAYS", "1")
+        .env("CASM_UPNP", "0");
+    let mut node = Running::start(command);
+    relay.joined(&node.listening().0);
+}
+
+#[test]
 fn text_that_is_not_for_a_terminal_has_no_colour() {
     let mut child = casm(&["run", "--ns", "test", "--boot", "none"]);
     let mut child = child

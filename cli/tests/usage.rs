@@ -28,6 +28,12 @@ fn bad_usage_says_what_to_write_instead() {
         (&["run", "--announce", "/ip4/203.0.113.7/tcp/0"], "port that is mapped"),
         (&["discover", "listen", "--boot", "none", "--announce", "/ip4/0.0.0.0/tcp/1"], "takes it"),
         (&["run", "--announce-only"], "announce_only"),
+        (&["run", "--boot", "none", "--relay-circuits", "4"], "give --relay"),
+        (&["run", "--boot", "none", "--relay", "--relay-reservations", "0"], "relay.reservations"),
+        (&["run", "--boot", "none", "--relay", "--relay-circuits", "4097"], "1 to 4096"),
+        (&["run", "--boot", "none", "--relay", "--relay-bytes", "1"], "relay.circuit_bytes"),
+        (&["run", "--boot", "none", "--relay", "--relay-time", "9s"], "relay.circuit_time"),
+        (&["run", "--relay", "--relay-time", "9"], "500ms, 10s or 5m"),
         (&["run", "--table-limit", "4096"], "records=4096"),
         (&["run", "--table-limit", "records=64,probation=10"], "500ms, 10s or 5m"),
         (&["run", "--table-limit", "records=15"], "limits.table.records"),
@@ -199,9 +205,33 @@ fn the_doctor_looks_at_a_machine_with_loopback_alone() {
     assert_eq!(status("network"), "warn");
     assert_eq!(status("boot ports"), "ok");
     assert_eq!(status("clock"), "ok");
+    assert_eq!(status("reachability"), "ok");
     for line in &lines {
         assert_eq!(line["advice"].is_string(), line["status"] != "ok", "{line}");
     }
+}
+
+#[test]
+fn the_doctor_tells_whether_others_reach_this_machine() {
+    let listen = ["--boot", "none", "--listen", "/ip4/127.0.0.1/tcp/0"];
+    let told = |args: &[&str]| {
+        let output = finish(&[&["doctor", "--json"][..], &listen, args].concat());
+        let mut lines = json_lines(&output).into_iter();
+        let line = lines.find(|line| line["name"] == "reachability").unwrap();
+        (line["status"].to_string(), line["message"].to_string(), line["advice"].to_string())
+    };
+    let announce = ["--announce", "/ip4/203.0.113.7/tcp/4001"];
+    for wait in [&[][..], &["--wait", "1m"]] {
+        let (status, message, _) = told(&[&announce[..], wait].concat());
+        assert_eq!(status, "\"ok\"", "{message}");
+        assert!(message.contains("public: /ip4/203.0.113.7/tcp/4001 (announced)"), "{message}");
+    }
+    let (status, message, _) = told(&[]);
+    assert_eq!(status, "\"ok\"", "{message}");
+    assert!(message.contains("unknown") && message.contains("--wait"), "{message}");
+    let (status, message, advice) = told(&["--wait", "10ms"]);
+    assert_eq!(status, "\"warn\"", "{message}");
+    assert!(message.contains("unknown") && advice.contains("--upnp"), "{message} {advice}");
 }
 
 #[test]

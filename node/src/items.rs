@@ -1,13 +1,13 @@
 //! What streams, on its way to JavaScript: a batch at a time.
 
-use crate::{errors::Fault, records::Records};
+use crate::{errors::Fault, reach::Reachability, records::Records};
 use casm_bindings::{Change, Event, Found, Message, Part, PeerId, PeerInfo, PeerReply, Record};
 use napi::bindgen_prelude::{BigUint64Array, Uint8Array, Uint32Array};
 use napi_derive::napi;
 use std::collections::BTreeMap;
 
 /// The names of the kinds of items; an item's kind is a place in this list.
-const KINDS: [&str; 21] = [
+const KINDS: [&str; 24] = [
     "listening",
     "peer:joined",
     "peer:updated",
@@ -16,6 +16,9 @@ const KINDS: [&str; 21] = [
     "view:changed",
     "connected",
     "disconnected",
+    "relayed",
+    "direct",
+    "reachability:changed",
     "clock:differs",
     "key:shared",
     "dropped",
@@ -93,6 +96,7 @@ pub struct Other {
     pub peers: Option<Vec<String>>,
     pub count: Option<f64>,
     pub offset: Option<f64>,
+    pub reachability: Option<Reachability>,
     pub data: Option<Uint8Array>,
     pub headers: Option<BTreeMap<String, String>>,
     pub fault: Option<Fault>,
@@ -159,13 +163,19 @@ impl Item for Event {
             }
             Self::Connected { peer } => batch.other(6, about(&peer)),
             Self::Disconnected { peer } => batch.other(7, about(&peer)),
+            Self::Relayed { peer } => batch.other(8, about(&peer)),
+            Self::Direct { peer } => batch.other(9, about(&peer)),
+            Self::ReachabilityChanged { reachability } => {
+                let reachability = Some(reachability.into());
+                batch.other(10, Other { reachability, ..Other::default() });
+            }
             Self::ClockDiffers { offset_ms, peers } => {
                 let peers = Some(peers.iter().map(|peer| peer.to_base58()).collect());
                 let offset = Some(offset_ms as f64);
-                batch.other(8, Other { offset, peers, ..Other::default() });
+                batch.other(11, Other { offset, peers, ..Other::default() });
             }
-            Self::KeyShared { record } => batch.record(9, record),
-            Self::Dropped { count } => batch.other(10, counted(count)),
+            Self::KeyShared { record } => batch.record(12, record),
+            Self::Dropped { count } => batch.other(13, counted(count)),
             _ => {}
         }
     }
@@ -174,11 +184,11 @@ impl Item for Event {
 impl Item for Change {
     fn put(self, batch: &mut Builder) {
         match self {
-            Self::Current(record) => batch.record(11, record),
-            Self::Joined(record) => batch.record(12, record),
-            Self::Updated(record) => batch.record(13, record),
-            Self::Left(record) => batch.record(14, record),
-            Self::Dropped { count } => batch.other(15, counted(count)),
+            Self::Current(record) => batch.record(14, record),
+            Self::Joined(record) => batch.record(15, record),
+            Self::Updated(record) => batch.record(16, record),
+            Self::Left(record) => batch.record(17, record),
+            Self::Dropped { count } => batch.other(18, counted(count)),
             _ => {}
         }
     }
@@ -186,19 +196,19 @@ impl Item for Change {
 
 impl Item for Found {
     fn put(self, batch: &mut Builder) {
-        batch.other(16, found(self.source, &self.peer));
+        batch.other(19, found(self.source, &self.peer));
     }
 }
 
 impl Item for Record {
     fn put(self, batch: &mut Builder) {
-        batch.record(17, self);
+        batch.record(20, self);
     }
 }
 
 impl Item for Message {
     fn put(self, batch: &mut Builder) {
-        batch.kinds.push(18);
+        batch.kinds.push(21);
         batch.messages.push(self);
     }
 }
@@ -213,13 +223,13 @@ impl Item for PeerReply {
             },
             Err(error) => Other { fault: Some(error.into()), ..about(&self.peer) },
         };
-        batch.other(19, other);
+        batch.other(22, other);
     }
 }
 
 impl Item for Part {
     fn put(self, batch: &mut Builder) {
-        batch.other(20, Other { data: Some(self.0.into()), ..Other::default() });
+        batch.other(23, Other { data: Some(self.0.into()), ..Other::default() });
     }
 }
 

@@ -28,6 +28,7 @@ mod node;
 mod options;
 mod port;
 mod query;
+mod reach;
 mod records;
 mod remote;
 mod secret;

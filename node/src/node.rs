@@ -9,6 +9,7 @@ use crate::{
     options::Options,
     port::{Port, Shared, Work},
     query::QuerySpec,
+    reach::Reachability,
     records::Records,
     remote::RemoteView,
     secret::Secret,
@@ -133,6 +134,11 @@ impl Node {
             round_trip: status.round_trip.map(|time| time.as_secs_f64() * 1000.0),
             agent: status.agent,
         }))
+    }
+
+    #[napi]
+    pub fn reachability(&self) -> Result<Reachability> {
+        guard("reachability", || self.node.reachability()).map(Into::into)
     }
 
     #[napi]

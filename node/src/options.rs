@@ -1,6 +1,6 @@
 //! What a node is told before it starts.
 
-use crate::{call::duration, key::Key, secret::Secret};
+use crate::{call::duration, key::Key, reach::RelayLimits, secret::Secret};
 use casm_bindings::{LimitOptions, RpcLimitOptions, TableLimitOptions};
 use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;
@@ -31,6 +31,10 @@ pub struct Options {
     pub certificate: Option<Uint8Array>,
     pub certificate_file: Option<String>,
     pub revoked: Option<String>,
+    pub relay: Option<bool>,
+    pub relay_limits: Option<RelayLimits>,
+    pub use_relays: Option<bool>,
+    pub upnp: Option<bool>,
 }
 
 /// Limits on what is spent on peers.
@@ -138,6 +142,10 @@ impl Options {
             certificate: self.certificate.map(|bytes| bytes.to_vec()),
             certificate_file: self.certificate_file.map(Into::into),
             revoked: self.revoked.map(Into::into),
+            relay: self.relay.unwrap_or_default(),
+            relay_limits: self.relay_limits.map(RelayLimits::build).transpose()?,
+            use_relays: self.use_relays,
+            upnp: self.upnp.unwrap_or_default(),
         })
     }
 }

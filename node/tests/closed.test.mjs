@@ -47,6 +47,7 @@ const CALLS = {
   onStream: node => node.onStream(`/${Key.generate().peer}`, () => {}),
   connected: node => node.connected(),
   peerStatus: node => node.peerStatus(node.id),
+  reachability: node => node.reachability(),
   setMeta: node => node.setMeta({}),
   updateMeta: node => node.updateMeta({}),
   setHost: node => node.setHost('h'),

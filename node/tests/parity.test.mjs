@@ -35,9 +35,9 @@ const members = cls => [
 ]
 
 test('the table is read whole', () => {
-  const options = ['node', 'start', 'limits', 'rpc_limits', 'table_limits', 'query', 'find_peers', 'topic', 'messages', 'serve', 'call', 'call_all', 'open']
+  const options = ['node', 'start', 'limits', 'rpc_limits', 'table_limits', 'relay_limits', 'query', 'find_peers', 'topic', 'messages', 'serve', 'call', 'call_all', 'open']
   assert.deepEqual(Object.keys(TABLE.options), options)
-  assert.ok(TABLE.errors.kinds.length === 16 && TABLE.events.names.length === 11)
+  assert.ok(TABLE.errors.kinds.length === 16 && TABLE.events.names.length === 14)
 })
 
 test('every option', async () => {
@@ -47,6 +47,7 @@ test('every option', async () => {
   assert.deepEqual([...OPTION_NAMES.limits].sort(), names('options', 'limits'))
   assert.deepEqual([...OPTION_NAMES.rpc_limits].sort(), names('options', 'rpc_limits'))
   assert.deepEqual([...OPTION_NAMES.table_limits].sort(), names('options', 'table_limits'))
+  assert.deepEqual([...OPTION_NAMES.relay_limits].sort(), names('options', 'relay_limits'))
   const [node] = await cluster(1)
   const said = (call, name) => assert.throws(() => call({ [name]: 1 }), error => {
     assert.match(error.message, /no such option/)

@@ -35,6 +35,7 @@ export async function main(): Promise<void> {
   const found: Record | undefined = view.lookup('host:a')
   const subscription = node.on('peer:joined', record => console.log(record.peer, found))
   node.on('peer:left', ({ peer, reason }) => console.log(peer, reason === 'left'))
+  node.on('reachability:changed', ({ reachability: { reach, addrs } }) => log(reach === 'public' ? addrs.map(a => a.addr) : []))
   node.on('event', event => {
     if (event.type === 'dropped') console.log(event.count.toFixed())
     // @ts-expect-error only some events hold a record

@@ -62,6 +62,14 @@ export function whole(field: string, value: unknown): number {
   return value
 }
 
+/** A whole number that JavaScript has exactly. */
+export function exact(field: string, value: unknown): number {
+  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0) {
+    throw wrong(field, value, 'a whole number from 0 up to 9007199254740991')
+  }
+  return value
+}
+
 export function boolean(field: string, value: unknown): boolean {
   if (typeof value !== 'boolean') throw wrong(field, value, 'true or false')
   return value

@@ -25,10 +25,10 @@ export { Key } from './key.js'
 export { forwardLogs, type LogRecord } from './log.js'
 export { Message } from './message.js'
 export { Node, type CloseOptions, type FindOptions, type WaitForOptions } from './node.js'
-export type { Limits, Options, RpcLimits, TableLimits } from './options.js'
+export type { Limits, Options, RelayLimits, RpcLimits, TableLimits } from './options.js'
 export type { Peer } from './peer.js'
 export type { Index, Match, Query } from './query.js'
-export { Record, type Change, type Event, type EventName, type Events, type Found, type PeerInfo, type PeerStatus } from './record.js'
+export { Record, type Change, type Event, type EventName, type Events, type Found, type PeerInfo, type PeerStatus, type Reachability, type ReachableAddr } from './record.js'
 export { Secret } from './secret.js'
 export {
   ServiceRequest,

@@ -1,6 +1,6 @@
 /** The native module: what it has, and where it is found. */
 
-import type { PeerStatus } from './record.js'
+import type { PeerStatus, Reachability } from './record.js'
 import type { ServiceStats } from './service.js'
 import { existsSync } from 'node:fs'
 
@@ -271,6 +271,7 @@ export interface NativeNode {
   view(): NativeView
   connected(): string[]
   peerStatus(peer: string): PeerStatus | null
+  reachability(): Reachability
   metrics(): string
   metricsSnapshot(): { [name: string]: number }
   waitFor(id: number, n: number, query: QuerySpec): Pending

@@ -25,6 +25,7 @@ import {
   type Found,
   type PeerInfo,
   type PeerStatus,
+  type Reachability,
 } from './record.js'
 import {
   bytes,
@@ -164,6 +165,11 @@ export class Node extends Admission {
   peerStatus(peer: string): PeerStatus | undefined {
     string('peer', peer)
     return guard(() => this.#node.peerStatus(peer)) ?? undefined
+  }
+
+  /** Whether others can reach this node, and where. `reachability:changed` tells when that changes. */
+  reachability(): Reachability {
+    return guard(() => this.#node.reachability())
   }
 
   /** The node's counters, in the OpenMetrics text format. */

@@ -1,7 +1,7 @@
 /** What a node is told before it starts. */
 
 import { peerIds } from './admission.js'
-import { boolean, callback, fields, ms, number, properties, string, strings, whole, wrong } from './check.js'
+import { boolean, callback, exact, fields, ms, number, properties, string, strings, whole, wrong } from './check.js'
 import { Key, nativeKey } from './key.js'
 import type { NativeKey, NativeSecret } from './native.js'
 import type { Event } from './record.js'
@@ -84,6 +84,17 @@ export interface Options {
    * take back is put out. One member that has it suffices.
    */
   revoked?: string
+  /** Whether this node relays for peers that nobody else can reach. For a node that others can reach. */
+  relay?: boolean
+  /** How much it relays. Only with `relay`. */
+  relayLimits?: RelayLimits
+  /**
+   * Whether this node, when it can't be reached itself, asks relays among its peers to
+   * take what is for it, and tries to get from there to direct connections. Default true.
+   */
+  useRelays?: boolean
+  /** Whether this node asks the network's gateway to let others in, by UPnP. */
+  upnp?: boolean
   /**
    * Is called with every event of the node from its first on, such as where it
    * listens: as `on('event', …)` does with those that come later.
@@ -105,6 +116,18 @@ export interface Limits {
   rpc?: RpcLimits
   /** What the cluster view may hold. */
   table?: TableLimits
+}
+
+/** How much a relay gives. */
+export interface RelayLimits {
+  /** Peers that may be reached over this node, 1 to 4096. Default 64. */
+  reservations?: number
+  /** Connections that are relayed at once, 1 to 4096. Default 128. */
+  circuits?: number
+  /** Bytes that one may carry in each direction before it is closed, 65536 to 2 ** 40. Default 268435456. */
+  circuitBytes?: number
+  /** Milliseconds that one may last, 10000 to 86400000. Default 3600000. */
+  circuitTime?: number
 }
 
 /** What the cluster view may hold. */
@@ -172,6 +195,13 @@ const TABLE_LIMITS = {
   probation: ms,
 }
 
+const RELAY_LIMITS = {
+  reservations: whole,
+  circuits: whole,
+  circuitBytes: exact,
+  circuitTime: ms,
+}
+
 const LIMITS = {
   connections: whole,
   connectionsPerPeer: whole,
@@ -212,6 +242,10 @@ const OPTIONS = {
     throw wrong(field, value, 'the path of a file, or a Uint8Array with what it holds')
   },
   revoked: string,
+  relay: boolean,
+  relayLimits: (field: string, value: unknown) => properties(field, value, RELAY_LIMITS),
+  useRelays: boolean,
+  upnp: boolean,
   onEvent: callback,
 }
 
@@ -221,6 +255,7 @@ export const OPTION_NAMES = {
   limits: Object.keys(LIMITS),
   rpc_limits: Object.keys(RPC_LIMITS),
   table_limits: Object.keys(TABLE_LIMITS),
+  relay_limits: Object.keys(RELAY_LIMITS),
 }
 
 /** @internal */

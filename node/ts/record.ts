@@ -118,6 +118,25 @@ export interface PeerStatus {
   agent?: string
 }
 
+/** Whether others can reach a node, and where. */
+export interface Reachability {
+  /**
+   * `public`: at a public address, as was tried, or as a person or the gateway said.
+   * `private`: not directly. `unknown`: nobody has tried yet.
+   */
+  reach: 'public' | 'private' | 'unknown'
+  /** Where, the best first. */
+  addrs: ReachableAddr[]
+}
+
+/** An address at which a node can be reached. */
+export interface ReachableAddr {
+  /** The multiaddr, without the `/p2p/<id>` of the node. */
+  addr: string
+  /** How that is known: as it was configured, by the network's gateway, by a peer that has dialled it, or over a relay. */
+  found: 'announced' | 'mapped' | 'dialled' | 'relay'
+}
+
 /** A peer that a search found. */
 export interface Found {
   /** The boot address that led to it. */
@@ -144,6 +163,12 @@ export interface Events {
   connected: { peer: string }
   /** The last connection to a peer was closed. */
   disconnected: { peer: string }
+  /** A peer is connected over a relay alone. */
+  relayed: { peer: string }
+  /** A peer that was connected over a relay is connected directly. */
+  direct: { peer: string }
+  /** Whether others can reach this node, or where, is another than it was. */
+  'reachability:changed': { reachability: Reachability }
   /**
    * This node's clock and those of its peers differ by more than a minute: by so many
    * milliseconds theirs are ahead, as the median (negative: this node's is ahead). `peers` are
@@ -198,6 +223,9 @@ export const KINDS = [
   'view:changed',
   'connected',
   'disconnected',
+  'relayed',
+  'direct',
+  'reachability:changed',
   'clock:differs',
   'key:shared',
   'dropped',

@@ -51,6 +51,10 @@ class Config:
         admit: str | Iterable[str] | None = None,
         certificate: str | os.PathLike[str] | _Bytes | None = None,
         revoked: str | os.PathLike[str] | None = None,
+        relay: bool = False,
+        relay_limits: Mapping[str, float] | None = None,
+        use_relays: bool = True,
+        upnp: bool = False,
     ) -> Config: ...
 
 @final
@@ -74,6 +78,23 @@ class PeerStatus:
     def round_trip(self) -> float | None: ...
     @property
     def agent(self) -> str | None: ...
+
+@final
+class Reachability:
+    __match_args__: ClassVar[tuple[Literal["reach"], Literal["addrs"]]]
+    @property
+    def reach(self) -> Literal["public", "private", "unknown"]: ...
+    @property
+    def addrs(self) -> list[ReachableAddr]: ...
+
+@final
+class ReachableAddr:
+    __match_args__: ClassVar[tuple[Literal["addr"], Literal["found"]]]
+    @property
+    def addr(self) -> str: ...
+    @property
+    def found(self) -> Literal["announced", "mapped", "dialled", "relay"]: ...
+    def __hash__(self) -> int: ...
 
 @final
 class Key:
@@ -328,6 +349,24 @@ class Disconnected(Event):
     __match_args__: ClassVar[tuple[Literal["peer"]]]
     @property
     def peer(self) -> str: ...
+
+@final
+class Relayed(Event):
+    __match_args__: ClassVar[tuple[Literal["peer"]]]
+    @property
+    def peer(self) -> str: ...
+
+@final
+class Direct(Event):
+    __match_args__: ClassVar[tuple[Literal["peer"]]]
+    @property
+    def peer(self) -> str: ...
+
+@final
+class ReachabilityChanged(Event):
+    __match_args__: ClassVar[tuple[Literal["reachability"]]]
+    @property
+    def reachability(self) -> Reachability: ...
 
 @final
 class ClockDiffers(Event):
@@ -612,6 +651,10 @@ class Node(Admission):
         admit: str | Iterable[str] | None = None,
         certificate: str | os.PathLike[str] | _Bytes | None = None,
         revoked: str | os.PathLike[str] | None = None,
+        relay: bool = False,
+        relay_limits: Mapping[str, float] | None = None,
+        use_relays: bool = True,
+        upnp: bool = False,
         on_event: Callable[[Event], object] | None = None,
     ) -> Node: ...
     @staticmethod
@@ -690,6 +733,7 @@ class Node(Admission):
     ) -> Subscription: ...
     def connected(self) -> list[str]: ...
     def peer_status(self, peer: str) -> PeerStatus | None: ...
+    def reachability(self) -> Reachability: ...
     def set_meta(self, meta: dict[str, str]) -> None: ...
     def update_meta(self, changes: Mapping[str, str | None]) -> None: ...
     def set_host(self, host: str) -> None: ...

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         PeerReply,
         PeerStatus,
         Query,
+        Reachability,
         Record,
         Request,
         Secret,
@@ -103,6 +104,10 @@ class Node(Admission):
         admit: str | Iterable[str] | None = None,
         certificate: str | os.PathLike[str] | bytes | bytearray | memoryview | None = None,
         revoked: str | os.PathLike[str] | None = None,
+        relay: bool = False,
+        relay_limits: Mapping[str, float] | None = None,
+        use_relays: bool = True,
+        upnp: bool = False,
         on_event: Callable[[Event], object] | None = None,
     ) -> None:
         self._config = _casm.Config(
@@ -127,6 +132,10 @@ class Node(Admission):
             admit=admit,
             certificate=certificate,
             revoked=revoked,
+            relay=relay,
+            relay_limits=relay_limits,
+            use_relays=use_relays,
+            upnp=upnp,
         )
         if on_event is not None:
             _check_callable(on_event)
@@ -364,6 +373,10 @@ class Node(Admission):
         connection, the round-trip time, the program. ``None`` if it isn't
         connected."""
         return self._node.peer_status(peer)
+
+    def reachability(self) -> Reachability:
+        """Whether others can reach this node, and where."""
+        return self._node.reachability()
 
     async def set_meta(self, meta: dict[str, str]) -> None:
         """Changes what others may know of this node, and tells them."""

@@ -1,6 +1,9 @@
 //! What a node is told before it starts, and what says where a peer is.
 
-use crate::{admission::Ids, call::seconds, key::Key, secret::Secret, service::Data, view::Record};
+use crate::{
+    admission::Ids, call::seconds, key::Key, reach::RelayLimits, secret::Secret, service::Data,
+    view::Record,
+};
 use casm_bindings::{LimitOptions, Options, RpcLimitOptions, TableLimitOptions};
 use pyo3::{exceptions::PyTypeError, prelude::*, types::PyMapping};
 use std::{collections::BTreeMap, path::PathBuf};
@@ -130,7 +133,7 @@ fn table_limits(given: &Bound<'_, PyAny>) -> PyResult<TableLimitOptions> {
     Ok(limits)
 }
 
-fn not_accepted(field: &str, name: &str, known: &str) -> PyErr {
+pub(crate) fn not_accepted(field: &str, name: &str, known: &str) -> PyErr {
     PyTypeError::new_err(format!("{field}: {name:?} is not accepted: give {known}"))
 }
 
@@ -197,6 +200,18 @@ fn not_accepted(field: &str, name: &str, known: &str) -> PyErr {
 ///         file, which is read again when it changes, or the bytes of one.
 ///     revoked: A file of revocations, which is read again when it changes: whose
 ///         certificates they take back is put out. One member that has it suffices.
+///     relay: Whether this node relays for peers that nobody else can reach. For a
+///         node that others can reach.
+///     relay_limits: How much it relays: a dict of ``reservations``, the peers that
+///         may be reached over it (1 to 4096, default 64), ``circuits``, the
+///         connections that are relayed at once (1 to 4096, default 128),
+///         ``circuit_bytes`` in each direction of one (65536 to 2**40, default
+///         2**28), and ``circuit_time``, the seconds that one may last (10 to 86400,
+///         default 3600). Only with ``relay``.
+///     use_relays: Whether this node, when it can't be reached itself, asks relays
+///         among its peers to take what is for it, and tries to get from there to
+///         direct connections. Default true.
+///     upnp: Whether this node asks the network's gateway to let others in, by UPnP.
 #[pyclass(frozen, module = "casm")]
 pub(crate) struct Config {
     pub(crate) options: Options,
@@ -205,7 +220,7 @@ pub(crate) struct Config {
 #[pymethods]
 impl Config {
     #[new]
-    #[pyo3(signature = (namespace=None, *, listen=None, boot=None, serve=None, announce=None, announce_only=false, host=None, meta=None, ttl=None, observer=false, data=None, pex_tick=None, power=None, limits=None, key=None, secret=None, allow=None, deny=None, admit=None, certificate=None, revoked=None))]
+    #[pyo3(signature = (namespace=None, *, listen=None, boot=None, serve=None, announce=None, announce_only=false, host=None, meta=None, ttl=None, observer=false, data=None, pex_tick=None, power=None, limits=None, key=None, secret=None, allow=None, deny=None, admit=None, certificate=None, revoked=None, relay=false, relay_limits=None, use_relays=true, upnp=false))]
     #[expect(clippy::too_many_arguments, reason = "these are Python's keyword arguments")]
     fn new(
         namespace: Option<String>,
@@ -229,6 +244,10 @@ impl Config {
         admit: Option<Ids>,
         certificate: Option<CertificateOrFile>,
         revoked: Option<PathBuf>,
+        relay: bool,
+        relay_limits: Option<RelayLimits>,
+        use_relays: bool,
+        upnp: bool,
     ) -> PyResult<Self> {
         let (key, key_file) = match key {
             Some(KeyOrFile::Key(key)) => (Some(key.get().key.clone()), None),
@@ -270,6 +289,10 @@ impl Config {
             certificate,
             certificate_file,
             revoked,
+            relay,
+            relay_limits: relay_limits.map(|limits| limits.0),
+            use_relays: Some(use_relays),
+            upnp,
         };
         Ok(Self { options })
     }

@@ -1,6 +1,8 @@
 //! What happens to a node, and to the records of a query.
 
-use crate::{config::PeerInfo, service::PeerReply, topic::Message, view::Record};
+use crate::{
+    config::PeerInfo, reach::Reachability, service::PeerReply, topic::Message, view::Record,
+};
 use pyo3::{
     prelude::*,
     types::{PyBytes, PyTuple},
@@ -100,6 +102,21 @@ events! {
     Disconnected = "disconnected" {
         /// The peer's id.
         peer: String
+    }
+    /// A peer is connected over a relay alone.
+    Relayed = "relayed" {
+        /// The peer's id.
+        peer: String
+    }
+    /// A peer that was connected over a relay is connected directly.
+    Direct = "direct" {
+        /// The peer's id.
+        peer: String
+    }
+    /// Whether others can reach this node, or where, is another than it was.
+    ReachabilityChanged = "reachability-changed" {
+        /// What is known now.
+        reachability: Py<Reachability>
     }
     /// This node's clock and those of its peers differ by more than a minute.
     ClockDiffers = "clock-differs" {
@@ -262,6 +279,11 @@ fn event(py: Python<'_>, event: casm_bindings::Event) -> PyResult<Option<Py<PyAn
         }
         E::Connected { peer } => Connected::make(py, peer.to_base58()),
         E::Disconnected { peer } => Disconnected::make(py, peer.to_base58()),
+        E::Relayed { peer } => Relayed::make(py, peer.to_base58()),
+        E::Direct { peer } => Direct::make(py, peer.to_base58()),
+        E::ReachabilityChanged { reachability } => {
+            ReachabilityChanged::make(py, Py::new(py, Reachability::from(reachability))?)
+        }
         E::ClockDiffers { offset_ms, peers } => {
             let peers = peers.iter().map(|peer| peer.to_base58()).collect();
             ClockDiffers::make(py, offset_ms as f64 / 1000.0, peers)

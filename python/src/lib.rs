@@ -4,6 +4,7 @@
 //! - `call`, `errors`: how a call waits, and what it raises
 //! - `node`, `config`, `key`, `secret`: the node and what it is told
 //! - `admission`: whom the node takes
+//! - `reach`: whether others can reach the node, and relays
 //! - `view`, `meta`, `remote`, `query`, `events`: what a node knows, and what
 //!   happens to it
 //! - `csp`: channels, select and semaphores
@@ -28,6 +29,7 @@ mod log;
 mod meta;
 mod node;
 mod query;
+mod reach;
 mod remote;
 mod secret;
 mod service;
@@ -48,13 +50,15 @@ mod _casm {
         csp::{_select, Branch, Channel, Job, Lease, Parcel, Semaphore, select},
         driver::Driver,
         events::{
-            Change, ClockDiffers, Connected, Disconnected, Dropped, Event, Found, KeyShared,
-            Listening, PeerJoined, PeerLeft, PeerUpdated, PeersFound, ViewChanged,
+            Change, ClockDiffers, Connected, Direct, Disconnected, Dropped, Event, Found,
+            KeyShared, Listening, PeerJoined, PeerLeft, PeerUpdated, PeersFound,
+            ReachabilityChanged, Relayed, ViewChanged,
         },
         key::Key,
         log::forward_logs,
         node::{Awaited, Node, start},
         query::Query,
+        reach::{Reachability, ReachableAddr},
         remote::RemoteView,
         secret::Secret,
         service::{PeerReply, Request, Requests, ServiceStats, serve},

@@ -15,6 +15,7 @@ use crate::{
     csp::{Channel, Semaphore},
     errors::OrRaise,
     query::{QueryArg, query},
+    reach::Reachability,
     remote::RemoteView,
     service::{self, Asked, Data, ServiceStats, answered},
     stream::{Stream, Subscription},
@@ -47,7 +48,7 @@ impl Node {
     #[new]
     #[pyo3(
         signature = (namespace=None, *, on_event=None, **options),
-        text_signature = "(namespace=None, *, listen=None, boot=None, serve=None, announce=None, announce_only=False, host=None, meta=None, ttl=None, observer=False, data=None, pex_tick=None, power=None, limits=None, key=None, secret=None, allow=None, deny=None, admit=None, certificate=None, revoked=None, on_event=None)"
+        text_signature = "(namespace=None, *, listen=None, boot=None, serve=None, announce=None, announce_only=False, host=None, meta=None, ttl=None, observer=False, data=None, pex_tick=None, power=None, limits=None, key=None, secret=None, allow=None, deny=None, admit=None, certificate=None, revoked=None, relay=False, relay_limits=None, use_relays=True, upnp=False, on_event=None)"
     )]
     fn new(
         py: Python<'_>,
@@ -229,6 +230,12 @@ impl Node {
     /// connected.
     fn peer_status(&self, peer: &str) -> PyResult<Option<PeerStatus>> {
         guard("peer_status", || self.node.peer_status(peer)).map(|s| s.map(PeerStatus::from))
+    }
+
+    /// Whether others can reach this node, and where. ``ReachabilityChanged`` tells
+    /// when that changes.
+    fn reachability(&self) -> PyResult<Reachability> {
+        guard("reachability", || self.node.reachability()).map(Reachability::from)
     }
 
     /// Changes what others may know of this node, and tells them.

@@ -43,6 +43,7 @@ CALLS = {
     "on_stream": lambda node: node.on_stream(f"/{casm.Key.generate().peer}", print),
     "connected": lambda node: node.connected(),
     "peer_status": lambda node: node.peer_status(node.id),
+    "reachability": lambda node: node.reachability(),
     "set_meta": lambda node: node.set_meta({}),
     "update_meta": lambda node: node.update_meta({}),
     "set_host": lambda node: node.set_host("h"),

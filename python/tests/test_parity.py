@@ -53,6 +53,10 @@ def test_every_option():
 def test_every_limit():
     limits = dict.fromkeys(TABLE["options"]["limits"], 1)
     limits["rpc"] = dict.fromkeys(TABLE["options"]["rpc_limits"], 1)
+    relay = dict.fromkeys(TABLE["options"]["relay_limits"], 100_000)
+    casm.Config(relay=True, relay_limits=relay)
+    with pytest.raises(TypeError, match="no_such_limit"):
+        casm.Config(relay_limits={"no_such_limit": 1})
     limits["table"] = dict.fromkeys(TABLE["options"]["table_limits"], 1)
     casm.Config(limits=limits)
     wrong = [{"no_such_limit": 1}]
@@ -79,6 +83,8 @@ def test_every_call_of_the_node_in_both_forms(cls):
         ("message", [casm.Message]),
         ("record", [casm.Record]),
         ("peer_status", [casm.PeerStatus]),
+        ("reachability", [casm.Reachability]),
+        ("reachable_addr", [casm.ReachableAddr]),
         ("key", [casm.Key]),
         ("secret", [casm.Secret]),
         ("byte_stream", [casm.ByteStream]),

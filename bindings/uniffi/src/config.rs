@@ -1,6 +1,6 @@
 //! What a node and a search are told.
 
-use crate::{key::Key, secret::Secret};
+use crate::{key::Key, reach::RelayLimits, secret::Secret};
 use casm_bindings::{LimitOptions, Options, Result, RpcLimitOptions, TableLimitOptions, duration};
 use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 
@@ -86,6 +86,21 @@ pub struct Config {
     /// they take back is put out.
     #[uniffi(default)]
     pub revoked: Option<String>,
+    /// Whether this node relays for peers that nobody else can reach. For a node that
+    /// others can reach.
+    #[uniffi(default)]
+    pub relay: bool,
+    /// How much it relays. Only with `relay`.
+    #[uniffi(default)]
+    pub relay_limits: Option<RelayLimits>,
+    /// Whether this node, when it can't be reached itself, asks relays among its peers
+    /// to take what is for it, and tries to get from there to direct connections. It
+    /// does if that is left out.
+    #[uniffi(default)]
+    pub use_relays: Option<bool>,
+    /// Whether this node asks the network's gateway to let others in, by UPnP.
+    #[uniffi(default)]
+    pub upnp: bool,
 }
 
 /// Where a certificate is.
@@ -229,6 +244,10 @@ impl Config {
             certificate,
             certificate_file,
             revoked: self.revoked.map(PathBuf::from),
+            relay: self.relay,
+            relay_limits: self.relay_limits.map(RelayLimits::build).transpose()?,
+            use_relays: self.use_relays,
+            upnp: self.upnp,
         })
     }
 }

@@ -1,5 +1,6 @@
 //! Records, events and changes, as values.
 
+use crate::reach::Reachability;
 use std::collections::HashMap;
 
 /// What a node says of itself.
@@ -161,6 +162,21 @@ pub enum Event {
         /// Its id.
         peer: String,
     },
+    /// A peer is connected over a relay alone.
+    Relayed {
+        /// Its id.
+        peer: String,
+    },
+    /// A peer that was connected over a relay is connected directly.
+    Direct {
+        /// Its id.
+        peer: String,
+    },
+    /// Whether others can reach this node, or where, is another than it was.
+    ReachabilityChanged {
+        /// What is known now.
+        reachability: Reachability,
+    },
     /// This node's clock and those of its peers differ by more than a minute.
     ClockDiffers {
         /// How many seconds the peers' clocks are ahead, as the median; negative
@@ -311,6 +327,11 @@ impl Item<casm_bindings::Event> for Event {
             }
             Given::Connected { peer } => Self::Connected { peer: peer.to_base58() },
             Given::Disconnected { peer } => Self::Disconnected { peer: peer.to_base58() },
+            Given::Relayed { peer } => Self::Relayed { peer: peer.to_base58() },
+            Given::Direct { peer } => Self::Direct { peer: peer.to_base58() },
+            Given::ReachabilityChanged { reachability } => {
+                Self::ReachabilityChanged { reachability: reachability.into() }
+            }
             Given::ClockDiffers { offset_ms, peers } => Self::ClockDiffers {
                 offset: offset_ms as f64 / 1000.0,
                 peers: peers.iter().map(|peer| peer.to_base58()).collect(),

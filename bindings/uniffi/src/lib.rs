@@ -9,6 +9,7 @@
 //! - `node`, `view`, `remote`: the node, and the views of the cluster
 //! - `admission`: whom the node takes
 //! - `config`, `query`, `key`, `secret`: what they are told
+//! - `reach`: whether others can reach the node, and relays
 //! - `items`: records, events and changes, as values
 //! - `byte_stream`: what is read and written
 //! - `csp`: channels, select and semaphores
@@ -32,6 +33,7 @@ mod log;
 mod node;
 mod pending;
 mod query;
+mod reach;
 mod remote;
 mod secret;
 mod service;
@@ -60,6 +62,7 @@ pub use pending::{
     PendingView,
 };
 pub use query::Query;
+pub use reach::{Reachability, ReachableAddr, RelayLimits};
 pub use remote::RemoteView;
 pub use secret::Secret;
 pub use service::{

@@ -10,6 +10,7 @@ use crate::{
     listener::{ChangeListener, EventListener, StreamListener, Subscription, Told},
     pending::PendingNode,
     query::Query,
+    reach::Reachability,
     remote::RemoteView,
     stream::{ChangeStream, EventStream, PeerStream},
     topic::{Topic, TopicOptions},
@@ -82,6 +83,11 @@ impl Node {
     /// What is known of a connected peer; none if it isn't connected.
     pub fn peer_status(&self, peer: String) -> Result<Option<PeerStatus>> {
         guard("peer_status", || self.0.peer_status(&peer)).map(|s| s.map(PeerStatus::from))
+    }
+
+    /// Whether others can reach this node, and where.
+    pub fn reachability(&self) -> Result<Reachability> {
+        guard("reachability", || self.0.reachability()).map(Reachability::from)
     }
 
     /// The node's counters, in the OpenMetrics text format.

@@ -1,6 +1,9 @@
 //! The options of a node, the same in every command that makes one.
 
-use super::parse::{self, PexTick, TableLimit};
+use super::{
+    nat::NatArgs,
+    parse::{self, PexTick, TableLimit},
+};
 use crate::{
     lists::{self, ListFile},
     telemetry,
@@ -90,6 +93,9 @@ pub struct NodeArgs {
     /// again when it changes
     #[arg(long, value_name = "FILE", env = "CASM_DENY_FILE")]
     pub deny: Option<PathBuf>,
+    /// How it gets through NATs.
+    #[command(flatten)]
+    pub nat: NatArgs,
     /// Keep the peers that are known here, one directory for each node: it comes
     /// back to its cluster without discovery [default: they are forgotten]
     #[arg(long, value_name = "DIR", env = "CASM_DATA")]
@@ -146,6 +152,7 @@ impl NodeArgs {
         if let Some(file) = &self.deny {
             config.deny = ListFile::deny(file).read()?;
         }
+        self.nat.set(&mut config)?;
         Ok(config)
     }
 

@@ -18,7 +18,8 @@ fn check(value: &Value) -> Result<(), String> {
         "peer-joined" | "peer-updated" | "key-shared" => &[("record", record)],
         "peer-left" => &[("peer", id), ("reason", reason)],
         "view-changed" => &[("peers", ids)],
-        "connected" | "disconnected" => &[("peer", id)],
+        "connected" | "disconnected" | "relayed" | "direct" => &[("peer", id)],
+        "reachability-changed" => &[("reachability", reachability)],
         "view" => {
             let records = value["records"].as_array().map_or(0, Vec::len);
             if value["n"].as_u64() != Some(records as u64) {
@@ -183,6 +184,16 @@ fn addrs(value: &Value) -> bool {
 fn own_addrs(value: &Value) -> bool {
     let whole = |v: &Value| is_string(v, |s| s.contains("/p2p/"));
     addrs(value) && value.as_array().is_some_and(|addrs| addrs.iter().all(whole))
+}
+
+fn reachability(value: &Value) -> bool {
+    let reach = |v: &Value| matches!(v.as_str(), Some("public" | "private" | "unknown"));
+    let found =
+        |v: &Value| matches!(v.as_str(), Some("announced" | "mapped" | "dialled" | "relay"));
+    let addr = |v: &Value| is_string(v, |s| s.parse::<casm::Multiaddr>().is_ok());
+    let known = |v: &Value| keys(v, &[("addr", addr), ("found", found)], &[]).is_ok();
+    let addrs = value["addrs"].as_array().is_some_and(|addrs| addrs.iter().all(known));
+    reach(&value["reach"]) && addrs && value.as_object().is_some_and(|object| object.len() == 2)
 }
 
 fn reason(value: &Value) -> bool {

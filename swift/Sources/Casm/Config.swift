@@ -69,6 +69,16 @@ public struct Config: Sendable {
     /// A file of revocations, which is read again when it changes: whose certificates they
     /// take back is put out. One member that has it suffices.
     public var revoked: String?
+    /// Whether this node relays for peers that nobody else can reach. For a node that
+    /// others can reach.
+    public var relay: Bool
+    /// How much it relays. Only with `relay`.
+    public var relayLimits: RelayLimits?
+    /// Whether this node, when it can't be reached itself, asks relays among its peers to
+    /// take what is for it, and tries to get from there to direct connections.
+    public var useRelays: Bool
+    /// Whether this node asks the network's gateway to let others in, by UPnP.
+    public var upnp: Bool
 
     public init(
         namespace: String? = nil, listen: [String] = [], boot: [String]? = nil,
@@ -77,7 +87,8 @@ public struct Config: Sendable {
         observer: Bool = false, data: String? = nil, pexTick: Duration? = nil,
         power: Power? = nil, limits: Limits? = nil, key: Key? = nil, secret: Secret? = nil,
         allow: [String] = [], deny: [String] = [], admit: [String] = [],
-        certificate: Certificate? = nil, revoked: String? = nil
+        certificate: Certificate? = nil, revoked: String? = nil, relay: Bool = false,
+        relayLimits: RelayLimits? = nil, useRelays: Bool = true, upnp: Bool = false
     ) {
         self.namespace = namespace
         self.listen = listen
@@ -100,6 +111,10 @@ public struct Config: Sendable {
         self.admit = admit
         self.certificate = certificate
         self.revoked = revoked
+        self.relay = relay
+        self.relayLimits = relayLimits
+        self.useRelays = useRelays
+        self.upnp = upnp
     }
 
     func ffi() throws -> CasmFFI.Config {
@@ -109,7 +124,8 @@ public struct Config: Sendable {
             observer: observer, data: data, pexTick: pexTick?.inSeconds, power: power?.rawValue,
             limits: try limits?.ffi(), key: key?.ffi, secret: secret?.ffi,
             allow: allow, deny: deny, admit: admit, certificate: certificate?.ffi,
-            revoked: revoked)
+            revoked: revoked, relay: relay, relayLimits: try relayLimits?.ffi(),
+            useRelays: useRelays, upnp: upnp)
     }
 }
 

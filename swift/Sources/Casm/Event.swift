@@ -28,6 +28,12 @@ public enum Event: Sendable, Hashable {
     case connected(peer: String)
     /// The last connection to a peer was closed.
     case disconnected(peer: String)
+    /// A peer is connected over a relay alone.
+    case relayed(peer: String)
+    /// A peer that was connected over a relay is connected directly.
+    case direct(peer: String)
+    /// Whether others can reach this node, or where, is another than it was.
+    case reachabilityChanged(Reachability)
     /// This node's clock and those of its peers differ by more than a minute: so far are
     /// the peers' clocks ahead, as the median. The peers are those whose clocks were
     /// compared, one of each network; if it is one alone, either clock may be wrong.
@@ -68,6 +74,9 @@ extension Event {
             case .viewChanged(let peers): .viewChanged(peers: peers)
             case .connected(let peer): .connected(peer: peer)
             case .disconnected(let peer): .disconnected(peer: peer)
+            case .relayed(let peer): .relayed(peer: peer)
+            case .direct(let peer): .direct(peer: peer)
+            case .reachabilityChanged(let known): .reachabilityChanged(Reachability(known))
             case .clockDiffers(let offset, let peers):
                 .clockDiffers(offset: .seconds(offset), peers: peers)
             case .keyShared(let record): .keyShared(Record(record))

@@ -82,6 +82,12 @@ public final class Node: Sendable {
         try told { try ffi.peerStatus(peer: peer) }.map(PeerStatus.init)
     }
 
+    /// Whether others can reach this node, and where. ``Event/reachabilityChanged(_:)``
+    /// tells when that changes.
+    public func reachability() throws -> Reachability {
+        Reachability(try told { try ffi.reachability() })
+    }
+
     /// The node's counters, in the OpenMetrics text format.
     public func metrics() throws -> String { try told { try ffi.metrics() } }
 

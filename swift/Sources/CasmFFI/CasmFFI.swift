@@ -3859,6 +3859,11 @@ public protocol NodeProtocol: AnyObject, Sendable {
     func peerStatus(peer: String) throws  -> PeerStatus?
 
     /**
+     * Whether others can reach this node, and where.
+     */
+    func reachability() throws  -> Reachability
+
+    /**
      * Comes back after a pause: listens, connects to who was connected, and
      * announces itself. Subscriptions are told what has changed meanwhile.
      */
@@ -4569,6 +4574,18 @@ open func peerStatus(peer: String)throws  -> PeerStatus?  {
     uniffi_casm_uniffi_fn_method_node_peer_status(
             self.uniffiCloneHandle(),
         FfiConverterString.lower(peer),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Whether others can reach this node, and where.
+     */
+open func reachability()throws  -> Reachability  {
+    return try  FfiConverterTypeReachability_lift(try rustCallWithError(FfiConverterTypeCasmError_lift) {
+        uniffiCallStatus in
+    uniffi_casm_uniffi_fn_method_node_reachability(
+            self.uniffiCloneHandle(),uniffiCallStatus
     )
 })
 }
@@ -12284,6 +12301,25 @@ public struct Config {
      * they take back is put out.
      */
     public let revoked: String?
+    /**
+     * Whether this node relays for peers that nobody else can reach. For a node that
+     * others can reach.
+     */
+    public let relay: Bool
+    /**
+     * How much it relays. Only with `relay`.
+     */
+    public let relayLimits: RelayLimits?
+    /**
+     * Whether this node, when it can't be reached itself, asks relays among its peers
+     * to take what is for it, and tries to get from there to direct connections. It
+     * does if that is left out.
+     */
+    public let useRelays: Bool?
+    /**
+     * Whether this node asks the network's gateway to let others in, by UPnP.
+     */
+    public let upnp: Bool
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -12365,7 +12401,22 @@ public struct Config {
         /**
          * A file of revocations, which is read again when it changes: whose certificates
          * they take back is put out.
-         */revoked: String? = nil) {
+         */revoked: String? = nil,
+        /**
+         * Whether this node relays for peers that nobody else can reach. For a node that
+         * others can reach.
+         */relay: Bool = false,
+        /**
+         * How much it relays. Only with `relay`.
+         */relayLimits: RelayLimits? = nil,
+        /**
+         * Whether this node, when it can't be reached itself, asks relays among its peers
+         * to take what is for it, and tries to get from there to direct connections. It
+         * does if that is left out.
+         */useRelays: Bool? = nil,
+        /**
+         * Whether this node asks the network's gateway to let others in, by UPnP.
+         */upnp: Bool = false) {
         self.namespace = namespace
         self.listen = listen
         self.boot = boot
@@ -12387,6 +12438,10 @@ public struct Config {
         self.admit = admit
         self.certificate = certificate
         self.revoked = revoked
+        self.relay = relay
+        self.relayLimits = relayLimits
+        self.useRelays = useRelays
+        self.upnp = upnp
     }
 
 
@@ -12425,7 +12480,11 @@ public struct FfiConverterTypeConfig: FfiConverterRustBuffer {
                 deny: FfiConverterSequenceString.read(from: &buf),
                 admit: FfiConverterSequenceString.read(from: &buf),
                 certificate: FfiConverterOptionTypeCertificate.read(from: &buf),
-                revoked: FfiConverterOptionString.read(from: &buf)
+                revoked: FfiConverterOptionString.read(from: &buf),
+                relay: FfiConverterBool.read(from: &buf),
+                relayLimits: FfiConverterOptionTypeRelayLimits.read(from: &buf),
+                useRelays: FfiConverterOptionBool.read(from: &buf),
+                upnp: FfiConverterBool.read(from: &buf)
         )
     }
 
@@ -12451,6 +12510,10 @@ public struct FfiConverterTypeConfig: FfiConverterRustBuffer {
         FfiConverterSequenceString.write(value.admit, into: &buf)
         FfiConverterOptionTypeCertificate.write(value.certificate, into: &buf)
         FfiConverterOptionString.write(value.revoked, into: &buf)
+        FfiConverterBool.write(value.relay, into: &buf)
+        FfiConverterOptionTypeRelayLimits.write(value.relayLimits, into: &buf)
+        FfiConverterOptionBool.write(value.useRelays, into: &buf)
+        FfiConverterBool.write(value.upnp, into: &buf)
     }
 }
 
@@ -13267,6 +13330,148 @@ public func FfiConverterTypeQuery_lower(_ value: Query) -> RustBuffer {
 
 
 /**
+ * Whether others can reach a node, and where.
+ */
+public struct Reachability: Equatable, Hashable {
+    /**
+     * `public`: at a public address, as was tried, or as a person or the gateway said.
+     * `private`: not directly. `unknown`: nobody has tried yet.
+     */
+    public let reach: String
+    /**
+     * Where, the best first.
+     */
+    public let addrs: [ReachableAddr]
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * `public`: at a public address, as was tried, or as a person or the gateway said.
+         * `private`: not directly. `unknown`: nobody has tried yet.
+         */reach: String,
+        /**
+         * Where, the best first.
+         */addrs: [ReachableAddr]) {
+        self.reach = reach
+        self.addrs = addrs
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Reachability: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeReachability: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Reachability {
+        return
+            try Reachability(
+                reach: FfiConverterString.read(from: &buf),
+                addrs: FfiConverterSequenceTypeReachableAddr.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: Reachability, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.reach, into: &buf)
+        FfiConverterSequenceTypeReachableAddr.write(value.addrs, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeReachability_lift(_ buf: RustBuffer) throws -> Reachability {
+    return try FfiConverterTypeReachability.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeReachability_lower(_ value: Reachability) -> RustBuffer {
+    return FfiConverterTypeReachability.lower(value)
+}
+
+
+/**
+ * An address at which a node can be reached.
+ */
+public struct ReachableAddr: Equatable, Hashable {
+    /**
+     * The multiaddr, without the `/p2p/<id>` of the node.
+     */
+    public let addr: String
+    /**
+     * How that is known: `announced` as it was configured, `mapped` by the network's
+     * gateway, `dialled` by a peer, or over a `relay`.
+     */
+    public let found: String
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The multiaddr, without the `/p2p/<id>` of the node.
+         */addr: String,
+        /**
+         * How that is known: `announced` as it was configured, `mapped` by the network's
+         * gateway, `dialled` by a peer, or over a `relay`.
+         */found: String) {
+        self.addr = addr
+        self.found = found
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension ReachableAddr: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeReachableAddr: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ReachableAddr {
+        return
+            try ReachableAddr(
+                addr: FfiConverterString.read(from: &buf),
+                found: FfiConverterString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: ReachableAddr, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.addr, into: &buf)
+        FfiConverterString.write(value.found, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeReachableAddr_lift(_ buf: RustBuffer) throws -> ReachableAddr {
+    return try FfiConverterTypeReachableAddr.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeReachableAddr_lower(_ value: ReachableAddr) -> RustBuffer {
+    return FfiConverterTypeReachableAddr.lower(value)
+}
+
+
+/**
  * What a node says of itself.
  */
 public struct Record: Equatable, Hashable {
@@ -13424,6 +13629,97 @@ public func FfiConverterTypeRecord_lift(_ buf: RustBuffer) throws -> Record {
 #endif
 public func FfiConverterTypeRecord_lower(_ value: Record) -> RustBuffer {
     return FfiConverterTypeRecord.lower(value)
+}
+
+
+/**
+ * How much a relay gives. What is left out has its default.
+ */
+public struct RelayLimits: Equatable, Hashable {
+    /**
+     * Peers that may be reached over this node, 1 to 4096; 64 if it is left out.
+     */
+    public let reservations: UInt32?
+    /**
+     * Connections that are relayed at once, 1 to 4096; 128 if it is left out.
+     */
+    public let circuits: UInt32?
+    /**
+     * Bytes that one may carry in each direction, 64 KiB to 1 TiB; 256 MiB if it is
+     * left out.
+     */
+    public let circuitBytes: UInt64?
+    /**
+     * Seconds that one may last, 10 to 86400; 3600 if it is left out.
+     */
+    public let circuitTime: Double?
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Peers that may be reached over this node, 1 to 4096; 64 if it is left out.
+         */reservations: UInt32? = nil,
+        /**
+         * Connections that are relayed at once, 1 to 4096; 128 if it is left out.
+         */circuits: UInt32? = nil,
+        /**
+         * Bytes that one may carry in each direction, 64 KiB to 1 TiB; 256 MiB if it is
+         * left out.
+         */circuitBytes: UInt64? = nil,
+        /**
+         * Seconds that one may last, 10 to 86400; 3600 if it is left out.
+         */circuitTime: Double? = nil) {
+        self.reservations = reservations
+        self.circuits = circuits
+        self.circuitBytes = circuitBytes
+        self.circuitTime = circuitTime
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension RelayLimits: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeRelayLimits: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> RelayLimits {
+        return
+            try RelayLimits(
+                reservations: FfiConverterOptionUInt32.read(from: &buf),
+                circuits: FfiConverterOptionUInt32.read(from: &buf),
+                circuitBytes: FfiConverterOptionUInt64.read(from: &buf),
+                circuitTime: FfiConverterOptionDouble.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: RelayLimits, into buf: inout [UInt8]) {
+        FfiConverterOptionUInt32.write(value.reservations, into: &buf)
+        FfiConverterOptionUInt32.write(value.circuits, into: &buf)
+        FfiConverterOptionUInt64.write(value.circuitBytes, into: &buf)
+        FfiConverterOptionDouble.write(value.circuitTime, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeRelayLimits_lift(_ buf: RustBuffer) throws -> RelayLimits {
+    return try FfiConverterTypeRelayLimits.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeRelayLimits_lower(_ value: RelayLimits) -> RustBuffer {
+    return FfiConverterTypeRelayLimits.lower(value)
 }
 
 
@@ -14642,6 +14938,30 @@ public enum Event: Equatable, Hashable {
          */peer: String
     )
     /**
+     * A peer is connected over a relay alone.
+     */
+    case relayed(
+        /**
+         * Its id.
+         */peer: String
+    )
+    /**
+     * A peer that was connected over a relay is connected directly.
+     */
+    case direct(
+        /**
+         * Its id.
+         */peer: String
+    )
+    /**
+     * Whether others can reach this node, or where, is another than it was.
+     */
+    case reachabilityChanged(
+        /**
+         * What is known now.
+         */reachability: Reachability
+    )
+    /**
      * This node's clock and those of its peers differ by more than a minute.
      */
     case clockDiffers(
@@ -14716,13 +15036,22 @@ public struct FfiConverterTypeEvent: FfiConverterRustBuffer {
         case 8: return .disconnected(peer: try FfiConverterString.read(from: &buf)
         )
 
-        case 9: return .clockDiffers(offset: try FfiConverterDouble.read(from: &buf), peers: try FfiConverterSequenceString.read(from: &buf)
+        case 9: return .relayed(peer: try FfiConverterString.read(from: &buf)
         )
 
-        case 10: return .keyShared(record: try FfiConverterTypeRecord.read(from: &buf)
+        case 10: return .direct(peer: try FfiConverterString.read(from: &buf)
         )
 
-        case 11: return .dropped(count: try FfiConverterUInt64.read(from: &buf)
+        case 11: return .reachabilityChanged(reachability: try FfiConverterTypeReachability.read(from: &buf)
+        )
+
+        case 12: return .clockDiffers(offset: try FfiConverterDouble.read(from: &buf), peers: try FfiConverterSequenceString.read(from: &buf)
+        )
+
+        case 13: return .keyShared(record: try FfiConverterTypeRecord.read(from: &buf)
+        )
+
+        case 14: return .dropped(count: try FfiConverterUInt64.read(from: &buf)
         )
 
         default: throw UniffiInternalError.unexpectedEnumCase
@@ -14776,19 +15105,34 @@ public struct FfiConverterTypeEvent: FfiConverterRustBuffer {
             FfiConverterString.write(peer, into: &buf)
 
 
-        case let .clockDiffers(offset,peers):
+        case let .relayed(peer):
             writeInt(&buf, Int32(9))
+            FfiConverterString.write(peer, into: &buf)
+
+
+        case let .direct(peer):
+            writeInt(&buf, Int32(10))
+            FfiConverterString.write(peer, into: &buf)
+
+
+        case let .reachabilityChanged(reachability):
+            writeInt(&buf, Int32(11))
+            FfiConverterTypeReachability.write(reachability, into: &buf)
+
+
+        case let .clockDiffers(offset,peers):
+            writeInt(&buf, Int32(12))
             FfiConverterDouble.write(offset, into: &buf)
             FfiConverterSequenceString.write(peers, into: &buf)
 
 
         case let .keyShared(record):
-            writeInt(&buf, Int32(10))
+            writeInt(&buf, Int32(13))
             FfiConverterTypeRecord.write(record, into: &buf)
 
 
         case let .dropped(count):
-            writeInt(&buf, Int32(11))
+            writeInt(&buf, Int32(14))
             FfiConverterUInt64.write(count, into: &buf)
 
         }
@@ -15112,6 +15456,30 @@ fileprivate struct FfiConverterOptionUInt32: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterOptionUInt64: FfiConverterRustBuffer {
+    typealias SwiftType = UInt64?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterUInt64.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterUInt64.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterOptionDouble: FfiConverterRustBuffer {
     typealias SwiftType = Double?
 
@@ -15128,6 +15496,30 @@ fileprivate struct FfiConverterOptionDouble: FfiConverterRustBuffer {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterDouble.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionBool: FfiConverterRustBuffer {
+    typealias SwiftType = Bool?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterBool.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterBool.read(from: &buf)
         default: throw UniffiInternalError.unexpectedOptionalTag
         }
     }
@@ -15472,6 +15864,30 @@ fileprivate struct FfiConverterOptionTypeRecord: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterOptionTypeRelayLimits: FfiConverterRustBuffer {
+    typealias SwiftType = RelayLimits?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeRelayLimits.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeRelayLimits.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterOptionTypeRpcLimits: FfiConverterRustBuffer {
     typealias SwiftType = RpcLimits?
 
@@ -15707,6 +16123,31 @@ fileprivate struct FfiConverterSequenceTypeLogRecord: FfiConverterRustBuffer {
         seq.reserveCapacity(Int(len))
         for _ in 0 ..< len {
             seq.append(try FfiConverterTypeLogRecord.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeReachableAddr: FfiConverterRustBuffer {
+    typealias SwiftType = [ReachableAddr]
+
+    public static func write(_ value: [ReachableAddr], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeReachableAddr.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [ReachableAddr] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [ReachableAddr]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeReachableAddr.read(from: &buf))
         }
         return seq
     }
@@ -16190,6 +16631,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_casm_uniffi_checksum_method_node_peer_status() != 30728) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_casm_uniffi_checksum_method_node_reachability() != 24564) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_casm_uniffi_checksum_method_node_resume() != 1449) {

@@ -966,6 +966,11 @@ void uniffi_casm_uniffi_fn_method_node_pause(uint64_t ptr, RustBuffer timeout, R
 RustBuffer uniffi_casm_uniffi_fn_method_node_peer_status(uint64_t ptr, RustBuffer peer, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_METHOD_NODE_REACHABILITY
+#define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_METHOD_NODE_REACHABILITY
+RustBuffer uniffi_casm_uniffi_fn_method_node_reachability(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_METHOD_NODE_RESUME
 #define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_FN_METHOD_NODE_RESUME
 void uniffi_casm_uniffi_fn_method_node_resume(uint64_t ptr, RustBuffer timeout, RustCallStatus *_Nonnull out_status
@@ -3020,6 +3025,12 @@ uint16_t uniffi_casm_uniffi_checksum_method_node_pause(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_CHECKSUM_METHOD_NODE_PEER_STATUS
 #define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_CHECKSUM_METHOD_NODE_PEER_STATUS
 uint16_t uniffi_casm_uniffi_checksum_method_node_peer_status(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_CHECKSUM_METHOD_NODE_REACHABILITY
+#define UNIFFI_FFIDEF_UNIFFI_CASM_UNIFFI_CHECKSUM_METHOD_NODE_REACHABILITY
+uint16_t uniffi_casm_uniffi_checksum_method_node_reachability(void
 
 );
 #endif

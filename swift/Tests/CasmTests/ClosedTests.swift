@@ -33,6 +33,7 @@ final class ClosedTests: XCTestCase {
                 ("view", { _ = try node.view() }),
                 ("connected", { _ = try node.connected() }),
                 ("peerStatus", { _ = try node.peerStatus(other.id) }),
+                ("reachability", { _ = try node.reachability() }),
                 ("metrics", { _ = try node.metrics() }),
                 ("metricsSnapshot", { _ = try node.metricsSnapshot() }),
                 ("waitFor", { _ = try await node.waitFor(1) }),
@@ -128,11 +129,20 @@ final class ClosedTests: XCTestCase {
         let node = try await node()
         let (topic, channel) = (try node.topic("t"), try node.channel("c"))
         let long = String(repeating: "x", count: 100_000)
+        let relay = { (limits: RelayLimits) async throws in
+            _ = try await Node.start(Config(boot: ["none"], relay: true, relayLimits: limits))
+        }
         let bad: [(CasmError.Kind, String, () async throws -> Void)] = [
             (.config, "a b", { _ = try await Node.start(Config(namespace: "a b", boot: ["none"])) }),
             (.config, "ttl", { _ = try await Node.start(Config(boot: ["none"], ttl: .zero)) }),
             (.address, "nonsense", { _ = try await Node.start(Config(listen: ["nonsense"], boot: ["none"])) }),
             (.config, "-1", { _ = try await Node.start(Config(boot: ["none"], limits: Limits(connections: -1))) }),
+            (.config, "relay.reservations: 0", { try await relay(RelayLimits(reservations: 0)) }),
+            (.config, "relay.circuits: -1", { try await relay(RelayLimits(circuits: -1)) }),
+            (.config, "relay.circuit_bytes: 1", { try await relay(RelayLimits(circuitBytes: 1)) }),
+            (.config, "relay.circuitBytes: -1", { try await relay(RelayLimits(circuitBytes: -1)) }),
+            (.config, "relay.circuit_time", { try await relay(RelayLimits(circuitTime: .seconds(9))) }),
+            (.config, "relay: false", { _ = try await Node.start(Config(boot: ["none"], relayLimits: RelayLimits())) }),
             (.config, "-1", { _ = try await node.waitFor(-1) }),
             (.config, "role=w", { _ = try node.view().records("role=w") }),
             (.invalid, "", { _ = try node.view().records(Query(prefix: true)) }),

@@ -13,7 +13,7 @@ use toml::Table;
 type Names = BTreeSet<String>;
 
 /// The sections whose names are members of a type.
-const MEMBERS: [(&str, &str); 22] = [
+const MEMBERS: [(&str, &str); 24] = [
     ("node", "Node"),
     ("view", "ClusterView"),
     ("remote_view", "RemoteView"),
@@ -25,6 +25,8 @@ const MEMBERS: [(&str, &str); 22] = [
     ("message", "Message"),
     ("record", "Record"),
     ("peer_status", "PeerStatus"),
+    ("reachability", "Reachability"),
+    ("reachable_addr", "ReachableAddr"),
     ("key", "Key"),
     ("secret", "Secret"),
     ("byte_stream", "ByteStream"),
@@ -39,11 +41,12 @@ const MEMBERS: [(&str, &str); 22] = [
 ];
 
 /// The options that are members of a type.
-const FIELDS: [(&str, &str); 5] = [
+const FIELDS: [(&str, &str); 6] = [
     ("node", "Config"),
     ("limits", "Limits"),
     ("rpc_limits", "RPCLimits"),
     ("table_limits", "TableLimits"),
+    ("relay_limits", "RelayLimits"),
     ("query", "Query"),
 ];
 

@@ -100,6 +100,13 @@ func number(_ what: String, _ given: Int) throws -> UInt32 {
     return number
 }
 
+func count(_ what: String, _ given: Int64) throws -> UInt64 {
+    guard let count = UInt64(exactly: given) else {
+        throw CasmError(.config, "\(what): \(given) is not acceptable: give 0 or more")
+    }
+    return count
+}
+
 func number(_ what: String, ifAny given: Int?) throws -> UInt32? {
     try given.map { try number(what, $0) }
 }

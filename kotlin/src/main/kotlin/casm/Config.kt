@@ -84,6 +84,17 @@ public data class Config(
      * take back is put out. One member that has it suffices.
      */
     val revoked: String? = null,
+    /** Whether this node relays for peers that nobody else can reach. For a node that others can reach. */
+    val relay: Boolean = false,
+    /** How much it relays. Only with [relay]. */
+    val relayLimits: RelayLimits? = null,
+    /**
+     * Whether this node, when it can't be reached itself, asks relays among its peers to take
+     * what is for it, and tries to get from there to direct connections.
+     */
+    val useRelays: Boolean = true,
+    /** Whether this node asks the network's gateway to let others in, by UPnP. */
+    val upnp: Boolean = false,
 ) {
     internal fun given() =
         Given(
@@ -108,6 +119,10 @@ public data class Config(
             admit = admit,
             certificate = certificate?.given,
             revoked = revoked,
+            relay = relay,
+            relayLimits = relayLimits?.given(),
+            useRelays = useRelays,
+            upnp = upnp,
         )
 
     /** Makes a [Config], for Java: `Config.builder().namespace("demo").build()`. */
@@ -182,6 +197,18 @@ public data class Config(
 
         /** See [Config.revoked]. */
         public fun revoked(path: String): Builder = with { copy(revoked = path) }
+
+        /** See [Config.relay]. */
+        public fun relay(relays: Boolean): Builder = with { copy(relay = relays) }
+
+        /** See [Config.relayLimits]. */
+        public fun relayLimits(limits: RelayLimits): Builder = with { copy(relayLimits = limits) }
+
+        /** See [Config.useRelays]. */
+        public fun useRelays(uses: Boolean): Builder = with { copy(useRelays = uses) }
+
+        /** See [Config.upnp]. */
+        public fun upnp(asks: Boolean): Builder = with { copy(upnp = asks) }
 
         /** What was said so far. */
         public fun build(): Config = made

@@ -65,6 +65,24 @@ public abstract class Event internal constructor() {
         val peer: String,
     ) : Event()
 
+    /** A peer is connected over a relay alone. */
+    public data class Relayed(
+        /** Its id. */
+        val peer: String,
+    ) : Event()
+
+    /** A peer that was connected over a relay is connected directly. */
+    public data class Direct(
+        /** Its id. */
+        val peer: String,
+    ) : Event()
+
+    /** Whether others can reach this node, or where, is another than it was. */
+    public data class ReachabilityChanged(
+        /** What is known now. */
+        val reachability: Reachability,
+    ) : Event()
+
     /** This node's clock and those of its peers differ by more than a minute. */
     public data class ClockDiffers(
         /** How far the peers' clocks are ahead, as the median; negative if this node's is. */
@@ -106,6 +124,9 @@ public abstract class Event internal constructor() {
                 is Given.ViewChanged -> ViewChanged(given.peers)
                 is Given.Connected -> Connected(given.peer)
                 is Given.Disconnected -> Disconnected(given.peer)
+                is Given.Relayed -> Relayed(given.peer)
+                is Given.Direct -> Direct(given.peer)
+                is Given.ReachabilityChanged -> ReachabilityChanged(Reachability.of(given.reachability))
                 is Given.ClockDiffers -> ClockDiffers(given.offset.asSeconds(), given.peers)
                 is Given.KeyShared -> KeyShared(Record.of(given.record))
                 is Given.Dropped -> Dropped(given.count.toLong())

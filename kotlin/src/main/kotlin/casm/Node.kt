@@ -67,6 +67,9 @@ public class Node private constructor(
     public fun peerStatus(peer: String): PeerStatus? =
         translating { given.peerStatus(peer) }?.let { PeerStatus.of(it) }
 
+    /** Whether others can reach this node, and where. [Event.ReachabilityChanged] tells when that changes. */
+    public fun reachability(): Reachability = Reachability.of(translating { given.reachability() })
+
     /** The node's counters, in the OpenMetrics text format. */
     public fun metrics(): String = translating { given.metrics() }
 

@@ -52,6 +52,9 @@ public class NodeJava internal constructor(
     /** What is known of a connected peer; null if it isn't connected. */
     public fun peerStatus(peer: String): PeerStatus? = node.peerStatus(peer)
 
+    /** Whether others can reach this node, and where. [Event.ReachabilityChanged] tells when that changes. */
+    public fun reachability(): Reachability = node.reachability()
+
     /** The node's counters, in the OpenMetrics text format. */
     public fun metrics(): String = node.metrics()
 

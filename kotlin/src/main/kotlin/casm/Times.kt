@@ -26,5 +26,11 @@ internal fun Int.unsigned(what: String): UInt {
     return toUInt()
 }
 
+/** The same of a longer one. */
+internal fun Long.unsigned(what: String): ULong {
+    if (this < 0) throw CasmException(CasmException.Kind.CONFIG, "$what: $this: give 0 or more")
+    return toULong()
+}
+
 /** A number that the library gives without a sign; more than fits is not met. */
 internal fun UInt.toCount(): Int = toLong().coerceAtMost(Int.MAX_VALUE.toLong()).toInt()

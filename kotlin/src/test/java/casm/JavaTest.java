@@ -59,6 +59,7 @@ class JavaTest {
             assertEquals(first.getId(), second.connectAsync(first.getId()).get(60, TimeUnit.SECONDS));
             assertEquals(List.of(first.getId()), second.connected());
             second.peerStatus(first.getId()).getRoundTrip();
+            assertEquals("unknown", second.reachability().getReach());
 
             BlockingQueue<Change> changes = new LinkedBlockingQueue<>();
             first.onChange(Query.matching("meta:role=worker"), changes::add);

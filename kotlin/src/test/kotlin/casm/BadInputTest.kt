@@ -53,6 +53,8 @@ class BadInputTest {
     fun `a start names what is not acceptable`() =
         patiently {
             val config = loopback()
+
+            fun relaying(limits: RelayLimits) = config.copy(relay = true, relayLimits = limits)
             check(
                 listOf(
                     bad(Kind.CONFIG, "a b") { Node.start(config.copy(namespace = "a b")) },
@@ -66,6 +68,14 @@ class BadInputTest {
                     bad(Kind.CONFIG, "memory") { Node.start(config.copy(limits = Limits(memory = -1.0))) },
                     bad(Kind.CONFIG, "-1") { Node.start(config.copy(limits = Limits(rpc = RpcLimits(streams = -1)))) },
                     bad(Kind.CONFIG, "-1") { Node.start(config.copy(limits = Limits(table = TableLimits(records = -1)))) },
+                    bad(Kind.CONFIG, "relay.reservations: 0") { Node.start(relaying(RelayLimits(reservations = 0))) },
+                    bad(Kind.CONFIG, "relay.reservations: -1") { Node.start(relaying(RelayLimits(reservations = -1))) },
+                    bad(Kind.CONFIG, "relay.circuits: 4097") { Node.start(relaying(RelayLimits(circuits = 4097))) },
+                    bad(Kind.CONFIG, "relay.circuit_bytes: 1") { Node.start(relaying(RelayLimits(circuitBytes = 1))) },
+                    bad(Kind.CONFIG, "relay.circuit_bytes: -1") { Node.start(relaying(RelayLimits(circuitBytes = -1))) },
+                    bad(Kind.CONFIG, "relay.circuit_time") { Node.start(relaying(RelayLimits(circuitTime = 9.seconds))) },
+                    bad(Kind.CONFIG, "relay.circuit_time: -1") { Node.start(relaying(RelayLimits(circuitTime = wrong))) },
+                    bad(Kind.CONFIG, "relay: false") { Node.start(config.copy(relayLimits = RelayLimits())) },
                     bad(Kind.CONFIG, "QUIC has no pre-shared key") {
                         val quic = listOf("/ip4/127.0.0.1/udp/0/quic-v1")
                         Node.start(config.copy(listen = quic, secret = Secret.generate()))

@@ -120,7 +120,7 @@ class GuideTest {
                 val calls: List<suspend () -> Any?> =
                     listOf(
                         { node.addrs() }, { node.info() }, { node.view() }, { node.connected() },
-                        { node.peerStatus(other.id) }, { node.metrics() }, { node.metricsSnapshot() },
+                        { node.peerStatus(other.id) }, { node.reachability() }, { node.metrics() }, { node.metricsSnapshot() },
                         { node.waitFor(1) }, { node.viewOf(other.id) }, { node.connect(other.id) },
                         { node.openStream(other.id, "/s/1") }, { node.onStream("/s/2") { _, _ -> } },
                         { node.advertise("n", 10.seconds) }, { node.setMeta(mapOf()) },

@@ -58,6 +58,8 @@ class ParityTest {
         check("message", Message::class.java)
         check("record", Record::class.java)
         check("peer_status", PeerStatus::class.java)
+        check("reachability", Reachability::class.java)
+        check("reachable_addr", ReachableAddr::class.java)
         check("key", Key::class.java, Key.Companion::class.java)
         check("secret", Secret::class.java, Secret.Companion::class.java)
         check("byte_stream", ByteStream::class.java)
@@ -158,6 +160,7 @@ class ParityTest {
         assertEquals(options("limits"), fields(Limits::class.java))
         assertEquals(options("rpc_limits"), fields(RpcLimits::class.java))
         assertEquals(options("table_limits"), fields(TableLimits::class.java))
+        assertEquals(options("relay_limits"), fields(RelayLimits::class.java))
         assertEquals(options("query"), fields(Query::class.java) - "Companion")
         // Java's calls are given these.
         assertEquals(options("serve"), fields(ServeOptions::class.java))
@@ -183,7 +186,7 @@ class ParityTest {
                 }
             }
         }
-        val others = setOf("node", "limits", "rpc_limits", "table_limits", "query")
+        val others = setOf("node", "limits", "rpc_limits", "table_limits", "relay_limits", "query")
         assertEquals(Table.arrays("options").keys, takers.keys + others, "all of them are looked for")
     }
 
