@@ -19,7 +19,7 @@ public class Index private constructor(
 
         /** A node, by the number of its server, which is read without a sign. */
         @JvmStatic
-        public fun server(number: Long): Index = Index("server:" + number.toULong().toString(16))
+        public fun server(number: Long): Index = Index("server:" + number.toULong().toString(16).padStart(16, '0'))
 
         /** The name of a host. */
         @JvmStatic

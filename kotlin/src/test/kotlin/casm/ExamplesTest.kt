@@ -124,10 +124,9 @@ class ExamplesTest {
             val outputs = List(2) { File.createTempFile("casm", ".txt") }
             val programs = outputs.map { Program("snippets.readme_1.SnippetKt", output = it, environment = boot) }
             val ids = node.waitFor(3, timeout = PATIENCE).map { it.peer }
-            for ((program, output) in programs.zip(outputs)) {
-                until("it prints all three: ${output.readText()}") { ids.all { it in output.readText() } }
-                program.enter()
-            }
+            for (output in outputs) until("it prints all three") { ids.all { it in output.readText() } }
+            // Not before: of one that has left, the other hears no more.
+            programs.forEach { it.enter() }
             for ((program, output) in programs.zip(outputs)) {
                 program.use { assertEquals(0, it.ended(), output.readText()) }
                 assertEquals(3, output.readLines().size, output.readText())

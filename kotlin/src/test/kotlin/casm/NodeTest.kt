@@ -83,6 +83,12 @@ class NodeTest {
         }
 
     @Test
+    fun `the number of a server is sought with all its digits, as records have it`() {
+        assertEquals("server:0000000000000abc", "${Index.server(0xabc)}")
+        assertEquals("server:ffffffffffffffff", "${Index.server(-1)}")
+    }
+
+    @Test
     fun `events and changes are flows, and end with their node`() =
         patiently {
             val node = start()
