@@ -3,7 +3,7 @@
 //! `builder` configures one from plain strings; `join` finds the first peers
 //! and comes back when they are lost, when `pace` says so; `lists` changes who is
 //! taken, and `admit` whose certificates count;
-//! `reach` connects to relays; `pause` lets the sockets go and comes
+//! `peers` connects to others, and `reach` to relays; `pause` lets the sockets go and comes
 //! back; `whereabouts` says where peers may be that somebody wants to connect to.
 
 mod admit;
@@ -13,6 +13,7 @@ mod join;
 mod lists;
 mod pace;
 mod pause;
+mod peers;
 mod reach;
 mod roles;
 mod seeds;
@@ -24,8 +25,7 @@ mod whereabouts;
 pub use builder::NodeBuilder;
 
 use crate::{
-    Config, Error, ErrorKind, Events, Keypair, Multiaddr, Namespace, PeerId, PeerInfo, PeerStatus,
-    Result,
+    Config, Error, ErrorKind, Events, Keypair, Multiaddr, Namespace, PeerId, PeerInfo, Result,
     announce::Announced,
     boot::{Boot, BootConfig, FindOptions, Finding},
     clocks,
@@ -465,38 +465,6 @@ impl Node {
     pub fn exchange_peers(&self, namespace: &Namespace) -> Result<()> {
         let Some(pex) = &self.0.pex else { return Ok(()) };
         pex.join(namespace, self.0.store.load(namespace)?)
-    }
-
-    /// Connects to a peer, unless it is connected already, and says who it is: to
-    /// whoever answers at a multiaddr, or to a peer by its id, its record or its
-    /// [`PeerInfo`]. The addresses that are given are tried first, then those in
-    /// the peer's record, then those that peer exchange has. Each may take 10 s.
-    ///
-    /// # Errors
-    /// `NotFound` if no address of the peer is known that makes sense here;
-    /// `Unreachable` if it answers at none, with what each has answered; `Address` if
-    /// all that were given are of QUIC, in a private cluster, and no other is known;
-    /// `Invalid` if it is this node itself; `Paused`; `Closed`.
-    pub async fn connect(&self, peer: impl Into<Target>) -> Result<PeerId> {
-        self.0.connector.connect(peer).await
-    }
-
-    /// Closes all connections to a peer. It may come back, and discovery may
-    /// find it again.
-    pub async fn disconnect(&self, peer: PeerId) {
-        self.0.host.disconnect(peer).await;
-    }
-
-    /// The peers that are connected now, in the order of their ids.
-    pub fn connected(&self) -> Vec<PeerId> {
-        self.0.host.connected()
-    }
-
-    /// What is known of a connected peer: its addresses, who made the
-    /// connection, the round-trip time, the program. `None` if it isn't
-    /// connected.
-    pub fn peer_status(&self, peer: &PeerId) -> Option<PeerStatus> {
-        self.0.host.status(peer)
     }
 
     /// Finding and being found: for other namespaces, other discoveries, and a
