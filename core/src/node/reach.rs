@@ -14,8 +14,8 @@ use tokio::time::sleep;
 /// The version of the protocol of relays, as the record of one says.
 const PROTOCOL: &str = "2";
 /// For how long relays are waited for that are found by themselves, and how long after
-/// one search the next may be.
-const PAUSE: Duration = Duration::from_secs(10);
+/// one search the next may be: twice as long each time, up to the last.
+const PAUSE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(600));
 /// Relays that are tried at once.
 const TRIED: usize = 2;
 
@@ -56,10 +56,26 @@ pub(super) fn start(
     })
 }
 
+/// Looks for relays: when there are some, and then less and less often. While there are
+/// none, or the node is paused, nothing is done.
 async fn search(host: &Host, cluster: &Cluster) {
+    let mut relays = cluster.subscribe(Query::relays());
+    let mut pause = PAUSE.0;
     loop {
-        sleep(PAUSE).await;
-        find(host, cluster).await;
+        host.life().up().await;
+        if cluster.view().count(&Query::relays()) == 0 {
+            pause = PAUSE.0;
+            // It ends with the node.
+            if relays.next().await.is_none() {
+                return;
+            }
+            continue;
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(PAUSE.1);
+        if host.life().is_up() {
+            find(host, cluster).await;
+        }
     }
 }
 
