@@ -4,8 +4,11 @@ use crate::{sancov, shell};
 use anyhow::{Context, Result, bail, ensure};
 use std::{
     env, fs,
+    panic::resume_unwind,
     path::{Path, PathBuf},
     process::Command,
+    sync::{Mutex, PoisonError},
+    thread,
 };
 
 #[derive(clap::Args)]
@@ -27,6 +30,8 @@ impl Args {
     }
 }
 
+/// Targets that run at once, if there are as many processors.
+const AT_ONCE: usize = 2;
 /// A target that needs longer than this for one input has failed.
 const SECONDS_PER_INPUT: u32 = 5;
 /// A target that takes more memory than this has failed.
@@ -43,16 +48,27 @@ pub fn run(args: &Args) -> Result<()> {
         ensure!(names.contains(&&**name), "there is no fuzz target {name:?}, only {names:?}");
     }
     build(&names)?;
-    let mut failed = vec![];
-    for target in &targets {
-        if args.targets.is_empty() || args.targets.contains(&target.name) {
-            println!("fuzz: {} for {} s", target.name, args.seconds);
-            if let Err(error) = fuzz(target, args) {
-                eprintln!("{error:#}");
-                failed.push(target.name.as_str());
+    let wanted = |target: &&Target| args.targets.is_empty() || args.targets.contains(&target.name);
+    let queue = Mutex::new(targets.iter().filter(wanted));
+    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+    // Each keeps one processor busy.
+    let at_once = thread::available_parallelism().map_or(1, |n| n.get().min(AT_ONCE));
+    let failed: Vec<&str> = thread::scope(|scope| {
+        let worker = || {
+            let mut failed = vec![];
+            while let Some(target) = next() {
+                println!("fuzz: {} for {} s", target.name, args.seconds);
+                if let Err(error) = fuzz(target, args) {
+                    eprintln!("{error:#}");
+                    failed.push(target.name.as_str());
+                }
             }
-        }
-    }
+            failed
+        };
+        let workers: Vec<_> = (0..at_once).map(|_| scope.spawn(worker)).collect();
+        let failed = workers.into_iter().map(|worker| worker.join());
+        failed.flat_map(|failed| failed.unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    });
     ensure!(failed.is_empty(), "fuzz targets failed: {}", failed.join(", "));
     println!("fuzz: nothing found");
     Ok(())
