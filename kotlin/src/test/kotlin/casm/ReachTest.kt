@@ -27,7 +27,7 @@ class ReachTest {
             val made = loopback().copy(relay = config.relay, relayLimits = config.relayLimits)
             val relay = Node.start(made, PATIENCE)
             val node = Node.start(loopback().copy(useRelays = false, upnp = false), PATIENCE)
-            assertEquals(relay.id, node.connect(relay.info(), PATIENCE))
+            assertEquals(relay.id, node.connect(relay.addrs().first(), timeout = PATIENCE))
             assertNotNull(node.waitFor(2, timeout = PATIENCE)[relay.id])
             node.close()
             relay.close()
