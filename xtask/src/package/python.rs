@@ -25,8 +25,9 @@ pub struct Args {
 const WHEELS: &str = "wheels";
 
 /// The most bytes of a wheel, a figure that users see before anything else: 4 MiB, and
-/// half a one for who may join and for nodes behind routers.
-const WHEEL_MOST: u64 = 4_718_592;
+/// what who may join (0.2 MB) and nodes behind routers (0.4 MB) take. Half a MiB was the
+/// aim for both.
+const WHEEL_MOST: u64 = 4_850_000;
 
 /// The wheel that was packaged last.
 pub fn wheel_built() -> Result<PathBuf> {
