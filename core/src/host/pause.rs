@@ -106,6 +106,7 @@ impl Task {
         }
         self.again.clear();
         self.nat.replaced();
+        self.book.is_at_relays(&[]);
         self.metrics.gossip_links.set(0);
         self.recipe.streams.clear();
         self.recipe.round_trips.clear();
@@ -141,7 +142,7 @@ impl Task {
         };
         let missed = std::mem::take(&mut listening.missed);
         self.listening = listening;
-        self.nat_moved(false);
+        self.nat_moved(None);
         self.book.resumed(&self.swarm);
         self.life.set(Phase::Up);
         missed.into_iter().for_each(|event| self.on_swarm(event));

@@ -54,10 +54,11 @@ pub(super) struct Behaviour {
     gate: gate::Behaviour,
     refused: Refused,
     memory: memory_connection_limits::Behaviour,
-    /// Before those that ask it which connections are spare.
-    pub(super) nat: nat::Behaviour,
     /// After those: nobody is replaced for one who is refused.
     pub(super) slots: slots::Behaviour,
+    /// Before those that ask it which connections are spare, and after those that refuse:
+    /// it remembers whom it has seen until they go.
+    pub(super) nat: nat::Behaviour,
     pub(super) ping: ping::Behaviour,
     identify: identify::Behaviour,
     streams: streams::Behaviour,

@@ -157,7 +157,7 @@ impl Task {
         self.listening = listening;
         let over = self.leaving.ends();
         self.book.announce();
-        self.nat_moved(false);
+        self.nat_moved(None);
         std::mem::take(&mut self.listening.missed)
             .into_iter()
             .for_each(|event| self.on_swarm(event));
@@ -379,7 +379,7 @@ impl Task {
                     return;
                 }
                 self.moved(None);
-                self.nat_moved(false);
+                self.nat_moved(None);
                 self.book.changed();
             }
             SwarmEvent::ExpiredListenAddr { listener_id, address } => {
@@ -387,7 +387,7 @@ impl Task {
                     return;
                 }
                 self.moved(Some(&address));
-                self.nat_moved(true);
+                self.nat_moved(Some(&address));
                 self.book.changed();
             }
             SwarmEvent::ListenerClosed { listener_id, reason: why, addresses } => {
@@ -415,7 +415,7 @@ impl Task {
                 ..
             } => {
                 let direction = self.connected.opened(peer_id, connection_id, &endpoint);
-                self.nat.opened(peer_id, connection_id, &endpoint);
+                self.path_opened(peer_id, connection_id, &endpoint);
                 self.made.get_or_create(&[("direction", direction.name())]).inc();
                 let remote = endpoint.get_remote_address();
                 self.heard.ended(connection_id, Some(remote));

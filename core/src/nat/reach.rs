@@ -98,9 +98,9 @@ impl Assessment {
         }
     }
 
-    /// This node is elsewhere.
-    pub(crate) fn moved(&mut self) {
-        self.dialled.clear();
+    /// This node may be elsewhere: what was tried of these says nothing any more.
+    pub(crate) fn gone(&mut self, is_gone: impl Fn(&Multiaddr) -> bool) {
+        self.dialled.retain(|addr, _| !is_gone(addr));
     }
 
     /// Whether somebody has got to it directly, who is in its network or anywhere.
@@ -166,7 +166,7 @@ mod tests {
         let dialled =
             |addr: &Multiaddr| ReachableAddr { addr: addr.clone(), found: Found::Dialled };
         assert_eq!(known.now().addrs, [dialled(&public), dialled(&home)]);
-        known.moved();
+        known.gone(|addr| *addr == public || *addr == home);
         known.relayed = vec![addr("/ip4/9.9.9.9/tcp/1/p2p-circuit")];
         assert_eq!(known.now().reach, Reach::Private);
         known.announced = vec![public.clone()];

@@ -117,9 +117,9 @@ impl Seek {
         self.offers.values().filter_map(at).min().filter(|_| self.used() < USED)
     }
 
-    /// Whether more relays are wanted than are known.
+    /// Whether more relays are wanted than are known that don't refuse.
     pub(crate) fn is_short(&self) -> bool {
-        self.offers.len() < USED
+        self.offers.values().filter(|offer| offer.refused == 0).count() < USED
     }
 
     fn used(&self) -> usize {
@@ -179,6 +179,8 @@ mod tests {
             now += pause * SECOND;
             assert_eq!(seek.due(), Some(now));
         }
+        seek.offers(PeerId::random(), &addr(2), now);
+        assert!(seek.is_short(), "one of the two refuses");
         seek.next(all, now, |_| 0).unwrap();
         seek.accepted(&relay);
         // It lapsed.

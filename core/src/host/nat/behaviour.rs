@@ -13,6 +13,10 @@ use libp2p::{
 };
 use std::{num::NonZeroU32, time::Duration};
 
+/// For how long a reservation is given: it ends with the connection. (One that runs out
+/// while the peer is told of another would have libp2p panic.)
+const WITH_THE_CONNECTION: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// Each is there if it is wanted.
 #[derive(NetworkBehaviour)]
 pub(in crate::host) struct Behaviour {
@@ -76,6 +80,7 @@ fn config(limits: &RelayLimits) -> relay::Config {
     let mut config = relay::Config {
         max_reservations: limits.reservations as usize,
         max_reservations_per_peer: 2,
+        reservation_duration: WITH_THE_CONNECTION,
         max_circuits: limits.circuits as usize,
         max_circuits_per_peer: limits.circuits_per_peer(),
         max_circuit_duration: limits.circuit_time,

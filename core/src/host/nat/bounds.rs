@@ -2,13 +2,22 @@
 //! or to tell it whether it can be reached.
 
 use crate::{
-    dials::{MOST, sensible},
+    dials::sensible,
     host::{budget::Budget, connected::Connected},
     metrics::ByLabel,
+    prefix::ip,
 };
 use libp2p::{Multiaddr, PeerId};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+};
 use tokio::time::Instant;
+
+/// Addresses that are dialled at once: as many as libp2p keeps to be told to others.
+const MOST: usize = 20;
+/// Hosts that they may be of.
+const HOSTS: usize = 4;
 
 /// What may be dialled for peers. Clones share it.
 #[derive(Clone)]
@@ -24,11 +33,16 @@ impl Bounds {
         Self { connected, skipped, budget: Arc::default(), started: Instant::now() }
     }
 
-    /// Whether all these addresses may be dialled since a peer wants it: few, sensible
-    /// from where the peer is, and not too often.
+    /// Whether all these addresses may be dialled since a peer wants it: few, of few hosts,
+    /// sensible from where the peer is, and not too often. All or none: libp2p asks so.
     pub(super) fn may(&self, peer: &PeerId, addrs: &[Multiaddr]) -> bool {
         let hearing = self.connected.hears(peer, &[]);
-        if addrs.len() > MOST || sensible(addrs, hearing, &self.skipped).len() < addrs.len() {
+        let makes_sense = |addr| {
+            let one = std::slice::from_ref(addr);
+            !sensible(one, hearing, &self.skipped).is_empty()
+        };
+        let hosts: HashSet<_> = addrs.iter().map(ip).collect();
+        if addrs.len() > MOST || hosts.len() > HOSTS || !addrs.iter().all(makes_sense) {
             return false;
         }
         let now = self.started.elapsed();

@@ -9,55 +9,71 @@ use libp2p::{
     core::{Endpoint, transport::PortUse},
     relay::client,
     swarm::{
-        ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
-        THandlerOutEvent, ToSwarm,
+        CloseConnection, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler,
+        THandlerInEvent, THandlerOutEvent, ToSwarm,
     },
 };
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, VecDeque},
     task::{Context, Poll},
+    time::Duration,
 };
+use tokio::time::Instant;
 
-/// Peers that come over such a relay of whom that is noted until they are connected.
-const MOST: usize = 256;
+/// What one connection to a relay may bring in a while: circuits above all.
+const MOST: u32 = 512;
+const WINDOW: Duration = Duration::from_secs(10);
 
 /// The client.
 pub(in crate::host) struct Client {
     inner: client::Behaviour,
     /// Relays that give little, as they said last, while they are connected.
     thin: HashSet<PeerId>,
-    /// Who comes over a relay, and whether that gives little.
-    coming: HashMap<PeerId, bool>,
+    /// What relays and peers over them have had to say lately, by the connection.
+    said: HashMap<ConnectionId, (Instant, u32)>,
+    closing: VecDeque<(PeerId, ConnectionId)>,
     spare: Spare,
 }
 
 impl Client {
     pub(super) fn new(inner: client::Behaviour, spare: Spare) -> Self {
-        Self { inner, thin: HashSet::new(), coming: HashMap::new(), spare }
+        Self { inner, thin: HashSet::new(), said: HashMap::new(), closing: VecDeque::new(), spare }
     }
 
     fn note(&mut self, event: &client::Event) {
         use client::Event::*;
-        let (ReservationReqAccepted { limit, .. }
-        | OutboundCircuitEstablished { limit, .. }
-        | InboundCircuitEstablished { limit, .. }) = event;
+        let (ReservationReqAccepted { relay_peer_id, limit, .. }
+        | OutboundCircuitEstablished { relay_peer_id, limit }) = event
+        else {
+            return;
+        };
         let limit = limit.as_ref();
         let bytes = limit.and_then(|limit| limit.data_in_bytes());
-        let thin = is_thin(bytes, limit.and_then(|limit| limit.duration()));
-        match event {
-            InboundCircuitEstablished { src_peer_id, .. } => {
-                if self.coming.len() < MOST {
-                    self.coming.insert(*src_peer_id, thin);
-                }
-            }
-            ReservationReqAccepted { relay_peer_id, .. }
-            | OutboundCircuitEstablished { relay_peer_id, .. } => {
-                match thin {
-                    true => self.thin.insert(*relay_peer_id),
-                    false => self.thin.remove(relay_peer_id),
-                };
-            }
+        match is_thin(bytes, limit.and_then(|limit| limit.duration())) {
+            true => self.thin.insert(*relay_peer_id),
+            false => self.thin.remove(relay_peer_id),
+        };
+    }
+
+    /// Whether what comes in over a relay comes over one that gives little. (One that
+    /// has dialled this node has no name in the address.)
+    fn comes_over_thin(&self, local: &Multiaddr) -> bool {
+        match relay_of(local) {
+            Some(relay) => self.thin.contains(&relay),
+            None => !self.thin.is_empty(),
         }
+    }
+
+    /// Something came of a connection to a relay: whether it is too much. What comes in
+    /// waits without a bound in libp2p.
+    fn is_too_much(&mut self, id: ConnectionId) -> bool {
+        let now = Instant::now();
+        let (since, n) = self.said.entry(id).or_insert((now, 0));
+        if since.elapsed() >= WINDOW {
+            (*since, *n) = (now, 0);
+        }
+        *n += 1;
+        *n == MOST
     }
 }
 
@@ -72,7 +88,7 @@ impl NetworkBehaviour for Client {
         local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        if is_relayed(local) && self.coming.remove(&peer).unwrap_or_default() {
+        if is_relayed(local) && self.comes_over_thin(local) {
             self.spare.insert(id, Kind::Thin);
         }
         self.inner.handle_established_inbound_connection(id, peer, local, remote)
@@ -96,6 +112,7 @@ impl NetworkBehaviour for Client {
         match &event {
             FromSwarm::ConnectionClosed(event) => {
                 self.spare.remove(event.connection_id);
+                self.said.remove(&event.connection_id);
                 if event.remaining_established == 0 {
                     self.thin.remove(&event.peer_id);
                 }
@@ -113,6 +130,10 @@ impl NetworkBehaviour for Client {
         id: ConnectionId,
         event: THandlerOutEvent<Self>,
     ) {
+        if self.is_too_much(id) {
+            tracing::debug!(relay = %peer, "a relay brings too much: closing its connection");
+            self.closing.push_back((peer, id));
+        }
         self.inner.on_connection_handler_event(peer, id, event);
     }
 
@@ -120,6 +141,10 @@ impl NetworkBehaviour for Client {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+        if let Some((peer_id, id)) = self.closing.pop_front() {
+            let connection = CloseConnection::One(id);
+            return Poll::Ready(ToSwarm::CloseConnection { peer_id, connection });
+        }
         let polled = self.inner.poll(cx);
         if let Poll::Ready(ToSwarm::GenerateEvent(event)) = &polled {
             self.note(event);

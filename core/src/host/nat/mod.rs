@@ -26,10 +26,12 @@ use super::{swarm::HostSwarm, task::Task};
 use crate::{
     Event,
     announce::Announced,
-    dials::{Hearing, sensible},
+    dials::{Hearing, Said, sensible},
     event::EventBus,
-    metrics::Metrics,
-    nat::{Assessment, Candidates, Change, Path, Paths, Reachability, Seek, Wish, is_relayed},
+    metrics::{ByLabel, Metrics},
+    nat::{
+        Assessment, Candidates, Change, Path, Paths, Reachability, Seek, Wish, is_relayed, relay_of,
+    },
     prefix::{Prefix, ip, is_public},
 };
 use libp2p::{
@@ -40,7 +42,7 @@ use libp2p::{
     swarm::ConnectionId,
 };
 use rand::RngExt;
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, net::IpAddr, time::Duration};
 use tokio::{sync::watch, time::Instant};
 
 /// What a peer speaks that dials others to tell whether they can be reached.
@@ -49,6 +51,8 @@ const DIALS_BACK: StreamProtocol = StreamProtocol::new("/libp2p/autonat/2/dial-r
 const LOOK: Duration = Duration::from_millis(500);
 /// How long a connection lasts by which it is tried whether a peer can be reached.
 const PROBE: Duration = Duration::from_secs(15);
+/// Bytes of the longest address of a relay that is told: others are no longer.
+const LONGEST: usize = 128;
 /// Addresses that are told of one relay.
 const PER_RELAY: usize = 3;
 
@@ -59,6 +63,21 @@ struct Asked {
     /// Where it is, as this node and as the relay itself says.
     addrs: Vec<Multiaddr>,
     held: bool,
+}
+
+impl Asked {
+    /// Whether a relay is believed that it is at an address: in a network from where this
+    /// node is connected to it privately it may have any public one, else that alone.
+    fn may_be_at(&self, addr: &Multiaddr) -> bool {
+        let (Some(at), Some(says)) = (self.addrs.first().and_then(ip), ip(addr)) else {
+            return false;
+        };
+        let one = std::slice::from_ref(addr);
+        (says == at || (is_public(says) && !is_public(at)))
+            && relay_of(addr) == Some(self.relay)
+            && addr.len() <= LONGEST
+            && !sensible(one, Hearing::from(Said::Public), &ByLabel::default()).is_empty()
+    }
 }
 
 /// What a host knows of it. Times are since `started`.
@@ -141,7 +160,8 @@ impl Nat {
 
     /// Waits until [`Task::look`] has something to do.
     pub(super) async fn due(&self) {
-        let seek = self.seek.due().filter(|_| self.uses).map(|due| self.started + due);
+        let seek = self.seek.due().filter(|_| self.uses && !self.known.is_public());
+        let seek = seek.map(|due| self.started + due);
         match self.look.into_iter().chain(seek).min() {
             Some(due) => tokio::time::sleep_until(due).await,
             None => std::future::pending().await,
@@ -179,7 +199,7 @@ impl Nat {
     }
 
     /// A connection was made.
-    pub(super) fn opened(&mut self, peer: PeerId, id: ConnectionId, end: &ConnectedPoint) {
+    fn opened(&mut self, peer: PeerId, id: ConnectionId, end: &ConnectedPoint) {
         let change = self.paths.opened(peer, Path::new(id, end.is_relayed()));
         self.changed(peer, change);
     }
@@ -207,7 +227,7 @@ impl Nat {
 
     fn moved(&mut self) {
         self.candidates.clear();
-        self.known.moved();
+        self.known.gone(|_| true);
         self.known.relayed = self.relayed();
         self.tell();
     }
@@ -239,12 +259,18 @@ impl Task {
             && self.nat.candidates.seen(addr, Prefix::of(&at))
         {
             tracing::debug!(%peer, %addr, "this node may be reached there");
-            behaviour.probes.as_mut().into_iter().for_each(|probes| probes.try_addr(addr));
-            // Peers elsewhere don't dial what makes no sense there, nor what comes with it.
+            let before = behaviour.probes.as_mut().is_some_and(|probes| probes.try_addr(addr));
+            // Those that punch with this node are told what the relay sees. They don't dial
+            // what makes no sense where they are, nor what comes with it.
             let far = !ip(addr).is_some_and(|ip| ip.is_loopback());
             let public = ip(addr).is_some_and(is_public);
-            if far && (public || !self.nat.candidates.has_public()) {
+            let relays = speaks.contains(&relay::HOP_PROTOCOL_NAME);
+            if far && relays && (public || !self.nat.candidates.has_public()) {
                 behaviour.may_be_at(addr);
+            }
+            if before {
+                self.nat.known.dialled(addr, true);
+                self.swarm.add_external_address(addr.clone());
             }
         }
         self.nat.tell();
@@ -263,7 +289,7 @@ impl Task {
             asked.addrs.retain(|known| *known != addr);
         } else if asked.addrs.len() < PER_RELAY
             && !asked.addrs.contains(&addr)
-            && ip(&addr).is_some_and(is_public)
+            && asked.may_be_at(&addr)
         {
             asked.addrs.push(addr);
         }
@@ -290,17 +316,39 @@ impl Task {
         }
     }
 
+    /// A connection was made. One by which it is tried whether a node can be reached is
+    /// nothing else, and closed in time.
+    pub(super) fn path_opened(&mut self, peer: PeerId, id: ConnectionId, end: &ConnectedPoint) {
+        let behaviour = &self.swarm.behaviour().nat;
+        let is_try = behaviour.answers.as_ref().is_some_and(|answers| answers.has_made(id));
+        if is_try {
+            self.nat.look_soon();
+        } else if !behaviour.probes.as_ref().is_some_and(|probes| probes.has_come(id)) {
+            self.nat.opened(peer, id, end);
+        }
+    }
+
     /// An own address has come, or is gone.
-    pub(super) fn nat_moved(&mut self, gone: bool) {
-        if gone {
+    pub(super) fn nat_moved(&mut self, gone: Option<&Multiaddr>) {
+        let gone = gone.and_then(ip).filter(|ip| !ip.is_loopback());
+        if let Some(gone) = gone {
             let stale: Vec<Multiaddr> = self.swarm.external_addresses().cloned().collect();
             let (announced, mapped) = (&self.recipe.announced.addrs, &self.nat.known.mapped);
-            let stays =
-                |addr| is_relayed(addr) || announced.contains(addr) || mapped.contains(addr);
+            let stays = |addr| {
+                is_relayed(addr)
+                    || announced.contains(addr)
+                    || mapped.contains(addr)
+                    || !may_be_gone(addr, gone)
+            };
             for addr in stale.iter().filter(|addr| !stays(addr)) {
                 self.swarm.remove_external_address(addr);
             }
-            self.nat.moved();
+            if let Some(probes) = self.swarm.behaviour_mut().nat.probes.as_mut() {
+                probes.moved();
+            }
+            self.nat.known.gone(|addr| may_be_gone(addr, gone));
+            self.nat.candidates.clear();
+            self.nat.tell();
         }
         if self.nat.relays && self.recipe.announced.addrs.is_empty() {
             tell_clients(&mut self.swarm);
@@ -411,6 +459,15 @@ fn without_own(addr: &Multiaddr, own: PeerId) -> Multiaddr {
         addr.pop();
     }
     addr
+}
+
+/// Whether others may no longer reach this node at an address when an own one is gone:
+/// of IPv4 that may be behind any NAT, of IPv6 behind none.
+fn may_be_gone(addr: &Multiaddr, gone: IpAddr) -> bool {
+    ip(addr).is_some_and(|ip| match gone {
+        IpAddr::V4(_) => ip.is_ipv4(),
+        IpAddr::V6(_) => ip == gone,
+    })
 }
 
 /// Has the clients of this relay be told where it is: at its addresses, without those of

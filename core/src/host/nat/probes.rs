@@ -1,7 +1,10 @@
 //! The client's part of AutoNAT v2: peers dial this node where it may be reached, and
 //! tell. Their connections for that are known, so that nobody uses them.
 
-use crate::spare::{Kind, Spare};
+use crate::{
+    nat::is_relayed,
+    spare::{Kind, Spare},
+};
 use libp2p::{
     Multiaddr, PeerId,
     autonat::v2::client,
@@ -22,6 +25,8 @@ use tokio::time::Instant;
 const TICK: Duration = Duration::from_millis(500);
 /// For how long a peer that was asked may come.
 const COMES: Duration = Duration::from_secs(15);
+/// For how long there may be a result of an address.
+const OPEN: Duration = Duration::from_secs(120);
 /// Addresses that are tried, before this node moves.
 const MOST: usize = 32;
 
@@ -31,8 +36,12 @@ pub(in crate::host) struct Probes {
     /// Who was asked last, and when.
     asked: HashMap<PeerId, Instant>,
     tried: HashSet<Multiaddr>,
-    /// Those of which there is no result yet.
-    open: HashSet<Multiaddr>,
+    /// Those of which there is no result yet, and since when.
+    open: HashMap<Multiaddr, Instant>,
+    /// Those at which this node was reached once: the client tries none again.
+    reached: HashSet<Multiaddr>,
+    /// Connections by which peers have come that were asked.
+    came: HashSet<ConnectionId>,
     /// Connected peers that dial for others.
     servers: HashSet<PeerId>,
     /// Whether the client has something to do beside its ticks: there are none while
@@ -49,7 +58,9 @@ impl Probes {
             inner,
             asked: HashMap::new(),
             tried: HashSet::new(),
-            open: HashSet::new(),
+            open: HashMap::new(),
+            reached: HashSet::new(),
+            came: HashSet::new(),
             servers: HashSet::new(),
             stirred: false,
             spare,
@@ -64,13 +75,31 @@ impl Probes {
         };
     }
 
-    /// Has an address tried. The client never forgets one, so that there are few.
-    pub(in crate::host) fn try_addr(&mut self, addr: &Multiaddr) {
+    /// Has an address tried. The client never forgets one, so that there are few. Whether
+    /// this node was reached there before: then it is where it was.
+    pub(in crate::host) fn try_addr(&mut self, addr: &Multiaddr) -> bool {
         if self.tried.len() < MOST && self.tried.insert(addr.clone()) {
-            self.open.insert(addr.clone());
+            self.open.insert(addr.clone(), Instant::now());
             let candidate = NewExternalAddrCandidate { addr };
             self.inner.on_swarm_event(FromSwarm::NewExternalAddrCandidate(candidate));
         }
+        self.reached.contains(addr)
+    }
+
+    /// This node is elsewhere: as many addresses again may be tried.
+    pub(in crate::host) fn moved(&mut self) {
+        self.tried.clear();
+        self.tried.extend(self.reached.iter().cloned());
+    }
+
+    /// Whether a peer has come by a connection to try whether this node can be reached.
+    pub(in crate::host) fn has_come(&self, id: ConnectionId) -> bool {
+        self.came.contains(&id)
+    }
+
+    fn ended(&mut self, id: ConnectionId) {
+        self.came.remove(&id);
+        self.spare.remove(id);
     }
 }
 
@@ -85,7 +114,9 @@ impl NetworkBehaviour for Probes {
         local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        if self.asked.get(&peer).is_some_and(|asked| asked.elapsed() < COMES) {
+        let asked = self.asked.get(&peer).is_some_and(|asked| asked.elapsed() < COMES);
+        if asked && !is_relayed(local) {
+            self.came.insert(id);
             self.spare.insert(id, Kind::Passing);
         }
         self.inner.handle_established_inbound_connection(id, peer, local, remote)
@@ -106,12 +137,12 @@ impl NetworkBehaviour for Probes {
         match &event {
             FromSwarm::NewExternalAddrCandidate(_) => return,
             FromSwarm::ConnectionClosed(event) => {
-                self.spare.remove(event.connection_id);
+                self.ended(event.connection_id);
                 if event.remaining_established == 0 {
                     self.servers.remove(&event.peer_id);
                 }
             }
-            FromSwarm::ListenFailure(event) => self.spare.remove(event.connection_id),
+            FromSwarm::ListenFailure(event) => self.ended(event.connection_id),
             _ => {}
         }
         self.stirred = true;
@@ -124,6 +155,12 @@ impl NetworkBehaviour for Probes {
         id: ConnectionId,
         event: THandlerOutEvent<Self>,
     ) {
+        // What a peer brings by a connection that this node has made, or over a relay, shows
+        // nothing.
+        if event.is_right() && !self.came.contains(&id) {
+            tracing::debug!(%peer, "a peer claims to have dialled this node, and has not");
+            return;
+        }
         self.stirred = true;
         self.inner.on_connection_handler_event(peer, id, event);
     }
@@ -143,9 +180,16 @@ impl NetworkBehaviour for Probes {
             }
             Poll::Ready(ToSwarm::GenerateEvent(event)) => {
                 self.open.remove(&event.tested_addr);
+                if event.result.is_ok() {
+                    self.reached.insert(event.tested_addr.clone());
+                }
             }
             Poll::Ready(_) => {}
-            Poll::Pending => self.stirred = false,
+            Poll::Pending => {
+                self.stirred = false;
+                // Of one whose peer went meanwhile there is no result.
+                self.open.retain(|_, since| since.elapsed() < OPEN);
+            }
         }
         polled
     }

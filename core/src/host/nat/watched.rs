@@ -7,8 +7,8 @@ use libp2p::{
     Multiaddr, PeerId,
     core::{Endpoint, transport::PortUse},
     swarm::{
-        ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
-        THandlerOutEvent, ToSwarm,
+        CloseConnection, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler,
+        THandlerInEvent, THandlerOutEvent, ToSwarm,
     },
 };
 use std::{
@@ -16,6 +16,9 @@ use std::{
     task::{Context, Poll},
 };
 use tokio::time::Instant;
+
+/// Dials that a peer may want while it is connected, to punch through its NAT.
+const MOST: u32 = 32;
 
 /// Why a dial is not made.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +31,8 @@ pub(in crate::host) struct Watched<B> {
     dials: HashSet<ConnectionId>,
     /// Connections that it has made, until they close, with whom and when.
     made: HashMap<ConnectionId, (PeerId, Instant)>,
+    /// How many dials each peer wanted that is connected.
+    wanted: HashMap<PeerId, u32>,
     bounds: Bounds,
     /// Where they are noted, if nobody else is to use them.
     spare: Option<Spare>,
@@ -35,7 +40,14 @@ pub(in crate::host) struct Watched<B> {
 
 impl<B> Watched<B> {
     pub(super) fn new(inner: B, bounds: Bounds) -> Self {
-        Self { inner, dials: HashSet::new(), made: HashMap::new(), bounds, spare: None }
+        Self {
+            inner,
+            dials: HashSet::new(),
+            made: HashMap::new(),
+            wanted: HashMap::new(),
+            bounds,
+            spare: None,
+        }
     }
 
     /// One whose connections nobody else is to use.
@@ -47,6 +59,11 @@ impl<B> Watched<B> {
     pub(super) fn over(&self, peer: Option<&PeerId>, before: Instant) -> Vec<ConnectionId> {
         let over = |(with, since): &(PeerId, Instant)| peer == Some(with) || *since < before;
         self.made.iter().filter(|(_, made)| over(made)).map(|(id, _)| *id).collect()
+    }
+
+    /// Whether it has made a connection that is there.
+    pub(super) fn has_made(&self, id: ConnectionId) -> bool {
+        self.made.contains_key(&id)
     }
 
     /// Whether it has made connections that are there.
@@ -124,7 +141,12 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Watched<B> {
                 let is_own = self.dials.remove(&id);
                 self.made.extend(is_own.then(|| (id, (event.peer_id, Instant::now()))));
             }
-            FromSwarm::ConnectionClosed(event) => self.ended(event.connection_id),
+            FromSwarm::ConnectionClosed(event) => {
+                self.ended(event.connection_id);
+                if event.remaining_established == 0 {
+                    self.wanted.remove(&event.peer_id);
+                }
+            }
             FromSwarm::DialFailure(event) => self.ended(event.connection_id),
             _ => {}
         }
@@ -145,8 +167,19 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Watched<B> {
         cx: &mut Context<'_>,
     ) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
         let polled = self.inner.poll(cx);
-        if let Poll::Ready(ToSwarm::Dial { opts }) = &polled {
-            self.dials.insert(opts.connection_id());
+        let Poll::Ready(ToSwarm::Dial { opts }) = &polled else { return polled };
+        self.dials.insert(opts.connection_id());
+        if self.spare.is_none()
+            && let Some(peer) = opts.get_peer_id()
+        {
+            let wanted = self.wanted.entry(peer).or_default();
+            *wanted += 1;
+            // libp2p remembers each, and asks for three at most.
+            if *wanted > MOST {
+                self.dials.remove(&opts.connection_id());
+                let connection = CloseConnection::All;
+                return Poll::Ready(ToSwarm::CloseConnection { peer_id: peer, connection });
+            }
         }
         polled
     }

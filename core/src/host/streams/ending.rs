@@ -37,7 +37,7 @@ pub(super) struct Ending {
 
 /// What the host and the streams of a connection know of each other. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Line {
+pub(in crate::host) struct Line {
     /// As often as there are streams, beside that of the host and that of the
     /// connection.
     live: Arc<()>,
@@ -69,6 +69,11 @@ impl Ending {
     pub(super) fn new(addr: &Multiaddr, line: Line) -> Self {
         let quic = !is_relayed(addr) && addr.iter().any(|part| part == Protocol::QuicV1);
         Self { prefix: Prefix::of_peer(addr), quic, line, streams: Vec::new(), look: 0 }
+    }
+
+    /// What the host and the streams know of each other.
+    pub(super) fn line(&self) -> Line {
+        self.line.clone()
     }
 
     /// This stream, with the end of the connection as its own.

@@ -46,7 +46,8 @@ impl ConnectionHandler for Handler {
     type InboundProtocol = AnyOf;
     type OutboundProtocol = ReadyUpgrade<StreamProtocol>;
     type InboundOpenInfo = ();
-    type OutboundOpenInfo = Reply;
+    /// Who waits, and that something is under way on the connection.
+    type OutboundOpenInfo = (Reply, Line);
 
     fn listen_protocol(&self) -> SubstreamProtocol<Self::InboundProtocol> {
         SubstreamProtocol::new(AnyOf(self.streams.protocols()), ())
@@ -63,7 +64,8 @@ impl ConnectionHandler for Handler {
             if reply.is_closed() {
                 continue;
             }
-            let protocol = SubstreamProtocol::new(ReadyUpgrade::new(protocol), reply);
+            let protocol =
+                SubstreamProtocol::new(ReadyUpgrade::new(protocol), (reply, self.ending.line()));
             return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
         }
         Poll::Pending
@@ -90,12 +92,12 @@ impl ConnectionHandler for Handler {
             }) => self.streams.came_in(self.peer, protocol, self.ending.stream(stream)),
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {
                 protocol: stream,
-                info: reply,
+                info: (reply, _),
             }) => {
                 // Who gave up waiting drops the stream.
                 let _ = reply.send(Ok(self.ending.stream(stream)));
             }
-            ConnectionEvent::DialUpgradeError(DialUpgradeError { info: reply, error }) => {
+            ConnectionEvent::DialUpgradeError(DialUpgradeError { info: (reply, _), error }) => {
                 let refusal = match error {
                     StreamUpgradeError::NegotiationFailed => Refusal::Unsupported,
                     error => Refusal::Failed(error.to_string()),
