@@ -179,12 +179,12 @@ mod tests {
             now += pause * SECOND;
             assert_eq!(seek.due(), Some(now));
         }
-        seek.offers(PeerId::random(), &addr(2), now);
-        assert!(seek.is_short(), "one of the two refuses");
         seek.next(all, now, |_| 0).unwrap();
         seek.accepted(&relay);
         // It lapsed.
         seek.refused(&relay, now);
         assert_eq!(seek.due(), Some(now + 5 * SECOND));
+        seek.offers(PeerId::random(), &addr(2), now);
+        assert!(seek.is_short(), "one of the two refuses");
     }
 }
