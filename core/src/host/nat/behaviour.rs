@@ -87,7 +87,6 @@ fn config(limits: &RelayLimits) -> relay::Config {
         max_circuit_bytes: limits.circuit_bytes,
         reservation_rate_limiters: Vec::new(),
         circuit_src_rate_limiters: Vec::new(),
-        ..relay::Config::default()
     };
     let ((peer, pause), (ip, ip_pause)) = (per(8, 30), per(64, 5));
     config = config.reservation_rate_per_peer(peer, pause).reservation_rate_per_ip(ip, ip_pause);

@@ -1,0 +1,308 @@
+//! What is decided of NATs and relays, carried out in the task of the host.
+
+use super::{Asked, BehaviourEvent, Watched};
+use crate::{
+    dials::{Hearing, sensible},
+    host::{swarm::HostSwarm, task::Task},
+    nat::{Wish, is_relayed},
+    prefix::{Prefix, ip, is_public},
+};
+use libp2p::{
+    Multiaddr, PeerId, StreamProtocol,
+    core::{ConnectedPoint, transport::ListenerId},
+    multiaddr::Protocol,
+    relay,
+    swarm::ConnectionId,
+};
+use rand::RngExt;
+use std::{net::IpAddr, time::Duration};
+use tokio::time::Instant;
+
+/// What a peer speaks that dials others to tell whether they can be reached.
+const DIALS_BACK: StreamProtocol = StreamProtocol::new("/libp2p/autonat/2/dial-request");
+/// How long a connection lasts by which it is tried whether a peer can be reached.
+const PROBE: Duration = Duration::from_secs(15);
+/// Addresses that are told of one relay.
+const PER_RELAY: usize = 3;
+
+impl Task {
+    /// A peer has said what it speaks, and where it sees this node.
+    pub(in crate::host) fn peer_says(
+        &mut self,
+        peer: PeerId,
+        id: ConnectionId,
+        speaks: &[StreamProtocol],
+        observed: &Multiaddr,
+    ) {
+        let Some(at) = self.connected.direct(&peer, id).filter(|_| self.nat.uses) else { return };
+        let now = self.nat.now();
+        match speaks.contains(&relay::HOP_PROTOCOL_NAME) {
+            true => self.nat.seek.offers(peer, &at, now),
+            false => self.nat.seek.gone(&peer),
+        }
+        let behaviour = &mut self.swarm.behaviour_mut().nat;
+        if let Some(probes) = behaviour.probes.as_mut() {
+            probes.server(peer, speaks.contains(&DIALS_BACK));
+        }
+        // What makes no sense where the peer is makes none here.
+        let hearing = Hearing::new(ip(&at), &[]);
+        let observed = sensible(std::slice::from_ref(observed), hearing, &Default::default());
+        if let Some(addr) = observed.first()
+            && self.nat.candidates.seen(addr, Prefix::of(&at))
+        {
+            tracing::debug!(%peer, %addr, "this node may be reached there");
+            let before = behaviour.probes.as_mut().is_some_and(|probes| probes.try_addr(addr));
+            // Those that punch with this node are told what the relay sees. They don't dial
+            // what makes no sense where they are, nor what comes with it.
+            let far = !ip(addr).is_some_and(|ip| ip.is_loopback());
+            let public = ip(addr).is_some_and(is_public);
+            let relays = speaks.contains(&relay::HOP_PROTOCOL_NAME);
+            if far && relays && (public || !self.nat.candidates.has_public()) {
+                behaviour.may_be_at(addr);
+            }
+            if before {
+                self.nat.known.dialled(addr, true);
+                self.swarm.add_external_address(addr.clone());
+            }
+        }
+        self.nat.tell();
+    }
+
+    /// The address by which this node listens at a relay is another, or gone.
+    pub(in crate::host) fn at_relay(
+        &mut self,
+        listener: ListenerId,
+        addr: &Multiaddr,
+        is_there: bool,
+    ) -> bool {
+        let Some(asked) = self.nat.asked.get_mut(&listener) else { return false };
+        let addr = without_own(addr, self.nat.own);
+        if !is_there {
+            asked.addrs.retain(|known| *known != addr);
+        } else if asked.addrs.len() < PER_RELAY
+            && !asked.addrs.contains(&addr)
+            && asked.may_be_at(&addr)
+        {
+            asked.addrs.push(addr);
+        }
+        self.relays_changed();
+        true
+    }
+
+    /// A relay no longer takes what is for this node.
+    pub(in crate::host) fn left_by_relay(&mut self, listener: ListenerId, why: &str) -> bool {
+        let Some(asked) = self.nat.asked.remove(&listener) else { return false };
+        tracing::debug!(relay = %asked.relay, why, "a relay doesn't take what is for this node");
+        self.nat.counts.reservation(if asked.held { "ended" } else { "refused" });
+        let now = self.nat.now();
+        self.nat.seek.refused(&asked.relay, now);
+        self.relays_changed();
+        true
+    }
+
+    fn relays_changed(&mut self) {
+        self.nat.known.relayed = self.nat.relayed();
+        self.nat.tell();
+        if self.book.is_at_relays(&self.nat.known.relayed) {
+            self.book.changed();
+        }
+    }
+
+    /// A connection was made. One by which it is tried whether a node can be reached is
+    /// nothing else, and closed in time.
+    pub(in crate::host) fn path_opened(
+        &mut self,
+        peer: PeerId,
+        id: ConnectionId,
+        end: &ConnectedPoint,
+    ) {
+        let behaviour = &self.swarm.behaviour().nat;
+        let is_try = behaviour.answers.as_ref().is_some_and(|answers| answers.has_made(id));
+        if is_try {
+            self.nat.look_soon();
+        } else if !behaviour.probes.as_ref().is_some_and(|probes| probes.has_come(id)) {
+            self.nat.opened(peer, id, end);
+        }
+    }
+
+    /// An own address has come, or is gone.
+    pub(in crate::host) fn nat_moved(&mut self, gone: Option<&Multiaddr>) {
+        let gone = gone.and_then(ip).filter(|ip| !ip.is_loopback());
+        if let Some(gone) = gone {
+            let stale: Vec<Multiaddr> = self.swarm.external_addresses().cloned().collect();
+            let (announced, mapped) = (&self.recipe.announced.addrs, &self.nat.known.mapped);
+            let stays = |addr| {
+                is_relayed(addr)
+                    || announced.contains(addr)
+                    || mapped.contains(addr)
+                    || !may_be_gone(addr, gone)
+            };
+            for addr in stale.iter().filter(|addr| !stays(addr)) {
+                self.swarm.remove_external_address(addr);
+            }
+            if let Some(probes) = self.swarm.behaviour_mut().nat.probes.as_mut() {
+                probes.moved();
+            }
+            self.nat.known.gone(|addr| may_be_gone(addr, gone));
+            self.nat.candidates.clear();
+            self.nat.tell();
+        }
+        if self.nat.relays && self.recipe.announced.addrs.is_empty() {
+            tell_clients(&mut self.swarm);
+        }
+    }
+
+    /// Asks relays, and closes what is no longer needed.
+    pub(in crate::host) fn look(&mut self) {
+        let now = self.nat.now();
+        self.nat.look = None;
+        let streams = &self.recipe.streams;
+        for id in self.nat.paths.close(|peer, id| streams.is_used(peer, id), now) {
+            tracing::debug!(%id, "closing a connection: there is a direct one");
+            self.swarm.close_connection(id);
+        }
+        let answers = self.swarm.behaviour().nat.answers.as_ref();
+        let before = Instant::now().checked_sub(PROBE);
+        let over = answers.zip(before).map(|(answers, before)| answers.over(None, before));
+        for id in over.into_iter().flatten() {
+            self.swarm.close_connection(id);
+        }
+        let answers = self.swarm.behaviour().nat.answers.as_ref();
+        if self.nat.paths.has_spare() || answers.is_some_and(Watched::has_any) {
+            self.nat.look_soon();
+        }
+        while let Some(wish) = self.next_relay() {
+            self.ask_relay(wish);
+        }
+    }
+
+    fn next_relay(&mut self) -> Option<Wish> {
+        let now = self.nat.now();
+        let mut seek = std::mem::take(&mut self.nat.seek);
+        let random = |n| rand::rng().random_range(0..n);
+        let wish = seek.next(|addr| self.nat.serves(addr), now, random);
+        if wish.is_none() {
+            // None of those that are due serves now; that may change.
+            seek.later(now);
+        }
+        self.nat.seek = seek;
+        wish
+    }
+
+    fn ask_relay(&mut self, Wish { relay, addr }: Wish) {
+        let at = addr.with(Protocol::P2p(relay)).with(Protocol::P2pCircuit);
+        match self.swarm.listen_on(at.clone()) {
+            Ok(listener) => {
+                tracing::debug!(%relay, "asking a relay to take what is for this node");
+                self.nat.asked.insert(listener, Asked { relay, addrs: vec![at], held: false });
+            }
+            Err(error) => {
+                tracing::debug!(%relay, %error, "a relay can't be asked");
+                let now = self.nat.now();
+                self.nat.seek.refused(&relay, now);
+            }
+        }
+    }
+
+    pub(in crate::host) fn on_nat(&mut self, event: BehaviourEvent) {
+        match event {
+            BehaviourEvent::Client(relay::client::Event::ReservationReqAccepted {
+                relay_peer_id: relay,
+                renewal,
+                ..
+            }) => {
+                if !renewal {
+                    tracing::info!(%relay, "a relay takes what is for this node");
+                    self.nat.counts.reservation("accepted");
+                }
+                self.nat.seek.accepted(&relay);
+                let asked = self.nat.asked.values_mut().filter(|asked| asked.relay == relay);
+                asked.for_each(|asked| asked.held = true);
+                self.relays_changed();
+            }
+            BehaviourEvent::Client(_) => {}
+            BehaviourEvent::Relay(event) => self.nat.counts.serves(&event),
+            BehaviourEvent::Punch(event) => {
+                let peer = event.remote_peer_id;
+                self.nat.counts.punched(event.result.is_ok());
+                match event.result {
+                    Ok(_) => tracing::debug!(%peer, "a direct connection was made through a NAT"),
+                    Err(error) => tracing::debug!(%peer, %error, "no direct connection"),
+                }
+            }
+            BehaviourEvent::Probes(event) => {
+                let (addr, reached) = (&event.tested_addr, event.result.is_ok());
+                tracing::debug!(%addr, reached, by = %event.server, "it was tried to reach this node");
+                self.nat.counts.probed(reached);
+                self.nat.known.dialled(addr, reached);
+                self.nat.tell();
+            }
+            BehaviourEvent::Answers(event) => {
+                let answers = self.swarm.behaviour().nat.answers.as_ref();
+                let over = answers.map(|a| a.over(Some(&event.client), self.nat.started));
+                for id in over.into_iter().flatten() {
+                    self.swarm.close_connection(id);
+                }
+            }
+            BehaviourEvent::Upnp(event) => self.on_upnp(event),
+        }
+    }
+}
+
+/// The address without `/p2p/<id>` of this node.
+fn without_own(addr: &Multiaddr, own: PeerId) -> Multiaddr {
+    let mut addr = addr.clone();
+    if addr.iter().last() == Some(Protocol::P2p(own)) {
+        addr.pop();
+    }
+    addr
+}
+
+/// Whether others may no longer reach this node at an address when an own one is gone:
+/// of IPv4 that may be behind any NAT, of IPv6 behind none.
+fn may_be_gone(addr: &Multiaddr, gone: IpAddr) -> bool {
+    ip(addr).is_some_and(|ip| match gone {
+        IpAddr::V4(_) => ip.is_ipv4(),
+        IpAddr::V6(_) => ip == gone,
+    })
+}
+
+/// Has the clients of this relay be told where it is: at its addresses, without those of
+/// loopback if there are others.
+fn tell_clients(swarm: &mut HostSwarm) {
+    let loopback = |addr: &Multiaddr| ip(addr).is_some_and(|ip| ip.is_loopback());
+    let mut own: Vec<Multiaddr> = swarm.listeners().filter(|a| !is_relayed(a)).cloned().collect();
+    if own.iter().any(|addr| !loopback(addr)) {
+        own.retain(|addr| !loopback(addr));
+    }
+    let known: Vec<Multiaddr> = swarm.external_addresses().cloned().collect();
+    for addr in known.iter().filter(|addr| loopback(addr) && !own.contains(addr)) {
+        swarm.remove_external_address(addr);
+    }
+    own.into_iter().filter(|addr| !known.contains(addr)).for_each(|addr| {
+        swarm.add_external_address(addr);
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addr(text: &str) -> Multiaddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn what_was_dialled_is_doubted_when_an_own_address_is_gone_that_it_may_depend_on() {
+        let gone = |text: &str| ip(&addr(&format!("{text}/tcp/1"))).unwrap();
+        let (v4, v6) = (addr("/ip4/8.8.8.8/tcp/1"), addr("/ip6/2001:db8::1/tcp/1"));
+        for (own, of_v4, of_v6) in [
+            ("/ip4/192.168.1.2", true, false),
+            ("/ip6/2001:db8::1", false, true),
+            ("/ip6/2001:db8::2", false, false),
+        ] {
+            let doubted = (may_be_gone(&v4, gone(own)), may_be_gone(&v6, gone(own)));
+            assert_eq!(doubted, (of_v4, of_v6), "{own}");
+        }
+    }
+}
