@@ -6,7 +6,7 @@ use crate::{PeerId, PeerStatus, Result, target::Target};
 impl Node {
     /// Connects to a peer, unless it is connected already, and says who it is: to
     /// whoever answers at a multiaddr, or to a peer by its id, its record or its
-    /// [`PeerInfo`]. The addresses that are given are tried first, then those in
+    /// [`PeerInfo`](crate::PeerInfo). The addresses that are given are tried first, then those in
     /// the peer's record, then those that peer exchange has. Each may take 10 s.
     ///
     /// # Errors
