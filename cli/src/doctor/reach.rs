@@ -77,6 +77,10 @@ fn judge(known: &Reachability) -> Finding {
             let message = format!("private: in its own network alone, {addrs}");
             Finding::warn(NAME, message, ADVICE)
         }
+        Reach::Unknown if !addrs.is_empty() => {
+            let message = format!("unknown from outside, reached in its own network at {addrs}");
+            Finding::warn(NAME, message, ADVICE)
+        }
         Reach::Unknown => {
             let message = "unknown: no peer has tried; those that relay do (--relay)";
             Finding::warn(NAME, message, ADVICE)
@@ -115,6 +119,7 @@ mod tests {
     fn who_is_not_reached_is_told_what_to_do() {
         for finding in [
             judged(Reach::Unknown, &[]),
+            judged(Reach::Unknown, &[("/ip4/10.0.0.1/tcp/1", Found::Dialled)]),
             judged(Reach::Private, &[]),
             judged(Reach::Private, &[("/ip4/10.0.0.1/tcp/1", Found::Dialled)]),
         ] {
