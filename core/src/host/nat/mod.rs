@@ -99,7 +99,8 @@ impl Nat {
         events: EventBus,
         metrics: &Metrics,
     ) -> Self {
-        let known = Assessment::new(announced.addrs.clone());
+        let (known, counts) = (Assessment::new(announced.addrs.clone()), Counts::new(metrics));
+        counts.reach(known.now().reach);
         Self {
             own,
             uses: uses && !relays,
@@ -114,7 +115,7 @@ impl Nat {
             look: None,
             short: watch::Sender::new(false),
             events,
-            counts: Counts::new(metrics),
+            counts,
         }
     }
 
