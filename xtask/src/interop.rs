@@ -10,6 +10,7 @@ mod gossip;
 mod migration;
 mod mixed;
 mod names;
+mod nat;
 pub mod net;
 mod offences;
 mod pairs;
@@ -61,6 +62,7 @@ pub fn run(args: &Args) -> Result<()> {
     gossip::check(&mut report, &programs, !args.subset);
     streams::check(&mut report, &programs, !args.subset);
     topics::check(&mut report, &programs, !args.subset);
+    nat::check(&mut report, &programs, !args.subset);
     flood::check(&mut report, &programs, !args.subset);
     let stacks = if args.subset { &Stack::ALL[..2] } else { &Stack::ALL[..] };
     pairs::check(&mut report, &programs, stacks);
