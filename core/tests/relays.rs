@@ -265,6 +265,62 @@ async fn who_tries_whether_a_node_is_reached_may_dial_under_another_name() {
     node.close().await.unwrap();
 }
 
+/// A peer that dials over relays, and as yet speaks of nothing.
+#[derive(NetworkBehaviour)]
+struct Late {
+    relay: relay::client::Behaviour,
+    streams: libp2p_stream::Behaviour,
+    identify: identify::Behaviour,
+}
+
+/// A node that is dialled over a relay punches once the peer says that it does, as a
+/// go-libp2p says when it knows where others see it.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_says_only_later_that_it_punches_is_asked_then() {
+    let relay = foreign(Some(relay::Config::default())).await;
+    let node = node().await;
+    soon(node.connect(relay.clone())).await.unwrap();
+    reserved(&node).await;
+    let mut late = SwarmBuilder::with_new_identity()
+        .with_tokio()
+        .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
+        .unwrap()
+        .with_relay_client(noise::Config::new, yamux::Config::default)
+        .unwrap()
+        .with_behaviour(|key, relay| Late {
+            relay,
+            streams: libp2p_stream::Behaviour::new(),
+            identify: identify::Behaviour::new(identify::Config::new("late".into(), key.public())),
+        })
+        .unwrap()
+        .with_swarm_config(|config| config.with_idle_connection_timeout(HOUR))
+        .build();
+    late.dial(over(&relay, node.id())).unwrap();
+    let told = async {
+        loop {
+            if let SwarmEvent::Behaviour(LateEvent::Identify(identify::Event::Sent {
+                peer_id, ..
+            })) = late.select_next_some().await
+                && peer_id == node.id()
+            {
+                break;
+            }
+        }
+    };
+    soon(told).await;
+    let mut control = late.behaviour().streams.new_control();
+    let mut asked = control.accept(StreamProtocol::new("/libp2p/dcutr")).unwrap();
+    // What is there to be spoken is looked at when something happens on the connection.
+    let other = StreamProtocol::new("/nobody/speaks/this");
+    let happens = async { while control.open_stream(node.id(), other.clone()).await.is_err() {} };
+    tokio::select! {
+        stream = soon(asked.next()) => assert_eq!(stream.unwrap().0, node.id()),
+        () = happens => panic!("the node speaks anything"),
+        () = async { loop { late.select_next_some().await; } } => {}
+    }
+    node.close().await.unwrap();
+}
+
 /// A peer of libp2p that asks a relay to take what is for it.
 fn client(relay: &Multiaddr) -> Swarm<relay::client::Behaviour> {
     let mut swarm = SwarmBuilder::with_new_identity()

@@ -147,6 +147,18 @@ was offered again once and only where little else was), so the Go peer of these 
 more. Between Rust nodes, exchanges of whole tables bring many records first (the row says how \
 many each of them); that gossip alone brings all is a test of the host.
 
+## Nodes behind NAT
+
+Hosts have public addresses, or are behind routers, which let in only what comes from where the \
+host has sent to. Where something is to stay relayed, they also give it another port to each \
+(symmetric), so that no punch works. But for *go is reached by rust and go*, the relay is in no \
+cluster with those that it relays for: what they hear of each other comes over the relayed \
+connection, or the punched one. *Limits* are those that a Go relay states: large are 64 MiB and \
+1 h, default 128 KiB and 2 min. With any, go-libp2p takes the connection for a limited one, and \
+opens hardly anything on it by itself; so Go gossips over a relay that states none, and over ours, \
+which always states some, it is called. js-libp2p is told to gossip over limited connections; it \
+can't punch, since Node.js gives a connection no port that a program listens at.
+
 ## Abuse
 
 Each kind must show in the counters that its row names, with at least the number that the check \
