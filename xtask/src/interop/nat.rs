@@ -261,6 +261,12 @@ fn punch(
     };
     let mut reached = reached.start(programs, &lan)?;
     let at = circuit(&mut reached)?;
+    if initiator == Stack::Go {
+        // Whoever has come before it knows where it is seen, it doesn't punch with.
+        reached.wait("that it punches", PATIENCE, |e| {
+            e["event"] == "speaks" && texts(&e["added"]).contains(&"/libp2p/dcutr".into())
+        })?;
+    }
     let begin = Instant::now();
     let mut other = dialer(programs, &lan, over(start(other, 2)), &at)?;
     let (ours, go) = match initiator {

@@ -7,10 +7,11 @@ import (
 )
 
 // watchReach reports where others reach the node: over which relays, and what it was
-// told by peers that dialled it.
+// told by peers that dialled it; and protocols that it speaks only from then on.
 func (n *Node) watchReach() error {
 	events, err := n.host.EventBus().Subscribe([]any{
 		new(event.EvtAutoRelayAddrsUpdated), new(event.EvtHostReachableAddrsChanged),
+		new(event.EvtLocalProtocolsUpdated),
 	})
 	if err != nil {
 		return err
@@ -25,6 +26,8 @@ func (n *Node) watchReach() error {
 				switch e := e.(type) {
 				case event.EvtAutoRelayAddrsUpdated:
 					n.out.Emit("relays", Fields{"addrs": addrStrings(e.RelayAddrs)})
+				case event.EvtLocalProtocolsUpdated:
+					n.out.Emit("speaks", Fields{"added": e.Added})
 				case event.EvtHostReachableAddrsChanged:
 					n.out.Emit("reach", Fields{
 						"reachable": addrStrings(e.Reachable), "unreachable": addrStrings(e.Unreachable),
