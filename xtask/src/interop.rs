@@ -147,7 +147,7 @@ was offered again once and only where little else was), so the Go peer of these 
 more. Between Rust nodes, exchanges of whole tables bring many records first (the row says how \
 many each of them); that gossip alone brings all is a test of the host.
 
-## Nodes behind NAT
+## Relays and NATs
 
 Hosts have public addresses, or are behind routers, which let in only what comes from where the \
 host has sent to. Where something is to stay relayed, they also give it another port to each \
