@@ -4,18 +4,18 @@
 mod certified;
 
 use casm::{
-    Event, Multiaddr, Node, PeerId, RelayLimits,
+    Event, Found, Multiaddr, Node, PeerId, RelayLimits,
     service::{CallOptions, Request},
 };
 use certified::{TCP, metric, soon, until};
-use futures::{FutureExt, StreamExt};
+use futures::{AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt};
 use libp2p::{
     StreamProtocol, Swarm, SwarmBuilder, identify, noise,
     relay::{self, HOP_PROTOCOL_NAME},
-    swarm::{NetworkBehaviour, SwarmEvent, behaviour::toggle::Toggle},
+    swarm::{NetworkBehaviour, SwarmEvent, behaviour::toggle::Toggle, dial_opts::DialOpts},
     tcp, yamux,
 };
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, pin::pin, time::Duration};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -27,9 +27,8 @@ struct Foreign {
     identify: identify::Behaviour,
 }
 
-/// One that relays so, or takes streams for that and says nothing. Where it is.
-async fn foreign(config: Option<relay::Config>) -> Multiaddr {
-    let mut swarm: Swarm<Foreign> = SwarmBuilder::with_new_identity()
+fn swarm(config: Option<relay::Config>) -> Swarm<Foreign> {
+    SwarmBuilder::with_new_identity()
         .with_tokio()
         .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
         .unwrap()
@@ -46,7 +45,10 @@ async fn foreign(config: Option<relay::Config>) -> Multiaddr {
         })
         .unwrap()
         .with_swarm_config(|config| config.with_idle_connection_timeout(HOUR))
-        .build();
+        .build()
+}
+
+async fn listens(swarm: &mut Swarm<Foreign>) -> Multiaddr {
     swarm.listen_on(TCP.parse().unwrap()).unwrap();
     let at = loop {
         if let SwarmEvent::NewListenAddr { address, .. } = swarm.select_next_some().await {
@@ -54,6 +56,13 @@ async fn foreign(config: Option<relay::Config>) -> Multiaddr {
         }
     };
     swarm.add_external_address(at.clone());
+    at
+}
+
+/// One that relays so, or takes streams for that and says nothing. Where it is.
+async fn foreign(config: Option<relay::Config>) -> Multiaddr {
+    let mut swarm = swarm(config);
+    let at = listens(&mut swarm).await;
     let stalls = swarm.behaviour().relay.as_ref().is_none();
     let hop: StreamProtocol = HOP_PROTOCOL_NAME;
     let mut held = swarm.behaviour().streams.new_control();
@@ -68,6 +77,55 @@ async fn foreign(config: Option<relay::Config>) -> Multiaddr {
                     kept.push(stream);
                 }
             }
+        }
+    });
+    at
+}
+
+/// Waits for something while these go on.
+async fn meanwhile<T>(swarms: &mut [Swarm<Foreign>; 2], what: impl Future<Output = T>) -> T {
+    let (mut what, [a, b]) = (pin!(what), swarms);
+    loop {
+        tokio::select! {
+            output = &mut what => return output,
+            _ = a.select_next_some() => {}
+            _ = b.select_next_some() => {}
+        }
+    }
+}
+
+/// One that tries whether others can be reached (AutoNAT v2), for which it dials them under
+/// another name, as go-libp2p does. Where it is.
+async fn tries() -> Multiaddr {
+    let request = StreamProtocol::new("/libp2p/autonat/2/dial-request");
+    let back = StreamProtocol::new("/libp2p/autonat/2/dial-back");
+    let mut swarms = [swarm(None), swarm(None)];
+    let at = listens(&mut swarms[0]).await.with_p2p(*swarms[0].local_peer_id()).unwrap();
+    let mut asked = swarms[0].behaviour().streams.new_control().accept(request).unwrap();
+    let mut control = swarms[1].behaviour().streams.new_control();
+    tokio::spawn(async move {
+        while let Some((peer, mut stream)) = meanwhile(&mut swarms, asked.next()).await {
+            // Of the protobuf: a length, the heads of two messages, an address, a nonce.
+            let mut message = [0; 128];
+            let n = meanwhile(&mut swarms, stream.read(&mut message)).await.unwrap();
+            let (addr, nonce) = message[5..n].split_at(usize::from(message[4]));
+            let addr = Multiaddr::try_from(addr.to_vec()).unwrap();
+            swarms[1].dial(DialOpts::peer_id(peer).addresses(vec![addr]).build()).unwrap();
+            loop {
+                let event = swarms[1].select_next_some().await;
+                if let SwarmEvent::ConnectionEstablished { .. } = event {
+                    break;
+                }
+            }
+            let open = control.open_stream(peer, back.clone());
+            let mut dialled = meanwhile(&mut swarms, open).await.unwrap();
+            let told = [&[9, 9][..], &nonce[1..9]].concat();
+            meanwhile(&mut swarms, dialled.write_all(&told)).await.unwrap();
+            meanwhile(&mut swarms, dialled.read(&mut message)).await.unwrap();
+            // It was dialled at the first address, and told.
+            let done = [10, 0x12, 8, 8, 200, 1, 16, 0, 24, 200, 1];
+            meanwhile(&mut swarms, stream.write_all(&done)).await.unwrap();
+            meanwhile(&mut swarms, stream.close()).await.unwrap();
         }
     });
     at
@@ -191,6 +249,76 @@ async fn a_relay_takes_on_no_more_than_it_has_places_for() {
     until("they are given back", || metric(&relay, "casm_relay_serves{kind=\"reservation\"}") == 0)
         .await;
     relay.close().await.unwrap();
+}
+
+/// By whom a node is dialled that wants to know whether it can be reached, the nonce says.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_tries_whether_a_node_is_reached_may_dial_under_another_name() {
+    let node = node().await;
+    soon(node.connect(tries().await)).await.unwrap();
+    until("it is reached", || {
+        metric(&node, "casm_reachability_probes_total{result=\"reached\"}") > 0
+    })
+    .await;
+    let found = node.reachability().addrs;
+    assert!(found.iter().any(|addr| addr.found == Found::Dialled), "{found:?}");
+    node.close().await.unwrap();
+}
+
+/// A peer that dials over relays, and as yet speaks of nothing.
+#[derive(NetworkBehaviour)]
+struct Late {
+    relay: relay::client::Behaviour,
+    streams: libp2p_stream::Behaviour,
+    identify: identify::Behaviour,
+}
+
+/// A node that is dialled over a relay punches once the peer says that it does, as a
+/// go-libp2p says when it knows where others see it.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_says_only_later_that_it_punches_is_asked_then() {
+    let relay = foreign(Some(relay::Config::default())).await;
+    let node = node().await;
+    soon(node.connect(relay.clone())).await.unwrap();
+    reserved(&node).await;
+    let mut late = SwarmBuilder::with_new_identity()
+        .with_tokio()
+        .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
+        .unwrap()
+        .with_relay_client(noise::Config::new, yamux::Config::default)
+        .unwrap()
+        .with_behaviour(|key, relay| Late {
+            relay,
+            streams: libp2p_stream::Behaviour::new(),
+            identify: identify::Behaviour::new(identify::Config::new("late".into(), key.public())),
+        })
+        .unwrap()
+        .with_swarm_config(|config| config.with_idle_connection_timeout(HOUR))
+        .build();
+    late.dial(over(&relay, node.id())).unwrap();
+    let told = async {
+        loop {
+            if let SwarmEvent::Behaviour(LateEvent::Identify(identify::Event::Sent {
+                peer_id, ..
+            })) = late.select_next_some().await
+                && peer_id == node.id()
+            {
+                break;
+            }
+        }
+    };
+    soon(told).await;
+    let mut control = late.behaviour().streams.new_control();
+    let mut asked = control.accept(StreamProtocol::new("/libp2p/dcutr")).unwrap();
+    // What is there to be spoken is looked at when something happens on the connection.
+    let other = StreamProtocol::new("/nobody/speaks/this");
+    let happens = async { while control.open_stream(node.id(), other.clone()).await.is_err() {} };
+    tokio::select! {
+        stream = soon(asked.next()) => assert_eq!(stream.unwrap().0, node.id()),
+        () = happens => panic!("the node speaks anything"),
+        () = async { loop { late.select_next_some().await; } } => {}
+    }
+    node.close().await.unwrap();
 }
 
 /// A peer of libp2p that asks a relay to take what is for it.

@@ -82,7 +82,7 @@ func parseFlags() (peer.Config, error) {
 	var (
 		config           peer.Config
 		listen, boot     list
-		serve, meta      list
+		serve, meta, via list
 		keyFile, keyType string
 		secretFile       string
 		seed             int64
@@ -107,6 +107,9 @@ func parseFlags() (peer.Config, error) {
 	flag.Int64Var(&seed, "seed", -1, "number from which to derive an ed25519 key")
 	flag.StringVar(&config.Security, "security", "", "noise or tls; both by default")
 	flag.StringVar(&config.FirstMuxer, "first-muxer", "", "`id` of a muxer to offer before yamux, which must be declined")
+	flag.BoolVar(&config.NAT.On, "nat", false, "use relays, punch holes, and try for others where they are reached")
+	flag.StringVar(&config.NAT.Relay, "relay", "", "relay for others, with the `limits` default, large (64 MiB and 1 h) or none")
+	flag.Var(&via, "via", "`multiaddr` of a relay over which alone it is reached (repeatable)")
 	flag.BoolVar(&config.Lazy, "lazy", false, "join no mesh: get and give by IHAVE and IWANT alone")
 	flag.IntVar(&config.ValidateQueue, "validate-queue", 0, "messages that may wait to be checked; the library's 32 if it is 0")
 	flag.Parse()
@@ -134,6 +137,7 @@ func parseFlags() (peer.Config, error) {
 		return config, err
 	}
 	config.Key, config.Listen, config.Boot, config.Serve = key, listen, boot, serve
+	config.NAT.Via = via
 	config.Heartbeat = wire.Heartbeat{TTL: ttl, Server: rand.Uint64(), Host: host, Meta: meta}
 	return config, nil
 }

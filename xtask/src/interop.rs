@@ -10,6 +10,7 @@ mod gossip;
 mod migration;
 mod mixed;
 mod names;
+mod nat;
 pub mod net;
 mod offences;
 mod pairs;
@@ -61,6 +62,7 @@ pub fn run(args: &Args) -> Result<()> {
     gossip::check(&mut report, &programs, !args.subset);
     streams::check(&mut report, &programs, !args.subset);
     topics::check(&mut report, &programs, !args.subset);
+    nat::check(&mut report, &programs, !args.subset);
     flood::check(&mut report, &programs, !args.subset);
     let stacks = if args.subset { &Stack::ALL[..2] } else { &Stack::ALL[..] };
     pairs::check(&mut report, &programs, stacks);
@@ -144,6 +146,18 @@ of these checks at once, on two cores: all of the 2,000 came in 10 of 24, and in
 was offered again once and only where little else was), so the Go peer of these rows has room for \
 more. Between Rust nodes, exchanges of whole tables bring many records first (the row says how \
 many each of them); that gossip alone brings all is a test of the host.
+
+## Relays and NATs
+
+Hosts have public addresses, or are behind routers, which let in only what comes from where the \
+host has sent to. Where something is to stay relayed, they also give it another port to each \
+(symmetric), so that no punch works. But for *go is reached by rust and go*, the relay is in no \
+cluster with those that it relays for: what they hear of each other comes over the relayed \
+connection, or the punched one. *Limits* are those that a Go relay states: large are 64 MiB and \
+1 h, default 128 KiB and 2 min. With any, go-libp2p takes the connection for a limited one, and \
+opens hardly anything on it by itself; so Go gossips over a relay that states none, and over ours, \
+which always states some, it is called. js-libp2p is told to gossip over limited connections; it \
+can't punch, since Node.js gives a connection no port that a program listens at.
 
 ## Abuse
 

@@ -30,6 +30,8 @@ function parseOptions () {
       key: { type: 'string' },
       secret: { type: 'string' },
       security: { type: 'string' },
+      nat: { type: 'boolean', default: false },
+      via: { type: 'string', multiple: true, default: [] },
       observer: { type: 'boolean', default: false },
       lazy: { type: 'boolean', default: false }
     }

@@ -1,4 +1,5 @@
 import './polyfill.js'
+import { circuitRelayTransport } from '@libp2p/circuit-relay-v2'
 import { generateKeyPair, privateKeyFromProtobuf } from '@libp2p/crypto/keys'
 import { StrictSign, TopicValidatorResult, gossipsub } from '@libp2p/gossipsub'
 import { identify } from '@libp2p/identify'
@@ -72,10 +73,11 @@ export class Node {
       ? await generateKeyPair('Ed25519')
       : privateKeyFromProtobuf(await readFile(options.key))
     const encrypters = { noise: [noise()], tls: [tls()] }[options.security] ?? [noise(), tls()]
+    const nat = options.nat || options.via.length > 0
     const libp2p = await createLibp2p({
       privateKey,
-      addresses: { listen: options.listen },
-      transports: [tcp()],
+      addresses: { listen: [...options.listen, ...options.via.map((relay) => `${relay}/p2p-circuit`)] },
+      transports: nat ? [tcp(), circuitRelayTransport()] : [tcp()],
       connectionEncrypters: encrypters,
       streamMuxers: [yamux()],
       ...(options.secret === undefined
@@ -93,6 +95,8 @@ export class Node {
           // Brings the sequence number that the library gave the message.
           emitSelf: true,
           maxInboundDataLength: MAX_MESSAGE,
+          // Else it would say nothing over a relay.
+          runOnLimitedConnection: nat,
           ...(options.lazy ? NO_MESH : {})
         })
       }
@@ -224,6 +228,7 @@ export class Node {
       peer: c.remotePeer.toString(),
       direction: c.direction === 'inbound' ? 'in' : 'out',
       addr: c.remoteAddr.toString(),
+      limited: c.limits !== undefined,
       security: c.encryption,
       muxer: c.multiplexer
     }))

@@ -124,7 +124,7 @@ pub(super) fn metrics_text(lan: &Lan, host: usize) -> Result<String> {
         "exec 3<>/dev/tcp/{}/{METRICS_PORT}; \
          printf 'GET /metrics HTTP/1.1\\r\\nHost: node\\r\\nConnection: close\\r\\n\\r\\n' >&3; \
          cat <&3",
-        address(host)
+        lan.address(host)
     );
     let mut command = lan.host(host).command("bash");
     shell::output(command.args(["-c", &request]))

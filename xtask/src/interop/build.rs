@@ -32,7 +32,10 @@ pub struct Programs {
 
 /// Builds all that is asked for.
 pub fn build(casm: Option<&Path>, with_scripts: bool) -> Result<Programs> {
-    shell::ensure_packages(&[("iproute2", shell::works("ip", &["-V"]))])?;
+    shell::ensure_packages(&[
+        ("iproute2", shell::works("ip", &["-V"])),
+        ("nftables", shell::works("nft", &["--version"])),
+    ])?;
     ensure!(
         shell::works("go", &["version"]),
         "the Go toolchain is missing: install Go 1.26 or newer (https://go.dev/dl)"

@@ -190,7 +190,7 @@ fn among_rust(programs: &Programs) -> Result<String> {
 }
 
 /// The sum of a counter over its labels.
-fn counter(lan: &Lan, host: usize, name: &str) -> Result<u64> {
+pub(super) fn counter(lan: &Lan, host: usize, name: &str) -> Result<u64> {
     let text = metrics_text(lan, host)?;
     let values = text.lines().filter(|line| line.starts_with(name));
     let values = values.filter_map(|line| line.rsplit_once(' ')?.1.trim().parse::<u64>().ok());

@@ -137,7 +137,7 @@ pub(super) fn seq_of(peer: &mut Peer, other: &Peer) -> Result<u64> {
 }
 
 /// Waits for the next heartbeat of another.
-fn next_beat(peer: &mut Peer, other: &Peer) -> Result<()> {
+pub(super) fn next_beat(peer: &mut Peer, other: &Peer) -> Result<()> {
     let (before, deadline) = (seq_of(peer, other)?, Instant::now() + PATIENCE);
     while seq_of(peer, other)? == before {
         if Instant::now() > deadline {

@@ -1,5 +1,5 @@
-//! Hosts on a bridge, in network namespaces that exist only here: nothing
-//! leaves the machine.
+//! Hosts on a bridge, and some behind NATs, in network namespaces that exist only here:
+//! nothing leaves the machine.
 
 use crate::shell;
 use anyhow::Result;
@@ -52,7 +52,22 @@ impl Drop for Netns {
 #[derive(Debug)]
 pub struct Lan {
     hosts: Vec<Netns>,
+    addresses: Vec<String>,
     bridge: Netns,
+    /// Those before hosts that are at home.
+    routers: Vec<Netns>,
+}
+
+/// Where a host of an "Internet" is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// It has a public address.
+    Public,
+    /// Behind a router that gives it a port which is the same to all, but lets in only
+    /// what comes from where it has sent to.
+    Home,
+    /// Behind one that gives it another port to each: nobody can know it.
+    Symmetric,
 }
 
 impl Lan {
@@ -65,17 +80,33 @@ impl Lan {
             bridge.ip(&format!("link add {name} type bridge mcast_snooping 0"))?;
             bridge.ip(&format!("link set {name} up"))?;
         }
-        let hosts = (0..hosts)
-            .map(|i| {
-                let host = Netns::new()?;
-                bridge.ip(&format!("link add v{i} type veth peer name eth0 netns {}", host.0))?;
-                bridge.ip(&format!("link set v{i} master br0 up"))?;
-                host.ip(&format!("addr add {}/24 dev eth0", address(i)))?;
-                host.ip("link set eth0 up")?;
-                Ok(host)
-            })
-            .collect::<Result<Vec<_>>>()?;
-        Ok(Self { hosts, bridge })
+        let addresses: Vec<String> = (0..hosts).map(address).collect();
+        let hosts = addresses.iter().enumerate().map(|(i, at)| join(&bridge, i, at));
+        Ok(Self { hosts: hosts.collect::<Result<_>>()?, addresses, bridge, routers: vec![] })
+    }
+
+    /// An "Internet" of the public addresses 45.77.0.1 and up: hosts that have theirs, and
+    /// hosts that are 192.168.1.2 behind a router which has it.
+    pub fn internet(places: &[Place]) -> Result<Self> {
+        let mut net = Self::new(0)?;
+        for (i, place) in places.iter().enumerate() {
+            let public = format!("45.77.0.{}", i + 1);
+            let host = join(&net.bridge, i, &public)?;
+            if *place == Place::Public {
+                net.hosts.push(host);
+                net.addresses.push(public);
+                continue;
+            }
+            net.hosts.push(home(&host, *place == Place::Symmetric)?);
+            net.addresses.push("192.168.1.2".into());
+            net.routers.push(host);
+        }
+        Ok(net)
+    }
+
+    /// The address of one of the hosts.
+    pub fn address(&self, host: usize) -> &str {
+        &self.addresses[host]
     }
 
     /// One of the hosts.
@@ -90,7 +121,51 @@ impl Lan {
     }
 }
 
-/// The address of a host.
+/// A host on the bridge.
+fn join(bridge: &Netns, i: usize, address: &str) -> Result<Netns> {
+    let host = Netns::new()?;
+    bridge.ip(&format!("link add v{i} type veth peer name eth0 netns {}", host.0))?;
+    bridge.ip(&format!("link set v{i} master br0 up"))?;
+    host.ip(&format!("addr add {address}/24 dev eth0"))?;
+    host.ip("link set eth0 up")?;
+    Ok(host)
+}
+
+/// A host behind a router.
+fn home(router: &Netns, symmetric: bool) -> Result<Netns> {
+    let inner = Netns::new()?;
+    router.ip(&format!("link add lan type veth peer name eth0 netns {}", inner.0))?;
+    router.ip("addr add 192.168.1.1/24 dev lan")?;
+    router.ip("link set lan up")?;
+    inner.ip("addr add 192.168.1.2/24 dev eth0")?;
+    inner.ip("link set eth0 up")?;
+    inner.ip("route add default via 192.168.1.1")?;
+    let random = if symmetric { " random,fully-random" } else { "" };
+    // What is for a port that leads nowhere is dropped, also by the router itself: its
+    // answer would tell the other side that nobody is there.
+    let rules = format!(
+        "table ip home {{
+            chain post {{
+                type nat hook postrouting priority 100;
+                oifname eth0 masquerade{random};
+            }}
+            chain in {{
+                type filter hook input priority 0;
+                iifname eth0 ct state new drop;
+            }}
+            chain through {{
+                type filter hook forward priority 0;
+                iifname eth0 ct state new drop;
+            }}
+        }}"
+    );
+    let mut forward = router.command("sh");
+    shell::output(forward.args(["-c", "echo 1 >/proc/sys/net/ipv4/ip_forward"]))?;
+    shell::output(router.command("nft").arg(rules))?;
+    Ok(inner)
+}
+
+/// The address of a host of a [`Lan::new`].
 pub fn address(host: usize) -> String {
     format!("10.77.0.{}", host + 1)
 }

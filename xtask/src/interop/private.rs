@@ -52,7 +52,7 @@ pub fn check(report: &mut Report, programs: &Programs, with_scripts: bool) {
 }
 
 /// The file of the key in an encoding, or one that `casm` has made.
-fn file(programs: &Programs, form: &str) -> Result<PathBuf> {
+pub(super) fn file(programs: &Programs, form: &str) -> Result<PathBuf> {
     let path = programs.scratch.join(format!("{form}.swarm.key"));
     if path.exists() {
         fs::remove_file(&path)?;

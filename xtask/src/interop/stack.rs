@@ -1,10 +1,6 @@
 //! The stacks, and how a peer on each is started.
 
-use super::{
-    build::Programs,
-    net::{Lan, address},
-    peer::Peer,
-};
+use super::{build::Programs, net::Lan, peer::Peer};
 use anyhow::Result;
 use std::{fmt, path::PathBuf, process::Command};
 
@@ -169,7 +165,7 @@ impl<'a> Start<'a> {
     pub fn start(&self, programs: &Programs, lan: &Lan) -> Result<Peer> {
         let name = format!("{}-{}", self.stack, self.host);
         let mut command = self.command(programs, lan);
-        command.args(self.arguments(&name));
+        command.args(self.arguments(&name, lan.address(self.host)));
         if let Some((_, answers)) = self.service {
             command.arg("--").args(answers);
         }
@@ -202,7 +198,7 @@ impl<'a> Start<'a> {
         }
     }
 
-    fn arguments(&self, name: &str) -> Vec<String> {
+    fn arguments(&self, name: &str, ip: &str) -> Vec<String> {
         let mut list = vec![];
         let mut add = |option: &str, value: &str| {
             list.extend([format!("--{option}"), value.to_owned()]);
@@ -211,7 +207,7 @@ impl<'a> Start<'a> {
         add("host", name);
         add("meta", &format!("stack={}", self.stack));
         add("ttl", self.ttl);
-        for addr in self.listen() {
+        for addr in self.listen(ip) {
             add("listen", &addr);
         }
         if self.stack.is_whole() {
@@ -243,8 +239,7 @@ impl<'a> Start<'a> {
         list
     }
 
-    fn listen(&self) -> Vec<String> {
-        let ip = address(self.host);
+    fn listen(&self, ip: &str) -> Vec<String> {
         let tcp = format!("/ip4/{ip}/tcp/0");
         let quic = format!("/ip4/{ip}/udp/0/quic-v1");
         match self.transport {

@@ -1,6 +1,6 @@
 //! What speaks of relays and reachability in a swarm.
 
-use super::{Bounds, Client, Probes, Upnp, Watched};
+use super::{Bounds, Client, Patient, Probes, Upnp, Watched};
 use crate::{nat::RelayLimits, spare::Spare};
 use libp2p::{
     Multiaddr, PeerId,
@@ -25,7 +25,7 @@ pub(in crate::host) struct Behaviour {
     /// Relays for others.
     relay: Toggle<relay::Behaviour>,
     /// Makes what is relayed direct.
-    pub(in crate::host) punch: Toggle<Watched<dcutr::Behaviour>>,
+    pub(in crate::host) punch: Toggle<Watched<Patient<dcutr::Behaviour>>>,
     /// Has peers try whether this node can be reached.
     pub(in crate::host) probes: Toggle<Probes>,
     /// Tries it for others.
@@ -50,7 +50,10 @@ impl Behaviour {
             relay.set_status(Some(relay::Status::Enable));
             relay
         });
-        let punch = || Watched::new(dcutr::Behaviour::new(own), bounds.clone());
+        let punch = || {
+            let patient = Patient::new(dcutr::Behaviour::new(own), dcutr::PROTOCOL_NAME);
+            Watched::new(patient, bounds.clone())
+        };
         let answers =
             || Watched::apart(server::Behaviour::default(), bounds.clone(), spare.clone());
         Self {

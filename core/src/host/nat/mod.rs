@@ -4,14 +4,15 @@
 //! `carry` does that, in the task of the host.
 //! `behaviour` is what speaks of it in the swarm: libp2p's relay, hole punching (DCUtR)
 //! and AutoNAT v2. `client`, `watched` and `probes` wrap those of them that do what
-//! others tell them, within `bounds`. `upnp` has the network's gateway map ports.
-//! `metrics` counts.
+//! others tell them, within `bounds`, and `patient` what would ask too early. `upnp` has
+//! the network's gateway map ports. `metrics` counts.
 
 mod behaviour;
 mod bounds;
 mod carry;
 mod client;
 mod metrics;
+mod patient;
 mod probes;
 mod upnp;
 mod watched;
@@ -20,6 +21,7 @@ pub(super) use behaviour::{Behaviour, BehaviourEvent};
 pub(super) use bounds::Bounds;
 use client::Client;
 use metrics::Counts;
+use patient::Patient;
 use probes::Probes;
 use upnp::Upnp;
 use watched::Watched;

@@ -42,6 +42,9 @@ pub(in crate::host) struct Probes {
     reached: HashSet<Multiaddr>,
     /// Connections by which peers have come that were asked.
     came: HashSet<ConnectionId>,
+    /// Those by which others have come while somebody was asked: a peer may dial under
+    /// another name, as go-libp2p does. The nonce says who was asked.
+    may_be: HashSet<ConnectionId>,
     /// Connected peers that dial for others.
     servers: HashSet<PeerId>,
     /// Whether the client has something to do beside its ticks: there are none while
@@ -61,6 +64,7 @@ impl Probes {
             open: HashMap::new(),
             reached: HashSet::new(),
             came: HashSet::new(),
+            may_be: HashSet::new(),
             servers: HashSet::new(),
             stirred: false,
             spare,
@@ -99,6 +103,7 @@ impl Probes {
 
     fn ended(&mut self, id: ConnectionId) {
         self.came.remove(&id);
+        self.may_be.remove(&id);
         self.spare.remove(id);
     }
 }
@@ -114,10 +119,15 @@ impl NetworkBehaviour for Probes {
         local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        let asked = self.asked.get(&peer).is_some_and(|asked| asked.elapsed() < COMES);
-        if asked && !is_relayed(local) {
-            self.came.insert(id);
-            self.spare.insert(id, Kind::Passing);
+        let may_come = |asked: &Instant| asked.elapsed() < COMES;
+        match self.asked.get(&peer).is_some_and(may_come) {
+            _ if is_relayed(local) => {}
+            true => {
+                self.came.insert(id);
+                self.spare.insert(id, Kind::Passing);
+            }
+            false if self.asked.values().any(may_come) => drop(self.may_be.insert(id)),
+            false => {}
         }
         self.inner.handle_established_inbound_connection(id, peer, local, remote)
     }
@@ -155,9 +165,9 @@ impl NetworkBehaviour for Probes {
         id: ConnectionId,
         event: THandlerOutEvent<Self>,
     ) {
-        // What a peer brings by a connection that this node has made, or over a relay, shows
-        // nothing.
-        if event.is_right() && !self.came.contains(&id) {
+        // What a peer brings by a connection that this node has made, or over a relay, or by
+        // one that was there before, shows nothing.
+        if event.is_right() && !self.came.contains(&id) && !self.may_be.contains(&id) {
             tracing::debug!(%peer, "a peer claims to have dialled this node, and has not");
             return;
         }

@@ -109,7 +109,7 @@ func newAttacker(ctx context.Context, p Params, accepts ...protocol.ID) (*attack
 	if err != nil {
 		return nil, err
 	}
-	h, err := stack.NewHost(key, nil, "", "", nil)
+	h, err := stack.NewHost(key, nil, "", "", nil, stack.NAT{})
 	if err != nil {
 		return nil, err
 	}

@@ -236,6 +236,7 @@ func (n *Node) connections() []Fields {
 			"peer":    id.String(), "direction": direction, "agent": agent, "protocols": protocols,
 			"addr": conn.RemoteMultiaddr().String(), "transport": conn.ConnState().Transport,
 			"security": conn.ConnState().Security, "muxer": conn.ConnState().StreamMultiplexer,
+			"limited": conn.Stat().Limited,
 		})
 	}
 	return list

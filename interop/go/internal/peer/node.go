@@ -25,6 +25,8 @@ type Config struct {
 	Key       crypto.PrivKey
 	// PSK is the key of a private network, if there is one.
 	PSK pnet.PSK
+	// NAT says how it gets along with NATs.
+	NAT stack.NAT
 	// Security is noise, tls, or empty for both.
 	Security string
 	// FirstMuxer is the id of a muxer that is offered before yamux, and that
@@ -70,7 +72,7 @@ type Node struct {
 
 // Start starts a node.
 func Start(config Config, out *Output) (*Node, error) {
-	h, err := stack.NewHost(config.Key, config.Listen, config.Security, config.FirstMuxer, config.PSK)
+	h, err := stack.NewHost(config.Key, config.Listen, config.Security, config.FirstMuxer, config.PSK, config.NAT)
 	if err != nil {
 		return nil, err
 	}
@@ -107,6 +109,9 @@ func (n *Node) start() error {
 
 	self := peer.AddrInfo{ID: n.host.ID(), Addrs: n.host.Addrs()}
 	n.out.Emit("listening", Fields{"peer": self.ID.String(), "addrs": fullAddrs(self)})
+	if err := n.watchReach(); err != nil {
+		return err
+	}
 	n.spawn(n.cluster.heartbeats)
 	n.spawn(n.cluster.receive)
 	n.spawn(n.cluster.expire)

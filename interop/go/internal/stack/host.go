@@ -21,8 +21,8 @@ import (
 // NewHost makes a libp2p host with the transports that CASM uses. If a muxer is
 // named, its id is offered before yamux; whoever takes it up gets no answer that
 // it would understand. With a pre-shared key it is in a private network, and has no
-// QUIC, which has no such thing.
-func NewHost(key crypto.PrivKey, listen []string, security, firstMuxer string, psk pnet.PSK) (host.Host, error) {
+// QUIC, which has no such thing. What is said of NATs is added.
+func NewHost(key crypto.PrivKey, listen []string, security, firstMuxer string, psk pnet.PSK, nat NAT) (host.Host, error) {
 	options := []libp2p.Option{
 		libp2p.Identity(key),
 		libp2p.ListenAddrStrings(listen...),
@@ -53,7 +53,11 @@ func NewHost(key crypto.PrivKey, listen []string, security, firstMuxer string, p
 	if firstMuxer != "" {
 		options = append(options, libp2p.Muxer(firstMuxer, noMuxer{}), libp2p.Muxer(yamux.ID, yamux.DefaultTransport))
 	}
-	return libp2p.New(options...)
+	ofNAT, err := nat.Options()
+	if err != nil {
+		return nil, err
+	}
+	return libp2p.New(append(options, ofNAT...)...)
 }
 
 // noMuxer is a muxer in name only.
