@@ -30,7 +30,7 @@ use crate::{
 use libp2p::{
     Multiaddr, PeerId, Swarm, SwarmBuilder, Transport,
     core::{
-        muxing::StreamMuxerBox,
+        muxing::{StreamMuxerBox, SubstreamBox},
         transport::{Boxed, OptionalTransport},
         upgrade::Version,
     },
@@ -145,23 +145,22 @@ impl Recipe {
             .map_err(|e| Error::new(ErrorKind::Internal, format!("encryption: {e}")))?;
         let yamux = closing::Soon(yamux::Config::default());
         let tcp = tcp::tokio::Transport::new(tcp::Config::new().nodelay(true));
-        let tcp = tcp.or_transport(relayed);
-        if let Some(secret) = &self.secret {
-            let network = PnetConfig::new(secret.psk());
-            let tcp = tcp
-                .and_then(move |socket, _| network.handshake(socket))
-                .upgrade(Version::V1Lazy)
-                .authenticate(security)
-                .multiplex(yamux)
-                .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
-            return Ok(tcp.boxed());
-        }
-        let tcp = tcp
+        let sockets = tcp.or_transport(relayed).map(|socket, _| SubstreamBox::new(socket));
+        // One kind of socket, so that there is one copy of all that is spoken on it.
+        let sockets = match &self.secret {
+            Some(secret) => {
+                let network = PnetConfig::new(secret.psk());
+                let sealed = sockets.and_then(move |socket, _| network.handshake(socket));
+                sealed.map(|socket, _| SubstreamBox::new(socket)).boxed()
+            }
+            None => sockets.boxed(),
+        };
+        let tcp = sockets
             .upgrade(Version::V1Lazy)
             .authenticate(security)
             .multiplex(yamux)
             .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
-        if !self.quic {
+        if !self.quic || self.secret.is_some() {
             return Ok(tcp.boxed());
         }
         let quic = quic::Lazy::new(&self.key);

@@ -101,13 +101,15 @@ fn no_build_paths(file: &Path, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Has a build leave out the paths of this machine, and use these flags too.
-pub fn remap(build: &mut Command, flags: &[&str]) {
+/// Has a build leave out the paths of this machine, and use these flags too. `libc` is
+/// what the module is to be linked with, if it is one for Linux.
+pub fn remap(build: &mut Command, libc: Option<Libc>, flags: &[&str]) {
     let names = ["cargo", "casm"];
     let paths = build_paths().into_iter().zip(names);
     let remapped =
         paths.map(|(path, name)| format!("--remap-path-prefix={}=/{name}", path.display()));
-    let flags: Vec<_> = remapped.chain(flags.iter().map(ToString::to_string)).collect();
+    let flags = libc.iter().map(|_| LINUX).chain(flags.iter().copied());
+    let flags: Vec<_> = remapped.chain(flags.map(str::to_owned)).collect();
     build.env_remove("RUSTFLAGS").env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
     // Of the C code for TLS, the variants that take less room.
     build.env("AWS_LC_SYS_SMALL", "1");
@@ -115,6 +117,11 @@ pub fn remap(build: &mut Command, flags: &[&str]) {
         build.env("CFLAGS", C_FLAGS.join(" "));
     }
 }
+
+/// How Rust is compiled for a module for Linux: it says of which data the address means
+/// something, so that the linker may have what is alike of the rest once, as it has
+/// functions.
+const LINUX: &str = "-Cllvm-args=-addrsig";
 
 /// How the C code for TLS is compiled.
 const C_FLAGS: [&str; 3] = [

@@ -31,9 +31,8 @@ const PACKAGES: &str = "npm";
 /// The native module in the package of a platform.
 const MODULE: &str = "casm.node";
 
-/// The most bytes of the native module: 10 MB, and what who may join and nodes behind
-/// routers take. One MB was the aim for both.
-const MODULE_MOST: u64 = 11_300_000;
+/// The most bytes of the native module.
+const MODULE_MOST: u64 = 11_000_000;
 
 /// What lies beside the code in every package.
 const PAPERS: [&str; 2] = ["LICENSE-MIT", "LICENSE-APACHE"];
@@ -91,17 +90,17 @@ fn build(platform: &Platform, profile: &str) -> Result<PathBuf> {
         match libc {
             Libc::Glibc => {
                 cargo.arg(format!("{target}.{}.{}", native::GLIBC.0, native::GLIBC.1));
-                native::remap(&mut cargo, &[]);
+                native::remap(&mut cargo, Some(libc), &[]);
             }
             Libc::Musl => {
                 cargo.arg(target);
                 // A module that is loaded uses the musl of whoever loads it.
-                native::remap(&mut cargo, &["-Ctarget-feature=-crt-static"]);
+                native::remap(&mut cargo, Some(libc), &["-Ctarget-feature=-crt-static"]);
             }
         }
     } else {
         cargo.args(["build", "--target", target]);
-        native::remap(&mut cargo, &[]);
+        native::remap(&mut cargo, None, &[]);
     }
     cargo.args(["--locked", "--lib", "-p", "casm-node", "--features", "lean"]);
     cargo.args(["--profile", profile]);

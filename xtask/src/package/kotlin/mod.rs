@@ -224,17 +224,17 @@ fn build(target: &str, args: &Args) -> Result<Library> {
         match libc {
             Libc::Glibc => {
                 cargo.arg(format!("{target}.{}.{}", native::GLIBC.0, native::GLIBC.1));
-                native::remap(&mut cargo, &[PAGES]);
+                native::remap(&mut cargo, Some(libc), &[PAGES]);
             }
             Libc::Musl => {
                 cargo.arg(target);
-                native::remap(&mut cargo, &["-Ctarget-feature=-crt-static", PAGES]);
+                native::remap(&mut cargo, Some(libc), &["-Ctarget-feature=-crt-static", PAGES]);
             }
         }
     } else {
         cargo = shell::cargo();
         cargo.args(["rustc", "--target", target]);
-        native::remap(&mut cargo, &[]);
+        native::remap(&mut cargo, None, &[]);
     }
     // Alone: beside the crate's other types it would not be optimised as a whole.
     cargo.args(["--locked", "-p", "casm-uniffi", "--lib", "--features", "lean"]);

@@ -138,7 +138,7 @@ fn build(args: &Args) -> Result<Vec<PathBuf>> {
     let mut libraries = vec![];
     for target in targets {
         let mut cargo = shell::cargo();
-        native::remap(&mut cargo, &[]);
+        native::remap(&mut cargo, None, &[]);
         // Alone: beside the crate's other types it would not be optimised as a whole.
         cargo.args(["rustc", "--locked", "-p", "casm-uniffi", "--lib"]);
         cargo.args(["--crate-type", "staticlib", "--profile", &args.profile, "--target", &target]);
