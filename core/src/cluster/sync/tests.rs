@@ -1,17 +1,14 @@
-//! Digests beside a naive comparison; exchanges over pipes and sockets; partners
-//! that mean harm.
+//! Exchanges over pipes and sockets; partners that mean harm.
 
 use super::{
-    digest::{Digest, MAX_ENTRIES},
     exchange::{Done, Exchange, MAX_HANDED},
+    hostile_tests::nothing,
+    ranges::MAX_RANGES,
     wire::{self, Frame, Header, SyncError},
 };
 use crate::{
     Keypair, Namespace, PeerId,
-    cluster::{
-        Arrival, Cluster, ClusterConfig, Detector, Heartbeat, Limits, Now, Numbers, Query, Roles,
-        Table, Via, View,
-    },
+    cluster::{Cluster, ClusterConfig, Heartbeat, Limits, Numbers, Query, Table},
     event::EventBus,
     host::Host,
     life::Life,
@@ -21,7 +18,6 @@ use crate::{
     scope::Scope,
     who::Who,
 };
-use futures::FutureExt as _;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::{
@@ -44,70 +40,6 @@ pub(super) fn beat(host: &str) -> Heartbeat {
         sent_at: None,
         addrs: Default::default(),
     }
-}
-
-/// A view of peers with ids and sequence numbers, unsigned.
-pub(super) fn view(peers: &[(PeerId, u64)]) -> View {
-    let mut table = Table::new(PeerId::random(), Limits::default(), Detector::default(), 1);
-    let now = Now { elapsed: Duration::ZERO, unix_nanos: u64::MAX / 2 };
-    for &(peer, seq) in peers {
-        let arrival = Arrival {
-            peer,
-            seq,
-            from: peer,
-            beat: &beat("h"),
-            signed: b"x",
-            via: Via::Gossip,
-            roles: Roles::NONE,
-        };
-        assert!(table.insert(now, arrival).is_accepted());
-    }
-    table.view()
-}
-
-#[test]
-fn a_comparison_finds_what_a_naive_one_does() {
-    for seed in 0..200 {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let all: Vec<_> = (0..30).map(|_| PeerId::random()).collect();
-        let mut some = || -> Vec<(PeerId, u64)> {
-            let peers = all.iter().filter(|_| rng.random_bool(0.6)).copied().collect::<Vec<_>>();
-            peers.into_iter().map(|peer| (peer, rng.random_range(1..4))).collect()
-        };
-        let (ours, theirs) = (some(), some());
-        let difference = Digest::of(&view(&theirs), 0).compare(&view(&ours));
-        let ours: BTreeMap<_, _> = ours.into_iter().collect();
-        let theirs: BTreeMap<_, _> = theirs.into_iter().collect();
-        let newer = |a: &BTreeMap<PeerId, u64>, b: &BTreeMap<PeerId, u64>| -> BTreeSet<PeerId> {
-            a.iter().filter(|(p, seq)| b.get(p).is_none_or(|o| o < seq)).map(|(p, _)| *p).collect()
-        };
-        assert_eq!(difference.newer.into_iter().collect::<BTreeSet<_>>(), newer(&ours, &theirs));
-        let older: BTreeSet<_> = newer(&theirs, &ours).iter().map(Digest::id).collect();
-        assert_eq!(difference.older.into_iter().collect::<BTreeSet<_>>(), older, "seed {seed}");
-    }
-}
-
-#[test]
-fn a_large_table_is_compared_in_parts_that_leave_nothing_out() {
-    let peers: Vec<_> = (0..10_000).map(|_| (PeerId::random(), 1)).collect();
-    let view = view(&peers);
-    let (mut first, mut seen, mut parts) = (0, BTreeSet::new(), 0);
-    loop {
-        let digest = Digest::of(&view, first);
-        assert!(digest.entries.len() <= MAX_ENTRIES);
-        let mut bytes = Vec::new();
-        Frame::Digest(digest.clone()).push(&mut bytes);
-        let read = wire::read(&mut &bytes[..]).now_or_never().unwrap().unwrap();
-        assert_eq!(read, Frame::Digest(digest.clone()));
-        assert_eq!(digest.compare(&view), Default::default());
-        assert!(digest.entries.iter().all(|(id, _)| seen.insert(*id)));
-        parts += 1;
-        first = digest.next();
-        if first == 0 {
-            break;
-        }
-    }
-    assert_eq!((seen.len(), parts), (10_000, 3));
 }
 
 /// A cluster service whose topic nobody hears.
@@ -188,10 +120,10 @@ pub(super) async fn learn(cluster: &Cluster, keys: &[Keypair], seq: u64) {
 pub(super) async fn exchange(a: &Member, b: &Member) -> (Done, Done) {
     let (x, y) = tokio::io::duplex(1024);
     let (opened, accepted) = tokio::join!(
-        a.exchange.open(b.id, x.compat(), 0),
+        a.exchange.open(b.id, x.compat()),
         b.exchange.accept(a.id, y.compat(), |_| std::future::ready(Ok(())))
     );
-    (opened.unwrap().0, accepted.unwrap())
+    (opened.unwrap(), accepted.unwrap())
 }
 
 pub(super) fn seqs(member: &Member) -> BTreeMap<PeerId, u64> {
@@ -295,11 +227,11 @@ async fn opened_with(bytes: &[u8]) -> (SyncError, usize) {
 
 #[tokio::test]
 async fn a_partner_that_means_harm_gains_nothing() {
-    let empty = Digest { first: 0, last: u64::MAX, entries: vec![] };
     let (mut begin, mut greeting) = (Vec::new(), Vec::new());
-    Frame::Header(Header { time: None }).push(&mut greeting);
+    let asks = Header { time: None, key: Some([7; 16]) };
+    Frame::Header(asks).push(&mut greeting);
     begin.extend_from_slice(&greeting);
-    Frame::Digest(empty).push(&mut begin);
+    nothing().iter().for_each(|frame| frame.push(&mut begin));
     let framed = |kind: u8, bytes: &[u8]| {
         let len = u32::try_from(1 + bytes.len()).unwrap();
         [&greeting[..], &len.to_be_bytes(), &[kind], bytes].concat()
@@ -336,6 +268,9 @@ async fn a_partner_that_means_harm_gains_nothing() {
         ([&greeting[..], &u32::MAX.to_be_bytes(), &[1]].concat(), "too-large", 0),
         (framed(1, &[0; 7]), "malformed", 0),
         (framed(1, &[0; 8]), "malformed", 0),
+        (framed(1, &[&[0; 8][..], &[0x80, 249]].concat()), "malformed", 0),
+        (framed(1, &[&[0; 8][..], &[0x80, 2], &[7; 18]].concat()), "malformed", 0),
+        (framed(1, &[0; MAX_RANGES + 1]), "too-large", 0),
         (framed(9, &[]), "malformed", 0),
         (framed(4, &[2]), "malformed", 0),
         (vec![0; 4], "malformed", 0),
