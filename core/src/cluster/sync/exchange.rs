@@ -244,13 +244,17 @@ impl Exchange {
         left |= want.len() > MAX_IDS;
         want.truncate(MAX_IDS);
         say.push(Frame::Wanted(want));
-        wire::write(&mut writer, &say).await?;
-        if !greeted {
-            self.greeted(other, &mut reader).await?;
-        }
-        let Frame::Wanted(wanted) = wire::read(&mut reader).await? else {
-            return Err(SyncError::Unexpected);
+        // Both sides say it at the same time: none waits until the other one has read.
+        let hear = async {
+            if !greeted {
+                self.greeted(other, &mut reader).await?;
+            }
+            match wire::read(&mut reader).await? {
+                Frame::Wanted(wanted) => Ok(wanted),
+                _ => Err(SyncError::Unexpected),
+            }
         };
+        let (wanted, ()) = futures::future::try_join(hear, wire::write(&mut writer, &say)).await?;
         let hand = self.to_hand(other, known, [hand, wanted].concat());
         let view = self.cluster.view();
         let (received, sent) = futures::future::try_join(

@@ -13,7 +13,7 @@ use crate::{
     host::Host,
     life::Life,
     metrics::Metrics,
-    pubsub::{Topic, keys::Keys, signed::SignedMessage},
+    pubsub::{Topic, TopicCommand, TopicEvent, keys::Keys, signed::SignedMessage},
     record::unix_nanos,
     scope::Scope,
     who::Who,
@@ -47,7 +47,7 @@ pub(super) struct Member {
     pub(super) id: PeerId,
     pub(super) exchange: Exchange,
     scope: Scope,
-    _topic: (mpsc::Receiver<crate::pubsub::TopicCommand>, mpsc::Sender<crate::pubsub::TopicEvent>),
+    _topic: (mpsc::Receiver<TopicCommand>, mpsc::Sender<TopicEvent>),
 }
 
 pub(super) fn member() -> Member {
@@ -118,7 +118,12 @@ pub(super) async fn learn(cluster: &Cluster, keys: &[Keypair], seq: u64) {
 }
 
 pub(super) async fn exchange(a: &Member, b: &Member) -> (Done, Done) {
-    let (x, y) = tokio::io::duplex(1024);
+    exchange_over(1024, a, b).await
+}
+
+/// The same over a pipe that takes so many bytes.
+async fn exchange_over(pipe: usize, a: &Member, b: &Member) -> (Done, Done) {
+    let (x, y) = tokio::io::duplex(pipe);
     let (opened, accepted) = tokio::join!(
         a.exchange.open(b.id, x.compat()),
         b.exchange.accept(a.id, y.compat(), |_| std::future::ready(Ok(())))
@@ -171,6 +176,19 @@ async fn each_side_gets_what_it_lacks_and_what_it_has_older() {
 }
 
 #[tokio::test]
+async fn frames_that_a_pipe_does_not_hold_hold_up_nobody() {
+    let (a, b, all) = (member(), member(), keys(600));
+    for (of, keys, later) in [(&a, &all[..400], &all[200..300]), (&b, &all[200..], &all[300..400])]
+    {
+        learn(&of.exchange.cluster, keys, unix_nanos()).await;
+        learn(&of.exchange.cluster, later, unix_nanos() + 1_000_000_000).await;
+    }
+    let both = exchange_over(16, &a, &b);
+    tokio::time::timeout(Duration::from_secs(60), both).await.expect("none waits for the other");
+    assert_eq!((seqs(&a), seqs(&a).len()), (seqs(&b), 600));
+}
+
+#[tokio::test]
 async fn that_the_other_node_was_unknown_is_no_sign_of_what_gossip_leaves_out() {
     let all = keys(2);
     let (a, mut b) = (member(), member());
@@ -179,6 +197,75 @@ async fn that_the_other_node_was_unknown_is_no_sign_of_what_gossip_leaves_out() 
     let (opened, accepted) = exchange(&a, &b).await;
     assert_eq!(opened, Done { received: 2, joined: 1, ..Done::default() });
     assert_eq!(accepted, Done { sent: 2, ..Done::default() });
+}
+
+/// A node that says of itself that it lives, and what it says.
+fn speaker() -> (Member, mpsc::Receiver<TopicCommand>) {
+    let (scope, key) = (Scope::default(), Keypair::generate_ed25519());
+    let (commands, said) = mpsc::channel(16);
+    let (to, received) = mpsc::channel(16);
+    let id = key.public().to_peer_id();
+    let over = CancellationToken::new();
+    over.cancel();
+    let sign = move |seq, data: &[u8]| SignedMessage::sign(&key, "casm", seq, data);
+    let config = ClusterConfig { observer: false, sign: Arc::new(sign), ..config(id, over) };
+    let topic = Topic::new(commands, received);
+    let cluster =
+        Cluster::start(config, topic, EventBus::default(), Metrics::default(), &scope).unwrap();
+    let exchange = Exchange::new(cluster, Namespace::default());
+    (Member { id, exchange, scope, _topic: (mpsc::channel(1).1, to) }, said)
+}
+
+/// Whether it says that it lives in so many milliseconds.
+async fn says(said: &mut mpsc::Receiver<TopicCommand>, ms: u64) -> bool {
+    let command = tokio::time::timeout(Duration::from_millis(ms), said.recv()).await;
+    match command.map(|command| command.expect("it runs")) {
+        Ok(TopicCommand::Publish { reply, .. }) => {
+            reply.send(Ok(())).unwrap();
+            true
+        }
+        Ok(other) => panic!("{other:?}"),
+        Err(_) => false,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_finds_itself_missing_or_older_at_a_partner_says_at_once_that_it_lives() {
+    for opens in [true, false] {
+        let ((own, mut said), partner, few) = (speaker(), member(), keys(3));
+        let meet = async |partner: &Member| {
+            if opens {
+                exchange(&own, partner).await;
+            } else {
+                exchange(partner, &own).await;
+            }
+        };
+        assert!(says(&mut said, 50).await, "its first one");
+        learn(&own.exchange.cluster, &few, unix_nanos()).await;
+        // It is handed over as well; that by gossip may be under way.
+        meet(&partner).await;
+        assert!(seqs(&partner).contains_key(&own.id));
+        assert!(!says(&mut said, 3_000).await);
+        let missing = member();
+        meet(&missing).await;
+        assert!(says(&mut said, 50).await, "missing at the partner");
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        meet(&partner).await;
+        assert!(says(&mut said, 50).await, "older there");
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        // Both have it.
+        meet(&partner).await;
+        assert!(says(&mut said, 50).await);
+        meet(&partner).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        meet(&partner).await;
+        assert!(!says(&mut said, 3_000).await);
+
+        // Who lacks nearly all is new.
+        learn(&own.exchange.cluster, &keys(70), unix_nanos()).await;
+        meet(&member()).await;
+        assert!(!says(&mut said, 3_000).await);
+    }
 }
 
 #[tokio::test]

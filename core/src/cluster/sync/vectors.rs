@@ -89,24 +89,26 @@ fn said_of(range: Range, said: &Read) -> Value {
 fn frames_of_ranges() -> Vec<Value> {
     let low: Vec<Item> = (0..3).map(|n| (n << 40 | 5, 1_000 + n * 500)).collect();
     let parts: Vec<_> = Range::WHOLE.parts(2).collect();
-    let many: Vec<Item> = (0..240).map(|n| (n << 32, 7)).collect();
     let deep = Range { first: 0x0102_0304_0506_0708, bits: 61 };
     let twice: [Item; 2] = [(0x0102_0304_0506_0709, 3), (0x0102_0304_0506_0709, 9)];
-    let all: [(u64, Vec<Range>, Vec<(usize, Said<'_>)>); 7] = [
+    let all: [(u64, Vec<Range>, Vec<(usize, Said<'_>)>); 6] = [
         (0, vec![Range::WHOLE], vec![]),
         (0, vec![Range::WHOLE], vec![(0, Said::List(&[]))]),
         (2_500, vec![Range::WHOLE], vec![(0, Said::List(&low))]),
-        (7, vec![Range::WHOLE], vec![(0, Said::List(&many))]),
         (0, vec![Range::WHOLE], vec![(0, Said::Split(2, &[0, 1, 1 << 31, u32::MAX]))]),
         (2_000, parts, vec![(0, Said::List(&low)), (2, Said::Split(1, &[3, 0])), (3, Said::Left)]),
         (9, vec![deep], vec![(0, Said::List(&twice))]),
     ];
-    all.map(|(base, about, said)| {
+    // The number of items may be told at length, also if they are few.
+    let long = [&2_500_u64.to_be_bytes()[..], &[0x80, 240, 0, 0, 0, 1], &[7; 8], &[5]].concat();
+    let written = all.map(|(base, about, said)| {
         let mut writer = Writer::new(base, about.len());
         for (place, said) in said {
             writer.say(place, about[place], said);
         }
-        let bytes = writer.done();
+        (about, writer.done(), true)
+    });
+    let each = |(about, bytes, written): (Vec<Range>, Vec<u8>, bool)| {
         let mut each = Vec::new();
         ranges::read(&bytes, about.iter().copied(), |_, range, read| {
             each.push(said_of(range, &read));
@@ -114,9 +116,9 @@ fn frames_of_ranges() -> Vec<Value> {
         .unwrap();
         let about: Vec<_> =
             about.iter().map(|r| json!({"first": id(r.first), "bits": r.bits})).collect();
-        json!({"about": about, "differ": each, "hex": hex(bytes)})
-    })
-    .into()
+        json!({"about": about, "differ": each, "written": written, "hex": hex(bytes)})
+    };
+    written.into_iter().chain([(vec![Range::WHOLE], long, false)]).map(each).collect()
 }
 
 /// What the sides of a comparison have.
