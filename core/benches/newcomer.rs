@@ -107,15 +107,20 @@ async fn hand_over(member: &Node, keys: &[Keypair]) -> Result<()> {
     let seq = u64::try_from(SystemTime::UNIX_EPOCH.elapsed()?.as_nanos())?;
     let protocol = format!("/casm/1.0.0/{}/sync/2", member.namespace());
     let mut stream = control.open_stream(id, StreamProtocol::try_from_owned(protocol)?).await?;
-    let mut digest: Vec<u8> = [0, u64::MAX].iter().flat_map(|n: &u64| n.to_be_bytes()).collect();
+    // Field 2 of the header, a key of 16 bytes; and of all ids (a bit), in a list (240)
+    // of so many, each that there is, in order, with its number: the same for all.
+    let mut ids: Vec<[u8; 8]> = Vec::new();
     for key in keys {
-        // A peer's short id, and its sequence number.
-        digest.extend(key.public().to_peer_id().to_bytes().last_chunk::<8>().context("short")?);
-        digest.extend(seq.to_be_bytes());
+        let id = key.public().to_peer_id().to_bytes();
+        ids.push(*id.last_chunk().context("short")?);
     }
-    // A header may be empty.
-    write_frame(&mut stream, HEADER, &[]).await?;
-    write_frame(&mut stream, DIGEST, &digest).await?;
+    ids.sort_unstable();
+    let mut ranges = [&seq.to_be_bytes()[..], &[0x80, 240]].concat();
+    ranges.extend(u32::try_from(ids.len())?.to_be_bytes());
+    ranges.extend(ids.iter().flat_map(|id| [&id[..], &[0]].concat()));
+    write_frame(&mut stream, HEADER, &[&[0, 2, 0, 16][..], &[7; 16]].concat()).await?;
+    write_frame(&mut stream, RANGES, &ranges).await?;
+    write_frame(&mut stream, WANTED, &[]).await?;
     // What the member wants, which is all, and then what it has itself.
     read_frame(&mut stream, HEADER).await?;
     let wanted = read_frame(&mut stream, WANTED).await?.context("an end")?;
@@ -144,7 +149,7 @@ async fn hand_over(member: &Node, keys: &[Keypair]) -> Result<()> {
 
 /// The kinds of frames.
 const HEADER: u8 = 0;
-const DIGEST: u8 = 1;
+const RANGES: u8 = 1;
 const WANTED: u8 = 2;
 const HEARTBEAT: u8 = 3;
 const END: u8 = 4;

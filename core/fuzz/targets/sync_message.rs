@@ -1,26 +1,22 @@
 //! The frames of an exchange of heartbeats: what is read keeps its limits, is
-//! the same when it is written again, and can be compared with any view.
+//! the same when it is written again, and can be compared with any table.
 #![no_main]
 
 use casm::cluster::{
-    Arrival, Detector, Heartbeat, Limits, Now, Roles, Table, Via, View,
-    sync_fuzzing::{self as sync, Frame},
+    Table,
+    sync_fuzzing::{self as sync, Frame, Item},
 };
 use libfuzzer_sys::fuzz_target;
-use libp2p::{PeerId, identity::Keypair};
-use std::{cell::OnceCell, time::Duration};
+use std::collections::HashSet;
 
-/// Peers in a digest, and bytes of a header.
-const MAX_ENTRIES: usize = 4096;
+/// Ids in a frame, and bytes of a header and of a frame of ranges.
+const MAX_IDS: usize = 4096;
 const MAX_HEADER: usize = 1024;
-
-thread_local! {
-    static VIEW: OnceCell<View> = const { OnceCell::new() };
-}
+const MAX_RANGES: usize = 64 << 10;
 
 fuzz_target!(|data: &[u8]| {
     let (frames, _) = sync::frames(data);
-    let mut rest = data;
+    let (mut rest, mut ranges) = (data, Vec::new());
     for (frame, written, len) in frames {
         let (read, left) = rest.split_at(len);
         rest = left;
@@ -31,48 +27,33 @@ fuzz_target!(|data: &[u8]| {
                 assert_eq!(sync::frames(&written).0[0].0, frame);
                 continue;
             }
-            Frame::Digest(digest) => {
-                assert!(digest.entries.len() <= MAX_ENTRIES);
-                VIEW.with(|view| {
-                    let view = view.get_or_init(view_of_some);
-                    let difference = digest.compare(view);
-                    assert!(difference.newer.len() <= view.len());
-                    assert!(difference.older.len() <= digest.entries.len());
-                });
+            Frame::Ranges(said) => {
+                assert!(said.len() <= MAX_RANGES);
+                ranges.push(said);
             }
-            Frame::Wanted(ids) => assert!(ids.len() <= MAX_ENTRIES),
+            Frame::Wanted(ids) => assert!(ids.len() <= MAX_IDS),
             Frame::Handed(_, message) => assert!(message.len() <= Table::MAX_SIGNED),
             Frame::End { .. } => {}
         }
         assert_eq!(read, written);
     }
+    // Without what frames them too: most inputs are no frames.
+    ranges.push(data.to_vec());
+    for (n, opens) in [(0, false), (100, false), (100, true), (1000, false), (1000, true)] {
+        let items = items(n);
+        let ids: HashSet<u64> = items.iter().map(|(id, _)| *id).collect();
+        for said in [&ranges[..], &ranges[ranges.len() - 1..]] {
+            let found = sync::compare(&items, opens, said.iter().map(|said| &said[..]));
+            assert!(found.hand.len() <= items.len());
+            assert!(found.hand.iter().all(|id| ids.contains(id)));
+            // Each is a byte at least, of a frame or of all.
+            assert!(found.want.len() <= 2 * data.len());
+        }
+    }
 });
 
-fn view_of_some() -> View {
-    let mut table = Table::new(PeerId::random(), Limits::default(), Detector::default(), 1);
-    let now = Now { elapsed: Duration::ZERO, unix_nanos: 1 << 60 };
-    let ttl = Some(Duration::from_secs(10));
-    let beat = Heartbeat {
-        server: 1,
-        ttl,
-        host: "h".into(),
-        meta: vec![],
-        sent_at: None,
-        addrs: Default::default(),
-    };
-    for seed in 1..9 {
-        let key = Keypair::ed25519_from_bytes([seed; 32]).expect("any 32 bytes are a key");
-        let (peer, seq) = (key.public().to_peer_id(), seed.into());
-        let arrival = Arrival {
-            peer,
-            seq,
-            from: peer,
-            beat: &beat,
-            signed: b"x",
-            via: Via::Gossip,
-            roles: Roles::NONE,
-        };
-        assert!(table.insert(now, arrival).is_accepted());
-    }
-    table.view()
+/// Items of which every other begins as many do.
+fn items(n: u64) -> Vec<Item> {
+    let id = |n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (n % 2 * 20);
+    (0..n).map(|n| (id(n), 1_767_225_600_000_000_000 + n)).collect()
 }

@@ -43,9 +43,9 @@ pub(crate) use service::{Cluster, ClusterConfig, Handed, Numbers, Sign};
 #[doc(hidden)]
 pub use snapshot::Signed;
 pub use snapshot::View;
-/// Anti-entropy, for the simulator and for fuzzing.
+/// Anti-entropy, for the simulator, the fuzzers and the benchmarks.
 #[doc(hidden)]
-pub use sync::{Digest, DigestDifference, PAUSE as SYNC_PAUSE, fuzzing as sync_fuzzing};
+pub use sync::{Compared, Items, PAUSE as SYNC_PAUSE, fuzzing as sync_fuzzing, short_id};
 pub(crate) use sync::{Spacing, start as start_sync};
 pub use table::Limits;
 /// What decides who is in the view, for the simulator, the fuzzers and the

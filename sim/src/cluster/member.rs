@@ -3,8 +3,8 @@
 use casm::{
     PeerId,
     cluster::{
-        Arrival, Detector, Difference, Digest, Heartbeat, Limits, Now, Outcome, Roles, Table, Via,
-        server_of,
+        Arrival, Compared, Detector, Difference, Heartbeat, Items, Limits, Now, Outcome, Roles,
+        Table, Via, View, server_of, short_id,
     },
 };
 use rand::{Rng, RngExt};
@@ -101,23 +101,23 @@ impl Member {
     }
 
     /// What two nodes hand each other: to the one that accepts, and to the one
-    /// that opens the exchange.
-    pub fn exchange(&self, accepts: &Self, now: Duration) -> [Vec<Handed>; 2] {
+    /// that opens the exchange. `at`: any number, by chance.
+    pub fn exchange(&self, accepts: &Self, now: Duration, at: u64) -> [Vec<Handed>; 2] {
         let (ours, theirs) = (self.table.view(), accepts.table.view());
-        let [mut to_them, mut to_us] = [Vec::new(), Vec::new()];
-        let mut first = 0;
-        loop {
-            let digest = Digest::of(&ours, first);
-            let difference = digest.compare(&theirs);
-            let newer = difference.newer.iter().filter_map(|peer| theirs.signed_of(peer));
-            to_us.extend(newer.map(|signed| handed(signed, now)));
-            let older = ours.signed().filter(|s| difference.older.contains(&Digest::id(&s.peer)));
-            to_them.extend(older.map(|signed| handed(signed, now)));
-            first = digest.next();
-            if first == 0 {
-                return [to_them, to_us];
-            }
-        }
+        let mut key = [0; 16];
+        key[..8].copy_from_slice(&at.to_be_bytes());
+        let items = |view: &View| {
+            let known = view.signed().map(|signed| (short_id(&signed.peer), signed.seq));
+            Items::new(known, std::iter::empty(), &key)
+        };
+        let found = Compared::of(items(&ours), items(&theirs), at);
+        let [to_them, to_us] = found.expect("both are of one version").hand;
+        let of = |view: &View, ids: &[u64]| {
+            let signed = view.signed();
+            let signed = signed.filter(|s| ids.binary_search(&short_id(&s.peer)).is_ok());
+            signed.map(|signed| handed(signed, now)).collect()
+        };
+        [of(&ours, &to_them), of(&theirs, &to_us)]
     }
 }
 

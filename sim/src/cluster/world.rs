@@ -342,7 +342,8 @@ impl World {
         if !self.members[accepts].up || self.is_lost() || self.is_lost() {
             return;
         }
-        let handed = self.members[opens].exchange(&self.members[accepts], now);
+        let at = self.rng.random();
+        let handed = self.members[opens].exchange(&self.members[accepts], now, at);
         let ways = [(opens, accepts), (accepts, opens)];
         for ((from, to), handed) in ways.into_iter().zip(handed) {
             for one in handed {

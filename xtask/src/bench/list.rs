@@ -19,7 +19,7 @@ const JS_GOSSIPSUB: &[Peer] = &[Peer::Named("@libp2p/gossipsub")];
 const ZEROMQ: &[Peer] = &[Peer::Named("zeromq")];
 
 /// All of them, by name.
-pub const BENCHES: [Bench; 16] = [
+pub const BENCHES: [Bench; 17] = [
     Bench {
         name: "call",
         sides: &[
@@ -117,6 +117,11 @@ pub const BENCHES: [Bench; 16] = [
         name: "survey",
         sides: &[Side { ours: Program::Sim("survey"), peers: &[] }],
         small: &["--nodes", "20", "--runs", "2"],
+    },
+    Bench {
+        name: "sync",
+        sides: &[Side { ours: Program::Core("sync"), peers: &[] }],
+        small: &["--records", "100,1000", "--runs", "2"],
     },
     Bench {
         name: "table",

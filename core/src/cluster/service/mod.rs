@@ -18,6 +18,8 @@ mod complaints;
 mod gap;
 #[cfg(test)]
 mod lists_tests;
+#[cfg(test)]
+mod missed_tests;
 mod numbers;
 mod pace;
 mod rates;
@@ -124,6 +126,7 @@ pub(super) enum Command {
     SetMeta(oneshot::Sender<()>),
     SetTtl(Duration, oneshot::Sender<()>),
     Roles(Vec<PeerId>),
+    Missed,
     Insert(PeerId, Vec<Handed>, oneshot::Sender<Vec<Result<Outcome, HeartbeatError>>>),
 }
 
@@ -132,6 +135,7 @@ pub(super) enum Command {
 pub(crate) struct Cluster {
     hub: Arc<Hub>,
     commands: mpsc::Sender<Command>,
+    own: PeerId,
     /// The own meta fields.
     meta: OwnMeta,
     who: Who,
@@ -158,7 +162,7 @@ impl Cluster {
         let (commands, received) = mpsc::channel(64);
         metrics.watch_queue("cluster", waiting(&commands));
         let epoch = Instant::now();
-        let (clock, who) = (config.clock.clone(), config.who.clone());
+        let (own, clock, who) = (config.own, config.clock.clone(), config.who.clone());
         let task = Task::new(config, meta.clone(), topic, events, metrics.clone(), epoch);
         let hub = task.hub();
         let watched = Arc::downgrade(&hub);
@@ -170,7 +174,7 @@ impl Cluster {
             running.await;
         });
         let heartbeats = metrics.heartbeats;
-        Ok(Self { hub, commands, meta, who, heartbeats, epoch, clock })
+        Ok(Self { hub, commands, own, meta, who, heartbeats, epoch, clock })
     }
 
     /// A snapshot of the cluster view.
@@ -274,6 +278,18 @@ impl Cluster {
     pub(crate) async fn roles_changed(&self, peers: Vec<PeerId>) -> Result<()> {
         let sent = self.commands.send(Command::Roles(peers)).await;
         sent.map_err(|_| Error::closed("node"))
+    }
+
+    /// The node's own id.
+    pub(in crate::cluster) fn own(&self) -> PeerId {
+        self.own
+    }
+
+    /// Another node lacks this one, or has an older heartbeat of it: this one says at
+    /// once that it lives, unless it has just done so.
+    pub(in crate::cluster) fn is_missed(&self) {
+        // If there is much to do, the next exchange says so again.
+        let _ = self.commands.try_send(Command::Missed);
     }
 
     /// Tells of goodbyes in the view, as they come.

@@ -391,6 +391,7 @@ impl Task {
                     self.table.change_roles(now, &peer, &roles);
                 }
             }
+            Command::Missed => self.answer_missed(),
             Command::Insert(from, handed, reply) => {
                 let outcomes = handed
                     .iter()

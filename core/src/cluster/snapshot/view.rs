@@ -187,7 +187,10 @@ impl View {
         let goodbyes = &self.0.goodbyes;
         let slots = (0..).take(self.0.proofs.len());
         let records = slots.filter_map(|slot| self.0.slots.get(slot));
-        let said = records.filter(|r| r.seq() > 0 && goodbyes.of(&r.peer()).is_none());
+        // Usually there are none, and then nobody is looked up.
+        let some = goodbyes.after(0).next().is_some();
+        let is_over = move |peer: &PeerId| some && goodbyes.of(peer).is_some();
+        let said = records.filter(move |r| r.seq() > 0 && !is_over(&r.peer()));
         let left = goodbyes.after(0).map(|(_, goodbye)| (goodbye.peer, goodbye.seq));
         said.map(|record| (record.peer(), record.seq())).chain(left)
     }

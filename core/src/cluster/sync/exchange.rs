@@ -1,22 +1,22 @@
 //! One exchange, on any stream.
 
 use super::{
-    digest::{Digest, DigestDifference, ShortId},
     heard::Heard,
+    items::{Items, ShortId, short_id},
     meter::Meter,
-    wire::{self, Frame, Header, SyncError},
+    reconcile::{Found, Reconcile},
+    sums::Key,
+    wire::{self, Frame, Header, MAX_IDS, SyncError},
 };
 use crate::{
     Namespace,
-    admit::wire::MAX_ITEMS,
-    cluster::{Cluster, Handed, Outcome, Table, View, heartbeat::Heartbeat},
-    pubsub::{keys::Keys, signed::SignedMessage},
+    cluster::{Cluster, View},
     record::unix_nanos,
 };
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, future::BoxFuture};
 use libp2p::PeerId;
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     future::Future,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -27,11 +27,17 @@ use tokio::time::timeout;
 /// and their bytes.
 pub(super) const MAX_HANDED: usize = 4096;
 pub(super) const MAX_PUSHED: usize = 1024;
-const MAX_BYTES: usize = 4 << 20;
+pub(super) const MAX_BYTES: usize = 4 << 20;
 /// Heartbeats that are verified in one go, and bytes written in one. (The buffers
 /// of a connection keep the size of the longest write.)
-const BATCH: usize = 16;
+pub(super) const BATCH: usize = 16;
 const CHUNK: usize = 2 << 10;
+/// Until the next frame of a comparison comes a partner is not blamed for so long:
+/// there may be little to move, and a long way.
+const ROUND: Duration = Duration::from_secs(1);
+/// Of so many that a partner lacks, and more than half of all, it is new itself:
+/// that it lacks this node says nothing.
+const NEW: usize = 64;
 /// How much news an exchange brings at least that another follows for more.
 pub(super) const WORTH: usize = 32;
 /// How long a partner waits for its turn at most: it gives up by then.
@@ -107,47 +113,27 @@ impl Exchange {
         Self { cluster, namespace, heard, time_of, hand, may_have, may_verify, prove }
     }
 
-    /// Opens an exchange with a node about the peers from `first` on. Gives where
-    /// the next one is to begin.
+    /// Opens an exchange with a node.
     pub(super) async fn open(
         &self,
         other: PeerId,
         stream: impl AsyncRead + AsyncWrite + Unpin,
-        first: ShortId,
-    ) -> Result<(Done, ShortId), SyncError> {
+    ) -> Result<Done, SyncError> {
         let meter = Meter::default();
-        meter.limit(self.compare(other, meter.on(stream), first, &meter)).await
+        meter.limit(self.compare(other, meter.on(stream), &meter)).await
     }
 
     async fn compare(
         &self,
         other: PeerId,
         stream: impl AsyncRead + AsyncWrite + Unpin,
-        first: ShortId,
         meter: &Meter,
-    ) -> Result<(Done, ShortId), SyncError> {
-        let (mut reader, mut writer) = stream.split();
-        let heard = self.heard().all(self.cluster.elapsed());
-        let digest = Digest::with(&self.cluster.view(), heard.into_iter(), first);
-        let next = digest.next();
-        wire::write(&mut writer, &[header(), Frame::Digest(digest)]).await?;
-        self.greeted(other, &mut reader).await?;
-        let Frame::Wanted(wanted) = wire::read(&mut reader).await? else {
-            return Err(SyncError::Unexpected);
-        };
-        let mut wanted: HashSet<_> = wanted.into_iter().collect();
-        if !(self.may_have)(other) {
-            wanted.clear();
-        }
-        let view = self.cluster.view();
-        let known = view.known().map(|(peer, _)| peer);
-        let wanted = known.filter(|peer| wanted.contains(&Digest::id(peer))).collect();
-        let (received, sent) = futures::future::try_join(
-            self.receive(other, &mut reader, Purpose::Compare, None),
-            self.send(other, &mut writer, &view, wanted, meter),
-        )
-        .await?;
-        Ok((received.with(sent), next))
+    ) -> Result<Done, SyncError> {
+        let (reader, writer) = stream.split();
+        let key: Key = rand::random();
+        let mut side = self.side(&key);
+        let say = vec![header(Some(key)), Frame::Ranges(side.begin())];
+        self.even_out(other, (reader, writer), (side, say), false, meter).await
     }
 
     /// Tells a node of goodbyes, and waits until it has taken them.
@@ -167,12 +153,13 @@ impl Exchange {
         other: PeerId,
         stream: impl AsyncRead + AsyncWrite + Unpin,
         view: &View,
-        of: Vec<PeerId>,
+        mut of: Vec<PeerId>,
         meter: &Meter,
     ) -> Result<Done, SyncError> {
         let (mut reader, mut writer) = stream.split();
-        wire::write(&mut writer, &[header()]).await?;
-        let sent = self.send(other, &mut writer, view, of, meter).await?;
+        wire::write(&mut writer, &[header(None)]).await?;
+        turn(&mut of);
+        let sent = self.send(other, &mut writer, view, (of, false), meter).await?;
         self.greeted(other, &mut reader).await?;
         match wire::read(&mut reader).await? {
             Frame::End { .. } => Ok(sent),
@@ -200,14 +187,14 @@ impl Exchange {
         meter: &Meter,
     ) -> Result<Done, SyncError> {
         let (mut reader, mut writer) = stream.split();
-        self.greeted(other, &mut reader).await?;
-        let digest = match wire::read(&mut reader).await? {
-            Frame::Digest(digest) => digest,
-            first @ (Frame::Handed(..) | Frame::End { .. }) => {
+        let Header { key, .. } = self.greeted(other, &mut reader).await?;
+        let (key, first) = match (wire::read(&mut reader).await?, key) {
+            (Frame::Ranges(first), Some(key)) => (key, first),
+            (first @ (Frame::Handed(..) | Frame::End { .. }), _) => {
                 let _turn = meter.pardon(PATIENCE, admit(Purpose::Push)).await?;
                 let push = async {
                     let done = self.receive(other, &mut reader, Purpose::Push, Some(first)).await?;
-                    wire::write(&mut writer, &[header(), Frame::End { more: false }]).await?;
+                    wire::write(&mut writer, &[header(None), Frame::End { more: false }]).await?;
                     writer.close().await?;
                     Ok(done)
                 };
@@ -216,18 +203,83 @@ impl Exchange {
             _ => return Err(SyncError::Unexpected),
         };
         let _turn = meter.pardon(PATIENCE, admit(Purpose::Compare)).await?;
+        let mut side = self.side(&key);
+        let answer = side.take(&first, rand::random())?.map(Frame::Ranges);
+        let say = [header(None)].into_iter().chain(answer).collect();
+        self.even_out(other, (reader, writer), (side, say), true, meter).await
+    }
+
+    /// What this node has, to be compared.
+    fn side(&self, key: &Key) -> Reconcile {
+        let (view, heard) = (self.cluster.view(), self.heard().all(self.cluster.elapsed()));
+        let known = view.known().map(|(peer, seq)| (short_id(&peer), seq));
+        Reconcile::new(Items::new(known, heard.into_iter(), key))
+    }
+
+    /// Finds what each side lacks, and hands over what is of use to the other one.
+    /// `say`: what is to be sent next; `greeted`: whether the other one's header was
+    /// read.
+    async fn even_out(
+        &self,
+        other: PeerId,
+        (mut reader, mut writer): (impl AsyncRead + Unpin, impl AsyncWrite + Unpin),
+        (mut side, mut say): (Reconcile, Vec<Frame>),
+        mut greeted: bool,
+        meter: &Meter,
+    ) -> Result<Done, SyncError> {
+        let known = side.known();
+        while !side.is_over() {
+            wire::write(&mut writer, &say).await?;
+            if !std::mem::replace(&mut greeted, true) {
+                self.greeted(other, &mut reader).await?;
+            }
+            meter.excuse(ROUND);
+            let Frame::Ranges(said) = wire::read(&mut reader).await? else {
+                return Err(SyncError::Unexpected);
+            };
+            say = side.take(&said, rand::random())?.map(Frame::Ranges).into_iter().collect();
+        }
+        let Found { hand, mut want, mut left } = side.found();
+        turn(&mut want);
+        left |= want.len() > MAX_IDS;
+        want.truncate(MAX_IDS);
+        say.push(Frame::Wanted(want));
+        // Both sides say it at the same time: none waits until the other one has read.
+        let hear = async {
+            if !greeted {
+                self.greeted(other, &mut reader).await?;
+            }
+            match wire::read(&mut reader).await? {
+                Frame::Wanted(wanted) => Ok(wanted),
+                _ => Err(SyncError::Unexpected),
+            }
+        };
+        let (wanted, ()) = futures::future::try_join(hear, wire::write(&mut writer, &say)).await?;
+        let hand = self.to_hand(other, known, [hand, wanted].concat());
         let view = self.cluster.view();
-        let DigestDifference { newer, mut older } =
-            digest.compare_with(&view, &self.heard(), self.cluster.elapsed());
-        older.truncate(MAX_HANDED);
-        wire::write(&mut writer, &[header(), Frame::Wanted(older)]).await?;
-        // It knows what it wants of us only by its own view: so do we of it.
         let (received, sent) = futures::future::try_join(
             self.receive(other, &mut reader, Purpose::Compare, None),
-            self.send(other, &mut writer, &view, newer, meter),
+            self.send(other, &mut writer, &view, some_of(&view, hand), meter),
         )
         .await?;
-        Ok(received.with(sent))
+        let done = received.with(sent);
+        // The next one finds less to compare.
+        Ok(Done { more: done.more || (left && done.received.max(done.sent) >= WORTH), ..done })
+    }
+
+    /// Whose heartbeats are handed to a partner that lacks these, of so many that are
+    /// known here.
+    fn to_hand(&self, other: PeerId, known: usize, mut hand: Vec<ShortId>) -> Vec<ShortId> {
+        hand.sort_unstable();
+        hand.dedup();
+        let new = hand.len() > NEW && hand.len() > known / 2;
+        if !new && hand.binary_search(&short_id(&self.cluster.own())).is_ok() {
+            self.cluster.is_missed();
+        }
+        if !(self.may_have)(other) {
+            hand.clear();
+        }
+        hand
     }
 
     /// Reads what the other side says of itself.
@@ -235,31 +287,28 @@ impl Exchange {
         &self,
         other: PeerId,
         reader: &mut (impl AsyncRead + Unpin),
-    ) -> Result<(), SyncError> {
-        let Frame::Header(Header { time }) = wire::read(reader).await? else {
+    ) -> Result<Header, SyncError> {
+        let Frame::Header(header) = wire::read(reader).await? else {
             return Err(SyncError::Unexpected);
         };
-        if let Some(time) = time {
+        if let Some(time) = header.time {
             (self.time_of)(other, time);
         }
-        Ok(())
+        Ok(header)
     }
 
-    /// Sends the signed heartbeats of these peers, as far as an exchange goes.
+    /// Sends the signed heartbeats of these peers, as far as an exchange goes; and
+    /// says whether there are more.
     async fn send(
         &self,
         other: PeerId,
         writer: &mut (impl AsyncWrite + Unpin),
         view: &View,
-        mut peers: Vec<PeerId>,
+        (peers, mut more): (Vec<PeerId>, bool),
         meter: &Meter,
     ) -> Result<Done, SyncError> {
-        // From anywhere: who exchanges with several nodes at once gets different
-        // heartbeats first from each, and verifies few of them more than once.
-        let from = rand::random_range(0..peers.len().max(1));
-        peers.rotate_left(from);
         let now = self.cluster.elapsed();
-        let (mut sent, mut bytes, mut chunk, mut more) = (0, 0, Vec::new(), false);
+        let (mut sent, mut bytes, mut chunk) = (0, 0, Vec::new());
         for signed in peers.iter().filter_map(|peer| view.proof_of(peer)) {
             bytes += signed.message.len();
             if sent == MAX_HANDED || bytes > MAX_BYTES {
@@ -291,130 +340,37 @@ impl Exchange {
         }
     }
 
-    /// Takes the heartbeats that the other node sends; the first frame may have
-    /// been read already.
-    async fn receive(
-        &self,
-        other: PeerId,
-        reader: &mut (impl AsyncRead + Unpin),
-        purpose: Purpose,
-        mut first: Option<Frame>,
-    ) -> Result<Done, SyncError> {
-        let (mut done, mut count, mut bytes) = (Done::default(), 0, 0);
-        let (mut batch, mut full) = (Vec::new(), false);
-        let most = if purpose == Purpose::Push { MAX_PUSHED } else { MAX_HANDED };
-        loop {
-            let frame = match first.take() {
-                Some(frame) => frame,
-                None => wire::read(reader).await?,
-            };
-            let end = match frame {
-                Frame::Handed(age, message) => {
-                    count += 1;
-                    bytes += message.len();
-                    if count > most || bytes > MAX_BYTES {
-                        return Err(SyncError::TooMany);
-                    }
-                    batch.push((age, message));
-                    None
-                }
-                Frame::End { more } => Some(more),
-                _ => return Err(SyncError::Unexpected),
-            };
-            // Certificates are fetched for all of a batch at once.
-            let together = if self.prove.is_some() { MAX_ITEMS } else { BATCH };
-            if end.is_some() || batch.len() == together {
-                let batch = std::mem::take(&mut batch);
-                done = done.with(self.take(other, batch, purpose, &mut full).await?);
-            }
-            if let Some(more) = end {
-                // Whoever says so without end would be exchanged with without end.
-                let much = count == MAX_HANDED || bytes > MAX_BYTES - Table::MAX_SIGNED;
-                return Ok(Done { more: more && much && done.received >= WORTH, ..done });
-            }
-        }
-    }
-
-    /// Verifies heartbeats and puts them in the table. One whose signature is
-    /// wrong ends the exchange: an honest node has none. Once the table is full,
-    /// also of what this partner may hand over, strangers are passed over.
-    async fn take(
-        &self,
-        other: PeerId,
-        batch: Vec<(Duration, Vec<u8>)>,
-        purpose: Purpose,
-        full: &mut bool,
-    ) -> Result<Done, SyncError> {
-        if let Some(prove) = &self.prove {
-            let sources = batch.iter().filter_map(|(_, signed)| {
-                SignedMessage::decode(signed).ok().map(|message| message.source())
-            });
-            prove(other, sources.collect()).await;
-        }
-        let mut handed: HashMap<PeerId, Handed> = HashMap::new();
-        for (age, signed) in batch {
-            let message = SignedMessage::decode(&signed).map_err(|_| SyncError::Forged)?;
-            // What is no news is not worth a verification.
-            let (source, seq) = (message.source(), message.seq());
-            let now = self.cluster.elapsed();
-            let last = self.cluster.view().last_seq(&source);
-            let known = last.is_some_and(|last| last >= seq)
-                || self.heard().get(&Digest::id(&source), now).is_some_and(|last| last >= seq)
-                || handed.get(&source).is_some_and(|other| other.seq >= seq);
-            let refused = self.cluster.refuses(&source);
-            if refused
-                || known
-                || message.data().len() > Heartbeat::MAX_LEN
-                || (*full && last.is_none())
-            {
-                continue;
-            }
-            let leaves = || Heartbeat::decode(message.data()).is_ok_and(|beat| beat.ttl.is_none());
-            if purpose == Purpose::Push && !leaves() {
-                return Err(SyncError::Unexpected);
-            }
-            if !(self.may_verify)(other, purpose) {
-                return Err(SyncError::Refused("refused-signatures"));
-            }
-            // Gossip hears of these sources too.
-            message.verify(Keys::shared()).map_err(|_| SyncError::Forged)?;
-            if message.topic() != self.namespace.as_str() {
-                return Err(SyncError::Forged);
-            }
-            // Nothing that somebody put beside the message is handed on.
-            let (data, signed) = (message.data().to_vec(), message.encoded().to_vec());
-            handed.insert(source, Handed { source, seq, data, signed, age });
-            tokio::task::yield_now().await;
-        }
-        if handed.is_empty() {
-            return Ok(Done::default());
-        }
-        let handed: Vec<_> = handed.into_values().collect();
-        let said: Vec<_> = handed.iter().map(|handed| (handed.source, handed.seq)).collect();
-        let outcomes =
-            self.cluster.insert_verified(other, handed).await.map_err(|_| SyncError::Closed)?;
-        let (view, now) = (self.cluster.view(), self.cluster.elapsed());
-        let mut joined = 0;
-        for ((source, seq), outcome) in said.into_iter().zip(&outcomes) {
-            joined += usize::from(*outcome == Ok(Outcome::Joined) && source != other);
-            *full |= matches!(outcome, Ok(Outcome::Full | Outcome::Share));
-            // What is over, and not kept, isn't wanted again.
-            let over = matches!(outcome, Ok(Outcome::Left | Outcome::Replayed));
-            if over && view.last_seq(&source).is_none() {
-                self.heard().note(Digest::id(&source), seq, now);
-            }
-        }
-        let received = outcomes.iter().flatten().filter(|outcome| outcome.is_accepted()).count();
-        let own = outcomes.contains(&Ok(Outcome::OwnAhead));
-        Ok(Done { received, joined, own, ..Done::default() })
-    }
-
-    fn heard(&self) -> MutexGuard<'_, Heard> {
+    pub(super) fn heard(&self) -> MutexGuard<'_, Heard> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What this node says of itself.
-fn header() -> Frame {
-    Frame::Header(Header { time: Some(unix_nanos() / 1_000_000) })
+/// What this node says of itself; with the key of the sums if it is to compare.
+fn header(key: Option<Key>) -> Frame {
+    Frame::Header(Header { time: Some(unix_nanos() / 1_000_000), key })
+}
+
+/// Has a list begin anywhere: who exchanges with several nodes at once gets different
+/// heartbeats first from each, and verifies few of them more than once.
+fn turn<T>(list: &mut [T]) {
+    let from = rand::random_range(0..list.len().max(1));
+    list.rotate_left(from);
+}
+
+/// The peers with these ids, as many as an exchange may hand over, and whether there
+/// are more. In the order of their ids: so what is left for the next exchange lies
+/// together.
+fn some_of(view: &View, mut ids: Vec<ShortId>) -> (Vec<PeerId>, bool) {
+    turn(&mut ids);
+    let more = ids.len() > MAX_HANDED;
+    ids.truncate(MAX_HANDED);
+    if ids.is_empty() {
+        return (vec![], more);
+    }
+    let places: HashMap<_, _> = ids.into_iter().zip(0_usize..).collect();
+    let known = view.known().map(|(peer, _)| peer);
+    let mut peers: Vec<_> =
+        known.filter_map(|peer| Some((*places.get(&short_id(&peer))?, peer))).collect();
+    peers.sort_unstable_by_key(|(place, _)| *place);
+    (peers.into_iter().map(|(_, peer)| peer).collect(), more)
 }

@@ -1,7 +1,16 @@
 //! Entrances for fuzzing, to what is not public.
 
-use super::wire::{self, SyncError};
-pub use super::wire::{Frame, Header};
+pub use super::{
+    items::Item,
+    reconcile::Found,
+    wire::{Frame, Header},
+};
+use super::{
+    ranges::MAX_RANGES,
+    reconcile::Reconcile,
+    wire::{self, SyncError},
+};
+use crate::cluster::Items;
 use futures::FutureExt;
 
 /// A frame, its bytes as this node would write it, and how many it was read
@@ -24,6 +33,27 @@ pub fn frames(mut bytes: &[u8]) -> (Vec<Read>, &'static str) {
     }
 }
 
+/// Compares items with a side that says this, by frames, each frame as it comes;
+/// `opens`: whether the own side begins. Gives what was found up to the end, or to
+/// what was refused.
+///
+/// # Panics
+/// If an answer is longer than it may be.
+pub fn compare<'a>(items: &[Item], opens: bool, said: impl IntoIterator<Item = &'a [u8]>) -> Found {
+    let items = Items::new(items.iter().copied(), std::iter::empty(), &[7; 16]);
+    let mut side = Reconcile::new(items);
+    if opens {
+        assert!(side.begin().len() <= MAX_RANGES);
+    }
+    for (at, frame) in (0..).zip(said) {
+        match side.take(frame, at) {
+            Ok(Some(answer)) => assert!(answer.len() <= MAX_RANGES),
+            Ok(None) | Err(_) => break,
+        }
+    }
+    side.found()
+}
+
 /// Bytes in memory make nobody wait.
 fn at_once<T>(io: impl Future<Output = Result<T, SyncError>>) -> Result<T, &'static str> {
     io.now_or_never().unwrap_or(Err(SyncError::Timeout)).map_err(|error| error.label())
@@ -32,16 +62,15 @@ fn at_once<T>(io: impl Future<Output = Result<T, SyncError>>) -> Result<T, &'sta
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::Digest;
     use std::time::Duration;
 
     #[test]
     fn what_is_written_is_read() {
-        let digest = Digest { first: 3, last: 9, entries: vec![(4, 7), (8, 1)] };
         let all = [
-            Frame::Header(Header { time: Some(7) }),
+            Frame::Header(Header { time: Some(7), key: None }),
+            Frame::Header(Header { time: Some(7), key: Some([9; 16]) }),
             Frame::Header(Header::default()),
-            Frame::Digest(digest),
+            Frame::Ranges(vec![1, 2, 3]),
             Frame::Wanted(vec![3, 9]),
             Frame::Handed(Duration::from_millis(7), b"signed".to_vec()),
             Frame::End { more: true },
@@ -67,7 +96,7 @@ mod tests {
         let mut bytes = vec![0, 0, 0, 23, 0];
         fields.iter().for_each(|field| bytes.extend_from_slice(field));
         let (read, _) = frames(&bytes);
-        assert_eq!(read[0].0, Frame::Header(Header { time: Some(5) }));
+        assert_eq!(read[0].0, Frame::Header(Header { time: Some(5), key: None }));
         assert_eq!(read[0].2, bytes.len());
     }
 }

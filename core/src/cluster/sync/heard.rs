@@ -1,7 +1,7 @@
-//! The goodbyes that were heard and are not kept, as far as digests speak of
+//! The goodbyes that were heard and are not kept, as far as comparisons speak of
 //! them: nobody hands them here again, and nobody is asked for them again.
 
-use super::digest::ShortId;
+use super::items::ShortId;
 use crate::cache::cache;
 use lru::LruCache;
 use std::{num::NonZeroUsize, time::Duration};

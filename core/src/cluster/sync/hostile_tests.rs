@@ -1,8 +1,9 @@
 //! Partners that are slow, or greedy.
 
 use super::{
-    digest::Digest,
     exchange::{Done, MAX_HANDED},
+    items::{Items, short_id},
+    reconcile::Reconcile,
     tests::{Member, keys, learn, member, member_with, node, seqs, signed},
     wire::{self, Frame, Header, SyncError},
 };
@@ -21,13 +22,15 @@ use tokio_util::compat::TokioAsyncReadCompatExt;
 
 fn greeting(frames: &[Frame]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    Frame::Header(Header::default()).push(&mut bytes);
+    Frame::Header(Header { time: None, key: Some([7; 16]) }).push(&mut bytes);
     frames.iter().for_each(|frame| frame.push(&mut bytes));
     bytes
 }
 
-fn nothing() -> Frame {
-    Frame::Digest(Digest { first: 0, last: u64::MAX, entries: vec![] })
+/// Of all ids there are none here, and none are wanted.
+pub(super) fn nothing() -> [Frame; 2] {
+    let none = Items::new(std::iter::empty(), std::iter::empty(), &[7; 16]);
+    [Frame::Ranges(Reconcile::new(none).begin()), Frame::Wanted(vec![])]
 }
 
 #[tokio::test(start_paused = true)]
@@ -35,7 +38,7 @@ async fn a_partner_that_sends_a_byte_a_second_is_given_up() {
     let member = member();
     let (mut partner, stream) = tokio::io::duplex(1024);
     let trickle = async {
-        for byte in greeting(&[nothing()]) {
+        for byte in greeting(&nothing()) {
             if partner.write_all(&[byte]).await.is_err() {
                 return;
             }
@@ -59,7 +62,10 @@ async fn a_partner_that_reads_nothing_is_given_up() {
     let member = member();
     learn(&member.exchange.cluster, &keys(50), unix_nanos()).await;
     let (mut partner, stream) = tokio::io::duplex(1024);
-    partner.write_all(&greeting(&[nothing(), Frame::End { more: false }])).await.unwrap();
+    partner
+        .write_all(&greeting(&[&nothing()[..], &[Frame::End { more: false }]].concat()))
+        .await
+        .unwrap();
     let begun = Instant::now();
     let error = member
         .exchange
@@ -78,12 +84,12 @@ async fn with_partner(member: &Member, wanted: Vec<u64>, handed: Vec<Vec<u8>>) -
     let end = [Frame::End { more: true }];
     let said: Vec<_> = [Frame::Wanted(wanted)].into_iter().chain(handed).chain(end).collect();
     partner.write_all(&greeting(&said)).await.unwrap();
-    let opened = member.exchange.open(PeerId::random(), stream.compat(), 0).await.unwrap();
+    let opened = member.exchange.open(PeerId::random(), stream.compat()).await.unwrap();
     let (mut reader, mut got) = (partner.compat(), 0);
     while let Ok(frame) = wire::read(&mut reader).await {
         got += usize::from(matches!(frame, Frame::Handed(..)));
     }
-    (opened.0, got)
+    (opened, got)
 }
 
 #[tokio::test]
@@ -107,7 +113,7 @@ async fn a_partner_that_says_that_it_has_more_is_believed_if_it_gave_much() {
 async fn who_has_had_its_share_gets_no_more_where_this_node_opens() {
     let (mut member, all) = (member(), keys(50));
     learn(&member.exchange.cluster, &all, unix_nanos()).await;
-    let wanted: Vec<_> = all.iter().map(|key| Digest::id(&key.public().to_peer_id())).collect();
+    let wanted: Vec<_> = all.iter().map(|key| short_id(&key.public().to_peer_id())).collect();
     assert_eq!(with_partner(&member, wanted.clone(), vec![]).await.1, 50);
     member.exchange.may_have = Arc::new(|_| false);
     assert_eq!(with_partner(&member, wanted, vec![]).await, Default::default());
@@ -135,7 +141,7 @@ async fn once_the_table_takes_no_strangers_none_are_verified() {
         known.iter().chain(&keys(20)).map(|k| signed(k, now + 2, "casm")).collect();
     let (mut partner, stream) = tokio::io::duplex(64 << 20);
     let handed = handed.into_iter().map(|message| Frame::Handed(Duration::ZERO, message));
-    partner.write_all(&greeting(&[nothing()])).await.unwrap();
+    partner.write_all(&greeting(&nothing())).await.unwrap();
     let mut bytes = Vec::new();
     handed.for_each(|frame| frame.push(&mut bytes));
     partner.write_all(&bytes).await.unwrap();
@@ -151,7 +157,9 @@ async fn once_the_table_takes_no_strangers_none_are_verified() {
 pub(super) async fn ask_for_all(host: &Host, peer: PeerId) -> Option<usize> {
     let protocol = Namespace::default().own_protocol("sync/2");
     let mut stream = host.open_stream(peer, protocol).await.ok()?;
-    let begin = [Frame::Header(Header::default()), nothing(), Frame::End { more: false }];
+    let [ranges, wanted] = nothing();
+    let header = Frame::Header(Header { time: None, key: Some([7; 16]) });
+    let begin = [header, ranges, wanted, Frame::End { more: false }];
     wire::write(&mut stream, &begin).await.ok()?;
     let mut bytes = 0;
     loop {

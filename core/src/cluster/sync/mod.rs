@@ -3,13 +3,15 @@
 //! the whole picture in a round trip, and a view never depends on gossip's mesh
 //! alone.
 //!
-//! - `digest`: what a node has, in few bytes, and how two of them differ (pure)
+//! - `items`: what a node has, in few bytes; `sums`: what it sums up to (pure)
+//! - `ranges`: what is said of ranges of them; `reconcile`: how two nodes find by
+//!   how much they differ (pure)
 //! - `wire`: the frames of an exchange (pure)
 //! - `heard`: goodbyes that nobody is asked for again (pure)
 //! - `clocks`: how far this node's clock is from others'
 //! - `budgets`: how often, and how much; `greetings`: with whom soon (pure)
 //! - `meter`: who is too slow; `places`: who is served at a time
-//! - `exchange`: one exchange, on any stream
+//! - `exchange`: one exchange, on any stream; `taking`: what it brings
 //! - `service`: whom to exchange with, and when
 //! - `goodbyes`: hands on at once who has left
 //!
@@ -19,7 +21,6 @@
 
 mod budgets;
 mod clocks;
-mod digest;
 mod exchange;
 pub mod fuzzing;
 #[cfg(test)]
@@ -29,15 +30,23 @@ mod greetings;
 mod heard;
 #[cfg(test)]
 mod hostile_tests;
+mod items;
 mod meter;
 mod places;
+mod ranges;
+mod reconcile;
+#[cfg(test)]
+mod reconcile_tests;
 mod service;
+mod sums;
+mod taking;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod vectors;
 mod wire;
 
-pub use digest::{Digest, DigestDifference};
+pub use items::{Items, short_id};
+pub use reconcile::Compared;
 pub use service::PAUSE;
 pub(crate) use service::{Spacing, start};

@@ -4,7 +4,6 @@
 use super::{
     budgets::Budgets,
     clocks::Teller,
-    digest::ShortId,
     exchange::{Done, Exchange, PATIENCE, Prove, Purpose},
     greetings::Greetings,
     places::{Place, Places},
@@ -95,10 +94,8 @@ pub(super) struct Peer {
     busy: bool,
     /// How many of its streams wait, or are served.
     waiting: u8,
-    /// Where the next exchange begins.
-    next: ShortId,
     /// The turn up to which it has been told of goodbyes, or met when all were
-    /// in the digest; and whether it is being told.
+    /// compared; and whether it is being told.
     pub(super) told: u64,
     pub(super) telling: bool,
     /// How often telling it has failed in a row, and when to tell it again.
@@ -114,7 +111,6 @@ impl Peer {
             speaks: true,
             busy: false,
             waiting: 0,
-            next: 0,
             told,
             telling: false,
             failed: 0,
@@ -324,8 +320,7 @@ impl Sync {
         let Ok(_turn) = self.0.opening.acquire().await else { return (peer, false) };
         let begun = Instant::now();
         for _ in 0..BURST {
-            let (speaks, first) = self.with(peer, |known| (known.speaks, known.next));
-            if !speaks || !self.0.host.is_connected(&peer) {
+            if !self.with(peer, |known| known.speaks) || !self.0.host.is_connected(&peer) {
                 return (peer, false);
             }
             if begun.elapsed() > LIMIT {
@@ -339,15 +334,8 @@ impl Sync {
                 }
             };
             self.with(peer, |known| known.last = Some(Instant::now()));
-            let exchange = async {
-                let (done, next) = self.0.exchange.open(peer, stream, first).await?;
-                self.with(peer, |known| known.next = next);
-                Ok(done)
-            };
-            match self.settle(peer, exchange).await {
+            match self.settle(peer, self.0.exchange.open(peer, stream)).await {
                 Some(done) if done.more => (),
-                // The next part of a large table, at once.
-                Some(_) if self.with(peer, |known| known.next) != 0 => (),
                 _ => return (peer, false),
             }
         }

@@ -1,27 +1,23 @@
-//! Digests beside a naive comparison; exchanges over pipes and sockets; partners
-//! that mean harm.
+//! Exchanges over pipes and sockets; partners that mean harm.
 
 use super::{
-    digest::{Digest, MAX_ENTRIES},
     exchange::{Done, Exchange, MAX_HANDED},
+    hostile_tests::nothing,
+    ranges::MAX_RANGES,
     wire::{self, Frame, Header, SyncError},
 };
 use crate::{
     Keypair, Namespace, PeerId,
-    cluster::{
-        Arrival, Cluster, ClusterConfig, Detector, Heartbeat, Limits, Now, Numbers, Query, Roles,
-        Table, Via, View,
-    },
+    cluster::{Cluster, ClusterConfig, Heartbeat, Limits, Numbers, Query, Table},
     event::EventBus,
     host::Host,
     life::Life,
     metrics::Metrics,
-    pubsub::{Topic, keys::Keys, signed::SignedMessage},
+    pubsub::{Topic, TopicCommand, TopicEvent, keys::Keys, signed::SignedMessage},
     record::unix_nanos,
     scope::Scope,
     who::Who,
 };
-use futures::FutureExt as _;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::{
@@ -46,76 +42,12 @@ pub(super) fn beat(host: &str) -> Heartbeat {
     }
 }
 
-/// A view of peers with ids and sequence numbers, unsigned.
-pub(super) fn view(peers: &[(PeerId, u64)]) -> View {
-    let mut table = Table::new(PeerId::random(), Limits::default(), Detector::default(), 1);
-    let now = Now { elapsed: Duration::ZERO, unix_nanos: u64::MAX / 2 };
-    for &(peer, seq) in peers {
-        let arrival = Arrival {
-            peer,
-            seq,
-            from: peer,
-            beat: &beat("h"),
-            signed: b"x",
-            via: Via::Gossip,
-            roles: Roles::NONE,
-        };
-        assert!(table.insert(now, arrival).is_accepted());
-    }
-    table.view()
-}
-
-#[test]
-fn a_comparison_finds_what_a_naive_one_does() {
-    for seed in 0..200 {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let all: Vec<_> = (0..30).map(|_| PeerId::random()).collect();
-        let mut some = || -> Vec<(PeerId, u64)> {
-            let peers = all.iter().filter(|_| rng.random_bool(0.6)).copied().collect::<Vec<_>>();
-            peers.into_iter().map(|peer| (peer, rng.random_range(1..4))).collect()
-        };
-        let (ours, theirs) = (some(), some());
-        let difference = Digest::of(&view(&theirs), 0).compare(&view(&ours));
-        let ours: BTreeMap<_, _> = ours.into_iter().collect();
-        let theirs: BTreeMap<_, _> = theirs.into_iter().collect();
-        let newer = |a: &BTreeMap<PeerId, u64>, b: &BTreeMap<PeerId, u64>| -> BTreeSet<PeerId> {
-            a.iter().filter(|(p, seq)| b.get(p).is_none_or(|o| o < seq)).map(|(p, _)| *p).collect()
-        };
-        assert_eq!(difference.newer.into_iter().collect::<BTreeSet<_>>(), newer(&ours, &theirs));
-        let older: BTreeSet<_> = newer(&theirs, &ours).iter().map(Digest::id).collect();
-        assert_eq!(difference.older.into_iter().collect::<BTreeSet<_>>(), older, "seed {seed}");
-    }
-}
-
-#[test]
-fn a_large_table_is_compared_in_parts_that_leave_nothing_out() {
-    let peers: Vec<_> = (0..10_000).map(|_| (PeerId::random(), 1)).collect();
-    let view = view(&peers);
-    let (mut first, mut seen, mut parts) = (0, BTreeSet::new(), 0);
-    loop {
-        let digest = Digest::of(&view, first);
-        assert!(digest.entries.len() <= MAX_ENTRIES);
-        let mut bytes = Vec::new();
-        Frame::Digest(digest.clone()).push(&mut bytes);
-        let read = wire::read(&mut &bytes[..]).now_or_never().unwrap().unwrap();
-        assert_eq!(read, Frame::Digest(digest.clone()));
-        assert_eq!(digest.compare(&view), Default::default());
-        assert!(digest.entries.iter().all(|(id, _)| seen.insert(*id)));
-        parts += 1;
-        first = digest.next();
-        if first == 0 {
-            break;
-        }
-    }
-    assert_eq!((seen.len(), parts), (10_000, 3));
-}
-
 /// A cluster service whose topic nobody hears.
 pub(super) struct Member {
     pub(super) id: PeerId,
     pub(super) exchange: Exchange,
     scope: Scope,
-    _topic: (mpsc::Receiver<crate::pubsub::TopicCommand>, mpsc::Sender<crate::pubsub::TopicEvent>),
+    _topic: (mpsc::Receiver<TopicCommand>, mpsc::Sender<TopicEvent>),
 }
 
 pub(super) fn member() -> Member {
@@ -186,12 +118,17 @@ pub(super) async fn learn(cluster: &Cluster, keys: &[Keypair], seq: u64) {
 }
 
 pub(super) async fn exchange(a: &Member, b: &Member) -> (Done, Done) {
-    let (x, y) = tokio::io::duplex(1024);
+    exchange_over(1024, a, b).await
+}
+
+/// The same over a pipe that takes so many bytes.
+async fn exchange_over(pipe: usize, a: &Member, b: &Member) -> (Done, Done) {
+    let (x, y) = tokio::io::duplex(pipe);
     let (opened, accepted) = tokio::join!(
-        a.exchange.open(b.id, x.compat(), 0),
+        a.exchange.open(b.id, x.compat()),
         b.exchange.accept(a.id, y.compat(), |_| std::future::ready(Ok(())))
     );
-    (opened.unwrap().0, accepted.unwrap())
+    (opened.unwrap(), accepted.unwrap())
 }
 
 pub(super) fn seqs(member: &Member) -> BTreeMap<PeerId, u64> {
@@ -239,6 +176,19 @@ async fn each_side_gets_what_it_lacks_and_what_it_has_older() {
 }
 
 #[tokio::test]
+async fn frames_that_a_pipe_does_not_hold_hold_up_nobody() {
+    let (a, b, all) = (member(), member(), keys(600));
+    for (of, keys, later) in [(&a, &all[..400], &all[200..300]), (&b, &all[200..], &all[300..400])]
+    {
+        learn(&of.exchange.cluster, keys, unix_nanos()).await;
+        learn(&of.exchange.cluster, later, unix_nanos() + 1_000_000_000).await;
+    }
+    let both = exchange_over(16, &a, &b);
+    tokio::time::timeout(Duration::from_secs(60), both).await.expect("none waits for the other");
+    assert_eq!((seqs(&a), seqs(&a).len()), (seqs(&b), 600));
+}
+
+#[tokio::test]
 async fn that_the_other_node_was_unknown_is_no_sign_of_what_gossip_leaves_out() {
     let all = keys(2);
     let (a, mut b) = (member(), member());
@@ -247,6 +197,75 @@ async fn that_the_other_node_was_unknown_is_no_sign_of_what_gossip_leaves_out() 
     let (opened, accepted) = exchange(&a, &b).await;
     assert_eq!(opened, Done { received: 2, joined: 1, ..Done::default() });
     assert_eq!(accepted, Done { sent: 2, ..Done::default() });
+}
+
+/// A node that says of itself that it lives, and what it says.
+fn speaker() -> (Member, mpsc::Receiver<TopicCommand>) {
+    let (scope, key) = (Scope::default(), Keypair::generate_ed25519());
+    let (commands, said) = mpsc::channel(16);
+    let (to, received) = mpsc::channel(16);
+    let id = key.public().to_peer_id();
+    let over = CancellationToken::new();
+    over.cancel();
+    let sign = move |seq, data: &[u8]| SignedMessage::sign(&key, "casm", seq, data);
+    let config = ClusterConfig { observer: false, sign: Arc::new(sign), ..config(id, over) };
+    let topic = Topic::new(commands, received);
+    let cluster =
+        Cluster::start(config, topic, EventBus::default(), Metrics::default(), &scope).unwrap();
+    let exchange = Exchange::new(cluster, Namespace::default());
+    (Member { id, exchange, scope, _topic: (mpsc::channel(1).1, to) }, said)
+}
+
+/// Whether it says that it lives in so many milliseconds.
+async fn says(said: &mut mpsc::Receiver<TopicCommand>, ms: u64) -> bool {
+    let command = tokio::time::timeout(Duration::from_millis(ms), said.recv()).await;
+    match command.map(|command| command.expect("it runs")) {
+        Ok(TopicCommand::Publish { reply, .. }) => {
+            reply.send(Ok(())).unwrap();
+            true
+        }
+        Ok(other) => panic!("{other:?}"),
+        Err(_) => false,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_finds_itself_missing_or_older_at_a_partner_says_at_once_that_it_lives() {
+    for opens in [true, false] {
+        let ((own, mut said), partner, few) = (speaker(), member(), keys(3));
+        let meet = async |partner: &Member| {
+            if opens {
+                exchange(&own, partner).await;
+            } else {
+                exchange(partner, &own).await;
+            }
+        };
+        assert!(says(&mut said, 50).await, "its first one");
+        learn(&own.exchange.cluster, &few, unix_nanos()).await;
+        // It is handed over as well; that by gossip may be under way.
+        meet(&partner).await;
+        assert!(seqs(&partner).contains_key(&own.id));
+        assert!(!says(&mut said, 3_000).await);
+        let missing = member();
+        meet(&missing).await;
+        assert!(says(&mut said, 50).await, "missing at the partner");
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        meet(&partner).await;
+        assert!(says(&mut said, 50).await, "older there");
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        // Both have it.
+        meet(&partner).await;
+        assert!(says(&mut said, 50).await);
+        meet(&partner).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        meet(&partner).await;
+        assert!(!says(&mut said, 3_000).await);
+
+        // Who lacks nearly all is new.
+        learn(&own.exchange.cluster, &keys(70), unix_nanos()).await;
+        meet(&member()).await;
+        assert!(!says(&mut said, 3_000).await);
+    }
 }
 
 #[tokio::test]
@@ -295,11 +314,11 @@ async fn opened_with(bytes: &[u8]) -> (SyncError, usize) {
 
 #[tokio::test]
 async fn a_partner_that_means_harm_gains_nothing() {
-    let empty = Digest { first: 0, last: u64::MAX, entries: vec![] };
     let (mut begin, mut greeting) = (Vec::new(), Vec::new());
-    Frame::Header(Header { time: None }).push(&mut greeting);
+    let asks = Header { time: None, key: Some([7; 16]) };
+    Frame::Header(asks).push(&mut greeting);
     begin.extend_from_slice(&greeting);
-    Frame::Digest(empty).push(&mut begin);
+    nothing().iter().for_each(|frame| frame.push(&mut begin));
     let framed = |kind: u8, bytes: &[u8]| {
         let len = u32::try_from(1 + bytes.len()).unwrap();
         [&greeting[..], &len.to_be_bytes(), &[kind], bytes].concat()
@@ -336,6 +355,9 @@ async fn a_partner_that_means_harm_gains_nothing() {
         ([&greeting[..], &u32::MAX.to_be_bytes(), &[1]].concat(), "too-large", 0),
         (framed(1, &[0; 7]), "malformed", 0),
         (framed(1, &[0; 8]), "malformed", 0),
+        (framed(1, &[&[0; 8][..], &[0x80, 249]].concat()), "malformed", 0),
+        (framed(1, &[&[0; 8][..], &[0x80, 2], &[7; 18]].concat()), "malformed", 0),
+        (framed(1, &[0; MAX_RANGES + 1]), "too-large", 0),
         (framed(9, &[]), "malformed", 0),
         (framed(4, &[2]), "malformed", 0),
         (vec![0; 4], "malformed", 0),

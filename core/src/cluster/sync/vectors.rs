@@ -1,8 +1,10 @@
 //! Test vectors of anti-entropy.
 
 use super::{
-    digest::Digest,
-    tests::view,
+    items::{Item, Items, short_id},
+    ranges::{self, Range, Read, Said, Writer},
+    reconcile::Reconcile,
+    sums::{Key, share},
     wire::{self, Frame, Header},
 };
 use crate::{
@@ -14,9 +16,17 @@ use futures::executor::block_on;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-const ABOUT: &str = "Frames of anti-entropy. hex: the frame with its length and kind in front. Ids \
-                     are the last eight bytes of peer ids, in hexadecimal digits. written: false: \
-                     a later version may write it so.";
+const ABOUT: &str = "Frames of anti-entropy. hex: the frame with its length and kind in front, of \
+                     ranges and of comparisons what follows these. Ids are the last eight bytes of \
+                     peer ids, in hexadecimal digits. written: false: a later version may write it \
+                     so. A range is all ids that begin with the first bits of first. Of a \
+                     comparison the table is of the numbers n from 0 on, each with the id n × \
+                     0x9e3779b97f4a7c15 mod 2^64 and the number 1767225600000000000 + n; one side \
+                     lacks some, of others it has the number before. Another implementation may \
+                     divide otherwise.";
+
+/// The key of sums.
+const KEY: Key = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
 
 fn id(id: u64) -> String {
     format!("{id:016x}")
@@ -38,23 +48,115 @@ fn headers() -> Vec<Value> {
     let time = 1_767_225_600_123;
     let unknown = [&[0, 9, 0, 2, 7, 7, 0, 1, 0, 8][..], &7_u64.to_be_bytes(), &[255; 2], &[0; 2]];
     let said = |time: Option<u64>| time.map(|time| time.to_string());
+    let written = |time, key| (time, key, true, frame(&Frame::Header(Header { time, key })));
     [
-        (Some(time), true, frame(&Frame::Header(Header { time: Some(time) }))),
-        (None, true, frame(&Frame::Header(Header { time: None }))),
-        (Some(7), false, raw(0, &unknown.concat())),
+        written(Some(time), None),
+        written(Some(time), Some(KEY)),
+        written(None, None),
+        (Some(7), None, false, raw(0, &unknown.concat())),
     ]
-    .map(|(time, written, bytes)| {
-        json!({"time_ms": said(time), "written": written, "hex": hex(bytes)})
+    .map(|(time, key, written, bytes)| {
+        let key = key.map(hex);
+        json!({"time_ms": said(time), "key": key, "written": written, "hex": hex(bytes)})
     })
     .into()
 }
 
-fn digest(first: u64, last: u64, peers: &[(PeerId, u64)]) -> Value {
-    let entries: Vec<_> = peers.iter().map(|(peer, seq)| (Digest::id(peer), *seq)).collect();
-    let said: Vec<_> =
-        entries.iter().map(|(of, seq)| json!({"id": id(*of), "seq": seq.to_string()})).collect();
-    let bytes = frame(&Frame::Digest(Digest { first, last, entries }));
-    json!({"first": id(first), "last": id(last), "entries": said, "hex": hex(bytes)})
+/// Some items, each with its share of sums under the key.
+fn shares() -> Vec<Value> {
+    let items = [(0, 0), (1, 2), (0x9e37_79b9_7f4a_7c15, 1_767_225_600_000_000_000)];
+    let each = |(of, seq): Item| {
+        json!({
+            "id": id(of), "seq": seq.to_string(), "share": share(&KEY, (of, seq)),
+        })
+    };
+    items.map(each).into()
+}
+
+fn said_of(range: Range, said: &Read) -> Value {
+    let how = match said {
+        Read::List(items) => {
+            let each = |(of, seq): &Item| json!({"id": id(*of), "seq": seq.to_string()});
+            json!({"list": items.iter().map(each).collect::<Vec<_>>()})
+        }
+        Read::Split(by, sums) => json!({"bits": by, "sums": sums}),
+        Read::Left => json!("left"),
+    };
+    json!({"first": id(range.first), "bits": range.bits, "said": how})
+}
+
+/// Frames about ranges, and what they say.
+fn frames_of_ranges() -> Vec<Value> {
+    let low: Vec<Item> = (0..3).map(|n| (n << 40 | 5, 1_000 + n * 500)).collect();
+    let parts: Vec<_> = Range::WHOLE.parts(2).collect();
+    let deep = Range { first: 0x0102_0304_0506_0708, bits: 61 };
+    let twice: [Item; 2] = [(0x0102_0304_0506_0709, 3), (0x0102_0304_0506_0709, 9)];
+    let all: [(u64, Vec<Range>, Vec<(usize, Said<'_>)>); 6] = [
+        (0, vec![Range::WHOLE], vec![]),
+        (0, vec![Range::WHOLE], vec![(0, Said::List(&[]))]),
+        (2_500, vec![Range::WHOLE], vec![(0, Said::List(&low))]),
+        (0, vec![Range::WHOLE], vec![(0, Said::Split(2, &[0, 1, 1 << 31, u32::MAX]))]),
+        (2_000, parts, vec![(0, Said::List(&low)), (2, Said::Split(1, &[3, 0])), (3, Said::Left)]),
+        (9, vec![deep], vec![(0, Said::List(&twice))]),
+    ];
+    // The number of items may be told at length, also if they are few.
+    let long = [&2_500_u64.to_be_bytes()[..], &[0x80, 240, 0, 0, 0, 1], &[7; 8], &[5]].concat();
+    let written = all.map(|(base, about, said)| {
+        let mut writer = Writer::new(base, about.len());
+        for (place, said) in said {
+            writer.say(place, about[place], said);
+        }
+        (about, writer.done(), true)
+    });
+    let each = |(about, bytes, written): (Vec<Range>, Vec<u8>, bool)| {
+        let mut each = Vec::new();
+        ranges::read(&bytes, about.iter().copied(), |_, range, read| {
+            each.push(said_of(range, &read));
+        })
+        .unwrap();
+        let about: Vec<_> =
+            about.iter().map(|r| json!({"first": id(r.first), "bits": r.bits})).collect();
+        json!({"about": about, "differ": each, "written": written, "hex": hex(bytes)})
+    };
+    written.into_iter().chain([(vec![Range::WHOLE], long, false)]).map(each).collect()
+}
+
+/// What the sides of a comparison have.
+fn sides(count: u64, lacking: &[u64], older: &[u64]) -> [Vec<Item>; 2] {
+    let item = |n: u64| (n.wrapping_mul(0x9e37_79b9_7f4a_7c15), 1_767_225_600_000_000_000 + n);
+    let opener = (0..count).filter(|n| !lacking.contains(n)).map(|n| {
+        let (of, seq) = item(n);
+        (of, seq - u64::from(older.contains(&n)))
+    });
+    [opener.collect(), (0..count).map(item).collect()]
+}
+
+/// Comparisons of tables, frame by frame.
+fn comparisons() -> Vec<Value> {
+    [(0, &[][..], &[][..]), (5, &[1], &[3]), (300, &[7, 8], &[250]), (300, &[], &[])]
+        .map(|(count, lacking, older)| {
+            let mut both = sides(count, lacking, older).map(|items| {
+                Reconcile::new(Items::new(items.into_iter(), std::iter::empty(), &KEY))
+            });
+            let mut frames = vec![both[0].begin()];
+            for receiver in [1, 0].into_iter().cycle() {
+                match both[receiver].take(&frames[frames.len() - 1], 0).unwrap() {
+                    Some(answer) => frames.push(answer),
+                    None => break,
+                }
+            }
+            let [opener, acceptor] = both.map(|side| {
+                let found = side.found();
+                let ids = |of: Vec<u64>| of.into_iter().map(id).collect::<Vec<_>>();
+                json!({"hands_over": ids(found.hand), "wants": ids(found.want)})
+            });
+            json!({
+                "table": count, "opener_lacks": lacking, "opener_has_older": older,
+                "frames": frames.into_iter().map(hex).collect::<Vec<_>>(),
+                "opener": opener, "acceptor": acceptor,
+            })
+        })
+        .into()
 }
 
 fn peers() -> [(PeerId, u64); 3] {
@@ -64,7 +166,7 @@ fn peers() -> [(PeerId, u64); 3] {
 fn ids() -> Vec<Value> {
     [&peers()[..0], &peers()[..2]]
         .map(|peers| {
-            let ids: Vec<_> = peers.iter().map(|(peer, _)| Digest::id(peer)).collect();
+            let ids: Vec<_> = peers.iter().map(|(peer, _)| short_id(peer)).collect();
             let said: Vec<_> = ids.iter().map(|of| id(*of)).collect();
             json!({"ids": said, "hex": hex(frame(&Frame::Wanted(ids)))})
         })
@@ -87,25 +189,6 @@ fn items() -> Vec<Value> {
     handed
 }
 
-/// Two tables, and who lacks what.
-fn difference() -> Value {
-    let ours = peers();
-    let theirs = [(ours[0].0, 6), (ours[1].0, 7), (peer("secp256k1"), 1)];
-    let say = |peers: &[(PeerId, u64)]| -> Vec<Value> {
-        let each =
-            |(peer, seq): &(PeerId, u64)| json!({"peer": peer.to_base58(), "seq": seq.to_string()});
-        peers.iter().map(each).collect()
-    };
-    let found = Digest::of(&view(&theirs), 0).compare(&view(&ours));
-    let mut newer: Vec<_> = found.newer.into_iter().map(PeerId::to_base58).collect();
-    let mut older: Vec<_> = found.older.into_iter().map(id).collect();
-    newer.sort();
-    older.sort();
-    json!({
-        "digest_of": say(&theirs), "table": say(&ours), "hands_over": newer, "wants": older,
-    })
-}
-
 fn refused() -> Vec<Value> {
     let time = [&[0, 1, 0, 8][..], &[0; 8]].concat();
     [
@@ -115,10 +198,8 @@ fn refused() -> Vec<Value> {
         ("a header's time of four bytes", raw(0, &[0, 1, 0, 4, 0, 0, 0, 0])),
         ("a header with two times", raw(0, &[&time[..], &time].concat())),
         ("a header above the limit", [0, 0, 4, 2, 0].to_vec()),
-        ("a digest with an odd number of numbers", raw(1, &[0; 24])),
-        ("a digest of no whole numbers", raw(1, &[0; 17])),
-        ("a digest without a range", raw(1, &[])),
-        ("a digest above the limit", [0, 1, 0, 0x12, 1].to_vec()),
+        ("a header's key of eight bytes", raw(0, &[&[0, 2, 0, 8][..], &[0; 8]].concat())),
+        ("ranges above the limit", [0, 1, 0, 2, 1].to_vec()),
         ("ids that are no whole numbers", raw(2, &[0; 7])),
         ("ids above the limit", [0, 0, 0x80, 2, 2].to_vec()),
         ("a heartbeat with no room for an age", raw(3, &[0; 3])),
@@ -128,6 +209,30 @@ fn refused() -> Vec<Value> {
         ("an end that says nothing", raw(4, &[])),
     ]
     .map(|(name, bytes)| json!({"name": name, "reason": refusal(&bytes), "hex": hex(bytes)}))
+    .into()
+}
+
+/// Frames about one range.
+fn refused_ranges() -> Vec<Value> {
+    let frame = |rest: &[u8]| [&[0, 0, 0, 0, 0, 0, 0, 9][..], rest].concat();
+    let item = |id: u8, lower: u8| [0, 0, 0, 0, 0, 0, 0, id, lower];
+    [
+        ("no number in front", 0, vec![0; 7]),
+        ("no bits", 0, frame(&[])),
+        ("a bit behind the last range", 0, frame(&[0x40])),
+        ("nothing said of the range", 0, frame(&[0x80])),
+        ("a way to go on that is not known", 0, frame(&[0x80, 249])),
+        ("more than is said of the range", 0, frame(&[0x80, 255, 0])),
+        ("an item that is cut off", 0, frame(&[0x80, 1, 0, 0])),
+        ("more items than there are bytes", 0, frame(&[0x80, 240, 255, 255, 255, 255])),
+        ("a number below 0", 0, frame(&[&[0x80, 1][..], &item(1, 10)].concat())),
+        ("items that go down", 0, frame(&[&[0x80, 2][..], &item(2, 0), &item(1, 0)].concat())),
+        ("an item twice", 0, frame(&[&[0x80, 2][..], &item(1, 0), &item(1, 0)].concat())),
+        ("an item of another range", 57, frame(&[0x80, 1, 0x80, 0])),
+        ("too few sums", 0, frame(&[0x80, 241, 0, 0, 0, 0])),
+        ("more bits than an id has", 57, frame(&[&[0x80, 248][..], &[0; 1024]].concat())),
+    ]
+    .map(|(name, bits, bytes)| json!({"name": name, "bits": bits, "hex": hex(bytes)}))
     .into()
 }
 
@@ -143,32 +248,51 @@ fn read(vector: &Value) -> Frame {
 fn vectors_of_sync() {
     let short: Vec<_> = KEYS
         .iter()
-        .map(|name| json!({"peer": peer(name).to_base58(), "id": id(Digest::id(&peer(name)))}))
+        .map(|name| json!({"peer": peer(name).to_base58(), "id": id(short_id(&peer(name)))}))
         .collect();
     let made = json!({
         "about": ABOUT,
         "short_ids": short,
         "headers": headers(),
-        "digests": [digest(0, u64::MAX, &[]), digest(0, u64::MAX, &peers()), digest(16, 1 << 60, &peers()[..1])],
+        "key": hex(KEY),
+        "shares": shares(),
+        "ranges": frames_of_ranges(),
         "ids": ids(),
         "items": items(),
-        "difference": difference(),
+        "comparisons": comparisons(),
         "refused": refused(),
+        "refused_ranges": refused_ranges(),
     });
     let file = compare("sync.json", &made);
     let parse = |of: &Value, field: &str| u64::from_str_radix(text(of, field), 16).unwrap();
     for vector in list(&file, "short_ids") {
-        assert_eq!(Digest::id(&text(vector, "peer").parse().unwrap()), parse(vector, "id"));
+        assert_eq!(short_id(&text(vector, "peer").parse().unwrap()), parse(vector, "id"));
     }
     for vector in list(&file, "headers") {
         let time = vector["time_ms"].as_str().map(|time| time.parse().unwrap());
-        assert_eq!(read(vector), Frame::Header(Header { time }));
+        let key = vector["key"].as_str().map(|_| bytes(vector, "key").try_into().unwrap());
+        assert_eq!(read(vector), Frame::Header(Header { time, key }));
     }
-    for vector in list(&file, "digests") {
-        let (first, last) = (parse(vector, "first"), parse(vector, "last"));
-        let said = vector["entries"].as_array().unwrap();
-        let entries = said.iter().map(|e| (parse(e, "id"), number(e, "seq"))).collect();
-        assert_eq!(read(vector), Frame::Digest(Digest { first, last, entries }));
+    let key = bytes(&file, "key").try_into().unwrap();
+    for vector in list(&file, "shares") {
+        let item = (parse(vector, "id"), number(vector, "seq"));
+        assert_eq!(vector["share"], share(&key, item));
+    }
+    let range =
+        |of: &Value| Range { first: parse(of, "first"), bits: of["bits"].as_u64().unwrap() as u8 };
+    for vector in list(&file, "ranges") {
+        let about: Vec<_> = list(vector, "about").iter().map(range).collect();
+        let mut said = Vec::new();
+        ranges::read(&bytes(vector, "hex"), about.into_iter(), |_, range, read| {
+            said.push(said_of(range, &read));
+        })
+        .unwrap();
+        assert_eq!(vector["differ"], json!(said));
+    }
+    for vector in list(&file, "refused_ranges") {
+        let range = Range { first: 0, bits: vector["bits"].as_u64().unwrap() as u8 };
+        let read = ranges::read(&bytes(vector, "hex"), [range].into_iter(), |_, _, _| ());
+        assert!(read.is_err(), "{}", vector["name"]);
     }
     for vector in list(&file, "ids") {
         let Frame::Wanted(ids) = read(vector) else { panic!("ids: {vector}") };

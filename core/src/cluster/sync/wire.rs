@@ -4,36 +4,41 @@
 //! | kind | frame |
 //! |---|---|
 //! | 0 | header: fields, each its number and its length in two bytes each, and so many bytes; unknown ones are skipped |
-//! | 1 | digest: first and last id, then ids and sequence numbers, 8 bytes each |
+//! | 1 | ranges: what `ranges` says |
 //! | 2 | wanted: ids, 8 bytes each |
 //! | 3 | heartbeat: for how long its sender has had it, in ms in 4 bytes, then the signed message |
 //! | 4 | end of the heartbeats: one byte, 1 if there are more |
 //!
-//! Both sides begin with a header. Who opens then either compares (digest, and
-//! after the wanted ids the heartbeats) or pushes (heartbeats alone).
+//! Both sides begin with a header. Who opens then either compares (ranges by turns,
+//! then each side the wanted ids and the heartbeats) or pushes (heartbeats alone).
 
-use super::digest::{Digest, MAX_ENTRIES, ShortId};
+use super::{
+    items::ShortId,
+    ranges::{MAX_RANGES, RangesError},
+    sums::Key,
+};
 use crate::cluster::Table;
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use std::time::Duration;
 
 /// The longest header, in bytes.
 const MAX_HEADER: usize = 1024;
-/// The longest digest and the longest list of ids, in bytes.
-const MAX_DIGEST: usize = 16 + 16 * MAX_ENTRIES;
-const MAX_WANTED: usize = 8 * MAX_ENTRIES;
+/// The longest list of ids, in ids and in bytes.
+pub(super) const MAX_IDS: usize = 4096;
+const MAX_WANTED: usize = 8 * MAX_IDS;
 /// The longest heartbeat, in bytes.
 const MAX_HANDED: usize = 4 + Table::MAX_SIGNED;
 
 /// The kinds of frames.
 const HEADER: u8 = 0;
-const DIGEST: u8 = 1;
+const RANGES: u8 = 1;
 const WANTED: u8 = 2;
 const HANDED: u8 = 3;
 const END: u8 = 4;
 
 /// The header's fields.
 const TIME: u16 = 1;
+const KEY: u16 = 2;
 
 /// What went wrong in an exchange.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +49,8 @@ pub(super) enum SyncError {
     TooLarge(usize),
     #[error("a frame is not what its kind says, or of a kind that is not known")]
     Malformed,
+    #[error("{0}")]
+    Ranges(#[from] RangesError),
     #[error("a frame has no place where it came")]
     Unexpected,
     #[error("more heartbeats were sent than are accepted")]
@@ -66,7 +73,7 @@ impl SyncError {
         match self {
             Self::Io(_) => "io",
             Self::TooLarge(_) => "too-large",
-            Self::Malformed => "malformed",
+            Self::Malformed | Self::Ranges(_) => "malformed",
             Self::Unexpected => "unexpected",
             Self::TooMany => "too-many",
             Self::Forged => "forged",
@@ -83,6 +90,8 @@ impl SyncError {
 pub struct Header {
     /// The time by its clock, in ms since 1970; `None` if it does not say.
     pub time: Option<u64>,
+    /// The key of the sums, from who opens an exchange to compare.
+    pub key: Option<Key>,
 }
 
 /// A frame.
@@ -90,9 +99,9 @@ pub struct Header {
 pub enum Frame {
     /// Begins a direction.
     Header(Header),
-    /// What the opener has.
-    Digest(Digest),
-    /// Which heartbeats the acceptor wants.
+    /// What a side says of ranges; which they are says what came before.
+    Ranges(Vec<u8>),
+    /// Which heartbeats a side wants.
     Wanted(Vec<ShortId>),
     /// A signed message, and for how long the other node has had it.
     Handed(Duration, Vec<u8>),
@@ -108,14 +117,7 @@ impl Frame {
     pub(super) fn push(&self, out: &mut Vec<u8>) {
         match self {
             Self::Header(header) => push(HEADER, &[&fields(header)], out),
-            Self::Digest(digest) => {
-                let entries = digest.entries.iter().flat_map(|(id, seq)| [*id, *seq]);
-                push(
-                    DIGEST,
-                    &[&numbers([digest.first, digest.last].into_iter().chain(entries))],
-                    out,
-                );
-            }
+            Self::Ranges(said) => push(RANGES, &[said], out),
             Self::Wanted(ids) => push(WANTED, &[&numbers(ids.iter().copied())], out),
             Self::Handed(age, message) => push_handed(*age, message, out),
             Self::End { more } => push(END, &[&[u8::from(*more)]], out),
@@ -125,15 +127,7 @@ impl Frame {
     fn decode(kind: u8, bytes: &[u8]) -> Result<Self, SyncError> {
         Ok(match kind {
             HEADER => Self::Header(header(bytes)?),
-            DIGEST => {
-                let numbers = split(bytes)?;
-                let ([first, last, rest @ ..], true) = (&numbers[..], numbers.len() % 2 == 0)
-                else {
-                    return Err(SyncError::Malformed);
-                };
-                let entries = rest.as_chunks().0.iter().map(|[id, seq]| (*id, *seq)).collect();
-                Self::Digest(Digest { first: *first, last: *last, entries })
-            }
+            RANGES => Self::Ranges(bytes.to_vec()),
             WANTED => Self::Wanted(split(bytes)?),
             HANDED => {
                 let (age, message) = bytes.split_first_chunk().ok_or(SyncError::Malformed)?;
@@ -153,7 +147,7 @@ impl Frame {
 fn longest(kind: u8) -> Result<usize, SyncError> {
     Ok(match kind {
         HEADER => MAX_HEADER,
-        DIGEST => MAX_DIGEST,
+        RANGES => MAX_RANGES,
         WANTED => MAX_WANTED,
         HANDED => MAX_HANDED,
         END => 1,
@@ -163,10 +157,16 @@ fn longest(kind: u8) -> Result<usize, SyncError> {
 
 fn fields(header: &Header) -> Vec<u8> {
     let mut out = Vec::new();
+    let mut field = |number: u16, value: &[u8]| {
+        out.extend(number.to_be_bytes());
+        out.extend(u16::try_from(value.len()).unwrap_or(u16::MAX).to_be_bytes());
+        out.extend(value);
+    };
     if let Some(time) = header.time {
-        out.extend(TIME.to_be_bytes());
-        out.extend(8_u16.to_be_bytes());
-        out.extend(time.to_be_bytes());
+        field(TIME, &time.to_be_bytes());
+    }
+    if let Some(key) = &header.key {
+        field(KEY, key);
     }
     out
 }
@@ -179,14 +179,26 @@ fn header(mut bytes: &[u8]) -> Result<Header, SyncError> {
         let value;
         (value, bytes) =
             rest.split_at_checked(u16::from_be_bytes(*len).into()).ok_or(SyncError::Malformed)?;
-        if u16::from_be_bytes(*field) == TIME {
-            let time = value.try_into().map_err(|_| SyncError::Malformed)?;
-            if header.time.replace(u64::from_be_bytes(time)).is_some() {
-                return Err(SyncError::Malformed);
-            }
+        match u16::from_be_bytes(*field) {
+            TIME => once(&mut header.time, value, u64::from_be_bytes)?,
+            KEY => once(&mut header.key, value, |key| key)?,
+            _ => {}
         }
     }
     Ok(header)
+}
+
+/// A field that is there once, and so long.
+fn once<const N: usize, T>(
+    field: &mut Option<T>,
+    value: &[u8],
+    read: impl FnOnce([u8; N]) -> T,
+) -> Result<(), SyncError> {
+    let value = value.try_into().map_err(|_| SyncError::Malformed)?;
+    match field.replace(read(value)) {
+        None => Ok(()),
+        Some(_) => Err(SyncError::Malformed),
+    }
 }
 
 fn numbers(numbers: impl Iterator<Item = u64>) -> Vec<u8> {

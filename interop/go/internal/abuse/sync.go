@@ -21,7 +21,8 @@ import (
 // The kinds of frames of anti-entropy.
 const (
 	syncHeader = 0
-	syncDigest = 1
+	syncRanges = 1
+	syncWanted = 2
 	syncHanded = 3
 	syncEnd    = 4
 )
@@ -46,10 +47,13 @@ func syncFrame(kind byte, content ...byte) []byte {
 	return append(append(frame, kind), content...)
 }
 
-// askForAll says that of all ids there are none here.
+// askForAll says that of all ids there are none here: a key for sums in the header,
+// and an empty list for the range of all.
 func askForAll() []byte {
-	all := binary.BigEndian.AppendUint64(make([]byte, 8), ^uint64(0))
-	return append(syncFrame(syncHeader), syncFrame(syncDigest, all...)...)
+	key := append([]byte{0, 2, 0, 16}, make([]byte, 16)...)
+	ranges := append(make([]byte, 8), 0x80, 0)
+	begin := append(syncFrame(syncHeader, key...), syncFrame(syncRanges, ranges...)...)
+	return append(begin, syncFrame(syncWanted)...)
 }
 
 // fillTable publishes the long heartbeats of peers that don't exist.

@@ -24,10 +24,14 @@ const MAX_TOLD: usize = 4096;
 /// Changes that come within this time of each other go in one heartbeat.
 const MOMENT: Duration = Duration::from_millis(50);
 
+/// For how long an own heartbeat may be on its way to all.
+const UNDER_WAY: Duration = Duration::from_secs(2);
+
 /// The last own heartbeat.
 #[derive(Default)]
 pub(super) struct Said {
     message: Option<SignedMessage>,
+    at: Option<Instant>,
     /// Who was told it alone, and how often.
     told: HashMap<PeerId, u8>,
 }
@@ -123,8 +127,18 @@ impl Task {
         }
         let said = (&self.beat, message.encoded());
         self.table.insert_own(self.now(), message.seq(), said, &(self.roles)(&self.own));
-        self.said.message = Some(message);
+        (self.said.message, self.said.at) = (Some(message), Some(Instant::now()));
         self.said.told.clear();
+    }
+
+    /// Another node lacks this one, or has an older heartbeat of it. What was said a
+    /// moment ago may be under way.
+    pub(super) fn answer_missed(&mut self) {
+        let under_way = self.said.at.is_some_and(|at| at.elapsed() < UNDER_WAY);
+        // A twin would answer the answer.
+        if !under_way && !self.twins.is_known(self.epoch.elapsed()) {
+            self.next_beat = self.next_beat.min(Instant::now());
+        }
     }
 
     /// Has the own record say in the view what others are not told yet.
