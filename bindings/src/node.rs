@@ -224,6 +224,7 @@ impl Node {
     }
 
     /// Changes how long others keep this node's record, and tells them.
+    /// In a large cluster it may be longer.
     pub fn set_ttl(&self, ttl: Duration) -> impl Future<Output = Result<()>> + Send + use<> {
         self.run(move |node| async move { node.set_ttl(ttl).await })
     }

@@ -48,6 +48,10 @@ pub struct Options {
     pub pex_tick: Option<Duration>,
     /// How much the node does of itself: `normal` or `low`.
     pub power: Option<String>,
+    /// Whether the TTL grows with the cluster: `auto` or `fixed`.
+    pub pace: Option<String>,
+    /// How many heartbeats the whole cluster may send in a second.
+    pub budget: Option<u32>,
     /// Limits on what is spent on peers.
     pub limits: LimitOptions,
     /// Its identity.
@@ -213,6 +217,12 @@ impl Options {
         }
         if let Some(ttl) = self.ttl {
             builder = builder.ttl(ttl);
+        }
+        if let Some(pace) = &self.pace {
+            builder = builder.pace(pace.parse()?);
+        }
+        if let Some(budget) = self.budget {
+            builder = builder.budget(budget);
         }
         if let Some(data) = self.data {
             builder = builder.data(data);

@@ -266,6 +266,31 @@ fn a_profile_sets_what_is_left_out() {
 }
 
 #[test]
+fn a_pace_is_adapted_to_a_budget_or_fixed() {
+    let ttl = |budget, pace: &str| {
+        let (ttl, pace) = (Some(Duration::from_secs(1)), Some(pace.into()));
+        let given = Options { ttl, budget, pace, ..options() };
+        let node = wait(Node::start(given, Dispatcher::default())).unwrap();
+        let ttl = node.view().unwrap().get(&node.info().unwrap().id).unwrap().ttl();
+        wait(node.close(None, false)).unwrap();
+        ttl.as_millis()
+    };
+    // One heartbeat in a second, of a node that sends one after 0.3 of its TTL.
+    assert_eq!(
+        (ttl(Some(1), "auto"), ttl(None, "auto"), ttl(Some(1), "fixed")),
+        (3334, 1000, 1000)
+    );
+    let wrong = [
+        (Options { pace: Some("slow".into()), ..options() }, "`auto` or `fixed`"),
+        (Options { budget: Some(0), ..options() }, "budget: 0"),
+    ];
+    for (wrong, said) in wrong {
+        let error = wait(Node::start(wrong, Dispatcher::default())).err().unwrap();
+        assert!(error.kind() == ErrorKind::Config && error.message().contains(said), "{error}");
+    }
+}
+
+#[test]
 fn a_stream_that_is_cancelled_ends_its_source_though_somebody_holds_it() {
     let node = node();
     let endless = |request: Request| {

@@ -82,6 +82,8 @@ fn every_option_of_the_facade_is_in_the_table() {
         data,
         pex_tick,
         power,
+        pace,
+        budget,
         limits,
         key,
         key_file,

@@ -109,6 +109,28 @@ fn options_can_come_from_the_environment() {
 }
 
 #[test]
+fn the_ttl_is_adapted_to_a_budget_unless_the_pace_is_fixed() {
+    let none = ("CASM_OTHER", "");
+    // One heartbeat in a second, of a node that sends one after 0.3 of its TTL.
+    for (args, (name, value), ttl) in [
+        (&["--budget", "1"][..], none, 3334),
+        (&[], ("CASM_BUDGET", "1"), 3334),
+        (&["--budget", "1", "--pace", "fixed"], none, 1000),
+        (&["--budget", "1"], ("CASM_PACE", "fixed"), 1000),
+        (&["--pace", "auto"], none, 1000),
+    ] {
+        let mut command = casm(&["run", "--json", "--boot", "none", "--ns", "test"]);
+        command
+            .args(["--listen", "/ip4/127.0.0.1/tcp/0", "--ttl", "1s", "--view", "50ms"])
+            .args(args)
+            .env(name, value);
+        let mut node = Running::start(command);
+        let view = node.wait_for("view", |line| line["event"] == "view" && line["n"] == 1);
+        assert_eq!(view["records"][0]["ttl_ms"], ttl, "{args:?} {name}={value}");
+    }
+}
+
+#[test]
 fn what_is_announced_is_told_alone_or_beside_what_is_found() {
     let mapped = "/dns/node.example.org/tcp/4001";
     let mut beside = Running::node("none", &["--announce", mapped]);

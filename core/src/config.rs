@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 pub use crate::announce::MAX_ANNOUNCED;
 pub use crate::nat::RelayLimits;
+pub use crate::pace::Pace;
 pub use crate::power::Power;
 pub use crate::who::MAX_LISTED;
 
@@ -39,8 +40,19 @@ pub struct Config {
     /// What others may know and query of this node. Default: nothing.
     pub meta: BTreeMap<String, String>,
     /// How long others keep this node's record without hearing from it; about
-    /// three heartbeats are sent in that time. 1 s to 24 h, default 10 s.
+    /// three heartbeats are sent in that time. 1 s to 24 h, default 10 s. In a large
+    /// cluster the node announces a longer one: see `pace`.
     pub ttl: Duration,
+    /// Whether the TTL that this node announces grows with the cluster. Default
+    /// [`Pace::Auto`]: it is 10/3 s · N ÷ `budget` with N records in the view, if that is
+    /// more than `ttl`; up to 10 min, with which the default budget is kept up to 27,000
+    /// nodes. Strangers can stretch it to a minute, or to twice what the established
+    /// alone would make it, and no further.
+    pub pace: Pace,
+    /// How many heartbeats the whole cluster may send in a second before its nodes
+    /// announce longer TTLs: 1 to 100,000, default 150. Each node counts with its own,
+    /// so that all should have the same. Go's nodes know of none, and go on at their pace.
+    pub budget: u32,
     /// Whether to look on only: an observer sees the cluster and is not in it.
     pub observer: bool,
     /// The node's identity. Default: a fresh ed25519 key.
@@ -118,6 +130,8 @@ impl Default for Config {
             host: machine_name(),
             meta: BTreeMap::new(),
             ttl: Duration::from_secs(10),
+            pace: Pace::Auto,
+            budget: Pace::BUDGET,
             observer: false,
             key: None,
             secret: None,
@@ -167,6 +181,7 @@ impl Config {
     /// Checks what can be checked before anything is started.
     pub(crate) fn check(&self) -> Result<()> {
         BootAddr::check_list(&self.boot)?;
+        Pace::check_budget(self.budget)?;
         if let Some(pex) = &self.pex {
             pex.check()?;
         }

@@ -31,8 +31,8 @@ pub enum Event {
         /// What it says of itself.
         record: Record,
     },
-    /// A peer said something new: its host, meta, addresses, server
-    /// number or TTL changed.
+    /// A peer said something new: its host, meta, addresses, server number or roles
+    /// changed. Another TTL alone is no news: it follows the size of the cluster.
     PeerUpdated {
         /// What it says of itself now.
         record: Record,

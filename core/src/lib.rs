@@ -39,6 +39,7 @@ mod name;
 pub mod namespace;
 pub mod nat;
 mod node;
+mod pace;
 pub mod pex;
 mod power;
 mod prefix;
@@ -69,7 +70,7 @@ pub use capnp_rpc;
 pub use cluster::{
     Change, Field, Index, LiveQuery, Meta, Query, Record, RemoteRecords, RemoteView, Select, View,
 };
-pub use config::{Config, Power};
+pub use config::{Config, Pace, Power};
 pub use csp::{Branch, Channel, ChannelOptions, Job, Lease, Semaphore, select};
 pub use deadline::DEFAULT_TIMEOUT;
 pub use error::{Error, ErrorKind, Result};
@@ -102,6 +103,11 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/lifecycle-and-power.md")]
 struct Lifecycle;
+
+/// The code in docs/large-clusters.md, too.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/large-clusters.md")]
+struct LargeClusters;
 
 /// The code in docs/allow-and-deny.md, too.
 #[cfg(doctest)]

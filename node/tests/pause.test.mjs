@@ -45,3 +45,12 @@ test('with low power what is left out is the profile\'s', async () => {
   assert.equal(given.view().get(given.id).ttl, 20_000)
   await given.close()
 })
+
+test('the TTL is adapted to a budget unless the pace is fixed', async () => {
+  // One heartbeat in a second, of a node that sends one after 0.3 of its TTL.
+  for (const [given, ttl] of [[{ budget: 1 }, 3334], [{}, 1000], [{ budget: 1, pace: 'fixed' }, 1000]]) {
+    const node = await Node.start(options({ ttl: 1000, ...given }))
+    assert.equal(node.view().get(node.id).ttl, ttl)
+    await node.close()
+  }
+})

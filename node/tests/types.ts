@@ -112,6 +112,9 @@ export async function main(): Promise<void> {
   node.deny([found])
   await Node.start({ limits: { connections: 64, rpc: { streamsPerPeer: 4, idle: 60_000 }, table: { records: 1000 } } })
   await Node.start({ power: 'low' })
+  await Node.start({ pace: 'fixed', budget: 500 })
+  // @ts-expect-error there is no such pace
+  await Node.start({ pace: 'slow' })
   // @ts-expect-error there is no such profile
   await Node.start({ power: 'lower' })
   await node.pause({ signal: AbortSignal.timeout(5000) })

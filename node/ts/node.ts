@@ -281,7 +281,7 @@ export class Node extends Admission {
     return this.#call('setHost', id => this.#node.setHost(id, host), () => {}, wait)
   }
 
-  /** Changes for how many milliseconds others keep this node's record, and tells them. */
+  /** Changes for how many milliseconds others keep this node's record, and tells them. In a large cluster it may be longer. */
   async setTtl(ttl: number, wait?: Wait): Promise<void> {
     ms('ttl', ttl)
     return this.#call('setTtl', id => this.#node.setTtl(id, ttl), () => {}, wait)

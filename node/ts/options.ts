@@ -36,7 +36,11 @@ export interface Options {
   host?: string
   /** What others may know and query of this node. */
   meta?: { readonly [key: string]: string }
-  /** Milliseconds for which others keep its record without hearing from it, 1000 to 86400000. Default 10000; with low power 600000. */
+  /**
+   * Milliseconds for which others keep its record without hearing from it, 1000 to
+   * 86400000. Default 10000; with low power 600000. Longer in a large cluster, unless
+   * `pace` is `fixed`.
+   */
   ttl?: number
   /** Whether to look on only, without being in the cluster. */
   observer?: boolean
@@ -50,6 +54,16 @@ export interface Options {
    * only while it has no peer. Default `normal`.
    */
   power?: 'normal' | 'low'
+  /**
+   * Whether the TTL grows with the cluster, so that all its nodes together stay within
+   * the `budget`. Default `auto`.
+   */
+  pace?: 'auto' | 'fixed'
+  /**
+   * How many heartbeats the whole cluster may send in a second: 1 to 100000, the same for
+   * all its nodes. Default 150.
+   */
+  budget?: number
   /** Limits on what is spent on peers. */
   limits?: Limits
   /** The node's identity: a key, or the file of one. Default: a fresh one. */
@@ -225,6 +239,8 @@ const OPTIONS = {
   data: string,
   pexTick: ms,
   power: string,
+  pace: string,
+  budget: whole,
   limits: (field: string, value: unknown) => properties(field, value, LIMITS),
   key: (field: string, value: unknown) => {
     if (value instanceof Key || typeof value === 'string') return value

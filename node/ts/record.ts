@@ -151,7 +151,7 @@ export interface Events {
   listening: { peer: string; addrs: string[] }
   /** A peer came into the view. */
   'peer:joined': Record
-  /** A peer says something new of itself. */
+  /** A peer says something new of itself. Another TTL alone is no news. */
   'peer:updated': Record
   /** A peer is no longer in the view: it said goodbye, or was not heard of. */
   'peer:left': { peer: string; reason: 'left' | 'expired' }

@@ -96,6 +96,8 @@ class Node(Admission):
         data: str | os.PathLike[str] | None = None,
         pex_tick: float | None = None,
         power: Literal["normal", "low"] | None = None,
+        pace: Literal["auto", "fixed"] | None = None,
+        budget: int | None = None,
         limits: Mapping[str, float | Mapping[str, float]] | None = None,
         key: Key | str | os.PathLike[str] | None = None,
         secret: Secret | str | os.PathLike[str] | None = None,
@@ -124,6 +126,8 @@ class Node(Admission):
             data=data,
             pex_tick=pex_tick,
             power=power,
+            pace=pace,
+            budget=budget,
             limits=limits,
             key=key,
             secret=secret,
@@ -397,7 +401,7 @@ class Node(Admission):
 
     async def set_ttl(self, ttl: float) -> None:
         """Changes for how many seconds others keep this node's record, and
-        tells them."""
+        tells them. In a large cluster it may be longer."""
         node = self._node
         await _call(lambda done: node._awaited.set_ttl(ttl, done))
 

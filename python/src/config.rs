@@ -159,7 +159,8 @@ pub(crate) fn not_accepted(field: &str, name: &str, known: &str) -> PyErr {
 ///         machine's.
 ///     meta: What others may know and query of this node.
 ///     ttl: Seconds for which others keep its record without hearing from it,
-///         1 to 86400. Default 10; with low power 600.
+///         1 to 86400. Default 10; with low power 600. Longer in a large
+///         cluster, unless ``pace`` is ``fixed``.
 ///     observer: Whether to look on only, without being in the cluster.
 ///     data: The folder in which the node keeps what is to outlast it, such as
 ///         the peers it knows.
@@ -169,6 +170,10 @@ pub(crate) fn not_accepted(field: &str, name: &str, known: &str) -> PyErr {
 ///         runs on a battery, with a TTL of 600 seconds, pings once a minute, three
 ///         connections of its own, TCP alone, and discovery only while it has no
 ///         peer. Default ``normal``.
+///     pace: Whether the TTL grows with the cluster, so that all its nodes together
+///         stay within the ``budget``: ``auto``, or ``fixed``. Default ``auto``.
+///     budget: How many heartbeats the whole cluster may send in a second: 1 to
+///         100000, the same for all its nodes. Default 150.
 ///     limits: Limits on what is spent on peers: ``connections``,
 ///         ``connections_per_peer``, ``pending`` (connections being set up),
 ///         ``memory`` (the fraction of the machine's that this process may use
@@ -220,7 +225,7 @@ pub(crate) struct Config {
 #[pymethods]
 impl Config {
     #[new]
-    #[pyo3(signature = (namespace=None, *, listen=None, boot=None, serve=None, announce=None, announce_only=false, host=None, meta=None, ttl=None, observer=false, data=None, pex_tick=None, power=None, limits=None, key=None, secret=None, allow=None, deny=None, admit=None, certificate=None, revoked=None, relay=false, relay_limits=None, use_relays=true, upnp=false))]
+    #[pyo3(signature = (namespace=None, *, listen=None, boot=None, serve=None, announce=None, announce_only=false, host=None, meta=None, ttl=None, observer=false, data=None, pex_tick=None, power=None, pace=None, budget=None, limits=None, key=None, secret=None, allow=None, deny=None, admit=None, certificate=None, revoked=None, relay=false, relay_limits=None, use_relays=true, upnp=false))]
     #[expect(clippy::too_many_arguments, reason = "these are Python's keyword arguments")]
     fn new(
         namespace: Option<String>,
@@ -236,6 +241,8 @@ impl Config {
         data: Option<PathBuf>,
         pex_tick: Option<f64>,
         power: Option<String>,
+        pace: Option<String>,
+        budget: Option<u32>,
         limits: Option<Limits>,
         key: Option<KeyOrFile>,
         secret: Option<SecretOrFile>,
@@ -278,6 +285,8 @@ impl Config {
             data,
             pex_tick: seconds("pex_tick", pex_tick)?,
             power,
+            pace,
+            budget,
             limits: limits.map(|limits| limits.0).unwrap_or_default(),
             key,
             key_file,

@@ -69,7 +69,7 @@ events! {
         /// What it says of itself.
         record: Py<Record>
     }
-    /// A peer says something new of itself.
+    /// A peer says something new of itself. Another TTL alone is no news.
     PeerUpdated = "peer-updated" {
         /// What it says of itself now.
         record: Py<Record>

@@ -48,7 +48,7 @@ impl Node {
     #[new]
     #[pyo3(
         signature = (namespace=None, *, on_event=None, **options),
-        text_signature = "(namespace=None, *, listen=None, boot=None, serve=None, announce=None, announce_only=False, host=None, meta=None, ttl=None, observer=False, data=None, pex_tick=None, power=None, limits=None, key=None, secret=None, allow=None, deny=None, admit=None, certificate=None, revoked=None, relay=False, relay_limits=None, use_relays=True, upnp=False, on_event=None)"
+        text_signature = "(namespace=None, *, listen=None, boot=None, serve=None, announce=None, announce_only=False, host=None, meta=None, ttl=None, observer=False, data=None, pex_tick=None, power=None, pace=None, budget=None, limits=None, key=None, secret=None, allow=None, deny=None, admit=None, certificate=None, revoked=None, relay=False, relay_limits=None, use_relays=True, upnp=False, on_event=None)"
     )]
     fn new(
         py: Python<'_>,
@@ -260,7 +260,7 @@ impl Node {
     }
 
     /// Changes for how many seconds others keep this node's record, and tells
-    /// them.
+    /// them. In a large cluster it may be longer.
     fn set_ttl(&self, py: Python<'_>, ttl: f64) -> PyResult<()> {
         let ttl = duration("ttl", ttl).or_raise()?;
         block(py, "set_ttl", self.node.set_ttl(ttl), None)

@@ -52,6 +52,16 @@ def test_the_same_for_asyncio():
     asyncio.run(main())
 
 
+@pytest.mark.parametrize(
+    ("options", "ttl"),
+    [({"budget": 1}, 3.334), ({}, 1), ({"budget": 1, "pace": "fixed"}, 1), ({"pace": "auto"}, 1)],
+)
+def test_the_ttl_is_adapted_to_a_budget_unless_the_pace_is_fixed(options, ttl):
+    # One heartbeat in a second, of a node that sends one after 0.3 of its TTL.
+    with casm.Node(**casm.testing.options(ttl=1, **options)) as node:
+        assert node.view().get(node.id).ttl == ttl
+
+
 def test_with_low_power_what_is_left_out_is_the_profiles():
     with casm.Node(**casm.testing.options(power="low")) as node:
         assert node.view().get(node.id).ttl == 600

@@ -39,7 +39,8 @@ pub struct Config {
     #[uniffi(default)]
     pub meta: HashMap<String, String>,
     /// Seconds for which others keep its record without hearing from it, 1 to
-    /// 86400; 10 if it is left out, or 600 with low power.
+    /// 86400; 10 if it is left out, or 600 with low power. Longer in a large cluster,
+    /// unless `pace` is `fixed`.
     #[uniffi(default)]
     pub ttl: Option<f64>,
     /// Whether to look on only, without being in the cluster.
@@ -56,6 +57,14 @@ pub struct Config {
     /// battery; `normal` if it is left out.
     #[uniffi(default)]
     pub power: Option<String>,
+    /// Whether the TTL grows with the cluster, so that all its nodes together stay within
+    /// the `budget`: `auto`, or `fixed`; `auto` if it is left out.
+    #[uniffi(default)]
+    pub pace: Option<String>,
+    /// How many heartbeats the whole cluster may send in a second, 1 to 100000; 150 if it
+    /// is left out. It should be the same for all its nodes.
+    #[uniffi(default)]
+    pub budget: Option<u32>,
     /// Limits on what is spent on peers.
     #[uniffi(default)]
     pub limits: Option<Limits>,
@@ -233,6 +242,8 @@ impl Config {
             data: self.data.map(PathBuf::from),
             pex_tick: seconds("pex_tick", self.pex_tick)?,
             power: self.power,
+            pace: self.pace,
+            budget: self.budget,
             limits: self.limits.unwrap_or_default().build()?,
             key: self.key.map(|key| key.0.clone()),
             key_file: None,

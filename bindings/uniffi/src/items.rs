@@ -128,7 +128,7 @@ pub enum Event {
         /// What it says of itself.
         record: Record,
     },
-    /// A peer said something new of itself.
+    /// A peer said something new of itself. Another TTL alone is no news.
     PeerUpdated {
         /// What it says now.
         record: Record,

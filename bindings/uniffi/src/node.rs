@@ -251,6 +251,7 @@ waits! {
         }
 
         /// Changes how many seconds others keep this node's record, and tells them.
+        /// In a large cluster it may be longer.
         #[uniffi::method(default(timeout))]
         fn set_ttl / start_set_ttl(&self, ttl: f64, timeout: Option<f64>) -> () {
             (self.0.set_ttl(duration("ttl", ttl)?), timeout, identity)

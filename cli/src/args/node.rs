@@ -9,8 +9,8 @@ use crate::{
     telemetry,
 };
 use casm::{
-    Config, Error, Multiaddr, Namespace, Node, PeerId, Power, Result, Secret, admit::Certificate,
-    boot::BootAddr, identity,
+    Config, Error, Multiaddr, Namespace, Node, Pace, PeerId, Power, Result, Secret,
+    admit::Certificate, boot::BootAddr, identity,
 };
 use clap::{Args, builder::FalseyValueParser};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -59,10 +59,18 @@ pub struct NodeArgs {
     /// How much the node does of itself: `low` is for what runs on a battery
     #[arg(long, value_name = "P", env = "CASM_POWER", default_value = "normal")]
     pub power: Power,
-    /// How long others keep the node's record without hearing from it [default:
-    /// 10s; 10m with low power]
+    /// How long others keep the node's record without hearing from it; longer in a
+    /// large cluster, unless the pace is fixed [default: 10s; 10m with low power]
     #[arg(long, value_name = "D", env = "CASM_TTL", value_parser = parse::ttl)]
     pub ttl: Option<Duration>,
+    /// Whether the TTL grows with the cluster, so that all its nodes together stay within
+    /// the budget: `auto` or `fixed`
+    #[arg(long, value_name = "P", env = "CASM_PACE", default_value = "auto")]
+    pub pace: Pace,
+    /// How many heartbeats the whole cluster may send in a second, 1 to 100000; the same
+    /// for all its nodes
+    #[arg(long, value_name = "N", env = "CASM_BUDGET", default_value_t = Pace::BUDGET, value_parser = parse::budget)]
+    pub budget: u32,
     /// The longest pause between two exchanges of peers; `off` for none [default:
     /// 5m; 30m with low power]
     #[arg(long, value_name = "D", env = "CASM_PEX_TICK", value_parser = parse::pex_tick)]
@@ -131,6 +139,7 @@ impl NodeArgs {
         if let Some(ttl) = self.ttl {
             config.ttl = ttl;
         }
+        (config.pace, config.budget) = (self.pace, self.budget);
         match &self.pex_tick {
             Some(PexTick(None)) => config.pex = None,
             Some(PexTick(Some(tick))) => config.pex.get_or_insert_default().tick = *tick,

@@ -1,7 +1,7 @@
 //! Values of options. Each refusal says what to write instead.
 
 use casm::{
-    Multiaddr, PeerId, Target,
+    Multiaddr, Pace, PeerId, Target,
     admit::{MAX_LIFETIME, is_role},
     cluster::Limits,
 };
@@ -36,6 +36,17 @@ pub fn ttl(text: &str) -> Result<Duration, String> {
         return Ok(ttl);
     }
     Err("a TTL is at least 1s and at most 24h; write one such as 10s".into())
+}
+
+/// Heartbeats of the whole cluster a second.
+pub fn budget(text: &str) -> Result<u32, String> {
+    let budget = text.parse().ok().filter(|budget| Pace::BUDGETS.contains(budget));
+    let (least, most) = (Pace::BUDGETS.start(), Pace::BUDGETS.end());
+    budget.ok_or_else(|| {
+        format!(
+            "write how many heartbeats the whole cluster may send in a second, {least} to {most}"
+        )
+    })
 }
 
 /// The pace of peer exchange; none if it is off. (A type of its own, as an

@@ -37,9 +37,11 @@ pub(crate) use reserved::Offer;
 #[doc(hidden)]
 pub use roles::Roles;
 pub(crate) use roles::{RolesOf, no_roles};
-#[doc(hidden)]
-pub use service::Pace;
 pub(crate) use service::{Cluster, ClusterConfig, Handed, Numbers, Sign};
+/// Which TTL a node announces, and how often it says that it lives, for the simulator:
+/// it may change with any version.
+#[doc(hidden)]
+pub use service::{Held, Pace, Relied, Stretch};
 #[doc(hidden)]
 pub use snapshot::Signed;
 pub use snapshot::View;

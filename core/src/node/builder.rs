@@ -7,7 +7,7 @@ use crate::{
     admit::Certificate,
     boot::{BootAddr, Discovery},
     cluster::{Roles, RolesOf, no_roles},
-    config::{Limits, Power, RelayLimits},
+    config::{Limits, Pace, Power, RelayLimits},
     event::EventBus,
     identity,
     metrics::Metrics,
@@ -166,10 +166,29 @@ impl NodeBuilder {
     }
 
     /// How long others keep this node's record without hearing from it: 1 s to
-    /// 24 h, default 10 s.
+    /// 24 h, default 10 s; longer in a large cluster, if the [`pace`](Self::pace) is not
+    /// fixed.
     pub fn ttl(self, ttl: Duration) -> Self {
         self.with(|config| {
             config.ttl = ttl;
+            Ok(())
+        })
+    }
+
+    /// Whether the TTL that this node announces grows with the cluster. Default
+    /// [`Pace::Auto`]. See [`Config::pace`].
+    pub fn pace(self, pace: Pace) -> Self {
+        self.with(|config| {
+            config.pace = pace;
+            Ok(())
+        })
+    }
+
+    /// How many heartbeats the whole cluster may send in a second before its nodes
+    /// announce longer TTLs: 1 to 100,000, default 150. See [`Config::budget`].
+    pub fn budget(self, heartbeats: u32) -> Self {
+        self.with(|config| {
+            config.budget = heartbeats;
             Ok(())
         })
     }

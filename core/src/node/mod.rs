@@ -182,6 +182,7 @@ impl Node {
             host: config.host.clone(),
             meta: config.meta.clone(),
             ttl: config.ttl,
+            budget: (config.pace == crate::Pace::Auto).then_some(config.budget),
             addrs: host.addrs(),
             observer: config.observer,
             limits: config.limits.table,
@@ -427,7 +428,8 @@ impl Node {
         self.0.cluster.set_host(host.into()).await
     }
 
-    /// Changes how long others keep this node's record, and tells them.
+    /// Changes how long others keep this node's record, and tells them. In a large cluster
+    /// it may be longer: see [`Config::pace`].
     ///
     /// # Errors
     /// `Config` if it is not acceptable; `Closed`.

@@ -15,6 +15,15 @@ public struct Config: Sendable {
         case low
     }
 
+    /// Whether a node says less often that it lives as its cluster grows.
+    public enum Pace: String, Sendable, Hashable, Codable {
+        /// The TTL grows with the cluster, so that all its nodes together stay within the
+        /// budget.
+        case auto
+        /// The TTL is as it is set.
+        case fixed
+    }
+
     /// The cluster to join; `casm` if it is left out.
     public var namespace: String?
     /// Multiaddrs to listen at; TCP and QUIC (with a `secret` TCP alone) on every
@@ -37,7 +46,8 @@ public struct Config: Sendable {
     /// What others may know and query of this node.
     public var meta: [String: String]
     /// For how long others keep its record without hearing from it, 1 s to a day; 10 s if
-    /// it is left out, or 600 s with low power.
+    /// it is left out, or 600 s with low power. Longer in a large cluster, unless the pace
+    /// is ``Pace/fixed``.
     public var ttl: Duration?
     /// Whether to look on only, without being in the cluster.
     public var observer: Bool
@@ -47,6 +57,11 @@ public struct Config: Sendable {
     public var pexTick: Duration?
     /// How much the node does of itself; ``Power/normal`` if it is left out.
     public var power: Power?
+    /// Whether the TTL grows with the cluster; ``Pace/auto`` if it is left out.
+    public var pace: Pace?
+    /// How many heartbeats the whole cluster may send in a second, 1 to 100,000; 150 if it
+    /// is left out. It should be the same for all its nodes.
+    public var budget: Int?
     /// Limits on what is spent on peers.
     public var limits: Limits?
     /// The node's identity; a fresh one if it is left out.
@@ -85,10 +100,11 @@ public struct Config: Sendable {
         serve: [String] = [], announce: [String] = [], announceOnly: Bool = false,
         host: String? = nil, meta: [String: String] = [:], ttl: Duration? = nil,
         observer: Bool = false, data: String? = nil, pexTick: Duration? = nil,
-        power: Power? = nil, limits: Limits? = nil, key: Key? = nil, secret: Secret? = nil,
-        allow: [String] = [], deny: [String] = [], admit: [String] = [],
-        certificate: Certificate? = nil, revoked: String? = nil, relay: Bool = false,
-        relayLimits: RelayLimits? = nil, useRelays: Bool = true, upnp: Bool = false
+        power: Power? = nil, pace: Pace? = nil, budget: Int? = nil, limits: Limits? = nil,
+        key: Key? = nil, secret: Secret? = nil, allow: [String] = [], deny: [String] = [],
+        admit: [String] = [], certificate: Certificate? = nil, revoked: String? = nil,
+        relay: Bool = false, relayLimits: RelayLimits? = nil, useRelays: Bool = true,
+        upnp: Bool = false
     ) {
         self.namespace = namespace
         self.listen = listen
@@ -103,6 +119,8 @@ public struct Config: Sendable {
         self.data = data
         self.pexTick = pexTick
         self.power = power
+        self.pace = pace
+        self.budget = budget
         self.limits = limits
         self.key = key
         self.secret = secret
@@ -122,6 +140,7 @@ public struct Config: Sendable {
             namespace: namespace, listen: listen, boot: boot, serve: serve, announce: announce,
             announceOnly: announceOnly, host: host, meta: meta, ttl: ttl?.inSeconds,
             observer: observer, data: data, pexTick: pexTick?.inSeconds, power: power?.rawValue,
+            pace: pace?.rawValue, budget: try number("budget", ifAny: budget),
             limits: try limits?.ffi(), key: key?.ffi, secret: secret?.ffi,
             allow: allow, deny: deny, admit: admit, certificate: certificate?.ffi,
             revoked: revoked, relay: relay, relayLimits: try relayLimits?.ffi(),

@@ -16,7 +16,7 @@ public enum Event: Sendable, Hashable {
     case listening(peer: String, addrs: [String])
     /// A peer came into the cluster view.
     case peerJoined(Record)
-    /// A peer said something new of itself.
+    /// A peer said something new of itself. Another TTL alone is no news.
     case peerUpdated(Record)
     /// A peer is no longer in the cluster view.
     case peerLeft(peer: String, reason: LeaveReason)

@@ -167,6 +167,7 @@ public final class Node: Sendable {
     }
 
     /// Changes how long others keep this node's record, and tells them.
+    /// In a large cluster it may be longer.
     public func setTTL(_ ttl: Duration, timeout: Duration? = nil) async throws {
         try await waiting { ffi.startSetTtl(ttl: ttl.inSeconds, timeout: timeout?.inSeconds) }
     }

@@ -3887,6 +3887,7 @@ public protocol NodeProtocol: AnyObject, Sendable {
 
     /**
      * Changes how many seconds others keep this node's record, and tells them.
+     * In a large cluster it may be longer.
      */
     func setTtl(ttl: Double, timeout: Double?) throws
 
@@ -4647,6 +4648,7 @@ open func setMeta(meta: [String: String], timeout: Double? = nil)throws   {try r
 
     /**
      * Changes how many seconds others keep this node's record, and tells them.
+     * In a large cluster it may be longer.
      */
 open func setTtl(ttl: Double, timeout: Double? = nil)throws   {try rustCallWithError(FfiConverterTypeCasmError_lift) {
         uniffiCallStatus in
@@ -12242,7 +12244,8 @@ public struct Config {
     public let meta: [String: String]
     /**
      * Seconds for which others keep its record without hearing from it, 1 to
-     * 86400; 10 if it is left out, or 600 with low power.
+     * 86400; 10 if it is left out, or 600 with low power. Longer in a large cluster,
+     * unless `pace` is `fixed`.
      */
     public let ttl: Double?
     /**
@@ -12263,6 +12266,16 @@ public struct Config {
      * battery; `normal` if it is left out.
      */
     public let power: String?
+    /**
+     * Whether the TTL grows with the cluster, so that all its nodes together stay within
+     * the `budget`: `auto`, or `fixed`; `auto` if it is left out.
+     */
+    public let pace: String?
+    /**
+     * How many heartbeats the whole cluster may send in a second, 1 to 100000; 150 if it
+     * is left out. It should be the same for all its nodes.
+     */
+    public let budget: UInt32?
     /**
      * Limits on what is spent on peers.
      */
@@ -12356,7 +12369,8 @@ public struct Config {
          */meta: [String: String] = [:],
         /**
          * Seconds for which others keep its record without hearing from it, 1 to
-         * 86400; 10 if it is left out, or 600 with low power.
+         * 86400; 10 if it is left out, or 600 with low power. Longer in a large cluster,
+         * unless `pace` is `fixed`.
          */ttl: Double? = nil,
         /**
          * Whether to look on only, without being in the cluster.
@@ -12372,6 +12386,14 @@ public struct Config {
          * How much the node does of itself: `normal`, or `low` for what runs on a
          * battery; `normal` if it is left out.
          */power: String? = nil,
+        /**
+         * Whether the TTL grows with the cluster, so that all its nodes together stay within
+         * the `budget`: `auto`, or `fixed`; `auto` if it is left out.
+         */pace: String? = nil,
+        /**
+         * How many heartbeats the whole cluster may send in a second, 1 to 100000; 150 if it
+         * is left out. It should be the same for all its nodes.
+         */budget: UInt32? = nil,
         /**
          * Limits on what is spent on peers.
          */limits: Limits? = nil,
@@ -12430,6 +12452,8 @@ public struct Config {
         self.data = data
         self.pexTick = pexTick
         self.power = power
+        self.pace = pace
+        self.budget = budget
         self.limits = limits
         self.key = key
         self.secret = secret
@@ -12473,6 +12497,8 @@ public struct FfiConverterTypeConfig: FfiConverterRustBuffer {
                 data: FfiConverterOptionString.read(from: &buf),
                 pexTick: FfiConverterOptionDouble.read(from: &buf),
                 power: FfiConverterOptionString.read(from: &buf),
+                pace: FfiConverterOptionString.read(from: &buf),
+                budget: FfiConverterOptionUInt32.read(from: &buf),
                 limits: FfiConverterOptionTypeLimits.read(from: &buf),
                 key: FfiConverterOptionTypeKey.read(from: &buf),
                 secret: FfiConverterOptionTypeSecret.read(from: &buf),
@@ -12502,6 +12528,8 @@ public struct FfiConverterTypeConfig: FfiConverterRustBuffer {
         FfiConverterOptionString.write(value.data, into: &buf)
         FfiConverterOptionDouble.write(value.pexTick, into: &buf)
         FfiConverterOptionString.write(value.power, into: &buf)
+        FfiConverterOptionString.write(value.pace, into: &buf)
+        FfiConverterOptionUInt32.write(value.budget, into: &buf)
         FfiConverterOptionTypeLimits.write(value.limits, into: &buf)
         FfiConverterOptionTypeKey.write(value.key, into: &buf)
         FfiConverterOptionTypeSecret.write(value.secret, into: &buf)
@@ -14884,7 +14912,7 @@ public enum Event: Equatable, Hashable {
          */record: Record
     )
     /**
-     * A peer said something new of itself.
+     * A peer said something new of itself. Another TTL alone is no news.
      */
     case peerUpdated(
         /**

@@ -135,6 +135,8 @@ final class ClosedTests: XCTestCase {
         let bad: [(CasmError.Kind, String, () async throws -> Void)] = [
             (.config, "a b", { _ = try await Node.start(Config(namespace: "a b", boot: ["none"])) }),
             (.config, "ttl", { _ = try await Node.start(Config(boot: ["none"], ttl: .zero)) }),
+            (.config, "budget: 0", { _ = try await Node.start(Config(boot: ["none"], budget: 0)) }),
+            (.config, "budget: -1", { _ = try await Node.start(Config(boot: ["none"], budget: -1)) }),
             (.address, "nonsense", { _ = try await Node.start(Config(listen: ["nonsense"], boot: ["none"])) }),
             (.config, "-1", { _ = try await Node.start(Config(boot: ["none"], limits: Limits(connections: -1))) }),
             (.config, "relay.reservations: 0", { try await relay(RelayLimits(reservations: 0)) }),

@@ -75,6 +75,21 @@ final class NodeTests: XCTestCase {
         try await close(a, b)
     }
 
+    func testTheTTLIsAdaptedToABudgetUnlessThePaceIsFixed() async throws {
+        // One heartbeat in a second, of a node that sends one after 0.3 of its TTL.
+        let given: [(Config.Pace?, Int?, Duration)] = [
+            (nil, 1, .milliseconds(3334)), (.fixed, 1, .seconds(1)), (.auto, nil, .seconds(1)),
+        ]
+        for (pace, budget, ttl) in given {
+            let config = Config(
+                listen: ["/ip4/127.0.0.1/tcp/0"], boot: ["none"], ttl: .seconds(1), pace: pace,
+                budget: budget)
+            let node = try await Node.start(config, timeout: patience)
+            XCTAssertEqual(try node.view().get(node.id)?.ttl, ttl)
+            try await close(node)
+        }
+    }
+
     func testPeersAreConnectedByIdRecordAndAddress() async throws {
         let (a, b) = try await pair()
         let record = try XCTUnwrap(try b.view().get(a.id))

@@ -28,7 +28,7 @@ pub struct Record {
 
 impl PartialEq for Record {
     fn eq(&self, other: &Self) -> bool {
-        self.seq == other.seq && self.says_same(other)
+        self.seq == other.seq && self.ttl_ms == other.ttl_ms && self.says_same(other)
     }
 }
 
@@ -148,9 +148,10 @@ impl Record {
         self.ttl_ms == other.ttl_ms && self.same_keys(other)
     }
 
-    /// Whether both say the same of all.
+    /// Whether there is nothing new in one of them after the other. A TTL is none: it
+    /// follows the size of the cluster.
     pub(in crate::cluster) fn says_same(&self, other: &Self) -> bool {
-        self.says_same_but_addrs(other)
+        self.same_keys(other)
             && (Arc::ptr_eq(&self.body, &other.body) || self.body.addrs == other.body.addrs)
     }
 

@@ -1,7 +1,7 @@
 //! The cluster service: what it needs, and the handle to its task.
 //!
 //! - `task`: joins the table to a pubsub topic
-//! - `pace`: how often it says that the node lives
+//! - `pace`: how often it says that the node lives; `stretch`: which TTL it announces
 //! - `numbers`: which numbers its heartbeats have
 //! - `twins`: whether another node uses the same key
 //! - `gap`: whether the node was held up
@@ -25,13 +25,17 @@ mod pace;
 mod rates;
 #[cfg(test)]
 mod role_tests;
+mod stretch;
+#[cfg(test)]
+mod stretch_tests;
 mod task;
 #[cfg(test)]
 mod tests;
 mod twins;
 
 pub(crate) use numbers::Numbers;
-pub use pace::Pace;
+pub use pace::{Pace, Relied};
+pub use stretch::{Held, Stretch};
 
 use super::{
     heartbeat::{Heartbeat, HeartbeatError},
@@ -80,6 +84,9 @@ pub(crate) struct ClusterConfig {
     pub(crate) host: String,
     pub(crate) meta: BTreeMap<String, String>,
     pub(crate) ttl: Duration,
+    /// How many heartbeats the whole cluster may send in a second before a longer TTL is
+    /// announced; `None`: it never is.
+    pub(crate) budget: Option<u32>,
     /// Whether to look on only, with no heartbeat and no record of one's own.
     pub(crate) observer: bool,
     pub(crate) limits: Limits,

@@ -7,7 +7,9 @@ use super::{
     Clock, ClusterConfig, Command, Machine, Numbers, Sign,
     complaints::Complaints,
     gap::Gaps,
+    pace::Relied,
     rates::{Over, Rates},
+    stretch::{Held, Stretch},
     twins::Twins,
 };
 use crate::{
@@ -34,7 +36,10 @@ use own::Said;
 use prometheus_client::metrics::gauge::Gauge;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
@@ -64,7 +69,11 @@ pub(super) struct Task {
     /// What this node says of itself.
     beat: Heartbeat,
     meta: OwnMeta,
+    /// The TTL that it announces.
     ttl: Duration,
+    stretch: Stretch,
+    relied: Relied,
+    announced: Gauge<f64, AtomicU64>,
     /// Where it is reached.
     addrs: watch::Receiver<Arc<[Multiaddr]>>,
     said: Said,
@@ -111,9 +120,11 @@ impl Task {
         let mut rng = ChaCha8Rng::from_rng(&mut rand::rng());
         let mut table = Table::new(config.own, config.limits, Detector::default(), rng.random());
         let machine = Some(config.machine).filter(|machine| machine() == config.host);
+        let stretch = Stretch::new(config.ttl, config.budget);
+        let ttl = stretch.announced();
         let beat = Heartbeat {
             server: server_of(&config.own),
-            ttl: Some(config.ttl),
+            ttl: Some(ttl),
             host: config.host,
             meta: meta.fields(),
             sent_at: None,
@@ -126,6 +137,8 @@ impl Task {
         }
         let view = table.view();
         metrics.cluster_peers.set(view.len().try_into().unwrap_or(i64::MAX));
+        let announced = own::announced(&metrics, config.budget);
+        announced.set(if config.observer { 0.0 } else { ttl.as_secs_f64() });
         let key_shared = Gauge::default();
         metrics.register(
             "key_shared",
@@ -152,7 +165,10 @@ impl Task {
             clock: config.clock,
             beat,
             meta,
-            ttl: config.ttl,
+            ttl,
+            stretch,
+            relied: Relied::default(),
+            announced,
             addrs: config.addrs,
             said: Said::default(),
             numbers: config.numbers,
@@ -415,8 +431,8 @@ impl Task {
                 self.tell(reply).await;
             }
             Command::SetTtl(ttl, reply) => {
-                self.ttl = ttl;
-                self.beat.ttl = Some(ttl);
+                self.stretch.configure(ttl);
+                self.announce(self.stretch.announced());
                 self.tell(reply).await;
             }
         }
@@ -426,6 +442,8 @@ impl Task {
     fn publish_view(&mut self) {
         let view = self.table.view();
         let differences = self.table.take_differences();
+        let held = Held { records: view.len(), established: self.table.established() };
+        self.stretch.see(held, self.epoch.elapsed());
         self.metrics.cluster_peers.set(view.len().try_into().unwrap_or(i64::MAX));
         self.hub.publish(view, &differences);
         for difference in differences {

@@ -2,7 +2,7 @@
 //! time.
 
 use crate::{
-    Error, ErrorKind, Event, LeaveReason, Namespace,
+    Error, ErrorKind, Event, LeaveReason, Namespace, Pace,
     cluster::{
         Change, Cluster, ClusterConfig, Handed, Heartbeat, HeartbeatError, Index, Limits, Numbers,
         Outcome, Query, Roles,
@@ -119,6 +119,18 @@ impl Fixture {
         time: Time,
         kept: u64,
     ) -> Self {
+        let change = |config: &mut ClusterConfig| config.look = look;
+        Self::start_changed(change, own, (observer, subscribed), time, kept)
+    }
+
+    /// The same, configured otherwise.
+    pub(super) fn start_changed(
+        change: impl FnOnce(&mut ClusterConfig),
+        own: PeerId,
+        (observer, subscribed): (bool, bool),
+        time: Time,
+        kept: u64,
+    ) -> Self {
         let (metrics, scope, bus) = (Metrics::default(), Scope::default(), EventBus::default());
         let (keep, keeps) = watch::channel(0);
         let addrs = watch::Sender::new(Arc::from([]));
@@ -129,13 +141,14 @@ impl Fixture {
         let (name, life, who) = (machine.clone(), Life::default(), Who::default());
         let roles = Arc::<Mutex<BTreeMap<PeerId, Roles>>>::default();
         let proven = roles.clone();
-        let config = ClusterConfig {
+        let mut config = ClusterConfig {
             namespace: Namespace::default(),
             own,
             who: who.clone(),
             host: "here".into(),
             meta: BTreeMap::from([("role".into(), "worker".into())]),
             ttl: Duration::from_secs(10),
+            budget: Some(Pace::BUDGET),
             observer,
             addrs: addrs.subscribe(),
             limits: Limits::default(),
@@ -145,13 +158,14 @@ impl Fixture {
             clock: Arc::new(move || time.now()),
             over: over(),
             life: life.clone(),
-            look,
+            look: Some(Duration::from_secs(1)),
             jumps: jumps.subscribe(),
             machine: Arc::new(move || name.lock().unwrap().clone()),
             roles: Arc::new(move |peer| {
                 proven.lock().unwrap().get(peer).cloned().unwrap_or_default()
             }),
         };
+        change(&mut config);
         let events = bus.subscribe();
         let topic = Topic::new(commands, received);
         let cluster = Cluster::start(config, topic, bus, metrics.clone(), &scope).unwrap();

@@ -80,6 +80,7 @@ pub(super) fn config(own: PeerId, over: CancellationToken) -> ClusterConfig {
         host: "here".into(),
         meta: BTreeMap::new(),
         ttl: Duration::from_secs(60),
+        budget: None,
         observer: true,
         addrs: tokio::sync::watch::Sender::new(Arc::from([])).subscribe(),
         limits: Limits::default(),

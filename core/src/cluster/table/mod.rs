@@ -118,6 +118,12 @@ impl Table {
         self.bytes
     }
 
+    /// How many records are of peers that have been there for long, the own one among
+    /// them.
+    pub fn established(&self) -> usize {
+        self.established.records
+    }
+
     /// How many departed peers are remembered.
     pub fn remembered(&self) -> usize {
         self.remembered.len()

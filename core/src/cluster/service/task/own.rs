@@ -9,10 +9,12 @@ use crate::{
         service::{Pace, twins::Whose},
         table::{Outcome, Via},
     },
+    metrics::Metrics,
     pubsub::signed::SignedMessage,
 };
 use libp2p::PeerId;
-use std::{collections::HashMap, time::Duration};
+use prometheus_client::metrics::gauge::Gauge;
+use std::{collections::HashMap, sync::atomic::AtomicU64, time::Duration};
 use tokio::{sync::oneshot, time::Instant};
 
 /// How often a peer is told the same heartbeat: it may have missed it on a
@@ -46,6 +48,25 @@ impl Said {
         *often = often.saturating_add(1);
         self.message.clone().filter(|_| *often <= TOLD)
     }
+}
+
+/// Tells by metrics which TTL this node announces, and with which budget.
+pub(super) fn announced(metrics: &Metrics, budget: Option<u32>) -> Gauge<f64, AtomicU64> {
+    let (ttl, of) = (Gauge::default(), Gauge::<i64>::default());
+    of.set(budget.unwrap_or_default().into());
+    metrics.register(
+        "heartbeat_ttl_seconds",
+        "The TTL that this node announces, longer than the configured one in a large cluster; 0 \
+         if it is an observer",
+        ttl.clone(),
+    );
+    metrics.register(
+        "heartbeat_budget",
+        "Heartbeats of the whole cluster a second above which this node announces a longer TTL; \
+         0 if it never does",
+        of,
+    );
+    ttl
 }
 
 impl Task {
@@ -102,6 +123,14 @@ impl Task {
         self.next_beat = self.next_beat.min(Instant::now() + MOMENT);
     }
 
+    /// The TTL that this node's heartbeats and its own record say from now on.
+    pub(super) fn announce(&mut self, ttl: Duration) {
+        (self.ttl, self.beat.ttl) = (ttl, Some(ttl));
+        if !self.observer {
+            self.announced.set(ttl.as_secs_f64());
+        }
+    }
+
     /// Publishes the own heartbeat, and keeps the own record in step with it.
     /// Later, if others would not take so many.
     pub(super) async fn send_heartbeat(&mut self) {
@@ -116,7 +145,11 @@ impl Task {
             self.beat.host = name;
         }
         self.key_shared.set(i64::from(self.twins.is_known(self.epoch.elapsed())));
-        self.next_beat = Instant::now() + Pace.pause(self.ttl, &mut self.rng);
+        let elapsed = self.epoch.elapsed();
+        let ttl = self.stretch.announce(elapsed);
+        self.announce(ttl);
+        let pace = self.relied.announced(ttl, elapsed);
+        self.next_beat = Instant::now() + Pace.pause(pace, &mut self.rng);
         let Ok(message) = self.sign_beat() else { return };
         match self.topic.publish(message.clone()).await {
             Err(error) if error.kind() != ErrorKind::Unreachable => {

@@ -40,7 +40,8 @@ public data class Config(
     val meta: Map<String, String> = mapOf(),
     /**
      * For how long others keep its record without hearing from it, 1 s to 24 h; 10 s if
-     * it is left out, or 10 min with low power.
+     * it is left out, or 10 min with low power. Longer in a large cluster, unless [pace] is
+     * `fixed`.
      */
     @get:JvmSynthetic val ttl: Duration? = null,
     /** Whether to look on only, without being in the cluster. */
@@ -54,6 +55,16 @@ public data class Config(
      * `normal` if it is left out.
      */
     val power: String? = null,
+    /**
+     * Whether the TTL grows with the cluster, so that all its nodes together stay within the
+     * [budget]: `auto`, or `fixed`; `auto` if it is left out.
+     */
+    val pace: String? = null,
+    /**
+     * How many heartbeats the whole cluster may send in a second, 1 to 100000; 150 if it is
+     * left out. It should be the same for all its nodes.
+     */
+    val budget: Int? = null,
     /** Limits on what is spent on peers. */
     val limits: Limits? = null,
     /** The node's identity; a fresh one if it is left out. */
@@ -111,6 +122,8 @@ public data class Config(
             data = data,
             pexTick = pexTick?.toSeconds(),
             power = power,
+            pace = pace,
+            budget = budget?.unsigned("budget"),
             limits = limits?.given(),
             key = key?.given,
             secret = secret?.given,
@@ -173,6 +186,12 @@ public data class Config(
 
         /** See [Config.power]. */
         public fun power(profile: String): Builder = with { copy(power = profile) }
+
+        /** See [Config.pace]. */
+        public fun pace(pace: String): Builder = with { copy(pace = pace) }
+
+        /** See [Config.budget]. */
+        public fun budget(heartbeats: Int): Builder = with { copy(budget = heartbeats) }
 
         /** See [Config.limits]. */
         public fun limits(limits: Limits): Builder = with { copy(limits = limits) }

@@ -25,7 +25,7 @@ public abstract class Event internal constructor() {
         val record: Record,
     ) : Event()
 
-    /** A peer said something new of itself. */
+    /** A peer said something new of itself. Another TTL alone is no news. */
     public data class PeerUpdated(
         /** What it says now. */
         val record: Record,

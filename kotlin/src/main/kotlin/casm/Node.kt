@@ -164,7 +164,7 @@ public class Node private constructor(
         timeout: Duration? = null,
     ): Unit = settingHost(host, timeout).await()
 
-    /** Changes for how long others keep this node's record, and tells them. */
+    /** Changes for how long others keep this node's record, and tells them. In a large cluster it may be longer. */
     public suspend fun setTtl(
         ttl: Duration,
         timeout: Duration? = null,

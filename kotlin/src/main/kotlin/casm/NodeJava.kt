@@ -216,7 +216,7 @@ public class NodeJava internal constructor(
         timeout: JavaDuration? = null,
     ): CompletableFuture<Void?> = node.settingHost(host, timeout.kotlin()).futureOfNothing()
 
-    /** Changes for how long others keep this node's record, and tells them. */
+    /** Changes for how long others keep this node's record, and tells them. In a large cluster it may be longer. */
     @JvmOverloads
     public fun setTtl(
         ttl: JavaDuration,

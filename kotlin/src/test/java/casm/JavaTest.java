@@ -68,10 +68,13 @@ class JavaTest {
             gone.put("load", null);
             second.updateMeta(gone, PATIENCE);
             second.setTtl(Duration.ofSeconds(30));
+            second.setHost("elsewhere");
+            // Another TTL alone is no change: this one brings it along.
             Change change = changes.poll(60, TimeUnit.SECONDS);
-            while (!change.getRecord().getTtl().equals(Duration.ofSeconds(30))) {
+            while (!change.getRecord().getHost().equals("elsewhere")) {
                 change = changes.poll(60, TimeUnit.SECONDS);
             }
+            assertEquals(Duration.ofSeconds(30), change.getRecord().getTtl());
             assertFalse(change.getRecord().getMeta().containsKey("load"));
 
             try (RemoteView remote = second.viewOf(first.getId(), PATIENCE)) {

@@ -68,7 +68,8 @@ class NodeTest {
             second.setHost("elsewhere", PATIENCE)
             assertEquals("elsewhere", joined.next().record?.host)
             second.setTtl(20.seconds, PATIENCE)
-            assertEquals(20.seconds, joined.next().record?.ttl)
+            // Another TTL alone is no change, and the view has it.
+            until("the view has the TTL") { first.view()[second.id]?.ttl == 20.seconds }
             assertEquals(second.id, first.connect(record, PATIENCE))
             assertEquals(listOf(second.id), first.connected())
             assertNotNull(first.peerStatus(second.id))
@@ -80,6 +81,20 @@ class NodeTest {
             second.close()
             assertIs<Change.Left>(joined.next())
             first.close()
+        }
+
+    @Test
+    fun `the TTL is adapted to a budget unless the pace is fixed`() =
+        patiently {
+            val alone = loopback().copy(ttl = 1.seconds)
+            // One heartbeat in a second, of a node that sends one after 0.3 of its TTL.
+            val builder = Config.builder().budget(1)
+            val ttls = listOf(builder.build(), builder.pace("fixed").build(), Config())
+            val found = ttls.map { given ->
+                val node = Node.start(alone.copy(budget = given.budget, pace = given.pace), PATIENCE)
+                node.use { it.view()[it.id]?.ttl }
+            }
+            assertEquals(listOf(3334.milliseconds, 1.seconds, 1.seconds), found)
         }
 
     @Test
