@@ -18,6 +18,8 @@ mod complaints;
 mod gap;
 #[cfg(test)]
 mod lists_tests;
+#[cfg(test)]
+mod members_tests;
 mod numbers;
 mod pace;
 mod rates;
