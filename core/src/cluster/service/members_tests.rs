@@ -2,10 +2,13 @@
 
 use super::tests::{Fixture, Time, beat};
 use crate::{
-    Event, Keypair, LeaveReason, Namespace,
-    admit::{self, Certificate, Revocation, Terms},
+    Event, Keypair, LeaveReason,
+    admit::Revocation,
     cluster::{Handed, Outcome, Query},
-    members::{Members, now},
+    members::{
+        Members, now,
+        tests::{sign, state},
+    },
     metrics::Metrics,
     pubsub::Verdict,
     record::unix_nanos,
@@ -15,20 +18,6 @@ use libp2p::PeerId;
 use std::time::Duration;
 
 const DAY: u64 = 24 * 3600;
-
-/// A certificate that was good until so many seconds ago, or is for a day.
-fn sign(ca: &Keypair, peer: PeerId, issued: u64, not_after: u64) -> Certificate {
-    let terms = Terms {
-        peer,
-        namespace: Namespace::default(),
-        roles: vec![],
-        not_before: issued,
-        not_after,
-        issued,
-        serial: [7; 16],
-    };
-    Certificate::sign(ca, terms).unwrap()
-}
 
 /// Who is here, and what is known of it.
 struct World {
@@ -43,11 +32,9 @@ struct World {
 fn world() -> World {
     let (ca, own, now) = (Keypair::generate_ed25519(), PeerId::random(), now());
     let [good, expired, revoked] = [(); 3].map(|()| PeerId::random());
-    let certificate = |peer| sign(&ca, peer, now - 10, now + DAY);
-    let cas = vec![ca.public().to_peer_id()];
-    let mut state = admit::Members::new(cas, Namespace::default(), certificate(own)).unwrap();
+    let mut state = state(&ca, own);
     for peer in [good, revoked] {
-        state.admit(certificate(peer), now).unwrap();
+        state.admit(sign(&ca, peer, now - 10, now + DAY), now).unwrap();
     }
     state.admit(sign(&ca, expired, now - 3 * DAY, now - DAY), now - 2 * DAY).unwrap();
     state.revoke(Revocation::sign(&ca, revoked, now).unwrap(), now).unwrap();
