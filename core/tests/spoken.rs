@@ -1,10 +1,10 @@
-//! What a node says that it speaks, to a peer of libp2p on the loopback interface. Without
-//! a secret, certificates and lists nothing of these is among it.
+//! What a node says that it speaks, to a peer of libp2p on the loopback interface, and
+//! what it asks there. Without a secret, certificates and lists nothing of these is in it.
 
 mod certified;
 
 use casm::{Multiaddr, Node, NodeBuilder};
-use certified::TCP;
+use certified::{TCP, key, soon};
 use futures::StreamExt;
 use libp2p::{Swarm, SwarmBuilder, identify, noise, swarm::SwarmEvent, tcp, yamux};
 use std::{collections::BTreeSet, time::Duration};
@@ -77,4 +77,26 @@ async fn a_node_speaks_what_is_said_of_it_and_nothing_else() {
         assert_eq!(spoken(&node, &expected).await, expected, "{what}");
         node.close().await.unwrap();
     }
+}
+
+/// The vector of this name of those in the specification.
+fn datagram(name: &str) -> Vec<u8> {
+    let vectors = include_str!("../../docs/spec/vectors/boot.json");
+    let vectors: serde_json::Value = serde_json::from_str(vectors).unwrap();
+    let mut packets = vectors["packets"].as_array().unwrap().iter();
+    let hex = packets.find(|packet| packet["name"] == name).unwrap()["hex"].as_str().unwrap();
+    let byte = |n: usize| u8::from_str_radix(&hex[n..n + 2], 16).unwrap();
+    (0..hex.len()).step_by(2).map(byte).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_cluster_is_asked_for_as_it_always_was() {
+    let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let at = format!("/ip4/127.0.0.1/udp/{}", socket.local_addr().unwrap().port());
+    let builder = Node::builder().namespace("casm/a.b").key(key(1)).listen(TCP);
+    let node = builder.boot([at.as_str()]).serve(["none"]).start().await.unwrap();
+    let mut asked = [0; 2048];
+    let (n, _) = soon(socket.recv_from(&mut asked)).await.unwrap();
+    assert_eq!(asked[..n], datagram("request by ed25519-1, padded"));
+    node.close().await.unwrap();
 }
