@@ -133,18 +133,18 @@ fn a_peer_is_reached_over_a_relay_unless_it_uses_none() {
     let mut relay = Running::node("none", &[&["--relay"][..], &limits].concat());
     let (relay_id, addr) = relay.listening();
     // The relay knows no address at which it reaches these: they come to it over TCP, and
-    // listen on QUIC alone.
-    let hidden = |uses: &str| {
-        let mut command = casm(&["run", "--json", "--ns", "test", "--boot", &addr]);
+    // listen on QUIC alone. One is in another namespace: who is met over QUIC tells where.
+    let hidden = |ns: &str, boot: &str, uses: &str| {
+        let mut command = casm(&["run", "--json", "--ns", ns, "--boot", boot]);
         command
             .env("CASM_LISTEN", "/ip4/127.0.0.1/udp/0/quic-v1")
             .env("CASM_NO_RELAYS", uses)
             .env("CASM_UPNP", "0");
         Running::start(command)
     };
-    let mut alone = hidden("1");
-    relay.joined(&alone.listening().0);
-    let mut node = hidden("0");
+    let mut alone = hidden("alone", &addr, "1");
+    alone.wait_for("the relay", |l| l["event"] == "connected" && l["peer"] == *relay_id);
+    let mut node = hidden("test", &addr, "0");
     let (id, _) = node.listening();
     let over = |line: &serde_json::Value| {
         let known = &line["reachability"];

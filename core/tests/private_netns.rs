@@ -77,7 +77,7 @@ async fn member(args: &[String]) {
     say(format!("id {}", node.id()));
     say(format!("addrs {}", strings(&node.info().addrs)));
     if let Some(addr) = args.get(3) {
-        node.connect(&**addr).await.unwrap();
+        node.connect(addr.parse::<Multiaddr>().unwrap()).await.unwrap();
         say("connected");
     }
     let told = node.clone();
@@ -470,5 +470,5 @@ fn silence(lan: &Lan, members: &mut [Host], near: &str) {
     assert!(grown < GROWTH_KIB, "{grown} KiB");
     assert!(processor < PROCESSOR, "{processor:?}");
     // Six, once the one before has expired.
-    until("they see each other", || [member, &mut joins].map(State::of).map(|s| s.view) == [6, 6]);
+    until("they see each other", || (State::of(member).view, State::of(&mut joins).view) == (6, 6));
 }

@@ -11,11 +11,8 @@ use std::{collections::BTreeSet, time::Duration};
 
 /// What every node speaks, in the namespace `casm`.
 const ALL: &[&str] = &[
-    "/casm/0.0.0/casm/chan",
-    "/casm/0.0.0/casm/chan/lz4",
-    "/casm/0.0.0/casm/chan/packed",
-    "/casm/0.0.0/casm/chan/packed/lz4",
     "/casm/0.0.0/casm/pex",
+    "/casm/0.0.0/casm/svc",
     "/casm/0.0.0/casm/view",
     "/casm/0.0.0/casm/view/lz4",
     "/casm/0.0.0/casm/view/packed",
