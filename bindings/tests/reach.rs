@@ -2,7 +2,8 @@
 //! loopback interface only.
 
 use casm_bindings::{
-    Dispatcher, Error, ErrorKind, Node, Options, Query, RelayLimitOptions, Result, block,
+    Dispatcher, Error, ErrorKind, Event, Events, Node, Options, Query, RelayLimitOptions, Result,
+    Stream, block,
 };
 use std::time::Duration;
 
@@ -49,14 +50,52 @@ fn who_announces_an_address_is_public_and_of_others_nothing_is_known() {
     }
 }
 
+/// One that others can't reach at an address that a relay knows: it comes there over TCP,
+/// and listens on QUIC alone.
+fn hidden(namespace: &str, use_relays: Option<bool>) -> Node {
+    let listen = vec!["/ip4/127.0.0.1/udp/0/quic-v1".into()];
+    let namespace = Some(namespace.into());
+    start(Options { listen, namespace, use_relays, ..options() }).unwrap()
+}
+
+/// Waits for an event.
+fn told<T>(events: &Stream<Events>, is_it: impl Fn(Event) -> Option<T>) -> T {
+    loop {
+        let batch = wait(events.next_batch()).unwrap();
+        assert!(!batch.is_empty(), "the events ended");
+        if let Some(it) = batch.into_iter().find_map(&is_it) {
+            return it;
+        }
+    }
+}
+
 #[test]
-fn a_relay_connects_as_any_node_does() {
+fn a_peer_is_reached_over_a_relay_unless_it_uses_none() {
     let limits = RelayLimitOptions { circuits: Some(4), ..RelayLimitOptions::default() };
     let relay = start(relaying(limits)).unwrap();
-    let node = start(Options { use_relays: Some(false), ..options() }).unwrap();
-    wait(node.connect(relay.addrs().unwrap())).unwrap();
-    assert!(wait(node.wait_for(Query::all(), 2)).unwrap().len() == 2);
-    for node in [relay, node] {
+    // In another namespace: who is met over QUIC tells where.
+    let (alone, node) = (hidden("alone", Some(false)), hidden("reach", None));
+    let other = start(options()).unwrap();
+    let (changes, events) = (node.events().unwrap(), other.events().unwrap());
+    for node in [&alone, &node] {
+        wait(node.connect(relay.addrs().unwrap())).unwrap();
+    }
+    let at = told(&changes, |event| {
+        let Event::ReachabilityChanged { reachability } = event else { return None };
+        let at = reachability.addrs.iter().find(|at| at.found.name() == "relay")?;
+        assert_eq!(reachability.reach.name(), "private");
+        Some(format!("{}/p2p/{}", at.addr, node.id()))
+    });
+    assert!(at.contains(&format!("{}/p2p-circuit", relay.id())), "{at}");
+    wait(other.connect(at)).unwrap();
+    told(&events, |event| match event {
+        Event::Relayed { peer } => (peer.to_base58() == node.id()).then_some(()),
+        _ => None,
+    });
+    assert!(wait(other.wait_for(Query::all(), 3)).unwrap().len() == 3);
+    // It was there before, and asked for nothing.
+    assert_eq!(known(&alone).1, vec![]);
+    for node in [relay, alone, node, other] {
         wait(node.close(None, false)).unwrap();
     }
 }

@@ -150,6 +150,8 @@ fn what_does_not_go_together_is_told_before_a_node_starts() {
     for (more, code, hint) in [
         (vec!["--admit", "worker-7"], 2, "casm admit new"),
         (vec!["--certificate", &a_cert], 2, "without `admit`"),
+        (vec!["--cert", &a_cert], 2, "without `admit`"),
+        (vec!["--cert", &a_cert, "--certificate", &a_cert], 2, "cannot be used with"),
         ([&admit[..], &["--key", &a_key]].concat(), 2, "casm admit sign"),
         ([&admit[..], &["--certificate", &a_cert]].concat(), 2, "key: there is none"),
         ([&admit[..], &["--key", &a_key, "--certificate", &b_cert]].concat(), 2, "is for the peer"),
@@ -175,7 +177,7 @@ fn what_does_not_go_together_is_told_before_a_node_starts() {
         assert!(message.contains(hint), "{hint}: {message}");
     }
     // An empty name is one that cannot be read, and no leave to be open.
-    for (name, value) in [("CASM_ADMIT", "worker-7"), ("CASM_CERTIFICATE", "")] {
+    for (name, value) in [("CASM_ADMIT", "worker-7"), ("CASM_CERTIFICATE", ""), ("CASM_CERT", "")] {
         let mut node = casm(&["run", "--boot", "none"]);
         let output = node.env(name, value).output().unwrap();
         assert!(!output.status.success(), "{name}={value:?}: {}", stderr(&output));

@@ -150,17 +150,37 @@ fn what_is_announced_is_told_alone_or_beside_what_is_found() {
 }
 
 #[test]
-fn a_relay_and_one_that_uses_none_find_each_other_as_any_nodes_do() {
-    let limits = ["--relay-circuits", "4", "--relay-bytes", "4294967296", "--relay-time", "10m"];
+fn a_peer_is_reached_over_a_relay_unless_it_uses_none() {
+    let limits = ["--relay-circuits", "4", "--relay-bytes", "4294967296", "--relay-time", "1h"];
     let mut relay = Running::node("none", &[&["--relay"][..], &limits].concat());
-    let (_, addr) = relay.listening();
-    let mut command = casm(&["run", "--json", "--ns", "test", "--boot", &addr]);
-    command
-        .env("CASM_LISTEN", "/ip4/127.0.0.1/tcp/0")
-        .env("CASM_NO_RELAYS", "1")
-        .env("CASM_UPNP", "0");
-    let mut node = Running::start(command);
-    relay.joined(&node.listening().0);
+    let (relay_id, addr) = relay.listening();
+    // The relay knows no address at which it reaches these: they come to it over TCP, and
+    // listen on QUIC alone. One is in another namespace: who is met over QUIC tells where.
+    let hidden = |ns: &str, boot: &str, uses: &str| {
+        let mut command = casm(&["run", "--json", "--ns", ns, "--boot", boot]);
+        command
+            .env("CASM_LISTEN", "/ip4/127.0.0.1/udp/0/quic-v1")
+            .env("CASM_NO_RELAYS", uses)
+            .env("CASM_UPNP", "0");
+        Running::start(command)
+    };
+    let mut alone = hidden("alone", &addr, "1");
+    alone.wait_for("the relay", |l| l["event"] == "connected" && l["peer"] == *relay_id);
+    let mut node = hidden("test", &addr, "0");
+    let (id, _) = node.listening();
+    let over = |line: &serde_json::Value| {
+        let known = &line["reachability"];
+        let found = known["addrs"].as_array()?.iter().find(|at| at["found"] == "relay")?;
+        assert_eq!(known["reach"], "private");
+        Some(found["addr"].as_str().unwrap().to_owned())
+    };
+    let told = node.wait_for("a relay takes what is for it", |line| over(line).is_some());
+    let at = format!("{}/p2p/{id}", over(&told).unwrap());
+    assert!(at.contains(&format!("/p2p/{relay_id}/p2p-circuit")), "{at}");
+    let mut other = Running::node(&at, &[]);
+    other.wait_for("it is relayed", |l| l["event"] == "relayed" && l["peer"] == *id);
+    // It was there before, and asked for nothing.
+    assert!(alone.seen().iter().all(|line| over(line).is_none()));
 }
 
 #[test]

@@ -24,7 +24,7 @@ use libp2p::{
     swarm::{NetworkBehaviour, SwarmEvent},
 };
 use libp2p_gossipsub::{self as gossipsub, IdentTopic, MessageAuthenticity};
-use netns::{Host, Lan, resident_kib, say};
+use netns::{Host, Lan, processor_ms, resident_kib, say};
 use std::{
     collections::BTreeMap,
     io::{BufRead, Read, Write},
@@ -126,13 +126,6 @@ fn figure(line: &str) -> Option<String> {
     let (label, value) = rest.split_once("\"} ")?;
     let label = label.split_once("=\"")?.1;
     names.contains(&name).then(|| format!("{name}:{label}={value}"))
-}
-
-fn processor_ms() -> u64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    // In hundredths of a second, behind the name, which is in brackets.
-    let fields = stat.rsplit_once(") ").unwrap().1.split(' ');
-    fields.skip(11).take(2).map(|ticks| 10 * ticks.parse::<u64>().unwrap()).sum()
 }
 
 /// What a stranger asks for in the first stream, one after the other.

@@ -12,12 +12,12 @@ use casm::{
     },
 };
 use libp2p::multiaddr::Protocol;
-use netns::{Host, Lan, resident_kib, say};
+use netns::{Host, Lan, processor_ms, resident_kib, say};
 use socket2::{Domain, SockRef, Socket, Type};
 use std::{
     collections::{BTreeMap, HashSet},
     io::{BufRead, Read, Write},
-    net::{TcpStream, UdpSocket},
+    net::{SocketAddr, TcpStream, UdpSocket},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -39,6 +39,12 @@ const SEALED: &[u8] = b"\0CS\x01";
 /// joins takes, and the noise of an allocator.
 const FLOOD: usize = 10_000;
 const GROWTH_KIB: u64 = 8 * 1024;
+/// Connections of one host that say nothing, how many of them a member waits for at a
+/// time (half of the places, as long as nobody else wants one), and what all of it may
+/// cost its processor, not optimised.
+const SILENT: usize = 300;
+const WAITED_FOR: usize = 64;
+const PROCESSOR: Duration = Duration::from_secs(4);
 
 #[test]
 #[ignore = "a role of the other tests"]
@@ -47,17 +53,18 @@ fn role() {
     match role.as_str() {
         "capture" => capture(),
         "stranger" => stranger(&args),
+        "silent" => silent(&args),
         "member" => netns::block_on(member(&args)),
         "listener" => netns::block_on(listen()),
         other => panic!("no role {other}"),
     }
 }
 
-/// `member SECRET KEY N`: a node that looks for others in every way that it has
-/// by itself. It says `id` and `addrs`, and `full` when its view holds N. On a line
-/// it says `state`: the sizes of its view and of its connections, how many peers
-/// its searches have found, resident KiB, heartbeats, and boot datagrams by
-/// verdict.
+/// `member SECRET KEY N [ADDR]`: a node that looks for others in every way that it has
+/// by itself. It says `id` and `addrs`, `connected` when it is with who is at that address,
+/// and `full` when its view holds N. On a line it says `state`: the sizes of its view and
+/// of its connections, how many peers its searches have found, resident KiB, ms of the
+/// processor, heartbeats, boot datagrams by verdict, and connections that were refused.
 async fn member(args: &[String]) {
     let key = Keypair::ed25519_from_bytes([args[1].parse::<u8>().unwrap(); 32]).unwrap();
     let builder = Node::builder().namespace(NAMESPACE).key(key).host(HOST).meta("fruit", META);
@@ -69,6 +76,10 @@ async fn member(args: &[String]) {
     let mut events = node.events();
     say(format!("id {}", node.id()));
     say(format!("addrs {}", strings(&node.info().addrs)));
+    if let Some(addr) = args.get(3) {
+        node.connect(addr.parse::<Multiaddr>().unwrap()).await.unwrap();
+        say("connected");
+    }
     let told = node.clone();
     let n = args[2].parse().unwrap();
     tokio::spawn(async move {
@@ -85,14 +96,19 @@ async fn member(args: &[String]) {
                 if let Some(count) = beat {
                     return Some(format!("heartbeats={count}"));
                 }
+                if let Some(refused) = line.strip_prefix("casm_connections_refused_total{reason=\"")
+                {
+                    let (reason, count) = refused.split_once("\"} ")?;
+                    return Some(format!("refused:{reason}={count}"));
+                }
                 let verdict = line.strip_prefix("casm_boot_received_total{verdict=\"")?;
                 let (verdict, count) = verdict.split_once("\"} ")?;
                 Some(format!("{verdict}={count}"))
             });
             let received: Vec<String> = received.collect();
             let (view, connected) = (told.view().len(), told.connected().len());
-            let (found, kib) = (count.load(Ordering::Relaxed), resident_kib());
-            say(format!("state {view} {connected} {found} {kib} {}", received.join(" ")));
+            let (found, kib, ms) = (count.load(Ordering::Relaxed), resident_kib(), processor_ms());
+            say(format!("state {view} {connected} {found} {kib} {ms} {}", received.join(" ")));
         }
     });
     while let Some(event) = events.next().await {
@@ -170,17 +186,23 @@ fn bytes(hex: &str) -> Vec<u8> {
     pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect()
 }
 
-/// `stranger ADDR IP`: who holds no secret and does what he likes. He says how many
-/// bytes he `read` of a member each time that he connected, and after a line with a
-/// sealed datagram in hex he floods the group, and says `flooded`.
-fn stranger(args: &[String]) {
-    let addr: Multiaddr = args[0].parse().unwrap();
+/// Where a member listens.
+fn socket(addr: &str) -> SocketAddr {
+    let addr: Multiaddr = addr.parse().unwrap();
     let mut parts = addr.iter();
     let (Some(Protocol::Ip4(ip)), Some(Protocol::Tcp(port))) = (parts.next(), parts.next()) else {
         panic!("{addr}")
     };
+    (ip, port).into()
+}
+
+/// `stranger ADDR IP`: who holds no secret and does what he likes. He says how many
+/// bytes he `read` of a member each time that he connected, and after a line with a
+/// sealed datagram in hex he floods the group, and says `flooded`.
+fn stranger(args: &[String]) {
+    let at = socket(&args[0]);
     for said in [&b"\x13/multistream/1.0.0\n"[..], &[0x41; 24], &[0xff; 3000]] {
-        let mut socket = TcpStream::connect((ip, port)).unwrap();
+        let mut socket = TcpStream::connect(at).unwrap();
         socket.set_read_timeout(Some(SLOW)).unwrap();
         // A reset says no more.
         let (_, mut read) = (socket.write_all(said), Vec::new());
@@ -208,6 +230,27 @@ fn stranger(args: &[String]) {
     std::thread::sleep(SLOW);
 }
 
+/// `silent ADDR`: has so many connections to a member on which nothing is said, and makes
+/// those anew that it closes, in every second. It says `silent` when all were there once.
+fn silent(args: &[String]) {
+    let at = socket(&args[0]);
+    let mut held: Vec<TcpStream> = Vec::new();
+    loop {
+        // What ends has nothing more to read, and what doesn't nothing yet.
+        held.retain_mut(|socket| {
+            let mut begun = [0; 64];
+            socket.set_nonblocking(true).unwrap();
+            match socket.read(&mut begun) {
+                Ok(n) => n > 0,
+                Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
+            }
+        });
+        held.extend((held.len()..SILENT).filter_map(|_| TcpStream::connect(at).ok()));
+        say("silent");
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
 /// What a node says of itself.
 #[derive(Debug)]
 struct State {
@@ -215,6 +258,7 @@ struct State {
     connected: u64,
     found: u64,
     kib: u64,
+    processor: Duration,
     received: BTreeMap<String, u64>,
 }
 
@@ -224,10 +268,10 @@ impl State {
         let text = host.expect("state", SLOW);
         let mut parts = text.split(' ');
         let mut number = || parts.next().unwrap().parse().unwrap();
-        let (view, connected, found, kib) = (number(), number(), number(), number());
+        let (view, connected, found, kib, ms) = (number(), number(), number(), number(), number());
         let received = parts.filter_map(|pair| pair.split_once('='));
         let received = received.map(|(name, n)| (name.to_owned(), n.parse().unwrap())).collect();
-        Self { view, connected, found, kib, received }
+        Self { view, connected, found, kib, processor: Duration::from_millis(ms), received }
     }
 
     fn count(&self, verdict: &str) -> u64 {
@@ -396,4 +440,35 @@ fn strangers_on_the_same_bridge_learn_nothing_of_a_private_cluster() {
         assert!(grown < GROWTH_KIB, "{grown} KiB");
     }
     assert_eq!(State::of(&mut late).view, 6);
+    drop((stranger, late));
+    silence(&lan, &mut members, &near);
+}
+
+/// What one costs the member here that connects and says nothing: it keeps nobody out.
+fn silence(lan: &Lan, members: &mut [Host], near: &str) {
+    let member = members.last_mut().unwrap();
+    let (before, began) = (State::of(member), Instant::now());
+    let silent = lan.hosts[7].run("silent", near);
+    silent.expect("silent", SLOW);
+    // Another one comes while they stay.
+    let mut joins = lan.hosts[6].run("member", &format!("1 9 6 {near}"));
+    joins.expect("connected", SLOW);
+    joins.expect("full", SLOW);
+    silent.expect("silent", SLOW);
+    let refused = |state: &State| state.count("refused:pending-share");
+    until("the most of them are refused", || {
+        refused(&State::of(member)) - refused(&before) >= (SILENT - WAITED_FOR) as u64
+    });
+    let (after, took) = (State::of(member), began.elapsed());
+    let grown = after.kib.saturating_sub(before.kib);
+    let processor = after.processor - before.processor;
+    println!(
+        "{SILENT} silent connections in {took:?}: {} refused, {grown} KiB, {processor:?} of the \
+         processor",
+        refused(&after) - refused(&before)
+    );
+    assert!(grown < GROWTH_KIB, "{grown} KiB");
+    assert!(processor < PROCESSOR, "{processor:?}");
+    // Six, once the one before has expired.
+    until("they see each other", || (State::of(member).view, State::of(&mut joins).view) == (6, 6));
 }

@@ -174,8 +174,11 @@ async fn gossip_uses_a_relay_that_gives_enough_and_calls_use_any() {
         let relay = foreign(Some(config)).await;
         let (a, b) = (node().await, node().await);
         let mut events = b.events();
+        let reach = |reach: &str| metric(&a, &format!("casm_reachability{{reach=\"{reach}\"}}"));
+        assert_eq!((reach("unknown"), reach("private"), reach("public")), (1, 0, 0));
         soon(a.connect(relay.clone())).await.unwrap();
         reserved(&a).await;
+        until("it is told", || (reach("unknown"), reach("private")) == (0, 1)).await;
         soon(b.connect(over(&relay, a.id()))).await.unwrap();
         is_relayed(&a, b.id()).await;
         is_relayed(&b, a.id()).await;

@@ -15,13 +15,38 @@ test('who announces an address is public, and of others nothing is known', async
   await Promise.all([node.close(), fresh.close()])
 })
 
-test('a relay, and one that uses none, connect as any node does', async () => {
-  const relayLimits = { reservations: 2, circuits: 4, circuitBytes: 2 ** 32, circuitTime: 60_000 }
+test('a peer is reached over a relay, unless it uses none', async () => {
+  const relayLimits = { reservations: 2, circuits: 4, circuitBytes: 2 ** 32, circuitTime: 3_600_000 }
   const relay = await Node.start(options({ relay: true, relayLimits }))
-  const node = await Node.start(options({ namespace: relay.namespace, useRelays: false, upnp: false }))
-  assert.equal(await node.connect(relay.info(), patience()), relay.id)
-  assert.ok((await node.waitFor(2, patience())).get(relay.id))
-  await Promise.all([relay.close(), node.close()])
+  const { namespace } = relay
+  // The relay knows no address at which it reaches these: they come to it over TCP, and
+  // listen on QUIC alone. One is in another namespace: who is met over QUIC tells where.
+  const listen = '/ip4/127.0.0.1/udp/0/quic-v1'
+  const alone = await Node.start(options({ listen, useRelays: false, upnp: false }))
+  const node = await Node.start(options({ namespace, listen }))
+  const other = await Node.start(options({ namespace }))
+  const [changes, events] = [node.events(patience()), other.events(patience())]
+  for (const one of [alone, node]) assert.equal(await one.connect(relay.info(), patience()), relay.id)
+  let over
+  for await (const event of changes) {
+    if (event.type !== 'reachability:changed') continue
+    over = event.reachability.addrs.find(({ found }) => found === 'relay')?.addr
+    if (!over) continue
+    assert.equal(event.reachability.reach, 'private')
+    break
+  }
+  assert.ok(over?.endsWith(`/p2p/${relay.id}/p2p-circuit`), over)
+  assert.equal(await other.connect(`${over}/p2p/${node.id}`, patience()), node.id)
+  let relayed
+  for await (const event of events) {
+    relayed = event.type === 'relayed' && event.peer === node.id
+    if (relayed) break
+  }
+  assert.ok(relayed)
+  assert.ok((await other.waitFor(3, patience())).get(relay.id))
+  // It was there before, and asked for nothing.
+  assert.deepEqual(alone.reachability().addrs, [])
+  await Promise.all([relay, alone, node, other].map(one => one.close()))
 })
 
 test('the events of it are there to listen to', async () => {

@@ -25,13 +25,37 @@ def test_who_announces_an_address_is_public_and_of_others_nothing_is_known(node)
     assert (known.reach, known.addrs) == ("unknown", [])
 
 
-def test_a_relay_and_one_that_uses_none_connect_as_any_node_does():
-    limits = {"reservations": 2, "circuits": 4, "circuit_bytes": 2**32, "circuit_time": 60}
-    relay = casm.testing.options(relay=True, relay_limits=limits)
-    alone = {**casm.testing.options(use_relays=False, upnp=False), "namespace": relay["namespace"]}
-    with casm.Node(**relay) as a, casm.Node(**alone) as b:
-        assert b.connect(a.info()) == a.id
-        assert a.id in b.wait_for(2, timeout=PATIENCE)
+def test_a_peer_is_reached_over_a_relay_unless_it_uses_none():
+    limits = {"reservations": 2, "circuits": 4, "circuit_bytes": 2**32, "circuit_time": 3600}
+    given = casm.testing.options(relay=True, relay_limits=limits)
+    # The relay knows no address at which it reaches these: they come to it over TCP, and
+    # listen on QUIC alone. One is in another namespace: who is met over QUIC tells where.
+    quic = casm.testing.options(listen="/ip4/127.0.0.1/udp/0/quic-v1")
+    same = {"namespace": given["namespace"]}
+    with (
+        casm.Node(**given) as relay,
+        casm.Node(**{**quic, "use_relays": False, "upnp": False}) as alone,
+        casm.Node(**{**quic, **same}) as node,
+        casm.Node(**{**casm.testing.options(), **same}) as other,
+        node.events() as changes,
+        other.events() as events,
+    ):
+        for one in (alone, node):
+            assert one.connect(relay.info(), timeout=PATIENCE) == relay.id
+        reach, over = None, []
+        while not over:
+            match changes.next(timeout=PATIENCE):
+                case casm.ReachabilityChanged(casm.Reachability(reach, addrs)):
+                    over = [at.addr for at in addrs if at.found == "relay"]
+                case None:
+                    raise AssertionError("the events ended")
+        assert reach == "private" and over[0].endswith(f"/p2p/{relay.id}/p2p-circuit")
+        assert other.connect(f"{over[0]}/p2p/{node.id}", timeout=PATIENCE) == node.id
+        while events.next(timeout=PATIENCE) != casm.Relayed(node.id):
+            pass
+        assert relay.id in other.wait_for(3, timeout=PATIENCE)
+        # It was there before, and asked for nothing.
+        assert alone.reachability().addrs == []
 
 
 def test_the_same_for_asyncio():

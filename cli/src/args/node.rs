@@ -89,6 +89,15 @@ pub struct NodeArgs {
     /// The node's certificate, which is read again when the file changes
     #[arg(long, value_name = "FILE", env = "CASM_CERTIFICATE")]
     pub certificate: Option<PathBuf>,
+    /// The same as `--certificate`, which is shorter to write.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "CASM_CERT",
+        hide = true,
+        conflicts_with = "certificate"
+    )]
+    pub cert: Option<PathBuf>,
     /// Certificates that are revoked, and that the whole cluster is told of; read
     /// again when the file changes
     #[arg(long, value_name = "FILE", env = "CASM_REVOKED")]
@@ -152,8 +161,9 @@ impl NodeArgs {
         config.key = self.key.as_ref().map(identity::load_key).transpose()?;
         config.secret = self.secret.as_ref().map(Secret::load).transpose()?;
         config.admit.clone_from(&self.admit);
-        config.certificate = self.certificate.as_ref().map(Certificate::load).transpose()?;
-        config.certificate_file.clone_from(&self.certificate);
+        let certificate = self.certificate.as_ref().or(self.cert.as_ref());
+        config.certificate = certificate.map(Certificate::load).transpose()?;
+        config.certificate_file = certificate.cloned();
         config.revoked_file.clone_from(&self.revoked);
         if let Some(file) = &self.allow {
             config.allow = ListFile::allow(file).read_some()?;

@@ -42,6 +42,22 @@ fn who_has_shown_a_good_certificate_is_a_member_and_nobody_else() {
 }
 
 #[test]
+fn there_may_be_sixteen_authorities_and_there_must_be_one() {
+    let authority = |_| Keypair::generate_ed25519().public().to_peer_id();
+    let first = ca().public().to_peer_id();
+    let with = |more: usize| {
+        let cas = std::iter::once(first).chain((0..more).map(authority)).collect();
+        Members::new(cas, Namespace::default(), certificate(peer(0)))
+    };
+    assert_eq!(with(15).unwrap().cas().len(), 16);
+    for refused in [with(16), Members::new(vec![], Namespace::default(), certificate(peer(0)))] {
+        let error = refused.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.message().contains("1 to 16"), "{error}");
+    }
+}
+
+#[test]
 fn a_member_is_one_until_its_certificate_ends() {
     let mut members = members();
     members.pin(peer(1));

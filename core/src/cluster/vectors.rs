@@ -75,6 +75,9 @@ fn vector(name: &str, sent_ttl_ms: u32, data: &[u8]) -> Value {
     })
 }
 
+/// What a relay says of itself.
+const RELAY: &str = "casm.relay=2";
+
 fn heartbeats() -> Vec<Value> {
     let meta = ["role=worker", "zone=a=b", "empty="];
     let sent = |beat: Heartbeat| beat.encode();
@@ -87,6 +90,7 @@ fn heartbeats() -> Vec<Value> {
         ("nothing to say", 10_000, sent(beat(Some(10_000), "", &[]))),
         ("not only ASCII", 2_500, sent(beat(Some(2_500), "höst", &["städte=東京"]))),
         ("a key twice", 10_000, sent(beat(Some(10_000), "h", &["k=1", "k=2", "=v"]))),
+        ("it relays for others", 10_000, sent(beat(Some(10_000), "h", &["role=worker", RELAY]))),
         ("a goodbye", 1, sent(beat(None, "h", &[]))),
         (
             "it says when it was sent",

@@ -239,3 +239,68 @@ async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Vec<u8>, Closed> 
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Keypair, members::tests::members};
+    use libp2p::{
+        Multiaddr,
+        core::{StreamMuxer, muxing::StreamMuxerEvent, transport::PortUse},
+    };
+    use std::pin::Pin;
+
+    /// A connection on which nothing is ever said.
+    struct Silent;
+
+    impl StreamMuxer for Silent {
+        type Substream = SubstreamBox;
+        type Error = io::Error;
+
+        fn poll_inbound(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Result<Self::Substream, Self::Error>> {
+            Poll::Pending
+        }
+
+        fn poll_outbound(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Result<Self::Substream, Self::Error>> {
+            Poll::Pending
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Result<StreamMuxerEvent, Self::Error>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_says_nothing_is_turned_away_after_five_seconds_at_either_end() {
+        let (ca, own) = (Keypair::generate_ed25519(), PeerId::random());
+        let addr: Multiaddr = "/ip4/127.0.0.1/tcp/1".parse().unwrap();
+        let (local_addr, send_back_addr) = (addr.clone(), addr.clone());
+        for endpoint in [
+            ConnectedPoint::Listener { local_addr, send_back_addr },
+            ConnectedPoint::Dialer {
+                address: addr,
+                role_override: Endpoint::Dialer,
+                port_use: PortUse::New,
+            },
+        ] {
+            let began = tokio::time::Instant::now();
+            let connection = (PeerId::random(), StreamMuxerBox::new(Silent));
+            let error = pass(members(&ca, own), connection, endpoint).await.err().unwrap();
+            assert!(matches!(closed(&error), Some(Closed::Timeout)), "{error}");
+            assert_eq!(began.elapsed(), LIMIT);
+        }
+    }
+}

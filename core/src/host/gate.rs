@@ -3,7 +3,7 @@
 
 use super::{
     admission::{self, Closed},
-    door::Door,
+    door::{Door, Origin},
 };
 use crate::{
     Error, ErrorKind,
@@ -115,10 +115,10 @@ impl NetworkBehaviour for Behaviour {
     fn handle_pending_inbound_connection(
         &mut self,
         _: ConnectionId,
-        _: &Multiaddr,
+        local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
-        if self.door.admits(remote, self.now()) {
+        if self.door.admits(Origin::new(local, remote), self.now()) {
             return Ok(());
         }
         self.gate.count("no-handshake");
@@ -129,16 +129,16 @@ impl NetworkBehaviour for Behaviour {
         &mut self,
         _: ConnectionId,
         peer: PeerId,
-        _: &Multiaddr,
+        local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        let now = self.now();
+        let (now, from) = (self.now(), Origin::new(local, remote));
         if let Err(stranger) = self.gate.proven(&peer) {
             tracing::debug!(%peer, %remote, reason = stranger.label(), "a peer is not taken");
-            self.door.wasted(remote, now);
+            self.door.wasted(from, now);
             return Err(ConnectionDenied::new(stranger));
         }
-        self.door.member(remote, now);
+        self.door.member(from, now);
         Ok(dummy::ConnectionHandler)
     }
 
@@ -170,14 +170,15 @@ impl NetworkBehaviour for Behaviour {
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         // One that did not pass the gate of certificates has cost as much.
-        if let FromSwarm::ListenFailure(ListenFailure { send_back_addr, error, .. }) = event
+        if let FromSwarm::ListenFailure(failure) = event
+            && let ListenFailure { local_addr, send_back_addr, error, .. } = failure
             && let Some(closed) = admission::closed(error)
         {
-            let now = self.now();
+            let (now, from) = (self.now(), Origin::new(local_addr, send_back_addr));
             match closed {
                 // Members, too, give up dials when another one of theirs was faster.
-                Closed::Io(_) => self.door.given_up(send_back_addr, now),
-                _ => self.door.wasted(send_back_addr, now),
+                Closed::Io(_) => self.door.given_up(from, now),
+                _ => self.door.wasted(from, now),
             }
         }
     }

@@ -392,19 +392,27 @@ impl Members {
             }
             None => troubles.works(OWN),
         }
-        let early = WARN.min((own.not_after() - own.not_before()) / 10);
-        let left = own.not_after().saturating_sub(now);
-        if refusal.is_none()
-            && left < early
-            && lock(&self.0.warned).replace(*own.serial()) != Some(*own.serial())
-        {
+        if let Some(left_s) = self.ends_soon(own, now).filter(|_| refusal.is_none()) {
             let peer = own.peer();
             tracing::warn!(
-                left_s = left,
+                left_s,
                 "this node's certificate ends soon: `casm admit sign --ca FILE --peer {peer}` \
                  makes another, which is read while the node runs"
             );
         }
+    }
+
+    /// For how many seconds yet the own certificate is good, if that is to be said now:
+    /// of each it is said once.
+    fn ends_soon(&self, own: &Certificate, now: u64) -> Option<u64> {
+        let early = WARN.min((own.not_after() - own.not_before()) / 10);
+        let left = own.not_after().saturating_sub(now);
+        let mut warned = lock(&self.0.warned);
+        let soon = left < early && *warned != Some(*own.serial());
+        soon.then(|| {
+            *warned = Some(*own.serial());
+            left
+        })
     }
 
     fn count(&self, reason: &'static str) {
@@ -453,5 +461,53 @@ fn unusable(own: PeerId, certificate: &Certificate, refusal: Refusal) -> Error {
 impl fmt::Debug for Members {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Members").field(&*self.state()).finish()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::{Keypair, Namespace, admit::Terms};
+
+    /// A certificate for the default namespace.
+    pub(crate) fn sign(ca: &Keypair, peer: PeerId, issued: u64, not_after: u64) -> Certificate {
+        let terms = Terms {
+            peer,
+            namespace: Namespace::default(),
+            roles: vec![],
+            not_before: issued,
+            not_after,
+            issued,
+            serial: rand::random(),
+        };
+        Certificate::sign(ca, terms).unwrap()
+    }
+
+    /// What a node of this authority knows: itself, whose certificate is good for an hour.
+    pub(crate) fn state(ca: &Keypair, own: PeerId) -> admit::Members {
+        let certificate = sign(ca, own, now() - 10, now() + 3600);
+        admit::Members::new(vec![ca.public().to_peer_id()], Namespace::default(), certificate)
+            .unwrap()
+    }
+
+    pub(crate) fn members(ca: &Keypair, own: PeerId) -> Members {
+        Members::new(own, state(ca, own), &Metrics::default()).unwrap()
+    }
+
+    #[test]
+    fn that_a_certificate_ends_is_said_once_of_each_and_in_time() {
+        let (ca, own, day) = (Keypair::generate_ed25519(), PeerId::random(), 24 * 3600);
+        let members = members(&ca, own);
+        let began = now();
+        let [long, next] = [(); 2].map(|()| sign(&ca, own, began, began + 60 * day));
+        let end = began + 60 * day;
+        assert_eq!(members.ends_soon(&long, end - 3 * day), None);
+        assert_eq!(members.ends_soon(&long, end - 3 * day + 1), Some(3 * day - 1));
+        assert_eq!(members.ends_soon(&long, end - 5), None, "once");
+        assert_eq!(members.ends_soon(&next, end - 5), Some(5), "but of each");
+        // Of one that is short, in the last tenth of its time.
+        let short = sign(&ca, own, began, began + 600);
+        assert_eq!(members.ends_soon(&short, began + 540), None);
+        assert_eq!(members.ends_soon(&short, began + 541), Some(59));
     }
 }

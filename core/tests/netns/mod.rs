@@ -456,6 +456,14 @@ pub fn resident_kib() -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
+/// The time that this process has had of a processor, in ms.
+pub fn processor_ms() -> u64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    // In hundredths of a second, behind the name, which is in brackets.
+    let fields = stat.rsplit_once(") ").unwrap().1.split(' ');
+    fields.skip(11).take(2).map(|ticks| 10 * ticks.parse::<u64>().unwrap()).sum()
+}
+
 /// Says a line to the test.
 pub fn say(line: impl std::fmt::Display) {
     println!("\n{MARK}{line}");

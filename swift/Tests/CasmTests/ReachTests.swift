@@ -17,20 +17,52 @@ final class ReachTests: XCTestCase {
         try await close(open, fresh)
     }
 
-    func testARelayAndOneThatUsesNoneConnectAsAnyNodeDoes() async throws {
-        let listen = ["/ip4/127.0.0.1/tcp/0"]
+    func testAPeerIsReachedOverARelayUnlessItUsesNone() async throws {
         let limits = RelayLimits(
-            reservations: 2, circuits: 4, circuitBytes: 1 << 32, circuitTime: .seconds(60))
+            reservations: 2, circuits: 4, circuitBytes: 1 << 32, circuitTime: .seconds(3600))
         let relay = try await Node.start(
             Config(
-                namespace: "tests", listen: listen, boot: ["none"], relay: true,
+                namespace: "tests", listen: ["/ip4/127.0.0.1/tcp/0"], boot: ["none"], relay: true,
                 relayLimits: limits))
-        let other = try await Node.start(
-            Config(namespace: "tests", listen: listen, boot: ["none"], useRelays: false, upnp: false))
-        let id = try await other.connect(.peer(try relay.info()), timeout: patience)
-        XCTAssertEqual(id, relay.id)
-        let view = try await other.waitFor(2, timeout: patience)
+        // The relay knows no address at which it reaches these: they come to it over TCP, and
+        // listen on QUIC alone. One is in another namespace: who is met over QUIC tells where.
+        func hidden(_ namespace: String, useRelays: Bool) async throws -> Node {
+            try await Node.start(
+                Config(
+                    namespace: namespace, listen: ["/ip4/127.0.0.1/udp/0/quic-v1"], boot: ["none"],
+                    useRelays: useRelays, upnp: false))
+        }
+        let alone = try await hidden("alone", useRelays: false)
+        let there = try await hidden("tests", useRelays: true)
+        let other = try await node()
+        let (changes, events) = (try there.events(), try other.events())
+        for one in [alone, there] {
+            let id = try await one.connect(.peer(try relay.info()), timeout: patience)
+            XCTAssertEqual(id, relay.id)
+        }
+        var over: String?
+        for await event in changes {
+            guard case .reachabilityChanged(let known) = event else { continue }
+            over = known.addrs.first { $0.found == .relay }?.addr
+            guard over != nil else { continue }
+            XCTAssertEqual(known.reach, .private)
+            break
+        }
+        let addr = try XCTUnwrap(over)
+        XCTAssertTrue(addr.hasSuffix("/p2p/\(relay.id)/p2p-circuit"), addr)
+        let id = try await other.connect(.addrs(["\(addr)/p2p/\(there.id)"]), timeout: patience)
+        XCTAssertEqual(id, there.id)
+        var relayed = false
+        for await event in events {
+            guard case .relayed(there.id) = event else { continue }
+            relayed = true
+            break
+        }
+        XCTAssertTrue(relayed)
+        let view = try await other.waitFor(3, timeout: patience)
         XCTAssertNotNil(try view.get(relay.id))
-        try await close(relay, other)
+        // It was there before, and asked for nothing.
+        XCTAssertEqual(try alone.reachability().addrs, [])
+        try await close(relay, alone, there, other)
     }
 }

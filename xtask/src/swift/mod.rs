@@ -24,6 +24,8 @@ use toolchain::Toolchain;
 
 /// The package that depends on ours, in language mode 5.
 const CLIENT: &str = "swift/Tests/Client";
+/// The program `casm`, in the folder in which is built.
+const PROGRAM: &str = "casm";
 
 /// Compiles the package without warnings, in language mode 6; runs its tests, and those
 /// of a package that depends on it in mode 5, in which the code of README and
@@ -33,6 +35,7 @@ pub fn test() -> Result<()> {
     let code = uniffi::code()?;
     generated::install(&code, true)?;
     let (build, library, swift) = prepare()?;
+    authority(&build)?;
 
     let there = swift.build();
     let scratch =
@@ -58,6 +61,15 @@ pub fn test() -> Result<()> {
     swift.run(&client, &["test", "--skip-build", "--scratch-path", &scratch])?;
     tested?;
     swift.docs(&graph)
+}
+
+/// The program that signs certificates for the tests, where Swift sees it.
+fn authority(build: &Path) -> Result<()> {
+    // With the features of all tests, as the library.
+    let program = ["build", "--locked", "--workspace", "--bin", "casm", "--test", "parity"];
+    shell::run(shell::cargo().args(program))?;
+    fs::copy(shell::target().join("debug/casm"), build.join(PROGRAM)).map(drop)?;
+    Ok(())
 }
 
 /// What a package that depends on ours is built with: where, when the library of the dev

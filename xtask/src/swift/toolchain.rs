@@ -1,6 +1,6 @@
 //! The Swift that compiles.
 
-use super::{folder, trixie};
+use super::{PROGRAM, folder, trixie};
 use crate::{languages::Program, shell};
 use anyhow::{Context, Result};
 use std::{path::PathBuf, process::Command};
@@ -40,7 +40,7 @@ impl Toolchain {
     /// Runs `swift` in a folder that is as it sees it.
     pub fn run(&self, folder: &str, args: &[&str]) -> Result<()> {
         let mut swift = self.program(folder, "swift")?;
-        swift.args(&args[..1]);
+        swift.env("CASM_PROGRAM", format!("{}/{PROGRAM}", self.build())).args(&args[..1]);
         if matches!(self, Self::Trixie(_)) {
             // It sets up a sandbox of its own otherwise, in which it can't.
             swift.arg("--disable-sandbox");

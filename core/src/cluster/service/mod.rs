@@ -19,6 +19,8 @@ mod gap;
 #[cfg(test)]
 mod lists_tests;
 #[cfg(test)]
+mod members_tests;
+#[cfg(test)]
 mod missed_tests;
 mod numbers;
 mod pace;

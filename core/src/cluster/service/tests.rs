@@ -115,6 +115,18 @@ impl Fixture {
     pub(super) fn start_looking(
         look: Option<Duration>,
         own: PeerId,
+        is: (bool, bool),
+        time: Time,
+        kept: u64,
+    ) -> Self {
+        Self::start_taking(Who::default(), look, own, is, time, kept)
+    }
+
+    /// The same, which takes these.
+    pub(super) fn start_taking(
+        who: Who,
+        look: Option<Duration>,
+        own: PeerId,
         (observer, subscribed): (bool, bool),
         time: Time,
         kept: u64,
@@ -138,7 +150,7 @@ impl Fixture {
         let (commands, from) = mpsc::channel(16);
         let (to, received) = mpsc::channel(64);
         let machine = Arc::new(Mutex::new("here".to_owned()));
-        let (name, life, who) = (machine.clone(), Life::default(), Who::default());
+        let (name, life) = (machine.clone(), Life::default());
         let roles = Arc::<Mutex<BTreeMap<PeerId, Roles>>>::default();
         let proven = roles.clone();
         let mut config = ClusterConfig {

@@ -154,17 +154,18 @@ impl NetworkBehaviour for Behaviour {
     fn handle_pending_inbound_connection(
         &mut self,
         id: ConnectionId,
-        _: &Multiaddr,
+        local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
-        self.slots.incoming(id, Prefix::of(remote)).map_err(|refusal| self.refuse(refusal))
+        let prefix = Prefix::of_incoming(local, remote);
+        self.slots.incoming(id, prefix).map_err(|refusal| self.refuse(refusal))
     }
 
     fn handle_established_inbound_connection(
         &mut self,
         id: ConnectionId,
         peer: PeerId,
-        _: &Multiaddr,
+        local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
         if self.slots.is_full() {
@@ -175,7 +176,7 @@ impl NetworkBehaviour for Behaviour {
             }
         }
         let now = self.now();
-        let admitted = self.slots.inbound(id, peer, Prefix::of(remote), now);
+        let admitted = self.slots.inbound(id, peer, Prefix::of_incoming(local, remote), now);
         let admitted = admitted.map_err(|refusal| self.refuse(refusal))?;
         if let Some(victim) = admitted.instead {
             self.close(victim, "replaced");

@@ -122,6 +122,34 @@ fn one_address_gets_half_and_keeps_nobody_from_coming_or_this_node_from_dialling
 }
 
 #[test]
+fn a_crowd_over_one_relay_keeps_nobody_who_comes_over_another_from_coming() {
+    let over = |relay: PeerId| {
+        let local = format!("/ip4/127.0.0.1/tcp/1/p2p/{relay}/p2p-circuit").parse().unwrap();
+        let remote = format!("/p2p/{}", PeerId::random()).parse().unwrap();
+        Prefix::of_incoming(&local, &remote)
+    };
+    let [relay, other] = [(); 2].map(|()| PeerId::random());
+    // Before the handshake.
+    let mut full = Full::new(512);
+    let begun = (0..1000).filter(|_| {
+        let id = full.id();
+        full.slots.incoming(id, over(relay)).is_ok()
+    });
+    assert_eq!(begun.count(), 64);
+    for _ in 0..16 {
+        let id = full.id();
+        full.slots.incoming(id, over(other)).unwrap();
+    }
+    // After it.
+    let mut full = Full::new(512);
+    let places = (0..1000).filter(|_| full.inbound(over(relay)).1 == Ok(PLACE));
+    assert_eq!(places.count(), 192);
+    for _ in 0..full.slots.sizes.share() {
+        assert_eq!(full.inbound(over(other)).1, Ok(PLACE));
+    }
+}
+
+#[test]
 fn whoever_is_told_to_close_has_no_place_and_does_not_pile_up() {
     let mut full = Full::new(512);
     full.come(192, [0]);
