@@ -93,7 +93,7 @@ pub struct RelayLimitOptions {
     pub reservations: Option<u32>,
     /// Connections that are relayed at once.
     pub circuits: Option<u32>,
-    /// Bytes that one may carry in each direction.
+    /// Bytes that one may carry both ways together.
     pub circuit_bytes: Option<u64>,
     /// How long one may last.
     pub circuit_time: Option<Duration>,

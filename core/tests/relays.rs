@@ -1,166 +1,30 @@
 //! Relays on the loopback interface: such as refuse, stall or give little, and ours when
 //! it is asked for too much.
 
+mod by_hand;
 mod certified;
 
+use by_hand::{
+    as_go::{LateEvent, late, tries},
+    nodes::{HOUR, builder, client, foreign, is_relayed, node, over, reserved, says_hi, start},
+    relay::{Conduct, Does, Relay},
+};
 use casm::{
-    Event, Found, Multiaddr, Node, PeerId, RelayLimits,
+    ErrorKind, Event, Found, Multiaddr, Node, RelayLimits,
     service::{CallOptions, Request},
 };
-use certified::{TCP, metric, soon, until};
+use certified::{QUIC, TCP, metric, soon, until};
 use futures::{AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt};
-use libp2p::{
-    StreamProtocol, Swarm, SwarmBuilder, identify, noise,
-    relay::{self, HOP_PROTOCOL_NAME},
-    swarm::{NetworkBehaviour, SwarmEvent, behaviour::toggle::Toggle, dial_opts::DialOpts},
-    tcp, yamux,
-};
-use std::{convert::Infallible, pin::pin, time::Duration};
+use libp2p::{StreamProtocol, identify, relay, swarm::SwarmEvent};
+use std::{convert::Infallible, time::Duration};
 
-const HOUR: Duration = Duration::from_secs(3600);
+const ECHO: &str = "/echo/1";
+const RESERVATIONS: &str = "casm_relay_serves{kind=\"reservation\"}";
+const CIRCUITS: &str = "casm_relay_serves{kind=\"circuit\"}";
+const REFUSED: &str = "casm_relay_refused_total{kind=\"reservation\"}";
 
-/// A peer of libp2p that relays.
-#[derive(NetworkBehaviour)]
-struct Foreign {
-    relay: Toggle<relay::Behaviour>,
-    streams: libp2p_stream::Behaviour,
-    identify: identify::Behaviour,
-}
-
-fn swarm(config: Option<relay::Config>) -> Swarm<Foreign> {
-    SwarmBuilder::with_new_identity()
-        .with_tokio()
-        .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
-        .unwrap()
-        .with_behaviour(|key| {
-            let own = key.public().to_peer_id();
-            Foreign {
-                relay: config.map(|config| relay::Behaviour::new(own, config)).into(),
-                streams: libp2p_stream::Behaviour::new(),
-                identify: identify::Behaviour::new(identify::Config::new(
-                    "foreign".into(),
-                    key.public(),
-                )),
-            }
-        })
-        .unwrap()
-        .with_swarm_config(|config| config.with_idle_connection_timeout(HOUR))
-        .build()
-}
-
-async fn listens(swarm: &mut Swarm<Foreign>) -> Multiaddr {
-    swarm.listen_on(TCP.parse().unwrap()).unwrap();
-    let at = loop {
-        if let SwarmEvent::NewListenAddr { address, .. } = swarm.select_next_some().await {
-            break address;
-        }
-    };
-    swarm.add_external_address(at.clone());
-    at
-}
-
-/// One that relays so, or takes streams for that and says nothing. Where it is.
-async fn foreign(config: Option<relay::Config>) -> Multiaddr {
-    let mut swarm = swarm(config);
-    let at = listens(&mut swarm).await;
-    let stalls = swarm.behaviour().relay.as_ref().is_none();
-    let hop: StreamProtocol = HOP_PROTOCOL_NAME;
-    let mut held = swarm.behaviour().streams.new_control();
-    let at = at.with_p2p(*swarm.local_peer_id()).unwrap();
-    tokio::spawn(async move {
-        let mut streams = stalls.then(|| held.accept(hop).unwrap());
-        let mut kept = Vec::new();
-        loop {
-            tokio::select! {
-                _ = swarm.select_next_some() => {}
-                Some(stream) = async { streams.as_mut()?.next().await }, if stalls => {
-                    kept.push(stream);
-                }
-            }
-        }
-    });
-    at
-}
-
-/// Waits for something while these go on.
-async fn meanwhile<T>(swarms: &mut [Swarm<Foreign>; 2], what: impl Future<Output = T>) -> T {
-    let (mut what, [a, b]) = (pin!(what), swarms);
-    loop {
-        tokio::select! {
-            output = &mut what => return output,
-            _ = a.select_next_some() => {}
-            _ = b.select_next_some() => {}
-        }
-    }
-}
-
-/// One that tries whether others can be reached (AutoNAT v2), for which it dials them under
-/// another name, as go-libp2p does. Where it is.
-async fn tries() -> Multiaddr {
-    let request = StreamProtocol::new("/libp2p/autonat/2/dial-request");
-    let back = StreamProtocol::new("/libp2p/autonat/2/dial-back");
-    let mut swarms = [swarm(None), swarm(None)];
-    let at = listens(&mut swarms[0]).await.with_p2p(*swarms[0].local_peer_id()).unwrap();
-    let mut asked = swarms[0].behaviour().streams.new_control().accept(request).unwrap();
-    let mut control = swarms[1].behaviour().streams.new_control();
-    tokio::spawn(async move {
-        while let Some((peer, mut stream)) = meanwhile(&mut swarms, asked.next()).await {
-            // Of the protobuf: a length, the heads of two messages, an address, a nonce.
-            let mut message = [0; 128];
-            let n = meanwhile(&mut swarms, stream.read(&mut message)).await.unwrap();
-            let (addr, nonce) = message[5..n].split_at(usize::from(message[4]));
-            let addr = Multiaddr::try_from(addr.to_vec()).unwrap();
-            swarms[1].dial(DialOpts::peer_id(peer).addresses(vec![addr]).build()).unwrap();
-            loop {
-                let event = swarms[1].select_next_some().await;
-                if let SwarmEvent::ConnectionEstablished { .. } = event {
-                    break;
-                }
-            }
-            let open = control.open_stream(peer, back.clone());
-            let mut dialled = meanwhile(&mut swarms, open).await.unwrap();
-            let told = [&[9, 9][..], &nonce[1..9]].concat();
-            meanwhile(&mut swarms, dialled.write_all(&told)).await.unwrap();
-            meanwhile(&mut swarms, dialled.read(&mut message)).await.unwrap();
-            // It was dialled at the first address, and told.
-            let done = [10, 0x12, 8, 8, 200, 1, 16, 0, 24, 200, 1];
-            meanwhile(&mut swarms, stream.write_all(&done)).await.unwrap();
-            meanwhile(&mut swarms, stream.close()).await.unwrap();
-        }
-    });
-    at
-}
-
-async fn node() -> Node {
-    let builder = Node::builder().namespace("relays").listen(TCP).boot(["none"]).pex(None);
-    let node = builder.start().await.unwrap();
-    let hi = |_: Request| async { Ok::<_, Infallible>("hi") };
-    std::mem::forget(node.serve("hi", hi).unwrap());
-    node
-}
-
-/// A peer over a relay.
-fn over(relay: &Multiaddr, peer: PeerId) -> Multiaddr {
-    format!("{relay}/p2p-circuit/p2p/{peer}").parse().unwrap()
-}
-
-async fn reserved(node: &Node) {
-    until("a relay takes what is for it", || {
-        metric(node, "casm_relay_reservations_total{result=\"accepted\"}") > 0
-    })
-    .await;
-}
-
-async fn says_hi(from: &Node, to: &Node) {
-    let called = from.call_with("hi", "", CallOptions::new().peer(to.id()));
-    assert_eq!(soon(called).await.unwrap().text().unwrap(), "hi");
-}
-
-async fn is_relayed(node: &Node, peer: PeerId) -> Vec<Multiaddr> {
-    until("it is connected", || node.peer_status(&peer).is_some()).await;
-    let addrs = node.peer_status(&peer).unwrap().addrs;
-    assert!(addrs.iter().all(|addr| addr.to_string().contains("p2p-circuit")), "{addrs:?}");
-    addrs
+fn at(node: &Node) -> Multiaddr {
+    format!("{}/p2p/{}", node.info().addrs[0], node.id()).parse().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -228,9 +92,8 @@ async fn relays_that_refuse_or_stall_keep_nobody_from_others() {
 async fn a_relay_takes_on_no_more_than_it_has_places_for() {
     let mut limits = RelayLimits::default();
     (limits.reservations, limits.circuits) = (2, 4);
-    let builder = Node::builder().namespace("relays").listen(TCP).boot(["none"]).pex(None);
-    let relay = builder.relay_limits(limits).start().await.unwrap();
-    let at: Multiaddr = format!("{}/p2p/{}", relay.info().addrs[0], relay.id()).parse().unwrap();
+    let relay = builder(TCP).relay_limits(limits).start().await.unwrap();
+    let at = at(&relay);
     // They have it tried whether they can be reached, and can: so they need no relay.
     let plain = node().await;
     soon(plain.connect(at.clone())).await.unwrap();
@@ -244,14 +107,197 @@ async fn a_relay_takes_on_no_more_than_it_has_places_for() {
         for client in &mut clients {
             while let Some(Some(_)) = client.next().now_or_never() {}
         }
-        metric(&relay, "casm_relay_refused_total{kind=\"reservation\"}") == 2
-            && metric(&relay, "casm_relay_serves{kind=\"reservation\"}") == 2
+        metric(&relay, REFUSED) == 2 && metric(&relay, RESERVATIONS) == 2
     })
     .await;
     drop(clients);
-    until("they are given back", || metric(&relay, "casm_relay_serves{kind=\"reservation\"}") == 0)
-        .await;
+    until("they are given back", || metric(&relay, RESERVATIONS) == 0).await;
     relay.close().await.unwrap();
+}
+
+/// One that serves an echo on streams, and never answers a call.
+async fn serving(listen: &str) -> Node {
+    let node = start(builder(listen)).await;
+    let mut streams = node.accept_streams(ECHO).unwrap();
+    tokio::spawn(async move {
+        while let Some(stream) = streams.next().await {
+            tokio::spawn(async move {
+                let (mut reader, mut writer) = stream.split();
+                futures::io::copy(&mut reader, &mut writer).await
+            });
+        }
+    });
+    let never = |_: Request| std::future::pending::<Result<&str, Infallible>>();
+    std::mem::forget(node.serve("never", never).unwrap());
+    node
+}
+
+/// Ends what one has with another over a relay, by saying so much or by waiting: what is
+/// under way there fails, and both notice.
+async fn ends(one: &Node, other: &Node, says: Option<usize>) {
+    let mut stream = soon(one.open_stream(other.id(), ECHO)).await.unwrap();
+    let options = CallOptions::new().peer(other.id()).timeout(Duration::from_secs(50));
+    let called = tokio::spawn({
+        let one = one.clone();
+        async move { one.call_with("never", "", options).await.map(drop) }
+    });
+    let mut echo = [0; 1];
+    soon(stream.write_all(b"1")).await.unwrap();
+    soon(stream.read_exact(&mut echo)).await.unwrap();
+    assert_eq!(&echo, b"1");
+    if let Some(says) = says {
+        let written = soon(stream.write_all(&vec![0; says])).await;
+        println!("written: {written:?}");
+    }
+    let mut rest = Vec::new();
+    let error = soon(stream.read_to_end(&mut rest)).await.unwrap_err();
+    println!("read: {error:?}");
+    let error = soon(called).await.unwrap().unwrap_err();
+    println!("called: {error:?}");
+    assert_eq!(error.kind(), ErrorKind::Unreachable, "{error}");
+    for (node, peer) in [(one, other), (other, one)] {
+        until("it notices", || node.peer_status(&peer.id()).is_none()).await;
+        assert_eq!(metric(node, "casm_peers_relayed"), 0);
+    }
+}
+
+/// What has used up what a relay gives ends, and is made again by who needs it; the relay
+/// counts it once, however it ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_circuit_ends_at_its_bytes_and_is_made_again() {
+    let mut limits = RelayLimits::default();
+    (limits.circuits, limits.circuit_bytes) = (4, 64 << 10);
+    let relay = start(builder(TCP).namespace("elsewhere").relay_limits(limits)).await;
+    let at = at(&relay);
+    // They are connected to it by TCP, and listen by QUIC alone: it can't dial them back.
+    let [a, b, c] = [serving(QUIC).await, serving(QUIC).await, serving(QUIC).await];
+    for node in [&a, &b, &c] {
+        soon(node.connect(at.clone())).await.unwrap();
+        reserved(node).await;
+    }
+    until("it counts them", || metric(&relay, RESERVATIONS) == 3).await;
+    soon(b.connect(over(&at, a.id()))).await.unwrap();
+    is_relayed(&a, b.id()).await;
+    assert_eq!(metric(&relay, CIRCUITS), 1);
+    ends(&b, &a, Some(256 << 10)).await;
+    until("it is counted down", || metric(&relay, CIRCUITS) == 0).await;
+    for node in [&a, &b] {
+        assert_eq!(metric(node, "casm_relayed_cut_total"), 1);
+    }
+
+    // The places of both are as they were.
+    assert_eq!(metric(&relay, RESERVATIONS), 3);
+    soon(b.connect(over(&at, a.id()))).await.unwrap();
+    says_hi(&b, &a).await;
+    says_hi(&a, &b).await;
+    assert_eq!(metric(&relay, CIRCUITS), 1);
+    // A quarter of them is one: who has that gets no more, and others do.
+    let error = soon(b.connect(over(&at, c.id()))).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unreachable, "{error}");
+    assert_eq!(metric(&relay, "casm_relay_refused_total{kind=\"circuit\"}"), 1);
+    soon(c.connect(over(&at, a.id()))).await.unwrap();
+    assert_eq!(metric(&relay, CIRCUITS), 2);
+    // To whom they led goes.
+    a.close().await.unwrap();
+    until("it is counted down", || metric(&relay, CIRCUITS) == 0).await;
+    until("it notices", || b.peer_status(&a.id()).is_none()).await;
+    soon(b.connect(over(&at, c.id()))).await.unwrap();
+    is_relayed(&c, b.id()).await;
+    assert_eq!((metric(&relay, CIRCUITS), metric(&relay, RESERVATIONS)), (1, 2));
+    // Who had it made goes.
+    b.close().await.unwrap();
+    until("it is counted down", || metric(&relay, CIRCUITS) == 0).await;
+    c.close().await.unwrap();
+    until("nobody is left", || metric(&relay, RESERVATIONS) == 0).await;
+    relay.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_circuit_ends_at_its_time_and_is_made_again() {
+    let second =
+        relay::Config { max_circuit_duration: Duration::from_secs(1), ..Default::default() };
+    let relay = foreign(Some(second)).await;
+    let (a, b) = (serving(TCP).await, serving(TCP).await);
+    soon(a.connect(relay.clone())).await.unwrap();
+    reserved(&a).await;
+    for _ in 0..2 {
+        soon(b.connect(over(&relay, a.id()))).await.unwrap();
+        says_hi(&b, &a).await;
+        ends(&b, &a, None).await;
+    }
+    for node in [a, b] {
+        assert_eq!(metric(&node, "casm_relayed_cut_total"), 2);
+        node.close().await.unwrap();
+    }
+}
+
+/// Peers without an end that ask for places get those that there are, and keep nobody from
+/// what he has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_peers_takes_the_places_that_are_left() {
+    const FLOOD: usize = 1000;
+    let relay = start(builder(TCP).namespace("elsewhere").relay(true)).await;
+    let at = at(&relay);
+    let [honest, other] = [start(builder(QUIC)).await, start(builder(QUIC)).await];
+    for node in [&honest, &other] {
+        soon(node.connect(at.clone())).await.unwrap();
+        reserved(node).await;
+    }
+    let mut flood = tokio::task::JoinSet::new();
+    for _ in 0..FLOOD {
+        let mut client = client(&at);
+        flood.spawn(async move { while client.next().await.is_some() {} });
+    }
+    until("all places are taken", || metric(&relay, RESERVATIONS) == 64).await;
+    until("others are refused", || metric(&relay, REFUSED) > 100).await;
+    let (refused, connected) =
+        (metric(&relay, REFUSED), metric(&relay, "casm_connection_slots{kind=\"inbound\"}"));
+    println!("{refused} were refused a place, {connected} are connected");
+    assert!(metric(&relay, RESERVATIONS) <= 64);
+    // Who came before has his place, and is reached over it, in the middle of this.
+    for node in [&honest, &other] {
+        assert_eq!(metric(node, "casm_relay_reservations_total{result=\"ended\"}"), 0);
+    }
+    soon(other.connect(over(&at, honest.id()))).await.unwrap();
+    says_hi(&other, &honest).await;
+    flood.abort_all();
+    until("the flood's are given back", || metric(&relay, RESERVATIONS) == 2).await;
+    for node in [other, honest, relay] {
+        node.close().await.unwrap();
+    }
+}
+
+/// A node that is connected to no relay, and not reached for all that it knows, looks for
+/// one among the members.
+#[tokio::test(flavor = "multi_thread")]
+async fn relays_are_found_in_the_view() {
+    let relay = start(builder(TCP).relay(true)).await;
+    let (between, node) = (node().await, start(builder(QUIC)).await);
+    soon(between.connect(at(&relay))).await.unwrap();
+    soon(node.connect(at(&between))).await.unwrap();
+    soon(node.wait_for(3)).await.unwrap();
+    assert!(!node.connected().contains(&relay.id()));
+    until("it is connected to the relay", || node.connected().contains(&relay.id())).await;
+    reserved(&node).await;
+    for node in [between, node, relay] {
+        node.close().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_pause_a_node_is_no_longer_at_the_relays_of_before() {
+    let is_at_relay =
+        |node: &Node| node.info().addrs.iter().any(|addr| addr.to_string().contains("p2p-circuit"));
+    let relay = Relay::start(Conduct::of(Does::Relays)).await;
+    let node = node().await;
+    soon(node.connect(relay.at.clone())).await.unwrap();
+    until("its record says where it is", || is_at_relay(&node)).await;
+    soon(node.pause()).await.unwrap();
+    drop(relay);
+    soon(node.resume()).await.unwrap();
+    assert!(!is_at_relay(&node), "{:?}", node.info().addrs);
+    assert!(node.reachability().addrs.is_empty());
+    node.close().await.unwrap();
 }
 
 /// By whom a node is dialled that wants to know whether it can be reached, the nonce says.
@@ -268,14 +314,6 @@ async fn who_tries_whether_a_node_is_reached_may_dial_under_another_name() {
     node.close().await.unwrap();
 }
 
-/// A peer that dials over relays, and as yet speaks of nothing.
-#[derive(NetworkBehaviour)]
-struct Late {
-    relay: relay::client::Behaviour,
-    streams: libp2p_stream::Behaviour,
-    identify: identify::Behaviour,
-}
-
 /// A node that is dialled over a relay punches once the peer says that it does, as a
 /// go-libp2p says when it knows where others see it.
 #[tokio::test(flavor = "multi_thread")]
@@ -284,20 +322,7 @@ async fn who_says_only_later_that_it_punches_is_asked_then() {
     let node = node().await;
     soon(node.connect(relay.clone())).await.unwrap();
     reserved(&node).await;
-    let mut late = SwarmBuilder::with_new_identity()
-        .with_tokio()
-        .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
-        .unwrap()
-        .with_relay_client(noise::Config::new, yamux::Config::default)
-        .unwrap()
-        .with_behaviour(|key, relay| Late {
-            relay,
-            streams: libp2p_stream::Behaviour::new(),
-            identify: identify::Behaviour::new(identify::Config::new("late".into(), key.public())),
-        })
-        .unwrap()
-        .with_swarm_config(|config| config.with_idle_connection_timeout(HOUR))
-        .build();
+    let mut late = late();
     late.dial(over(&relay, node.id())).unwrap();
     let told = async {
         loop {
@@ -322,19 +347,4 @@ async fn who_says_only_later_that_it_punches_is_asked_then() {
         () = async { loop { late.select_next_some().await; } } => {}
     }
     node.close().await.unwrap();
-}
-
-/// A peer of libp2p that asks a relay to take what is for it.
-fn client(relay: &Multiaddr) -> Swarm<relay::client::Behaviour> {
-    let mut swarm = SwarmBuilder::with_new_identity()
-        .with_tokio()
-        .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
-        .unwrap()
-        .with_relay_client(noise::Config::new, yamux::Config::default)
-        .unwrap()
-        .with_behaviour(|_, relay| relay)
-        .unwrap()
-        .build();
-    swarm.listen_on(format!("{relay}/p2p-circuit").parse().unwrap()).unwrap();
-    swarm
 }

@@ -138,7 +138,7 @@ export interface RelayLimits {
   reservations?: number
   /** Connections that are relayed at once, 1 to 4096. Default 128. */
   circuits?: number
-  /** Bytes that one may carry in each direction before it is closed, 65536 to 2 ** 40. Default 268435456. */
+  /** Bytes that one may carry both ways together before it is closed, 65536 to 2 ** 40. Default 268435456. */
   circuitBytes?: number
   /** Milliseconds that one may last, 10000 to 86400000. Default 3600000. */
   circuitTime?: number

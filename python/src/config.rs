@@ -210,7 +210,7 @@ pub(crate) fn not_accepted(field: &str, name: &str, known: &str) -> PyErr {
 ///     relay_limits: How much it relays: a dict of ``reservations``, the peers that
 ///         may be reached over it (1 to 4096, default 64), ``circuits``, the
 ///         connections that are relayed at once (1 to 4096, default 128),
-///         ``circuit_bytes`` in each direction of one (65536 to 2**40, default
+///         ``circuit_bytes`` of one, both ways together (65536 to 2**40, default
 ///         2**28), and ``circuit_time``, the seconds that one may last (10 to 86400,
 ///         default 3600). Only with ``relay``.
 ///     use_relays: Whether this node, when it can't be reached itself, asks relays

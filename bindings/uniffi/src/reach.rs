@@ -11,7 +11,7 @@ pub struct RelayLimits {
     /// Connections that are relayed at once, 1 to 4096; 128 if it is left out.
     #[uniffi(default)]
     pub circuits: Option<u32>,
-    /// Bytes that one may carry in each direction, 64 KiB to 1 TiB; 256 MiB if it is
+    /// Bytes that one may carry both ways together, 64 KiB to 1 TiB; 256 MiB if it is
     /// left out.
     #[uniffi(default)]
     pub circuit_bytes: Option<u64>,

@@ -19,7 +19,7 @@ pub struct NatArgs {
     /// Relay so many connections at once [default: 128]
     #[arg(long, value_name = "N", env = "CASM_RELAY_CIRCUITS")]
     pub relay_circuits: Option<u32>,
-    /// Relay so many bytes in each direction of a connection [default: 268435456]
+    /// Relay so many bytes of a connection, both ways together [default: 268435456]
     #[arg(long, value_name = "N", env = "CASM_RELAY_BYTES")]
     pub relay_bytes: Option<u64>,
     /// Relay a connection for so long [default: 1h]

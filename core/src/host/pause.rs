@@ -195,7 +195,8 @@ impl Task {
 
     /// A connection was given up because its peer is silent: it may come back.
     pub(super) fn gave_up(&mut self, failed: ping::Failed) {
-        let ping::Failed { peer, why } = failed;
+        let ping::Failed { peer, connection, why } = failed;
+        self.nat.ended(peer, connection, false);
         tracing::debug!(%peer, "{why}: closing the connection");
         self.metrics.connections_given_up.get_or_create(&[("reason", why.name())]).inc();
         let (_, dialled) = self.connected.with_peer(&peer);
@@ -205,10 +206,11 @@ impl Task {
     /// Dials who is to be connected again.
     pub(super) fn dial_back(&mut self) {
         let now = Instant::now();
-        for (peer, given) in self.back.take(self.profile.wanted, now) {
+        for (peer, mut given) in self.back.take(self.profile.wanted, now) {
             let heard = self.heard.of(&peer).iter();
             let heard = heard.filter(|addr| !given.contains(addr) && self.recipe.dials(addr));
-            let heard = heard.cloned().collect();
+            let mut heard = heard.cloned().collect();
+            self.nat.prefer_lasting(peer, [&mut given, &mut heard]);
             let chosen = self.heard.choose(&peer, heard);
             let addrs = [given, chosen.addrs.clone()].concat();
             if addrs.is_empty() {

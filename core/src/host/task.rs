@@ -300,6 +300,7 @@ impl Task {
         heard.extend(self.heard.of(&info.id).iter().filter(|a| !given.contains(a)).cloned());
         // Names that a person gave are looked up by the transport, others before.
         heard.retain(|addr| ip(addr).is_some() && recipe.dials(addr));
+        self.nat.prefer_lasting(info.id, [&mut given, &mut heard]);
         let addrs = [&given[..], &heard[..]].concat();
         let under_way = self.dials.values_mut().find_map(|waiting| match waiting {
             Waiting::Peer(dial) if dial.peer == info.id => Some(dial),
@@ -436,7 +437,7 @@ impl Task {
             } => {
                 let (_, dialled) = self.connected.with_peer(&peer_id);
                 self.connected.closed(&peer_id, connection_id);
-                self.nat.closed(peer_id, connection_id);
+                self.nat.closed(peer_id, connection_id, cause.is_none());
                 if num_established > 0 {
                     return;
                 }

@@ -11,10 +11,10 @@ pub struct RelayLimits {
     /// Peers that may hold a reservation, and so be reached over this node: 1 to 4096,
     /// default 64.
     pub reservations: u32,
-    /// Connections that are relayed at once: 1 to 4096, default 128. A peer may be at
-    /// the end of a quarter of them.
+    /// Connections that are relayed at once: 1 to 4096, default 128. A peer gets one while
+    /// it is at the end of less than a quarter of them.
     pub circuits: u32,
-    /// Bytes that a relayed connection may carry in each direction before it is closed:
+    /// Bytes that a relayed connection may carry, both ways together, before it is closed:
     /// 64 KiB to 1 TiB, default 256 MiB.
     pub circuit_bytes: u64,
     /// How long one may last: 10 s to 24 h, default 1 h.
@@ -37,7 +37,7 @@ impl Default for RelayLimits {
 }
 
 impl RelayLimits {
-    /// Of the circuits, those at whose end one peer may be.
+    /// Of the circuits, those at whose end one peer may be by its own doing.
     pub(crate) fn circuits_per_peer(&self) -> usize {
         (self.circuits as usize / 4).max(1)
     }

@@ -3,15 +3,18 @@
 //!
 //! `candidates` remembers where others see this node, `reach` says whether others can
 //! reach it and where, `seek` which relays are asked to take what is for it, `paths`
-//! which of the connections with a peer are kept, `limits` how much a relay gives.
+//! which of the connections with a peer are kept, `cuts` over which relays they don't
+//! last, `limits` how much a relay gives.
 
 mod candidates;
+mod cuts;
 mod limits;
 mod paths;
 mod reach;
 mod seek;
 
 pub(crate) use candidates::Candidates;
+pub(crate) use cuts::Cuts;
 pub use limits::RelayLimits;
 pub(crate) use limits::is_thin;
 pub(crate) use paths::{Change, Path, Paths};

@@ -14,6 +14,9 @@ use std::{
 
 /// The pause after a first failed dial, and the longest one.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
+/// A connection that lasted less counts as a dial that failed, but for that the peer is
+/// there: so often at most. (A relay may cut what it relays, again and again.)
+const SHORT: (Duration, u32) = (Duration::from_secs(60), 6);
 
 /// Keeps the connections of peer exchange. Times are since it was made.
 #[derive(Debug)]
@@ -22,6 +25,8 @@ pub struct Keeper {
     high: usize,
     /// Dials that failed in a row, and when the next may be.
     failed: BTreeMap<PeerId, (u32, Duration)>,
+    /// Since when peers are connected.
+    since: BTreeMap<PeerId, Duration>,
     dialing: BTreeSet<PeerId>,
     /// Connections that were made for peer exchange, the oldest first: only
     /// these are given up.
@@ -44,6 +49,7 @@ impl Keeper {
             low: config.min_connections,
             high: config.max_connections,
             failed: BTreeMap::new(),
+            since: BTreeMap::new(),
             dialing: BTreeSet::new(),
             opened: Vec::new(),
         }
@@ -52,7 +58,6 @@ impl Keeper {
     /// A connection was made on our initiative.
     pub fn opened(&mut self, peer: PeerId) {
         self.dialing.remove(&peer);
-        self.failed.remove(&peer);
         if !self.opened.contains(&peer) {
             self.opened.push(peer);
         }
@@ -63,11 +68,23 @@ impl Keeper {
         self.dialing.remove(&peer);
     }
 
-    /// A connection was lost. Whoever else had one to the same peer lost it now
-    /// too: they don't all come back at once.
+    /// A peer is connected, whoever dialled.
+    pub fn connected(&mut self, peer: PeerId, now: Duration) {
+        self.since.insert(peer, now);
+    }
+
+    /// A peer is connected no more. Whoever else was connected to it is so now too:
+    /// they don't all come back at once. And if that didn't last, then later each time.
     pub fn lost(&mut self, peer: PeerId, now: Duration, rng: &mut impl Rng) {
-        let next = now + PAUSE.0.mul_f64(rng.random_range(0.5..1.0));
-        self.failed.entry(peer).or_insert((0, next));
+        let lasted = self.since.remove(&peer).map(|since| now.saturating_sub(since));
+        let (failures, next) = self.failed.entry(peer).or_default();
+        match lasted {
+            Some(lasted) if lasted < SHORT.0 => *failures += u32::from(*failures < SHORT.1),
+            // It is left alone already.
+            None if *next > now => return,
+            _ => *failures = 0,
+        }
+        *next = now + pause(*failures).mul_f64(rng.random_range(0.5..1.0));
     }
 
     /// A dial failed: the peer is left alone for a time that doubles, and is
@@ -76,8 +93,7 @@ impl Keeper {
         self.dialing.remove(&peer);
         let (failures, next) = self.failed.entry(peer).or_default();
         *failures = failures.saturating_add(1);
-        let longest = PAUSE.0.saturating_mul(1 << (*failures - 1).min(16)).min(PAUSE.1);
-        *next = now + longest.mul_f64(rng.random_range(0.5..1.0));
+        *next = now + pause(*failures).mul_f64(rng.random_range(0.5..1.0));
     }
 
     /// When there is more to do, if nothing happens: some are left alone until then.
@@ -108,6 +124,7 @@ impl Keeper {
         let members: BTreeSet<PeerId> = view.iter().copied().collect();
         self.failed.retain(|peer, (_, next)| members.contains(peer) || *next > now);
         self.opened.retain(|peer| connected.contains(peer));
+        self.since.retain(|peer, _| members.contains(peer) || connected.contains(peer));
 
         let have = view.iter().filter(|p| connected.contains(p)).count() + self.dialing.len();
         let mut dial: Vec<PeerId> = view
@@ -132,6 +149,11 @@ impl Keeper {
         }
         Work { dial, close }
     }
+}
+
+/// The longest pause after so many failures in a row.
+fn pause(failures: u32) -> Duration {
+    PAUSE.0.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(PAUSE.1)
 }
 
 #[cfg(test)]
@@ -178,6 +200,34 @@ mod tests {
         }
         // 0.5 to 1 times 1, 2, 4 … 256, then 300 s.
         assert!((18..=36).contains(&dials), "{dials} dials in an hour");
+    }
+
+    #[test]
+    fn a_peer_whose_connections_do_not_last_is_left_alone_for_longer_and_longer() {
+        let rng = &mut rand_chacha::ChaCha8Rng::seed_from_u64(6);
+        let (view, none) = (peers(1), BTreeSet::new());
+        // How often it is dialled in ten minutes, if each connection lasts so long.
+        let mut dials = |lasts: Duration| {
+            let mut keeper = keeper(1, 2);
+            let (mut dials, mut now, end) = (0, Duration::ZERO, Duration::from_secs(600));
+            while now < end {
+                if keeper.work(&view, &none, 9, now, rng).dial.is_empty() {
+                    now += Duration::from_millis(100);
+                    continue;
+                }
+                dials += 1;
+                keeper.connected(view[0], now);
+                keeper.opened(view[0]);
+                now += lasts;
+                keeper.lost(view[0], now, rng);
+            }
+            dials
+        };
+        // 0.5 to 1 times 1, 2, 4 … 16, then 32 s.
+        let (short, long) = (dials(Duration::from_secs(2)), dials(SHORT.0));
+        assert!((20..=40).contains(&short), "{short}");
+        // 0.5 to 1 s each time.
+        assert!((9..=10).contains(&long), "{long}");
     }
 
     #[test]

@@ -410,8 +410,11 @@ impl Task {
 
     fn on_event(&mut self, event: Event) {
         match event {
-            Event::Connected { peer } if self.view.len() < FEW && !self.view.contains(peer) => {
-                self.ask(PeerInfo { id: peer, addrs: Vec::new() }, Origin::Boot);
+            Event::Connected { peer } => {
+                self.keeper.connected(peer, self.started.elapsed());
+                if self.view.len() < FEW && !self.view.contains(peer) {
+                    self.ask(PeerInfo { id: peer, addrs: Vec::new() }, Origin::Boot);
+                }
             }
             Event::Disconnected { peer } => {
                 let now = self.started.elapsed();

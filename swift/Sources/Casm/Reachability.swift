@@ -54,7 +54,7 @@ public struct RelayLimits: Sendable, Hashable {
     public var reservations: Int?
     /// Connections that are relayed at once, 1 to 4096; 128 if it is left out.
     public var circuits: Int?
-    /// Bytes that one may carry in each direction, 64 KiB to 1 TiB; 256 MiB if it is left
+    /// Bytes that one may carry both ways together, 64 KiB to 1 TiB; 256 MiB if it is left
     /// out.
     public var circuitBytes: Int64?
     /// How long one may last, 10 s to a day; an hour if it is left out.

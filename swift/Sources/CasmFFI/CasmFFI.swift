@@ -13673,7 +13673,7 @@ public struct RelayLimits: Equatable, Hashable {
      */
     public let circuits: UInt32?
     /**
-     * Bytes that one may carry in each direction, 64 KiB to 1 TiB; 256 MiB if it is
+     * Bytes that one may carry both ways together, 64 KiB to 1 TiB; 256 MiB if it is
      * left out.
      */
     public let circuitBytes: UInt64?
@@ -13692,7 +13692,7 @@ public struct RelayLimits: Equatable, Hashable {
          * Connections that are relayed at once, 1 to 4096; 128 if it is left out.
          */circuits: UInt32? = nil,
         /**
-         * Bytes that one may carry in each direction, 64 KiB to 1 TiB; 256 MiB if it is
+         * Bytes that one may carry both ways together, 64 KiB to 1 TiB; 256 MiB if it is
          * left out.
          */circuitBytes: UInt64? = nil,
         /**

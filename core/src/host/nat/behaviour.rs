@@ -82,10 +82,11 @@ fn config(limits: &RelayLimits) -> relay::Config {
     let per = |n: u32, pause: u64| (NonZeroU32::new(n).expect("not 0"), Duration::from_secs(pause));
     let mut config = relay::Config {
         max_reservations: limits.reservations as usize,
-        max_reservations_per_peer: 2,
+        // Of both libp2p lets one more in.
+        max_reservations_per_peer: 1,
         reservation_duration: WITH_THE_CONNECTION,
         max_circuits: limits.circuits as usize,
-        max_circuits_per_peer: limits.circuits_per_peer(),
+        max_circuits_per_peer: limits.circuits_per_peer() - 1,
         max_circuit_duration: limits.circuit_time,
         max_circuit_bytes: limits.circuit_bytes,
         reservation_rate_limiters: Vec::new(),

@@ -54,3 +54,84 @@ impl Bounds {
         may
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use libp2p::{
+        core::{ConnectedPoint, Endpoint, transport::PortUse},
+        swarm::ConnectionId,
+    };
+
+    const RELAY: &str = "p2p/12D3KooWA9dYi62ZA3MmUSTmG4sYX2uXgV4E1RuXmytJN7qkgUt5";
+
+    fn addrs(list: &[&str]) -> Vec<Multiaddr> {
+        list.iter().map(|addr| addr.parse().unwrap()).collect()
+    }
+
+    /// What may be dialled for a peer that is connected from there.
+    fn from(at: &str) -> (Bounds, PeerId) {
+        let (connected, peer) = (Connected::default(), PeerId::random());
+        let (role, port_use) = (Endpoint::Dialer, PortUse::Reuse);
+        let point =
+            ConnectedPoint::Dialer { address: at.parse().unwrap(), role_override: role, port_use };
+        connected.opened(peer, ConnectionId::new_unchecked(1), &point);
+        (Bounds::new(connected, ByLabel::default()), peer)
+    }
+
+    #[test]
+    fn what_makes_no_sense_from_where_the_peer_is_is_not_dialled_nor_what_comes_with_it() {
+        let [public, circuit, private, here] = [
+            "/ip4/8.8.8.8/tcp/4001".to_owned(),
+            // A relay of this machine may have it from anywhere.
+            format!("/ip4/127.0.0.1/tcp/4001/{RELAY}/p2p-circuit"),
+            "/ip4/10.0.0.7/tcp/4001".to_owned(),
+            "/ip4/127.0.0.1/tcp/4001".to_owned(),
+        ];
+        for (wants, of_public, of_private, of_here) in [
+            ("/ip4/8.8.8.8/udp/4001/quic-v1", true, true, true),
+            ("/ip4/10.0.0.8/tcp/22", false, true, true),
+            ("/ip4/127.0.0.1/tcp/22", false, false, true),
+            ("/ip6/::1/tcp/22", false, false, true),
+            ("/ip4/8.8.8.8/udp/53", false, false, false),
+            ("/ip4/8.8.8.8/tcp/0", false, false, false),
+            ("/ip4/224.0.0.1/tcp/1", false, false, false),
+            ("/ip6/fe80::1/tcp/1", false, false, false),
+            ("/dnsaddr/example.org", false, false, false),
+        ] {
+            for (at, may) in [
+                (&public, of_public),
+                (&circuit, of_public),
+                (&private, of_private),
+                (&here, of_here),
+            ] {
+                let wanted = addrs(&[wants, "/ip4/9.9.9.9/tcp/1"]);
+                let (bounds, peer) = from(at);
+                assert_eq!(bounds.may(&peer, &wanted[..1]), may, "{wants} from {at}");
+                assert_eq!(bounds.may(&peer, &wanted), may, "{wants} and another from {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn few_addresses_of_few_hosts_are_dialled_and_none_too_often() {
+        let ports = |hosts: u8, n: usize| -> Vec<Multiaddr> {
+            let host = |i: usize| i % usize::from(hosts) + 1;
+            (0..n)
+                .map(|i| format!("/ip4/8.8.{}.8/tcp/{}", host(i), i + 1).parse().unwrap())
+                .collect()
+        };
+        for (hosts, n, may) in [(1, MOST, true), (1, MOST + 1, false), (4, 8, true), (5, 5, false)]
+        {
+            let (bounds, peer) = from("/ip4/8.8.8.8/tcp/4001");
+            assert_eq!(bounds.may(&peer, &ports(hosts, n)), may, "{n} addresses of {hosts} hosts");
+        }
+        // Whoever wants it.
+        let (bounds, peer) = from("/ip4/8.8.8.8/tcp/4001");
+        let victim = addrs(&["/ip4/9.9.9.9/tcp/443"]);
+        assert_eq!((0..100).filter(|_| bounds.may(&peer, &victim)).count(), 8);
+        assert!(!bounds.clone().may(&PeerId::random(), &victim));
+        let often = bounds.skipped.get_or_create(&[("reason", "often")]).get();
+        assert_eq!(often, 93);
+    }
+}

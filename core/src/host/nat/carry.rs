@@ -221,7 +221,10 @@ impl Task {
                 self.relays_changed();
             }
             BehaviourEvent::Client(_) => {}
-            BehaviourEvent::Relay(event) => self.nat.counts.serves(&event),
+            BehaviourEvent::Relay(event) => {
+                let is_here = |peer: &PeerId| self.nat.paths.is_direct(peer);
+                self.nat.counts.serves(&event, is_here);
+            }
             BehaviourEvent::Punch(event) => {
                 let peer = event.remote_peer_id;
                 self.nat.counts.punched(event.result.is_ok());

@@ -64,16 +64,19 @@ impl Client {
         }
     }
 
-    /// Something came of a connection to a relay: whether it is too much. What comes in
-    /// waits without a bound in libp2p.
-    fn is_too_much(&mut self, id: ConnectionId) -> bool {
+    /// Something came of a connection to a relay: if it is too much, that is closed. What
+    /// comes in waits without a bound in libp2p.
+    fn came(&mut self, relay: PeerId, id: ConnectionId) {
         let now = Instant::now();
         let (since, n) = self.said.entry(id).or_insert((now, 0));
         if since.elapsed() >= WINDOW {
             (*since, *n) = (now, 0);
         }
         *n += 1;
-        *n == MOST
+        if *n == MOST {
+            tracing::debug!(%relay, "a relay brings too much: closing its connection");
+            self.closing.push_back((relay, id));
+        }
     }
 }
 
@@ -130,10 +133,7 @@ impl NetworkBehaviour for Client {
         id: ConnectionId,
         event: THandlerOutEvent<Self>,
     ) {
-        if self.is_too_much(id) {
-            tracing::debug!(relay = %peer, "a relay brings too much: closing its connection");
-            self.closing.push_back((peer, id));
-        }
+        self.came(peer, id);
         self.inner.on_connection_handler_event(peer, id, event);
     }
 
@@ -150,5 +150,42 @@ impl NetworkBehaviour for Client {
             self.note(event);
         }
         polled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::task::noop_waker_ref;
+
+    /// What it closes now.
+    fn closes(client: &mut Client) -> Vec<ConnectionId> {
+        let mut cx = Context::from_waker(noop_waker_ref());
+        std::iter::from_fn(|| match client.poll(&mut cx) {
+            Poll::Ready(ToSwarm::CloseConnection {
+                connection: CloseConnection::One(id), ..
+            }) => Some(id),
+            other => {
+                assert!(other.is_pending());
+                None
+            }
+        })
+        .collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_relay_that_brings_too_much_in_a_while_is_closed_and_another_is_not() {
+        // The transport would end with this.
+        let (_transport, inner) = client::new(PeerId::random());
+        let mut client = Client::new(inner, Spare::default());
+        let [much, little] = [1, 2].map(|n| (PeerId::random(), ConnectionId::new_unchecked(n)));
+        let mut brings = |(relay, id), n| {
+            (0..n).for_each(|_| client.came(relay, id));
+            closes(&mut client)
+        };
+        assert_eq!(brings(much, MOST - 1), []);
+        tokio::time::advance(WINDOW).await;
+        assert_eq!((brings(much, MOST - 1), brings(little, MOST - 1)), (vec![], vec![]));
+        assert_eq!((brings(much, 1), brings(much, MOST)), (vec![much.1], vec![]), "but once");
     }
 }

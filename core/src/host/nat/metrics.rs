@@ -6,19 +6,23 @@ use crate::{
     nat::Reach,
 };
 use libp2p::{PeerId, relay};
-use prometheus_client::metrics::{family::Family, gauge::Gauge};
-use std::collections::HashSet;
+use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge};
+use std::collections::{HashMap, HashSet, hash_map::Entry};
 
 type Gauges = Family<[(&'static str, &'static str); 1], Gauge>;
 
 pub(super) struct Counts {
     reach: Gauges,
     relayed: Gauge,
+    cut: Counter,
     reservations: ByLabel,
     serves: Gauges,
-    /// Those who hold a reservation here: the relay also tells of the end of those that
-    /// were refused.
+    /// Those who hold a reservation here: the relay tells of the end of one whenever a
+    /// connection ends, also if another had been refused, or is for something else.
     reserved: HashSet<PeerId>,
+    /// How many connections are relayed from one to another: of those that end with the
+    /// connection of whom they lead to the relay tells twice.
+    circuits: HashMap<(PeerId, PeerId), u32>,
     refused: ByLabel,
     punches: ByLabel,
     probes: ByLabel,
@@ -30,9 +34,11 @@ impl Counts {
         let counts = Self {
             reach: Family::default(),
             relayed: Gauge::default(),
+            cut: Counter::default(),
             reservations: ByLabel::default(),
             serves: Family::default(),
             reserved: HashSet::new(),
+            circuits: HashMap::new(),
             refused: ByLabel::default(),
             punches: ByLabel::default(),
             probes: ByLabel::default(),
@@ -47,6 +53,11 @@ impl Counts {
             "peers_relayed",
             "Peers that are connected over a relay alone",
             counts.relayed.clone(),
+        );
+        metrics.register(
+            "relayed_cut",
+            "Connections over a relay that ended within a minute, and not by this node",
+            counts.cut.clone(),
         );
         metrics.register(
             "relay_reservations",
@@ -92,6 +103,10 @@ impl Counts {
         self.relayed.set(peers.try_into().unwrap_or(i64::MAX));
     }
 
+    pub(super) fn cut(&self) {
+        self.cut.inc();
+    }
+
     pub(super) fn reservation(&self, result: &'static str) {
         self.reservations.get_or_create(&[("result", result)]).inc();
     }
@@ -110,8 +125,8 @@ impl Counts {
         self.upnp.get_or_create(&[("result", event.name())]).inc();
     }
 
-    /// Something happened to this node as a relay.
-    pub(super) fn serves(&mut self, event: &relay::Event) {
+    /// Something happened to this node as a relay, to which these peers are connected.
+    pub(super) fn serves(&mut self, event: &relay::Event, is_here: impl Fn(&PeerId) -> bool) {
         use relay::Event::*;
         let change = |kind, by| {
             self.serves.get_or_create(&[("kind", kind)]).inc_by(by);
@@ -123,11 +138,25 @@ impl Counts {
             ReservationReqAccepted { src_peer_id, .. } => {
                 change("reservation", i64::from(self.reserved.insert(*src_peer_id)));
             }
+            ReservationClosed { src_peer_id } if is_here(src_peer_id) => {}
             ReservationClosed { src_peer_id } | ReservationTimedOut { src_peer_id } => {
                 change("reservation", -i64::from(self.reserved.remove(src_peer_id)));
             }
-            CircuitReqAccepted { .. } => change("circuit", 1),
-            CircuitClosed { .. } => change("circuit", -1),
+            CircuitReqAccepted { src_peer_id, dst_peer_id } => {
+                *self.circuits.entry((*src_peer_id, *dst_peer_id)).or_default() += 1;
+                change("circuit", 1);
+            }
+            CircuitClosed { src_peer_id, dst_peer_id, .. } => {
+                if let Entry::Occupied(mut circuits) =
+                    self.circuits.entry((*src_peer_id, *dst_peer_id))
+                {
+                    change("circuit", -1);
+                    *circuits.get_mut() -= 1;
+                    if *circuits.get() == 0 {
+                        circuits.remove();
+                    }
+                }
+            }
             ReservationReqDenied { .. } => refused("reservation"),
             CircuitReqDenied { .. } => refused("circuit"),
             _ => {}
@@ -137,8 +166,49 @@ impl Counts {
     /// What this node relayed is gone with the swarm.
     pub(super) fn nothing_served(&mut self) {
         self.reserved.clear();
+        self.circuits.clear();
         for kind in ["reservation", "circuit"] {
             self.serves.get_or_create(&[("kind", kind)]).set(0);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use relay::Event::*;
+
+    /// What is counted after these, with a peer that is here.
+    fn counted(counts: &mut Counts, events: &[relay::Event], here: PeerId) -> (i64, i64) {
+        events.iter().for_each(|event| counts.serves(event, |peer| *peer == here));
+        let count = |kind| counts.serves.get_or_create(&[("kind", kind)]).get();
+        (count("reservation"), count("circuit"))
+    }
+
+    #[test]
+    fn of_a_circuit_whose_end_is_told_twice_one_is_counted_down() {
+        let mut counts = Counts::new(&Metrics::default());
+        let [one, other, third] = [(); 3].map(|()| PeerId::random());
+        let made = |to| CircuitReqAccepted { src_peer_id: one, dst_peer_id: to };
+        let ended = |to| CircuitClosed { src_peer_id: one, dst_peer_id: to, error: None };
+        let begun = [made(other), made(other), made(third)];
+        assert_eq!(counted(&mut counts, &begun, one), (0, 3));
+        let over = [ended(other), ended(other), ended(other), ended(other)];
+        assert_eq!(counted(&mut counts, &over, one), (0, 1));
+        assert_eq!(counted(&mut counts, &[ended(third)], one), (0, 0));
+        assert!(counts.circuits.is_empty());
+    }
+
+    #[test]
+    fn a_reservation_lasts_when_another_connection_of_the_peer_ends() {
+        let mut counts = Counts::new(&Metrics::default());
+        let (here, gone) = (PeerId::random(), PeerId::random());
+        let made = [here, gone, gone]
+            .map(|src_peer_id| ReservationReqAccepted { src_peer_id, renewed: false });
+        assert_eq!(counted(&mut counts, &made, here), (2, 0));
+        let ended = |src_peer_id| ReservationClosed { src_peer_id };
+        assert_eq!(counted(&mut counts, &[ended(here), ended(gone)], here), (1, 0));
+        assert_eq!(counted(&mut counts, &[ended(here), ended(gone)], gone), (0, 0));
+        assert!(counts.reserved.is_empty());
     }
 }

@@ -32,7 +32,7 @@ use crate::{
     dials::{Hearing, Said, sensible},
     event::EventBus,
     metrics::{ByLabel, Metrics},
-    nat::{Assessment, Candidates, Change, Path, Paths, Reachability, Seek, relay_of},
+    nat::{Assessment, Candidates, Change, Cuts, Path, Paths, Reachability, Seek, relay_of},
     prefix::{ip, is_public},
 };
 use libp2p::{
@@ -83,6 +83,7 @@ pub(super) struct Nat {
     known: Assessment,
     seek: Seek,
     paths: Paths<ConnectionId>,
+    cuts: Cuts<ConnectionId>,
     asked: HashMap<ListenerId, Asked>,
     started: Instant,
     look: Option<Instant>,
@@ -112,6 +113,7 @@ impl Nat {
             known,
             seek: Seek::default(),
             paths: Paths::new(own),
+            cuts: Cuts::default(),
             asked: HashMap::new(),
             started: Instant::now(),
             look: None,
@@ -194,11 +196,18 @@ impl Nat {
     /// A connection was made.
     fn opened(&mut self, peer: PeerId, id: ConnectionId, end: &ConnectedPoint) {
         let change = self.paths.opened(peer, Path::new(id, end.is_relayed()));
+        let (ConnectedPoint::Dialer { address: at, .. }
+        | ConnectedPoint::Listener { local_addr: at, .. }) = end;
+        if let Some(relay) = relay_of(at) {
+            self.cuts.opened(id, relay, peer, self.now());
+        }
         self.changed(peer, change);
     }
 
-    /// A connection has closed.
-    pub(super) fn closed(&mut self, peer: PeerId, id: ConnectionId) {
+    /// A connection has closed: this node wanted it, or not.
+    pub(super) fn closed(&mut self, peer: PeerId, id: ConnectionId, wanted: bool) {
+        // Beside a direct one it is the peer that may have closed it.
+        self.ended(peer, id, wanted || self.paths.is_direct(&peer));
         let change = self.paths.closed(&peer, id);
         if !self.paths.is_direct(&peer) {
             self.seek.gone(&peer);
@@ -207,9 +216,34 @@ impl Nat {
         self.tell();
     }
 
+    /// A connection has closed, or is given up.
+    pub(super) fn ended(&mut self, peer: PeerId, id: ConnectionId, wanted: bool) {
+        let (cut, relay) = self.cuts.closed(id, wanted, self.now());
+        if cut {
+            self.counts.cut();
+        }
+        if let Some(relay) = relay {
+            tracing::info!(%relay, %peer, "connections over a relay don't last: to this peer it \
+                is used if there is no other way");
+        }
+    }
+
+    /// Leaves out the addresses of a peer over relays over which connections with it don't
+    /// last, if there are others.
+    pub(super) fn prefer_lasting(&self, peer: PeerId, addrs: [&mut Vec<Multiaddr>; 2]) {
+        let now = self.now();
+        let lasts = |addr: &Multiaddr| {
+            !relay_of(addr).is_some_and(|relay| self.cuts.is_cut(relay, peer, now))
+        };
+        if addrs.iter().any(|addrs| addrs.iter().any(lasts)) {
+            addrs.into_iter().for_each(|addrs| addrs.retain(lasts));
+        }
+    }
+
     /// Another swarm is used from now on.
     pub(super) fn replaced(&mut self) {
         self.paths.clear();
+        self.cuts.clear();
         self.asked.clear();
         self.seek = Seek::default();
         self.counts.nothing_served();

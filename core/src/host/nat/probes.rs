@@ -90,10 +90,21 @@ impl Probes {
         self.reached.contains(addr)
     }
 
-    /// This node is elsewhere: as many addresses again may be tried.
+    /// This node is elsewhere: as many addresses again may be tried. What comes of those of
+    /// before says nothing.
     pub(in crate::host) fn moved(&mut self) {
+        self.open.clear();
         self.tried.clear();
         self.tried.extend(self.reached.iter().cloned());
+    }
+
+    /// Whether what the client says is of an address that was tried where this node is now.
+    fn is_of_here(&self, said: &ToSwarm<client::Event, THandlerInEvent<Self>>) -> bool {
+        match said {
+            ToSwarm::GenerateEvent(event) => self.tried.contains(&event.tested_addr),
+            ToSwarm::ExternalAddrConfirmed(addr) => self.tried.contains(addr),
+            _ => true,
+        }
     }
 
     /// Whether a peer has come by a connection to try whether this node can be reached.
@@ -182,7 +193,12 @@ impl NetworkBehaviour for Probes {
         if !self.stirred && (self.open.is_empty() || self.servers.is_empty()) {
             return Poll::Pending;
         }
-        let polled = self.inner.poll(cx);
+        let polled = loop {
+            match self.inner.poll(cx) {
+                Poll::Ready(said) if !self.is_of_here(&said) => {}
+                polled => break polled,
+            }
+        };
         match &polled {
             Poll::Ready(ToSwarm::NotifyHandler { peer_id, .. }) => {
                 self.asked.retain(|_, asked| asked.elapsed() < COMES);
@@ -202,5 +218,50 @@ impl NetworkBehaviour for Probes {
             }
         }
         polled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addr(port: usize) -> Multiaddr {
+        format!("/ip4/8.8.8.8/tcp/{port}").parse().unwrap()
+    }
+
+    fn reached(tested_addr: &Multiaddr) -> ToSwarm<client::Event, THandlerInEvent<Probes>> {
+        let (tested_addr, server) = (tested_addr.clone(), PeerId::random());
+        let result = Ok(());
+        ToSwarm::GenerateEvent(client::Event { tested_addr, bytes_sent: 0, server, result })
+    }
+
+    #[test]
+    fn the_addresses_that_are_tried_are_bounded_and_as_many_again_after_a_move() {
+        let mut probes = Probes::new(Spare::default());
+        (1..1000).for_each(|port| assert!(!probes.try_addr(&addr(port))));
+        assert_eq!((probes.tried.len(), probes.open.len()), (MOST, MOST));
+        probes.moved();
+        (1001..2000).for_each(|port| assert!(!probes.try_addr(&addr(port))));
+        assert_eq!((probes.tried.len(), probes.open.len()), (MOST, MOST));
+    }
+
+    #[test]
+    fn what_comes_of_addresses_of_before_a_move_says_nothing() {
+        let mut probes = Probes::new(Spare::default());
+        let (before, after) = (addr(1), addr(2));
+        probes.try_addr(&before);
+        assert!(probes.is_of_here(&reached(&before)));
+        probes.moved();
+        assert!(probes.open.is_empty(), "nothing is waited for");
+        probes.try_addr(&after);
+        for (addr, is_of_here) in [(&before, false), (&after, true)] {
+            assert_eq!(probes.is_of_here(&reached(addr)), is_of_here);
+            let confirmed = ToSwarm::ExternalAddrConfirmed(addr.clone());
+            assert_eq!(probes.is_of_here(&confirmed), is_of_here);
+        }
+        // Who comes back to where it was reached is told that at once.
+        probes.reached.insert(after.clone());
+        probes.moved();
+        assert!(probes.try_addr(&after) && !probes.open.contains_key(&after));
     }
 }

@@ -184,3 +184,184 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Watched<B> {
         polled
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::ByLabel;
+    use futures::task::noop_waker_ref;
+    use libp2p::{
+        core::ConnectedPoint,
+        swarm::{
+            DialError,
+            behaviour::{ConnectionClosed, ConnectionEstablished, DialFailure},
+            dial_opts::DialOpts,
+            dummy,
+        },
+    };
+    use std::{collections::VecDeque, convert::Infallible, time::Duration};
+
+    const OWN: &str = "/ip4/8.8.8.8/tcp/1";
+
+    /// Dials what it is told to.
+    #[derive(Default)]
+    struct Dials(VecDeque<DialOpts>);
+
+    impl NetworkBehaviour for Dials {
+        type ConnectionHandler = dummy::ConnectionHandler;
+        type ToSwarm = Infallible;
+
+        fn handle_established_inbound_connection(
+            &mut self,
+            _: ConnectionId,
+            _: PeerId,
+            _: &Multiaddr,
+            _: &Multiaddr,
+        ) -> Result<THandler<Self>, ConnectionDenied> {
+            Ok(dummy::ConnectionHandler)
+        }
+
+        fn handle_established_outbound_connection(
+            &mut self,
+            _: ConnectionId,
+            _: PeerId,
+            _: &Multiaddr,
+            _: Endpoint,
+            _: PortUse,
+        ) -> Result<THandler<Self>, ConnectionDenied> {
+            Ok(dummy::ConnectionHandler)
+        }
+
+        fn on_swarm_event(&mut self, _: FromSwarm<'_>) {}
+
+        fn on_connection_handler_event(
+            &mut self,
+            _: PeerId,
+            _: ConnectionId,
+            event: THandlerOutEvent<Self>,
+        ) {
+            match event {}
+        }
+
+        fn poll(
+            &mut self,
+            _: &mut Context<'_>,
+        ) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+            match self.0.pop_front() {
+                Some(opts) => Poll::Ready(ToSwarm::Dial { opts }),
+                None => Poll::Pending,
+            }
+        }
+    }
+
+    fn bounds() -> Bounds {
+        Bounds::new(Default::default(), ByLabel::default())
+    }
+
+    /// Has it dial a peer. The dial, if the peer's connections are not closed instead.
+    fn wants(watched: &mut Watched<Dials>, peer: PeerId) -> Option<ConnectionId> {
+        watched.inner.0.push_back(DialOpts::peer_id(peer).build());
+        match watched.poll(&mut Context::from_waker(noop_waker_ref())) {
+            Poll::Ready(ToSwarm::Dial { opts }) => Some(opts.connection_id()),
+            Poll::Ready(ToSwarm::CloseConnection { peer_id, .. }) => {
+                assert_eq!(peer_id, peer);
+                None
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn begins(watched: &mut Watched<Dials>, id: ConnectionId, peer: PeerId, at: &str) -> bool {
+        let at = [at.parse().unwrap()];
+        watched.handle_pending_outbound_connection(id, Some(peer), &at, Endpoint::Dialer).is_ok()
+    }
+
+    fn end() -> ConnectedPoint {
+        ConnectedPoint::Dialer {
+            address: OWN.parse().unwrap(),
+            role_override: Endpoint::Dialer,
+            port_use: PortUse::New,
+        }
+    }
+
+    fn made(watched: &mut Watched<Dials>, connection_id: ConnectionId, peer_id: PeerId) {
+        let (addr, role, port) = (OWN.parse().unwrap(), Endpoint::Dialer, PortUse::New);
+        watched
+            .handle_established_outbound_connection(connection_id, peer_id, &addr, role, port)
+            .unwrap();
+        watched.on_swarm_event(FromSwarm::ConnectionEstablished(ConnectionEstablished {
+            peer_id,
+            connection_id,
+            endpoint: &end(),
+            failed_addresses: &[],
+            other_established: 0,
+        }));
+    }
+
+    fn closed(watched: &mut Watched<Dials>, connection_id: ConnectionId, peer_id: PeerId) {
+        watched.on_swarm_event(FromSwarm::ConnectionClosed(ConnectionClosed {
+            peer_id,
+            connection_id,
+            endpoint: &end(),
+            cause: None,
+            remaining_established: 0,
+        }));
+    }
+
+    #[test]
+    fn its_own_dials_are_looked_at_and_those_of_others_are_not() {
+        let mut watched = Watched::new(Dials::default(), bounds());
+        let peer = PeerId::random();
+        // It is not known where the peer is: it may be anywhere.
+        for (at, may) in
+            [(OWN, true), ("/ip4/127.0.0.1/tcp/22", false), ("/ip4/10.0.0.1/tcp/1", false)]
+        {
+            let id = wants(&mut watched, peer).unwrap();
+            assert_eq!(begins(&mut watched, id, peer, at), may, "{at}");
+            let other = ConnectionId::new_unchecked(usize::MAX);
+            assert!(begins(&mut watched, other, peer, at));
+            let error = &DialError::NoAddresses;
+            let (connection_id, peer_id) = (id, Some(peer));
+            watched.on_swarm_event(FromSwarm::DialFailure(DialFailure {
+                peer_id,
+                error,
+                connection_id,
+            }));
+        }
+        assert!(watched.dials.is_empty());
+    }
+
+    #[test]
+    fn who_wants_to_be_dialled_again_and_again_is_closed() {
+        let mut watched = Watched::new(Dials::default(), bounds());
+        let peer = PeerId::random();
+        let dials = (0..100).filter(|_| wants(&mut watched, peer).is_some()).count();
+        assert_eq!(dials, MOST as usize);
+        assert!(wants(&mut watched, PeerId::random()).is_some(), "another one");
+        closed(&mut watched, ConnectionId::new_unchecked(1), peer);
+        assert!(wants(&mut watched, peer).is_some(), "that is connected anew");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connections_by_which_it_was_tried_to_reach_a_peer_are_known_until_they_close() {
+        let spare = Spare::default();
+        let mut watched = Watched::apart(Dials::default(), bounds(), spare.clone());
+        let (peer, began) = (PeerId::random(), Instant::now());
+        let id = wants(&mut watched, peer).unwrap();
+        assert!(!watched.has_any());
+        made(&mut watched, id, peer);
+        assert_eq!((watched.has_made(id), spare.kind(id)), (true, Some(Kind::Passing)));
+        // One that somebody else has made is no such.
+        let other = ConnectionId::new_unchecked(usize::MAX);
+        made(&mut watched, other, peer);
+        assert_eq!((watched.has_made(other), spare.kind(other)), (false, None));
+        // It is over when the peer was told, or after its time.
+        assert_eq!(watched.over(Some(&peer), began), [id]);
+        assert_eq!(watched.over(Some(&PeerId::random()), began), []);
+        assert_eq!(watched.over(None, Instant::now()), []);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(watched.over(None, Instant::now()), [id]);
+        closed(&mut watched, id, peer);
+        assert!(!watched.has_any() && watched.dials.is_empty() && spare.kind(id).is_none());
+    }
+}

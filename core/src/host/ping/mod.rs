@@ -65,6 +65,8 @@ impl fmt::Display for Failure {
 pub(in crate::host) struct Failed {
     /// The peer at its other end.
     pub(in crate::host) peer: PeerId,
+    /// Which.
+    pub(in crate::host) connection: ConnectionId,
     /// Why.
     pub(in crate::host) why: Failure,
 }
@@ -116,7 +118,7 @@ pub(in crate::host) struct Behaviour {
     connections: HashMap<ConnectionId, PeerId>,
     /// The connections that are yet to be told to check.
     checking: Vec<ConnectionId>,
-    failed: VecDeque<(ConnectionId, Failed)>,
+    failed: VecDeque<Failed>,
     told: VecDeque<Failed>,
     waker: Option<Waker>,
 }
@@ -194,7 +196,7 @@ impl NetworkBehaviour for Behaviour {
                 self.round_trips.took(peer, connection, time);
             }
             Ok(_) => {}
-            Err(why) => self.failed.push_back((connection, Failed { peer, why })),
+            Err(why) => self.failed.push_back(Failed { peer, connection, why }),
         }
     }
 
@@ -202,11 +204,11 @@ impl NetworkBehaviour for Behaviour {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
-        if let Some((connection, failed)) = self.failed.pop_front() {
+        if let Some(failed) = self.failed.pop_front() {
             self.told.push_back(failed);
             return Poll::Ready(ToSwarm::CloseConnection {
                 peer_id: failed.peer,
-                connection: CloseConnection::One(connection),
+                connection: CloseConnection::One(failed.connection),
             });
         }
         if let Some(failed) = self.told.pop_front() {

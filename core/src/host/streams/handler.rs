@@ -146,3 +146,35 @@ impl Iterator for Each {
         item
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Metrics;
+    use futures::task::noop_waker_ref;
+    use tokio::sync::oneshot;
+
+    /// A connection on which a stream is being negotiated has something under way: one over
+    /// a relay isn't closed meanwhile.
+    #[test]
+    fn a_stream_that_is_being_negotiated_uses_its_connection() {
+        let (asking, opens) = mpsc::channel(1);
+        let line = Line::default();
+        let streams = Streams::new(&Metrics::default());
+        let end = (PeerId::random(), &Multiaddr::empty());
+        let mut handler = Handler::new(end, opens, line.clone(), streams);
+        let (reply, _answer) = oneshot::channel();
+        let protocol = StreamProtocol::new("/x");
+        asking.try_send(Box::new(Open { protocol, reply })).unwrap();
+        assert!(!line.is_used());
+        let mut cx = Context::from_waker(noop_waker_ref());
+        let Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol }) =
+            handler.poll(&mut cx)
+        else {
+            panic!("it is asked for")
+        };
+        assert!(line.is_used());
+        drop(protocol);
+        assert!(!line.is_used());
+    }
+}

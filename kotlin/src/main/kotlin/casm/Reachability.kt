@@ -42,7 +42,7 @@ public data class RelayLimits(
     val reservations: Int? = null,
     /** Connections that are relayed at once, 1 to 4096; 128 if it is left out. */
     val circuits: Int? = null,
-    /** Bytes that one may carry in each direction, 64 KiB to 1 TiB; 256 MiB if it is left out. */
+    /** Bytes that one may carry both ways together, 64 KiB to 1 TiB; 256 MiB if it is left out. */
     val circuitBytes: Long? = null,
     /** How long one may last, 10 s to 24 h; 1 h if it is left out. */
     @get:JvmSynthetic val circuitTime: Duration? = null,
