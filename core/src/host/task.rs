@@ -320,9 +320,8 @@ impl Task {
         }
         let options = DialOpts::peer_id(info.id)
             .addresses([given, chosen.addrs.clone()].concat())
-            .condition(PeerCondition::Disconnected);
-        let fresh = self.listening.dials_afresh();
-        let options = if fresh { options.allocate_new_port() } else { options }.build();
+            .condition(PeerCondition::Disconnected)
+            .build();
         let (connection, private) = (options.connection_id(), self.recipe.secret.is_some());
         match self.swarm.dial(options) {
             Ok(()) => {
@@ -349,9 +348,7 @@ impl Task {
             let _ = reply.send(Err(no_quic(&addr)));
             return;
         }
-        let options = DialOpts::unknown_peer_id().address(addr.clone());
-        let fresh = self.listening.dials_afresh();
-        let options = if fresh { options.allocate_new_port() } else { options }.build();
+        let options = DialOpts::unknown_peer_id().address(addr.clone()).build();
         if let Some(Err(error)) = options.get_peer_id().map(|peer| self.recipe.gate.dials(&peer)) {
             let _ = reply.send(Err(error));
             return;

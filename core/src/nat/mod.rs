@@ -2,22 +2,25 @@
 //! decided about them. Pure: times are arguments, and `host/nat` carries it out.
 //!
 //! `candidates` remembers where others see this node, `reach` says whether others can
-//! reach it and where, `seek` which relays are asked to take what is for it, `paths`
-//! which of the connections with a peer are kept, `limits` how much a relay gives.
+//! reach it and where, `seek` which relays are asked to take what is for it,
+//! `strangers` to whom it has spoken, `paths` which of the connections with a peer are
+//! kept, `limits` how much a relay gives.
 
 mod candidates;
 mod limits;
 mod paths;
 mod reach;
 mod seek;
+mod strangers;
 
-pub(crate) use candidates::Candidates;
+pub(crate) use candidates::{Candidates, likely};
 pub use limits::RelayLimits;
 pub(crate) use limits::is_thin;
 pub(crate) use paths::{Change, Path, Paths};
 pub(crate) use reach::Assessment;
 pub use reach::{Found, Reach, Reachability, ReachableAddr};
 pub(crate) use seek::{Seek, Wish};
+pub(crate) use strangers::Spoken;
 
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
 
