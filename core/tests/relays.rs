@@ -183,7 +183,7 @@ async fn a_relay_takes_on_no_more_than_it_has_places_for() {
         for client in &mut clients {
             while let Some(Some(_)) = client.next().now_or_never() {}
         }
-        metric(&relay, "casm_relay_refused_total{kind=\"reservation\"}") == 2
+        metric(&relay, "casm_relay_refused_total{kind=\"reservation\"") == 2
             && metric(&relay, "casm_relay_serves{kind=\"reservation\"}") == 2
     })
     .await;

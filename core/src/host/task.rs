@@ -270,6 +270,8 @@ impl Task {
                     assert!(self.swarm.remove_listener(id));
                 }
             }
+            #[cfg(test)]
+            Command::TryAgain => self.try_again(),
             Command::Exchanged { peer } => self.swarm.behaviour_mut().slots.exchanged(&peer),
             Command::Join { topic, ends } => {
                 self.topics.join(&mut self.swarm.behaviour_mut().gossip, topic, ends);
@@ -487,7 +489,13 @@ impl Task {
                 peer_id,
                 info,
             }) => {
-                self.peer_says(peer_id, connection_id, &info.protocols, &info.observed_addr);
+                self.peer_says(
+                    peer_id,
+                    connection_id,
+                    &info.protocols,
+                    &info.observed_addr,
+                    &info.listen_addrs,
+                );
                 let identify::Info { agent_version, listen_addrs, .. } = info;
                 self.connected.identified(&peer_id, &agent_version);
                 let from = self.connected.hears(&peer_id, &self.book.own().borrow());

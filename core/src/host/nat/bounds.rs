@@ -48,7 +48,7 @@ impl Bounds {
             }
             let host = ip(addr);
             let why = match () {
-                () if hosts.len() >= HOSTS && !hosts.contains(&host) => "many",
+                () if hosts.len() >= HOSTS && !hosts.contains(&host) => "too-many",
                 () if !budget.take(addr, now) => "often",
                 () => {
                     hosts.insert(host);

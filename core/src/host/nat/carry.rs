@@ -3,7 +3,7 @@
 use super::{Asked, BehaviourEvent, LONGEST, Probes, Watched};
 use crate::{
     dials::{Hearing, sensible},
-    host::{connected::Direction, swarm::HostSwarm, task::Task},
+    host::{connected::Direction, listen::is_quic, swarm::HostSwarm, task::Task},
     nat::{Wish, is_relayed, likely},
     prefix::{Prefix, ip, is_public},
 };
@@ -39,6 +39,7 @@ impl Task {
         id: ConnectionId,
         speaks: &[StreamProtocol],
         observed: &Multiaddr,
+        listens: &[Multiaddr],
     ) {
         let direct = self.connected.direct(&peer, id).filter(|_| self.nat.uses);
         let Some((at, direction)) = direct else { return };
@@ -53,6 +54,10 @@ impl Task {
             probes.server(peer, speaks.contains(&DIALS_BACK));
             if direction == Direction::Outbound {
                 probes.speaks(peer, ip(&at));
+            }
+            probes.seen(peer, id);
+            if relays && direction == Direction::Outbound {
+                self.be_seen(peer, &at, listens);
             }
         }
         // What makes no sense where the peer is makes none here.
@@ -69,6 +74,32 @@ impl Task {
             self.may_be_reached(&addr, Prefix::of(&at), relays);
         }
         self.nat.tell();
+    }
+
+    /// A relay sees this node by one transport. It is to see it by the other one as well,
+    /// where both have it: another node may be seen by that alone, and the two can't punch
+    /// then. (By a connection of a moment.)
+    fn be_seen(&mut self, relay: PeerId, at: &Multiaddr, listens: &[Multiaddr]) {
+        let listened = |addr: &Multiaddr| {
+            let near = |addr: &Multiaddr| ip(addr).map(|ip| (ip.is_ipv4(), ip.is_loopback()));
+            self.swarm.listeners().any(|own| {
+                !is_relayed(own) && is_quic(own) == is_quic(addr) && near(own) == near(addr)
+            })
+        };
+        let other = |addr: &&Multiaddr| {
+            let one = std::slice::from_ref(*addr);
+            ip(addr) == ip(at)
+                && is_quic(addr) != is_quic(at)
+                && !is_relayed(addr)
+                && self.recipe.dials(addr)
+                && listened(addr)
+                && !sensible(one, Hearing::new(ip(at), &[]), &Default::default()).is_empty()
+        };
+        let Some(other) = listens.iter().find(other).cloned() else { return };
+        if let Some(probes) = self.swarm.behaviour_mut().nat.probes.as_mut() {
+            probes.be_seen(relay, other);
+        }
+        self.nat.look_soon();
     }
 
     /// A peer of a network, perhaps a relay, sees this node at an address, or so it seems.
@@ -245,7 +276,10 @@ impl Task {
             .into_iter()
             .flat_map(|over| over.extract_if(.., |(peer, id)| !streams.is_used(peer, *id)))
             .collect();
-        over.into_iter().for_each(|(_, id)| drop(self.swarm.close_connection(id)));
+        let long = self.swarm.behaviour().nat.probes.as_ref().map(Probes::too_long);
+        for id in over.into_iter().map(|(_, id)| id).chain(long.into_iter().flatten()) {
+            self.swarm.close_connection(id);
+        }
         let behaviour = &self.swarm.behaviour().nat;
         let tries = behaviour.answers.as_ref().is_some_and(Watched::has_any)
             || behaviour.probes.as_ref().is_some_and(Probes::has_apart);

@@ -5,10 +5,14 @@ use crate::{
     metrics::{ByLabel, Metrics},
     nat::Reach,
 };
-use libp2p::{PeerId, relay};
-use prometheus_client::metrics::{family::Family, gauge::Gauge};
+use libp2p::{
+    PeerId,
+    relay::{self, StatusCode},
+};
+use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge};
 use std::collections::HashSet;
 
+type Refused = Family<[(&'static str, &'static str); 2], Counter>;
 type Gauges = Family<[(&'static str, &'static str); 1], Gauge>;
 
 pub(super) struct Counts {
@@ -19,7 +23,7 @@ pub(super) struct Counts {
     /// Those who hold a reservation here: the relay also tells of the end of those that
     /// were refused.
     reserved: HashSet<PeerId>,
-    refused: ByLabel,
+    refused: Refused,
     punches: ByLabel,
     probes: ByLabel,
     upnp: ByLabel,
@@ -33,7 +37,7 @@ impl Counts {
             reservations: ByLabel::default(),
             serves: Family::default(),
             reserved: HashSet::new(),
-            refused: ByLabel::default(),
+            refused: Refused::default(),
             punches: ByLabel::default(),
             probes: ByLabel::default(),
             upnp: ByLabel::default(),
@@ -60,7 +64,7 @@ impl Counts {
         );
         metrics.register(
             "relay_refused",
-            "What this node was asked to relay, and did not, by kind",
+            "What this node was asked to relay, and did not, by kind and reason",
             counts.refused.clone(),
         );
         metrics.register(
@@ -116,8 +120,8 @@ impl Counts {
         let change = |kind, by| {
             self.serves.get_or_create(&[("kind", kind)]).inc_by(by);
         };
-        let refused = |kind| {
-            self.refused.get_or_create(&[("kind", kind)]).inc();
+        let refused = |kind, status: &StatusCode| {
+            self.refused.get_or_create(&[("kind", kind), ("reason", reason(status))]).inc();
         };
         match event {
             ReservationReqAccepted { src_peer_id, .. } => {
@@ -128,8 +132,8 @@ impl Counts {
             }
             CircuitReqAccepted { .. } => change("circuit", 1),
             CircuitClosed { .. } => change("circuit", -1),
-            ReservationReqDenied { .. } => refused("reservation"),
-            CircuitReqDenied { .. } => refused("circuit"),
+            ReservationReqDenied { status, .. } => refused("reservation", status),
+            CircuitReqDenied { status, .. } => refused("circuit", status),
             _ => {}
         }
     }
@@ -140,5 +144,16 @@ impl Counts {
         for kind in ["reservation", "circuit"] {
             self.serves.get_or_create(&[("kind", kind)]).set(0);
         }
+    }
+}
+
+/// Why a relay refuses, as a label. (libp2p has one status for a relay that is full and
+/// for a peer that asks too often.)
+fn reason(status: &StatusCode) -> &'static str {
+    match status {
+        StatusCode::ReservationRefused | StatusCode::ResourceLimitExceeded => "limit",
+        StatusCode::NoReservation => "no-reservation",
+        StatusCode::ConnectionFailed => "connection-failed",
+        _ => "other",
     }
 }

@@ -13,11 +13,13 @@ use libp2p::{
     core::{Endpoint, transport::PortUse},
     swarm::{
         ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
-        THandlerOutEvent, ToSwarm, behaviour::NewExternalAddrCandidate,
+        THandlerOutEvent, ToSwarm,
+        behaviour::NewExternalAddrCandidate,
+        dial_opts::{DialOpts, PeerCondition},
     },
 };
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, VecDeque},
     net::IpAddr,
     task::{Context, Poll},
     time::Duration,
@@ -30,6 +32,10 @@ pub(super) const TICK: Duration = Duration::from_millis(500);
 const COMES: Duration = Duration::from_secs(15);
 /// For how long there may be a result of an address.
 const OPEN: Duration = Duration::from_secs(120);
+/// For how long a connection may last by which something is tried, or seen.
+const APART: Duration = Duration::from_secs(90);
+/// Relays that are remembered as having seen this node.
+const SHOWN: usize = 16;
 /// Addresses that are tried, before this node moves.
 const MOST: usize = 32;
 
@@ -44,9 +50,14 @@ pub(in crate::host) struct Probes {
     /// Those at which this node was reached when they were tried last: the client tries
     /// none again by itself.
     reached: HashSet<Multiaddr>,
-    /// Trying some of them again, and the connections that were made for that.
+    /// Trying some of them again.
     again: Option<Again>,
-    apart: HashSet<ConnectionId>,
+    /// The connections that were made for that, or to be seen, and since when.
+    apart: HashMap<ConnectionId, Instant>,
+    /// The dials of such that are yet to be made.
+    dials: VecDeque<DialOpts>,
+    /// The relays that were to see this node.
+    shown: VecDeque<PeerId>,
     /// Those of them that have done their work.
     over: Vec<(PeerId, ConnectionId)>,
     /// To whom this node has spoken.
@@ -73,7 +84,9 @@ impl Probes {
             open: HashMap::new(),
             reached: HashSet::new(),
             again: None,
-            apart: HashSet::new(),
+            apart: HashMap::new(),
+            dials: VecDeque::new(),
+            shown: VecDeque::new(),
             over: Vec::new(),
             spoken: Spoken::default(),
             started: Instant::now(),
@@ -113,7 +126,7 @@ impl Probes {
     ) {
         if self.again.is_none() && self.open.is_empty() && !addrs.is_empty() {
             let again = Again::new(server, at, addrs);
-            self.apart.insert(again.id());
+            self.apart.insert(again.id(), Instant::now());
             self.again = Some(again);
         }
     }
@@ -123,9 +136,40 @@ impl Probes {
         self.servers.iter()
     }
 
-    /// Connections that were made to have something tried, and are to close.
+    /// Has a relay see this node by a connection to an address of it, once.
+    pub(in crate::host) fn be_seen(&mut self, relay: PeerId, at: Multiaddr) {
+        if self.shown.contains(&relay) {
+            return;
+        }
+        self.shown.push_back(relay);
+        if self.shown.len() > SHOWN {
+            self.shown.pop_front();
+        }
+        // From the port of the listener, which is to be seen.
+        let always = PeerCondition::Always;
+        let dial = DialOpts::peer_id(relay).addresses(vec![at]).condition(always).build();
+        self.apart.insert(dial.connection_id(), Instant::now());
+        self.dials.push_back(dial);
+    }
+
+    /// A peer has told by a connection where it sees this node.
+    pub(in crate::host) fn seen(&mut self, peer: PeerId, id: ConnectionId) {
+        let tries = self.again.as_ref().is_some_and(|again| again.id() == id);
+        if self.apart.contains_key(&id) && !tries && !self.over.contains(&(peer, id)) {
+            self.over.push((peer, id));
+        }
+    }
+
+    /// Connections that were made to have something tried, or to be seen, and are to close.
     pub(in crate::host) fn over(&mut self) -> &mut Vec<(PeerId, ConnectionId)> {
         &mut self.over
+    }
+
+    /// Those of them that are there for longer than they should, such as of a peer that
+    /// doesn't say where it sees this node.
+    pub(in crate::host) fn too_long(&self) -> Vec<ConnectionId> {
+        let long = self.apart.iter().filter(|(_, since)| since.elapsed() >= APART);
+        long.map(|(id, _)| *id).collect()
     }
 
     /// Whether there are such, or will be.
@@ -133,9 +177,9 @@ impl Probes {
         !self.apart.is_empty()
     }
 
-    /// Whether a connection was made to have something tried.
+    /// Whether a connection was made to have something tried, or to be seen.
     pub(in crate::host) fn is_apart(&self, id: ConnectionId) -> bool {
-        self.apart.contains(&id)
+        self.apart.contains_key(&id)
     }
 
     /// This node speaks to a peer at a host.
@@ -150,6 +194,7 @@ impl Probes {
 
     /// This node is elsewhere: as many addresses again may be tried.
     pub(in crate::host) fn moved(&mut self) {
+        self.shown.clear();
         self.tried.clear();
         self.tried.extend(self.reached.iter().cloned());
     }
@@ -162,7 +207,7 @@ impl Probes {
     fn ended(&mut self, id: ConnectionId) {
         self.came.remove(&id);
         self.spare.remove(id);
-        if self.apart.remove(&id) {
+        if self.apart.remove(&id).is_some() {
             self.over.retain(|(_, over)| *over != id);
             if self.again.as_ref().is_some_and(|again| again.id() == id) {
                 self.again_over();
@@ -173,7 +218,7 @@ impl Probes {
     /// What was to be tried again was, or can't be.
     fn again_over(&mut self) {
         let again = self.again.take();
-        let made = again.filter(|again| self.apart.contains(&again.id()) && again.is_made());
+        let made = again.filter(|again| self.apart.contains_key(&again.id()) && again.is_made());
         self.over.extend(made.map(|again| (again.server(), again.id())));
         // What was new meanwhile.
         self.stirred = true;
@@ -251,7 +296,7 @@ impl NetworkBehaviour for Probes {
         role: Endpoint,
         port_use: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        if self.apart.contains(&id) {
+        if self.apart.contains_key(&id) {
             self.spare.insert(id, Kind::Passing);
         }
         self.inner.handle_established_outbound_connection(id, peer, addr, role, port_use)
@@ -260,20 +305,21 @@ impl NetworkBehaviour for Probes {
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         match &event {
             FromSwarm::NewExternalAddrCandidate(_) => return,
-            FromSwarm::ConnectionEstablished(made) if self.apart.contains(&made.connection_id) => {
+            FromSwarm::ConnectionEstablished(made) if self.apart.contains_key(&made.connection_id) => {
                 let id = made.connection_id;
                 match self.again.as_mut().filter(|again| again.id() == id) {
                     Some(again) => again.made(event),
-                    // Late.
-                    None => self.over.push((made.peer_id, id)),
+                    // To be seen, or late.
+                    None => {}
                 }
                 return;
             }
             FromSwarm::ConnectionClosed(closed) => {
                 if closed.remaining_established == 0 {
                     self.servers.remove(&closed.peer_id);
+                    self.shown.retain(|relay| *relay != closed.peer_id);
                 }
-                let is_apart = self.apart.contains(&closed.connection_id);
+                let is_apart = self.apart.contains_key(&closed.connection_id);
                 self.ended(closed.connection_id);
                 // The client doesn't know it.
                 if is_apart {
@@ -300,7 +346,7 @@ impl NetworkBehaviour for Probes {
             tracing::debug!(%peer, "a peer claims to have dialled this node, and has not");
             return;
         }
-        let is_apart = self.apart.contains(&id);
+        let is_apart = self.apart.contains_key(&id);
         match &mut self.again {
             Some(again) if event.is_right() || again.id() == id => again.on_event(peer, id, event),
             // Late.
@@ -316,6 +362,9 @@ impl NetworkBehaviour for Probes {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+        if let Some(opts) = self.dials.pop_front() {
+            return Poll::Ready(ToSwarm::Dial { opts });
+        }
         if let Poll::Ready(step) = self.poll_again(cx) {
             if let ToSwarm::NotifyHandler { peer_id, .. } = &step {
                 self.asks(*peer_id);
