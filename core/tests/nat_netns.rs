@@ -199,6 +199,20 @@ fn ask_until(node: &mut Host, command: &str, start: &str, wanted: impl Fn(&str) 
     }
 }
 
+/// Has a node call another one until that answers.
+fn hi(node: &mut Host, peer: PeerId) {
+    let end = Instant::now() + SLOW;
+    loop {
+        node.write(format!("hi {peer}"));
+        let answer = node.expect_any(&["said", "failed"], SLOW);
+        if answer.starts_with("said") {
+            return;
+        }
+        assert!(Instant::now() < end, "{answer}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
 /// Two homes behind port-restricted NATs and one public node, which see each other over
 /// that; then directly. What was begun in between lasts. The first of them pauses before,
 /// if it is to.
@@ -337,7 +351,7 @@ fn who_is_let_in_since_he_was_spoken_to_shows_nothing() {
     // A stranger behind a NAT of the same kind gets there.
     let (_router, other) = internet.home(Nat::AddressRestricted);
     let mut stranger = other.run("node", &format!("3 {} {boot}", TCP.0));
-    ask_until(&mut stranger, &format!("hi {}", id(&key(2))), "said", |said| said == "hi");
+    hi(&mut stranger, id(&key(2)));
 }
 
 /// Where NATs give each other host another port, nothing can be punched: all goes over
@@ -369,7 +383,7 @@ fn symmetric(ends: impl Fn(&mut (Netns, Host, String))) {
     let (a, b) = (id(&key(3)), id(&key(4)));
     nodes[0].expect(&format!("relayed {b}"), SLOW);
     nodes[1].expect(&format!("relayed {a}"), SLOW);
-    ask_until(&mut nodes[0], &format!("hi {b}"), "said", |said| said == "hi");
+    hi(&mut nodes[0], b);
     // It was tried, and given up.
     let failed = "metric casm_hole_punches_total{result=\"failed\"}";
     let given_up = Instant::now() + SLOW;
@@ -389,16 +403,7 @@ fn symmetric(ends: impl Fn(&mut (Netns, Host, String))) {
     let used = (0..2).find(|n| addrs.contains(&id(&key(n + 1)).to_string())).unwrap();
     ends(&mut relays[usize::from(used)]);
     let begun = Instant::now();
-    let end = begun + SLOW;
-    loop {
-        nodes[0].write(format!("hi {b}"));
-        let answer = nodes[0].expect_any(&["said", "failed"], SLOW);
-        if answer.starts_with("said") {
-            break;
-        }
-        assert!(Instant::now() < end, "{answer}");
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    hi(&mut nodes[0], b);
     println!("another relay after {:?}", begun.elapsed());
     let addrs = ask_until(&mut nodes[0], &format!("addrs {b}"), "addrs", |a| a.contains(CIRCUIT));
     assert!(addrs.contains(&id(&key(2 - used)).to_string()), "{addrs}");

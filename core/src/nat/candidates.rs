@@ -162,7 +162,9 @@ mod tests {
         let mut candidates = Candidates::default();
         let at = |n: usize| addr(&format!("/ip4/9.9.9.9/tcp/{n}"));
         assert!(candidates.seen(&at(1), network(1), NOW));
-        assert!(!candidates.seen(&at(1), network(1), NOW) && !candidates.seen(&at(1), network(2), NOW));
+        assert!(
+            !candidates.seen(&at(1), network(1), NOW) && !candidates.seen(&at(1), network(2), NOW)
+        );
         let liar = network(9);
         assert_eq!((2..100).filter(|n| candidates.seen(&at(*n), liar, NOW)).count(), ALONE);
         // Of many networks that each say something else, what one alone says goes.
@@ -173,7 +175,9 @@ mod tests {
         assert_eq!(candidates.0[0].addr, at(1), "two networks have told of it");
         assert!(candidates.has_public());
         candidates.clear();
-        assert!(candidates.seen(&addr("/ip4/10.0.0.1/tcp/1"), liar, NOW) && !candidates.has_public());
+        assert!(
+            candidates.seen(&addr("/ip4/10.0.0.1/tcp/1"), liar, NOW) && !candidates.has_public()
+        );
     }
     #[test]
     fn addresses_of_which_nobody_tells_any_more_are_forgotten() {

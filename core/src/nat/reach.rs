@@ -174,8 +174,7 @@ impl Assessment {
     /// Whether that is more than what peers say to whom this node speaks.
     fn is_proven(&self) -> bool {
         let came = |addr: &Multiaddr| {
-            public(addr)
-                && ip(addr).is_some_and(|ip| self.strangers[usize::from(ip.is_ipv6())])
+            public(addr) && ip(addr).is_some_and(|ip| self.strangers[usize::from(ip.is_ipv6())])
         };
         self.is_said() || self.reached().any(came)
     }

@@ -74,9 +74,11 @@ mod tests {
     fn what_makes_no_sense_or_is_too_much_is_left_out_and_the_rest_dialled() {
         let bounds = Bounds::new(Connected::default(), ByLabel::default());
         let peer = PeerId::random();
-        let stale = addrs(&["/ip4/192.168.1.2/tcp/4001", "/ip4/127.0.0.1/tcp/1", "/ip4/8.8.1.1/tcp/1"]);
+        let stale =
+            addrs(&["/ip4/192.168.1.2/tcp/4001", "/ip4/127.0.0.1/tcp/1", "/ip4/8.8.1.1/tcp/1"]);
         let hosts = ["8.8.2.2", "8.8.3.3", "8.8.4.4", "8.8.5.5"];
-        let now = addrs(&hosts.map(|host| format!("/ip4/{host}/tcp/4001")).each_ref().map(|s| &**s));
+        let now =
+            addrs(&hosts.map(|host| format!("/ip4/{host}/tcp/4001")).each_ref().map(|s| &**s));
         let mut expected = now.clone();
         expected.reverse();
         assert_eq!(bounds.choose(&peer, &[&stale[..], &now].concat()), expected);
@@ -84,8 +86,9 @@ mod tests {
         let both = addrs(&["/ip4/8.8.6.6/tcp/1", "/ip4/8.8.6.6/udp/1/quic-v1"]);
         assert_eq!(bounds.choose(&peer, &both).len(), 2);
         assert_eq!(bounds.choose(&peer, &stale[..2]), []);
-        let many: Vec<Multiaddr> =
-            (1..=99).map(|port| format!("/ip4/9.9.9.9/tcp/{}", 4000 + port).parse().unwrap()).collect();
+        let many: Vec<Multiaddr> = (1..=99)
+            .map(|port| format!("/ip4/9.9.9.9/tcp/{}", 4000 + port).parse().unwrap())
+            .collect();
         assert_eq!(bounds.choose(&peer, &many).len(), MOST);
         let tries = (0..99).filter(|_| !bounds.choose(&peer, &now[..1]).is_empty()).count();
         assert!(tries < 20, "{tries}");

@@ -183,7 +183,8 @@ impl Task {
         } else if probes.is_some_and(|probes| probes.has_come(id) || probes.is_apart(id)) {
             return;
         }
-        let from = Some(end.get_remote_address()).filter(|_| end.is_listener() && !end.is_relayed());
+        let from =
+            Some(end.get_remote_address()).filter(|_| end.is_listener() && !end.is_relayed());
         if let (Some(probes), Some(from)) = (probes, from.and_then(ip))
             && probes.is_stranger(peer, from)
         {

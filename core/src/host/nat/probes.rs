@@ -305,7 +305,9 @@ impl NetworkBehaviour for Probes {
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         match &event {
             FromSwarm::NewExternalAddrCandidate(_) => return,
-            FromSwarm::ConnectionEstablished(made) if self.apart.contains_key(&made.connection_id) => {
+            FromSwarm::ConnectionEstablished(made)
+                if self.apart.contains_key(&made.connection_id) =>
+            {
                 let id = made.connection_id;
                 match self.again.as_mut().filter(|again| again.id() == id) {
                     Some(again) => again.made(event),

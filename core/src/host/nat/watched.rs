@@ -242,3 +242,119 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Watched<B> {
         polled
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::task::noop_waker;
+    use libp2p::swarm::{DialError, dummy};
+
+    /// Wants one dial, and notes what it is told of it.
+    #[derive(Default)]
+    struct Wants {
+        dial: Option<DialOpts>,
+        told: Vec<(&'static str, ConnectionId)>,
+    }
+
+    impl NetworkBehaviour for Wants {
+        type ConnectionHandler = dummy::ConnectionHandler;
+        type ToSwarm = std::convert::Infallible;
+
+        fn handle_established_inbound_connection(
+            &mut self,
+            _: ConnectionId,
+            _: PeerId,
+            _: &Multiaddr,
+            _: &Multiaddr,
+        ) -> Result<THandler<Self>, ConnectionDenied> {
+            Ok(dummy::ConnectionHandler)
+        }
+
+        fn handle_established_outbound_connection(
+            &mut self,
+            id: ConnectionId,
+            _: PeerId,
+            _: &Multiaddr,
+            _: Endpoint,
+            _: PortUse,
+        ) -> Result<THandler<Self>, ConnectionDenied> {
+            self.told.push(("made", id));
+            Ok(dummy::ConnectionHandler)
+        }
+
+        fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+            if let FromSwarm::DialFailure(event) = event {
+                self.told.push(("failed", event.connection_id));
+            }
+        }
+
+        fn on_connection_handler_event(
+            &mut self,
+            _: PeerId,
+            _: ConnectionId,
+            event: THandlerOutEvent<Self>,
+        ) {
+            match event {}
+        }
+
+        fn poll(
+            &mut self,
+            _: &mut Context<'_>,
+        ) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+            self.dial.take().map_or(Poll::Pending, |opts| Poll::Ready(ToSwarm::Dial { opts }))
+        }
+    }
+
+    fn addr(text: &str) -> Multiaddr {
+        text.parse().unwrap()
+    }
+
+    /// The next dial.
+    fn dial(watched: &mut Watched<Wants>) -> Option<ConnectionId> {
+        match watched.poll(&mut Context::from_waker(&noop_waker())) {
+            Poll::Ready(ToSwarm::Dial { opts }) => Some(opts.connection_id()),
+            _ => None,
+        }
+    }
+
+    fn fails(watched: &mut Watched<Wants>, peer: PeerId, id: ConnectionId) {
+        let (peer_id, error) = (Some(peer), &DialError::NoAddresses);
+        let failure = DialFailure { peer_id, error, connection_id: id };
+        watched.on_swarm_event(FromSwarm::DialFailure(failure));
+    }
+
+    #[test]
+    fn a_dial_is_made_without_what_makes_no_sense_and_known_as_the_one_that_was_wanted() {
+        let (near, far) = (addr("/ip4/192.168.1.2/tcp/1"), addr("/ip4/8.8.8.8/tcp/4001"));
+        let (peer, role) = (PeerId::random(), Endpoint::Listener);
+        let bounds = || Bounds::new(Default::default(), Default::default());
+        let wants = || {
+            let dial = DialOpts::peer_id(peer).addresses(vec![near.clone(), far.clone()]).build();
+            Watched::new(Wants { dial: Some(dial), told: Vec::new() }, bounds())
+        };
+        let mut watched = wants();
+        let wanted = dial(&mut watched).unwrap();
+        let both = [near.clone(), far.clone()];
+        let pending = |watched: &mut Watched<Wants>, id, addrs: &[Multiaddr]| {
+            watched.handle_pending_outbound_connection(id, Some(peer), addrs, role)
+        };
+        assert!(pending(&mut watched, wanted, &both).is_err());
+        fails(&mut watched, peer, wanted);
+        assert_eq!(watched.inner.told, [], "there is another in its place");
+        let made = dial(&mut watched).unwrap();
+        assert_ne!(made, wanted);
+        assert!(pending(&mut watched, made, std::slice::from_ref(&far)).is_ok());
+        let port = PortUse::Reuse;
+        watched.handle_established_outbound_connection(made, peer, &far, role, port).unwrap();
+        fails(&mut watched, peer, made);
+        assert_eq!(watched.inner.told, [("made", wanted), ("failed", wanted)]);
+        assert!(watched.instead.known.is_empty() && watched.instead.dropped.is_empty());
+
+        // Where nothing is left, the behaviour is told so.
+        let mut watched = wants();
+        let wanted = dial(&mut watched).unwrap();
+        assert!(pending(&mut watched, wanted, &both[..1]).is_err());
+        fails(&mut watched, peer, wanted);
+        assert_eq!((&*watched.inner.told, dial(&mut watched)), (&[("failed", wanted)][..], None));
+    }
+}
