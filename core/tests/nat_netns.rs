@@ -46,13 +46,14 @@ async fn node(args: &[String]) {
     if boot.is_empty() {
         boot.push("none");
     }
-    let mut builder = Node::builder().namespace(NS).key(key(n)).listen(listen).boot(boot);
+    let mut builder = Node::builder().namespace(NS).key(key(n)).boot(boot);
     if options.contains("secret") {
         builder = builder.secret(Secret::from_bytes([7; 32]));
     }
     if options.contains("admit") {
         builder = builder.admit([id(&ca())]).certificate(sign(id(&key(n))));
     }
+    let builder = listen.split(',').fold(builder, |builder, addr| builder.listen(addr));
     let builder = builder.relay(options.contains("relay")).ttl(Duration::from_secs(5));
     let mut events = builder.events();
     let node = builder.start().await.unwrap();
@@ -122,7 +123,8 @@ fn serve(node: &Node, direct: &watch::Sender<HashSet<PeerId>>) {
 }
 
 /// `hi PEER` calls a service; `across PEER` has a call and a stream last from when the
-/// peer is relayed until it isn't; `addrs PEER` says how it is connected; `metric NAME`.
+/// peer is relayed until it isn't; `addrs PEER` says how it is connected; `metric NAME`;
+/// `pause .` pauses for a moment.
 async fn tell(node: Node, command: String) {
     let (what, of) = command.split_once(' ').unwrap();
     let peer = || of.parse::<PeerId>().unwrap();
@@ -142,6 +144,8 @@ async fn tell(node: Node, command: String) {
             stream.write_all(b"one").await.unwrap();
             stream.read_exact(&mut echo).await.unwrap();
             assert_eq!(&echo, b"one");
+            let addrs = node.peer_status(&peer()).unwrap().addrs;
+            assert!(addrs.iter().all(|addr| addr.to_string().contains(CIRCUIT)), "{addrs:?}");
             say("across begun");
             assert_eq!(called.await.unwrap().unwrap().text().unwrap(), "directly");
             stream.write_all(b"two").await.unwrap();
@@ -153,6 +157,11 @@ async fn tell(node: Node, command: String) {
             let addrs = node.peer_status(&peer()).map(|status| status.addrs).unwrap_or_default();
             say(format!("addrs {addrs:?}"));
         }
+        "pause" => {
+            node.pause().await.unwrap();
+            node.resume().await.unwrap();
+            say("resumed");
+        }
         "metric" => say(format!("metric {}", certified::metric(&node, of))),
         other => panic!("no command {other}"),
     }
@@ -161,10 +170,19 @@ async fn tell(node: Node, command: String) {
 /// A public node that relays, and where it is.
 fn relay(internet: &Internet, n: u8, port: &str, options: &str) -> (Netns, Host, String) {
     let (host, ip) = internet.host();
-    let at = format!("/ip4/{ip}/{port}");
-    let node = host.run("node", &format!("{n} {at} relay {options}"));
+    let at: Vec<String> = port.split(',').map(|port| format!("/ip4/{ip}/{port}")).collect();
+    let node = host.run("node", &format!("{n} {} relay {options}", at.join(",")));
     node.expect("up", SLOW);
-    (host, node, format!("{at}/p2p/{}", id(&key(n))))
+    (host, node, format!("{}/p2p/{}", at[0], id(&key(n))))
+}
+
+/// Waits for lines in any order.
+fn expect_all(node: &Host, lines: &[String]) {
+    let mut missing: Vec<&str> = lines.iter().map(|line| &**line).collect();
+    while !missing.is_empty() {
+        let line = node.expect_any(&missing, SLOW);
+        missing.retain(|start| !line.starts_with(start));
+    }
 }
 
 /// Asks until an answer is as it should be.
@@ -181,26 +199,50 @@ fn ask_until(node: &mut Host, command: &str, start: &str, wanted: impl Fn(&str) 
     }
 }
 
+/// Has a node call another one until that answers.
+fn hi(node: &mut Host, peer: PeerId) {
+    let end = Instant::now() + SLOW;
+    loop {
+        node.write(format!("hi {peer}"));
+        let answer = node.expect_any(&["said", "failed"], SLOW);
+        if answer.starts_with("said") {
+            return;
+        }
+        assert!(Instant::now() < end, "{answer}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
 /// Two homes behind port-restricted NATs and one public node, which see each other over
-/// that; then directly. What was begun in between lasts.
-fn two_homes((listen, port): (&str, &str), options: &str) {
+/// that; then directly. What was begun in between lasts. The first of them pauses before,
+/// if it is to.
+fn two_homes((listen, port): (&str, &str), options: &str, pauses: bool, without: &str) {
     if !netns::available() {
         return;
     }
     let internet = Internet::new();
     let (_public, relay, boot) = relay(&internet, 1, port, options);
     let homes: Vec<_> = (0..2).map(|_| internet.home(Nat::PortRestricted)).collect();
+    // Nothing is punched before the test has begun what is to last.
+    homes[0].0.cut_off(Some(&["45.77.0.3"]));
+    let start = |n: usize| {
+        homes[n].1.run("node", &format!("{} {listen} {options} {boot} {without}", n + 2))
+    };
+    let mut first = start(0);
+    if pauses {
+        first.expect("reach private", SLOW);
+        first.write("pause .");
+        first.expect("resumed", SLOW);
+        first.expect("reach private", SLOW);
+    }
     let begun = Instant::now();
-    let mut nodes: Vec<Host> = [2, 3]
-        .iter()
-        .zip(&homes)
-        .map(|(n, (_, inner))| inner.run("node", &format!("{n} {listen} {options} {boot}")))
-        .collect();
+    let mut nodes = [first, start(1)];
     let (a, b) = (id(&key(2)), id(&key(3)));
-    nodes[0].expect(&format!("relayed {b}"), SLOW);
+    expect_all(&nodes[0], &[format!("joined {b}"), format!("relayed {b}")]);
     println!("{listen} {options}: relayed after {:?}", begun.elapsed());
     nodes[0].write(format!("across {b}"));
     nodes[0].expect("across begun", SLOW);
+    homes[0].0.cut_off(None);
     nodes[1].expect(&format!("direct {a}"), SLOW);
     println!("{listen} {options}: direct after {:?}", begun.elapsed());
     nodes[0].expect("across lasted", SLOW);
@@ -217,28 +259,115 @@ fn two_homes((listen, port): (&str, &str), options: &str) {
 
 #[test]
 fn two_homes_get_together_over_tcp() {
-    two_homes(TCP, "");
+    two_homes(TCP, "", false, "");
 }
 
 #[test]
 fn two_homes_get_together_over_quic() {
-    two_homes(QUIC, "");
+    two_homes(QUIC, "", false, "");
 }
 
 #[test]
 fn two_homes_get_together_in_a_private_cluster() {
-    two_homes(TCP, "secret");
+    two_homes(TCP, "secret", false, "");
 }
 
 #[test]
 fn two_homes_get_together_with_certificates() {
-    two_homes(QUIC, "admit");
+    two_homes(QUIC, "admit", false, "");
+}
+
+/// The relay sees the port at which a node listens also after a pause, when TCP can't
+/// dial from it for a while.
+#[test]
+fn two_homes_get_together_after_a_pause() {
+    two_homes(TCP, "", true, "");
+}
+
+/// Where netlink is forbidden, each address has a socket of its own.
+#[test]
+fn two_homes_get_together_without_netlink() {
+    two_homes(QUIC, "", false, "without=netlink");
+}
+
+/// Two homes that are connected to the relay by another transport each.
+#[test]
+fn two_homes_get_together_by_whichever_transport_each_came() {
+    if !netns::available() {
+        return;
+    }
+    let internet = Internet::new();
+    let both = format!("{},{}", TCP.1, QUIC.1);
+    let (_public, _relay, boot) = relay(&internet, 1, &both, "");
+    let homes: Vec<_> = (0..2).map(|_| internet.home(Nat::PortRestricted)).collect();
+    let listen = format!("{},{}", TCP.0, QUIC.0);
+    let boots = [boot.clone(), boot.replace(TCP.1, QUIC.1)];
+    let nodes: Vec<Host> = (0..2)
+        .map(|n| homes[n].1.run("node", &format!("{} {listen} {}", n + 2, boots[n])))
+        .collect();
+    expect_all(&nodes[0], &[format!("direct {}", id(&key(3)))]);
+    expect_all(&nodes[1], &[format!("direct {}", id(&key(2)))]);
+}
+
+/// A node that met a relay of its own network first, which sees it at a private address,
+/// finds the public one by its record, and gets through to another home.
+#[test]
+fn a_home_with_a_relay_of_its_own_finds_the_public_one_and_gets_through() {
+    if !netns::available() {
+        return;
+    }
+    let internet = Internet::new();
+    let (_public, _relay, boot) = relay(&internet, 1, TCP.1, "");
+    let homes: Vec<_> = (0..2).map(|_| internet.home(Nat::PortRestricted)).collect();
+    let near = "/ip4/192.168.1.1/tcp/4001";
+    let own = homes[0].0.run("node", &format!("2 {near} relay {boot}"));
+    own.expect("up", SLOW);
+    let near = format!("{near}/p2p/{}", id(&key(2)));
+    let first = homes[0].1.run("node", &format!("3 {} {near}", TCP.0));
+    first.expect("reach private", SLOW);
+    let second = homes[1].1.run("node", &format!("4 {} {boot}", TCP.0));
+    expect_all(&first, &[format!("direct {}", id(&key(4)))]);
+    expect_all(&second, &[format!("direct {}", id(&key(3)))]);
+}
+
+/// A NAT that lets in who was spoken to, from any port, lets in the relay that tries, and
+/// nobody else: a node behind it has a relay all the same.
+#[test]
+fn who_is_let_in_since_he_was_spoken_to_shows_nothing() {
+    if !netns::available() {
+        return;
+    }
+    let internet = Internet::new();
+    let (_public, _relay, boot) = relay(&internet, 1, TCP.1, "");
+    let (_router, inner) = internet.home(Nat::AddressRestricted);
+    let node = inner.run("node", &format!("2 {} {boot}", TCP.0));
+    let reach = loop {
+        let reach = node.expect("reach", SLOW);
+        if reach.starts_with("public") && reach.contains(CIRCUIT) {
+            break reach;
+        }
+    };
+    assert!(reach.contains(&format!("relay@{boot}/{CIRCUIT}")), "{reach}");
+    // A stranger behind a NAT of the same kind gets there.
+    let (_router, other) = internet.home(Nat::AddressRestricted);
+    let mut stranger = other.run("node", &format!("3 {} {boot}", TCP.0));
+    hi(&mut stranger, id(&key(2)));
 }
 
 /// Where NATs give each other host another port, nothing can be punched: all goes over
 /// relays, and over another one when one dies.
 #[test]
 fn behind_symmetric_nats_all_goes_over_relays_also_when_one_dies() {
+    symmetric(|(_, relay, _)| relay.kill());
+}
+
+/// Also if its host goes silent.
+#[test]
+fn behind_symmetric_nats_all_goes_over_another_relay_when_one_is_silent() {
+    symmetric(|(host, ..)| host.cut_off(Some(&["0.0.0.0/0"])));
+}
+
+fn symmetric(ends: impl Fn(&mut (Netns, Host, String))) {
     if !netns::available() {
         return;
     }
@@ -254,29 +383,27 @@ fn behind_symmetric_nats_all_goes_over_relays_also_when_one_dies() {
     let (a, b) = (id(&key(3)), id(&key(4)));
     nodes[0].expect(&format!("relayed {b}"), SLOW);
     nodes[1].expect(&format!("relayed {a}"), SLOW);
-    ask_until(&mut nodes[0], &format!("hi {b}"), "said", |said| said == "hi");
+    hi(&mut nodes[0], b);
     // It was tried, and given up.
     let failed = "metric casm_hole_punches_total{result=\"failed\"}";
-    let mut tried = nodes.iter_mut().map(|node| {
-        node.write(failed);
-        node.expect("metric", SLOW).parse::<u64>().unwrap()
-    });
-    let _ = tried.any(|n| n > 0);
+    let given_up = Instant::now() + SLOW;
+    loop {
+        let tried = nodes.iter_mut().map(|node| {
+            node.write(failed);
+            node.expect("metric", SLOW).parse::<u64>().unwrap()
+        });
+        if tried.sum::<u64>() > 0 {
+            break;
+        }
+        assert!(Instant::now() < given_up, "no punch has failed");
+        std::thread::sleep(Duration::from_millis(200));
+    }
     let addrs = ask_until(&mut nodes[0], &format!("addrs {b}"), "addrs", |a| a.contains(CIRCUIT));
     // The relay that they are connected over dies.
     let used = (0..2).find(|n| addrs.contains(&id(&key(n + 1)).to_string())).unwrap();
-    relays[usize::from(used)].1.kill();
+    ends(&mut relays[usize::from(used)]);
     let begun = Instant::now();
-    let end = begun + SLOW;
-    loop {
-        nodes[0].write(format!("hi {b}"));
-        let answer = nodes[0].expect_any(&["said", "failed"], SLOW);
-        if answer.starts_with("said") {
-            break;
-        }
-        assert!(Instant::now() < end, "{answer}");
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    hi(&mut nodes[0], b);
     println!("another relay after {:?}", begun.elapsed());
     let addrs = ask_until(&mut nodes[0], &format!("addrs {b}"), "addrs", |a| a.contains(CIRCUIT));
     assert!(addrs.contains(&id(&key(2 - used)).to_string()), "{addrs}");

@@ -21,7 +21,7 @@ use std::{convert::Infallible, time::Duration};
 const ECHO: &str = "/echo/1";
 const RESERVATIONS: &str = "casm_relay_serves{kind=\"reservation\"}";
 const CIRCUITS: &str = "casm_relay_serves{kind=\"circuit\"}";
-const REFUSED: &str = "casm_relay_refused_total{kind=\"reservation\"}";
+const REFUSED: &str = "casm_relay_refused_total{kind=\"reservation\"";
 
 fn at(node: &Node) -> Multiaddr {
     format!("{}/p2p/{}", node.info().addrs[0], node.id()).parse().unwrap()

@@ -146,12 +146,12 @@ impl Connected {
         })
     }
 
-    /// The other end of a connection that leads over no relay.
-    pub(super) fn direct(&self, peer: &PeerId, id: ConnectionId) -> Option<Multiaddr> {
+    /// The other end of a connection that leads over no relay, and who made it.
+    pub(super) fn direct(&self, peer: &PeerId, id: ConnectionId) -> Option<(Multiaddr, Direction)> {
         self.with(|peers| {
             let mut connections = peers.get(peer)?.connections.iter();
-            let (_, addr, _) = connections.find(|(other, ..)| *other == id)?;
-            (!is_relayed(addr)).then(|| addr.clone())
+            let (_, addr, direction) = connections.find(|(other, ..)| *other == id)?;
+            (!is_relayed(addr)).then(|| (addr.clone(), *direction))
         })
     }
 

@@ -65,25 +65,6 @@ pub(super) struct Listening {
     pub(super) wide: Option<Wide>,
     /// Where it can.
     pub(super) again: Again,
-    /// How many QUIC sockets of one family have an address of their own.
-    narrow: usize,
-}
-
-impl Listening {
-    /// Whether dials need sockets of their own. QUIC dials from any socket that
-    /// listens: of several that are bound to one address each, that may be the
-    /// loopback's, from which nothing gets to a network.
-    pub(super) fn dials_afresh(&self) -> bool {
-        self.wide.is_some() || self.narrow > 1
-    }
-}
-
-/// How many QUIC sockets of one family are bound to an address of their own.
-fn narrow(addrs: &[Multiaddr]) -> usize {
-    let own =
-        addrs.iter().filter(|addr| is_quic(addr)).filter_map(ip).filter(|ip| !ip.is_unspecified());
-    let (v4, v6): (Vec<IpAddr>, Vec<IpAddr>) = own.partition(IpAddr::is_ipv4);
-    v4.len().max(v6.len())
 }
 
 /// A socket, and the addresses at which it has yet to say that it listens.
@@ -163,7 +144,7 @@ pub(super) async fn listen(
              an interface is up (ip link set lo up; see `casm doctor`)"
         );
     }
-    Ok(Listening { missed: settle(swarm, waiting).await?, wide, again, narrow: narrow(addrs) })
+    Ok(Listening { missed: settle(swarm, waiting).await?, wide, again })
 }
 
 /// Waits until every socket has told where it can be reached.

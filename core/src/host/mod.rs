@@ -188,6 +188,9 @@ enum Command {
     /// Has every socket close, as if by itself.
     #[cfg(test)]
     LoseSockets,
+    /// Has it tried again now whether this host can be reached.
+    #[cfg(test)]
+    TryAgain,
     Join {
         topic: Arc<str>,
         ends: topics::Ends,

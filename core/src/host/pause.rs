@@ -217,14 +217,13 @@ impl Task {
                 self.back.here(&peer);
                 continue;
             }
-            // From another port: the old connection may have that of the listener. And
-            // beside dials that are under way: those may have been begun in the network
-            // of before, and hang.
-            let options = DialOpts::peer_id(peer)
-                .addresses(addrs)
-                .condition(PeerCondition::Always)
-                .allocate_new_port()
-                .build();
+            // From another port: the old connection may have that of the listener. But a
+            // relay has to see that one, from which this node punches. (TCP takes another
+            // where it can't.) And beside dials that are under way: those may have been
+            // begun in the network of before, and hang.
+            let options = DialOpts::peer_id(peer).addresses(addrs).condition(PeerCondition::Always);
+            let is_relay = self.nat.is_relay(&peer);
+            let options = if is_relay { options } else { options.allocate_new_port() }.build();
             let connection = options.connection_id();
             match self.swarm.dial(options) {
                 Ok(()) => {

@@ -270,6 +270,8 @@ impl Task {
                     assert!(self.swarm.remove_listener(id));
                 }
             }
+            #[cfg(test)]
+            Command::TryAgain => self.try_again(),
             Command::Exchanged { peer } => self.swarm.behaviour_mut().slots.exchanged(&peer),
             Command::Join { topic, ends } => {
                 self.topics.join(&mut self.swarm.behaviour_mut().gossip, topic, ends);
@@ -321,9 +323,8 @@ impl Task {
         }
         let options = DialOpts::peer_id(info.id)
             .addresses([given, chosen.addrs.clone()].concat())
-            .condition(PeerCondition::Disconnected);
-        let fresh = self.listening.dials_afresh();
-        let options = if fresh { options.allocate_new_port() } else { options }.build();
+            .condition(PeerCondition::Disconnected)
+            .build();
         let (connection, private) = (options.connection_id(), self.recipe.secret.is_some());
         match self.swarm.dial(options) {
             Ok(()) => {
@@ -350,9 +351,7 @@ impl Task {
             let _ = reply.send(Err(no_quic(&addr)));
             return;
         }
-        let options = DialOpts::unknown_peer_id().address(addr.clone());
-        let fresh = self.listening.dials_afresh();
-        let options = if fresh { options.allocate_new_port() } else { options }.build();
+        let options = DialOpts::unknown_peer_id().address(addr.clone()).build();
         if let Some(Err(error)) = options.get_peer_id().map(|peer| self.recipe.gate.dials(&peer)) {
             let _ = reply.send(Err(error));
             return;
@@ -491,7 +490,13 @@ impl Task {
                 peer_id,
                 info,
             }) => {
-                self.peer_says(peer_id, connection_id, &info.protocols, &info.observed_addr);
+                self.peer_says(
+                    peer_id,
+                    connection_id,
+                    &info.protocols,
+                    &info.observed_addr,
+                    &info.listen_addrs,
+                );
                 let identify::Info { agent_version, listen_addrs, .. } = info;
                 self.connected.identified(&peer_id, &agent_version);
                 let from = self.connected.hears(&peer_id, &self.book.own().borrow());

@@ -17,9 +17,14 @@ pub(super) async fn start(key: Keypair, listen: &str) -> TestHost {
 }
 
 async fn start_announcing(key: Keypair, listen: &str, announced: Announced) -> TestHost {
+    start_with(key, listen, |addrs| addrs.announced = announced).await
+}
+
+async fn start_with(key: Keypair, listen: &str, set: impl FnOnce(&mut Addresses<'_>)) -> TestHost {
     let (scope, events) = (Scope::default(), EventBus::default());
     let (listen, metrics) = ([listen.parse().unwrap()], Metrics::default());
-    let addrs = Addresses { announced, ..Addresses::from(&listen) };
+    let mut addrs = Addresses::from(&listen);
+    set(&mut addrs);
     let limits = Limits::default();
     let host = Host::start(key, addrs, &limits, &metrics, events.clone(), &scope, 0);
     let host = host.await.unwrap();
@@ -71,6 +76,38 @@ async fn a_socket_that_is_lost_is_opened_again() {
         other.close().await;
         host.close().await;
     }
+}
+
+#[tokio::test]
+async fn whether_a_host_can_be_reached_is_tried_again_also_after_it_was_once() {
+    let key = Keypair::generate_ed25519;
+    let relay = start_with(key(), TCP, |addrs| addrs.relay = Some(Default::default())).await;
+    let host = start_with(key(), TCP, |addrs| addrs.uses_relays = true).await;
+    host.host.connect(&relay.info()).await.unwrap();
+    let tries = |n: u64| {
+        let line = format!("casm_reachability_probes_total{{result=\"reached\"}} {n}");
+        let metrics = host.metrics.clone();
+        tokio::time::timeout(Duration::from_secs(30), async move {
+            while !metrics.encode().lines().any(|had| had == line) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+    };
+    tries(1).await.expect("it was tried");
+    for n in 2..=3 {
+        host.host.commands.send(Command::TryAgain).await.unwrap();
+        tries(n).await.expect("it was tried again");
+        // And the connection that was made for that has gone.
+        let one = async {
+            while host.host.status(&relay.info().id).is_none_or(|peer| peer.addrs.len() > 1) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), one).await.expect("one connection");
+    }
+    assert_eq!(host.host.reachability().borrow().addrs[0].found, crate::Found::Dialled);
+    host.close().await;
+    relay.close().await;
 }
 
 /// As a peer does that speaks no noise, or prefers TLS.

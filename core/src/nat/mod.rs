@@ -2,9 +2,9 @@
 //! decided about them. Pure: times are arguments, and `host/nat` carries it out.
 //!
 //! `candidates` remembers where others see this node, `reach` says whether others can
-//! reach it and where, `seek` which relays are asked to take what is for it, `paths`
-//! which of the connections with a peer are kept, `cuts` over which relays they don't
-//! last, `limits` how much a relay gives.
+//! reach it and where, `seek` which relays are asked to take what is for it,
+//! `strangers` to whom it has spoken, `paths` which of the connections with a peer are
+//! kept, `cuts` over which relays they don't last, `limits` how much a relay gives.
 
 mod candidates;
 mod cuts;
@@ -12,8 +12,9 @@ mod limits;
 mod paths;
 mod reach;
 mod seek;
+mod strangers;
 
-pub(crate) use candidates::Candidates;
+pub(crate) use candidates::{Candidates, likely};
 pub(crate) use cuts::Cuts;
 pub use limits::RelayLimits;
 pub(crate) use limits::is_thin;
@@ -21,6 +22,7 @@ pub(crate) use paths::{Change, Path, Paths};
 pub(crate) use reach::Assessment;
 pub use reach::{Found, Reach, Reachability, ReachableAddr};
 pub(crate) use seek::{Seek, Wish};
+pub(crate) use strangers::Spoken;
 
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
 

@@ -1,8 +1,11 @@
 //! Whether others can reach this node, and where.
 
-use crate::prefix::{ip, is_public};
+use crate::{
+    dials::name,
+    prefix::{ip, is_public},
+};
 use libp2p::Multiaddr;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 /// Whether others can reach a node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -71,18 +74,35 @@ pub struct Reachability {
     pub addrs: Vec<ReachableAddr>,
 }
 
-/// What is known of it.
+/// What is known of it. Times are since it was made.
 #[derive(Debug, Default)]
 pub(crate) struct Assessment {
     announced: Vec<Multiaddr>,
     pub(crate) mapped: Vec<Multiaddr>,
-    /// Addresses that were tried, and whether with success.
-    dialled: BTreeMap<Multiaddr, bool>,
+    /// Addresses that were tried.
+    dialled: BTreeMap<Multiaddr, Tried>,
     pub(crate) relayed: Vec<Multiaddr>,
+    /// Whether somebody got in to whom this node had not spoken, by IPv4 and by IPv6.
+    strangers: [bool; 2],
+    /// Since when peers have got in to whom this node speaks, and nobody else.
+    doubted: Option<Duration>,
+}
+
+/// What came of the last try.
+#[derive(Clone, Copy, Debug)]
+struct Tried {
+    reached: bool,
+    at: Duration,
 }
 
 /// Addresses that were tried of which the result is remembered.
 const MOST: usize = 64;
+/// For how long a result says something: addresses are tried again every 15 to 30 min.
+const OLD: Duration = Duration::from_secs(65 * 60);
+/// How many relays take what is for a node that can't be reached.
+const RELAYS: usize = 2;
+/// For how long a node waits for a stranger that gets in, before it has a relay as well.
+const STRANGERS: Duration = Duration::from_secs(10);
 
 impl Assessment {
     /// Of a node that is told to announce these addresses.
@@ -90,31 +110,82 @@ impl Assessment {
         Self { announced, ..Self::default() }
     }
 
-    /// A peer has tried an address. What has worked once works, until this node moves:
-    /// another peer may not get there.
-    pub(crate) fn dialled(&mut self, addr: &Multiaddr, reached: bool) {
+    /// A peer has tried an address. The last try counts.
+    pub(crate) fn dialled(&mut self, addr: &Multiaddr, reached: bool, now: Duration) {
         if self.dialled.len() < MOST || self.dialled.contains_key(addr) {
-            *self.dialled.entry(addr.clone()).or_default() |= reached;
+            self.dialled.insert(addr.clone(), Tried { reached, at: now });
         }
+        self.doubt(now);
+    }
+
+    /// Somebody has got in from an address, directly, to whom this node had not spoken.
+    /// (Some NATs let in whoever was spoken to, from any port: also the peers that try.)
+    pub(crate) fn came(&mut self, from: IpAddr, now: Duration) {
+        if is_public(from) {
+            self.strangers[usize::from(from.to_canonical().is_ipv6())] = true;
+        }
+        self.doubt(now);
     }
 
     /// This node may be elsewhere: what was tried of these says nothing any more.
-    pub(crate) fn gone(&mut self, is_gone: impl Fn(&Multiaddr) -> bool) {
+    pub(crate) fn gone(&mut self, is_gone: impl Fn(&Multiaddr) -> bool, now: Duration) {
         self.dialled.retain(|addr, _| !is_gone(addr));
+        self.strangers = [false; 2];
+        self.doubt(now);
+    }
+
+    /// Forgets what is old, since nobody tries it any more. Gives those of them at which
+    /// this node was reached.
+    pub(crate) fn forget(&mut self, now: Duration) -> Vec<Multiaddr> {
+        let is_old = |_: &Multiaddr, tried: &mut Tried| now.saturating_sub(tried.at) >= OLD;
+        let old: Vec<_> = self.dialled.extract_if(.., is_old).collect();
+        self.doubt(now);
+        old.into_iter().filter(|(_, tried)| tried.reached).map(|(addr, _)| addr).collect()
+    }
+
+    fn doubt(&mut self, now: Duration) {
+        match self.is_public() && !self.is_proven() {
+            true => drop(self.doubted.get_or_insert(now)),
+            false => self.doubted = None,
+        }
+    }
+
+    /// Where this node was reached.
+    pub(crate) fn reached(&self) -> impl Iterator<Item = &Multiaddr> {
+        self.dialled.iter().filter(|(_, tried)| tried.reached).map(|(addr, _)| addr)
     }
 
     /// Whether somebody has got to it directly, who is in its network or anywhere.
     pub(crate) fn is_reached(&self) -> bool {
-        self.dialled.values().any(|reached| *reached)
+        self.reached().next().is_some()
     }
 
     /// Whether everybody can get to it, as far as is known.
     pub(crate) fn is_public(&self) -> bool {
-        let public = |addr: &Multiaddr| ip(addr).is_some_and(is_public);
-        let reached = |(addr, reached): (&Multiaddr, &bool)| *reached && public(addr);
-        !self.announced.is_empty()
-            || self.mapped.iter().any(public)
-            || self.dialled.iter().any(reached)
+        self.is_said() || self.reached().any(public)
+    }
+
+    /// Whether a person or the gateway says so.
+    fn is_said(&self) -> bool {
+        let named = |addr: &Multiaddr| name(addr).is_some() || public(addr);
+        self.announced.iter().any(named) || self.mapped.iter().any(public)
+    }
+
+    /// Whether that is more than what peers say to whom this node speaks.
+    fn is_proven(&self) -> bool {
+        let came = |addr: &Multiaddr| {
+            public(addr) && ip(addr).is_some_and(|ip| self.strangers[usize::from(ip.is_ipv6())])
+        };
+        self.is_said() || self.reached().any(came)
+    }
+
+    /// How many relays are to take what is for this node, and from when on.
+    pub(crate) fn relays(&self) -> (usize, Duration) {
+        match self.doubted {
+            Some(since) => (1, since + STRANGERS),
+            None if self.is_public() => (0, Duration::ZERO),
+            None => (RELAYS, Duration::ZERO),
+        }
     }
 
     /// What follows.
@@ -122,11 +193,10 @@ impl Assessment {
         let reach = match () {
             () if self.is_public() => Reach::Public,
             () if !self.relayed.is_empty() => Reach::Private,
-            () if self.dialled.values().any(|reached| !reached) => Reach::Private,
+            () if self.dialled.values().any(|tried| !tried.reached) => Reach::Private,
             () => Reach::Unknown,
         };
-        let dialled = self.dialled.iter().filter(|(_, reached)| **reached).map(|(addr, _)| addr);
-        let (public, near): (Vec<_>, Vec<_>) = dialled.partition(|a| ip(a).is_some_and(is_public));
+        let (public, near): (Vec<_>, Vec<_>) = self.reached().partition(|addr| public(addr));
         let dialled = public.into_iter().chain(near);
         let found = self.announced.iter().map(|addr| (addr, Found::Announced));
         let found = found.chain(self.mapped.iter().map(|addr| (addr, Found::Mapped)));
@@ -142,6 +212,11 @@ impl Assessment {
     }
 }
 
+/// Whether an address can be reached from anywhere, as far as it shows.
+fn public(addr: &Multiaddr) -> bool {
+    ip(addr).is_some_and(is_public)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,23 +225,24 @@ mod tests {
         text.parse().unwrap()
     }
 
+    const NOW: Duration = Duration::from_secs(1);
+
     #[test]
     fn what_was_tried_and_what_was_said_tell_whether_a_node_is_reached() {
         let (public, home) = (addr("/ip4/8.8.8.8/tcp/1"), addr("/ip4/192.168.1.2/tcp/1"));
         let mut known = Assessment::default();
         assert_eq!(known.now(), Reachability::default());
-        known.dialled(&home, true);
+        known.dialled(&home, true, NOW);
         assert_eq!(known.now().reach, Reach::Unknown, "that is its own network");
         assert!(known.is_reached() && !known.is_public());
-        known.dialled(&public, false);
+        known.dialled(&public, false, NOW);
         assert_eq!(known.now().reach, Reach::Private);
-        known.dialled(&public, true);
-        known.dialled(&public, false);
+        known.dialled(&public, true, NOW);
         assert_eq!(known.now().reach, Reach::Public);
         let dialled =
             |addr: &Multiaddr| ReachableAddr { addr: addr.clone(), found: Found::Dialled };
         assert_eq!(known.now().addrs, [dialled(&public), dialled(&home)]);
-        known.gone(|addr| *addr == public || *addr == home);
+        known.gone(|addr| *addr == public || *addr == home, NOW);
         known.relayed = vec![addr("/ip4/9.9.9.9/tcp/1/p2p-circuit")];
         assert_eq!(known.now().reach, Reach::Private);
         known.announced = vec![public.clone()];
@@ -176,9 +252,65 @@ mod tests {
     }
 
     #[test]
+    fn an_announced_address_is_public_if_all_can_reach_it_by_its_looks() {
+        for (announced, reach) in [
+            ("/ip4/8.8.8.8/tcp/1", Reach::Public),
+            ("/dns/example.org/tcp/1", Reach::Public),
+            ("/dns4/example.org/udp/1/quic-v1", Reach::Public),
+            ("/ip6/2001:db8::1/tcp/1", Reach::Public),
+            ("/ip4/10.0.0.1/tcp/1", Reach::Unknown),
+            ("/ip4/127.0.0.1/tcp/1", Reach::Unknown),
+            ("/ip4/100.64.0.1/tcp/1", Reach::Unknown),
+            ("/ip6/fd00::1/tcp/1", Reach::Unknown),
+        ] {
+            let known = Assessment::new(vec![addr(announced)]);
+            assert_eq!(known.now().reach, reach, "{announced}");
+            assert_eq!(known.relays().0, if reach == Reach::Public { 0 } else { 2 });
+            assert_eq!(known.now().addrs.len(), 1, "it is told all the same");
+        }
+    }
+
+    #[test]
+    fn a_node_has_a_relay_until_a_stranger_got_in() {
+        let (v4, v6) = (addr("/ip4/8.8.8.8/tcp/1"), addr("/ip6/2001:db8::1/tcp/1"));
+        let from = |text: &str| text.parse::<IpAddr>().unwrap();
+        let mut known = Assessment::default();
+        assert_eq!(known.relays(), (RELAYS, Duration::ZERO));
+        known.dialled(&v4, true, NOW);
+        known.dialled(&v6, false, 2 * NOW);
+        assert_eq!(known.now().reach, Reach::Public);
+        assert_eq!(known.relays(), (1, NOW + STRANGERS));
+        known.came(from("192.168.1.3"), NOW);
+        known.came(from("2001:db8::2"), NOW);
+        assert_eq!(known.relays().0, 1, "they may come where others can't");
+        known.came(from("::ffff:9.9.9.9"), NOW);
+        assert_eq!(known.relays().0, 0);
+        known.gone(|_| false, 5 * NOW);
+        assert_eq!(known.relays(), (1, 5 * NOW + STRANGERS), "it may have moved");
+    }
+
+    #[test]
+    fn the_last_try_counts_and_none_for_ever() {
+        let (new, old) = (addr("/ip4/8.8.8.8/tcp/1"), addr("/ip4/9.9.9.9/tcp/1"));
+        let mut known = Assessment::default();
+        known.dialled(&old, true, NOW);
+        known.dialled(&new, false, NOW);
+        assert!(known.is_public());
+        // The router has another address, and lets others in.
+        known.dialled(&old, false, 900 * NOW);
+        assert_eq!((known.now().reach, known.relays().0), (Reach::Private, RELAYS));
+        known.dialled(&new, true, 900 * NOW);
+        assert_eq!(known.now().reach, Reach::Public);
+        // Nobody tries it any more.
+        assert_eq!(known.forget(900 * NOW + OLD - NOW), []);
+        assert_eq!(known.forget(900 * NOW + OLD), [new]);
+        assert_eq!((known.now(), known.relays().0), (Reachability::default(), RELAYS));
+    }
+
+    #[test]
     fn results_of_many_addresses_take_no_more_room() {
         let mut known = Assessment::default();
-        (1..1000).for_each(|n| known.dialled(&addr(&format!("/ip4/8.8.8.8/tcp/{n}")), false));
+        (1..1000).for_each(|n| known.dialled(&addr(&format!("/ip4/8.8.8.8/tcp/{n}")), false, NOW));
         assert_eq!(known.dialled.len(), MOST);
     }
 }

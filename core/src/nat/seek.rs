@@ -2,10 +2,13 @@
 //! to two, so that one may go.
 
 use libp2p::{Multiaddr, PeerId};
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
-/// Relays that are used.
-const USED: usize = 2;
+/// Relays that are remembered when they have gone.
+const KNOWN: usize = 16;
 /// For how long after a relay is known it is waited for somebody to reach this node
 /// directly, so that it needs none.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(1500);
@@ -42,16 +45,34 @@ pub(crate) struct Wish {
 #[derive(Debug, Default)]
 pub(crate) struct Seek {
     offers: BTreeMap<PeerId, Offer>,
+    /// Those that have offered it, also before they went, the last at the end.
+    known: VecDeque<PeerId>,
 }
 
 impl Seek {
     /// A connected peer offers to relay.
     pub(crate) fn offers(&mut self, relay: PeerId, addr: &Multiaddr, now: Duration) {
+        if !self.known.contains(&relay) {
+            self.known.push_back(relay);
+            if self.known.len() > KNOWN {
+                self.known.pop_front();
+            }
+        }
         self.offers.entry(relay).or_insert_with(|| Offer {
             addr: addr.clone(),
             state: State::Free(now + PATIENCE),
             refused: 0,
         });
+    }
+
+    /// Whether a peer is a relay, or was one when it was connected last.
+    pub(crate) fn is_known(&self, relay: &PeerId) -> bool {
+        self.known.contains(relay)
+    }
+
+    /// None is connected.
+    pub(crate) fn clear(&mut self) {
+        self.offers.clear();
     }
 
     /// It no longer does, or is no longer connected. What it had taken on ends by
@@ -76,15 +97,16 @@ impl Seek {
         }
     }
 
-    /// The next relay to ask, of those that serve the purpose; then it is asked.
-    /// `random` chooses.
+    /// The next relay to ask, of those that serve the purpose, if fewer than `most` are
+    /// used; then it is asked. `random` chooses.
     pub(crate) fn next(
         &mut self,
+        most: usize,
         serves: impl Fn(&Multiaddr) -> bool,
         now: Duration,
         random: impl FnOnce(usize) -> usize,
     ) -> Option<Wish> {
-        if self.used() >= USED {
+        if self.used() >= most {
             return None;
         }
         let free = |offer: &Offer| matches!(offer.state, State::Free(at) if at <= now);
@@ -109,17 +131,17 @@ impl Seek {
     }
 
     /// When [`next`](Self::next) may have another.
-    pub(crate) fn due(&self) -> Option<Duration> {
+    pub(crate) fn due(&self, most: usize) -> Option<Duration> {
         let at = |offer: &Offer| match offer.state {
             State::Free(at) => Some(at),
             _ => None,
         };
-        self.offers.values().filter_map(at).min().filter(|_| self.used() < USED)
+        self.offers.values().filter_map(at).min().filter(|_| self.used() < most)
     }
 
     /// Whether more relays are wanted than are known that don't refuse.
-    pub(crate) fn is_short(&self) -> bool {
-        self.offers.values().filter(|offer| offer.refused == 0).count() < USED
+    pub(crate) fn is_short(&self, most: usize) -> bool {
+        self.offers.values().filter(|offer| offer.refused == 0).count() < most
     }
 
     fn used(&self) -> usize {
@@ -144,7 +166,7 @@ mod tests {
     #[test]
     fn two_relays_are_used_and_another_one_when_one_goes() {
         let mut seek = Seek::default();
-        assert!(seek.is_short() && seek.due().is_none());
+        assert!(seek.is_short(2) && seek.due(2).is_none());
         let relays: Vec<PeerId> = (1..=3)
             .map(|n| {
                 let relay = PeerId::random();
@@ -152,19 +174,20 @@ mod tests {
                 relay
             })
             .collect();
-        assert_eq!(seek.due(), Some(PATIENCE));
-        assert_eq!(seek.next(all, PATIENCE / 2, |_| 0), None, "somebody may reach it yet");
-        let one = seek.next(all, PATIENCE, |n| n - 1).unwrap();
-        assert_eq!(seek.next(|_| false, PATIENCE, |_| 0), None, "none serves the purpose");
-        let two = seek.next(all, PATIENCE, |_| 0).unwrap();
+        assert_eq!(seek.due(2), Some(PATIENCE));
+        assert_eq!(seek.next(2, all, PATIENCE / 2, |_| 0), None, "somebody may reach it yet");
+        let one = seek.next(2, all, PATIENCE, |n| n - 1).unwrap();
+        assert_eq!(seek.next(2, |_| false, PATIENCE, |_| 0), None, "none serves the purpose");
+        let two = seek.next(2, all, PATIENCE, |_| 0).unwrap();
         assert_ne!(one, two);
-        assert_eq!((seek.next(all, PATIENCE, |_| 0), seek.due()), (None, None));
+        assert_eq!((seek.next(2, all, PATIENCE, |_| 0), seek.due(2)), (None, None));
         [&one, &two].iter().for_each(|wish| seek.accepted(&wish.relay));
         // Told again by identify, it stays what it is.
         seek.offers(one.relay, &one.addr, 5 * SECOND);
-        assert_eq!(seek.next(all, 9 * SECOND, |_| 0), None);
+        assert_eq!(seek.next(2, all, 9 * SECOND, |_| 0), None);
         seek.gone(&one.relay);
-        let third = seek.next(all, 9 * SECOND, |_| 0).unwrap();
+        assert!(seek.is_known(&one.relay) && !seek.is_known(&PeerId::random()));
+        let third = seek.next(2, all, 9 * SECOND, |_| 0).unwrap();
         assert!(relays.contains(&third.relay) && third != one && third != two);
     }
 
@@ -174,17 +197,17 @@ mod tests {
         seek.offers(relay, &addr(1), Duration::ZERO);
         let mut now = PATIENCE;
         for pause in [5, 10, 20, 40, 80, 160, 320, 600, 600] {
-            assert_eq!(seek.next(all, now, |_| 0).unwrap().relay, relay);
+            assert_eq!(seek.next(2, all, now, |_| 0).unwrap().relay, relay);
             seek.refused(&relay, now);
             now += pause * SECOND;
-            assert_eq!(seek.due(), Some(now));
+            assert_eq!(seek.due(2), Some(now));
         }
-        seek.next(all, now, |_| 0).unwrap();
+        seek.next(2, all, now, |_| 0).unwrap();
         seek.accepted(&relay);
         // It lapsed.
         seek.refused(&relay, now);
-        assert_eq!(seek.due(), Some(now + 5 * SECOND));
+        assert_eq!(seek.due(2), Some(now + 5 * SECOND));
         seek.offers(PeerId::random(), &addr(2), now);
-        assert!(seek.is_short(), "one of the two refuses");
+        assert!(seek.is_short(2), "one of the two refuses");
     }
 }

@@ -106,7 +106,8 @@ impl Netns {
         std::fs::write(self.etc().join("hosts"), lines.join("\n")).unwrap();
     }
 
-    /// Drops every packet from and to these hosts, or no longer does.
+    /// Drops every packet from and to these hosts, or no longer does: its own, and those
+    /// of hosts behind this one.
     pub fn cut_off(&self, from: Option<&[&str]>) {
         let rules = match from {
             Some(hosts) => {
@@ -115,6 +116,11 @@ impl Netns {
                     "table ip cut {{
                         chain in {{ type filter hook input priority 0; ip saddr {{ {hosts} }} drop; }}
                         chain out {{ type filter hook output priority 0; ip daddr {{ {hosts} }} drop; }}
+                        chain through {{
+                            type filter hook forward priority 0;
+                            ip saddr {{ {hosts} }} drop;
+                            ip daddr {{ {hosts} }} drop;
+                        }}
                     }}"
                 )
             }
@@ -305,8 +311,11 @@ impl Lan {
 pub enum Nat {
     /// A port is the same to all, but lets in only what comes from where it has sent to.
     PortRestricted,
-    /// A port is another one to each: nobody can know it.
+    /// A port is another one to each: nobody can know it. (Who tries is told so at once,
+    /// which those of homes don't do: tests are to see punches fail.)
     Symmetric,
+    /// A port is the same to all, and lets in from any port who was spoken to.
+    AddressRestricted,
 }
 
 /// An "Internet" of public addresses, 45.77.0.1 up, which exists only here; and homes in
@@ -348,21 +357,37 @@ impl Internet {
         inner.ip("route add default via 192.168.1.1");
         router.set("net.ipv4.ip_forward", 1);
         let random = if nat == Nat::Symmetric { " random,fully-random" } else { "" };
+        let (out, back, lets) = match nat {
+            Nat::AddressRestricted => (
+                "iifname lan add @spoken { ip daddr };",
+                "iifname eth0 ip saddr @spoken dnat to 192.168.1.2;",
+                "iifname eth0 ip saddr @spoken accept;",
+            ),
+            _ => ("", "", ""),
+        };
+        let refuse = if nat == Nat::Symmetric { "reject" } else { "drop" };
         // What is for a port that leads nowhere is dropped, also by the router itself: its
         // answer would tell the other side that nobody is there.
         let rules = format!(
             "table ip home {{
+                set spoken {{ type ipv4_addr; flags dynamic; size 64; }}
+                chain pre {{
+                    type nat hook prerouting priority -100;
+                    {back}
+                }}
                 chain post {{
                     type nat hook postrouting priority 100;
                     oifname eth0 masquerade{random};
                 }}
                 chain in {{
                     type filter hook input priority 0;
-                    iifname eth0 ct state new drop;
+                    iifname eth0 ct state new {refuse};
                 }}
                 chain through {{
                     type filter hook forward priority 0;
-                    iifname eth0 ct state new drop;
+                    {out}
+                    {lets}
+                    iifname eth0 ct state new {refuse};
                 }}
             }}"
         );

@@ -1,10 +1,10 @@
 //! What is decided of NATs and relays, carried out in the task of the host.
 
-use super::{Asked, BehaviourEvent, Watched};
+use super::{Asked, BehaviourEvent, LONGEST, Probes, Watched};
 use crate::{
     dials::{Hearing, sensible},
-    host::{swarm::HostSwarm, task::Task},
-    nat::{Wish, is_relayed},
+    host::{connected::Direction, listen::is_quic, swarm::HostSwarm, task::Task},
+    nat::{Wish, is_relayed, likely},
     prefix::{Prefix, ip, is_public},
 };
 use libp2p::{
@@ -14,7 +14,7 @@ use libp2p::{
     relay,
     swarm::ConnectionId,
 };
-use rand::RngExt;
+use rand::{RngExt, seq::IteratorRandom};
 use std::{net::IpAddr, time::Duration};
 use tokio::time::Instant;
 
@@ -22,6 +22,12 @@ use tokio::time::Instant;
 const DIALS_BACK: StreamProtocol = StreamProtocol::new("/libp2p/autonat/2/dial-request");
 /// How long a connection lasts by which it is tried whether a peer can be reached.
 const PROBE: Duration = Duration::from_secs(15);
+/// When it is tried again whether this node can be reached: within the last half of this
+/// time. And when its router may have another address.
+const AGAIN: Duration = Duration::from_secs(30 * 60);
+const SOON: Duration = Duration::from_secs(60);
+/// Addresses that are tried then.
+const AT_ONCE: usize = 8;
 /// Addresses that are told of one relay.
 const PER_RELAY: usize = 3;
 
@@ -33,39 +39,92 @@ impl Task {
         id: ConnectionId,
         speaks: &[StreamProtocol],
         observed: &Multiaddr,
+        listens: &[Multiaddr],
     ) {
-        let Some(at) = self.connected.direct(&peer, id).filter(|_| self.nat.uses) else { return };
+        let direct = self.connected.direct(&peer, id).filter(|_| self.nat.uses);
+        let Some((at, direction)) = direct else { return };
         let now = self.nat.now();
-        match speaks.contains(&relay::HOP_PROTOCOL_NAME) {
+        let relays = speaks.contains(&relay::HOP_PROTOCOL_NAME);
+        match relays {
             true => self.nat.seek.offers(peer, &at, now),
             false => self.nat.seek.gone(&peer),
         }
         let behaviour = &mut self.swarm.behaviour_mut().nat;
         if let Some(probes) = behaviour.probes.as_mut() {
             probes.server(peer, speaks.contains(&DIALS_BACK));
+            if direction == Direction::Outbound {
+                probes.speaks(peer, ip(&at));
+            }
+            probes.seen(peer, id);
+            if relays && direction == Direction::Outbound {
+                self.be_seen(peer, &at, listens);
+            }
         }
         // What makes no sense where the peer is makes none here.
         let hearing = Hearing::new(ip(&at), &[]);
         let observed = sensible(std::slice::from_ref(observed), hearing, &Default::default());
-        if let Some(addr) = observed.first()
-            && self.nat.candidates.seen(addr, Prefix::of(&at))
-        {
-            tracing::debug!(%peer, %addr, "this node may be reached there");
-            let before = behaviour.probes.as_mut().is_some_and(|probes| probes.try_addr(addr));
-            // Those that punch with this node are told what the relay sees. They don't dial
-            // what makes no sense where they are, nor what comes with it.
-            let far = !ip(addr).is_some_and(|ip| ip.is_loopback());
-            let public = ip(addr).is_some_and(is_public);
-            let relays = speaks.contains(&relay::HOP_PROTOCOL_NAME);
-            if far && relays && (public || !self.nat.candidates.has_public()) {
-                behaviour.may_be_at(addr);
-            }
-            if before {
-                self.nat.known.dialled(addr, true);
-                self.swarm.add_external_address(addr.clone());
-            }
+        let observed = observed.first().filter(|addr| addr.len() <= LONGEST);
+        let addrs = match (observed, direction) {
+            // By which the peer got in.
+            (Some(addr), Direction::Inbound) => [addr.clone()].into_iter().collect(),
+            (Some(addr), Direction::Outbound) => likely(addr, self.swarm.listeners()),
+            (None, _) => return self.nat.tell(),
+        };
+        for addr in addrs {
+            self.may_be_reached(&addr, Prefix::of(&at), relays);
         }
         self.nat.tell();
+    }
+
+    /// A relay sees this node by one transport. It is to see it by the other one as well,
+    /// where both have it: another node may be seen by that alone, and the two can't punch
+    /// then. (By a connection of a moment.)
+    fn be_seen(&mut self, relay: PeerId, at: &Multiaddr, listens: &[Multiaddr]) {
+        let listened = |addr: &Multiaddr| {
+            let near = |addr: &Multiaddr| ip(addr).map(|ip| (ip.is_ipv4(), ip.is_loopback()));
+            self.swarm.listeners().any(|own| {
+                !is_relayed(own) && is_quic(own) == is_quic(addr) && near(own) == near(addr)
+            })
+        };
+        let other = |addr: &&Multiaddr| {
+            let one = std::slice::from_ref(*addr);
+            ip(addr) == ip(at)
+                && is_quic(addr) != is_quic(at)
+                && !is_relayed(addr)
+                && self.recipe.dials(addr)
+                && listened(addr)
+                && !sensible(one, Hearing::new(ip(at), &[]), &Default::default()).is_empty()
+        };
+        let Some(other) = listens.iter().find(other).cloned() else { return };
+        if let Some(probes) = self.swarm.behaviour_mut().nat.probes.as_mut() {
+            probes.be_seen(relay, other);
+        }
+        self.nat.look_soon();
+    }
+
+    /// A peer of a network, perhaps a relay, sees this node at an address, or so it seems.
+    fn may_be_reached(&mut self, addr: &Multiaddr, by: Prefix, relays: bool) {
+        let now = self.nat.now();
+        if !self.nat.candidates.seen(addr, by, now) {
+            return;
+        }
+        tracing::debug!(%addr, "this node may be reached there");
+        let behaviour = &mut self.swarm.behaviour_mut().nat;
+        let before = behaviour.probes.as_mut().is_some_and(|probes| probes.try_addr(addr));
+        // Those that punch with this node are told what relays see, and of that nothing
+        // that makes no sense where they are.
+        let far = !ip(addr).is_some_and(|ip| ip.is_loopback());
+        let public = ip(addr).is_some_and(is_public);
+        if far && relays && (public || !self.nat.candidates.has_public()) {
+            behaviour.may_be_at(addr);
+        }
+        if before {
+            self.nat.known.dialled(addr, true, now);
+            self.swarm.add_external_address(addr.clone());
+        } else if public && self.nat.known.is_reached() {
+            // The router may have another address than before.
+            self.nat.again_within(SOON);
+        }
     }
 
     /// The address by which this node listens at a relay is another, or gone.
@@ -118,11 +177,22 @@ impl Task {
     ) {
         let behaviour = &self.swarm.behaviour().nat;
         let is_try = behaviour.answers.as_ref().is_some_and(|answers| answers.has_made(id));
+        let probes = behaviour.probes.as_ref();
         if is_try {
-            self.nat.look_soon();
-        } else if !behaviour.probes.as_ref().is_some_and(|probes| probes.has_come(id)) {
-            self.nat.opened(peer, id, end);
+            return self.nat.look_soon();
+        } else if probes.is_some_and(|probes| probes.has_come(id) || probes.is_apart(id)) {
+            return;
         }
+        let from =
+            Some(end.get_remote_address()).filter(|_| end.is_listener() && !end.is_relayed());
+        if let (Some(probes), Some(from)) = (probes, from.and_then(ip))
+            && probes.is_stranger(peer, from)
+        {
+            let now = self.nat.now();
+            self.nat.known.came(from, now);
+            self.nat.tell();
+        }
+        self.nat.opened(peer, id, end);
     }
 
     /// An own address has come, or is gone.
@@ -130,26 +200,57 @@ impl Task {
         let gone = gone.and_then(ip).filter(|ip| !ip.is_loopback());
         if let Some(gone) = gone {
             let stale: Vec<Multiaddr> = self.swarm.external_addresses().cloned().collect();
-            let (announced, mapped) = (&self.recipe.announced.addrs, &self.nat.known.mapped);
-            let stays = |addr| {
-                is_relayed(addr)
-                    || announced.contains(addr)
-                    || mapped.contains(addr)
-                    || !may_be_gone(addr, gone)
-            };
-            for addr in stale.iter().filter(|addr| !stays(addr)) {
-                self.swarm.remove_external_address(addr);
+            for addr in stale.iter().filter(|addr| !is_relayed(addr) && may_be_gone(addr, gone)) {
+                self.not_reached(addr);
             }
             if let Some(probes) = self.swarm.behaviour_mut().nat.probes.as_mut() {
                 probes.moved();
             }
-            self.nat.known.gone(|addr| may_be_gone(addr, gone));
+            let now = self.nat.now();
+            self.nat.known.gone(|addr| may_be_gone(addr, gone), now);
             self.nat.candidates.clear();
             self.nat.tell();
         }
         if self.nat.relays && self.recipe.announced.addrs.is_empty() {
             tell_clients(&mut self.swarm);
         }
+    }
+
+    /// Nobody is told any more that this node is reached at an address, unless it was said.
+    fn not_reached(&mut self, addr: &Multiaddr) {
+        let said = [&self.recipe.announced.addrs, &self.nat.known.mapped];
+        if !said.iter().any(|addrs| addrs.contains(addr)) {
+            self.swarm.remove_external_address(addr);
+        }
+    }
+
+    /// Has it tried again whether this node can be reached, and forgets what nobody has
+    /// tried or told for long.
+    pub(in crate::host) fn try_again(&mut self) {
+        let now = self.nat.now();
+        self.nat.again = None;
+        self.nat.again_within(AGAIN);
+        for addr in self.nat.known.forget(now) {
+            self.not_reached(&addr);
+        }
+        self.nat.candidates.forget(now);
+        let mut addrs: Vec<Multiaddr> = self.nat.known.reached().cloned().collect();
+        for addr in self.nat.candidates.again() {
+            if !addrs.contains(addr) {
+                addrs.push(addr.clone());
+            }
+        }
+        addrs.truncate(AT_ONCE);
+        let Some(probes) = self.swarm.behaviour_mut().nat.probes.as_mut() else { return };
+        let at = |server: &PeerId| {
+            let (_, dialled) = self.connected.with_peer(server);
+            dialled.into_iter().find(|addr| !is_relayed(addr)).map(|addr| (*server, addr))
+        };
+        if let Some((server, at)) = probes.servers().filter_map(at).choose(&mut rand::rng()) {
+            tracing::debug!(%server, ?addrs, "trying again whether this node can be reached");
+            probes.try_again(server, at, addrs);
+        }
+        self.nat.tell();
     }
 
     /// Asks relays, and closes what is no longer needed.
@@ -167,10 +268,27 @@ impl Task {
         for id in over.into_iter().flatten() {
             self.swarm.close_connection(id);
         }
-        let answers = self.swarm.behaviour().nat.answers.as_ref();
-        if self.nat.paths.has_spare() || answers.is_some_and(Watched::has_any) {
+        if self.nat.again.is_some_and(|at| at <= now) {
+            self.try_again();
+        }
+        let streams = &self.recipe.streams;
+        let over = self.swarm.behaviour_mut().nat.probes.as_mut().map(Probes::over);
+        let over: Vec<_> = over
+            .into_iter()
+            .flat_map(|over| over.extract_if(.., |(peer, id)| !streams.is_used(peer, *id)))
+            .collect();
+        let long = self.swarm.behaviour().nat.probes.as_ref().map(Probes::too_long);
+        for id in over.into_iter().map(|(_, id)| id).chain(long.into_iter().flatten()) {
+            self.swarm.close_connection(id);
+        }
+        let behaviour = &self.swarm.behaviour().nat;
+        let tries = behaviour.answers.as_ref().is_some_and(Watched::has_any)
+            || behaviour.probes.as_ref().is_some_and(Probes::has_apart);
+        if self.nat.paths.has_spare() || tries {
             self.nat.look_soon();
         }
+        // It may be time for another relay.
+        self.nat.tell();
         while let Some(wish) = self.next_relay() {
             self.ask_relay(wish);
         }
@@ -180,7 +298,8 @@ impl Task {
         let now = self.nat.now();
         let mut seek = std::mem::take(&mut self.nat.seek);
         let random = |n| rand::rng().random_range(0..n);
-        let wish = seek.next(|addr| self.nat.serves(addr), now, random);
+        let most = self.nat.relays_wanted();
+        let wish = seek.next(most, |addr| self.nat.serves(addr), now, random);
         if wish.is_none() {
             // None of those that are due serves now; that may change.
             seek.later(now);
@@ -237,7 +356,13 @@ impl Task {
                 let (addr, reached) = (&event.tested_addr, event.result.is_ok());
                 tracing::debug!(%addr, reached, by = %event.server, "it was tried to reach this node");
                 self.nat.counts.probed(reached);
-                self.nat.known.dialled(addr, reached);
+                let now = self.nat.now();
+                self.nat.known.dialled(addr, reached, now);
+                if !reached {
+                    self.not_reached(addr);
+                }
+                self.nat.again_within(AGAIN);
+                self.nat.look_soon();
                 self.nat.tell();
             }
             BehaviourEvent::Answers(event) => {

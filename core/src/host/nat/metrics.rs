@@ -5,10 +5,14 @@ use crate::{
     metrics::{ByLabel, Metrics},
     nat::Reach,
 };
-use libp2p::{PeerId, relay};
+use libp2p::{
+    PeerId,
+    relay::{self, StatusCode},
+};
 use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge};
 use std::collections::{HashMap, HashSet, hash_map::Entry};
 
+type Refused = Family<[(&'static str, &'static str); 2], Counter>;
 type Gauges = Family<[(&'static str, &'static str); 1], Gauge>;
 
 pub(super) struct Counts {
@@ -23,7 +27,7 @@ pub(super) struct Counts {
     /// How many connections are relayed from one to another: of those that end with the
     /// connection of whom they lead to the relay tells twice.
     circuits: HashMap<(PeerId, PeerId), u32>,
-    refused: ByLabel,
+    refused: Refused,
     punches: ByLabel,
     probes: ByLabel,
     upnp: ByLabel,
@@ -39,7 +43,7 @@ impl Counts {
             serves: Family::default(),
             reserved: HashSet::new(),
             circuits: HashMap::new(),
-            refused: ByLabel::default(),
+            refused: Refused::default(),
             punches: ByLabel::default(),
             probes: ByLabel::default(),
             upnp: ByLabel::default(),
@@ -71,7 +75,7 @@ impl Counts {
         );
         metrics.register(
             "relay_refused",
-            "What this node was asked to relay, and did not, by kind",
+            "What this node was asked to relay, and did not, by kind and reason",
             counts.refused.clone(),
         );
         metrics.register(
@@ -131,8 +135,8 @@ impl Counts {
         let change = |kind, by| {
             self.serves.get_or_create(&[("kind", kind)]).inc_by(by);
         };
-        let refused = |kind| {
-            self.refused.get_or_create(&[("kind", kind)]).inc();
+        let refused = |kind, status: &StatusCode| {
+            self.refused.get_or_create(&[("kind", kind), ("reason", reason(status))]).inc();
         };
         match event {
             ReservationReqAccepted { src_peer_id, .. } => {
@@ -157,8 +161,8 @@ impl Counts {
                     }
                 }
             }
-            ReservationReqDenied { .. } => refused("reservation"),
-            CircuitReqDenied { .. } => refused("circuit"),
+            ReservationReqDenied { status, .. } => refused("reservation", status),
+            CircuitReqDenied { status, .. } => refused("circuit", status),
             _ => {}
         }
     }
@@ -170,6 +174,17 @@ impl Counts {
         for kind in ["reservation", "circuit"] {
             self.serves.get_or_create(&[("kind", kind)]).set(0);
         }
+    }
+}
+
+/// Why a relay refuses, as a label. (libp2p has one status for a relay that is full and
+/// for a peer that asks too often.)
+fn reason(status: &StatusCode) -> &'static str {
+    match status {
+        StatusCode::ReservationRefused | StatusCode::ResourceLimitExceeded => "limit",
+        StatusCode::NoReservation => "no-reservation",
+        StatusCode::ConnectionFailed => "connection-failed",
+        _ => "other",
     }
 }
 

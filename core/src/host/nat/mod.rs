@@ -3,10 +3,11 @@
 //!
 //! `carry` does that, in the task of the host.
 //! `behaviour` is what speaks of it in the swarm: libp2p's relay, hole punching (DCUtR)
-//! and AutoNAT v2. `client`, `watched` and `probes` wrap those of them that do what
-//! others tell them, within `bounds`, and `patient` what would ask too early. `upnp` has
-//! the network's gateway map ports. `metrics` counts.
+//! and AutoNAT v2. `client`, `watched` and `probes` (and `again`) wrap those of them
+//! that do what others tell them, within `bounds`, and `patient` what would ask too
+//! early. `upnp` has the network's gateway map ports. `metrics` counts.
 
+mod again;
 mod behaviour;
 mod bounds;
 mod carry;
@@ -87,6 +88,8 @@ pub(super) struct Nat {
     asked: HashMap<ListenerId, Asked>,
     started: Instant,
     look: Option<Instant>,
+    /// When it is tried again whether this node can be reached.
+    again: Option<Duration>,
     told: watch::Sender<Reachability>,
     /// Whether it is to be connected to relays.
     short: watch::Sender<bool>,
@@ -117,6 +120,7 @@ impl Nat {
             asked: HashMap::new(),
             started: Instant::now(),
             look: None,
+            again: None,
             short: watch::Sender::new(false),
             events,
             counts,
@@ -142,11 +146,20 @@ impl Nat {
         addrs
     }
 
+    /// Whether a peer is a relay by which this node is, or may be, reached.
+    pub(super) fn is_relay(&self, peer: &PeerId) -> bool {
+        self.uses && self.seek.is_known(peer)
+    }
+
     /// Whether a relay at an address is of use.
     fn serves(&self, relay: &Multiaddr) -> bool {
-        self.uses
-            && !self.known.is_public()
-            && (ip(relay).is_some_and(is_public) || !self.known.is_reached())
+        self.uses && (ip(relay).is_some_and(is_public) || !self.known.is_reached())
+    }
+
+    /// How many relays are wanted now.
+    fn relays_wanted(&self) -> usize {
+        let (most, from) = self.known.relays();
+        if self.uses && from <= self.now() { most } else { 0 }
     }
 
     fn now(&self) -> Duration {
@@ -155,12 +168,22 @@ impl Nat {
 
     /// Waits until [`Task::look`] has something to do.
     pub(super) async fn due(&self) {
-        let seek = self.seek.due().filter(|_| self.uses && !self.known.is_public());
-        let seek = seek.map(|due| self.started + due);
-        match self.look.into_iter().chain(seek).min() {
+        let (most, from) = self.known.relays();
+        let seek = self.seek.due(most).filter(|_| self.uses).map(|due| due.max(from));
+        // Then it may be short of relays.
+        let doubted = (most > 0 && from > self.now()).then_some(from);
+        let due = seek.into_iter().chain(doubted).chain(self.again).map(|due| self.started + due);
+        match self.look.into_iter().chain(due).min() {
             Some(due) => tokio::time::sleep_until(due).await,
             None => std::future::pending().await,
         }
+    }
+
+    /// Has it tried again whether this node can be reached, after half this time or a
+    /// little more, if that is not to be sooner.
+    fn again_within(&mut self, time: Duration) {
+        let at = self.now() + time.mul_f64(rand::random_range(0.5..1.0));
+        self.again = Some(self.again.map_or(at, |again| again.min(at)));
     }
 
     /// Looks soon.
@@ -170,7 +193,7 @@ impl Nat {
 
     /// Tells what has changed.
     fn tell(&mut self) {
-        let short = self.uses && !self.known.is_public() && self.seek.is_short();
+        let short = self.seek.is_short(self.relays_wanted());
         self.short.send_if_modified(|was| std::mem::replace(was, short) != short);
         let now = self.known.now();
         if *self.told.borrow() == now {
@@ -245,7 +268,7 @@ impl Nat {
         self.paths.clear();
         self.cuts.clear();
         self.asked.clear();
-        self.seek = Seek::default();
+        self.seek.clear();
         self.counts.nothing_served();
         self.counts.relayed(0);
         self.known.mapped.clear();
@@ -254,7 +277,9 @@ impl Nat {
 
     fn moved(&mut self) {
         self.candidates.clear();
-        self.known.gone(|_| true);
+        let now = self.now();
+        self.known.gone(|_| true, now);
+        self.again = None;
         self.known.relayed = self.relayed();
         self.tell();
     }

@@ -1,8 +1,10 @@
 //! The client's part of AutoNAT v2: peers dial this node where it may be reached, and
 //! tell. Their connections for that are known, so that nobody uses them.
 
+use super::again::Again;
 use crate::{
-    nat::is_relayed,
+    nat::{Spoken, is_relayed},
+    prefix::ip,
     spare::{Kind, Spare},
 };
 use libp2p::{
@@ -11,22 +13,29 @@ use libp2p::{
     core::{Endpoint, transport::PortUse},
     swarm::{
         ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
-        THandlerOutEvent, ToSwarm, behaviour::NewExternalAddrCandidate,
+        THandlerOutEvent, ToSwarm,
+        behaviour::NewExternalAddrCandidate,
+        dial_opts::{DialOpts, PeerCondition},
     },
 };
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, VecDeque},
+    net::IpAddr,
     task::{Context, Poll},
     time::Duration,
 };
 use tokio::time::Instant;
 
 /// How often addresses that are new are looked at.
-const TICK: Duration = Duration::from_millis(500);
+pub(super) const TICK: Duration = Duration::from_millis(500);
 /// For how long a peer that was asked may come.
 const COMES: Duration = Duration::from_secs(15);
 /// For how long there may be a result of an address.
 const OPEN: Duration = Duration::from_secs(120);
+/// For how long a connection may last by which something is tried, or seen.
+const APART: Duration = Duration::from_secs(90);
+/// Relays that are remembered as having seen this node.
+const SHOWN: usize = 16;
 /// Addresses that are tried, before this node moves.
 const MOST: usize = 32;
 
@@ -38,8 +47,22 @@ pub(in crate::host) struct Probes {
     tried: HashSet<Multiaddr>,
     /// Those of which there is no result yet, and since when.
     open: HashMap<Multiaddr, Instant>,
-    /// Those at which this node was reached once: the client tries none again.
+    /// Those at which this node was reached when they were tried last: the client tries
+    /// none again by itself.
     reached: HashSet<Multiaddr>,
+    /// Trying some of them again.
+    again: Option<Again>,
+    /// The connections that were made for that, or to be seen, and since when.
+    apart: HashMap<ConnectionId, Instant>,
+    /// The dials of such that are yet to be made.
+    dials: VecDeque<DialOpts>,
+    /// The relays that were to see this node.
+    shown: VecDeque<PeerId>,
+    /// Those of them that have done their work.
+    over: Vec<(PeerId, ConnectionId)>,
+    /// To whom this node has spoken.
+    spoken: Spoken,
+    started: Instant,
     /// Connections by which peers have come that were asked.
     came: HashSet<ConnectionId>,
     /// Those by which others have come while somebody was asked: a peer may dial under
@@ -63,6 +86,13 @@ impl Probes {
             tried: HashSet::new(),
             open: HashMap::new(),
             reached: HashSet::new(),
+            again: None,
+            apart: HashMap::new(),
+            dials: VecDeque::new(),
+            shown: VecDeque::new(),
+            over: Vec::new(),
+            spoken: Spoken::default(),
+            started: Instant::now(),
             came: HashSet::new(),
             may_be: HashSet::new(),
             servers: HashSet::new(),
@@ -90,10 +120,87 @@ impl Probes {
         self.reached.contains(addr)
     }
 
+    /// Has a peer that dials for others, and is at an address, try these once more, if
+    /// nothing is being tried.
+    pub(in crate::host) fn try_again(
+        &mut self,
+        server: PeerId,
+        at: Multiaddr,
+        addrs: Vec<Multiaddr>,
+    ) {
+        if self.again.is_none() && self.open.is_empty() && !addrs.is_empty() {
+            let again = Again::new(server, at, addrs);
+            self.apart.insert(again.id(), Instant::now());
+            self.again = Some(again);
+        }
+    }
+
+    /// The connected peers that dial for others.
+    pub(in crate::host) fn servers(&self) -> impl Iterator<Item = &PeerId> {
+        self.servers.iter()
+    }
+
+    /// Has a relay see this node by a connection to an address of it, once.
+    pub(in crate::host) fn be_seen(&mut self, relay: PeerId, at: Multiaddr) {
+        if self.shown.contains(&relay) {
+            return;
+        }
+        self.shown.push_back(relay);
+        if self.shown.len() > SHOWN {
+            self.shown.pop_front();
+        }
+        // From the port of the listener, which is to be seen.
+        let always = PeerCondition::Always;
+        let dial = DialOpts::peer_id(relay).addresses(vec![at]).condition(always).build();
+        self.apart.insert(dial.connection_id(), Instant::now());
+        self.dials.push_back(dial);
+    }
+
+    /// A peer has told by a connection where it sees this node.
+    pub(in crate::host) fn seen(&mut self, peer: PeerId, id: ConnectionId) {
+        let tries = self.again.as_ref().is_some_and(|again| again.id() == id);
+        if self.apart.contains_key(&id) && !tries && !self.over.contains(&(peer, id)) {
+            self.over.push((peer, id));
+        }
+    }
+
+    /// Connections that were made to have something tried, or to be seen, and are to close.
+    pub(in crate::host) fn over(&mut self) -> &mut Vec<(PeerId, ConnectionId)> {
+        &mut self.over
+    }
+
+    /// Those of them that are there for longer than they should, such as of a peer that
+    /// doesn't say where it sees this node.
+    pub(in crate::host) fn too_long(&self) -> Vec<ConnectionId> {
+        let long = self.apart.iter().filter(|(_, since)| since.elapsed() >= APART);
+        long.map(|(id, _)| *id).collect()
+    }
+
+    /// Whether there are such, or will be.
+    pub(in crate::host) fn has_apart(&self) -> bool {
+        !self.apart.is_empty()
+    }
+
+    /// Whether a connection was made to have something tried, or to be seen.
+    pub(in crate::host) fn is_apart(&self, id: ConnectionId) -> bool {
+        self.apart.contains_key(&id)
+    }
+
+    /// This node speaks to a peer at a host.
+    pub(in crate::host) fn speaks(&mut self, peer: PeerId, host: Option<IpAddr>) {
+        self.spoken.to(Some(peer), host, self.started.elapsed());
+    }
+
+    /// Whether a peer that comes from a host is one to whom this node hasn't spoken.
+    pub(in crate::host) fn is_stranger(&self, peer: PeerId, host: IpAddr) -> bool {
+        self.spoken.is_stranger(peer, host, self.started.elapsed())
+    }
+
     /// This node is elsewhere: as many addresses again may be tried. What comes of those of
     /// before says nothing.
     pub(in crate::host) fn moved(&mut self) {
         self.open.clear();
+        self.shown.clear();
         self.tried.clear();
         self.tried.extend(self.reached.iter().cloned());
     }
@@ -116,6 +223,52 @@ impl Probes {
         self.came.remove(&id);
         self.may_be.remove(&id);
         self.spare.remove(id);
+        if self.apart.remove(&id).is_some() {
+            self.over.retain(|(_, over)| *over != id);
+            if self.again.as_ref().is_some_and(|again| again.id() == id) {
+                self.again_over();
+            }
+        }
+    }
+
+    /// What was to be tried again was, or can't be.
+    fn again_over(&mut self) {
+        let again = self.again.take();
+        let made = again.filter(|again| self.apart.contains_key(&again.id()) && again.is_made());
+        self.over.extend(made.map(|again| (again.server(), again.id())));
+        // What was new meanwhile.
+        self.stirred = true;
+    }
+
+    /// There is a result of an address.
+    fn tried(&mut self, event: &client::Event) {
+        self.open.remove(&event.tested_addr);
+        match event.result {
+            Ok(()) => self.reached.insert(event.tested_addr.clone()),
+            Err(_) => self.reached.remove(&event.tested_addr),
+        };
+    }
+
+    /// Goes on trying again.
+    fn poll_again(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<ToSwarm<client::Event, THandlerInEvent<Self>>> {
+        let Some(again) = &mut self.again else { return Poll::Pending };
+        let polled = again.poll(cx);
+        if let Poll::Ready(ToSwarm::GenerateEvent(event)) = &polled {
+            self.tried(event);
+        }
+        if polled.is_pending() && self.again.as_ref().is_some_and(Again::is_over) {
+            self.again_over();
+        }
+        polled
+    }
+
+    /// A peer is asked, by one client or the other.
+    fn asks(&mut self, peer: PeerId) {
+        self.asked.retain(|_, asked| asked.elapsed() < COMES);
+        self.asked.insert(peer, Instant::now());
     }
 }
 
@@ -143,6 +296,19 @@ impl NetworkBehaviour for Probes {
         self.inner.handle_established_inbound_connection(id, peer, local, remote)
     }
 
+    fn handle_pending_outbound_connection(
+        &mut self,
+        _: ConnectionId,
+        peer: Option<PeerId>,
+        addrs: &[Multiaddr],
+        _: Endpoint,
+    ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
+        let direct: Vec<_> = addrs.iter().filter(|addr| !is_relayed(addr)).collect();
+        let peer = peer.filter(|_| !direct.is_empty());
+        self.spoken.to(peer, direct.into_iter().filter_map(ip), self.started.elapsed());
+        Ok(Vec::new())
+    }
+
     fn handle_established_outbound_connection(
         &mut self,
         id: ConnectionId,
@@ -151,19 +317,40 @@ impl NetworkBehaviour for Probes {
         role: Endpoint,
         port_use: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
+        if self.apart.contains_key(&id) {
+            self.spare.insert(id, Kind::Passing);
+        }
         self.inner.handle_established_outbound_connection(id, peer, addr, role, port_use)
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         match &event {
             FromSwarm::NewExternalAddrCandidate(_) => return,
-            FromSwarm::ConnectionClosed(event) => {
-                self.ended(event.connection_id);
-                if event.remaining_established == 0 {
-                    self.servers.remove(&event.peer_id);
+            FromSwarm::ConnectionEstablished(made)
+                if self.apart.contains_key(&made.connection_id) =>
+            {
+                let id = made.connection_id;
+                match self.again.as_mut().filter(|again| again.id() == id) {
+                    Some(again) => again.made(event),
+                    // To be seen, or late.
+                    None => {}
+                }
+                return;
+            }
+            FromSwarm::ConnectionClosed(closed) => {
+                if closed.remaining_established == 0 {
+                    self.servers.remove(&closed.peer_id);
+                    self.shown.retain(|relay| *relay != closed.peer_id);
+                }
+                let is_apart = self.apart.contains_key(&closed.connection_id);
+                self.ended(closed.connection_id);
+                // The client doesn't know it.
+                if is_apart {
+                    return;
                 }
             }
             FromSwarm::ListenFailure(event) => self.ended(event.connection_id),
+            FromSwarm::DialFailure(event) => self.ended(event.connection_id),
             _ => {}
         }
         self.stirred = true;
@@ -182,15 +369,34 @@ impl NetworkBehaviour for Probes {
             tracing::debug!(%peer, "a peer claims to have dialled this node, and has not");
             return;
         }
-        self.stirred = true;
-        self.inner.on_connection_handler_event(peer, id, event);
+        let is_apart = self.apart.contains_key(&id);
+        match &mut self.again {
+            Some(again) if event.is_right() || again.id() == id => again.on_event(peer, id, event),
+            // Late.
+            _ if is_apart => {}
+            _ => {
+                self.stirred = true;
+                self.inner.on_connection_handler_event(peer, id, event);
+            }
+        }
     }
 
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
-        if !self.stirred && (self.open.is_empty() || self.servers.is_empty()) {
+        if let Some(opts) = self.dials.pop_front() {
+            return Poll::Ready(ToSwarm::Dial { opts });
+        }
+        if let Poll::Ready(step) = self.poll_again(cx) {
+            if let ToSwarm::NotifyHandler { peer_id, .. } = &step {
+                self.asks(*peer_id);
+            }
+            return Poll::Ready(step);
+        }
+        // One client at a time: by what a peer comes doesn't show for which.
+        let idle = self.open.is_empty() || self.servers.is_empty();
+        if self.again.is_some() || (!self.stirred && idle) {
             return Poll::Pending;
         }
         let polled = loop {
@@ -200,16 +406,8 @@ impl NetworkBehaviour for Probes {
             }
         };
         match &polled {
-            Poll::Ready(ToSwarm::NotifyHandler { peer_id, .. }) => {
-                self.asked.retain(|_, asked| asked.elapsed() < COMES);
-                self.asked.insert(*peer_id, Instant::now());
-            }
-            Poll::Ready(ToSwarm::GenerateEvent(event)) => {
-                self.open.remove(&event.tested_addr);
-                if event.result.is_ok() {
-                    self.reached.insert(event.tested_addr.clone());
-                }
-            }
+            Poll::Ready(ToSwarm::NotifyHandler { peer_id, .. }) => self.asks(*peer_id),
+            Poll::Ready(ToSwarm::GenerateEvent(event)) => self.tried(event),
             Poll::Ready(_) => {}
             Poll::Pending => {
                 self.stirred = false;

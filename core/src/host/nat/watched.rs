@@ -7,12 +7,14 @@ use libp2p::{
     Multiaddr, PeerId,
     core::{Endpoint, transport::PortUse},
     swarm::{
-        CloseConnection, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler,
-        THandlerInEvent, THandlerOutEvent, ToSwarm,
+        CloseConnection, ConnectionClosed, ConnectionDenied, ConnectionId, DialFailure, FromSwarm,
+        NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
+        behaviour::ConnectionEstablished,
+        dial_opts::{DialOpts, PeerCondition},
     },
 };
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, VecDeque},
     task::{Context, Poll},
 };
 use tokio::time::Instant;
@@ -22,8 +24,38 @@ const MOST: u32 = 32;
 
 /// Why a dial is not made.
 #[derive(Debug, thiserror::Error)]
-#[error("addresses that a peer told are not dialled: too many, too often, or not from there")]
+#[error("addresses that a peer told are not dialled, or others: they make no sense, or too often")]
 struct NotDialled;
+
+/// Dials in the place of those of which some addresses are not dialled: libp2p has no way
+/// to leave some out. The behaviour is not told.
+#[derive(Default)]
+struct Instead {
+    /// Those that are yet to be made.
+    due: VecDeque<DialOpts>,
+    /// Of such a dial or connection, the one that the behaviour knows.
+    known: HashMap<ConnectionId, ConnectionId>,
+    /// Those dials that are not made.
+    dropped: HashSet<ConnectionId>,
+}
+
+impl Instead {
+    fn make(&mut self, id: ConnectionId, peer: PeerId, addrs: Vec<Multiaddr>, role: Endpoint) {
+        let opts = DialOpts::peer_id(peer).addresses(addrs).condition(PeerCondition::Always);
+        let opts = match role {
+            Endpoint::Dialer => opts.build(),
+            Endpoint::Listener => opts.override_role().build(),
+        };
+        self.known.insert(opts.connection_id(), id);
+        self.dropped.insert(id);
+        self.due.push_back(opts);
+    }
+
+    /// As which the behaviour knows a connection.
+    fn known(&self, id: ConnectionId) -> ConnectionId {
+        self.known.get(&id).copied().unwrap_or(id)
+    }
+}
 
 /// The behaviour, whose dials are bounded.
 pub(in crate::host) struct Watched<B> {
@@ -34,6 +66,7 @@ pub(in crate::host) struct Watched<B> {
     /// How many dials each peer wanted that is connected.
     wanted: HashMap<PeerId, u32>,
     bounds: Bounds,
+    instead: Instead,
     /// Where they are noted, if nobody else is to use them.
     spare: Option<Spare>,
 }
@@ -46,6 +79,7 @@ impl<B> Watched<B> {
             made: HashMap::new(),
             wanted: HashMap::new(),
             bounds,
+            instead: Instead::default(),
             spare: None,
         }
     }
@@ -73,10 +107,12 @@ impl<B> Watched<B> {
 }
 
 impl<B> Watched<B> {
-    fn ended(&mut self, id: ConnectionId) {
+    /// A dial or connection is over. Gives as which the behaviour knows it.
+    fn ended(&mut self, id: ConnectionId) -> ConnectionId {
         self.dials.remove(&id);
         self.made.remove(&id);
         self.spare.iter().for_each(|spare| spare.remove(id));
+        self.instead.known.remove(&id).unwrap_or(id)
     }
 }
 
@@ -110,9 +146,17 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Watched<B> {
         addrs: &[Multiaddr],
         role: Endpoint,
     ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
-        if self.dials.contains(&id) && !peer.is_some_and(|peer| self.bounds.may(&peer, addrs)) {
-            return Err(ConnectionDenied::new(NotDialled));
+        if self.dials.contains(&id) && !self.instead.known.contains_key(&id) {
+            let chosen = peer.map(|peer| (peer, self.bounds.choose(&peer, addrs)));
+            let Some((peer, chosen)) = chosen.filter(|(_, chosen)| !chosen.is_empty()) else {
+                return Err(ConnectionDenied::new(NotDialled));
+            };
+            if chosen.len() < addrs.len() {
+                self.instead.make(id, peer, chosen, role);
+                return Err(ConnectionDenied::new(NotDialled));
+            }
         }
+        let id = self.instead.known(id);
         self.inner.handle_pending_outbound_connection(id, peer, addrs, role)
     }
 
@@ -129,27 +173,37 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Watched<B> {
         {
             spare.insert(id, Kind::Passing);
         }
+        let id = self.instead.known(id);
         self.inner.handle_established_outbound_connection(id, peer, addr, role, port_use)
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
-        match &event {
-            // What others see is looked at first: see `Nat::seen`.
+        let event = match event {
+            // What others see is looked at first: see `Task::may_be_reached`.
             FromSwarm::NewExternalAddrCandidate(_) => return,
             FromSwarm::ConnectionEstablished(event) => {
                 let id = event.connection_id;
                 let is_own = self.dials.remove(&id);
                 self.made.extend(is_own.then(|| (id, (event.peer_id, Instant::now()))));
+                let connection_id = self.instead.known(id);
+                FromSwarm::ConnectionEstablished(ConnectionEstablished { connection_id, ..event })
             }
             FromSwarm::ConnectionClosed(event) => {
-                self.ended(event.connection_id);
+                let connection_id = self.ended(event.connection_id);
                 if event.remaining_established == 0 {
                     self.wanted.remove(&event.peer_id);
                 }
+                FromSwarm::ConnectionClosed(ConnectionClosed { connection_id, ..event })
             }
-            FromSwarm::DialFailure(event) => self.ended(event.connection_id),
-            _ => {}
-        }
+            FromSwarm::DialFailure(event) => {
+                let connection_id = self.ended(event.connection_id);
+                if self.instead.dropped.remove(&event.connection_id) {
+                    return;
+                }
+                FromSwarm::DialFailure(DialFailure { connection_id, ..event })
+            }
+            event => event,
+        };
         self.inner.on_swarm_event(event);
     }
 
@@ -159,13 +213,17 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Watched<B> {
         id: ConnectionId,
         event: THandlerOutEvent<Self>,
     ) {
-        self.inner.on_connection_handler_event(peer, id, event);
+        self.inner.on_connection_handler_event(peer, self.instead.known(id), event);
     }
 
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+        if let Some(opts) = self.instead.due.pop_front() {
+            self.dials.insert(opts.connection_id());
+            return Poll::Ready(ToSwarm::Dial { opts });
+        }
         let polled = self.inner.poll(cx);
         let Poll::Ready(ToSwarm::Dial { opts }) = &polled else { return polled };
         self.dials.insert(opts.connection_id());
@@ -363,5 +421,121 @@ mod tests {
         assert_eq!(watched.over(None, Instant::now()), [id]);
         closed(&mut watched, id, peer);
         assert!(!watched.has_any() && watched.dials.is_empty() && spare.kind(id).is_none());
+    }
+}
+
+#[cfg(test)]
+mod instead_tests {
+    use super::*;
+    use futures::task::noop_waker;
+    use libp2p::swarm::{DialError, dummy};
+
+    /// Wants one dial, and notes what it is told of it.
+    #[derive(Default)]
+    struct Wants {
+        dial: Option<DialOpts>,
+        told: Vec<(&'static str, ConnectionId)>,
+    }
+
+    impl NetworkBehaviour for Wants {
+        type ConnectionHandler = dummy::ConnectionHandler;
+        type ToSwarm = std::convert::Infallible;
+
+        fn handle_established_inbound_connection(
+            &mut self,
+            _: ConnectionId,
+            _: PeerId,
+            _: &Multiaddr,
+            _: &Multiaddr,
+        ) -> Result<THandler<Self>, ConnectionDenied> {
+            Ok(dummy::ConnectionHandler)
+        }
+
+        fn handle_established_outbound_connection(
+            &mut self,
+            id: ConnectionId,
+            _: PeerId,
+            _: &Multiaddr,
+            _: Endpoint,
+            _: PortUse,
+        ) -> Result<THandler<Self>, ConnectionDenied> {
+            self.told.push(("made", id));
+            Ok(dummy::ConnectionHandler)
+        }
+
+        fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+            if let FromSwarm::DialFailure(event) = event {
+                self.told.push(("failed", event.connection_id));
+            }
+        }
+
+        fn on_connection_handler_event(
+            &mut self,
+            _: PeerId,
+            _: ConnectionId,
+            event: THandlerOutEvent<Self>,
+        ) {
+            match event {}
+        }
+
+        fn poll(
+            &mut self,
+            _: &mut Context<'_>,
+        ) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+            self.dial.take().map_or(Poll::Pending, |opts| Poll::Ready(ToSwarm::Dial { opts }))
+        }
+    }
+
+    fn addr(text: &str) -> Multiaddr {
+        text.parse().unwrap()
+    }
+
+    /// The next dial.
+    fn dial(watched: &mut Watched<Wants>) -> Option<ConnectionId> {
+        match watched.poll(&mut Context::from_waker(&noop_waker())) {
+            Poll::Ready(ToSwarm::Dial { opts }) => Some(opts.connection_id()),
+            _ => None,
+        }
+    }
+
+    fn fails(watched: &mut Watched<Wants>, peer: PeerId, id: ConnectionId) {
+        let (peer_id, error) = (Some(peer), &DialError::NoAddresses);
+        let failure = DialFailure { peer_id, error, connection_id: id };
+        watched.on_swarm_event(FromSwarm::DialFailure(failure));
+    }
+
+    #[test]
+    fn a_dial_is_made_without_what_makes_no_sense_and_known_as_the_one_that_was_wanted() {
+        let (near, far) = (addr("/ip4/192.168.1.2/tcp/1"), addr("/ip4/8.8.8.8/tcp/4001"));
+        let (peer, role) = (PeerId::random(), Endpoint::Listener);
+        let bounds = || Bounds::new(Default::default(), Default::default());
+        let wants = || {
+            let dial = DialOpts::peer_id(peer).addresses(vec![near.clone(), far.clone()]).build();
+            Watched::new(Wants { dial: Some(dial), told: Vec::new() }, bounds())
+        };
+        let mut watched = wants();
+        let wanted = dial(&mut watched).unwrap();
+        let both = [near.clone(), far.clone()];
+        let pending = |watched: &mut Watched<Wants>, id, addrs: &[Multiaddr]| {
+            watched.handle_pending_outbound_connection(id, Some(peer), addrs, role)
+        };
+        assert!(pending(&mut watched, wanted, &both).is_err());
+        fails(&mut watched, peer, wanted);
+        assert_eq!(watched.inner.told, [], "there is another in its place");
+        let made = dial(&mut watched).unwrap();
+        assert_ne!(made, wanted);
+        assert!(pending(&mut watched, made, std::slice::from_ref(&far)).is_ok());
+        let port = PortUse::Reuse;
+        watched.handle_established_outbound_connection(made, peer, &far, role, port).unwrap();
+        fails(&mut watched, peer, made);
+        assert_eq!(watched.inner.told, [("made", wanted), ("failed", wanted)]);
+        assert!(watched.instead.known.is_empty() && watched.instead.dropped.is_empty());
+
+        // Where nothing is left, the behaviour is told so.
+        let mut watched = wants();
+        let wanted = dial(&mut watched).unwrap();
+        assert!(pending(&mut watched, wanted, &both[..1]).is_err());
+        fails(&mut watched, peer, wanted);
+        assert_eq!((&*watched.inner.told, dial(&mut watched)), (&[("failed", wanted)][..], None));
     }
 }
