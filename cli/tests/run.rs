@@ -155,7 +155,8 @@ fn a_peer_is_reached_over_a_relay_unless_it_uses_none() {
     let mut relay = Running::node("none", &[&["--relay"][..], &limits].concat());
     let (relay_id, addr) = relay.listening();
     // The relay knows no address at which it reaches these: they come to it over TCP, and
-    // listen on QUIC alone. One is in another namespace: who is met over QUIC tells where.
+    // listen on QUIC alone. Each is in another namespace: they don't hear of each other, nor
+    // meet over QUIC.
     let hidden = |ns: &str, boot: &str, uses: &str| {
         let mut command = casm(&["run", "--json", "--ns", ns, "--boot", boot]);
         command
@@ -177,7 +178,7 @@ fn a_peer_is_reached_over_a_relay_unless_it_uses_none() {
     let told = node.wait_for("a relay takes what is for it", |line| over(line).is_some());
     let at = format!("{}/p2p/{id}", over(&told).unwrap());
     assert!(at.contains(&format!("/p2p/{relay_id}/p2p-circuit")), "{at}");
-    let mut other = Running::node(&at, &[]);
+    let mut other = Running::node(&at, &["--ns", "other"]);
     other.wait_for("it is relayed", |l| l["event"] == "relayed" && l["peer"] == *id);
     // It was there before, and asked for nothing.
     assert!(alone.seen().iter().all(|line| over(line).is_none()));
