@@ -64,12 +64,18 @@ impl Task {
         let hearing = Hearing::new(ip(&at), &[]);
         let observed = sensible(std::slice::from_ref(observed), hearing, &Default::default());
         let observed = observed.first().filter(|addr| addr.len() <= LONGEST);
-        let addrs = match (observed, direction) {
+        let probes = self.swarm.behaviour().nat.probes.as_ref();
+        let is_again = probes.is_some_and(|probes| probes.is_again(id));
+        let mut addrs = match (observed, direction) {
             // By which the peer got in.
             (Some(addr), Direction::Inbound) => [addr.clone()].into_iter().collect(),
             (Some(addr), Direction::Outbound) => likely(addr, self.swarm.listeners()),
             (None, _) => return self.nat.tell(),
         };
+        // From another port than that at which it listens, for certain.
+        if is_again && addrs.len() > 1 {
+            addrs.pop();
+        }
         for addr in addrs {
             self.may_be_reached(&addr, Prefix::of(&at), relays);
         }
@@ -248,7 +254,10 @@ impl Task {
         };
         if let Some((server, at)) = probes.servers().filter_map(at).choose(&mut rand::rng()) {
             tracing::debug!(%server, ?addrs, "trying again whether this node can be reached");
-            probes.try_again(server, at, addrs);
+            // Something is being tried now.
+            if !probes.try_again(server, at, addrs) {
+                self.nat.again_within(SOON);
+            }
         }
         self.nat.tell();
     }

@@ -121,18 +121,25 @@ impl Probes {
     }
 
     /// Has a peer that dials for others, and is at an address, try these once more, if
-    /// nothing is being tried.
+    /// nothing is being tried. Whether they are.
     pub(in crate::host) fn try_again(
         &mut self,
         server: PeerId,
         at: Multiaddr,
         addrs: Vec<Multiaddr>,
-    ) {
-        if self.again.is_none() && self.open.is_empty() && !addrs.is_empty() {
+    ) -> bool {
+        let free = self.again.is_none() && self.open.is_empty();
+        if free && !addrs.is_empty() {
             let again = Again::new(server, at, addrs);
             self.apart.insert(again.id(), Instant::now());
             self.again = Some(again);
         }
+        free
+    }
+
+    /// Whether a connection was made to have something tried, from a port of its own.
+    pub(in crate::host) fn is_again(&self, id: ConnectionId) -> bool {
+        self.again.as_ref().is_some_and(|again| again.id() == id)
     }
 
     /// The connected peers that dial for others.
@@ -158,7 +165,7 @@ impl Probes {
 
     /// A peer has told by a connection where it sees this node.
     pub(in crate::host) fn seen(&mut self, peer: PeerId, id: ConnectionId) {
-        let tries = self.again.as_ref().is_some_and(|again| again.id() == id);
+        let tries = self.is_again(id);
         if self.apart.contains_key(&id) && !tries && !self.over.contains(&(peer, id)) {
             self.over.push((peer, id));
         }

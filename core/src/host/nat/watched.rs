@@ -536,6 +536,7 @@ mod instead_tests {
         let wanted = dial(&mut watched).unwrap();
         assert!(pending(&mut watched, wanted, &both[..1]).is_err());
         fails(&mut watched, peer, wanted);
-        assert_eq!((&*watched.inner.told, dial(&mut watched)), (&[("failed", wanted)][..], None));
+        assert_eq!(watched.inner.told, [("failed", wanted)]);
+        assert_eq!(dial(&mut watched), None);
     }
 }
