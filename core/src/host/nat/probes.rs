@@ -337,10 +337,9 @@ impl NetworkBehaviour for Probes {
                 if self.apart.contains_key(&made.connection_id) =>
             {
                 let id = made.connection_id;
-                match self.again.as_mut().filter(|again| again.id() == id) {
-                    Some(again) => again.made(event),
-                    // To be seen, or late.
-                    None => {}
+                // Else it is there to be seen, or late.
+                if let Some(again) = self.again.as_mut().filter(|again| again.id() == id) {
+                    again.made(event);
                 }
                 return;
             }
