@@ -16676,7 +16676,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_casm_uniffi_checksum_method_node_set_meta() != 46463) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_casm_uniffi_checksum_method_node_set_ttl() != 54404) {
+    if (uniffi_casm_uniffi_checksum_method_node_set_ttl() != 63270) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_casm_uniffi_checksum_method_node_start_advertise() != 38305) {
