@@ -223,6 +223,8 @@ async fn says(said: &mut mpsc::Receiver<TopicCommand>, ms: u64) -> bool {
     match command.map(|command| command.expect("it runs")) {
         Ok(TopicCommand::Publish { reply, .. }) => {
             reply.send(Ok(())).unwrap();
+            // Until it is in the own view as well.
+            tokio::time::sleep(Duration::from_millis(10)).await;
             true
         }
         Ok(other) => panic!("{other:?}"),
@@ -254,9 +256,9 @@ async fn who_finds_itself_missing_or_older_at_a_partner_says_at_once_that_it_liv
         meet(&partner).await;
         assert!(says(&mut said, 50).await, "older there");
         tokio::time::sleep(Duration::from_secs(2)).await;
-        // Both have it.
         meet(&partner).await;
         assert!(says(&mut said, 50).await);
+        // Both have it from now on.
         meet(&partner).await;
         tokio::time::sleep(Duration::from_secs(2)).await;
         meet(&partner).await;
