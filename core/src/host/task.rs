@@ -10,6 +10,7 @@ use super::{
     leaving::Leaving,
     listen::Listening,
     nat::Nat,
+    neighbours::{Neighbours, Sign},
     pause::Order,
     swarm::{BehaviourEvent, HostSwarm, Recipe},
     topics::{Asked, Topics},
@@ -44,6 +45,8 @@ use tokio_util::sync::DropGuard;
 pub(super) enum Waiting {
     Peer(ToPeer),
     Addr(oneshot::Sender<Result<PeerId>>),
+    /// Whether a peer answers, beside other connections with it.
+    Try(oneshot::Sender<Result<()>>),
 }
 
 /// A dial of a peer, for all who want it at these addresses.
@@ -61,6 +64,7 @@ impl Waiting {
                 drop(reply.send(reached.as_ref().map(drop).map_err(Clone::clone)))
             }),
             Self::Addr(reply) => drop(reply.send(reached.clone())),
+            Self::Try(reply) => drop(reply.send(reached.as_ref().map(drop).map_err(Clone::clone))),
         }
     }
 }
@@ -86,6 +90,7 @@ pub(super) struct Task {
     pub(super) book: AddressBook,
     pub(super) nat: Nat,
     pub(super) connected: Connected,
+    pub(super) neighbours: Neighbours,
     pub(super) leaving: Leaving,
     pub(super) heard: Heard,
     /// Who is to be connected again, and the dials for that, with when each
@@ -112,6 +117,7 @@ pub(super) struct Parts {
     pub(super) book: AddressBook,
     pub(super) nat: Nat,
     pub(super) connected: Connected,
+    pub(super) neighbours: Neighbours,
     pub(super) leaving: Leaving,
     pub(super) events: EventBus,
 }
@@ -140,6 +146,7 @@ impl Task {
             book: parts.book,
             nat: parts.nat,
             connected: parts.connected,
+            neighbours: parts.neighbours,
             leaving: parts.leaving,
             heard: Heard::new(metrics.dials_skipped.clone()),
             back: Back::default(),
@@ -257,6 +264,11 @@ impl Task {
             Command::DialAddr { reply, .. } if self.life.is_paused() => {
                 let _ = reply.send(Err(Error::paused()));
             }
+            Command::Try { reply, .. } if self.life.is_paused() => {
+                let _ = reply.send(Err(Error::paused()));
+            }
+            Command::Try { info, reply } => self.try_peer(info, reply),
+            Command::Ask => self.swarm.behaviour_mut().ping.ask(),
             Command::Dial { info, configured, reply } => self.dial(info, configured, reply),
             Command::DialAddr { addr, reply } => self.dial_addr(addr, reply),
             Command::Disconnect { peer } => {
@@ -277,7 +289,12 @@ impl Task {
         }
     }
 
-    fn dial(&mut self, info: PeerInfo, configured: bool, reply: oneshot::Sender<Result<()>>) {
+    pub(super) fn dial(
+        &mut self,
+        info: PeerInfo,
+        configured: bool,
+        reply: oneshot::Sender<Result<()>>,
+    ) {
         // A connection with one that isn't taken may be about to close.
         if let Err(error) = self.recipe.gate.dials(&info.id) {
             let _ = reply.send(Err(error));
@@ -426,10 +443,16 @@ impl Task {
                     self.metrics.connections.inc();
                     self.events.emit(Event::Connected { peer: peer_id });
                 }
-                self.is_back(&peer_id, connection_id);
+                let first = num_established.get() == 1;
+                self.neighbours.tell(peer_id, if first { Sign::Here } else { Sign::Answers });
                 if let Some(waiting) = self.dials.remove(&connection_id) {
+                    if matches!(waiting, Waiting::Try(_)) && !first {
+                        self.swarm.close_connection(connection_id);
+                        return waiting.end(&Ok(peer_id));
+                    }
                     waiting.end(&Ok(peer_id));
                 }
+                self.is_back(&peer_id, connection_id);
             }
             SwarmEvent::ConnectionClosed {
                 peer_id, connection_id, num_established, cause, ..
@@ -437,9 +460,11 @@ impl Task {
                 let (_, dialled) = self.connected.with_peer(&peer_id);
                 self.connected.closed(&peer_id, connection_id);
                 self.nat.closed(peer_id, connection_id);
+                self.recipe.spare.remove(connection_id);
                 if num_established > 0 {
                     return;
                 }
+                self.neighbours.tell(peer_id, Sign::of(cause.as_ref()));
                 self.back.gone(&peer_id);
                 // Who is told to go is not dialled again.
                 if cause.is_some() {
@@ -454,6 +479,7 @@ impl Task {
                 tracing::debug!(peer = %whom, error = reason(&error), "a dial failed");
                 self.heard.ended(connection_id, None);
                 self.again.remove(&connection_id);
+                self.recipe.spare.remove(connection_id);
                 if let DialError::WrongPeerId { obtained, address } = &error {
                     self.heard.is_at(*obtained, address);
                 }
@@ -462,6 +488,7 @@ impl Task {
                     // It may have come by itself, or by another dial: then one more
                     // was one too many.
                     let there = peer_id.filter(|peer| self.swarm.is_connected(peer));
+                    let there = there.filter(|_| !matches!(waiting, Waiting::Try(_)));
                     waiting.end(&there.ok_or_else(|| unreachable(&whom, &error, private)));
                 }
             }
@@ -483,7 +510,7 @@ impl Task {
             BehaviourEvent::Gossip(event) => {
                 self.topics.on_event(&mut self.swarm.behaviour_mut().gossip, event);
             }
-            BehaviourEvent::Ping(failed) => self.gave_up(failed),
+            BehaviourEvent::Ping(event) => self.on_ping(event),
             BehaviourEvent::Nat(event) => self.on_nat(event),
             BehaviourEvent::Identify(identify::Event::Received {
                 connection_id,

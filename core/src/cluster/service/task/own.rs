@@ -123,6 +123,7 @@ impl Task {
         }
         let said = (&self.beat, message.encoded());
         self.table.insert_own(self.now(), message.seq(), said, &(self.roles)(&self.own));
+        self.suspicion.spoke(self.epoch.elapsed(), message.seq());
         self.said.message = Some(message);
         self.said.told.clear();
     }
