@@ -12,7 +12,7 @@
 //! `nat` gets through NATs and relays,
 //! `pause` lets the swarm go and builds another, `back` says who is dialled again, `names` has dials of
 //! names follow the system's configuration, `topics` joins gossip to the seam
-//! of `pubsub` (with `next`), `streams` opens and accepts streams, `addrs` keeps the list of
+//! of `pubsub` (with `next`), `unreached` says why a dial failed, `streams` opens and accepts streams, `addrs` keeps the list of
 //! addresses and the signed record of it.
 
 mod addrs;
@@ -53,6 +53,7 @@ mod task;
 mod tests;
 mod tls;
 mod topics;
+mod unreached;
 mod wide;
 
 use crate::{

@@ -177,7 +177,7 @@ impl Recipe {
         let sizes =
             slots::Sizes::new(limits.connections, limits.connections_per_peer, limits.pending);
         let identify = identify::Config::new("casm/0.0.0".into(), key.public())
-            .with_agent_version(instances::agent_version())
+            .with_agent_version(instances::agent_version(ping::is_seldom(self.ping)))
             .with_interval(self.identify)
             .with_push_listen_addr_updates(true)
             // What peers say of their addresses is judged before it is dialled.

@@ -1,10 +1,9 @@
 //! The task that owns the swarm.
 
 use super::{
-    Command, Connected, NO_QUIC,
+    Command, Connected,
     addrs::AddressBook,
     back::Back,
-    gate,
     heard::Heard,
     instances::{self, Instances, Other},
     leaving::Leaving,
@@ -14,9 +13,12 @@ use super::{
     pause::Order,
     swarm::{BehaviourEvent, HostSwarm, Recipe},
     topics::{Asked, Topics},
+    unreached::{no_quic, unreachable},
 };
 use crate::{
-    Error, ErrorKind, PeerInfo, Result, dials,
+    Error, ErrorKind, PeerInfo, Result,
+    config::Power,
+    dials,
     error::reason,
     event::{Event, EventBus},
     life::Life,
@@ -34,7 +36,7 @@ use libp2p::{
         dial_opts::{DialOpts, PeerCondition},
     },
 };
-use std::{collections::HashMap, future::poll_fn, io};
+use std::{collections::HashMap, future::poll_fn};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, sleep_until},
@@ -527,6 +529,10 @@ impl Task {
                 if instances::is_ours(&agent_version) {
                     self.swarm.behaviour_mut().gossip.is_ours(&peer_id);
                 }
+                if instances::is_pinged_seldom(&agent_version) {
+                    let seldom = Power::Low.profile().ping;
+                    self.swarm.behaviour_mut().ping.spare(connection_id, seldom);
+                }
                 let now = self.started.elapsed();
                 match self.instances.told(peer_id, connection_id, &agent_version, now) {
                     Some(Other::Restarted(newest)) => {
@@ -548,42 +554,4 @@ impl Task {
             _ => {}
         }
     }
-}
-
-fn no_quic(addr: &Multiaddr) -> Error {
-    Error::new(ErrorKind::Address, format!("{addr}: {NO_QUIC}"))
-}
-
-fn unreachable(whom: &str, error: &DialError, private: bool) -> Error {
-    if let Some(refused) = gate::refusal(whom, error) {
-        return refused;
-    }
-    if let DialError::WrongPeerId { obtained, address } = error {
-        let message =
-            format!("{whom} cannot be reached: another peer, {obtained}, is at {address}");
-        return Error::new(ErrorKind::Unreachable, message);
-    }
-    if let DialError::Transport(tried) = error {
-        let hint = match private && tried.iter().any(|(_, error)| answers(error)) {
-            true => " (whoever is there may hold another secret, or none)",
-            false => "",
-        };
-        let tried: Vec<String> =
-            tried.iter().map(|(addr, error)| format!("{addr}: {}", reason(error))).collect();
-        let message = format!("{whom} cannot be reached: {}{hint}", tried.join("; "));
-        return Error::new(ErrorKind::Unreachable, message);
-    }
-    Error::new(ErrorKind::Unreachable, format!("{whom} cannot be reached: {}", reason(error)))
-}
-
-/// Whether somebody is there, with whom no connection came about.
-fn answers(error: &(dyn std::error::Error + 'static)) -> bool {
-    use io::ErrorKind::*;
-    if let Some(error) = error.downcast_ref::<io::Error>() {
-        return match error.kind() {
-            ConnectionRefused | HostUnreachable | NetworkUnreachable | AddrNotAvailable => false,
-            _ => error.get_ref().is_none_or(|inner| answers(inner)),
-        };
-    }
-    error.source().is_none_or(answers)
 }

@@ -15170,6 +15170,10 @@ public enum LeaveReason: Equatable, Hashable {
      * Nothing was heard from it for too long.
      */
     case expired
+    /**
+     * Peers that were connected to it say that it answers no more.
+     */
+    case failed
 
 
 
@@ -15195,6 +15199,8 @@ public struct FfiConverterTypeLeaveReason: FfiConverterRustBuffer {
 
         case 2: return .expired
 
+        case 3: return .failed
+
         default: throw UniffiInternalError.unexpectedEnumCase
         }
     }
@@ -15209,6 +15215,10 @@ public struct FfiConverterTypeLeaveReason: FfiConverterRustBuffer {
 
         case .expired:
             writeInt(&buf, Int32(2))
+
+
+        case .failed:
+            writeInt(&buf, Int32(3))
 
         }
     }

@@ -38,6 +38,8 @@ pub(in crate::host) enum Want {
     Check,
     /// That a ping is sent now.
     Ask,
+    /// That pings are so seldom from now on: the peer is to be woken up no more often.
+    Seldom(Duration),
 }
 
 /// What is known of a connection.
@@ -190,6 +192,7 @@ impl ConnectionHandler for Handler {
         match want {
             Want::Check => self.pace.doubt(Instant::now()),
             Want::Ask => self.pace.ask(Instant::now()),
+            Want::Seldom(interval) => self.pace.seldom(interval, Instant::now()),
         }
     }
 

@@ -33,6 +33,11 @@ use std::{
 };
 use tokio::time::Instant;
 
+/// Whether pings are so far apart because each of them wakes up two machines.
+pub(in crate::host) fn is_seldom(interval: Duration) -> bool {
+    interval >= pace::SPARING
+}
+
 /// Why a connection is given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::host) enum Failure {
@@ -139,7 +144,7 @@ pub(in crate::host) struct Behaviour {
     /// When it began.
     epoch: Instant,
     round_trips: RoundTrips,
-    connections: HashMap<ConnectionId, (PeerId, State)>,
+    connections: HashMap<ConnectionId, Connection>,
     /// The connections of which something is wanted.
     wanted: Vec<(ConnectionId, Want)>,
     failed: VecDeque<(ConnectionId, Failed)>,
@@ -172,23 +177,32 @@ impl Behaviour {
     }
 
     fn want(&mut self, want: Want) {
-        self.wanted = self.connections.keys().map(|id| (*id, want)).collect();
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
+        // What was wanted before of one that is there is wanted still.
+        let seldom = std::mem::take(&mut self.wanted).into_iter();
+        let seldom = seldom.filter(|(_, want)| matches!(want, Want::Seldom(_)));
+        self.wanted = self.connections.keys().map(|id| (*id, want)).chain(seldom).collect();
+        self.waker.take().into_iter().for_each(Waker::wake);
+    }
+
+    /// Pings so seldom on a connection from now on: its peer runs on a battery.
+    pub(in crate::host) fn spare(&mut self, connection: ConnectionId, interval: Duration) {
+        if let Some(known) = self.connections.get(&connection) {
+            let interval = if known.listener { pace::of_listener(interval) } else { interval };
+            self.wanted.push((connection, Want::Seldom(interval)));
+            self.waker.take().into_iter().for_each(Waker::wake);
         }
     }
 
     /// How a peer is, on the best of its connections.
     fn best(&self, peer: &PeerId) -> Option<State> {
-        let its = self.connections.values().filter(|(other, _)| other == peer);
-        its.map(|(_, state)| *state).min()
+        self.connections.values().filter(|known| known.peer == *peer).map(|known| known.state).min()
     }
 
     /// A connection is so from now on.
     fn becomes(&mut self, peer: PeerId, connection: ConnectionId, state: State) {
         let before = self.best(&peer);
-        if let Some((_, known)) = self.connections.get_mut(&connection) {
-            *known = state;
+        if let Some(known) = self.connections.get_mut(&connection) {
+            known.state = state;
         }
         self.compare(peer, before);
     }
@@ -204,6 +218,14 @@ impl Behaviour {
             _ => {}
         }
     }
+}
+
+/// What is known of a connection.
+struct Connection {
+    peer: PeerId,
+    state: State,
+    /// Whether the peer made it.
+    listener: bool,
 }
 
 /// How a connection is.
@@ -244,7 +266,9 @@ impl NetworkBehaviour for Behaviour {
         match event {
             FromSwarm::ConnectionEstablished(event) => {
                 let before = self.best(&event.peer_id);
-                self.connections.insert(event.connection_id, (event.peer_id, State::Fine));
+                let (peer, listener) = (event.peer_id, event.endpoint.is_listener());
+                let connection = Connection { peer, state: State::Fine, listener };
+                self.connections.insert(event.connection_id, connection);
                 self.compare(event.peer_id, before);
             }
             FromSwarm::ConnectionClosed(event) => {
@@ -296,9 +320,9 @@ impl NetworkBehaviour for Behaviour {
         }
         while let Some((connection, event)) = self.wanted.pop() {
             // It may have closed meanwhile.
-            if let Some((peer_id, _)) = self.connections.get(&connection) {
+            if let Some(known) = self.connections.get(&connection) {
                 return Poll::Ready(ToSwarm::NotifyHandler {
-                    peer_id: *peer_id,
+                    peer_id: known.peer,
                     handler: NotifyHandler::One(connection),
                     event,
                 });

@@ -21,7 +21,7 @@ const HELD_UP: Duration = Duration::from_millis(500);
 pub(super) const PATIENCE_IN_DOUBT: Duration = Duration::from_secs(5);
 
 /// From this interval on, pings are seldom.
-const SPARING: Duration = Duration::from_secs(30);
+pub(super) const SPARING: Duration = Duration::from_secs(30);
 
 /// Who pings often does so itself at least as often as this, and first of all: what the
 /// round trip takes is to be known at both ends.
@@ -154,6 +154,16 @@ impl Pace {
     /// Whether the peer lives after all, of which something else was said before.
     pub(super) fn is_relieved(&mut self) -> bool {
         std::mem::take(&mut self.relieved)
+    }
+
+    /// The peer is to be woken up no more often than so.
+    pub(super) fn seldom(&mut self, interval: Duration, now: Instant) {
+        if interval > self.interval {
+            self.interval = interval;
+            if let State::Resting { due } = &mut self.state {
+                *due = now + interval;
+            }
+        }
     }
 
     /// Somebody wants to know whether the peer answers: a ping is due now.
@@ -324,6 +334,17 @@ mod tests {
         assert_eq!(pace.step(begun), Step::Ping);
         let mut now = begun;
         assert_eq!((next_told(&mut pace, &mut now), now - begun), (Step::GiveUp, PATIENCE));
+    }
+
+    #[test]
+    fn a_peer_that_is_not_to_be_woken_is_pinged_seldom() {
+        let (mut pace, begun) = asking();
+        pace.answered(begun);
+        pace.seldom(SPARING, begun + TICK);
+        pace.seldom(INTERVAL, begun + TICK);
+        let mut now = begun + TICK;
+        assert_eq!((next_told(&mut pace, &mut now), now - begun), (Step::Ping, SPARING + TICK));
+        assert_eq!(next_told(&mut pace, &mut now), Step::GiveUp, "nothing is said before");
     }
 
     #[test]
