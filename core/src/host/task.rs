@@ -434,27 +434,32 @@ impl Task {
                 ..
             } => {
                 let direction = self.connected.opened(peer_id, connection_id, &endpoint);
-                self.path_opened(peer_id, connection_id, &endpoint);
+                let first = num_established.get() == 1;
+                let is_try = matches!(self.dials.get(&connection_id), Some(Waiting::Try(_)));
+                // It goes at once.
+                let is_spare = is_try && !first;
+                if !is_spare {
+                    self.path_opened(peer_id, connection_id, &endpoint);
+                }
                 self.made.get_or_create(&[("direction", direction.name())]).inc();
                 let remote = endpoint.get_remote_address();
                 self.heard.ended(connection_id, Some(remote));
                 if endpoint.is_dialer() && !endpoint.is_relayed() {
                     self.heard.is_at(peer_id, remote);
                 }
-                if num_established.get() == 1 {
+                if first {
                     self.metrics.connections.inc();
                     self.events.emit(Event::Connected { peer: peer_id });
                 }
-                let first = num_established.get() == 1;
                 self.neighbours.tell(peer_id, if first { Sign::Here } else { Sign::Answers });
+                if is_spare {
+                    self.swarm.close_connection(connection_id);
+                } else {
+                    self.is_back(&peer_id, connection_id);
+                }
                 if let Some(waiting) = self.dials.remove(&connection_id) {
-                    if matches!(waiting, Waiting::Try(_)) && !first {
-                        self.swarm.close_connection(connection_id);
-                        return waiting.end(&Ok(peer_id));
-                    }
                     waiting.end(&Ok(peer_id));
                 }
-                self.is_back(&peer_id, connection_id);
             }
             SwarmEvent::ConnectionClosed {
                 peer_id, connection_id, num_established, cause, ..

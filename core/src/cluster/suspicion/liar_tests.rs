@@ -154,7 +154,8 @@ fn who_says_too_much_is_not_heard_and_replays_cost_nobody_anything() {
     };
     assert_eq!(hear(&mut world.suspicion, world.others[1], b"\x0a\xff"), Verdict::Reject);
     assert_eq!(hear(&mut world.suspicion, world.others[2], &[0; 9000]), Verdict::Ignore);
-    assert_eq!(hear(&mut world.suspicion, world.suspicion.own, &data), Verdict::Ignore);
+    let own = world.suspicion.own;
+    assert_eq!(hear(&mut world.suspicion, own, &data), Verdict::Ignore);
     let counts = world.suspicion.take_counts();
     let labels = ["refused-malformed", "refused-too-large", "refused-own", "refused-replayed"];
     assert_eq!(labels.map(|label| counts[label]), [1, 1, 1, 100]);

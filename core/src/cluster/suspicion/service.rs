@@ -14,7 +14,7 @@ use libp2p::PeerId;
 use std::time::Duration;
 use tokio::{
     sync::mpsc,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep_until, timeout},
 };
 
 /// How long a dial of who is suspected may take.
@@ -40,8 +40,8 @@ struct Service {
     cluster: Cluster,
     topic: Topic,
     sign: SignSuspects,
-    /// Since when an answer of a neighbour is waited for.
-    asking: Option<Instant>,
+    /// Since when an answer of a neighbour is waited for, and when to look again.
+    asking: Option<(Instant, Instant)>,
 }
 
 impl Service {
@@ -53,6 +53,7 @@ impl Service {
         let mut dials: FuturesUnordered<BoxFuture<'static, (PeerId, bool)>> =
             FuturesUnordered::new();
         loop {
+            let look = self.asking.map(|(_, look)| look);
             let done = tokio::select! {
                 event = self.topic.next() => match event {
                     Some(TopicEvent::Received(received)) => self.hear(received).await,
@@ -74,14 +75,16 @@ impl Service {
                         Ok(())
                     }
                     Action::Ask(since) => {
-                        self.asking = Some(self.cluster.instant(since));
+                        self.asking = Some((self.cluster.instant(since), Instant::now() + LOOK));
                         self.host.ask_neighbours().await;
                         Ok(())
                     }
                     // The task does that itself.
                     Action::Remove(..) => Ok(()),
                 },
-                () = sleep(LOOK), if self.asking.is_some() => self.look().await,
+                () = sleep_until(look.unwrap_or_else(Instant::now)), if look.is_some() => {
+                    self.look().await
+                }
             };
             if done.is_err() {
                 return;
@@ -108,9 +111,9 @@ impl Service {
 
     /// Whether a neighbour has answered since.
     async fn look(&mut self) -> Result<()> {
-        let Some(sent) = self.asking.and_then(|since| self.host.answered_since(since)) else {
-            return Ok(());
-        };
+        let Some((since, look)) = &mut self.asking else { return Ok(()) };
+        *look = Instant::now() + LOOK;
+        let Some(sent) = self.host.answered_since(*since) else { return Ok(()) };
         self.asking = None;
         self.cluster.neighbour_answered(sent).await
     }
