@@ -60,7 +60,10 @@ impl Neighbours {
     pub(super) fn listen(&self, connected: Vec<PeerId>) -> mpsc::Receiver<(PeerId, Sign)> {
         let (tell, told) = mpsc::channel(WAITING);
         let mut listener = self.lock();
-        connected.into_iter().for_each(|peer| drop(tell.try_send((peer, Sign::Here))));
+        for peer in connected {
+            // There are fewer than there is room for.
+            let _ = tell.try_send((peer, Sign::Here));
+        }
         *listener = Some(tell);
         told
     }

@@ -26,7 +26,7 @@ impl<const N: usize> Liars<N> {
             peers.extend(liars);
         }
         let mut table = table_of(own, &peers);
-        liars.iter().for_each(|liar| drop(put(&mut table, START, *liar, START, true)));
+        liars.iter().for_each(|liar| assert!(put(&mut table, START, *liar, START, true)));
         let suspicion = Suspicion::new(own, false, Duration::ZERO);
         Self { table, suspicion, victim, liars, others, said: 0 }
     }
