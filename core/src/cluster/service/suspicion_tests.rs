@@ -8,9 +8,13 @@ use crate::{
     pubsub::Verdict,
     record::unix_nanos,
 };
+use futures::FutureExt as _;
 use libp2p::PeerId;
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep},
+};
 
 const SEC: Duration = Duration::from_secs(1);
 /// For so long a peer must have been there.
@@ -37,10 +41,36 @@ async fn established<const N: usize>() -> (Fixture, [PeerId; N], u64) {
             break;
         }
         seq += 1;
-        sleep(9 * SEC).await;
+        pass(&mut f, 9 * SEC).await;
     }
-    while let Ok(Some(_)) = tokio::time::timeout(SEC / 100, f.events.next()).await {}
+    while let Some(Some(_)) = f.events.next().now_or_never() {}
     (f, peers, seq)
+}
+
+/// The next event, while what the node publishes is taken.
+async fn next_event(f: &mut Fixture) -> Event {
+    loop {
+        tokio::select! {
+            event = f.events.next() => return event.unwrap(),
+            _ = f.commands.recv() => {}
+        }
+    }
+}
+
+/// What is next to be done, while what the node publishes is taken.
+async fn next_action(f: &mut Fixture, actions: &mut mpsc::Receiver<Action>) -> Action {
+    loop {
+        tokio::select! {
+            action = actions.recv() => return action.unwrap(),
+            _ = f.commands.recv() => {}
+        }
+    }
+}
+
+/// Lets time pass, while what the node publishes is taken.
+async fn pass(f: &mut Fixture, time: Duration) {
+    let end = Instant::now() + time;
+    while tokio::time::timeout_at(end, f.commands.recv()).await.is_ok() {}
 }
 
 async fn accuse(f: &Fixture, by: PeerId, number: u64, all: &[(PeerId, u64)]) -> Verdict {
@@ -55,14 +85,14 @@ async fn a_peer_whose_neighbours_accuse_it_is_gone_as_failed_and_back_at_once() 
         assert_eq!(accuse(&f, by, 1, &[(gone, seq)]).await, Verdict::Accept);
     }
     let left = Event::PeerLeft { peer: gone, reason: LeaveReason::Failed };
-    assert_eq!(f.events.next().await.unwrap(), left);
+    assert_eq!(next_event(&mut f).await, left);
     let took = begun.elapsed();
     assert!(took >= 3 * SEC && took < 4 * SEC, "{took:?}, long before its TTL");
     assert!(f.metrics.encode().contains("casm_suspicions_total{what=\"removed\"} 1\n"));
     // What was said before does not bring it back, and what it says now does.
     assert_eq!(f.receive(gone, seq, ours().encode()).await, Verdict::Ignore);
     assert_eq!(f.receive(gone, seq + 1, ours().encode()).await, Verdict::Accept);
-    let Event::PeerJoined { record } = f.events.next().await.unwrap() else { panic!() };
+    let Event::PeerJoined { record } = next_event(&mut f).await else { panic!() };
     assert_eq!(record.peer(), gone);
 }
 
@@ -72,9 +102,9 @@ async fn a_peer_that_answers_stays() {
     for by in [one, two] {
         accuse(&f, by, 1, &[(accused, seq)]).await;
     }
-    sleep(2 * SEC).await;
+    pass(&mut f, 2 * SEC).await;
     assert_eq!(f.receive(accused, seq + 1, ours().encode()).await, Verdict::Accept);
-    sleep(20 * SEC).await;
+    pass(&mut f, 20 * SEC).await;
     assert!(f.cluster.view().get(&accused).is_some());
 }
 
@@ -97,20 +127,20 @@ async fn who_is_accused_says_at_once_that_it_lives() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_noticed_of_neighbours_is_acted_on_but_not_while_the_node_is_away() {
-    let (f, peers, _) = established::<6>().await;
+    let (mut f, peers, _) = established::<6>().await;
     let mut actions = f.cluster.actions().unwrap();
     for peer in peers {
         f.cluster.noticed(peer, Noticed::Here).await.unwrap();
     }
     f.cluster.noticed(peers[0], Noticed::Broken).await.unwrap();
-    assert_eq!(actions.recv().await.unwrap(), Action::Dial(peers[0]));
+    assert_eq!(next_action(&mut f, &mut actions).await, Action::Dial(peers[0]));
     f.cluster.noticed(peers[0], Noticed::Dialled(false)).await.unwrap();
-    let Some(Action::Say(said)) = actions.recv().await else { panic!() };
+    let Action::Say(said) = next_action(&mut f, &mut actions).await else { panic!() };
     assert_eq!(said.0.len(), 1);
     f.life.set(Phase::Leaving);
     f.life.set(Phase::Paused);
-    sleep(SEC).await;
+    pass(&mut f, SEC).await;
     f.cluster.noticed(peers[1], Noticed::Broken).await.unwrap();
-    sleep(SEC).await;
+    pass(&mut f, SEC).await;
     assert!(actions.try_recv().is_err());
 }

@@ -186,7 +186,10 @@ impl Grounds {
     pub(super) fn to_say(&self, now: Duration) -> impl Iterator<Item = (PeerId, u64)> {
         let cut_off = self.cut_off.is_some();
         let due = move |doubt: &Doubt| doubt.due().is_some_and(|due| due <= now && !cut_off);
-        let each = self.doubts.iter().filter(move |(_, doubt)| due(doubt));
+        // What was never said goes first.
+        let times = (0..TIMES)
+            .flat_map(|times| self.doubts.iter().filter(move |(_, doubt)| doubt.said.0 == times));
+        let each = times.filter(move |(_, doubt)| due(doubt));
         each.filter_map(|(peer, doubt)| Some((*peer, doubt.seq?)))
     }
 

@@ -175,7 +175,7 @@ fn a_new_node_passes_on_and_answers_and_counts_nobody_whom_it_does_not_know() {
     let data = Suspects(accused.into()).encode();
     for by in [one, two] {
         let heard = suspicion.hear(START, (by, 1), &data, &table);
-        assert_eq!(heard, Heard { verdict: Verdict::Accept, answer: Some(START) });
+        assert!(heard.verdict == Verdict::Accept && heard.answer.is_some(), "{heard:?}");
     }
     let nobody = suspicion.hear(START, (PeerId::random(), 1), &data, &table);
     assert_eq!(nobody, Heard { verdict: Verdict::Ignore, answer: None });

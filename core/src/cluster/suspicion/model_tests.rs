@@ -52,6 +52,8 @@ struct Node {
     part: u8,
     said: u64,
     asking: Option<Duration>,
+    /// When it is woken up.
+    wakes: Option<Duration>,
 }
 
 struct World {
@@ -83,6 +85,7 @@ impl World {
                     part: 0,
                     said: 0,
                     asking: None,
+                    wakes: None,
                 }
             })
             .collect();
@@ -190,12 +193,10 @@ impl World {
             Event::Ping(j) if self.nodes[i].neighbours.contains(&j) => {
                 if self.answers(i, j) {
                     self.note(i, j, Sign::Answers);
-                    let id = self.nodes[j].id;
                     let node = &mut self.nodes[i];
                     if node.asking.take_if(|since| *since <= now).is_some() {
                         node.suspicion.answered(now);
                     }
-                    let _ = id;
                     self.at(now + PING, i, Event::Ping(j));
                 } else {
                     self.at(now + SILENT / 2, i, Event::Unanswered(j, now));
@@ -235,7 +236,8 @@ impl World {
                 self.nodes[i].neighbours.remove(&j);
                 self.note(i, j, Sign::Broken);
             }
-            Event::Beat | Event::Ping(_) | Event::Wake => {}
+            Event::Wake => self.nodes[i].wakes = None,
+            Event::Beat | Event::Ping(_) => {}
         }
     }
 
@@ -266,8 +268,10 @@ impl World {
                 }
             }
         }
-        if let Some(next) = self.nodes[i].suspicion.next() {
-            self.at(next.max(now + ms(1)), i, Event::Wake);
+        let next = self.nodes[i].suspicion.next().map(|next| next.max(now + ms(1)));
+        if let Some(next) = next.filter(|next| self.nodes[i].wakes.is_none_or(|at| *next < at)) {
+            self.nodes[i].wakes = Some(next);
+            self.at(next, i, Event::Wake);
         }
     }
 

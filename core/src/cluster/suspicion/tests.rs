@@ -157,7 +157,7 @@ fn a_silent_neighbour_that_cannot_be_dialled_is_accused_and_removed_with_another
     assert_eq!(done, [(silent + MOMENT, Action::Say(Suspects(vec![one.suspect(0)])))]);
     // Alone it is not believed, not even by itself.
     let alone = one.until(silent + SEC, silent + 20 * SEC);
-    assert_eq!(said(&alone), [(silent + MOMENT + 2 * SEC, vec![peer])], "it is said twice");
+    assert_eq!(said(&alone), [(silent + 2 * MOMENT + 2 * SEC, vec![peer])], "it is said twice");
     assert_eq!(alone.len(), 1);
     let second = silent + 20 * SEC;
     assert_eq!(one.hears(second, 7, &[(peer, last())]).verdict, Verdict::Accept);
@@ -364,7 +364,8 @@ fn much_that_is_found_out_goes_in_a_message_a_second() {
     }
     let done = said(&one.until(START + ms(15), START + ms(2999)));
     let each: Vec<_> = done.iter().map(|(at, all)| (*at - START, all.len())).collect();
-    assert_eq!(each[..3], [(ms(50), 64), (ms(1050), 64), (ms(2050), 22)], "{each:?}");
+    // What is said for the first time goes before what is said again.
+    assert_eq!(each, [(ms(50), 64), (ms(1050), 64), (ms(2050), 64)]);
     let mut all: Vec<_> = done.iter().flat_map(|(_, all)| all).collect();
     all.sort_unstable();
     all.dedup();
