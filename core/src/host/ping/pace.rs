@@ -350,7 +350,7 @@ mod tests {
     #[test]
     fn who_was_held_up_itself_waits_anew() {
         let (mut pace, begun) = asking();
-        let mut now = begun + Duration::from_secs(5);
+        let mut now = begun + Duration::from_secs(3);
         assert!(matches!(pace.step(now), Step::Wait(_)));
         let back = now;
         assert_eq!((next_told(&mut pace, &mut now), now - back), (Step::Late, LATE));
