@@ -33,9 +33,9 @@ fn role() {
 /// leaves and joins.
 async fn member(args: &[String]) {
     let all: usize = args[0].parse().unwrap();
-    let mut limits = casm::Limits::default();
-    limits.table.probation = SHORT;
     let node = Node::builder().namespace("lan").pex(None).listen(&args[1]);
+    let mut limits = node.limits_so_far();
+    limits.table.probation = SHORT;
     let node = if args.len() > 2 { node.boot(&args[2..]) } else { node.boot(["none"]) };
     let node = node.ttl(SHORT).limits(limits).start().await.unwrap();
     let mut events = node.events();
@@ -43,7 +43,7 @@ async fn member(args: &[String]) {
     say(format!("addr {}", addrs.iter().find(|addr| addr.starts_with("/ip4/10.77.")).unwrap()));
     let (mut heard, begun) = (HashMap::<_, Vec<u64>>::new(), Instant::now());
     loop {
-        for record in &node.view() {
+        for record in node.view().iter(casm::Query::all()) {
             let numbers = heard.entry(record.peer()).or_default();
             if numbers.last() != Some(&record.seq()) {
                 numbers.push(record.seq());
