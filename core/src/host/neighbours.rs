@@ -3,7 +3,10 @@
 use super::{Command, Host, closing::End};
 use crate::{PeerInfo, Result, metrics::ByLabel};
 use libp2p::{PeerId, swarm::ConnectionError};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 use tokio::{sync::mpsc, time::Instant};
 
 /// Signs that may wait to be looked at: several of each peer.
@@ -32,13 +35,18 @@ impl Sign {
     /// What the end of a last connection says.
     pub(super) fn of(cause: Option<&ConnectionError>) -> Self {
         let Some(ConnectionError::IO(error)) = cause else { return Self::Closed };
-        let end = error.get_ref().and_then(|error| error.downcast_ref::<End>());
-        match end {
+        match end(error) {
             Some(End::Broken(_)) => Self::Broken,
             Some(End::Said(_)) => Self::Left,
             Some(End::Closing(_)) | None => Self::Closed,
         }
     }
+}
+
+/// How a connection ended. Each box around a multiplexer wraps its errors once more.
+fn end(error: &io::Error) -> Option<&End> {
+    let wrapped = error.get_ref()?;
+    wrapped.downcast_ref().or_else(|| end(wrapped.downcast_ref()?))
 }
 
 type Sender = mpsc::Sender<(PeerId, Sign)>;
@@ -114,5 +122,26 @@ impl Host {
         let addrs = self.lookups.replaced(&addrs, &own).await.addrs;
         let info = PeerInfo { id: info.id, addrs };
         self.ask(|reply| Command::Try { info, reply }).await?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_a_connection_ended_is_found_in_whatever_it_is_wrapped() {
+        let why = || io::Error::from(io::ErrorKind::UnexpectedEof).into();
+        for (end, sign) in [
+            (End::Broken(why()), Sign::Broken),
+            (End::Said(why()), Sign::Left),
+            (End::Closing(why()), Sign::Closed),
+        ] {
+            let error = io::Error::other(io::Error::other(io::Error::other(end)));
+            assert_eq!(Sign::of(Some(&ConnectionError::IO(error))), sign);
+        }
+        let other = ConnectionError::IO(io::ErrorKind::ConnectionReset.into());
+        let others = [None, Some(&ConnectionError::KeepAliveTimeout), Some(&other)];
+        assert_eq!(others.map(Sign::of), [Sign::Closed; 3]);
     }
 }

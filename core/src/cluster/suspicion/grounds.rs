@@ -233,9 +233,10 @@ impl Grounds {
         while self.lost.front().is_some_and(|(at, _)| at.saturating_add(LATELY) < now) {
             self.lost.pop_front();
         }
-        if self.lost.len() < MOST && self.lost.iter().all(|(_, other)| *other != peer) {
-            self.lost.push_back((now, peer));
+        if self.lost.len() >= MOST || self.lost.iter().any(|(_, other)| *other == peer) {
+            return;
         }
+        self.lost.push_back((now, peer));
         let gone = |peer: &&PeerId| self.lost.iter().any(|(_, other)| other == *peer);
         let left = self.neighbours.iter().filter(|peer| !gone(peer)).count();
         if self.lost.len() > left {
