@@ -369,7 +369,7 @@ fn strings(of: &[impl ToString]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use casm::ReachableAddr;
+    use casm::{LeaveReason, ReachableAddr};
     use serde_json::json;
 
     fn shown(event: &Event) -> serde_json::Value {
@@ -404,10 +404,12 @@ mod tests {
             }),
             json!({"event": "peers-found", "source": "auto", "peer": peer, "addrs": [whole]})
         );
-        assert_eq!(
-            shown(&Event::PeerLeft { peer: id, reason: casm::LeaveReason::Expired }),
-            json!({"event": "peer-left", "peer": peer, "reason": "expired"})
-        );
+        for (reason, name) in [(LeaveReason::Expired, "expired"), (LeaveReason::Failed, "failed")] {
+            assert_eq!(
+                shown(&Event::PeerLeft { peer: id, reason }),
+                json!({"event": "peer-left", "peer": peer, "reason": name})
+            );
+        }
         assert_eq!(
             shown(&Event::ViewChanged { peers: vec![id] }),
             json!({"event": "view-changed", "peers": [peer]})

@@ -117,6 +117,9 @@ pub enum LeaveReason {
     Left,
     /// Its TTL passed without a heartbeat.
     Expired,
+    /// Peers that were connected to it say that it answers no more, and it did not
+    /// contradict them: it crashed, or was cut off.
+    Failed,
 }
 
 impl LeaveReason {
@@ -125,6 +128,7 @@ impl LeaveReason {
         match self {
             Self::Left => "left",
             Self::Expired => "expired",
+            Self::Failed => "failed",
         }
     }
 }

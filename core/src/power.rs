@@ -90,7 +90,7 @@ impl Power {
     pub(crate) const fn profile(self) -> Profile {
         match self {
             Self::Normal => Profile {
-                ping: secs(10),
+                ping: secs(2),
                 identify: secs(300),
                 quic: true,
                 wanted: 8,

@@ -8,9 +8,9 @@ use netns::{Lan, say};
 use std::time::{Duration, Instant};
 
 const SLOW: Duration = Duration::from_secs(60);
-/// A ping is sent every 10 s, and has 10 s for its answer. The rest is for a
+/// A ping is sent every 2 s, and has 10 s for its answer. The rest is for a
 /// machine that has much else to do.
-const NOTICED: Duration = Duration::from_secs(20 + 6);
+const NOTICED: Duration = Duration::from_secs(12 + 8);
 
 /// The processes that run in the namespaces.
 #[test]

@@ -24,7 +24,7 @@ export interface Pending {
 export interface Other {
   peer?: string
   addrs?: string[]
-  reason?: 'left' | 'expired'
+  reason?: 'left' | 'expired' | 'failed'
   source?: string
   peers?: string[]
   count?: number

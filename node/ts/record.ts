@@ -153,8 +153,11 @@ export interface Events {
   'peer:joined': Record
   /** A peer says something new of itself. Another TTL alone is no news. */
   'peer:updated': Record
-  /** A peer is no longer in the view: it said goodbye, or was not heard of. */
-  'peer:left': { peer: string; reason: 'left' | 'expired' }
+  /**
+   * A peer is no longer in the view: it said goodbye, was not heard of, or failed, as
+   * peers say that were connected to it.
+   */
+  'peer:left': { peer: string; reason: 'left' | 'expired' | 'failed' }
   /** Discovery found a peer. */
   'peers:found': Found
   /** The peer-exchange view holds other peers than before. */

@@ -78,7 +78,8 @@ events! {
     PeerLeft = "peer-left" {
         /// The peer's id.
         peer: String,
-        /// ``left`` if it said goodbye, ``expired`` if it was not heard of.
+        /// ``left`` if it said goodbye, ``expired`` if it was not heard of, ``failed``
+        /// if peers that were connected to it say that it answers no more.
         reason: &'static str
     }
     /// Discovery found a peer.

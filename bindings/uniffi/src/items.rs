@@ -110,6 +110,8 @@ pub enum LeaveReason {
     Left,
     /// Nothing was heard from it for too long.
     Expired,
+    /// Peers that were connected to it say that it answers no more.
+    Failed,
 }
 
 /// Something that happened to a node.
@@ -317,6 +319,7 @@ impl Item<casm_bindings::Event> for Event {
                 let reason = match reason {
                     casm_bindings::LeaveReason::Left => LeaveReason::Left,
                     casm_bindings::LeaveReason::Expired => LeaveReason::Expired,
+                    casm_bindings::LeaveReason::Failed => LeaveReason::Failed,
                     _ => return None,
                 };
                 Self::PeerLeft { peer: peer.to_base58(), reason }

@@ -197,7 +197,7 @@ fn reachability(value: &Value) -> bool {
 }
 
 fn reason(value: &Value) -> bool {
-    matches!(value.as_str(), Some("left" | "expired"))
+    matches!(value.as_str(), Some("left" | "expired" | "failed"))
 }
 
 fn times(value: &Value) -> bool {

@@ -9,6 +9,7 @@
 //! - `table`: what enters and what leaves
 //! - `live`: queries that go on
 //! - `service`: the handle to the task that joins all this to a pubsub topic
+//! - `suspicion`: neighbours say who has crashed
 //! - `sync`: anti-entropy with other nodes; `view_rpc`: the view over Cap'n
 //!   Proto RPC, served and queried
 
@@ -20,6 +21,7 @@ pub(crate) mod reserved;
 mod roles;
 mod service;
 mod snapshot;
+mod suspicion;
 mod sync;
 mod table;
 #[cfg(test)]
@@ -45,6 +47,10 @@ pub use service::{Held, Pace, Relied, Stretch};
 #[doc(hidden)]
 pub use snapshot::Signed;
 pub use snapshot::View;
+/// Who is suspected to have crashed, for the simulator and for fuzzing.
+#[doc(hidden)]
+pub use suspicion::{Action, Heard, Sign as Noticed, Suspect, Suspects, SuspectsError, Suspicion};
+pub(crate) use suspicion::{SignSuspects, start as start_suspicion};
 /// Anti-entropy, for the simulator, the fuzzers and the benchmarks.
 #[doc(hidden)]
 pub use sync::{Compared, Items, PAUSE as SYNC_PAUSE, fuzzing as sync_fuzzing, short_id};
@@ -53,6 +59,6 @@ pub use table::Limits;
 /// What decides who is in the view, for the simulator, the fuzzers and the
 /// benchmarks: it may change with any version.
 #[doc(hidden)]
-pub use table::{Arrival, Detector, Difference, Now, Outcome, Table, Via};
+pub use table::{Arrival, Detector, Difference, Known, Now, Outcome, Table, Via};
 pub(crate) use view_rpc::serve as serve_view;
 pub use view_rpc::{RemoteRecords, RemoteView};

@@ -1,8 +1,11 @@
-//! Connections that close in a bounded time.
+//! Connections that close in a bounded time, and say how they were closed.
 //!
 //! yamux sends what is queued before it closes. Over a dead link it waits until
 //! the system gives up, which takes a quarter of an hour with TCP, and libp2p
 //! doesn't call the peer disconnected before that.
+//!
+//! Whoever closes in order says so before it closes the socket. To yamux an end without
+//! a word is the same: that is noticed below it.
 
 use libp2p::{
     core::{
@@ -10,11 +13,18 @@ use libp2p::{
         muxing::{StreamMuxer, StreamMuxerEvent},
         upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade},
     },
-    futures::{TryFutureExt, future::MapOk},
+    futures::{AsyncRead, AsyncWrite, FutureExt, TryFutureExt, future::BoxFuture},
 };
 use std::{
+    error::Error,
+    fmt,
     future::Future,
+    io::{self, IoSlice, IoSliceMut},
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -36,71 +46,201 @@ impl<U: UpgradeInfo> UpgradeInfo for Soon<U> {
     }
 }
 
-impl<C, U: InboundConnectionUpgrade<C>> InboundConnectionUpgrade<C> for Soon<U> {
+impl<C, U> InboundConnectionUpgrade<C> for Soon<U>
+where
+    U: InboundConnectionUpgrade<Watched<C>>,
+    U::Future: Send + 'static,
+{
     type Output = ClosesSoon<U::Output>;
     type Error = U::Error;
-    type Future = MapOk<U::Future, fn(U::Output) -> Self::Output>;
+    type Future = BoxFuture<'static, Result<Self::Output, U::Error>>;
 
     fn upgrade_inbound(self, socket: C, info: Self::Info) -> Self::Future {
-        self.0.upgrade_inbound(socket, info).map_ok(ClosesSoon::new)
+        let (socket, broken) = Watched::new(socket);
+        let made = self.0.upgrade_inbound(socket, info);
+        made.map_ok(|muxer| ClosesSoon::new(muxer, broken)).boxed()
     }
 }
 
-impl<C, U: OutboundConnectionUpgrade<C>> OutboundConnectionUpgrade<C> for Soon<U> {
+impl<C, U> OutboundConnectionUpgrade<C> for Soon<U>
+where
+    U: OutboundConnectionUpgrade<Watched<C>>,
+    U::Future: Send + 'static,
+{
     type Output = ClosesSoon<U::Output>;
     type Error = U::Error;
-    type Future = MapOk<U::Future, fn(U::Output) -> Self::Output>;
+    type Future = BoxFuture<'static, Result<Self::Output, U::Error>>;
 
     fn upgrade_outbound(self, socket: C, info: Self::Info) -> Self::Future {
-        self.0.upgrade_outbound(socket, info).map_ok(ClosesSoon::new)
+        let (socket, broken) = Watched::new(socket);
+        let made = self.0.upgrade_outbound(socket, info);
+        made.map_ok(|muxer| ClosesSoon::new(muxer, broken)).boxed()
+    }
+}
+
+/// How a connection ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// Its other end said so before.
+    Said(BoxError),
+    /// Without a word.
+    Broken(BoxError),
+    /// While this end closed it.
+    Closing(BoxError),
+}
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Said(error) | Self::Broken(error) | Self::Closing(error)) = self;
+        error.fmt(f)
+    }
+}
+
+impl Error for End {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        let (Self::Said(error) | Self::Broken(error) | Self::Closing(error)) = self;
+        error.source()
+    }
+}
+
+/// A socket of which it is known whether it broke.
+pub(super) struct Watched<C> {
+    socket: C,
+    broken: Arc<AtomicBool>,
+}
+
+impl<C> Watched<C> {
+    fn new(socket: C) -> (Self, Arc<AtomicBool>) {
+        let broken = Arc::<AtomicBool>::default();
+        (Self { socket, broken: broken.clone() }, broken)
+    }
+
+    fn note<T>(
+        &self,
+        done: Poll<io::Result<T>>,
+        is_end: impl FnOnce(&T) -> bool,
+    ) -> Poll<io::Result<T>> {
+        let broken = match &done {
+            Poll::Ready(Ok(done)) => is_end(done),
+            Poll::Ready(Err(_)) => true,
+            Poll::Pending => false,
+        };
+        if broken {
+            self.broken.store(true, Ordering::Relaxed);
+        }
+        done
+    }
+}
+
+impl<C: AsyncRead + Unpin> AsyncRead for Watched<C> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let (done, wanted) = (Pin::new(&mut self.socket).poll_read(cx, buf), buf.len());
+        self.note(done, |read| *read == 0 && wanted > 0)
+    }
+
+    fn poll_read_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let done = Pin::new(&mut self.socket).poll_read_vectored(cx, bufs);
+        let wanted = bufs.iter().any(|buf| !buf.is_empty());
+        self.note(done, |read| *read == 0 && wanted)
+    }
+}
+
+impl<C: AsyncWrite + Unpin> AsyncWrite for Watched<C> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let done = Pin::new(&mut self.socket).poll_write(cx, buf);
+        self.note(done, |_| false)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let done = Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
+        self.note(done, |_| false)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let done = Pin::new(&mut self.socket).poll_flush(cx);
+        self.note(done, |()| false)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_close(cx)
     }
 }
 
 /// A multiplexer that closes in a bounded time.
 pub(super) struct ClosesSoon<M> {
     muxer: M,
+    broken: Arc<AtomicBool>,
     /// Runs from the first attempt to close on.
     left: Option<Pin<Box<Sleep>>>,
 }
 
 impl<M> ClosesSoon<M> {
-    fn new(muxer: M) -> Self {
-        Self { muxer, left: None }
+    fn new(muxer: M, broken: Arc<AtomicBool>) -> Self {
+        Self { muxer, broken, left: None }
+    }
+
+    fn end(&self, error: impl Error + Send + Sync + 'static) -> End {
+        match self.broken.load(Ordering::Relaxed) {
+            true => End::Broken(error.into()),
+            false => End::Said(error.into()),
+        }
     }
 }
 
-impl<M: StreamMuxer + Unpin> StreamMuxer for ClosesSoon<M> {
+impl<M> StreamMuxer for ClosesSoon<M>
+where
+    M: StreamMuxer + Unpin,
+    M::Error: Error + Send + Sync + 'static,
+{
     type Substream = M::Substream;
-    type Error = M::Error;
+    type Error = End;
 
     fn poll_inbound(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Self::Substream, Self::Error>> {
-        Pin::new(&mut self.muxer).poll_inbound(cx)
+    ) -> Poll<Result<Self::Substream, End>> {
+        let polled = Pin::new(&mut self.muxer).poll_inbound(cx);
+        polled.map_err(|error| self.end(error))
     }
 
     fn poll_outbound(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Self::Substream, Self::Error>> {
-        Pin::new(&mut self.muxer).poll_outbound(cx)
+    ) -> Poll<Result<Self::Substream, End>> {
+        let polled = Pin::new(&mut self.muxer).poll_outbound(cx);
+        polled.map_err(|error| self.end(error))
     }
 
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         if let Poll::Ready(result) = Pin::new(&mut self.muxer).poll_close(cx) {
-            return Poll::Ready(result);
+            return Poll::Ready(result.map_err(|error| End::Closing(error.into())));
         }
         let left = self.left.get_or_insert_with(|| Box::pin(sleep(CLOSE)));
         // Dropping the multiplexer closes the socket.
         left.as_mut().poll(cx).map(Ok)
     }
 
-    fn poll(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<StreamMuxerEvent, Self::Error>> {
-        Pin::new(&mut self.muxer).poll(cx)
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<StreamMuxerEvent, End>> {
+        let polled = Pin::new(&mut self.muxer).poll(cx);
+        polled.map_err(|error| self.end(error))
     }
 }
 
@@ -153,7 +293,7 @@ mod tests {
             (Duration::from_secs(900), CLOSE),
         ] {
             let begun = Instant::now();
-            let mut muxer = ClosesSoon::new(Slow(Box::pin(sleep(takes))));
+            let mut muxer = ClosesSoon::new(Slow(Box::pin(sleep(takes))), Arc::default());
             poll_fn(|cx| Pin::new(&mut muxer).poll_close(cx)).await.unwrap();
             assert_eq!(begun.elapsed(), wanted);
         }

@@ -27,7 +27,8 @@ pub struct PeerStatus {
     /// Who made the oldest of them.
     pub direction: Direction,
     /// How long its answer to the last ping took, on the fastest connection;
-    /// pings are 10 s apart, with low power a minute. `None` before the first answer, and of a peer that
+    /// it is measured every 2 s at one end of a connection and every 30 s at the other,
+    /// with low power every minute. `None` before the first answer, and of a peer that
     /// doesn't answer pings.
     pub round_trip: Option<Duration>,
     /// The program and version it says it is; at most 256 bytes, and anything.

@@ -3,7 +3,8 @@
 //! A peer that was killed leaves connections that look alive (QUIC notices
 //! after seconds), and comes back under the same id. So each start of a host
 //! has a random name, told by identify in the agent version:
-//! `casm/0.1.0 (instance 0123456789abcdef)`. Two names of one peer mean that
+//! `casm/0.1.0 (instance 0123456789abcdef)`, and `…, low power)` of one that runs on a
+//! battery and is to be pinged seldom. Two names of one peer mean that
 //! it restarted, and that the connections to the former instance are dead.
 //!
 //! Unless a former name comes back on a newer connection: then two nodes that
@@ -25,15 +26,25 @@ const FORMER: usize = 8;
 /// counts as that of several nodes.
 const SHARED: Duration = Duration::from_secs(600);
 
-/// The agent version of a host that starts now.
-pub(super) fn agent_version() -> String {
-    format!("casm/{}{PREFIX}{:016x})", env!("CARGO_PKG_VERSION"), rand::random::<u64>())
+/// How one says that it is to be pinged seldom.
+const SELDOM: &str = ", low power";
+
+/// The agent version of a host that starts now, which is to be pinged seldom or not.
+pub(super) fn agent_version(seldom: bool) -> String {
+    let (version, seldom) = (env!("CARGO_PKG_VERSION"), if seldom { SELDOM } else { "" });
+    format!("casm/{version}{PREFIX}{:016x}{seldom})", rand::random::<u64>())
 }
 
 /// The instance in an agent version. Other implementations have none.
 fn instance(agent_version: &str) -> Option<u64> {
     let (_, rest) = agent_version.split_once(PREFIX)?;
-    u64::from_str_radix(rest.strip_suffix(')')?, 16).ok()
+    let name = rest.strip_suffix(')')?;
+    u64::from_str_radix(name.strip_suffix(SELDOM).unwrap_or(name), 16).ok()
+}
+
+/// Whether an agent version is that of a node of ours that is to be pinged seldom.
+pub(super) fn is_pinged_seldom(agent_version: &str) -> bool {
+    is_ours(agent_version) && agent_version.ends_with(", low power)")
 }
 
 /// Whether an agent version is that of a node of ours.
@@ -133,8 +144,13 @@ mod tests {
 
     #[test]
     fn an_agent_version_tells_the_instance() {
-        assert!(instance(&agent_version()).is_some() && is_ours(&agent_version()));
-        assert_ne!(agent_version(), agent_version());
+        for seldom in [false, true] {
+            let agent = agent_version(seldom);
+            assert!(instance(&agent).is_some() && is_ours(&agent));
+            assert_eq!(is_pinged_seldom(&agent), seldom);
+            assert_ne!(agent, agent_version(seldom));
+        }
+        assert!(!is_pinged_seldom("go-libp2p (x, low power)"));
         assert_eq!(instance("casm/0.1.0 (instance 00000000000000ff)"), Some(255));
         for other in
             ["go-libp2p/0.51", "x (instance )", "x (instance 1", "x (instance 1ffffffffffffffff)"]

@@ -12,7 +12,7 @@
 //! `nat` gets through NATs and relays,
 //! `pause` lets the swarm go and builds another, `back` says who is dialled again, `names` has dials of
 //! names follow the system's configuration, `topics` joins gossip to the seam
-//! of `pubsub` (with `next`), `streams` opens and accepts streams, `addrs` keeps the list of
+//! of `pubsub` (with `next`), `unreached` says why a dial failed, `streams` opens and accepts streams, `addrs` keeps the list of
 //! addresses and the signed record of it.
 
 mod addrs;
@@ -37,6 +37,7 @@ mod lookups;
 mod memory;
 mod names;
 mod nat;
+mod neighbours;
 mod next;
 mod pause;
 mod ping;
@@ -52,6 +53,7 @@ mod task;
 mod tests;
 mod tls;
 mod topics;
+mod unreached;
 mod wide;
 
 use crate::{
@@ -70,6 +72,7 @@ use crate::{
     pubsub::{Publisher, Topic},
     record::SignedRecord,
     scope::Scope,
+    spare::Spare,
     who::Who,
 };
 use connected::Connected;
@@ -80,6 +83,8 @@ use libp2p::{Multiaddr, PeerId, StreamProtocol, identity::Keypair};
 pub use listen::ensure_free;
 pub(crate) use listen::is_quic;
 use lookups::Lookups;
+use neighbours::Neighbours;
+pub(crate) use neighbours::Sign;
 use ping::RoundTrips;
 use slots::Tally;
 use std::{collections::BTreeSet, sync::Arc};
@@ -103,6 +108,7 @@ pub(crate) struct Host {
     commands: mpsc::Sender<Command>,
     streams: Streams,
     connected: Connected,
+    neighbours: Neighbours,
     leaving: Leaving,
     life: Life,
     round_trips: RoundTrips,
@@ -169,6 +175,13 @@ enum Command {
         configured: bool,
         reply: oneshot::Sender<Result<()>>,
     },
+    /// Dial a peer beside the connections that there are, to see whether it answers.
+    Try {
+        info: PeerInfo,
+        reply: oneshot::Sender<Result<()>>,
+    },
+    /// Ping on all connections now.
+    Ask,
     DialAddr {
         addr: Multiaddr,
         reply: oneshot::Sender<Result<PeerId>>,
@@ -240,6 +253,7 @@ impl Host {
             uses_relays: addrs.uses_relays && addrs.relay.is_none(),
             relay: addrs.relay.clone(),
             upnp: addrs.upnp,
+            spare: Spare::default(),
             bounds: nat::Bounds::new(connected.clone(), metrics.dials_skipped.clone()),
         };
         let mut swarm = recipe.build()?;
@@ -249,6 +263,7 @@ impl Host {
         let (commands, command_receiver) = mpsc::channel(COMMANDS);
         metrics.watch_queue("swarm", waiting(&commands));
         let leaving = Leaving::default();
+        let neighbours = Neighbours::new(metrics.dropped.clone());
         let nat = nat::Nat::new(
             id,
             (addrs.uses_relays, addrs.relay.is_some()),
@@ -272,6 +287,7 @@ impl Host {
             book,
             nat,
             connected: connected.clone(),
+            neighbours: neighbours.clone(),
             leaving: leaving.clone(),
             events,
         });
@@ -282,6 +298,7 @@ impl Host {
             commands,
             streams,
             connected,
+            neighbours,
             leaving,
             life,
             round_trips,

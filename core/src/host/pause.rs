@@ -5,11 +5,15 @@
 use super::{
     back,
     listen::{Listening, listen},
+    neighbours::Sign,
     ping,
     swarm::HostSwarm,
-    task::Task,
+    task::{Task, Waiting},
 };
-use crate::{Error, ErrorKind, Event, Result, life::Phase, scope::Scope};
+use crate::{
+    Error, ErrorKind, Event, PeerInfo, Result, error::reason, life::Phase, prefix::ip,
+    scope::Scope, spare::Kind,
+};
 use futures::StreamExt;
 use libp2p::{
     Multiaddr, PeerId,
@@ -102,6 +106,7 @@ impl Task {
         for peer in self.connected.clear() {
             self.metrics.connections.dec();
             self.instances.disconnected(&peer);
+            self.neighbours.tell(peer, Sign::Closed);
             self.events.emit(Event::Disconnected { peer });
         }
         self.again.clear();
@@ -193,8 +198,51 @@ impl Task {
         }
     }
 
+    /// Something was noticed by pings.
+    pub(super) fn on_ping(&mut self, event: ping::Event) {
+        match event {
+            ping::Event::Failed(failed) => self.gave_up(failed),
+            ping::Event::Late(peer) => self.neighbours.tell(peer, Sign::Late),
+            ping::Event::Silent(peer) => self.neighbours.tell(peer, Sign::Silent),
+            ping::Event::Answers(peer) => self.neighbours.tell(peer, Sign::Answers),
+        }
+    }
+
+    /// Dials a peer beside its connections, to see whether it answers.
+    pub(super) fn try_peer(&mut self, info: PeerInfo, reply: oneshot::Sender<Result<()>>) {
+        let peer = info.id;
+        if !self.swarm.is_connected(&peer) {
+            return self.dial(info, false, reply);
+        }
+        let (_, mut addrs) = self.connected.with_peer(&peer);
+        let heard = self.heard.of(&peer).iter().chain(&info.addrs);
+        let heard = heard.filter(|addr| !addrs.contains(addr) && ip(addr).is_some());
+        let heard = heard.filter(|addr| self.recipe.dials(addr)).cloned().collect();
+        let chosen = self.heard.choose(&peer, heard);
+        addrs.extend(chosen.addrs.iter().cloned());
+        let options = DialOpts::peer_id(peer)
+            .addresses(addrs)
+            .condition(PeerCondition::Always)
+            .allocate_new_port()
+            .build();
+        let connection = options.connection_id();
+        // Nobody is to use it.
+        self.recipe.spare.insert(connection, Kind::Passing);
+        match self.swarm.dial(options) {
+            Ok(()) => {
+                self.heard.dialled(connection, peer, chosen);
+                self.dials.insert(connection, Waiting::Try(reply));
+            }
+            Err(error) => {
+                self.recipe.spare.remove(connection);
+                let message = format!("{peer} cannot be reached: {}", reason(&error));
+                let _ = reply.send(Err(Error::new(ErrorKind::Unreachable, message)));
+            }
+        }
+    }
+
     /// A connection was given up because its peer is silent: it may come back.
-    pub(super) fn gave_up(&mut self, failed: ping::Failed) {
+    fn gave_up(&mut self, failed: ping::Failed) {
         let ping::Failed { peer, connection, why } = failed;
         self.nat.ended(peer, connection, false);
         tracing::debug!(%peer, "{why}: closing the connection");

@@ -94,6 +94,8 @@ pub(super) struct Recipe {
     pub(super) relay: Option<RelayLimits>,
     /// Whether it asks the network's gateway to let others in.
     pub(super) upnp: bool,
+    /// The connections that are not used like others.
+    pub(super) spare: Spare,
     /// What may be dialled since others want it, to get through NATs.
     pub(super) bounds: nat::Bounds,
 }
@@ -170,11 +172,11 @@ impl Recipe {
 
     fn behaviour(&self, own: PeerId, client: Option<relay::client::Behaviour>) -> Behaviour {
         let Self { key, limits, announced, streams, round_trips, tally, gate, metrics, .. } = self;
-        let spare = Spare::default();
+        let spare = self.spare.clone();
         let sizes =
             slots::Sizes::new(limits.connections, limits.connections_per_peer, limits.pending);
         let identify = identify::Config::new("casm/0.0.0".into(), key.public())
-            .with_agent_version(instances::agent_version())
+            .with_agent_version(instances::agent_version(ping::is_seldom(self.ping)))
             .with_interval(self.identify)
             .with_push_listen_addr_updates(true)
             // What peers say of their addresses is judged before it is dialled.
@@ -231,6 +233,7 @@ pub(super) mod tests {
             uses_relays: true,
             relay: None,
             upnp: false,
+            spare: Spare::default(),
             bounds: nat::Bounds::new(Default::default(), Default::default()),
         };
         recipe.build().unwrap()

@@ -1,21 +1,24 @@
 //! The task that owns the swarm.
 
 use super::{
-    Command, Connected, NO_QUIC,
+    Command, Connected,
     addrs::AddressBook,
     back::Back,
-    gate,
     heard::Heard,
     instances::{self, Instances, Other},
     leaving::Leaving,
     listen::Listening,
     nat::Nat,
+    neighbours::{Neighbours, Sign},
     pause::Order,
     swarm::{BehaviourEvent, HostSwarm, Recipe},
     topics::{Asked, Topics},
+    unreached::{no_quic, unreachable},
 };
 use crate::{
-    Error, ErrorKind, PeerInfo, Result, dials,
+    Error, ErrorKind, PeerInfo, Result,
+    config::Power,
+    dials,
     error::reason,
     event::{Event, EventBus},
     life::Life,
@@ -33,7 +36,7 @@ use libp2p::{
         dial_opts::{DialOpts, PeerCondition},
     },
 };
-use std::{collections::HashMap, future::poll_fn, io};
+use std::{collections::HashMap, future::poll_fn};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, sleep_until},
@@ -44,6 +47,8 @@ use tokio_util::sync::DropGuard;
 pub(super) enum Waiting {
     Peer(ToPeer),
     Addr(oneshot::Sender<Result<PeerId>>),
+    /// Whether a peer answers, beside other connections with it.
+    Try(oneshot::Sender<Result<()>>),
 }
 
 /// A dial of a peer, for all who want it at these addresses.
@@ -61,6 +66,7 @@ impl Waiting {
                 drop(reply.send(reached.as_ref().map(drop).map_err(Clone::clone)))
             }),
             Self::Addr(reply) => drop(reply.send(reached.clone())),
+            Self::Try(reply) => drop(reply.send(reached.as_ref().map(drop).map_err(Clone::clone))),
         }
     }
 }
@@ -86,6 +92,7 @@ pub(super) struct Task {
     pub(super) book: AddressBook,
     pub(super) nat: Nat,
     pub(super) connected: Connected,
+    pub(super) neighbours: Neighbours,
     pub(super) leaving: Leaving,
     pub(super) heard: Heard,
     /// Who is to be connected again, and the dials for that, with when each
@@ -112,6 +119,7 @@ pub(super) struct Parts {
     pub(super) book: AddressBook,
     pub(super) nat: Nat,
     pub(super) connected: Connected,
+    pub(super) neighbours: Neighbours,
     pub(super) leaving: Leaving,
     pub(super) events: EventBus,
 }
@@ -140,6 +148,7 @@ impl Task {
             book: parts.book,
             nat: parts.nat,
             connected: parts.connected,
+            neighbours: parts.neighbours,
             leaving: parts.leaving,
             heard: Heard::new(metrics.dials_skipped.clone()),
             back: Back::default(),
@@ -257,6 +266,11 @@ impl Task {
             Command::DialAddr { reply, .. } if self.life.is_paused() => {
                 let _ = reply.send(Err(Error::paused()));
             }
+            Command::Try { reply, .. } if self.life.is_paused() => {
+                let _ = reply.send(Err(Error::paused()));
+            }
+            Command::Try { info, reply } => self.try_peer(info, reply),
+            Command::Ask => self.swarm.behaviour_mut().ping.ask(),
             Command::Dial { info, configured, reply } => self.dial(info, configured, reply),
             Command::DialAddr { addr, reply } => self.dial_addr(addr, reply),
             Command::Disconnect { peer } => {
@@ -279,7 +293,12 @@ impl Task {
         }
     }
 
-    fn dial(&mut self, info: PeerInfo, configured: bool, reply: oneshot::Sender<Result<()>>) {
+    pub(super) fn dial(
+        &mut self,
+        info: PeerInfo,
+        configured: bool,
+        reply: oneshot::Sender<Result<()>>,
+    ) {
         // A connection with one that isn't taken may be about to close.
         if let Err(error) = self.recipe.gate.dials(&info.id) {
             let _ = reply.send(Err(error));
@@ -415,18 +434,29 @@ impl Task {
                 ..
             } => {
                 let direction = self.connected.opened(peer_id, connection_id, &endpoint);
-                self.path_opened(peer_id, connection_id, &endpoint);
+                let first = num_established.get() == 1;
+                let is_try = matches!(self.dials.get(&connection_id), Some(Waiting::Try(_)));
+                // It goes at once.
+                let is_spare = is_try && !first;
+                if !is_spare {
+                    self.path_opened(peer_id, connection_id, &endpoint);
+                }
                 self.made.get_or_create(&[("direction", direction.name())]).inc();
                 let remote = endpoint.get_remote_address();
                 self.heard.ended(connection_id, Some(remote));
                 if endpoint.is_dialer() && !endpoint.is_relayed() {
                     self.heard.is_at(peer_id, remote);
                 }
-                if num_established.get() == 1 {
+                if first {
                     self.metrics.connections.inc();
                     self.events.emit(Event::Connected { peer: peer_id });
                 }
-                self.is_back(&peer_id, connection_id);
+                self.neighbours.tell(peer_id, if first { Sign::Here } else { Sign::Answers });
+                if is_spare {
+                    self.swarm.close_connection(connection_id);
+                } else {
+                    self.is_back(&peer_id, connection_id);
+                }
                 if let Some(waiting) = self.dials.remove(&connection_id) {
                     waiting.end(&Ok(peer_id));
                 }
@@ -437,9 +467,11 @@ impl Task {
                 let (_, dialled) = self.connected.with_peer(&peer_id);
                 self.connected.closed(&peer_id, connection_id);
                 self.nat.closed(peer_id, connection_id, cause.is_none());
+                self.recipe.spare.remove(connection_id);
                 if num_established > 0 {
                     return;
                 }
+                self.neighbours.tell(peer_id, Sign::of(cause.as_ref()));
                 self.back.gone(&peer_id);
                 // Who is told to go is not dialled again.
                 if cause.is_some() {
@@ -454,6 +486,7 @@ impl Task {
                 tracing::debug!(peer = %whom, error = reason(&error), "a dial failed");
                 self.heard.ended(connection_id, None);
                 self.again.remove(&connection_id);
+                self.recipe.spare.remove(connection_id);
                 if let DialError::WrongPeerId { obtained, address } = &error {
                     self.heard.is_at(*obtained, address);
                 }
@@ -462,6 +495,7 @@ impl Task {
                     // It may have come by itself, or by another dial: then one more
                     // was one too many.
                     let there = peer_id.filter(|peer| self.swarm.is_connected(peer));
+                    let there = there.filter(|_| !matches!(waiting, Waiting::Try(_)));
                     waiting.end(&there.ok_or_else(|| unreachable(&whom, &error, private)));
                 }
             }
@@ -483,7 +517,7 @@ impl Task {
             BehaviourEvent::Gossip(event) => {
                 self.topics.on_event(&mut self.swarm.behaviour_mut().gossip, event);
             }
-            BehaviourEvent::Ping(failed) => self.gave_up(failed),
+            BehaviourEvent::Ping(event) => self.on_ping(event),
             BehaviourEvent::Nat(event) => self.on_nat(event),
             BehaviourEvent::Identify(identify::Event::Received {
                 connection_id,
@@ -506,6 +540,10 @@ impl Task {
                 if instances::is_ours(&agent_version) {
                     self.swarm.behaviour_mut().gossip.is_ours(&peer_id);
                 }
+                if instances::is_pinged_seldom(&agent_version) {
+                    let seldom = Power::Low.profile().ping;
+                    self.swarm.behaviour_mut().ping.spare(connection_id, seldom);
+                }
                 let now = self.started.elapsed();
                 match self.instances.told(peer_id, connection_id, &agent_version, now) {
                     Some(Other::Restarted(newest)) => {
@@ -527,42 +565,4 @@ impl Task {
             _ => {}
         }
     }
-}
-
-fn no_quic(addr: &Multiaddr) -> Error {
-    Error::new(ErrorKind::Address, format!("{addr}: {NO_QUIC}"))
-}
-
-fn unreachable(whom: &str, error: &DialError, private: bool) -> Error {
-    if let Some(refused) = gate::refusal(whom, error) {
-        return refused;
-    }
-    if let DialError::WrongPeerId { obtained, address } = error {
-        let message =
-            format!("{whom} cannot be reached: another peer, {obtained}, is at {address}");
-        return Error::new(ErrorKind::Unreachable, message);
-    }
-    if let DialError::Transport(tried) = error {
-        let hint = match private && tried.iter().any(|(_, error)| answers(error)) {
-            true => " (whoever is there may hold another secret, or none)",
-            false => "",
-        };
-        let tried: Vec<String> =
-            tried.iter().map(|(addr, error)| format!("{addr}: {}", reason(error))).collect();
-        let message = format!("{whom} cannot be reached: {}{hint}", tried.join("; "));
-        return Error::new(ErrorKind::Unreachable, message);
-    }
-    Error::new(ErrorKind::Unreachable, format!("{whom} cannot be reached: {}", reason(error)))
-}
-
-/// Whether somebody is there, with whom no connection came about.
-fn answers(error: &(dyn std::error::Error + 'static)) -> bool {
-    use io::ErrorKind::*;
-    if let Some(error) = error.downcast_ref::<io::Error>() {
-        return match error.kind() {
-            ConnectionRefused | HostUnreachable | NetworkUnreachable | AddrNotAvailable => false,
-            _ => error.get_ref().is_none_or(|inner| answers(inner)),
-        };
-    }
-    error.source().is_none_or(answers)
 }

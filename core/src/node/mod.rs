@@ -31,7 +31,7 @@ use crate::{
     clocks,
     cluster::{
         Cluster, ClusterConfig, LiveQuery, Numbers, Query, RemoteView, Spacing, View, serve_view,
-        start_sync,
+        start_suspicion, start_sync,
     },
     config::machine_name,
     csp::Csp,
@@ -51,7 +51,7 @@ use crate::{
 };
 use builder::Early;
 use futures::{StreamExt, future::ready, stream};
-use libp2p::multiaddr::Protocol;
+use libp2p::{StreamProtocol, multiaddr::Protocol};
 use pause::Pauses;
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use tokio::sync::watch;
@@ -209,6 +209,10 @@ impl Node {
                 .unwrap_or(Some(profile.exchange))
                 .map(|longest| Spacing { longest, growth: profile.growth }),
         )?;
+        let suspect = config.namespace.own_protocol("suspect");
+        let topic = host.join(suspect.as_ref()).await?;
+        let sign = sign_suspects(key.clone(), suspect, given.clone());
+        start_suspicion(host.clone(), cluster.clone(), topic, sign, scope);
         if let Some(members) = members {
             scope.spawn(admit::follow_roles(members, cluster.clone()));
         }
@@ -571,4 +575,13 @@ fn sign(key: Keypair, namespace: &Namespace, given: Arc<topics::Numbers>) -> cra
         given.given(seq);
         SignedMessage::sign(&key, topic.as_str(), seq, data)
     })
+}
+
+/// Signs suspicions, with numbers of their own.
+fn sign_suspects(
+    key: Keypair,
+    topic: StreamProtocol,
+    given: Arc<topics::Numbers>,
+) -> crate::cluster::SignSuspects {
+    Box::new(move |data| SignedMessage::sign(&key, topic.as_ref(), given.next(unix_nanos()), data))
 }

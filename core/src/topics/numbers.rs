@@ -15,7 +15,7 @@ pub(crate) struct Numbers(AtomicU64);
 
 impl Numbers {
     /// A number for a message: the time, or one more than the last one.
-    pub(super) fn next(&self, time: u64) -> u64 {
+    pub(crate) fn next(&self, time: u64) -> u64 {
         let next = |last: u64| last.saturating_add(1).max(time);
         let last =
             self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(next(last)));

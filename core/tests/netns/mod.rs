@@ -129,6 +129,20 @@ impl Netns {
         self.feed(&["nft", "-f", "-"], &rules);
     }
 
+    /// Drops every packet from and to other hosts, or no longer does.
+    pub fn go_dark(&self, dark: bool) {
+        let rules = match dark {
+            true => {
+                "table inet dark {
+                    chain in { type filter hook input priority 0; iifname eth0 drop; }
+                    chain out { type filter hook output priority 0; oifname eth0 drop; }
+                }"
+            }
+            false => "delete table inet dark",
+        };
+        self.feed(&["nft", "-f", "-"], rules);
+    }
+
     /// A host behind this one, 172.17.0.2, to which this one maps ports of its
     /// own `eth0`, as Docker's `-p` does: what comes from there to a port goes
     /// to the same port behind.

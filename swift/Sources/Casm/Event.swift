@@ -9,6 +9,8 @@ public enum Event: Sendable, Hashable {
         case left
         /// Nothing was heard from it for too long.
         case expired
+        /// Peers that were connected to it say that it answers no more.
+        case failed
     }
 
     /// The node listens at these addresses, each with its `/p2p/<id>`. Comes again when
@@ -69,6 +71,7 @@ extension Event {
             case .peerUpdated(let record): .peerUpdated(Record(record))
             case .peerLeft(let peer, .left): .peerLeft(peer: peer, reason: .left)
             case .peerLeft(let peer, .expired): .peerLeft(peer: peer, reason: .expired)
+            case .peerLeft(let peer, .failed): .peerLeft(peer: peer, reason: .failed)
             case .peersFound(let source, let peer):
                 .peersFound(source: source, peer: PeerInfo(peer))
             case .viewChanged(let peers): .viewChanged(peers: peers)

@@ -15198,6 +15198,10 @@ public enum LeaveReason: Equatable, Hashable {
      * Nothing was heard from it for too long.
      */
     case expired
+    /**
+     * Peers that were connected to it say that it answers no more.
+     */
+    case failed
 
 
 
@@ -15223,6 +15227,8 @@ public struct FfiConverterTypeLeaveReason: FfiConverterRustBuffer {
 
         case 2: return .expired
 
+        case 3: return .failed
+
         default: throw UniffiInternalError.unexpectedEnumCase
         }
     }
@@ -15237,6 +15243,10 @@ public struct FfiConverterTypeLeaveReason: FfiConverterRustBuffer {
 
         case .expired:
             writeInt(&buf, Int32(2))
+
+
+        case .failed:
+            writeInt(&buf, Int32(3))
 
         }
     }

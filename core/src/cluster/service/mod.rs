@@ -30,6 +30,8 @@ mod role_tests;
 mod stretch;
 #[cfg(test)]
 mod stretch_tests;
+#[cfg(test)]
+mod suspicion_tests;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -46,6 +48,7 @@ use super::{
     reserved::{Offer, OwnMeta},
     roles::RolesOf,
     snapshot::View,
+    suspicion::{Action, Sign as Noticed},
     table::{Limits, Now, Outcome},
 };
 use crate::{
@@ -54,18 +57,26 @@ use crate::{
     event::EventBus,
     life::Life,
     metrics::{ByLabel, Metrics, verdict, waiting},
-    pubsub::{Topic, signed::SignedMessage},
+    pubsub::{Topic, Verdict, signed::SignedMessage},
     scope::Scope,
     who::Who,
 };
 use libp2p::{Multiaddr, PeerId};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 use task::Task;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
+
+/// What may be to be done because of suspicions before it is done: each of it is found
+/// out anew if it is lost.
+const ACTIONS: usize = 1024;
 
 /// Signs a pubsub message of this node with a sequence number.
 pub(crate) type Sign = Arc<dyn Fn(u64, &[u8]) -> Result<SignedMessage> + Send + Sync>;
@@ -137,6 +148,17 @@ pub(super) enum Command {
     Roles(Vec<PeerId>),
     Missed,
     Insert(PeerId, Vec<Handed>, oneshot::Sender<Vec<Result<Outcome, HeartbeatError>>>),
+    Suspicion(About),
+}
+
+/// What the task is told of who may have crashed.
+pub(super) enum About {
+    /// What was noticed of a neighbour.
+    Neighbour(PeerId, Noticed),
+    /// A neighbour has answered a ping that was sent then.
+    Answered(Duration),
+    /// What the source said on the topic, with this number.
+    Heard((PeerId, u64), Vec<u8>, oneshot::Sender<Verdict>),
 }
 
 /// The cluster service of one namespace. Clones share it.
@@ -151,6 +173,8 @@ pub(crate) struct Cluster {
     heartbeats: ByLabel,
     epoch: Instant,
     clock: Clock,
+    /// What is to be done because of suspicions, until somebody does it.
+    actions: Arc<Mutex<Option<mpsc::Receiver<Action>>>>,
 }
 
 impl Cluster {
@@ -172,7 +196,9 @@ impl Cluster {
         metrics.watch_queue("cluster", waiting(&commands));
         let epoch = Instant::now();
         let (own, clock, who) = (config.own, config.clock.clone(), config.who.clone());
-        let task = Task::new(config, meta.clone(), topic, events, metrics.clone(), epoch);
+        let (act, actions) = mpsc::channel(ACTIONS);
+        let told = (events, act);
+        let task = Task::new(config, meta.clone(), topic, told, metrics.clone(), epoch);
         let hub = task.hub();
         let watched = Arc::downgrade(&hub);
         let live = move || watched.upgrade().map(|hub| hub.waiting());
@@ -183,7 +209,8 @@ impl Cluster {
             running.await;
         });
         let heartbeats = metrics.heartbeats;
-        Ok(Self { hub, commands, own, meta, who, heartbeats, epoch, clock })
+        let actions = Arc::new(Mutex::new(Some(actions)));
+        Ok(Self { hub, commands, own, meta, who, heartbeats, epoch, clock, actions })
     }
 
     /// A snapshot of the cluster view.
@@ -299,6 +326,49 @@ impl Cluster {
     pub(in crate::cluster) fn is_missed(&self) {
         // If there is much to do, the next exchange says so again.
         let _ = self.commands.try_send(Command::Missed);
+    }
+
+    /// What is to be done because of suspicions. It is given once.
+    pub(in crate::cluster) fn actions(&self) -> Option<mpsc::Receiver<Action>> {
+        self.actions.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Something was noticed of a neighbour.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed).
+    pub(in crate::cluster) async fn noticed(&self, peer: PeerId, sign: Noticed) -> Result<()> {
+        self.tell(About::Neighbour(peer, sign)).await
+    }
+
+    /// A neighbour has answered a ping that was sent then.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed).
+    pub(in crate::cluster) async fn neighbour_answered(&self, sent: Instant) -> Result<()> {
+        self.tell(About::Answered(sent.saturating_duration_since(self.epoch))).await
+    }
+
+    /// Suspicions came, by this source and with this number: what gossip is told.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed).
+    pub(in crate::cluster) async fn suspects(
+        &self,
+        source: (PeerId, u64),
+        data: Vec<u8>,
+    ) -> Result<Verdict> {
+        self.ask(|reply| Command::Suspicion(About::Heard(source, data, reply))).await
+    }
+
+    /// A time on the clock of the view's records.
+    pub(in crate::cluster) fn instant(&self, elapsed: Duration) -> Instant {
+        self.epoch + elapsed
+    }
+
+    async fn tell(&self, about: About) -> Result<()> {
+        let told = self.commands.send(Command::Suspicion(about)).await;
+        told.map_err(|_| Error::closed("node"))
     }
 
     /// Tells of goodbyes in the view, as they come.

@@ -2,6 +2,7 @@
 
 mod away;
 mod own;
+mod suspected;
 
 use super::{
     Clock, ClusterConfig, Command, Machine, Numbers, Sign,
@@ -21,11 +22,12 @@ use crate::{
         record::server_of,
         reserved::OwnMeta,
         roles::RolesOf,
+        suspicion::{Action, Suspicion},
         table::{Arrival, Detector, Difference, Now, Outcome, Table, Via},
     },
     event::EventBus,
     life::Life,
-    metrics::{Metrics, verdict},
+    metrics::{ByLabel, Metrics, verdict},
     pubsub::{Received, Topic, TopicEvent, Verdict},
     scope::Scope,
     who::Who,
@@ -102,6 +104,10 @@ pub(super) struct Task {
     machine: Option<Machine>,
     /// Which roles are proven of whom.
     roles: RolesOf,
+    suspicion: Suspicion,
+    suspicions: ByLabel,
+    /// Where what is to be done because of them goes.
+    act: mpsc::Sender<Action>,
 }
 
 impl Task {
@@ -113,7 +119,7 @@ impl Task {
         mut config: ClusterConfig,
         meta: OwnMeta,
         topic: Topic,
-        events: EventBus,
+        (events, act): (EventBus, mpsc::Sender<Action>),
         metrics: Metrics,
         epoch: Instant,
     ) -> Self {
@@ -144,6 +150,12 @@ impl Task {
             "key_shared",
             "Whether another node that runs uses this node's key: 1 if so",
             key_shared.clone(),
+        );
+        let suspicions = ByLabel::default();
+        metrics.register(
+            "suspicions",
+            "What became of suspicions that peers have crashed, by what",
+            suspicions.clone(),
         );
         Self {
             namespace: config.namespace,
@@ -186,6 +198,9 @@ impl Task {
             over: config.over,
             machine,
             roles: config.roles,
+            suspicion: Suspicion::new(config.own, config.observer, now.elapsed),
+            suspicions,
+            act,
         }
     }
 
@@ -200,6 +215,7 @@ impl Task {
             let expiry = expiry.map(|deadline| (self.epoch + deadline).max(self.held_until));
             let (next_beat, left, over) = (self.next_beat, self.left, self.over.clone());
             let (looks, awake) = (self.look.map(|every| self.looked + every), !left && !self.away);
+            let suspects = self.suspicion.next().map(|due| self.epoch + due);
             tokio::select! {
                 () = scope.cancelled(), if !left => self.leave().await,
                 () = over.cancelled(), if left => break,
@@ -220,6 +236,7 @@ impl Task {
                 }
                 () = tokio::time::sleep_until(expiry.unwrap_or(self.epoch)), if expiry.is_some() && awake => {}
                 () = tokio::time::sleep_until(looks.unwrap_or(self.epoch)), if looks.is_some() && awake => {}
+                () = tokio::time::sleep_until(suspects.unwrap_or(self.epoch)), if suspects.is_some() && awake => {}
                 Ok(()) = self.jumps.changed(), if awake => {}
             }
             let due = expiry.into_iter().chain((!self.observer).then_some(next_beat)).chain(looks);
@@ -236,6 +253,7 @@ impl Task {
             if now >= self.held_until && !self.left && !self.away {
                 self.table.expire(now - self.epoch);
             }
+            self.suspect();
             self.publish_view();
         }
         self.hub.close();
@@ -345,7 +363,7 @@ impl Task {
         self.metrics.heartbeats.get_or_create(&verdict(label)).inc();
         match taken {
             Ok(Outcome::OwnAhead) => {}
-            Ok(outcome) if outcome.is_accepted() => {}
+            Ok(outcome) if outcome.is_accepted() => self.lives(peer, seq, via),
             _ => self.complain(peer, seq, taken, data),
         }
         taken
@@ -421,6 +439,7 @@ impl Task {
                 // Who asked may have gone meanwhile; so below.
                 let _ = reply.send(outcomes);
             }
+            Command::Suspicion(about) => self.on_suspicion(about),
             Command::SetHost(host, reply) => {
                 self.machine = None;
                 self.beat.host = host;

@@ -18,6 +18,8 @@ pub(super) struct Entry {
     /// One that makes no room for others.
     pub(super) established: bool,
     pub(super) by_gossip: bool,
+    /// Whether its last heartbeat said when it was sent.
+    pub(super) answers: bool,
     /// On whose word alone it is there.
     pub(super) handed_by: Option<Arc<PeerId>>,
     pub(super) weight: usize,

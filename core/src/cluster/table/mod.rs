@@ -5,6 +5,7 @@
 //! - `entry`: what it knows of a record; `deadlines`: what expires next; `detector`: when to give up on a peer
 //! - `standing`: who is established; `newcomers` and `room`: who makes room
 //! - `provisional`: what stands on the word of one peer
+//! - `suspects`: who is suspected to have crashed
 //! - `remembered`: who is not to be resurrected; `roles`: what changes with a peer's roles
 
 mod arrival;
@@ -22,10 +23,12 @@ mod remembered;
 mod roles;
 mod room;
 mod standing;
+mod suspects;
 
 pub use arrival::{Arrival, Difference, Now, Outcome, Via};
 pub use detector::Detector;
 pub use limits::Limits;
+pub use suspects::Known;
 
 use super::{
     heartbeat::Heartbeat,
@@ -173,6 +176,7 @@ impl Table {
             standing: Standing::new(now.elapsed, true),
             established: true,
             by_gossip: true,
+            answers: true,
             handed_by: None,
             weight: weight(&record, signed),
         };
@@ -262,6 +266,7 @@ impl Table {
             standing,
             established,
             by_gossip,
+            answers: arrival.beat.sent_at.is_some(),
             handed_by,
             weight: after,
         };
@@ -313,6 +318,7 @@ impl Table {
             standing: Standing::new(now, proven),
             established: proven && !provisional && self.may_establish(weight),
             by_gossip,
+            answers: arrival.beat.sent_at.is_some(),
             handed_by: provisional.then(|| self.provisional.shared_id(arrival.from)),
             weight,
         };

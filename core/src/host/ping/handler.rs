@@ -31,9 +31,31 @@ const PROTOCOL: StreamProtocol = StreamProtocol::new("/ipfs/ping/1.0.0");
 /// oldest: who opens one for each ping doesn't always close it.
 const INBOUND: usize = 2;
 
-/// Check the connection now.
+/// What is wanted of a connection.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::host) struct Check;
+pub(in crate::host) enum Want {
+    /// That it is checked now, with less patience than usual.
+    Check,
+    /// That a ping is sent now.
+    Ask,
+    /// That pings are so seldom from now on: the peer is to be woken up no more often.
+    Seldom(Duration),
+}
+
+/// What is known of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::host) enum Told {
+    /// The answer to a ping took so long.
+    Answered(Duration),
+    /// It answers again, or its peer asks.
+    Relieved,
+    /// There is no answer yet.
+    Late,
+    /// There was none in time.
+    Silent,
+    /// It is to be given up.
+    Failed(Failure),
+}
 
 /// A stream for our pings.
 enum Outbound {
@@ -56,7 +78,11 @@ pub(in crate::host) struct Handler {
     inbound: SmallVec<[Echo<Stream>; INBOUND]>,
 }
 
-type Event = ConnectionHandlerEvent<ReadyUpgrade<StreamProtocol>, (), Result<Duration, Failure>>;
+type Event = ConnectionHandlerEvent<ReadyUpgrade<StreamProtocol>, (), Told>;
+
+fn tell(told: Told) -> Event {
+    ConnectionHandlerEvent::NotifyBehaviour(told)
+}
 
 impl Handler {
     pub(super) fn new(pace: Pace) -> Self {
@@ -91,13 +117,13 @@ impl Handler {
             Ok(time) => {
                 self.outbound = stream.map_or(Outbound::None, Outbound::Idle);
                 self.pace.answered(now);
-                Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(Ok(time)))
+                Poll::Ready(tell(Told::Answered(time)))
             }
             Err(NoAnswer::Broken) if self.pace.broken(now) => Poll::Ready(self.open()),
             Err(NoAnswer::Broken) => Poll::Pending,
             Err(NoAnswer::Failed(why)) => {
                 self.pace.answered(now);
-                Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(Err(why)))
+                Poll::Ready(tell(Told::Failed(why)))
             }
         }
     }
@@ -108,6 +134,9 @@ impl Handler {
             if let Poll::Ready(event) = self.poll_ping(cx) {
                 return Poll::Ready(event);
             }
+            if self.pace.is_relieved() {
+                return Poll::Ready(tell(Told::Relieved));
+            }
             match self.pace.step(Instant::now()) {
                 Step::Ping => match std::mem::replace(&mut self.outbound, Outbound::None) {
                     Outbound::Idle(stream) => self.ping(stream),
@@ -115,9 +144,10 @@ impl Handler {
                 },
                 Step::GiveUp => {
                     self.outbound = Outbound::None;
-                    let failed = ConnectionHandlerEvent::NotifyBehaviour(Err(Failure::Silent));
-                    return Poll::Ready(failed);
+                    return Poll::Ready(tell(Told::Failed(Failure::Silent)));
                 }
+                Step::Late => return Poll::Ready(tell(Told::Late)),
+                Step::Silent => return Poll::Ready(tell(Told::Silent)),
                 Step::Wait(until) => {
                     if self.timer.deadline() != until {
                         self.timer.as_mut().reset(until);
@@ -134,8 +164,8 @@ impl Handler {
 }
 
 impl ConnectionHandler for Handler {
-    type FromBehaviour = Check;
-    type ToBehaviour = Result<Duration, Failure>;
+    type FromBehaviour = Want;
+    type ToBehaviour = Told;
     type InboundProtocol = ReadyUpgrade<StreamProtocol>;
     type OutboundProtocol = ReadyUpgrade<StreamProtocol>;
     type InboundOpenInfo = ();
@@ -158,8 +188,12 @@ impl ConnectionHandler for Handler {
         self.poll_pace(cx)
     }
 
-    fn on_behaviour_event(&mut self, _: Check) {
-        self.pace.doubt(Instant::now());
+    fn on_behaviour_event(&mut self, want: Want) {
+        match want {
+            Want::Check => self.pace.doubt(Instant::now()),
+            Want::Ask => self.pace.ask(Instant::now()),
+            Want::Seldom(interval) => self.pace.seldom(interval, Instant::now()),
+        }
     }
 
     fn on_connection_event(

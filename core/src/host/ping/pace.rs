@@ -6,22 +6,31 @@ use tokio::time::Instant;
 
 /// From an answer to the next ping, in tests.
 #[cfg(test)]
-pub(super) const INTERVAL: Duration = Duration::from_secs(10);
+pub(super) const INTERVAL: Duration = Duration::from_secs(2);
 /// How long an answer may take. A dead link is noticed after one interval and
 /// this at the latest.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// Where pings come often: after how long without an answer something may be wrong,
+/// and after how long the peer is called silent. It goes on waiting.
+pub(super) const LATE: Duration = Duration::from_secs(1);
+pub(super) const SILENT: Duration = Duration::from_secs(2);
+/// Who notices that later than this was held up itself, and begins to wait anew.
+const HELD_UP: Duration = Duration::from_millis(500);
 /// How long an answer may take when there is reason to doubt the link: enough
 /// for TCP to send four times again.
 pub(super) const PATIENCE_IN_DOUBT: Duration = Duration::from_secs(5);
 
-/// From this interval on, a ping of the peer's does as well as one of our own: each
-/// wakes up two machines.
-const SPARING: Duration = Duration::from_secs(30);
+/// From this interval on, pings are seldom.
+pub(super) const SPARING: Duration = Duration::from_secs(30);
 
-/// The interval at the end that was connected to: a little longer where one of the two
-/// is to ping.
+/// Who pings often does so itself at least as often as this, and first of all: what the
+/// round trip takes is to be known at both ends.
+const ITSELF: Duration = Duration::from_secs(30);
+
+/// The interval at the end that was connected to: a little longer, since a ping of the
+/// peer's does as well as one of its own.
 pub(super) fn of_listener(interval: Duration) -> Duration {
-    if interval < SPARING { interval } else { interval * 7 / 6 }
+    interval * 7 / 6
 }
 
 /// What is to be done.
@@ -31,6 +40,10 @@ pub(super) enum Step {
     Ping,
     /// Nothing before this time, unless something happens.
     Wait(Instant),
+    /// No answer has come for a while: something may be wrong.
+    Late,
+    /// None has come in time: the peer is silent. An answer is waited for nevertheless.
+    Silent,
     /// Give the connection up: no answer has come in time.
     GiveUp,
 }
@@ -40,9 +53,17 @@ enum State {
     /// The next ping is due at this time.
     Resting { due: Instant },
     /// A ping is under way, and its answer has to come before this time.
-    Asking { deadline: Instant, again: bool },
+    Asking { deadline: Instant, again: bool, since: Instant, told: Told },
     /// Given up.
     Over,
+}
+
+/// What was said of a ping under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    Nothing,
+    Late,
+    Silent,
 }
 
 /// The pace of the pings on one connection.
@@ -54,13 +75,18 @@ pub(super) struct Pace {
     state: State,
     /// The next ping has to be answered sooner.
     doubt: bool,
+    /// The peer was late or silent, and lives.
+    relieved: bool,
+    /// When the last ping was sent.
+    asked: Option<Instant>,
 }
 
 impl Pace {
     /// The pace on a new connection: the first ping is due, and each next one this
     /// long after an answer.
     pub(super) fn new(interval: Duration, now: Instant) -> Self {
-        Self { interval, together: None, state: State::Resting { due: now }, doubt: false }
+        let state = State::Resting { due: now };
+        Self { interval, together: None, state, doubt: false, relieved: false, asked: None }
     }
 
     /// Where pings are seldom, those of all connections with this epoch are due at the
@@ -83,8 +109,9 @@ impl Pace {
         match self.state {
             State::Resting { due } if now >= due => {
                 let patience = if self.doubt { PATIENCE_IN_DOUBT } else { PATIENCE };
-                self.doubt = false;
-                self.state = State::Asking { deadline: now + patience, again: false };
+                (self.doubt, self.asked) = (false, Some(now));
+                let (deadline, again, told) = (now + patience, false, Told::Nothing);
+                self.state = State::Asking { deadline, again, since: now, told };
                 Step::Ping
             }
             State::Resting { due } => Step::Wait(due),
@@ -92,26 +119,76 @@ impl Pace {
                 self.state = State::Over;
                 Step::GiveUp
             }
-            State::Asking { deadline, .. } => Step::Wait(deadline),
+            State::Asking { deadline, ref mut since, ref mut told, .. } => {
+                let (after, next, step) = match told {
+                    Told::Nothing => (LATE, Told::Late, Step::Late),
+                    Told::Late => (SILENT, Told::Silent, Step::Silent),
+                    Told::Silent => return Step::Wait(deadline),
+                };
+                let due = *since + after;
+                if self.interval >= SPARING || due >= deadline {
+                    return Step::Wait(deadline);
+                }
+                if now >= due + HELD_UP {
+                    *since = now;
+                    return Step::Wait(deadline.min(now + after));
+                }
+                if now < due {
+                    return Step::Wait(due);
+                }
+                *told = next;
+                step
+            }
             State::Over => Step::Wait(now + self.interval),
         }
     }
 
     /// The peer has answered, if only that it doesn't speak ping.
     pub(super) fn answered(&mut self, now: Instant) {
-        if matches!(self.state, State::Asking { .. }) {
+        if let State::Asking { told, .. } = self.state {
             self.state = State::Resting { due: self.next(now) };
+            self.relieved |= told != Told::Nothing;
+        }
+    }
+
+    /// Whether the peer lives after all, of which something else was said before.
+    pub(super) fn is_relieved(&mut self) -> bool {
+        std::mem::take(&mut self.relieved)
+    }
+
+    /// The peer is to be woken up no more often than so.
+    pub(super) fn seldom(&mut self, interval: Duration, now: Instant) {
+        if interval > self.interval {
+            self.interval = interval;
+            if let State::Resting { due } = &mut self.state {
+                *due = now + interval;
+            }
+        }
+    }
+
+    /// Somebody wants to know whether the peer answers: a ping is due now.
+    pub(super) fn ask(&mut self, now: Instant) {
+        if let State::Resting { due } = &mut self.state {
+            *due = now.min(*due);
         }
     }
 
     /// The peer pings by itself: it lives. (Should it not hear the answer, it gives the
     /// connection up.)
     pub(super) fn heard(&mut self, now: Instant) {
-        if let State::Resting { due } = &mut self.state
-            && self.interval >= SPARING
-            && !self.doubt
-        {
-            *due = now + self.interval;
+        match &mut self.state {
+            State::Resting { due } if !self.doubt => {
+                let latest = match self.asked {
+                    _ if self.interval >= SPARING => now + self.interval,
+                    Some(asked) => asked + ITSELF,
+                    None => return,
+                };
+                *due = latest.min(now + self.interval);
+            }
+            State::Asking { since, told, .. } if *told != Told::Nothing => {
+                (*since, *told, self.relieved) = (now, Told::Nothing, true);
+            }
+            _ => {}
         }
     }
 
@@ -153,14 +230,24 @@ mod tests {
 
     const TICK: Duration = Duration::from_millis(100);
 
-    /// Lets time pass until there is something to do.
-    fn next(pace: &mut Pace, now: &mut Instant) -> Step {
+    /// Lets time pass until there is something to do or to say.
+    fn next_told(pace: &mut Pace, now: &mut Instant) -> Step {
         loop {
             match pace.step(*now) {
                 Step::Wait(until) => {
                     assert!(until > *now, "a wait for what is past");
                     *now += TICK.min(until - *now);
                 }
+                step => return step,
+            }
+        }
+    }
+
+    /// The same, whatever is said.
+    fn next(pace: &mut Pace, now: &mut Instant) -> Step {
+        loop {
+            match next_told(pace, now) {
+                Step::Late | Step::Silent => {}
                 step => return step,
             }
         }
@@ -188,11 +275,15 @@ mod tests {
     }
 
     #[test]
-    fn of_two_that_ping_seldom_one_does() {
-        let (minute, start) = (Duration::from_secs(60), Instant::now());
-        let mut ends = [minute, of_listener(minute)].map(|interval| Pace::new(interval, start));
+    fn of_two_ends_one_pings() {
+        [INTERVAL, Duration::from_secs(60)].into_iter().for_each(of_two_one_pings);
+    }
+
+    fn of_two_one_pings(interval: Duration) {
+        let start = Instant::now();
+        let mut ends = [interval, of_listener(interval)].map(|interval| Pace::new(interval, start));
         let (mut now, mut pings) = (start, [0, 0]);
-        while now < start + 10 * minute {
+        while now < start + 10 * interval {
             for (one, other) in [(0, 1), (1, 0)] {
                 if ends[one].step(now) == Step::Ping {
                     pings[one] += 1;
@@ -202,17 +293,70 @@ mod tests {
             }
             now += TICK;
         }
-        assert_eq!(pings, [10, 0]);
+        let first = usize::from(interval < SPARING);
+        assert_eq!(pings, [10, first]);
         // In doubt, each asks for itself.
         ends[1].doubt(now);
         ends[1].heard(now);
         assert_eq!(ends[1].step(now), Step::Ping);
-        // At the usual pace both do.
-        let mut pace = Pace::new(INTERVAL, start);
-        pace.step(start);
-        pace.answered(start);
-        pace.heard(start + INTERVAL - TICK);
-        assert_eq!(pace.step(start + INTERVAL), Step::Ping);
+        // And so does who is asked to.
+        ends[0].ask(now);
+        assert_eq!(ends[0].step(now), Step::Ping);
+    }
+
+    #[test]
+    fn of_a_peer_without_an_answer_it_is_told_when_it_is_late_and_when_it_is_silent() {
+        let (mut pace, begun) = asking();
+        let mut now = begun;
+        for (told, after) in [(Step::Late, LATE), (Step::Silent, SILENT)] {
+            assert_eq!((next_told(&mut pace, &mut now), now - begun), (told, after));
+            assert!(!pace.is_relieved());
+        }
+        assert_eq!(next_told(&mut pace, &mut now), Step::GiveUp);
+        // Whatever shows that it lives.
+        let shows: [fn(&mut Pace, Instant); 3] = [
+            |pace, now| pace.answered(now),
+            |pace, now| pace.heard(now),
+            |pace, now| assert!(pace.broken(now) && !pace.broken(now)),
+        ];
+        for show in shows {
+            let (mut pace, begun) = asking();
+            let mut now = begun;
+            assert_eq!(next_told(&mut pace, &mut now), Step::Late);
+            show(&mut pace, now);
+            assert!(pace.is_relieved() && !pace.is_relieved());
+        }
+        // Who answers in time is told nothing of, nor who is pinged seldom.
+        let (mut pace, begun) = asking();
+        pace.answered(begun + LATE - TICK);
+        assert!(!pace.is_relieved());
+        let mut pace = Pace::new(SPARING, begun);
+        assert_eq!(pace.step(begun), Step::Ping);
+        let mut now = begun;
+        assert_eq!((next_told(&mut pace, &mut now), now - begun), (Step::GiveUp, PATIENCE));
+    }
+
+    #[test]
+    fn a_peer_that_is_not_to_be_woken_is_pinged_seldom() {
+        let (mut pace, begun) = asking();
+        pace.answered(begun);
+        pace.seldom(SPARING, begun + TICK);
+        pace.seldom(INTERVAL, begun + TICK);
+        let mut now = begun + TICK;
+        assert_eq!((next_told(&mut pace, &mut now), now - begun), (Step::Ping, SPARING + TICK));
+        assert_eq!(next_told(&mut pace, &mut now), Step::GiveUp, "nothing is said before");
+    }
+
+    #[test]
+    fn who_was_held_up_itself_waits_anew() {
+        let (mut pace, begun) = asking();
+        let mut now = begun + Duration::from_secs(3);
+        assert!(matches!(pace.step(now), Step::Wait(_)));
+        let back = now;
+        assert_eq!((next_told(&mut pace, &mut now), now - back), (Step::Late, LATE));
+        now += Duration::from_secs(2);
+        assert!(matches!(pace.step(now), Step::Wait(_)), "again");
+        assert_eq!(next_told(&mut pace, &mut now), Step::Silent);
     }
 
     /// A node wakes up for the pings of all its connections once, also where some of

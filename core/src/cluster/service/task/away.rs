@@ -30,6 +30,7 @@ impl Task {
                 (self.away, self.held_until) = (false, now + HOLD);
                 (self.looked, self.gaps) = (now, Gaps::new(self.now()));
                 self.table.came_back();
+                self.suspicion.held_up(self.epoch.elapsed());
                 self.hub.has_left(false);
                 if !self.observer {
                     self.moved();
@@ -51,6 +52,7 @@ impl Task {
         let gap = self.gaps.look(self.now(), due);
         if gap > HELD_UP.min(self.ttl / 2) {
             self.held_until = now + HOLD;
+            self.suspicion.held_up(self.epoch.elapsed());
         }
         if gap > GIVEN_UP.min(self.ttl / 2) {
             tracing::info!(

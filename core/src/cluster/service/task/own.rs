@@ -160,6 +160,7 @@ impl Task {
         }
         let said = (&self.beat, message.encoded());
         self.table.insert_own(self.now(), message.seq(), said, &(self.roles)(&self.own));
+        self.suspicion.spoke(self.epoch.elapsed(), message.seq());
         (self.said.message, self.said.at) = (Some(message), Some(Instant::now()));
         self.said.told.clear();
     }

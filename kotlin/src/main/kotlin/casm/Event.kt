@@ -141,6 +141,9 @@ public enum class LeaveReason {
 
     /** Nothing was heard from it for too long. */
     EXPIRED,
+
+    /** Peers that were connected to it say that it answers no more. */
+    FAILED,
     ;
 
     internal companion object {
@@ -148,6 +151,7 @@ public enum class LeaveReason {
             when (given) {
                 GivenReason.LEFT -> LEFT
                 GivenReason.EXPIRED -> EXPIRED
+                GivenReason.FAILED -> FAILED
             }
     }
 }
