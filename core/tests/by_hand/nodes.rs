@@ -19,9 +19,9 @@ pub const HOUR: Duration = Duration::from_secs(3600);
 /// A peer of libp2p that may relay.
 #[derive(NetworkBehaviour)]
 pub struct Foreign {
-    relay: Toggle<relay::Behaviour>,
-    streams: libp2p_stream::Behaviour,
-    identify: identify::Behaviour,
+    pub relay: Toggle<relay::Behaviour>,
+    pub streams: libp2p_stream::Behaviour,
+    pub identify: identify::Behaviour,
 }
 
 pub fn swarm(config: Option<relay::Config>) -> Swarm<Foreign> {

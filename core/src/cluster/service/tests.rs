@@ -131,7 +131,7 @@ impl Fixture {
         time: Time,
         kept: u64,
     ) -> Self {
-        let change = |config: &mut ClusterConfig| config.look = look;
+        let change = |config: &mut ClusterConfig| (config.who, config.look) = (who, look);
         Self::start_changed(change, own, (observer, subscribed), time, kept)
     }
 
@@ -156,7 +156,7 @@ impl Fixture {
         let mut config = ClusterConfig {
             namespace: Namespace::default(),
             own,
-            who: who.clone(),
+            who: Who::default(),
             host: "here".into(),
             meta: BTreeMap::from([("role".into(), "worker".into())]),
             ttl: Duration::from_secs(10),
@@ -178,6 +178,7 @@ impl Fixture {
             }),
         };
         change(&mut config);
+        let who = config.who.clone();
         let events = bus.subscribe();
         let topic = Topic::new(commands, received);
         let cluster = Cluster::start(config, topic, bus, metrics.clone(), &scope).unwrap();

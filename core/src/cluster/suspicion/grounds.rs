@@ -169,12 +169,12 @@ impl Grounds {
                     doubt.dial = Dial::Begun;
                     actions.push(Action::Dial(*peer));
                 }
-                Dial::Failed if doubt.seq.is_none() && doubt.ground.is_some() => {
-                    if self.cut_off.is_none() {
-                        doubt.seq = table.known(peer).map(|known| known.seq);
-                        doubt.said = (0, now);
-                        accused.push(*peer);
-                    }
+                Dial::Failed
+                    if doubt.seq.is_none() && doubt.ground.is_some() && self.cut_off.is_none() =>
+                {
+                    doubt.seq = table.known(peer).map(|known| known.seq);
+                    doubt.said = (0, now);
+                    accused.push(*peer);
                 }
                 _ => {}
             }

@@ -158,7 +158,8 @@ impl Suspicion {
         let established = known.is_some_and(|known| known.established);
         // Who is new knows nobody for long, and must not keep what others need.
         let is_new = now.saturating_sub(self.begun) < table.probation();
-        if !established && !(is_new && known.is_some()) {
+        let counts = established || (is_new && known.is_some());
+        if !counts {
             self.count("refused-stranger", 1);
             return refused(Verdict::Ignore);
         }

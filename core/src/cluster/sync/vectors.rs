@@ -91,7 +91,9 @@ fn frames_of_ranges() -> Vec<Value> {
     let parts: Vec<_> = Range::WHOLE.parts(2).collect();
     let deep = Range { first: 0x0102_0304_0506_0708, bits: 61 };
     let twice: [Item; 2] = [(0x0102_0304_0506_0709, 3), (0x0102_0304_0506_0709, 9)];
-    let all: [(u64, Vec<Range>, Vec<(usize, Said<'_>)>); 6] = [
+    /// The base, what it is about, and what is said of which of that.
+    type Frame<'a> = (u64, Vec<Range>, Vec<(usize, Said<'a>)>);
+    let all: [Frame<'_>; 6] = [
         (0, vec![Range::WHOLE], vec![]),
         (0, vec![Range::WHOLE], vec![(0, Said::List(&[]))]),
         (2_500, vec![Range::WHOLE], vec![(0, Said::List(&low))]),

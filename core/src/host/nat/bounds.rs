@@ -65,39 +65,6 @@ impl Bounds {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn addrs(texts: &[&str]) -> Vec<Multiaddr> {
-        texts.iter().map(|text| text.parse().unwrap()).collect()
-    }
-
-    #[test]
-    fn what_makes_no_sense_or_is_too_much_is_left_out_and_the_rest_dialled() {
-        let bounds = Bounds::new(Connected::default(), ByLabel::default());
-        let peer = PeerId::random();
-        let stale =
-            addrs(&["/ip4/192.168.1.2/tcp/4001", "/ip4/127.0.0.1/tcp/1", "/ip4/8.8.1.1/tcp/1"]);
-        let hosts = ["8.8.2.2", "8.8.3.3", "8.8.4.4", "8.8.5.5"];
-        let now =
-            addrs(&hosts.map(|host| format!("/ip4/{host}/tcp/4001")).each_ref().map(|s| &**s));
-        let mut expected = now.clone();
-        expected.reverse();
-        assert_eq!(bounds.choose(&peer, &[&stale[..], &now].concat()), expected);
-        // Of one host two transports count once.
-        let both = addrs(&["/ip4/8.8.6.6/tcp/1", "/ip4/8.8.6.6/udp/1/quic-v1"]);
-        assert_eq!(bounds.choose(&peer, &both).len(), 2);
-        assert_eq!(bounds.choose(&peer, &stale[..2]), []);
-        let many: Vec<Multiaddr> = (1..=99)
-            .map(|port| format!("/ip4/9.9.9.9/tcp/{}", 4000 + port).parse().unwrap())
-            .collect();
-        assert_eq!(bounds.choose(&peer, &many).len(), MOST);
-        let tries = (0..99).filter(|_| !bounds.choose(&peer, &now[..1]).is_empty()).count();
-        assert!(tries < 20, "{tries}");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
     use libp2p::{
         core::{ConnectedPoint, Endpoint, transport::PortUse},
         swarm::ConnectionId,
@@ -120,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_from_where_the_peer_is_is_not_dialled_nor_what_comes_with_it() {
+    fn what_makes_no_sense_from_where_the_peer_is_is_not_dialled() {
         let [public, circuit, private, here] = [
             "/ip4/8.8.8.8/tcp/4001".to_owned(),
             // A relay of this machine may have it from anywhere.
@@ -147,8 +114,9 @@ mod tests {
             ] {
                 let wanted = addrs(&[wants, "/ip4/9.9.9.9/tcp/1"]);
                 let (bounds, peer) = from(at);
-                assert_eq!(bounds.may(&peer, &wanted[..1]), may, "{wants} from {at}");
-                assert_eq!(bounds.may(&peer, &wanted), may, "{wants} and another from {at}");
+                let chosen = bounds.choose(&peer, &wanted);
+                assert_eq!(chosen.contains(&wanted[0]), may, "{wants} from {at}");
+                assert!(chosen.contains(&wanted[1]), "what comes with {wants} from {at}");
             }
         }
     }
@@ -161,17 +129,41 @@ mod tests {
                 .map(|i| format!("/ip4/8.8.{}.8/tcp/{}", host(i), i + 1).parse().unwrap())
                 .collect()
         };
-        for (hosts, n, may) in [(1, MOST, true), (1, MOST + 1, false), (4, 8, true), (5, 5, false)]
-        {
+        for (hosts, n, dialled) in [(1, MOST, MOST), (1, MOST + 1, MOST), (4, 8, 8), (5, 5, 4)] {
             let (bounds, peer) = from("/ip4/8.8.8.8/tcp/4001");
-            assert_eq!(bounds.may(&peer, &ports(hosts, n)), may, "{n} addresses of {hosts} hosts");
+            let chosen = bounds.choose(&peer, &ports(hosts, n));
+            assert_eq!(chosen.len(), dialled, "{n} addresses of {hosts} hosts");
         }
         // Whoever wants it.
         let (bounds, peer) = from("/ip4/8.8.8.8/tcp/4001");
         let victim = addrs(&["/ip4/9.9.9.9/tcp/443"]);
-        assert_eq!((0..100).filter(|_| bounds.may(&peer, &victim)).count(), 8);
-        assert!(!bounds.clone().may(&PeerId::random(), &victim));
+        assert_eq!((0..100).filter(|_| !bounds.choose(&peer, &victim).is_empty()).count(), 8);
+        assert!(bounds.clone().choose(&PeerId::random(), &victim).is_empty());
         let often = bounds.skipped.get_or_create(&[("reason", "often")]).get();
         assert_eq!(often, 93);
+    }
+
+    #[test]
+    fn what_makes_no_sense_or_is_too_much_is_left_out_and_the_rest_dialled() {
+        let bounds = Bounds::new(Connected::default(), ByLabel::default());
+        let peer = PeerId::random();
+        let stale =
+            addrs(&["/ip4/192.168.1.2/tcp/4001", "/ip4/127.0.0.1/tcp/1", "/ip4/8.8.1.1/tcp/1"]);
+        let hosts = ["8.8.2.2", "8.8.3.3", "8.8.4.4", "8.8.5.5"];
+        let now =
+            addrs(&hosts.map(|host| format!("/ip4/{host}/tcp/4001")).each_ref().map(|s| &**s));
+        let mut expected = now.clone();
+        expected.reverse();
+        assert_eq!(bounds.choose(&peer, &[&stale[..], &now].concat()), expected);
+        // Of one host two transports count once.
+        let both = addrs(&["/ip4/8.8.6.6/tcp/1", "/ip4/8.8.6.6/udp/1/quic-v1"]);
+        assert_eq!(bounds.choose(&peer, &both).len(), 2);
+        assert_eq!(bounds.choose(&peer, &stale[..2]), []);
+        let many: Vec<Multiaddr> = (1..=99)
+            .map(|port| format!("/ip4/9.9.9.9/tcp/{}", 4000 + port).parse().unwrap())
+            .collect();
+        assert_eq!(bounds.choose(&peer, &many).len(), MOST);
+        let tries = (0..99).filter(|_| !bounds.choose(&peer, &now[..1]).is_empty()).count();
+        assert!(tries < 20, "{tries}");
     }
 }
