@@ -66,7 +66,8 @@ pub fn run(args: &Args) -> Result<()> {
     flood::check(&mut report, &programs, !args.subset);
     let stacks = if args.subset { &Stack::ALL[..2] } else { &Stack::ALL[..] };
     pairs::check(&mut report, &programs, stacks);
-    let networks: &[_] = if args.subset { &[mixed::FOUR] } else { &[mixed::EIGHT, mixed::TWELVE] };
+    let networks: &[_] =
+        if args.subset { &[mixed::FOUR] } else { &[mixed::EIGHT, mixed::PACED, mixed::TWELVE] };
     for plan in networks {
         mixed::check(&mut report, &programs, *plan);
     }

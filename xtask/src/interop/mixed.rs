@@ -28,6 +28,8 @@ pub struct Plan {
     pub partition: Duration,
     /// For how long nobody may be lost over the death of others.
     pub calm: Duration,
+    /// How many heartbeats a second Rust's nodes are to send together; none for the usual.
+    pub budget: Option<&'static str>,
 }
 
 use Stack::{Go, Js, Py, Rust};
@@ -38,6 +40,7 @@ pub const FOUR: Plan = Plan {
     stacks: &[Go, Rust, Rust, Go],
     partition: Duration::ZERO,
     calm: Duration::from_secs(3),
+    budget: None,
 };
 
 /// Rust and Go alone.
@@ -46,6 +49,7 @@ pub const EIGHT: Plan = Plan {
     stacks: &[Go, Rust, Go, Rust, Rust, Go, Rust, Go],
     partition: Duration::from_secs(60),
     calm: Duration::from_secs(15),
+    budget: None,
 };
 
 /// Every stack.
@@ -54,7 +58,20 @@ pub const TWELVE: Plan = Plan {
     stacks: &[Rust, Go, Rust, Go, Js, Py, Rust, Go, Js, Py, Rust, Go],
     partition: Duration::from_secs(60),
     calm: Duration::from_secs(15),
+    budget: None,
 };
+
+/// Rust's nodes slow down, and Go's don't know of it.
+pub const PACED: Plan = Plan {
+    name: "4 rust with a budget of 1, 4 go",
+    stacks: &[Go, Rust, Go, Rust, Rust, Go, Rust, Go],
+    partition: Duration::ZERO,
+    calm: Duration::from_secs(40),
+    budget: Some("1"),
+};
+/// The least of the TTLs of eight nodes with that budget, 10/3 s · 8, of which each may
+/// count itself and a few others yet.
+const STRETCHED: Duration = Duration::from_secs(20);
 
 /// How long a network has to agree on what has happened.
 const AGREEMENT: Duration = Duration::from_secs(90);
@@ -87,6 +104,12 @@ pub fn check(report: &mut Report, programs: &Programs, plan: Plan) {
     // Without the network there is nothing more to check, and the report says
     // so already.
     let Some(mut network) = network else { return };
+    if plan.budget.is_some() {
+        let slow = name("rust's announce longer TTLs, and nobody is lost");
+        report.check(SECTION, slow, || network.slows_down(plan.calm));
+        report.check(SECTION, name("a go is killed"), || network.loses_a_go());
+        return;
+    }
     report.check(SECTION, name("what one says anew reaches all"), || network.updates());
     if !plan.partition.is_zero() {
         let partition = name("one half is cut off for a minute, and comes back");
@@ -105,18 +128,21 @@ impl<'a> Network<'a> {
             peers: vec![],
         };
         for (host, stack) in plan.stacks.iter().enumerate() {
-            let peer = network.start_peer(*stack, host)?;
+            let peer = network.start_peer(plan, *stack, host)?;
             network.peers.push(Some(peer));
         }
         Ok(network)
     }
 
-    fn start_peer(&self, stack: Stack, host: usize) -> Result<Peer> {
+    fn start_peer(&self, plan: Plan, stack: Stack, host: usize) -> Result<Peer> {
         let mut start = Start::new(stack, host, NS).ttl(TTL).pex_tick("5s");
         if host == 0 {
             start = start.serve(&self.boot);
         } else {
             start = start.boot(&self.boot);
+        }
+        if let (Some(budget), Stack::Rust) = (plan.budget, stack) {
+            start = start.option("--budget").option(budget);
         }
         let mut peer = start.start(self.programs, &self.lan)?;
         if !stack.is_whole() {
@@ -223,6 +249,53 @@ impl<'a> Network<'a> {
         ))
     }
 
+    /// All see that Rust's nodes announce longer TTLs, Go's go on, and nobody is lost
+    /// meanwhile nor for a while after.
+    fn slows_down(&mut self, calm: Duration) -> Result<String> {
+        let marks: Vec<_> = self.peers.iter().flatten().map(Peer::mark).collect();
+        let slow: BTreeSet<String> =
+            self.peers.iter().flatten().filter(|p| p.stack == Rust).map(|p| p.id.clone()).collect();
+        let begin = Instant::now();
+        let mut least;
+        loop {
+            least = u64::MAX;
+            for peer in self.peers.iter_mut().flatten() {
+                for record in peer.records()? {
+                    if record["peer"].as_str().is_some_and(|id| slow.contains(id)) {
+                        least = least.min(record["ttl_ms"].as_u64().unwrap_or(0));
+                    }
+                }
+            }
+            if u128::from(least) >= STRETCHED.as_millis() {
+                break;
+            }
+            ensure!(begin.elapsed() < AGREEMENT, "a TTL of rust's is still {least} ms somewhere");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        let slowed = begin.elapsed();
+        std::thread::sleep(calm);
+        for (peer, mark) in self.peers.iter().flatten().zip(marks) {
+            let lost = peer.events(mark, |e| e["event"] == "peer-left");
+            ensure!(lost.is_empty(), "{} loses {lost:?}, who live", peer.name);
+        }
+        self.agree(AGREEMENT)?;
+        Ok(format!(
+            "{:.1} s or more after {:.1} s; all see all {} s later",
+            Duration::from_millis(least).as_secs_f32(),
+            slowed.as_secs_f32(),
+            calm.as_secs()
+        ))
+    }
+
+    /// One of Go's is gone from every view within its own TTL, and a quarter more.
+    fn loses_a_go(&mut self) -> Result<String> {
+        let last = self.peers.iter().rposition(|p| p.as_ref().is_some_and(|p| p.stack == Go));
+        let mut killed = last.and_then(|i| self.peers[i].take()).context("no go peer")?;
+        killed.kill()?;
+        let seen = self.agree(STRETCHED)?;
+        Ok(format!("{} gone from every view after {:.1} s", killed.name, seen.as_secs_f32()))
+    }
+
     /// Kills every third, from the second on; the boot node stays.
     fn kill_a_third(&mut self, calm: Duration) -> Result<String> {
         let mut killed = vec![];
@@ -258,7 +331,7 @@ impl<'a> Network<'a> {
     fn revive(&mut self, plan: Plan) -> Result<String> {
         for i in 0..self.peers.len() {
             if self.peers[i].is_none() {
-                self.peers[i] = Some(self.start_peer(plan.stacks[i], i)?);
+                self.peers[i] = Some(self.start_peer(plan, plan.stacks[i], i)?);
             }
         }
         let seen = self.agree(AGREEMENT)?;
