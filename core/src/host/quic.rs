@@ -128,7 +128,15 @@ impl Transport for Lazy {
             false => None,
         };
         let listens = self.made.iter().filter(own).any(|of| of.ip == from);
-        self.at(from.filter(|_| listens)).quic.dial(addr, opts)
+        // Who listens at one address alone is known by that, also where the system would
+        // take another one of this machine.
+        let alike = |ip: IpAddr, to: IpAddr| {
+            ip.is_ipv4() == to.is_ipv4() && ip.is_loopback() == to.is_loopback()
+        };
+        let near = |of: &Of| of.ip.filter(|ip| to.is_some_and(|to| alike(*ip, to.ip())));
+        let mut all = self.made.iter().filter(own).filter_map(near);
+        let alone = all.next().filter(|_| all.next().is_none());
+        self.at(from.filter(|_| listens).or(alone)).quic.dial(addr, opts)
     }
 
     fn poll(
@@ -183,6 +191,18 @@ mod tests {
         assert!(
             matches!(event, TransportEvent::NewAddress { listener_id, .. } if listener_id == id)
         );
+    }
+
+    // Elsewhere the loopback has one address.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn who_listens_at_one_address_dials_from_there() {
+        let mut lazy = Lazy::new(&Keypair::generate_ed25519());
+        let at = "/ip4/127.0.0.2/udp/0/quic-v1".parse().unwrap();
+        lazy.listen_on(ListenerId::next(), at).unwrap();
+        let opts = DialOpts { role: Endpoint::Dialer, port_use: PortUse::Reuse };
+        drop(lazy.dial("/ip4/127.0.0.3/udp/9/quic-v1".parse().unwrap(), opts).unwrap());
+        assert_eq!(lazy.made.len(), 1, "the system would send from 127.0.0.1");
     }
 
     // Elsewhere the loopback has one address.

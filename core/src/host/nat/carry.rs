@@ -51,8 +51,9 @@ impl Task {
         }
         let behaviour = &mut self.swarm.behaviour_mut().nat;
         if let Some(probes) = behaviour.probes.as_mut() {
-            probes.server(peer, speaks.contains(&DIALS_BACK));
             if direction == Direction::Outbound {
+                // It is asked by such connections alone, and says so by no other.
+                probes.server(peer, speaks.contains(&DIALS_BACK));
                 probes.speaks(peer, ip(&at));
             }
             probes.seen(peer, id);
