@@ -24,6 +24,7 @@ use scenario::FIRST;
 pub use scenario::Scenario;
 use serde::Serialize;
 use std::{collections::BTreeMap, time::Duration};
+use tally::{OFFERS, percentile};
 use world::{BEGIN, World};
 
 /// What is said of a large cluster only.
@@ -49,6 +50,10 @@ pub struct Options {
     /// default, and ten minutes where somebody starts.
     #[arg(long, value_parser = humantime::parse_duration)]
     probation: Option<Duration>,
+    /// In a scenario: heartbeats, a second apart, with which a node answers that is accused.
+    /// A real one has 1.
+    #[arg(long, default_value_t = 1)]
+    answers: u32,
     /// In a scenario: prints a table instead of JSON.
     #[arg(long)]
     table: bool,
@@ -98,6 +103,8 @@ struct Report {
     /// The least and the most that a node announces at the end.
     ttl_least_s: f64,
     ttl_most_s: f64,
+    /// The most that any has announced in a heartbeat.
+    ttl_highest_s: f64,
     /// Of the whole cluster, in a second.
     heartbeats_per_s: f64,
     accusations_per_s: f64,
@@ -106,6 +113,8 @@ struct Report {
     copies_per_message: f64,
     bytes_came_per_node_s: f64,
     bytes_sent_per_node_s: f64,
+    /// Offers, as the engine of a real node makes them: sent, and received.
+    offers_per_node_s: f64,
     pings_lost: u64,
     crashes: u64,
     /// From a crash until an observer has dropped the record.
@@ -117,10 +126,12 @@ struct Report {
     detect_p50_s: Option<f64>,
     detect_p99_s: Option<f64>,
     detect_max_s: Option<f64>,
-    /// Live peers that were dropped: though they could be reached, or since they could
-    /// not.
+    /// Live peers that were dropped though they could be reached.
     false_drops: u64,
-    parted_drops: u64,
+    /// Those that were dropped since they could not, and how long after that began.
+    parted_drops: usize,
+    parted_p50_s: Option<f64>,
+    parted_p99_s: Option<f64>,
     peer_hours: f64,
     false_drops_per_peer_hour: f64,
     /// When all views were full for good, from the begin.
@@ -146,6 +157,12 @@ pub fn run(args: &super::Args) -> anyhow::Result<()> {
 }
 
 fn simulate(args: &super::Args) -> anyhow::Result<Report> {
+    let (args, time) = checked(args)?;
+    Ok(report(World::new(&args, BEGIN + time).run(), time))
+}
+
+/// What is asked for, and for which time.
+fn checked(args: &super::Args) -> anyhow::Result<(Args, Duration)> {
     let options = args.large.clone();
     let args = Args {
         nodes: args.nodes,
@@ -165,7 +182,7 @@ fn simulate(args: &super::Args) -> anyhow::Result<Report> {
     }
     let time = args.options.time.unwrap_or_else(|| args.scenario().time());
     ensure!(time <= Duration::from_secs(86_400), "--for {time:?}: write up to 1day");
-    Ok(report(World::new(&args, BEGIN + time).run(), time))
+    Ok((args, time))
 }
 
 fn report(mut world: World<'_>, time: Duration) -> Report {
@@ -185,6 +202,7 @@ fn report(mut world: World<'_>, time: Duration) -> Report {
     }
     let mut tally = world.tally;
     tally.detections.sort_unstable();
+    tally.parted.sort_unstable();
     let a_node = |count: u64| count as f64 / tally.node_seconds.max(1) as f64;
     let peer_hours = tally.peer_seconds as f64 / 3600.0;
     Report {
@@ -198,22 +216,26 @@ fn report(mut world: World<'_>, time: Duration) -> Report {
         simulated_s: seconds,
         ttl_least_s: least,
         ttl_most_s: most,
+        ttl_highest_s: tally.ttl.as_secs_f64(),
         heartbeats_per_s: tally.heartbeats as f64 / seconds,
         accusations_per_s: tally.accusations as f64 / seconds,
         verified_per_node_s: a_node(tally.verified),
         copies_per_message: tally.copies.came as f64 / tally.verified.max(1) as f64,
         bytes_came_per_node_s: a_node(tally.bytes_came),
         bytes_sent_per_node_s: a_node(tally.bytes_sent),
+        offers_per_node_s: a_node(tally.verified) * OFFERS,
         pings_lost: tally.pings_lost,
         crashes: tally.crashes,
         detections: tally.detections.len(),
         by_suspicion: tally.by_suspicion,
         undetected,
-        detect_p50_s: tally.percentile(50),
-        detect_p99_s: tally.percentile(99),
-        detect_max_s: tally.percentile(100),
+        detect_p50_s: percentile(&tally.detections, 50),
+        detect_p99_s: percentile(&tally.detections, 99),
+        detect_max_s: percentile(&tally.detections, 100),
         false_drops: tally.false_drops,
-        parted_drops: tally.parted,
+        parted_drops: tally.parted.len(),
+        parted_p50_s: percentile(&tally.parted, 50),
+        parted_p99_s: percentile(&tally.parted, 99),
         peer_hours,
         false_drops_per_peer_hour: tally.false_drops as f64 / peer_hours.max(f64::EPSILON),
         full_s: tally.full.map(|at| at.saturating_sub(BEGIN).as_secs_f64()),

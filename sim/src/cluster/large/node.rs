@@ -20,6 +20,10 @@ pub struct Node {
     /// When it crashed last, and whether its host did.
     pub crashed: Option<Duration>,
     pub host_down: bool,
+    /// Whether it answers no pings.
+    pub mute: bool,
+    /// How often it says again that it lives, a second later.
+    pub again: u32,
     /// Counts its starts and ends.
     pub run: u32,
 }
@@ -36,6 +40,8 @@ impl Node {
             observes: false,
             crashed: None,
             host_down: false,
+            mute: false,
+            again: 0,
             run: 0,
         }
     }

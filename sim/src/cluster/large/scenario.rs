@@ -22,6 +22,8 @@ pub enum Scenario {
     Halves,
     /// 1 % of all stop and start again all the time.
     Flap,
+    /// 1 % of all answer no pings and take no connections, one after the other, but are heard.
+    Mute,
     /// 5 % of all accuse everybody.
     Liars,
     /// 20,000 identities come that are nobody, for 10 minutes.
@@ -38,6 +40,7 @@ impl Scenario {
             Self::Rack => "rack",
             Self::Halves => "halves",
             Self::Flap => "flap",
+            Self::Mute => "mute",
             Self::Liars => "liars",
             Self::Sybils => "sybils",
         }
@@ -48,7 +51,7 @@ impl Scenario {
         match self {
             Self::Steady | Self::Liars => MINUTE,
             Self::Crash | Self::Host => CRASHES * PAUSE + 20 * SECOND,
-            Self::Flash | Self::Rack => 2 * MINUTE,
+            Self::Flash | Self::Rack | Self::Mute => 2 * MINUTE,
             Self::Halves | Self::Sybils => 12 * MINUTE,
             Self::Flap => 5 * MINUTE,
         }
@@ -93,6 +96,15 @@ pub fn next(world: &mut World<'_>, step: u32) {
                     world.stop_at(node, stop, start);
                     at = start;
                 }
+            }
+        }
+        (Scenario::Mute, _) => {
+            let part = (n / 1000).max(1);
+            for node in world.sample(part) {
+                world.mute(node);
+            }
+            if step < 9 {
+                world.next_at(world.now + 8 * SECOND, step + 1);
             }
         }
         (Scenario::Liars, 0) => {

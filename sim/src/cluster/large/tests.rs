@@ -1,4 +1,4 @@
-use super::{Report, Scenario, simulate};
+use super::{BEGIN, Report, Scenario, World, checked, simulate};
 use crate::cluster::Args;
 use clap::Parser;
 
@@ -33,11 +33,38 @@ fn whoever_crashes_is_seen_by_all_within_seconds_and_nobody_else_is_dropped() {
 
 #[test]
 fn the_model_of_a_table_decides_as_a_real_one_does() {
-    for line in ["--nodes 40 --scenario rack --loss 0.2", "--nodes 40 --scenario flap"] {
-        let real = report(&format!("{line} --for 1m --tables 1000 --probation 60s"));
-        let model = report(&format!("{line} --for 1m --tables 0 --probation 60s"));
-        assert!((real.detections as f64 / model.detections as f64 - 1.0).abs() < 0.1);
+    for line in ["rack --loss 0.2", "flap --probation 60s", "halves", "flash"] {
+        let line = format!("--nodes 40 --for 45s --scenario {line}");
+        let (args, time) = checked(&args(&line)).unwrap();
+        let world = World::new(&args, BEGIN + time).run();
+        for node in (0..40).filter(|node| world.up[*node]) {
+            let agree = (0..40).all(|source| world.views.agree(node, source));
+            assert!(agree, "{line}: node {node}");
+        }
+        let (real, model) = (report(&line), report(&format!("{line} --tables 0")));
+        assert_eq!((real.detections, real.parted_drops), (model.detections, model.parted_drops));
     }
+}
+
+#[test]
+fn who_answers_no_pings_but_is_heard_is_dropped_by_nobody() {
+    let report = report("--nodes 60 --scenario mute --for 1m");
+    assert!(report.suspicions["answered"] > 5 && report.suspicions["cleared"] > 100);
+    assert_eq!(report.false_drops, 0);
+}
+
+#[test]
+fn liars_bring_about_nothing_but_heartbeats() {
+    let report = report("--nodes 40 --scenario liars --for 20s");
+    assert!(report.heartbeats_per_s > 15.0 && report.suspicions["cleared"] > 100);
+    assert_eq!(report.false_drops, 0);
+}
+
+#[test]
+fn strangers_stretch_the_ttl_to_a_minute_and_no_further() {
+    let report = report("--nodes 30 --scenario sybils");
+    assert_eq!((report.ttl_highest_s, report.ttl_most_s), (60.0, 10.0));
+    assert!(report.detect_p99_s.unwrap() <= 6.0);
 }
 
 #[test]

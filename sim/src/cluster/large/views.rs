@@ -4,16 +4,24 @@
 
 use super::super::member::EPOCH;
 use casm::{
-    PeerId,
+    Multiaddr, PeerId,
     cluster::{
-        Arrival, Detector, Difference, Heartbeat, Known, Knows, Limits, Now, Roles, Table, Via,
-        server_of,
+        Addrs, Arrival, Detector, Difference, Heartbeat, Known, Knows, Limits, Now, Roles, Table,
+        Via, server_of,
     },
 };
 use std::time::Duration;
 
 /// Marks a peer that was removed, and which number it had then.
 const GONE: u16 = 1 << 15;
+
+/// What each says of where it is.
+const ADDRS: [&str; 4] = [
+    "/ip4/192.0.2.17/tcp/4001",
+    "/ip4/192.0.2.17/udp/4001/quic-v1",
+    "/ip6/2001:db8::17/tcp/4001",
+    "/ip6/2001:db8::17/udp/4001/quic-v1",
+];
 
 /// A heartbeat that was sent.
 #[derive(Clone, Copy)]
@@ -77,13 +85,15 @@ impl Views {
         let ids: Vec<_> = (0..nodes).map(id).collect();
         let table = |place| table(ids[place], place, probation);
         let tables = (0..if real { nodes } else { 0 }).map(table).collect();
+        let addrs: Vec<Multiaddr> =
+            ADDRS.iter().map(|addr| addr.parse().expect("an address")).collect();
         let says = |(place, id)| Heartbeat {
             server: server_of(id),
             ttl: Some(Heartbeat::DEFAULT_TTL),
             host: format!("host-{place}"),
             meta: vec!["role=worker".into()],
             sent_at: Some(Duration::from_nanos(EPOCH)),
-            addrs: Default::default(),
+            addrs: Addrs::told(&addrs),
         };
         Self {
             now: Duration::ZERO,
@@ -289,12 +299,13 @@ impl Views {
         node == source || self.now.saturating_sub(since) >= self.probation.max(ttl)
     }
 
-    /// Whether a node's real table says the same of a source.
+    /// Whether a node's real table has the same of a source.
     #[cfg(test)]
     pub fn agree(&self, node: usize, source: usize) -> bool {
-        let model = self.sparse(node, source);
-        self.tables[node].known(&self.ids[source]) == model
-            && self.tables[node].len() == self.count[node]
+        let seq = |known: Option<Known>| known.map(|known| known.seq);
+        let table = &self.tables[node];
+        table.len() == self.count[node]
+            && seq(table.known(&self.ids[source])) == seq(self.sparse(node, source))
     }
 
     fn sparse(&self, node: usize, source: usize) -> Option<Known> {

@@ -103,6 +103,8 @@ pub struct World<'a> {
     free: Vec<usize>,
     queue: BinaryHeap<Reverse<(Duration, u64, Event)>>,
     serial: u64,
+    /// Since when nodes are in two parts.
+    parted: Duration,
     /// How many nodes have been there for long.
     old: usize,
     end: Duration,
@@ -135,6 +137,7 @@ impl<'a> World<'a> {
             free: Vec::new(),
             queue: BinaryHeap::new(),
             serial: 0,
+            parted: BEGIN,
             old: 0,
             end,
         };
@@ -234,25 +237,25 @@ impl<'a> World<'a> {
             Event::Wave(message) => self.wave(message),
             Event::Expire(source, k) => {
                 for node in self.views.expire(source, k, &self.up) {
-                    self.removed(node, source, k, false);
+                    self.removed(node, source, false);
                 }
             }
-            Event::Late(node, peer) if !self.reaches(node, peer) => {
+            Event::Late(node, peer) if !self.answers(node, peer) => {
                 self.note(node, peer, Noticed::Late);
             }
-            Event::Silent(node, peer) if !self.reaches(node, peer) => {
+            Event::Silent(node, peer) if !self.answers(node, peer) => {
                 self.note(node, peer, Noticed::Silent);
             }
             Event::Broken(node, peer) if !self.reaches(node, peer) => {
                 self.mesh.disconnect(node, peer);
                 self.note(node, peer, Noticed::Broken);
             }
-            Event::Answers(node, peer) if self.reaches(node, peer) => {
+            Event::Answers(node, peer) if self.answers(node, peer) => {
                 self.note(node, peer, Noticed::Answers);
             }
             Event::Dialled(node, peer) => {
                 let lost = self.rng.random_bool(self.dial_lost());
-                let reached = self.reaches(node, peer) && !lost;
+                let reached = self.answers(node, peer) && !lost;
                 self.note(node, peer, Noticed::Dialled(reached));
             }
             Event::Answered(node, sent) if self.up[node] => {
@@ -301,8 +304,7 @@ impl<'a> World<'a> {
             let held = self.held(node);
             self.nodes[node].stretch.see(held, self.now);
             for source in self.views.expired(node) {
-                let k = self.views.last(source);
-                self.removed(node, source, k, false);
+                self.removed(node, source, false);
             }
         }
         let up = self.up.iter().filter(|up| **up).count();
@@ -324,8 +326,13 @@ impl<'a> World<'a> {
         let state = &mut self.nodes[node];
         state.stretch.see(held, now);
         let ttl = state.stretch.announce(now);
+        self.tally.ttl = self.tally.ttl.max(ttl);
         let pace = state.relied.announced(ttl, now);
-        let due = now + Pace.pause(pace, &mut self.rng);
+        let mut due = now + Pace.pause(pace, &mut self.rng);
+        if state.again > 0 {
+            state.again -= 1;
+            due = due.min(now + SECOND);
+        }
         let k = self.views.speak(node, ttl);
         self.nodes[node].suspicion.spoke(now, self.views.beat(node, k).seq());
         self.beat_at(node, due);
@@ -404,6 +411,7 @@ impl<'a> World<'a> {
                 let heard = suspicion.hear(now, (id, *seq), data, &self.views.of(node));
                 if let Some(due) = heard.answer.filter(|due| *due < self.nodes[node].next_beat) {
                     self.beat_at(node, due.max(now));
+                    self.nodes[node].again = self.args.options.answers.saturating_sub(1);
                 }
                 self.act(node);
             }
@@ -462,6 +470,25 @@ impl<'a> World<'a> {
         self.up[a] && self.up[b] && self.part[a] == self.part[b]
     }
 
+    /// Whether a peer answers pings and takes connections.
+    fn answers(&self, node: usize, peer: usize) -> bool {
+        self.reaches(node, peer) && !self.nodes[peer].mute
+    }
+
+    /// For a while a node answers no pings and takes no connections, but is heard.
+    pub fn mute(&mut self, node: usize) {
+        self.nodes[node].mute = true;
+        for nth in 0..self.links[node].len() {
+            let peer = self.links[node][nth];
+            let mut pinged = self.now + PING.mul_f64(self.rng.random());
+            while pinged + PING < self.now + CLOSES {
+                self.push(pinged + PING / 2, Event::Late(peer, node));
+                self.push(pinged + PING, Event::Silent(peer, node));
+                pinged += 2 * PING;
+            }
+        }
+    }
+
     fn note(&mut self, node: usize, peer: usize, sign: Noticed) {
         if self.up[node] {
             let id = self.views.id(peer);
@@ -481,7 +508,7 @@ impl<'a> World<'a> {
                 Action::Dial(peer) => {
                     let peer = place(&peer);
                     let is_refused = !self.up[peer] && !self.nodes[peer].host_down;
-                    let answers = self.reaches(node, peer) || is_refused;
+                    let answers = self.answers(node, peer) || is_refused;
                     let takes = if answers { way(node, peer, &mut self.rng) * 4 } else { DIAL };
                     self.push(now + takes, Event::Dialled(node, peer));
                 }
@@ -499,8 +526,7 @@ impl<'a> World<'a> {
                 Action::Remove(peer, seq) => {
                     let source = place(&peer);
                     if self.views.fail(node, &peer, seq) {
-                        let k = self.views.last(source);
-                        self.removed(node, source, k, true);
+                        self.removed(node, source, true);
                     }
                 }
             }
@@ -543,7 +569,7 @@ impl<'a> World<'a> {
     }
 
     /// Somebody removed a source, on suspicion or since its time was over.
-    fn removed(&mut self, node: usize, source: usize, _last: u16, suspected: bool) {
+    fn removed(&mut self, node: usize, source: usize, suspected: bool) {
         if !self.nodes[node].observes {
             return;
         }
@@ -554,10 +580,10 @@ impl<'a> World<'a> {
             && self.nodes[source].crashed.is_some();
         match self.nodes[source].crashed {
             Some(at) if !self.up[source] || restarted => {
-                self.tally.detected(self.now - at, suspected, self.nodes[source].host_down);
+                self.tally.detected(self.now - at, suspected);
             }
             _ if reaches => self.tally.false_drops += 1,
-            _ => self.tally.parted += 1,
+            _ => self.tally.parted.push(self.now.saturating_sub(self.parted)),
         }
     }
 
@@ -591,6 +617,7 @@ impl<'a> World<'a> {
 
     /// The nodes are in two parts that don't reach each other; or in one again.
     pub fn part(&mut self, part: impl Fn(usize) -> u8) {
+        self.parted = self.now;
         let before = self.part.clone();
         self.part = (0..self.args.nodes).map(part).collect();
         for node in 0..self.args.nodes {
