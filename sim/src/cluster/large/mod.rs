@@ -54,6 +54,10 @@ pub struct Options {
     /// A real one has 1.
     #[arg(long, default_value_t = 1)]
     answers: u32,
+    /// In a scenario: neighbours whom a node asks for a later heartbeat before it removes a
+    /// peer. A real one asks none.
+    #[arg(long, default_value_t = 0)]
+    asks: u32,
     /// In a scenario: prints a table instead of JSON.
     #[arg(long)]
     table: bool,

@@ -200,14 +200,14 @@ mod tests {
             let net = Net { mesh: &mesh, up: &up, part: &part, loss, receive_loss: 0.0 };
             let (mut spread, mut copies) = (Spread::new(300), Copies::default());
             let mut missed = 0;
-            for source in 0..300 {
+            for source in 0..100 {
                 let got = spread.of(source, &net, &mut copies, &mut rng);
                 assert!(got.is_sorted() && got.iter().all(|(_, node)| *node as usize != source));
                 assert!(got.last().unwrap().0 < longest, "{:?}", got.last());
                 missed += 299 - got.len();
             }
-            assert!(missed as f64 <= 300.0 * 299.0 * loss / 1000.0, "{missed}");
-            assert!(copies.came <= copies.sent && copies.came >= 299 * 300 - missed as u64);
+            assert!(missed as f64 <= 100.0 * 299.0 * loss / 1000.0, "{missed}");
+            assert!(copies.came <= copies.sent && copies.came >= 299 * 100 - missed as u64);
         }
     }
 

@@ -22,7 +22,7 @@ fn report(line: &str) -> Report {
 fn whoever_crashes_is_seen_by_all_within_seconds_and_nobody_else_is_dropped() {
     for tables in [0, 1000] {
         for (scenario, longest) in [("crash", 6.0), ("host", 9.0)] {
-            let line = format!("--nodes 60 --scenario {scenario} --tables {tables}");
+            let line = format!("--nodes 40 --scenario {scenario} --tables {tables}");
             let report = report(&line);
             assert!(report.detect_p99_s.unwrap() <= longest);
             assert_eq!((report.crashes, report.undetected, report.false_drops), (10, 0, 0));
@@ -34,11 +34,11 @@ fn whoever_crashes_is_seen_by_all_within_seconds_and_nobody_else_is_dropped() {
 #[test]
 fn the_model_of_a_table_decides_as_a_real_one_does() {
     for line in ["rack --loss 0.2", "flap --probation 60s", "halves", "flash"] {
-        let line = format!("--nodes 40 --for 45s --scenario {line}");
+        let line = format!("--nodes 30 --for 40s --scenario {line}");
         let (args, time) = checked(&args(&line)).unwrap();
         let world = World::new(&args, BEGIN + time).run();
-        for node in (0..40).filter(|node| world.up[*node]) {
-            let agree = (0..40).all(|source| world.views.agree(node, source));
+        for node in (0..30).filter(|node| world.up[*node]) {
+            let agree = (0..30).all(|source| world.views.agree(node, source));
             assert!(agree, "{line}: node {node}");
         }
         let (real, model) = (report(&line), report(&format!("{line} --tables 0")));
@@ -48,14 +48,14 @@ fn the_model_of_a_table_decides_as_a_real_one_does() {
 
 #[test]
 fn who_answers_no_pings_but_is_heard_is_dropped_by_nobody() {
-    let report = report("--nodes 60 --scenario mute --for 1m");
+    let report = report("--nodes 40 --scenario mute --for 1m");
     assert!(report.suspicions["answered"] > 5 && report.suspicions["cleared"] > 100);
     assert_eq!(report.false_drops, 0);
 }
 
 #[test]
 fn liars_bring_about_nothing_but_heartbeats() {
-    let report = report("--nodes 40 --scenario liars --for 20s");
+    let report = report("--nodes 30 --scenario liars --for 20s");
     assert!(report.heartbeats_per_s > 15.0 && report.suspicions["cleared"] > 100);
     assert_eq!(report.false_drops, 0);
 }
@@ -69,14 +69,14 @@ fn strangers_stretch_the_ttl_to_a_minute_and_no_further() {
 
 #[test]
 fn lost_pings_are_answered_for() {
-    let report = report("--nodes 60 --scenario steady --loss 0.2 --for 2m");
+    let report = report("--nodes 40 --scenario steady --loss 0.2 --for 2m");
     assert!(report.pings_lost > 10 && report.suspicions["answered"] > 0);
     assert_eq!(report.false_drops, 0);
 }
 
 #[test]
 fn all_that_start_at_once_have_full_views_within_a_minute() {
-    let report = report("--nodes 80 --scenario flash --for 1m");
+    let report = report("--nodes 50 --scenario flash --for 1m");
     assert!(report.full_s.unwrap() <= 60.0);
 }
 

@@ -409,9 +409,11 @@ impl<'a> World<'a> {
                 let (id, now) = (self.views.id(source), self.now);
                 let suspicion = &mut self.nodes[node].suspicion;
                 let heard = suspicion.hear(now, (id, *seq), data, &self.views.of(node));
-                if let Some(due) = heard.answer.filter(|due| *due < self.nodes[node].next_beat) {
-                    self.beat_at(node, due.max(now));
+                if let Some(due) = heard.answer {
                     self.nodes[node].again = self.args.options.answers.saturating_sub(1);
+                    if due < self.nodes[node].next_beat {
+                        self.beat_at(node, due.max(now));
+                    }
                 }
                 self.act(node);
             }
@@ -525,7 +527,7 @@ impl<'a> World<'a> {
                 Action::Say(suspects) => self.accuse(node, &suspects),
                 Action::Remove(peer, seq) => {
                     let source = place(&peer);
-                    if self.views.fail(node, &peer, seq) {
+                    if !self.asks(node, source) && self.views.fail(node, &peer, seq) {
                         self.removed(node, source, true);
                     }
                 }
@@ -537,6 +539,26 @@ impl<'a> World<'a> {
             self.nodes[node].wakes = Some(next);
             self.push(next, Event::Wake(node));
         }
+    }
+
+    /// Whether one of those whom a node asks before it removes a peer has a later heartbeat
+    /// of that, which it takes.
+    fn asks(&mut self, node: usize, source: usize) -> bool {
+        for _ in 0..self.args.options.asks {
+            let Some(peer) = self.mesh.connected(node).choose(&mut self.rng).copied() else {
+                return false;
+            };
+            let lost = self.args.receive_loss;
+            let lost = lost > 0.0 && self.rng.random_bool(lost);
+            let theirs = self.views.in_view(peer, source).unwrap_or(0);
+            let ours = self.views.in_view(node, source).unwrap_or(u16::MAX);
+            if !lost && self.answers(node, peer) && theirs > ours {
+                let age = self.now.saturating_sub(self.views.beat(source, theirs).sent);
+                self.take(node, source, theirs, Via::Exchange(age));
+                return true;
+            }
+        }
+        false
     }
 
     fn accuse(&mut self, node: usize, suspects: &Suspects) {
