@@ -55,7 +55,7 @@ fn who_answers_no_pings_but_is_heard_is_dropped_by_nobody() {
 
 #[test]
 fn liars_bring_about_nothing_but_heartbeats() {
-    let report = report("--nodes 30 --scenario liars --for 20s");
+    let report = report("--nodes 40 --scenario liars --for 20s");
     assert!(report.heartbeats_per_s > 15.0 && report.suspicions["cleared"] > 100);
     assert_eq!(report.false_drops, 0);
 }
