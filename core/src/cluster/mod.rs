@@ -59,6 +59,6 @@ pub use table::Limits;
 /// What decides who is in the view, for the simulator, the fuzzers and the
 /// benchmarks: it may change with any version.
 #[doc(hidden)]
-pub use table::{Arrival, Detector, Difference, Known, Now, Outcome, Table, Via};
+pub use table::{Arrival, Detector, Difference, Known, Knows, Now, Outcome, Table, Via};
 pub(crate) use view_rpc::serve as serve_view;
 pub use view_rpc::{RemoteRecords, RemoteView};

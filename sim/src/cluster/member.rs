@@ -11,7 +11,7 @@ use rand::{Rng, RngExt};
 use std::time::Duration;
 
 /// 2026-01-01, when every simulation begins.
-const EPOCH: u64 = 1_767_225_600_000_000_000;
+pub const EPOCH: u64 = 1_767_225_600_000_000_000;
 
 pub struct Member {
     pub id: PeerId,

@@ -8,8 +8,10 @@
 //! - `mesh`: which of those links carry every heartbeat
 //! - `messages`: who has seen what, as far as gossip remembers
 //! - `member`: one node; `world`: all of them, and what happens to them
+//! - `large`: large clusters, with who suspects whom, and the pace that adapts
 
 pub mod graph;
+mod large;
 mod member;
 mod mesh;
 mod messages;
@@ -56,6 +58,8 @@ pub struct Args {
     /// Prints one JSON object (always so; for scripts).
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    large: large::Options,
 }
 
 /// What is printed.
@@ -96,6 +100,9 @@ struct Report {
 /// # Errors
 /// If an argument is out of its range.
 pub fn run(args: &Args) -> anyhow::Result<()> {
+    if args.large.scenario.is_some() || args.nodes > 4096 {
+        return large::run(args);
+    }
     println!("{}", serde_json::to_string(&simulate(args)?)?);
     Ok(())
 }
@@ -171,6 +178,7 @@ mod tests {
             uptime: Duration::from_secs(3600),
             seed: 1,
             json: true,
+            large: large::Options::default(),
         }
     }
 

@@ -6,7 +6,7 @@
 //! What shows that the peer lives takes it back.
 
 use super::Action;
-use crate::cluster::table::Table;
+use crate::cluster::table::Knows;
 use libp2p::PeerId;
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
@@ -150,7 +150,7 @@ impl Grounds {
     pub(super) fn act(
         &mut self,
         now: Duration,
-        table: &Table,
+        table: &impl Knows,
         actions: &mut Vec<Action>,
     ) -> Vec<PeerId> {
         self.doubts.retain(|peer, doubt| {

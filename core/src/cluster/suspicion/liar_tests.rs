@@ -5,7 +5,7 @@ use super::{
     votes::{MAX_ACCUSED, MAX_ACCUSERS, TIME},
     *,
 };
-use crate::cluster::{Detector, Limits, Now, Roles};
+use crate::cluster::{Detector, Limits, Now, Roles, Table};
 
 /// A node, who is accused, and some who accuse.
 struct Liars<const N: usize> {

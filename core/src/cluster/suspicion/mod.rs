@@ -29,7 +29,7 @@ pub use grounds::Sign;
 pub(crate) use service::{SignSuspects, start};
 pub use wire::{Suspect, Suspects, SuspectsError};
 
-use super::table::Table;
+use super::table::Knows;
 use crate::pubsub::Verdict;
 use grounds::Grounds;
 use libp2p::PeerId;
@@ -103,7 +103,7 @@ impl Suspicion {
     }
 
     /// Something was noticed of a neighbour.
-    pub fn note(&mut self, now: Duration, peer: PeerId, sign: Sign, table: &Table) {
+    pub fn note(&mut self, now: Duration, peer: PeerId, sign: Sign, table: &impl Knows) {
         if self.accuses && peer != self.own {
             self.grounds.note(now, peer, sign);
             self.weigh(now, &peer, table);
@@ -127,7 +127,7 @@ impl Suspicion {
         now: Duration,
         age: Duration,
         (peer, seq): (PeerId, u64),
-        table: &Table,
+        table: &impl Knows,
     ) {
         self.grounds.heard(now.saturating_sub(age), &peer, seq);
         if self.votes.heard(&peer, seq) {
@@ -147,7 +147,7 @@ impl Suspicion {
         now: Duration,
         (from, seq): (PeerId, u64),
         data: &[u8],
-        table: &Table,
+        table: &impl Knows,
     ) -> Heard {
         let refused = |verdict| Heard { verdict, answer: None };
         if from == self.own {
@@ -186,7 +186,7 @@ impl Suspicion {
     }
 
     /// What is to be done by now.
-    pub fn act(&mut self, now: Duration, table: &Table) -> Vec<Action> {
+    pub fn act(&mut self, now: Duration, table: &impl Knows) -> Vec<Action> {
         let mut actions = Vec::new();
         for peer in self.grounds.act(now, table, &mut actions) {
             self.votes.note_own(now, peer);
@@ -243,7 +243,7 @@ impl Suspicion {
         from: PeerId,
         established: bool,
         Suspect { peer, seq }: Suspect,
-        table: &Table,
+        table: &impl Knows,
     ) -> Result<(), &'static str> {
         if !established {
             return Err("refused-stranger");
@@ -285,7 +285,7 @@ impl Suspicion {
     }
 
     /// Sees whether there are enough accusers of a peer.
-    fn weigh(&mut self, now: Duration, peer: &PeerId, table: &Table) {
+    fn weigh(&mut self, now: Duration, peer: &PeerId, table: &impl Knows) {
         if !self.votes.has(peer) {
             return;
         }
@@ -311,7 +311,7 @@ impl Suspicion {
 }
 
 /// How many must accuse a peer: two, unless there are hardly as many who could.
-fn needed(table: &Table) -> usize {
-    let others = table.len().saturating_sub(1);
+fn needed(table: &impl Knows) -> usize {
+    let others = table.records().saturating_sub(1);
     if others < 3 { 1 } else { 2 }
 }

@@ -8,6 +8,7 @@ use super::{
     tests::{SEC, START, ms, put, seq, table_of},
     *,
 };
+use crate::cluster::Table;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::{

@@ -1,7 +1,7 @@
 //! One node's suspicions, step by step.
 
 use super::{votes::TIME, *};
-use crate::cluster::{Arrival, Detector, Heartbeat, Limits, Now, Roles, Via};
+use crate::cluster::{Arrival, Detector, Heartbeat, Limits, Now, Roles, Table, Via};
 
 pub(super) const SEC: Duration = Duration::from_secs(1);
 /// When the tests begin: everybody has been there for a while.

@@ -28,7 +28,7 @@ mod suspects;
 pub use arrival::{Arrival, Difference, Now, Outcome, Via};
 pub use detector::Detector;
 pub use limits::Limits;
-pub use suspects::Known;
+pub use suspects::{Known, Knows};
 
 use super::{
     heartbeat::Heartbeat,

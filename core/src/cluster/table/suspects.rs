@@ -17,6 +17,31 @@ pub struct Known {
     pub established: bool,
 }
 
+/// What those who suspect each other are told of the table: the simulator, of one that
+/// is smaller than a [`Table`].
+pub trait Knows {
+    /// What is known of a peer, if it is in the table.
+    fn known(&self, peer: &PeerId) -> Option<Known>;
+    /// How many records there are, the own one included.
+    fn records(&self) -> usize;
+    /// How long a peer must have been there to be established.
+    fn probation(&self) -> Duration;
+}
+
+impl Knows for Table {
+    fn known(&self, peer: &PeerId) -> Option<Known> {
+        Self::known(self, peer)
+    }
+
+    fn records(&self) -> usize {
+        self.len()
+    }
+
+    fn probation(&self) -> Duration {
+        self.limits.probation
+    }
+}
+
 impl Table {
     /// What is known of a peer, if it is in the table.
     pub fn known(&self, peer: &PeerId) -> Option<Known> {
@@ -34,11 +59,6 @@ impl Table {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
-    }
-
-    /// How long a peer must have been there to be established.
-    pub fn probation(&self) -> Duration {
-        self.limits.probation
     }
 
     /// Removes a peer whose neighbours say that it has crashed, if nothing newer than
