@@ -20,6 +20,7 @@ from . import _aio_service, _aio_streams, _casm
 from ._aio import Stream, Subscription, _call, _check_callable, _end
 from ._aio_admission import Admission
 from ._aio_channels import Channel, Job, Lease, Semaphore, select
+from ._aio_record import OwnRecord
 from ._aio_view import RemoteView
 from ._errors import ClosedError
 from ._topic import Topic
@@ -67,7 +68,7 @@ __all__ = [
 StreamServer = _aio_streams.StreamServer
 
 
-class Node(Admission):
+class Node(Admission, OwnRecord):
     """A member of a cluster, or an observer of one.
 
     It is started by ``async with``, or by ``await``::
@@ -381,29 +382,6 @@ class Node(Admission):
     def reachability(self) -> Reachability:
         """Whether others can reach this node, and where."""
         return self._node.reachability()
-
-    async def set_meta(self, meta: dict[str, str]) -> None:
-        """Changes what others may know of this node, and tells them."""
-        node = self._node
-        await _call(lambda done: node._awaited.set_meta(meta, done))
-
-    async def update_meta(self, changes: Mapping[str, str | None]) -> None:
-        """Changes some of what others may know of this node, and tells them:
-        each key gets the value, or goes if that is ``None``. No other change
-        comes between."""
-        node = self._node
-        await _call(lambda done: node._awaited.update_meta(changes, done))
-
-    async def set_host(self, host: str) -> None:
-        """Changes the host name that others read, and tells them."""
-        node = self._node
-        await _call(lambda done: node._awaited.set_host(host, done))
-
-    async def set_ttl(self, ttl: float) -> None:
-        """Changes for how many seconds others keep this node's record, and
-        tells them. In a large cluster it may be longer."""
-        node = self._node
-        await _call(lambda done: node._awaited.set_ttl(ttl, done))
 
     def metrics(self) -> str:
         """The node's counters, in the OpenMetrics text format."""
