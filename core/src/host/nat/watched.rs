@@ -261,9 +261,12 @@ mod tests {
 
     const OWN: &str = "/ip4/8.8.8.8/tcp/1";
 
-    /// Dials what it is told to.
+    /// Dials what it is told to, and notes what it is told of it.
     #[derive(Default)]
-    struct Dials(VecDeque<DialOpts>);
+    struct Dials {
+        wanted: VecDeque<DialOpts>,
+        told: Vec<(&'static str, ConnectionId)>,
+    }
 
     impl NetworkBehaviour for Dials {
         type ConnectionHandler = dummy::ConnectionHandler;
@@ -281,16 +284,21 @@ mod tests {
 
         fn handle_established_outbound_connection(
             &mut self,
-            _: ConnectionId,
+            id: ConnectionId,
             _: PeerId,
             _: &Multiaddr,
             _: Endpoint,
             _: PortUse,
         ) -> Result<THandler<Self>, ConnectionDenied> {
+            self.told.push(("made", id));
             Ok(dummy::ConnectionHandler)
         }
 
-        fn on_swarm_event(&mut self, _: FromSwarm<'_>) {}
+        fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+            if let FromSwarm::DialFailure(event) = event {
+                self.told.push(("failed", event.connection_id));
+            }
+        }
 
         fn on_connection_handler_event(
             &mut self,
@@ -305,7 +313,7 @@ mod tests {
             &mut self,
             _: &mut Context<'_>,
         ) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
-            match self.0.pop_front() {
+            match self.wanted.pop_front() {
                 Some(opts) => Poll::Ready(ToSwarm::Dial { opts }),
                 None => Poll::Pending,
             }
@@ -318,15 +326,27 @@ mod tests {
 
     /// Has it dial a peer. The dial, if the peer's connections are not closed instead.
     fn wants(watched: &mut Watched<Dials>, peer: PeerId) -> Option<ConnectionId> {
-        watched.inner.0.push_back(DialOpts::peer_id(peer).build());
+        watched.inner.wanted.push_back(DialOpts::peer_id(peer).build());
+        dial(watched, peer)
+    }
+
+    /// The next dial of a peer, if there is one, and its connections are not closed instead.
+    fn dial(watched: &mut Watched<Dials>, peer: PeerId) -> Option<ConnectionId> {
         match watched.poll(&mut Context::from_waker(noop_waker_ref())) {
             Poll::Ready(ToSwarm::Dial { opts }) => Some(opts.connection_id()),
             Poll::Ready(ToSwarm::CloseConnection { peer_id, .. }) => {
                 assert_eq!(peer_id, peer);
                 None
             }
+            Poll::Pending => None,
             other => panic!("{other:?}"),
         }
+    }
+
+    fn fails(watched: &mut Watched<Dials>, peer: PeerId, id: ConnectionId) {
+        let (peer_id, error) = (Some(peer), &DialError::NoAddresses);
+        let failure = DialFailure { peer_id, error, connection_id: id };
+        watched.on_swarm_event(FromSwarm::DialFailure(failure));
     }
 
     fn begins(watched: &mut Watched<Dials>, id: ConnectionId, peer: PeerId, at: &str) -> bool {
@@ -378,13 +398,7 @@ mod tests {
             assert_eq!(begins(&mut watched, id, peer, at), may, "{at}");
             let other = ConnectionId::new_unchecked(usize::MAX);
             assert!(begins(&mut watched, other, peer, at));
-            let error = &DialError::NoAddresses;
-            let (connection_id, peer_id) = (id, Some(peer));
-            watched.on_swarm_event(FromSwarm::DialFailure(DialFailure {
-                peer_id,
-                error,
-                connection_id,
-            }));
+            fails(&mut watched, peer, id);
         }
         assert!(watched.dials.is_empty());
     }
@@ -422,107 +436,22 @@ mod tests {
         closed(&mut watched, id, peer);
         assert!(!watched.has_any() && watched.dials.is_empty() && spare.kind(id).is_none());
     }
-}
-
-#[cfg(test)]
-mod instead_tests {
-    use super::*;
-    use futures::task::noop_waker;
-    use libp2p::swarm::{DialError, dummy};
-
-    /// Wants one dial, and notes what it is told of it.
-    #[derive(Default)]
-    struct Wants {
-        dial: Option<DialOpts>,
-        told: Vec<(&'static str, ConnectionId)>,
-    }
-
-    impl NetworkBehaviour for Wants {
-        type ConnectionHandler = dummy::ConnectionHandler;
-        type ToSwarm = std::convert::Infallible;
-
-        fn handle_established_inbound_connection(
-            &mut self,
-            _: ConnectionId,
-            _: PeerId,
-            _: &Multiaddr,
-            _: &Multiaddr,
-        ) -> Result<THandler<Self>, ConnectionDenied> {
-            Ok(dummy::ConnectionHandler)
-        }
-
-        fn handle_established_outbound_connection(
-            &mut self,
-            id: ConnectionId,
-            _: PeerId,
-            _: &Multiaddr,
-            _: Endpoint,
-            _: PortUse,
-        ) -> Result<THandler<Self>, ConnectionDenied> {
-            self.told.push(("made", id));
-            Ok(dummy::ConnectionHandler)
-        }
-
-        fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
-            if let FromSwarm::DialFailure(event) = event {
-                self.told.push(("failed", event.connection_id));
-            }
-        }
-
-        fn on_connection_handler_event(
-            &mut self,
-            _: PeerId,
-            _: ConnectionId,
-            event: THandlerOutEvent<Self>,
-        ) {
-            match event {}
-        }
-
-        fn poll(
-            &mut self,
-            _: &mut Context<'_>,
-        ) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
-            self.dial.take().map_or(Poll::Pending, |opts| Poll::Ready(ToSwarm::Dial { opts }))
-        }
-    }
-
-    fn addr(text: &str) -> Multiaddr {
-        text.parse().unwrap()
-    }
-
-    /// The next dial.
-    fn dial(watched: &mut Watched<Wants>) -> Option<ConnectionId> {
-        match watched.poll(&mut Context::from_waker(&noop_waker())) {
-            Poll::Ready(ToSwarm::Dial { opts }) => Some(opts.connection_id()),
-            _ => None,
-        }
-    }
-
-    fn fails(watched: &mut Watched<Wants>, peer: PeerId, id: ConnectionId) {
-        let (peer_id, error) = (Some(peer), &DialError::NoAddresses);
-        let failure = DialFailure { peer_id, error, connection_id: id };
-        watched.on_swarm_event(FromSwarm::DialFailure(failure));
-    }
 
     #[test]
     fn a_dial_is_made_without_what_makes_no_sense_and_known_as_the_one_that_was_wanted() {
-        let (near, far) = (addr("/ip4/192.168.1.2/tcp/1"), addr("/ip4/8.8.8.8/tcp/4001"));
+        let [near, far]: [Multiaddr; 2] =
+            ["/ip4/192.168.1.2/tcp/1", OWN].map(|a| a.parse().unwrap());
         let (peer, role) = (PeerId::random(), Endpoint::Listener);
-        let bounds = || Bounds::new(Default::default(), Default::default());
-        let wants = || {
-            let dial = DialOpts::peer_id(peer).addresses(vec![near.clone(), far.clone()]).build();
-            Watched::new(Wants { dial: Some(dial), told: Vec::new() }, bounds())
-        };
-        let mut watched = wants();
-        let wanted = dial(&mut watched).unwrap();
-        let both = [near.clone(), far.clone()];
-        let pending = |watched: &mut Watched<Wants>, id, addrs: &[Multiaddr]| {
+        let mut watched = Watched::new(Dials::default(), bounds());
+        let wanted = wants(&mut watched, peer).unwrap();
+        let both = [near, far.clone()];
+        let pending = |watched: &mut Watched<Dials>, id, addrs: &[Multiaddr]| {
             watched.handle_pending_outbound_connection(id, Some(peer), addrs, role)
         };
         assert!(pending(&mut watched, wanted, &both).is_err());
         fails(&mut watched, peer, wanted);
         assert_eq!(watched.inner.told, [], "there is another in its place");
-        let made = dial(&mut watched).unwrap();
+        let made = dial(&mut watched, peer).unwrap();
         assert_ne!(made, wanted);
         assert!(pending(&mut watched, made, std::slice::from_ref(&far)).is_ok());
         let port = PortUse::Reuse;
@@ -532,11 +461,11 @@ mod instead_tests {
         assert!(watched.instead.known.is_empty() && watched.instead.dropped.is_empty());
 
         // Where nothing is left, the behaviour is told so.
-        let mut watched = wants();
-        let wanted = dial(&mut watched).unwrap();
+        let mut watched = Watched::new(Dials::default(), bounds());
+        let wanted = wants(&mut watched, peer).unwrap();
         assert!(pending(&mut watched, wanted, &both[..1]).is_err());
         fails(&mut watched, peer, wanted);
         assert_eq!(watched.inner.told, [("failed", wanted)]);
-        assert_eq!(dial(&mut watched), None);
+        assert_eq!(dial(&mut watched, peer), None);
     }
 }
