@@ -23,6 +23,9 @@ const FORGOTTEN: Duration = Duration::from_secs(30);
 /// How often an accusation is said, and when again.
 const TIMES: u8 = 2;
 const AGAIN: Duration = Duration::from_secs(2);
+/// Peers that are dialled at a time. Where all are late, it is this node or their machine
+/// that has too much to do, and handshakes are what costs most.
+const DIALS: usize = 8;
 /// Peers that are suspected at a time: more than a node has neighbours.
 const MOST: usize = 1024;
 
@@ -146,10 +149,12 @@ impl Grounds {
         self.doubts.get(peer)?.seq.filter(|_| self.cut_off.is_none())
     }
 
-    /// Who is accused from now on, and with which number. Says what is to be done.
+    /// Who is accused from now on, and with which number. Says what is to be done; nobody
+    /// is dialled if what comes of it `counts` for nothing.
     pub(super) fn act(
         &mut self,
         now: Duration,
+        counts: bool,
         table: &impl Knows,
         actions: &mut Vec<Action>,
     ) -> Vec<PeerId> {
@@ -163,9 +168,11 @@ impl Grounds {
             actions.push(Action::Ask(*since));
         }
         let mut accused = Vec::new();
+        let mut begun = self.doubts.values().filter(|doubt| doubt.dial == Dial::Begun).count();
         for (peer, doubt) in &mut self.doubts {
             match doubt.dial {
-                Dial::Wanted => {
+                Dial::Wanted if counts && begun < DIALS => {
+                    begun += 1;
                     doubt.dial = Dial::Begun;
                     actions.push(Action::Dial(*peer));
                 }

@@ -157,8 +157,7 @@ impl Suspicion {
         let known = table.known(&from);
         let established = known.is_some_and(|known| known.established);
         // Who is new knows nobody for long, and must not keep what others need.
-        let is_new = now.saturating_sub(self.begun) < table.probation();
-        let counts = established || (is_new && known.is_some());
+        let counts = established || (self.is_new(now, table) && known.is_some());
         if !counts {
             self.count("refused-stranger", 1);
             return refused(Verdict::Ignore);
@@ -188,7 +187,9 @@ impl Suspicion {
     /// What is to be done by now.
     pub fn act(&mut self, now: Duration, table: &impl Knows) -> Vec<Action> {
         let mut actions = Vec::new();
-        for peer in self.grounds.act(now, table, &mut actions) {
+        // Those who don't know this node for long don't count what it says.
+        let counts = !self.is_new(now, table) || needed(table) == 1;
+        for peer in self.grounds.act(now, counts, table, &mut actions) {
             self.votes.note_own(now, peer);
             self.weigh(now, &peer, table);
         }
@@ -265,6 +266,10 @@ impl Suspicion {
         self.count("noted", 1);
         self.weigh(now, &peer, table);
         Ok(())
+    }
+
+    fn is_new(&self, now: Duration, table: &impl Knows) -> bool {
+        now.saturating_sub(self.begun) < table.probation()
     }
 
     /// When this node is to answer, if it is accused with this number.

@@ -146,6 +146,35 @@ fn said(actions: &[(Duration, Action)]) -> Vec<(Duration, Vec<PeerId>)> {
 }
 
 #[test]
+fn few_are_dialled_at_a_time_and_none_by_who_counts_for_nothing() {
+    let mut one = One::new(40, 40);
+    let dialled = |one: &mut One, new: bool| {
+        one.suspicion.begun = if new { START } else { Duration::ZERO };
+        let (mut dialled, mut act) = (Vec::new(), one.act(START));
+        while !act.is_empty() {
+            assert!(act.len() <= 8, "{act:?}");
+            for action in std::mem::take(&mut act) {
+                let Action::Dial(peer) = action else { panic!("{action:?}") };
+                dialled.push(peer);
+                one.suspicion.note(START, peer, Sign::Dialled(true), &one.table);
+            }
+            act = one.act(START);
+        }
+        dialled.len()
+    };
+    for new in [true, false] {
+        for peer in one.peers.clone() {
+            one.suspicion.note(START, peer, Sign::Late, &one.table);
+        }
+        assert_eq!(dialled(&mut one, new), if new { 0 } else { 40 });
+    }
+    // But where one accuser is enough, that may be this node.
+    let mut one = One::new(2, 2);
+    one.suspicion.begun = START;
+    assert_eq!(one.note(START, 0, Sign::Late), [Action::Dial(one.peers[0])]);
+}
+
+#[test]
 fn a_silent_neighbour_that_cannot_be_dialled_is_accused_and_removed_with_another_accuser() {
     let mut one = One::new(8, 6);
     let peer = one.peers[0];
