@@ -30,9 +30,10 @@ mod view_rpc;
 
 #[doc(hidden)]
 pub use heartbeat::{Addrs, Heartbeat, HeartbeatError};
-#[doc(hidden)]
-pub use live::Live;
 pub use live::{Change, LiveQuery};
+/// Where a view is left for readers and live queries, for the benchmarks.
+#[doc(hidden)]
+pub use live::{Hub, Live};
 pub use query::{Index, Query, Select};
 pub use record::{Field, Meta, Record, server_of};
 pub(crate) use reserved::Offer;

@@ -76,11 +76,14 @@ pub struct Job {
 }
 
 impl Job {
-    /// Wants the certificate of a source.
-    pub fn want(&mut self, source: PeerId) {
-        if self.want.len() < WANTED && !self.want.contains(&source) {
+    /// Wants the certificate of a source. Whether there was room for that.
+    pub fn want(&mut self, source: PeerId) -> bool {
+        let is_wanted = self.want.contains(&source);
+        let room = self.want.len() < WANTED;
+        if room && !is_wanted {
             self.want.push_back(source);
         }
+        room || is_wanted
     }
 
     /// Compares all revocations.
@@ -147,14 +150,15 @@ pub struct Jobs {
 
 impl Jobs {
     /// Adds to what a peer is asked and told.
-    pub fn add(&mut self, peer: PeerId, what: impl FnOnce(&mut Job)) {
+    pub fn add<T>(&mut self, peer: PeerId, what: impl FnOnce(&mut Job) -> T) -> T {
         let job = self.of_peer.entry(peer).or_default();
         let was_empty = job.is_empty();
-        what(job);
+        let done = what(job);
         if was_empty && !job.is_empty() {
             self.turns.push_back(peer);
         }
         self.tidy(&peer);
+        done
     }
 
     /// The next question, and to whom: to each one at a time, until

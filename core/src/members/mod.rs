@@ -3,14 +3,15 @@
 //!
 //! What is decided is in [`admit`], which is pure. `held` and `vetting`
 //! have gossip wait for certificates that are not here yet, `service` fetches those,
-//! and tells of renewals and revocations (`jobs`: whom of what, `elsewhere`: whom else
-//! to ask, `places`: whose questions are answered); `files` reads this
-//! node's certificate, and what is revoked, again when the files change.
+//! and tells of renewals and revocations (`jobs`: whom of what, `pending`: whom not to
+//! ask, `elsewhere`: whom else to ask, `places`: whose questions are answered); `files`
+//! reads this node's certificate, and what is revoked, again when the files change.
 
 mod elsewhere;
 mod files;
 pub mod held;
 pub mod jobs;
+mod pending;
 mod places;
 mod service;
 mod vetting;
@@ -171,11 +172,15 @@ impl Members {
         let _ = self.0.wanted.try_send(Wanted { sources, from, asking: None });
     }
 
+    /// Whether a certificate by which a peer would be a member may come yet.
+    fn lacks(&self, peer: &PeerId) -> bool {
+        self.check(peer).is_err_and(may_come)
+    }
+
     /// Waits until a partner has been asked for the certificates of these that are not
     /// here, and has answered; or for so long as messages are held.
     pub(crate) async fn proven(&self, sources: Vec<PeerId>, partner: PeerId) {
-        let lacking = |source: &PeerId| self.check(source).is_err_and(may_come);
-        let lacked: HashSet<_> = sources.into_iter().filter(lacking).collect();
+        let lacked: HashSet<_> = sources.into_iter().filter(|s| self.lacks(s)).collect();
         if lacked.is_empty() {
             return;
         }

@@ -7,6 +7,7 @@ use super::{
     elsewhere::Elsewhere,
     held::HOLD,
     jobs::{Job, Jobs, News},
+    pending::Pending,
     places::{Place, Places},
 };
 use crate::{
@@ -23,7 +24,7 @@ use crate::{
 };
 use futures::{AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt, stream::FuturesUnordered};
 use libp2p::StreamProtocol;
-use std::{collections::HashMap, io, time::Duration};
+use std::{collections::HashMap, io, sync::Arc, time::Duration};
 use tokio::{
     sync::{oneshot, watch},
     time::{Instant, sleep, sleep_until, timeout},
@@ -192,8 +193,8 @@ impl Desk {
         let (mut jobs, mut running) = (Jobs::default(), FuturesUnordered::new());
         let (mut look, mut again) = (Instant::now(), FuturesUnordered::new());
         let mut fewer = members.fewer().subscribe();
-        let mut waiting: HashMap<PeerId, Vec<oneshot::Sender<()>>> = HashMap::new();
-        let mut elsewhere = Elsewhere::default();
+        let mut waiting: HashMap<PeerId, Vec<Arc<oneshot::Sender<()>>>> = HashMap::new();
+        let (mut pending, mut elsewhere) = (Pending::default(), Elsewhere::default());
         self.meet_all(&mut jobs);
         loop {
             while running.len() < ASKED
@@ -214,6 +215,7 @@ impl Desk {
                     Some(Event::Disconnected { peer }) => {
                         members.unpin(&peer);
                         jobs.forget(&peer);
+                        pending.forget(&peer);
                         waiting.remove(&peer);
                     }
                     // Somebody may have come or gone unnoticed.
@@ -222,11 +224,18 @@ impl Desk {
                     None => return,
                 },
                 Some(Wanted { sources, from, asking }) = asked.recv() => {
-                    for source in sources {
-                        jobs.add(from, |job| job.want(source));
-                    }
-                    if host.is_connected(&from) && jobs.wants(&from) {
-                        waiting.entry(from).or_default().extend(asking);
+                    let asking = asking.map(Arc::new);
+                    // Meanwhile some may have come, or be on their way from others.
+                    for source in sources.into_iter().filter(|source| members.lacks(source)) {
+                        let asked = pending.of(&source).unwrap_or_else(|| {
+                            if jobs.add(from, |job| job.want(source)) {
+                                pending.ask(source, from);
+                            }
+                            from
+                        });
+                        if host.is_connected(&asked) && jobs.wants(&asked) {
+                            waiting.entry(asked).or_default().extend(asking.clone());
+                        }
                     }
                 }
                 news = members.told() => self.pass_on(&news, &mut jobs),
@@ -238,6 +247,7 @@ impl Desk {
                         // It may not have been ready, and must hear of what is revoked.
                         again.push(sleep(AGAIN).map(move |()| peer).boxed());
                     }
+                    pending.done(&peer, &ask.want);
                     // Who passes on what a source says, and not its certificate, is not the
                     // only one who has that.
                     let has = |source: &PeerId| {

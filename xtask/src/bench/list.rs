@@ -19,7 +19,7 @@ const JS_GOSSIPSUB: &[Peer] = &[Peer::Named("@libp2p/gossipsub")];
 const ZEROMQ: &[Peer] = &[Peer::Named("zeromq")];
 
 /// All of them, by name.
-pub const BENCHES: [Bench; 17] = [
+pub const BENCHES: [Bench; 18] = [
     Bench {
         name: "call",
         sides: &[
@@ -81,6 +81,11 @@ pub const BENCHES: [Bench; 17] = [
             Side { ours: Program::Node("importing.mjs"), peers: NPM },
         ],
         small: &["--runs", "2"],
+    },
+    Bench {
+        name: "live",
+        sides: &[Side { ours: Program::Core("live"), peers: &[] }],
+        small: &["--records", "500", "--seconds", "0.2"],
     },
     Bench {
         name: "newcomer",

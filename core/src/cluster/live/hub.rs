@@ -26,7 +26,7 @@ pub(in crate::cluster) struct Said {
 
 /// The latest view, and the live queries on it. One writer, many readers.
 #[derive(Debug)]
-pub(in crate::cluster) struct Hub {
+pub struct Hub {
     view: watch::Sender<View>,
     said: watch::Sender<Said>,
     live: Mutex<Vec<Weak<Subscriber>>>,
@@ -41,7 +41,8 @@ struct Subscriber {
 }
 
 impl Hub {
-    pub(in crate::cluster) fn new(view: View, metrics: &Metrics) -> Self {
+    /// One with a view, that counts what is lost in the metrics of its node.
+    pub fn new(view: View, metrics: &Metrics) -> Self {
         Self {
             view: watch::Sender::new(view),
             said: watch::Sender::default(),
@@ -52,12 +53,12 @@ impl Hub {
     }
 
     /// The latest view.
-    pub(in crate::cluster) fn view(&self) -> View {
+    pub fn view(&self) -> View {
         self.view.borrow().clone()
     }
 
     /// Puts a new view in place, and tells the live queries what led to it.
-    pub(in crate::cluster) fn publish(&self, view: View, differences: &[Difference]) {
+    pub fn publish(&self, view: View, differences: &[Difference]) {
         // The lock makes one step of both for whoever subscribes meanwhile.
         let mut live = lock(&self.live);
         self.view.send_replace(view.clone());
@@ -119,7 +120,8 @@ impl Hub {
         }
     }
 
-    pub(in crate::cluster) fn subscribe(self: &Arc<Self>, query: Query) -> LiveQuery {
+    /// Begins a query that goes on.
+    pub fn subscribe(self: &Arc<Self>, query: Query) -> LiveQuery {
         let mut live = lock(&self.live);
         let view = self.view();
         let subscriber = Arc::new(Subscriber {

@@ -4,10 +4,15 @@
 
 mod hub;
 
-pub use hub::LiveQuery;
-pub(in crate::cluster) use hub::{Hub, Said};
+pub(in crate::cluster) use hub::Said;
+pub use hub::{Hub, LiveQuery};
 
-use super::{query::Query, record::Record, snapshot::View, table::Difference};
+use super::{
+    query::Query,
+    record::Record,
+    snapshot::{Pages, View},
+    table::Difference,
+};
 use libp2p::PeerId;
 use std::collections::{HashMap, VecDeque};
 
@@ -37,6 +42,8 @@ pub struct Live {
     query: Query,
     capacity: usize,
     current: std::vec::IntoIter<Record>,
+    /// What it has found beside these.
+    more: Option<Pages>,
     changes: VecDeque<Change>,
     dropped: u64,
     /// For a query with a limit, what it found last: one record more or less
@@ -54,6 +61,7 @@ impl Live {
             query,
             capacity: capacity.max(1),
             current: Vec::new().into_iter(),
+            more: None,
             changes: VecDeque::new(),
             dropped: 0,
             found: None,
@@ -65,9 +73,11 @@ impl Live {
     /// Begins again: forgets what has not been taken yet, and has
     /// [`Change::Current`] for everything that the query finds in the view.
     pub fn resync(&mut self, view: &View) {
-        let current: Vec<_> = view.refs(&self.query).cloned().collect();
-        self.found = self.query.limit.map(|_| by_peer(&current));
-        self.current = current.into_iter();
+        self.found = self.query.limit.map(|_| by_peer(view.refs(&self.query)));
+        self.current = Vec::new().into_iter();
+        // Page by page: what a large view holds is not told in a moment, and nobody waits
+        // for that.
+        self.more = Some(Pages::new(view.clone(), self.query.clone()));
         self.changes.clear();
         self.dropped = 0;
     }
@@ -106,8 +116,13 @@ impl Live {
 
     /// What the consumer is to be told next.
     pub fn pop(&mut self) -> Option<Change> {
-        if let Some(record) = self.current.next() {
-            return Some(Change::Current(record));
+        loop {
+            if let Some(record) = self.current.next() {
+                return Some(Change::Current(record));
+            }
+            let Some(more) = self.more.take() else { break };
+            let (page, more) = more.turn();
+            (self.current, self.more) = (page.into_iter(), more);
         }
         match std::mem::take(&mut self.dropped) {
             0 => self.changes.pop_front(),
@@ -118,7 +133,7 @@ impl Live {
     /// Compares what the query finds with what it found last.
     fn compare(&mut self, view: &View) {
         let now: Vec<_> = view.refs(&self.query).cloned().collect();
-        let mut before = self.found.replace(by_peer(&now)).unwrap_or_default();
+        let mut before = self.found.replace(by_peer(now.iter())).unwrap_or_default();
         for new in now {
             match before.remove(&new.peer()) {
                 None => self.push(Change::Joined(new)),
@@ -157,6 +172,9 @@ fn change(difference: &Difference, found: (bool, bool)) -> Change {
     }
 }
 
-fn by_peer(records: &[Record]) -> HashMap<PeerId, Record> {
-    records.iter().map(|record| (record.peer(), record.clone())).collect()
+fn by_peer<'a>(records: impl Iterator<Item = &'a Record>) -> HashMap<PeerId, Record> {
+    records.map(|record| (record.peer(), record.clone())).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -71,6 +71,26 @@ impl Ordered {
         start
     }
 
+    /// The entries that [`range`](Self::range) has still to give after one of them, of
+    /// which so many are left.
+    pub(in crate::cluster) fn after(
+        &self,
+        last: Id,
+        left: usize,
+        reverse: bool,
+        slots: &Slots,
+    ) -> Cursor<'_> {
+        let keys = self.keys(slots);
+        let mut rest = Cursor::new(reverse);
+        rest.seek(&self.root, Edge::At(keys.key(last), last), keys);
+        if !reverse {
+            rest.left = 1;
+            rest.next();
+        }
+        rest.left = left;
+        rest
+    }
+
     /// The first record of a range from its lower end, and its slot.
     pub(in crate::cluster) fn first<'a>(
         &self,
@@ -87,7 +107,6 @@ impl Ordered {
     }
 }
 
-/// How many entries of a tree are before an edge.
 /// What lies just after all keys of the range.
 fn high_edge<'q>(range: &KeyRange<'q>) -> Edge<'q> {
     match range.high {
@@ -97,6 +116,7 @@ fn high_edge<'q>(range: &KeyRange<'q>) -> Edge<'q> {
     }
 }
 
+/// How many entries of a tree are before an edge.
 fn rank(root: &Node, edge: Edge<'_>, keys: Keys<'_>) -> usize {
     if let Edge::End = edge {
         return root.count() as usize;

@@ -2,9 +2,9 @@
 
 use super::{
     goodbyes::{Goodbye, Goodbyes},
-    index::{Cursor, Ordered},
+    hits::Hits,
+    index::Ordered,
     slots::Slots,
-    tree::Keys,
 };
 use crate::cluster::{
     query::{Index, Query},
@@ -70,7 +70,7 @@ impl Default for Snapshot {
 }
 
 impl Snapshot {
-    fn index(&self, field: Field) -> &Ordered {
+    pub(super) fn index(&self, field: Field) -> &Ordered {
         // In the order of `Field::ALL`, which is that of declaration.
         &self.indexes[field as usize]
     }
@@ -136,12 +136,7 @@ impl View {
 
     /// How many records the query finds.
     pub fn count(&self, query: &Query) -> usize {
-        let limit = query.limit.unwrap_or(usize::MAX);
-        match Hits::new(&self.0, query) {
-            Hits { repeats: true, .. } => self.refs(query).count(),
-            Hits { cursor: Some(cursor), .. } => cursor.left().min(limit),
-            Hits { cursor: None, .. } => 0,
-        }
+        Hits::new(&self.0, query).count(query)
     }
 
     /// The records that the query finds, in its order.
@@ -223,75 +218,4 @@ impl fmt::Debug for View {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.refs(&Query::all())).finish()
     }
-}
-
-/// Records that are looked up together at most.
-const AHEAD: usize = 16;
-
-/// What a query has still to give.
-struct Hits<'a> {
-    keys: Keys<'a>,
-    cursor: Option<Cursor<'a>>,
-    left: usize,
-    /// Whether a record can be met under more than one key.
-    repeats: bool,
-    /// Records that were looked up together, the next one last: they lie anywhere
-    /// in memory, and so the processor waits for several at a time.
-    ahead: [Option<(&'a Record, u16)>; AHEAD],
-    /// How many of them are left, and how many the next look takes.
-    waiting: usize,
-    many: usize,
-}
-
-impl<'a> Hits<'a> {
-    fn new(snapshot: &'a Snapshot, query: &Query) -> Self {
-        let (range, slots) = (query.range(), &snapshot.slots);
-        Self {
-            keys: Keys { slots, field: range.map_or(Field::Peer, |range| range.field) },
-            cursor: range.map(|r| snapshot.index(r.field).range(r, query.reverse, slots)),
-            left: query.limit.unwrap_or(usize::MAX),
-            repeats: range.is_some_and(|r| r.field.is_many() && !r.is_single()),
-            ahead: [None; AHEAD],
-            waiting: 0,
-            many: 1,
-        }
-    }
-
-    fn next(&mut self, query: &Query) -> Option<&'a Record> {
-        self.left = self.left.checked_sub(1)?;
-        loop {
-            if self.waiting == 0 {
-                self.look_ahead()?;
-            }
-            self.waiting -= 1;
-            let (record, nth) = self.ahead[self.waiting]?;
-            if !self.repeats || is_first(query, record, (self.keys.field, nth)) {
-                return Some(record);
-            }
-        }
-    }
-
-    /// Looks up the next records: more each time, since many want only one.
-    fn look_ahead(&mut self) -> Option<()> {
-        let cursor = self.cursor.as_mut()?;
-        self.waiting = self.many.min(cursor.left());
-        self.many = (self.many * 2).min(AHEAD);
-        for place in self.ahead[..self.waiting].iter_mut().rev() {
-            let id = cursor.next()?;
-            *place = self.keys.slots.get(id.slot).map(|record| (record, id.nth));
-        }
-        (self.waiting > 0).then_some(())
-    }
-}
-
-/// Whether this is the first of a record's keys that the query meets.
-fn is_first(query: &Query, record: &Record, (field, nth): (Field, u16)) -> bool {
-    let (keys, key) = (record.keys(field), record.key(field, nth));
-    keys == 1
-        || query.range().is_some_and(|range| {
-            !(0..keys).map(|nth| record.key(field, nth)).any(|other| {
-                (if query.reverse { other > key } else { other < key })
-                    && range.contains(other.as_bytes())
-            })
-        })
 }
