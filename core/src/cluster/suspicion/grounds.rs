@@ -5,17 +5,11 @@
 //! was closed in order is none. It counts once the peer could not be dialled either.
 //! What shows that the peer lives takes it back.
 
-use super::Action;
+use super::{Action, losses::Losses};
 use crate::cluster::table::Knows;
 use libp2p::PeerId;
-use std::{
-    collections::{BTreeMap, HashSet, VecDeque},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
-/// Whoever lost over half of its neighbours within this time waits until one of the
-/// others has answered.
-const LATELY: Duration = Duration::from_secs(10);
 /// A heartbeat that comes so soon after a ground may have been under way before it.
 const UNDER_WAY: Duration = Duration::from_secs(2);
 /// After so long a ground that led to nothing is forgotten: the TTL decides.
@@ -72,9 +66,8 @@ struct Doubt {
 /// What this node suspects by itself.
 #[derive(Debug, Default)]
 pub(super) struct Grounds {
-    neighbours: HashSet<PeerId>,
+    losses: Losses,
     doubts: BTreeMap<PeerId, Doubt>,
-    lost: VecDeque<(Duration, PeerId)>,
     /// When the last of too many were lost; and whether somebody was asked since.
     cut_off: Option<(Duration, bool)>,
 }
@@ -84,20 +77,20 @@ impl Grounds {
     pub(super) fn note(&mut self, now: Duration, peer: PeerId, sign: Sign) {
         match sign {
             Sign::Here => {
-                self.neighbours.insert(peer);
+                self.losses.came(peer);
                 self.lives(&peer);
                 self.answered(now);
             }
             Sign::Answers | Sign::Dialled(true) => self.lives(&peer),
             Sign::Left => {
-                self.neighbours.remove(&peer);
+                self.losses.went(&peer);
                 self.lives(&peer);
             }
-            Sign::Closed => drop(self.neighbours.remove(&peer)),
+            Sign::Closed => self.losses.went(&peer),
             Sign::Late => drop(self.doubt(now, peer)),
             Sign::Silent => self.lose(now, peer),
             Sign::Broken => {
-                self.neighbours.remove(&peer);
+                self.losses.went(&peer);
                 self.lose(now, peer);
                 // A dial from before it broke may have been answered by what is gone.
                 if let Some(doubt) = self.doubts.get_mut(&peer) {
@@ -237,23 +230,14 @@ impl Grounds {
         {
             (doubt.since, doubt.ground) = (now, Some(now));
         }
-        while self.lost.front().is_some_and(|(at, _)| at.saturating_add(LATELY) < now) {
-            self.lost.pop_front();
-        }
-        if self.lost.len() >= MOST || self.lost.iter().any(|(_, other)| *other == peer) {
-            return;
-        }
-        self.lost.push_back((now, peer));
-        let gone = |peer: &&PeerId| self.lost.iter().any(|(_, other)| other == *peer);
-        let left = self.neighbours.iter().filter(|peer| !gone(peer)).count();
-        if self.lost.len() > left {
+        if self.losses.lose(now, peer) {
             self.cut_off = Some((now, false));
         }
     }
 
     fn lives(&mut self, peer: &PeerId) {
         self.doubts.remove(peer);
-        self.lost.retain(|(_, other)| other != peer);
+        self.losses.lives(peer);
     }
 }
 

@@ -178,11 +178,55 @@ fn a_new_node_passes_on_and_answers_and_counts_nobody_whom_it_does_not_know() {
         assert!(heard.verdict == Verdict::Accept && heard.answer.is_some(), "{heard:?}");
     }
     let nobody = suspicion.hear(START, (PeerId::random(), 1), &data, &table);
-    assert_eq!(nobody, Heard { verdict: Verdict::Ignore, answer: None });
+    assert!(nobody.verdict == Verdict::Ignore && nobody.answer.is_some(), "{nobody:?}");
     assert!(suspicion.act(START + 10 * SEC, &table).is_empty());
     // Once it is not new any more, it takes the word of the established alone.
     let later = START + limits.probation;
     assert_eq!(suspicion.hear(later, (one, 2), &data, &table).verdict, Verdict::Ignore);
+}
+
+#[test]
+fn the_victim_answers_whoever_accuses_it_and_nobody_can_keep_it_from_that() {
+    let mut world = Liars::<2>::new(true);
+    let own = world.suspicion.own;
+    let ([one, two], accused) = (world.liars, [(own, last())]);
+    let mut now = START;
+    let answered = |world: &mut Liars<2>, now, by, accused: &[_]| {
+        let heard = world.say(now, by, accused);
+        let due = heard.answer.expect("it is to answer");
+        assert!(due < now + ANSWERS, "in time");
+        world.suspicion.spoke(due, seq(due));
+        heard.verdict
+    };
+    // The highest number, with a message that nobody takes.
+    let too_many = Suspects(vec![Suspect { peer: own, seq: 1 }; Suspects::MAX + 1]).encode();
+    let heard = world.suspicion.hear(now, (one, u64::MAX), &too_many, &world.table);
+    assert_eq!(heard, Heard { verdict: Verdict::Ignore, answer: None });
+    assert_eq!(answered(&mut world, now, one, &accused), Verdict::Accept, "it is not burnt");
+    // More messages than are taken.
+    now += 10 * SEC;
+    let others = [(world.victim, last())];
+    let verdicts: Vec<_> = (0..100).map(|_| world.say(now, two, &others).verdict).collect();
+    assert!(verdicts.ends_with(&[Verdict::Ignore]));
+    assert_eq!(answered(&mut world, now, two, &accused), Verdict::Ignore);
+    // Whom others may take for established.
+    now += 10 * SEC;
+    assert_eq!(answered(&mut world, now, PeerId::random(), &accused), Verdict::Ignore);
+    now += 10 * SEC;
+    let data = Suspects(vec![Suspect { peer: own, seq: last() }]).encode();
+    assert_eq!(world.suspicion.overhear(now, &data), Some(now), "whom it denies");
+    assert_eq!(world.suspicion.overhear(now, &[0xff]), None);
+    // A flood of all of them has one answer in a while.
+    world.suspicion.take_counts();
+    for ms in 0..10_000 {
+        let now = now + Duration::from_millis(ms);
+        if let Some(due) = world.say(now, PeerId::random(), &accused).answer
+            && due <= now
+        {
+            world.suspicion.spoke(now, seq(now));
+        }
+    }
+    assert!((4..=5).contains(&world.count("answered")));
 }
 
 #[test]

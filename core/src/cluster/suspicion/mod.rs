@@ -2,18 +2,21 @@
 //! so on a topic of its own, and who hears it of enough of them takes the peer for gone,
 //! unless that contradicts them by a heartbeat.
 //!
-//! - `grounds`: what this node found out itself (pure)
+//! - `grounds`: what this node found out itself; `losses`: whether that are too many for
+//!   it to be their fault (pure)
 //! - `votes`: who accuses whom, and when that is enough (pure)
 //! - `sources`: how often somebody may accuse others (pure)
 //! - `wire`: what is said (pure)
 //! - `service`: joins them to the topic `/casm/1.0.0/<namespace>/suspect`, which Go's
 //!   nodes don't know, and to the host
 //!
-//! All that a liar can bring about is that somebody says that it lives.
+//! What a liar can bring about is that somebody says that it lives; only whoever can't
+//! be heard, since what it says is lost on its way, can be removed though it lives.
 
 mod grounds;
 #[cfg(test)]
 mod liar_tests;
+mod losses;
 #[cfg(test)]
 mod model_tests;
 mod service;
@@ -149,39 +152,49 @@ impl Suspicion {
         data: &[u8],
         table: &impl Knows,
     ) -> Heard {
-        let refused = |verdict| Heard { verdict, answer: None };
         if from == self.own {
             self.count("refused-own", 1);
-            return refused(Verdict::Ignore);
-        }
-        let known = table.known(&from);
-        let established = known.is_some_and(|known| known.established);
-        // Who is new knows nobody for long, and must not keep what others need.
-        let counts = established || (self.is_new(now, table) && known.is_some());
-        if !counts {
-            self.count("refused-stranger", 1);
-            return refused(Verdict::Ignore);
-        }
-        if let Err(why) = self.sources.says(&from, seq, now) {
-            self.count(why, 1);
-            return refused(Verdict::Ignore);
+            return Heard { verdict: Verdict::Ignore, answer: None };
         }
         let suspects = match Suspects::decode(data) {
             Ok(suspects) => suspects,
             Err(error) => {
                 self.count(error.label(), 1);
-                return refused(error.verdict());
+                return Heard { verdict: error.verdict(), answer: None };
             }
         };
-        let mut answer = None;
-        for suspect in suspects.0 {
-            if suspect.peer == self.own {
-                answer = self.answer(now, suspect.seq).or(answer);
-            } else if let Err(why) = self.accused(now, from, established, suspect, table) {
+        // Whoever says it, and however often: others may believe it.
+        let answer = self.contradict(now, &suspects);
+        let known = table.known(&from);
+        let established = known.is_some_and(|known| known.established);
+        // Who is new knows nobody for long, and must not keep what others need.
+        let counts = established || (self.is_new(now, table) && known.is_some());
+        let taken = match counts {
+            true => self.sources.says(&from, seq, established, now),
+            false => Err("refused-stranger"),
+        };
+        if let Err(why) = taken {
+            self.count(why, 1);
+            return Heard { verdict: Verdict::Ignore, answer };
+        }
+        for suspect in suspects.0.into_iter().filter(|suspect| suspect.peer != self.own) {
+            if let Err(why) = self.accused(now, from, established, suspect, table) {
                 self.count(why, 1);
             }
         }
         Heard { verdict: Verdict::Accept, answer }
+    }
+
+    /// A message came that this node takes from nobody of the kind that its source is of,
+    /// and others may take: when this node is to answer it.
+    pub fn overhear(&mut self, now: Duration, data: &[u8]) -> Option<Duration> {
+        self.contradict(now, &Suspects::decode(data).ok()?)
+    }
+
+    fn contradict(&mut self, now: Duration, suspects: &Suspects) -> Option<Duration> {
+        let own = suspects.0.iter().filter(|suspect| suspect.peer == self.own);
+        let seq = own.map(|suspect| suspect.seq).max()?;
+        self.answer(now, seq)
     }
 
     /// What is to be done by now.

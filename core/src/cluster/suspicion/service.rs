@@ -19,7 +19,8 @@ use tokio::{
 
 /// How long a dial of who is suspected may take.
 const DIAL: Duration = Duration::from_secs(1);
-/// Such dials at a time. Above that none is possible.
+/// Such dials at a time, above which none is possible: more than are asked for, since
+/// those of what is found out anew may still be under way.
 const DIALS: usize = 64;
 /// How often is looked whether a neighbour has answered that was asked.
 const LOOK: Duration = Duration::from_millis(100);
@@ -97,6 +98,7 @@ impl Service {
         let message = received.message;
         let (source, data) = (message.source(), message.data().to_vec());
         let verdict = self.cluster.suspects((source, message.seq()), data).await?;
+        tracing::debug!(%source, ?verdict, "somebody is suspected");
         self.topic.report(ticket, verdict).await;
         Ok(())
     }

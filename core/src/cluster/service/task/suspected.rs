@@ -26,11 +26,14 @@ impl Task {
     }
 
     fn hear_suspects(&mut self, now: Duration, source: (PeerId, u64), data: &[u8]) -> Verdict {
-        if let Err(stranger) = self.who.proven(&source.0) {
-            self.suspicions.get_or_create(&[("what", stranger.label())]).inc();
-            return Verdict::Ignore;
-        }
-        let Heard { verdict, answer } = self.suspicion.hear(now, source, data, &self.table);
+        let Heard { verdict, answer } = match self.who.proven(&source.0) {
+            Ok(()) => self.suspicion.hear(now, source, data, &self.table),
+            Err(stranger) => {
+                self.suspicions.get_or_create(&[("what", stranger.label())]).inc();
+                let answer = self.suspicion.overhear(now, data);
+                Heard { verdict: Verdict::Ignore, answer }
+            }
+        };
         if let Some(due) = answer.filter(|_| !self.observer && !self.left && !self.away) {
             self.next_beat = self.next_beat.min(self.epoch + due);
         }
