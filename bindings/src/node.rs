@@ -307,7 +307,7 @@ impl Node {
     pub fn subscribe(&self, query: Query) -> Result<Stream<Changes>> {
         query.check()?;
         let live = self.open()?.node.subscribe(query);
-        Ok(Stream::new(Changes::new(live), CancellationToken::new()))
+        Ok(Stream::new(Changes(live), CancellationToken::new()))
     }
 
     /// Calls a listener with what a query finds, and with every change to that.
@@ -321,7 +321,7 @@ impl Node {
     ) -> Result<Subscription> {
         query.check()?;
         let open = self.open()?;
-        let live = Changes::new(open.node.subscribe(query));
+        let live = Changes(open.node.subscribe(query));
         subscribe(&open.dispatcher, live, CancellationToken::new(), listener)
     }
 

@@ -82,27 +82,13 @@ impl Source for Events {
 
 /// What a query finds, and every change to that. After a gap the whole picture
 /// comes again.
-pub struct Changes {
-    live: LiveQuery,
-    resync: bool,
-}
-
-impl Changes {
-    pub(crate) fn new(live: LiveQuery) -> Self {
-        Self { live, resync: false }
-    }
-}
+pub struct Changes(pub(crate) LiveQuery);
 
 impl Source for Changes {
     type Item = Change;
 
     async fn next(&mut self) -> Option<Result<Change>> {
-        if std::mem::take(&mut self.resync) {
-            self.live.resync();
-        }
-        let change = self.live.next().await?;
-        self.resync = Self::dropped(&change) > 0;
-        Some(Ok(change))
+        self.0.next().await.map(Ok)
     }
 
     fn dropped(item: &Change) -> u64 {

@@ -174,7 +174,9 @@ impl Default for EventBus {
 
 /// The events of a node, from the moment of subscribing: a
 /// [`Stream`] that is over after the last event of a closed
-/// node. Where some were lost it has [`Event::Dropped`].
+/// node. Where some were lost it has [`Event::Dropped`]: whoever counts members by what
+/// happens to them begins again with a [view](crate::Node::view), or follows a
+/// [live query](crate::Node::subscribe), which does that by itself.
 #[derive(Debug)]
 pub struct Events {
     events: Listener<Event>,

@@ -78,11 +78,10 @@ async fn boss(node: &Node, mut jobs: VecDeque<u64>) -> Result<()> {
                     workers.remove(&record.peer());
                     idle.retain(|worker| *worker != record.peer());
                 }
-                // The boss was too slow to follow: the whole picture again.
+                // The boss was too slow to follow: the whole picture comes again.
                 Some(Change::Dropped { .. }) => {
                     workers.clear();
                     idle.clear();
-                    changes.resync();
                 }
                 // The node is closed.
                 None => break,

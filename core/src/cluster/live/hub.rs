@@ -162,7 +162,11 @@ impl Stream for LiveQuery {
         self.subscriber.waker.register(cx.waker());
         // Before the queue is looked at: what is closed gets no more.
         let closed = self.hub.closed.is_cancelled();
-        match lock(&self.subscriber.live).pop() {
+        let change = lock(&self.subscriber.live).pop();
+        if let Some(Change::Dropped { .. }) = change {
+            self.get_mut().resync();
+        }
+        match change {
             Some(change) => Poll::Ready(Some(change)),
             None if closed => Poll::Ready(None),
             None => Poll::Pending,
@@ -171,8 +175,8 @@ impl Stream for LiveQuery {
 }
 
 impl LiveQuery {
-    /// The next change, as of the stream. After [`Change::Dropped`],
-    /// [`resync`](Self::resync) gives the whole picture again.
+    /// The next change, as of the stream. After [`Change::Dropped`] the whole picture
+    /// comes again, as after [`resync`](Self::resync).
     pub async fn next(&mut self) -> Option<Change> {
         StreamExt::next(self).await
     }

@@ -20,8 +20,8 @@ use std::collections::{HashMap, VecDeque};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Change {
-    /// A record that was found when the query began, or was synchronised again.
-    /// All of these come before anything else.
+    /// A record that was found when the query began, or began again. All of these come
+    /// before anything else.
     Current(Record),
     /// A record that is found from now on.
     Joined(Record),
@@ -29,7 +29,8 @@ pub enum Change {
     Updated(Record),
     /// A record that is found no more, as it was last.
     Left(Record),
-    /// The consumer was too slow: the oldest changes are lost.
+    /// The consumer was too slow: the oldest changes are lost. Everything that is found
+    /// now comes next, each as [`Current`](Self::Current), and then what changes.
     Dropped {
         /// How many.
         count: u64,

@@ -39,7 +39,6 @@ fn picture(live: &mut LiveQuery, known: &mut HashMap<PeerId, String>) -> u64 {
             Change::Dropped { count } => {
                 lost += count;
                 known.clear();
-                live.resync();
             }
         }
     }
