@@ -177,7 +177,8 @@ impl Suspicion {
             self.count(why, 1);
             return Heard { verdict: Verdict::Ignore, answer };
         }
-        for suspect in suspects.0.into_iter().filter(|suspect| suspect.peer != self.own) {
+        let own = self.own;
+        for suspect in suspects.0.into_iter().filter(|suspect| suspect.peer != own) {
             if let Err(why) = self.accused(now, from, established, suspect, table) {
                 self.count(why, 1);
             }
