@@ -18,6 +18,10 @@ const SIGNED_LEN: usize = 330;
 
 fn main() {
     let n = records();
+    // As many as are asked for, also if that is more than by default.
+    let mut limits = Limits::default();
+    limits.records = limits.records.max(n + 1);
+    limits.bytes = limits.bytes.max(n.saturating_mul(2048));
     let arrivals: Vec<_> = (0..n).map(|i| (peer(i), beat(i))).collect();
     let order = shuffled(n);
     let signed = vec![7; SIGNED_LEN];
@@ -38,7 +42,7 @@ fn main() {
 
     let before = resident_bytes();
     let own = PeerId::random();
-    let mut table = Table::new(own, Limits::default(), Detector::default(), 1);
+    let mut table = Table::new(own, limits, Detector::default(), 1);
     let start = Clock::start();
     for (k, i) in order.iter().enumerate() {
         arrive(&mut table, *i, UNIX + k as u64);
@@ -49,7 +53,7 @@ fn main() {
     let estimated_bytes_per_record = table.bytes() as f64 / n as f64;
 
     // With a view held from before each insert: everything shared is copied.
-    let mut second = Table::new(own, Limits::default(), Detector::default(), 1);
+    let mut second = Table::new(own, limits, Detector::default(), 1);
     for (k, i) in order[..n - n / 10].iter().enumerate() {
         arrive(&mut second, *i, UNIX + k as u64);
     }

@@ -44,7 +44,7 @@ pub(crate) use service::{Cluster, ClusterConfig, Handed, Numbers, Sign};
 /// Which TTL a node announces, and how often it says that it lives, for the simulator:
 /// it may change with any version.
 #[doc(hidden)]
-pub use service::{Held, Pace, Relied, Stretch};
+pub use service::{Pace, Relied, Stretch};
 #[doc(hidden)]
 pub use snapshot::Signed;
 pub use snapshot::View;
@@ -60,6 +60,6 @@ pub use table::Limits;
 /// What decides who is in the view, for the simulator, the fuzzers and the
 /// benchmarks: it may change with any version.
 #[doc(hidden)]
-pub use table::{Arrival, Detector, Difference, Known, Knows, Now, Outcome, Table, Via};
+pub use table::{Arrival, Detector, Difference, Held, Known, Knows, Now, Outcome, Table, Via};
 pub(crate) use view_rpc::serve as serve_view;
 pub use view_rpc::{RemoteRecords, RemoteView};

@@ -485,7 +485,9 @@ impl Node {
     /// # Errors
     /// As of `connect`; `NotFound` if it serves no view in this namespace.
     pub async fn view_of(&self, peer: impl Into<Target>) -> Result<RemoteView> {
-        RemoteView::connect(self.0.vat.clone(), peer).await
+        let usual = crate::cluster::Limits::default().records;
+        let most = self.0.config.limits.table.records.max(usual);
+        Ok(RemoteView::connect(self.0.vat.clone(), peer).await?.keeping(most))
     }
 
     /// Exports capabilities to peers, and connects to theirs.

@@ -39,7 +39,7 @@ mod twins;
 
 pub(crate) use numbers::Numbers;
 pub use pace::{Pace, Relied};
-pub use stretch::{Held, Stretch};
+pub use stretch::Stretch;
 
 use super::{
     heartbeat::{Heartbeat, HeartbeatError},

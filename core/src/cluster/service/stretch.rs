@@ -4,17 +4,11 @@
 //! Three to four heartbeats go out in a TTL, each after 0.3 of it on average. So with
 //! a TTL of 10/3 · N ÷ budget, N nodes send as many a second as the budget has.
 
-use crate::cluster::heartbeat::Heartbeat;
+use crate::cluster::{
+    heartbeat::Heartbeat,
+    table::{Held, Table},
+};
 use std::time::Duration;
-
-/// What a table holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Held {
-    /// Its records, this node's own among them.
-    pub records: usize,
-    /// Those of peers that are established, and the own one.
-    pub established: usize,
-}
 
 /// Decides which TTL the next heartbeat announces.
 ///
@@ -43,7 +37,7 @@ impl Stretch {
     const TIMES: u64 = 2;
     /// The longest to which a TTL is stretched. It holds the usual budget of 150 up to
     /// 27,000 nodes.
-    pub const MOST: Duration = Duration::from_secs(600);
+    pub const MOST: Duration = Table::MAX_PACED;
     /// For how long less must do before less is announced.
     pub const LOW: Duration = Duration::from_secs(60);
 
@@ -138,6 +132,8 @@ mod tests {
     fn the_ttl_grows_with_the_cluster_up_to_ten_minutes() {
         let all = |n| first(TTL, BUDGET, held(n, n));
         for (n, ttl) in [
+            // All have longer ones, this node too.
+            (0, 10.0),
             (1, 10.0),
             (45, 10.0),
             (450, 10.0),

@@ -19,7 +19,12 @@ const STRETCHED: Duration = Duration::from_millis(22_223);
 
 /// So many others come to the table, of whom nothing more is heard for a minute.
 async fn come(f: &Fixture, others: usize) {
-    let (now, data) = (unix_nanos(), beat(48, "there").encode());
+    come_with(f, others, 48).await;
+}
+
+/// The same with a TTL of so many seconds.
+async fn come_with(f: &Fixture, others: usize, ttl: u64) {
+    let (now, data) = (unix_nanos(), beat(ttl, "there").encode());
     let one = |_| Handed {
         source: PeerId::random(),
         seq: now,
@@ -113,6 +118,20 @@ async fn a_fixed_pace_stays_and_a_budget_is_what_is_given() {
     let observer = Fixture::start(true, true);
     come(&observer, 999).await;
     assert!(observer.metrics.encode().contains("casm_heartbeat_ttl_seconds 0.0\n"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_whose_ttl_is_longer_than_any_stretched_one_hold_nobody_up() {
+    let mut f = Fixture::start(false, true);
+    next(&mut f).await;
+    // A day each, for one heartbeat; and a thousand who have to go on sending.
+    for ttl in [86_400, 601] {
+        come_with(&f, 3000, ttl).await;
+        assert_eq!(next(&mut f).await.0.ttl, Some(SEC * 10), "{ttl} s");
+    }
+    come_with(&f, 999, 600).await;
+    assert_eq!(next(&mut f).await.0.ttl, Some(STRETCHED));
+    assert_eq!(f.cluster.view().len(), 7000);
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,7 +10,7 @@ use super::{
     gap::Gaps,
     pace::Relied,
     rates::{Over, Rates},
-    stretch::{Held, Stretch},
+    stretch::Stretch,
     twins::Twins,
 };
 use crate::{
@@ -461,8 +461,7 @@ impl Task {
     fn publish_view(&mut self) {
         let view = self.table.view();
         let differences = self.table.take_differences();
-        let held = Held { records: view.len(), established: self.table.established() };
-        self.stretch.see(held, self.epoch.elapsed());
+        self.stretch.see(self.table.held(), self.epoch.elapsed());
         self.metrics.cluster_peers.set(view.len().try_into().unwrap_or(i64::MAX));
         self.hub.publish(view, &differences);
         for difference in differences {

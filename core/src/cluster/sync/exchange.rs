@@ -131,7 +131,7 @@ impl Exchange {
     ) -> Result<Done, SyncError> {
         let (reader, writer) = stream.split();
         let key: Key = rand::random();
-        let mut side = self.side(&key);
+        let mut side = self.side(&other, &key);
         let say = vec![header(Some(key)), Frame::Ranges(side.begin())];
         self.even_out(other, (reader, writer), (side, say), false, meter).await
     }
@@ -203,17 +203,22 @@ impl Exchange {
             _ => return Err(SyncError::Unexpected),
         };
         let _turn = meter.pardon(PATIENCE, admit(Purpose::Compare)).await?;
-        let mut side = self.side(&key);
+        let mut side = self.side(&other, &key);
         let answer = side.take(&first, rand::random())?.map(Frame::Ranges);
         let say = [header(None)].into_iter().chain(answer).collect();
         self.even_out(other, (reader, writer), (side, say), true, meter).await
     }
 
-    /// What this node has, to be compared.
-    fn side(&self, key: &Key) -> Reconcile {
-        let (view, heard) = (self.cluster.view(), self.heard().all(self.cluster.elapsed()));
+    /// What this node has, to be compared with a partner. Of the partner only what is
+    /// in the view: one that was removed as crashed is to see that it is missed here,
+    /// also if somebody has handed its last heartbeat over since. To others that still
+    /// have it nothing is missing, so that none of them hands it over again and again.
+    fn side(&self, other: &PeerId, key: &Key) -> Reconcile {
+        let (view, other) = (self.cluster.view(), short_id(other));
+        let heard = self.heard().all(self.cluster.elapsed());
+        let heard = heard.into_iter().filter(|(id, _)| *id != other);
         let known = view.known().map(|(peer, seq)| (short_id(&peer), seq));
-        Reconcile::new(Items::new(known, heard.into_iter(), key))
+        Reconcile::new(Items::new(known, heard, key))
     }
 
     /// Finds what each side lacks, and hands over what is of use to the other one.

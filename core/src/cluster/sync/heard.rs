@@ -1,5 +1,6 @@
-//! The goodbyes that were heard and are not kept, as far as comparisons speak of
-//! them: nobody hands them here again, and nobody is asked for them again.
+//! What was heard of peers that are gone and is not kept, as far as comparisons speak
+//! of it: goodbyes, and what others still have of a peer that was removed here. Nobody
+//! hands it here again, and nobody is asked for it again.
 
 use super::items::ShortId;
 use crate::cache::cache;
@@ -11,7 +12,7 @@ use std::{num::NonZeroUsize, time::Duration};
 const MAX: NonZeroUsize = NonZeroUsize::new(8192).expect("not 0");
 const TIME: Duration = Duration::from_secs(10 * 60);
 
-/// Numbers of goodbyes by the ids of their peers, the oldest out first.
+/// Numbers by the ids of their peers, the oldest out first.
 pub(super) struct Heard(LruCache<ShortId, (u64, Duration)>);
 
 impl Default for Heard {

@@ -7,7 +7,7 @@
 //! - `ranges`: what is said of ranges of them; `reconcile`: how two nodes find by
 //!   how much they differ (pure)
 //! - `wire`: the frames of an exchange (pure)
-//! - `heard`: goodbyes that nobody is asked for again (pure)
+//! - `heard`: what of peers that are gone nobody is asked for again (pure)
 //! - `clocks`: how far this node's clock is from others'
 //! - `budgets`: how often, and how much; `greetings`: with whom soon (pure)
 //! - `meter`: who is too slow; `places`: who is served at a time

@@ -271,6 +271,40 @@ async fn who_finds_itself_missing_or_older_at_a_partner_says_at_once_that_it_liv
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_was_removed_finds_itself_missing_whoever_has_handed_it_over_since() {
+    for opens in [true, false] {
+        let ((own, mut said), who, witness) = (speaker(), Who::default(), member());
+        let partner = member_that_takes(who.clone(), Limits::default());
+        assert!(says(&mut said, 50).await, "its first one");
+        for other in [&partner, &witness] {
+            exchange(&own, other).await;
+            assert!(seqs(other).contains_key(&own.id));
+        }
+        // It is removed, its number remembered, and there is no goodbye: as if it had
+        // failed.
+        who.deny(&[own.id]).unwrap();
+        while seqs(&partner).contains_key(&own.id) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        who.undeny(&[own.id]);
+        // Who still has it hands it over once, and in vain.
+        let (opened, accepted) = exchange(&witness, &partner).await;
+        assert_eq!((opened.sent, accepted.received, seqs(&partner).len()), (1, 0, 0));
+        for (from, to) in [(&witness, &partner), (&partner, &witness)] {
+            assert_eq!(exchange(from, to).await, (Done::default(), Done::default()));
+        }
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert!(!says(&mut said, 50).await);
+        if opens {
+            exchange(&own, &partner).await;
+        } else {
+            exchange(&partner, &own).await;
+        }
+        assert!(says(&mut said, 50).await, "missing at the partner");
+    }
+}
+
 #[tokio::test]
 async fn what_was_handed_over_expires_as_if_it_had_come_at_first_hand() {
     let (a, b, c) = (member(), member(), member());

@@ -17,6 +17,8 @@ pub(super) struct Entry {
     pub(super) standing: Standing,
     /// One that makes no room for others.
     pub(super) established: bool,
+    /// Whether its TTL is one with which it has to go on sending.
+    pub(super) paced: bool,
     pub(super) by_gossip: bool,
     /// Whether its last heartbeat said when it was sent.
     pub(super) answers: bool,
@@ -53,6 +55,7 @@ impl Table {
         self.deadlines.set(slot, deadline(old.as_ref()), deadline(new));
         self.caps.set(slot, cap(old.as_ref()), cap(new));
         if let Some(new) = new {
+            self.held.add(new);
             self.bytes += new.weight;
             if new.established {
                 self.established.records += 1;
@@ -63,6 +66,7 @@ impl Table {
             }
         }
         if let Some(old) = old {
+            self.held.remove(&old);
             self.bytes -= old.weight;
             if old.established {
                 self.established.records -= 1;

@@ -63,7 +63,8 @@ impl Fixture {
 
     /// All of a table's bounds, and its sums counted anew.
     fn check(&self) {
-        let Table { limits, entries, established, bytes, slots, provisional, .. } = &self.table;
+        let Table { limits, entries, established, held, bytes, slots, provisional, .. } =
+            &self.table;
         let known = || entries.iter().flatten().filter(|entry| entry.established);
         assert!(slots.len() <= limits.records && self.table.remembered() <= limits.remembered);
         assert!(*bytes <= limits.bytes + limits.bytes / 16, "{bytes}");
@@ -72,6 +73,14 @@ impl Fixture {
         assert_eq!(view.signed_bytes(), view.signed().map(|s| s.message.len()).sum::<usize>());
         assert_eq!(established.records, known().count());
         assert_eq!(established.bytes, known().map(|entry| entry.weight).sum::<usize>());
+        let paced = |slot: &u32| {
+            let record = self.table.root.slots.get(*slot);
+            record.is_some_and(|record| record.ttl() <= Table::MAX_PACED)
+        };
+        let is_known = |slot: &u32| self.table.entry(*slot).is_some_and(|entry| entry.established);
+        let paced: Vec<u32> = slots.values().copied().filter(paced).collect();
+        let known_paced = paced.iter().copied().filter(is_known).count();
+        assert_eq!((held.records, held.established), (paced.len(), known_paced));
         assert!(established.records <= limits.records * 7 / 8);
         assert!(established.bytes <= limits.bytes * 15 / 16);
         let provisional_records = entries.iter().flatten().filter(|e| e.handed_by.is_some());

@@ -3,7 +3,8 @@
 //!
 //! - `arrival`: its input and output; `limits`: what it may hold
 //! - `entry`: what it knows of a record; `deadlines`: what expires next; `detector`: when to give up on a peer
-//! - `standing`: who is established; `newcomers` and `room`: who makes room
+//! - `standing`: who is established; `held`: how many count for the pace
+//! - `newcomers` and `room`: who makes room
 //! - `provisional`: what stands on the word of one peer
 //! - `suspects`: who is suspected to have crashed
 //! - `remembered`: who is not to be resurrected; `roles`: what changes with a peer's roles
@@ -14,6 +15,7 @@ mod detector;
 mod entry;
 #[cfg(test)]
 mod flood_tests;
+mod held;
 mod limits;
 #[cfg(test)]
 mod model_tests;
@@ -27,6 +29,7 @@ mod suspects;
 
 pub use arrival::{Arrival, Difference, Now, Outcome, Via};
 pub use detector::Detector;
+pub use held::Held;
 pub use limits::Limits;
 pub use suspects::{Known, Knows};
 
@@ -63,6 +66,7 @@ pub struct Table {
     remembered: Remembered,
     provisional: Provisional,
     established: Sum,
+    held: Held,
     bytes: usize,
     differences: Vec<Difference>,
 }
@@ -94,6 +98,7 @@ impl Table {
             remembered: Remembered::new(limits.remembered),
             provisional: Provisional::default(),
             established: Sum::default(),
+            held: Held::default(),
             bytes: 0,
             differences: Vec::new(),
         }
@@ -119,12 +124,6 @@ impl Table {
     /// Memory in use for records, signed messages and indexes, as estimated.
     pub fn bytes(&self) -> usize {
         self.bytes
-    }
-
-    /// How many records are of peers that have been there for long, the own one among
-    /// them.
-    pub fn established(&self) -> usize {
-        self.established.records
     }
 
     /// How many departed peers are remembered.
@@ -175,6 +174,7 @@ impl Table {
             deadline: None,
             standing: Standing::new(now.elapsed, true),
             established: true,
+            paced: ttl <= Self::MAX_PACED,
             by_gossip: true,
             answers: true,
             handed_by: None,
@@ -265,6 +265,7 @@ impl Table {
             deadline: Some(deadline),
             standing,
             established,
+            paced: ttl <= Self::MAX_PACED,
             by_gossip,
             answers: arrival.beat.sent_at.is_some(),
             handed_by,
@@ -317,6 +318,7 @@ impl Table {
             deadline: Some(deadline),
             standing: Standing::new(now, proven),
             established: proven && !provisional && self.may_establish(weight),
+            paced: ttl <= Self::MAX_PACED,
             by_gossip,
             answers: arrival.beat.sent_at.is_some(),
             handed_by: provisional.then(|| self.provisional.shared_id(arrival.from)),

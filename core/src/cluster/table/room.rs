@@ -94,3 +94,58 @@ impl Table {
         established.saturating_sub(Limits::for_established(self.limits.bytes))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::{
+        Arrival, Detector, Heartbeat, Now, Outcome, Query, Roles, Via, snapshot::Proof,
+    };
+    use std::sync::Arc;
+
+    const UNIX: u64 = 1_000_000_000_000_000_000;
+
+    /// A table in which as many places are taken as it has by default. There is nothing
+    /// in them: to put so many records in order takes a while.
+    fn taken(limits: Limits) -> Table {
+        let mut table = Table::new(PeerId::random(), limits, Detector::default(), 1);
+        let root = Arc::make_mut(&mut table.root);
+        for slot in (0..).take(Limits::default().records) {
+            root.slots.set(slot, None);
+            root.proofs.push_back(Proof::default());
+            table.entries.push(None);
+            table.slots.insert(PeerId::random(), slot);
+        }
+        table
+    }
+
+    #[test]
+    fn a_table_takes_more_records_than_by_default_if_it_is_told_to() {
+        let insert = |table: &mut Table, peer: PeerId, seq: u64| {
+            let beat = Heartbeat {
+                server: 1,
+                ttl: Some(Heartbeat::DEFAULT_TTL),
+                host: "h".into(),
+                meta: vec![],
+                sent_at: None,
+                addrs: Default::default(),
+            };
+            let (via, roles) = (Via::Gossip, Roles::NONE);
+            let arrival = Arrival { peer, seq, from: peer, beat: &beat, signed: &[1], via, roles };
+            table.insert(Now { elapsed: Duration::ZERO, unix_nanos: UNIX }, arrival)
+        };
+        let usual = Limits::default();
+        assert_eq!(insert(&mut taken(usual), PeerId::random(), UNIX), Outcome::Full);
+
+        let mut table = taken(Limits { records: 2 * usual.records, ..usual });
+        let peers: Vec<_> = (0..300).map(|_| PeerId::random()).collect();
+        for peer in &peers {
+            assert_eq!(insert(&mut table, *peer, UNIX), Outcome::Joined);
+            assert_eq!(insert(&mut table, *peer, UNIX + 1), Outcome::Renewed);
+        }
+        assert_eq!(table.len(), usual.records + 300);
+        let view = table.view();
+        assert!(peers.iter().all(|peer| view.get(peer).is_some_and(|r| r.seq() == UNIX + 1)));
+        assert_eq!((view.iter(Query::all()).count(), view.signed().count()), (300, 300));
+    }
+}

@@ -11,6 +11,7 @@ use crate::{
     cluster::{
         query::{Index, Query, Select},
         record::{Field, Record},
+        table::Limits,
     },
     record::unix_nanos,
     rpc::{Encoding, Remote, Vat},
@@ -34,9 +35,6 @@ use tokio::sync::mpsc;
 /// verified. Beyond them the other node waits.
 const WAITING: usize = 64;
 const UNVERIFIED: usize = 16;
-/// The most records that are put in order, or compared with those that came
-/// before, on behalf of a node that doesn't do it.
-const MAX_KEPT: usize = 1 << 17;
 
 /// The cluster view of another node, as it is there: each query is answered by
 /// that node when it is asked. Clones share a connection.
@@ -54,6 +52,9 @@ pub struct RemoteView {
     peer: PeerId,
     remote: Arc<Mutex<Remote<view::Client>>>,
     verifier: Arc<Verifier>,
+    /// The most records that are put in order, or compared with those that came
+    /// before, on behalf of a node that doesn't do it.
+    most: usize,
 }
 
 impl RemoteView {
@@ -73,7 +74,14 @@ impl RemoteView {
         let remote = vat.connect_with(peer, NAME, encodings).await?;
         let peer = remote.peer();
         let verifier = Arc::new(Verifier::new(vat.namespace().clone()));
-        Ok(Self { vat, peer, remote: Arc::new(Mutex::new(remote)), verifier })
+        let (remote, most) = (Arc::new(Mutex::new(remote)), Limits::default().records);
+        Ok(Self { vat, peer, remote, verifier, most })
+    }
+
+    /// Has so many records at most kept here, to be put in order or compared, where the
+    /// other node does neither.
+    pub(crate) fn keeping(self, most: usize) -> Self {
+        Self { most, ..self }
     }
 
     /// The node whose view it is.
@@ -128,13 +136,16 @@ impl RemoteView {
 
     /// The records that the query finds, in its order, as they come. The other
     /// node waits while they are not taken; dropping what this gives ends the
-    /// query there.
+    /// query there. Go's nodes don't go backwards, and tell a record for each of its
+    /// keys: what they find is kept here for that, up to 131,072 records, or
+    /// `limits.table.records` of this node if that is more; beyond that the query ends
+    /// with [`ErrorKind::TooLarge`].
     pub fn iter(&self, query: Query) -> RemoteRecords {
         let (send, records) = mpsc::channel(WAITING);
         let (this, asked) = (self.clone(), query.clone());
         let driver = async move { this.send_all(asked, send).await };
         RemoteRecords {
-            filter: Filter::new(query),
+            filter: Filter::new(query, self.most),
             records,
             driver: Some(driver.boxed()),
             done: false,
@@ -166,10 +177,10 @@ impl RemoteView {
         match self.send_verified(&remote, portable(&query), to.clone()).await {
             // Go's nodes cannot go backwards.
             Err(error) if query.reverse && error.kind() == ErrorKind::Protocol => {
-                let (send, mut records) = mpsc::channel(WAITING);
+                let (send, records) = mpsc::channel(WAITING);
                 let forward = forward(&query);
                 let all = self.send_verified(&remote, forward, send);
-                let (all, kept) = tokio::join!(all, keep(&query, &mut records));
+                let (all, kept) = tokio::join!(all, keep(&query, records, self.most));
                 let kept = kept?;
                 all?;
                 for record in kept {
@@ -193,9 +204,11 @@ impl RemoteView {
     ) -> Result<()> {
         let (send, mut told) = mpsc::channel(UNVERIFIED);
         let verify = async {
-            while let Some(told) = told.recv().await {
-                let record = self.check(told)?;
+            while let Some(next) = told.recv().await {
+                let record = self.check(next)?;
                 if to.send(record).await.is_err() {
+                    // Nor is anything taken any more, so that the other node ends.
+                    told.close();
                     break;
                 }
                 tokio::task::yield_now().await;
@@ -262,12 +275,16 @@ fn forward(query: &Query) -> Query {
 }
 
 /// Takes all records that the query finds, and puts them in its order.
-async fn keep(query: &Query, records: &mut mpsc::Receiver<Record>) -> Result<Vec<Record>> {
+async fn keep(
+    query: &Query,
+    mut records: mpsc::Receiver<Record>,
+    most: usize,
+) -> Result<Vec<Record>> {
     let mut kept = Vec::new();
     while let Some(record) = records.recv().await {
         if let Some(position) = Position::of(query, &record) {
-            if kept.len() == MAX_KEPT {
-                let message = format!("more than {MAX_KEPT} records would have to be put in order");
+            if kept.len() == most {
+                let message = format!("more than {most} records would have to be put in order");
                 return Err(Error::new(ErrorKind::TooLarge, message));
             }
             kept.push((position, record));
@@ -344,12 +361,15 @@ struct Filter {
     left: usize,
     /// Set where a record can come more than once.
     seen: Option<HashSet<PeerId>>,
+    /// How many of these there may be.
+    most: usize,
 }
 
 impl Filter {
-    fn new(query: Query) -> Self {
+    fn new(query: Query, most: usize) -> Self {
         let repeats = query.range().is_some_and(|r| r.field.is_many() && !r.is_single());
-        Self { left: query.limit.unwrap_or(usize::MAX), seen: repeats.then(HashSet::new), query }
+        let (left, seen) = (query.limit.unwrap_or(usize::MAX), repeats.then(HashSet::new));
+        Self { query, left, seen, most }
     }
 
     fn takes(&mut self, record: &Record) -> Result<bool> {
@@ -357,12 +377,12 @@ impl Filter {
             return Ok(false);
         }
         if let Some(seen) = &mut self.seen {
-            if seen.len() == MAX_KEPT {
-                let message = format!("the remote view has more than {MAX_KEPT} records");
-                return Err(Error::new(ErrorKind::TooLarge, message));
-            }
             if !seen.insert(record.peer()) {
                 return Ok(false);
+            }
+            if seen.len() > self.most {
+                let message = format!("the remote view has more than {} records", self.most);
+                return Err(Error::new(ErrorKind::TooLarge, message));
             }
         }
         self.left = self.left.saturating_sub(1);

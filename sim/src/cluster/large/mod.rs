@@ -178,6 +178,7 @@ fn checked(args: &super::Args) -> anyhow::Result<(Args, Duration)> {
         tables: options.tables,
         options,
     };
+    // Two bytes and a bit of each pair are 1.9 GB then.
     ensure!((3..=30_000).contains(&args.nodes), "--nodes {}: write 3 to 30000", args.nodes);
     ensure!((2..=16).contains(&args.degree), "--connections {}: write 2 to 16", args.degree);
     ensure!(args.observers > 0, "--observers 0: write 1 or more");

@@ -14,7 +14,7 @@ pub enum Scenario {
     Crash,
     /// Hosts crash, one after the other.
     Host,
-    /// All start within 10 s, and know nobody.
+    /// All start within 10 s with empty views, each with its connections at once.
     Flash,
     /// 500 hosts, or a twentieth of all if that is less, lose power at once.
     Rack,

@@ -286,7 +286,7 @@ impl Views {
     /// of who runs for as long.
     pub fn established(&self, node: usize, old: usize) -> usize {
         if let Some(table) = self.tables.get(node) {
-            return table.established();
+            return table.held().established;
         }
         let long = self.now.saturating_sub(self.started[node]) >= self.probation;
         if long { old.min(self.count[node]).max(1) } else { 1 }

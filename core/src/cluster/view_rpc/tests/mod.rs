@@ -233,3 +233,29 @@ async fn queries_of_a_go_node_find_what_they_should() {
     a.close().await;
     b.close().await;
 }
+
+/// One that finds more than waits on the way: its end must not be waited for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_what_a_go_node_finds_no_more_is_kept_than_the_limit() {
+    const TCP: &str = "/ip4/127.0.0.1/tcp/0";
+    let a = rpc::TestVat::start(TCP, RpcLimits::default()).await;
+    let b = rpc::TestVat::start(TCP, RpcLimits::default()).await;
+    let local = table(200).view();
+    let served = local.clone();
+    let go = b.vat.export(NAME, move |_| -> view::Client { new_client(Go(served.clone())) });
+    let _export = go.unwrap();
+    a.host.connect(&b.info()).await.unwrap();
+    let remote = RemoteView::connect(a.vat.clone(), b.host.id()).await.unwrap();
+    for query in [Query::all().reverse(), Query::from(Index::meta("zone", ""))] {
+        let found = collect(remote.clone().keeping(200).iter(query.clone())).await.unwrap();
+        assert_eq!(found, local.iter(query.clone()).collect::<Vec<_>>(), "{query:?}");
+        for most in [0, 10, 199] {
+            let over = collect(remote.clone().keeping(most).iter(query.clone()));
+            let over = tokio::time::timeout(Duration::from_secs(60), over).await;
+            let error = over.expect("it ends").unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::TooLarge, "{query:?}");
+        }
+    }
+    a.close().await;
+    b.close().await;
+}
