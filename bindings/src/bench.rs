@@ -1,8 +1,8 @@
-//! Synthetic data, for measuring the way into a language.
+//! Synthetic data, for measuring the way into a language, and for its tests.
 
 use crate::{
-    Error, ErrorKind, Event, Keypair, Listener, Node, Query, Result, Subscription, View,
-    source::Synthetic, subscription::subscribe,
+    Error, ErrorKind, Event, Keypair, LeaveReason, Listener, Node, Query, Record, Result,
+    Subscription, View, source::Synthetic, subscription::subscribe,
 };
 use casm::cluster::{
     Arrival, Detector, Heartbeat, Limits, Now, Outcome, Roles, Table, Via, server_of,
@@ -21,10 +21,30 @@ pub fn bench_events(
     count: u64,
     listener: impl Listener<Event>,
 ) -> Result<Subscription> {
+    synthetic(node, count, |record| Event::PeerUpdated { record }, listener)
+}
+
+/// Tells a listener once that the node itself has failed, by the way that real events
+/// take: for tests of a language, whose own nodes see that of others after minutes alone.
+///
+/// # Errors
+/// As of [`bench_events`].
+pub fn bench_failed(node: &Node, listener: impl Listener<Event>) -> Result<Subscription> {
+    let failed =
+        |record: Record| Event::PeerLeft { peer: record.peer(), reason: LeaveReason::Failed };
+    synthetic(node, 1, failed, listener)
+}
+
+fn synthetic(
+    node: &Node,
+    count: u64,
+    event: impl FnOnce(Record) -> Event,
+    listener: impl Listener<Event>,
+) -> Result<Subscription> {
     let record = node.view()?.refs(&Query::all()).next().cloned().ok_or_else(|| {
         Error::new(ErrorKind::NotFound, "the view is empty: measure with a node that is in it")
     })?;
-    let source = Synthetic { event: Event::PeerUpdated { record }, left: count };
+    let source = Synthetic { event: event(record), left: count };
     let dispatcher = node.dispatcher().ok_or_else(|| Error::closed("node"))?;
     subscribe(&dispatcher, source, CancellationToken::new(), listener)
 }

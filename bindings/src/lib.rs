@@ -16,7 +16,7 @@
 //! - `reading`: what makes reading many records quick
 //! - `ours`: what a forked child must not touch
 //! - `exit`: where threads stay when the program ends
-//! - `bench`: synthetic data for measurements
+//! - `bench`: synthetic data for measurements and tests
 //! - `log`: log records, handed to the language's own logging
 //!
 //! Nothing is started and nothing is installed before a call asks for it.
@@ -45,7 +45,7 @@ mod stream;
 mod subscription;
 mod topic;
 
-pub use bench::{bench_events, bench_view};
+pub use bench::{bench_events, bench_failed, bench_view};
 pub use byte_stream::{ByteStream, Piece};
 pub use call::{CHECK_EVERY, Pending, block, dispatcher_of_calls, guard, spawn};
 pub use casm::{

@@ -130,7 +130,7 @@ impl Source for Peers {
     }
 }
 
-/// The same event many times: for measuring the way to a callback.
+/// The same event, once or many times: for measuring the way to a callback, and tests.
 #[derive(Clone, Debug)]
 pub struct Synthetic {
     /// The event.

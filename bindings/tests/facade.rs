@@ -1,8 +1,9 @@
 //! The facade over real nodes, which listen on the loopback interface only.
 
 use casm_bindings::{
-    Batch, CHECK_EVERY, CallSpec, Dispatcher, Error, ErrorKind, Event, Listener, Next, Node,
-    Options, Query, Request, Requests, Result, ServeSpec, bench_events, block, spawn,
+    Batch, CHECK_EVERY, CallSpec, Dispatcher, Error, ErrorKind, Event, LeaveReason, Listener, Next,
+    Node, Options, Query, Request, Requests, Result, ServeSpec, bench_events, bench_failed, block,
+    spawn,
 };
 use std::{
     future::{pending, ready},
@@ -173,6 +174,31 @@ fn events_come_on_one_thread_and_a_listener_that_panics_gets_the_next() {
     // What was left of the batches that panicked is lost, and counted.
     assert!(!threads.is_empty() && threads.len() < 10_000);
     assert!(subscription.failed() > 0);
+    wait(node.close(None, false)).unwrap();
+}
+
+/// Sends on who has left, and why.
+struct Left(Sender<(String, LeaveReason)>);
+
+impl Listener<Event> for Left {
+    fn deliver(&self, batch: &mut Batch<Event>) {
+        for event in batch {
+            if let Event::PeerLeft { peer, reason } = event {
+                let _ = self.0.send((peer.to_base58(), reason));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_listener_is_told_that_a_peer_has_failed() {
+    let node = node();
+    wait(node.wait_for(Query::all(), 1)).unwrap();
+    let (sender, seen) = channel();
+    let subscription = bench_failed(&node, Left(sender)).unwrap();
+    let (peer, reason) = seen.recv_timeout(PATIENCE).unwrap();
+    assert_eq!((&*peer, reason, reason.name()), (node.id(), LeaveReason::Failed, "failed"));
+    drop(subscription);
     wait(node.close(None, false)).unwrap();
 }
 

@@ -12,12 +12,15 @@ use std::{
 };
 
 const SLOW: Duration = Duration::from_secs(60);
-/// The TTL while they get to know each other, and from then on.
+/// The TTL while they get to know each other, and from then on: of this, two thirds are
+/// left at least when somebody crashes, far more than what is waited for below.
 const SHORT: Duration = Duration::from_secs(2);
 const LONG: Duration = Duration::from_secs(60);
-/// How soon a crash is seen: by far sooner than a TTL is over. What is aimed at is 6 s,
-/// and 9 s of a host; the rest is for a machine that has much else to do.
-const SEEN: Duration = Duration::from_secs(30);
+/// How soon all see that a process has crashed whose connections break. What is aimed at
+/// is 6 s; as much again is for a machine that has much else to do.
+const PROCESS_SEEN: Duration = Duration::from_secs(12);
+/// The same of a host, and whoever else falls silent without a word: 9 s are aimed at.
+const HOST_SEEN: Duration = Duration::from_secs(15);
 
 #[test]
 #[ignore = "a role of the other tests"]
@@ -101,12 +104,12 @@ impl Members {
     }
 
     /// Waits until these have seen that some are gone, in whatever order.
-    fn see(&self, seeing: &[usize], gone: &[usize]) {
+    fn see(&self, seeing: &[usize], gone: &[usize], within: Duration) {
         let begun = Instant::now();
         for by in seeing {
             let mut missing: Vec<_> = gone.iter().map(|n| self.ids[*n].as_str()).collect();
             while !missing.is_empty() {
-                let left = self.nodes[*by].expect("left", SEEN.saturating_sub(begun.elapsed()));
+                let left = self.nodes[*by].expect("left", within.saturating_sub(begun.elapsed()));
                 let (id, reason) = left.split_once(' ').unwrap();
                 assert!(missing.contains(&id) && reason == "failed", "{by}: {left}");
                 missing.retain(|other| *other != id);
@@ -123,7 +126,7 @@ impl Members {
     }
 }
 
-fn crash(listen: &str, host: bool) {
+fn crash(listen: &str, host: bool, within: Duration) {
     if !netns::available() {
         return;
     }
@@ -133,7 +136,7 @@ fn crash(listen: &str, host: bool) {
         false => members.nodes[5].kill(),
     }
     let others = [0, 1, 2, 3, 4];
-    members.see(&others, &[5]);
+    members.see(&others, &[5], within);
     members.nobody_else(&others);
     if host {
         // It has lost everybody at once, and takes nobody for gone; and it is back as
@@ -151,17 +154,18 @@ fn crash(listen: &str, host: bool) {
 
 #[test]
 fn a_process_that_crashes_is_gone_from_all_views() {
-    crash("/ip4/0.0.0.0/tcp/0", false);
+    crash("/ip4/0.0.0.0/tcp/0", false, PROCESS_SEEN);
 }
 
 #[test]
 fn a_host_that_goes_dark_is_gone_from_all_views() {
-    crash("/ip4/0.0.0.0/tcp/0", true);
+    crash("/ip4/0.0.0.0/tcp/0", true, HOST_SEEN);
 }
 
+/// Nothing tells there that a process has ended: pings do, as of a host.
 #[test]
 fn over_quic_too() {
-    crash("/ip4/0.0.0.0/udp/0/quic-v1", false);
+    crash("/ip4/0.0.0.0/udp/0/quic-v1", false, HOST_SEEN);
 }
 
 /// A process that is stopped says nothing, as one that has crashed: and says that it
@@ -173,7 +177,7 @@ fn a_process_that_is_stopped_is_back_as_soon_as_it_goes_on() {
     }
     let members = Members::new(4, "/ip4/0.0.0.0/tcp/0");
     members.nodes[3].signal("STOP");
-    members.see(&[0, 1, 2], &[3]);
+    members.see(&[0, 1, 2], &[3], HOST_SEEN);
     members.nodes[3].signal("CONT");
     let begun = Instant::now();
     for by in [0, 1, 2] {
@@ -197,7 +201,7 @@ fn in_a_partition_each_half_removes_the_other_and_it_heals_without_more() {
         members.lan.hosts[n].cut_off(Some(if n < 4 { &addrs[4..] } else { &addrs[..4] }));
     });
     for (half, gone) in [(one, other), (other, one)] {
-        members.see(&half, &gone);
+        members.see(&half, &gone, HOST_SEEN);
     }
     members.nobody_else(&[0, 1, 2, 3, 4, 5, 6, 7]);
     (0..8).for_each(|n| members.lan.hosts[n].cut_off(None));

@@ -1,4 +1,5 @@
-//! Synthetic data, made by the facade, for measuring the way into JavaScript.
+//! Synthetic data, made by the facade, for measuring the way into JavaScript, and for
+//! tests.
 
 use crate::{
     call::guard,
@@ -14,6 +15,14 @@ use napi_derive::napi;
 #[napi]
 pub fn bench_events(node: &Node, id: u32, count: u32) -> Result<Subscription> {
     guard("benchEvents", || casm_bindings::bench_events(node.facade(), count.into(), Forward(id)))
+        .map(Subscription::from)
+}
+
+/// Hands over, under this number, once an event that says that the node itself has
+/// failed, by the same way.
+#[napi]
+pub fn bench_failed(node: &Node, id: u32) -> Result<Subscription> {
+    guard("benchFailed", || casm_bindings::bench_failed(node.facade(), Forward(id)))
         .map(Subscription::from)
 }
 

@@ -10,7 +10,7 @@
 //! - `topic`: topics
 //! - `stream`: the same to pull, and to be called with
 //! - `service`: services, served and called
-//! - `log`, `bench`: log records; synthetic data for measurements
+//! - `log`, `bench`: log records; synthetic data for measurements and tests
 
 // napi registers nothing in a test build (which lints look at), so that there
 // nothing seems to be used.

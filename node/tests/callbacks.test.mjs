@@ -8,7 +8,7 @@ import { forwardLogs, Node } from 'casm-p2p'
 import { cluster, options } from 'casm-p2p/testing'
 import { internal, patience, until } from './helpers.mjs'
 
-const { benchEvents } = internal
+const { benchEvents, benchFailed } = internal
 
 test('on gives what the event holds, and event gives the whole', async () => {
   const [a] = await cluster(1, { ttl: 3_600_000 })
@@ -154,6 +154,16 @@ test('every event of a flood comes, in batches, and none is dropped', async () =
     calls++
   })
   await until(() => calls === 100_000)
+  assert.equal(subscription.dropped, 0)
+  await node.close()
+})
+
+test('a listener is told that a peer has failed', async () => {
+  const [node] = await cluster(1)
+  const seen = []
+  const subscription = benchFailed(node, event => seen.push(event))
+  await until(() => seen.length > 0)
+  assert.deepEqual(seen.map(({ type, peer, reason }) => [type, peer, reason]), [['peer:left', node.id, 'failed']])
   assert.equal(subscription.dropped, 0)
   await node.close()
 })

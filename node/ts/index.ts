@@ -13,7 +13,7 @@
 
 import { ofFault, translate } from './errors.js'
 import { native } from './native.js'
-import { benchEvents, benchView, Node } from './node.js'
+import { benchEvents, benchFailed, benchView, Node } from './node.js'
 import { OPTION_NAMES } from './options.js'
 import { EVENT_NAMES, KINDS } from './record.js'
 
@@ -47,5 +47,5 @@ export { RemoteView, View } from './view.js'
 export { version } from './native.js'
 
 // What only tests and measurements reach: all of this is one file when it is built.
-const internal = { benchEvents, benchView, EVENT_NAMES, KINDS, native, ofFault, OPTION_NAMES, translate }
+const internal = { benchEvents, benchFailed, benchView, EVENT_NAMES, KINDS, native, ofFault, OPTION_NAMES, translate }
 Object.defineProperty(Node, Symbol.for('casm-p2p.internal'), { value: internal })

@@ -347,6 +347,7 @@ export interface Native {
   ): Pending
   forwardLogs(port: Port, id: number, level: string): void
   benchEvents(node: NativeNode, id: number, count: number): NativeSubscription
+  benchFailed(node: NativeNode, id: number): NativeSubscription
   benchView(records: number): NativeView
 }
 

@@ -564,6 +564,12 @@ export function benchEvents(node: Node, count: number, listener: (event: Event) 
   return guard(() => native().benchEvents(nativeNode(node), id, count))
 }
 
+/** @internal For tests: a listener that is told once that the node itself has failed. */
+export function benchFailed(node: Node, listener: (event: Event) => unknown): NativeSubscription {
+  const id = listen(work => visit(work.items!, (kind, held) => listener(event(kind, held))))
+  return guard(() => native().benchFailed(nativeNode(node), id))
+}
+
 /** @internal For measuring: a view of so many records. */
 export function benchView(records: number): View {
   return new View(guard(() => native().benchView(records)))

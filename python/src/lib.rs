@@ -13,7 +13,7 @@
 //! - `topic`: topics and their messages
 //! - `service`: services, served and called
 //! - `driver`: the thread of the callbacks
-//! - `log`, `bench`: log records; synthetic data for measurements
+//! - `log`, `bench`: log records; synthetic data for measurements and tests
 
 mod admission;
 mod bench;
@@ -43,7 +43,7 @@ mod _casm {
     #[pymodule_export]
     use super::{
         admission::Admission,
-        bench::{bench_events, bench_view},
+        bench::{bench_events, bench_failed, bench_view},
         byte_stream::{Piece, RawStream, on_stream},
         call::Pending,
         config::{Config, PeerInfo, PeerStatus},

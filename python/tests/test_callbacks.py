@@ -39,6 +39,15 @@ def test_one_dispatcher_thread_per_node_delivers_all_callbacks(node):
     assert len(seen) == 1 and threading.get_ident() not in seen
 
 
+def test_a_callback_is_told_that_a_peer_has_failed(node):
+    events = queue.Queue()
+    subscription = _casm.bench_failed(node, events.put)
+    left = events.get(timeout=PATIENCE)
+    assert isinstance(left, casm.PeerLeft)
+    assert (left.peer, left.reason, left.name) == (node.id, "failed", "peer-left")
+    subscription.cancel()
+
+
 @pytest.mark.parametrize("by_config", [False, True])
 def test_a_callback_that_is_given_at_the_start_hears_the_first_event(by_config):
     events, options = queue.Queue(), casm.testing.options(ttl=3600)

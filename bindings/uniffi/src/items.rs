@@ -359,3 +359,22 @@ impl Item<casm_bindings::Change> for Change {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn why_a_peer_has_left_reaches_swift_and_kotlin() {
+        use casm_bindings::LeaveReason as Given;
+        let peer = casm_bindings::Keypair::generate_ed25519().public().to_peer_id();
+        for (given, reason) in [
+            (Given::Left, LeaveReason::Left),
+            (Given::Expired, LeaveReason::Expired),
+            (Given::Failed, LeaveReason::Failed),
+        ] {
+            let event = Event::of(casm_bindings::Event::PeerLeft { peer, reason: given });
+            assert_eq!(event, Some(Event::PeerLeft { peer: peer.to_base58(), reason }));
+        }
+    }
+}

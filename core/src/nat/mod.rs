@@ -2,12 +2,13 @@
 //! decided about them. Pure: times are arguments, and `host/nat` carries it out.
 //!
 //! `candidates` remembers where others see this node, `reach` says whether others can
-//! reach it and where, `seek` which relays are asked to take what is for it,
+//! reach it and where, `denied` who says alone that they can't, `seek` which relays are asked to take what is for it,
 //! `strangers` to whom it has spoken, `paths` which of the connections with a peer are
 //! kept, `cuts` over which relays they don't last, `limits` how much a relay gives.
 
 mod candidates;
 mod cuts;
+mod denied;
 mod limits;
 mod paths;
 mod reach;
@@ -16,6 +17,7 @@ mod strangers;
 
 pub(crate) use candidates::{Candidates, likely};
 pub(crate) use cuts::Cuts;
+pub(crate) use denied::Witness;
 pub use limits::RelayLimits;
 pub(crate) use limits::is_thin;
 pub(crate) use paths::{Change, Path, Paths};

@@ -1,5 +1,6 @@
 //! Whether others can reach this node, and where.
 
+use super::denied::{Denied, Witness};
 use crate::{
     dials::name,
     prefix::{ip, is_public},
@@ -81,6 +82,8 @@ pub(crate) struct Assessment {
     pub(crate) mapped: Vec<Multiaddr>,
     /// Addresses that were tried.
     dialled: BTreeMap<Multiaddr, Tried>,
+    /// Those of them at which it was reached, and one peer says otherwise.
+    denied: Denied,
     pub(crate) relayed: Vec<Multiaddr>,
     /// Whether somebody got in to whom this node had not spoken, by IPv4 and by IPv6.
     strangers: [bool; 2],
@@ -110,8 +113,42 @@ impl Assessment {
         Self { announced, ..Self::default() }
     }
 
-    /// A peer has tried an address. The last try counts.
+    /// A peer that was asked says whether this node is reached at an address. The last
+    /// word counts, but for that of one alone which denies what was so before. Whether it
+    /// counts.
+    pub(crate) fn says(
+        &mut self,
+        by: Witness,
+        addr: &Multiaddr,
+        reached: bool,
+        now: Duration,
+    ) -> bool {
+        let was = self.dialled.get(addr).is_some_and(|tried| tried.reached);
+        let counts = reached || !was || self.denied.says(by, addr, now);
+        if counts {
+            self.dialled(addr, reached, now);
+        }
+        counts
+    }
+
+    /// Whether one peer alone denies that this node is reached somewhere.
+    pub(crate) fn is_denied(&self) -> bool {
+        !self.denied.is_empty()
+    }
+
+    /// Which of these is to be asked for that, and of which addresses. `random` chooses.
+    pub(crate) fn ask_another(
+        &self,
+        servers: &[Witness],
+        now: Duration,
+        random: impl FnOnce(usize) -> usize,
+    ) -> Option<(usize, Vec<Multiaddr>)> {
+        self.denied.next(servers, now, random)
+    }
+
+    /// An address was tried. The last try counts.
     pub(crate) fn dialled(&mut self, addr: &Multiaddr, reached: bool, now: Duration) {
+        self.denied.retain(|denied| denied != addr);
         if self.dialled.len() < MOST || self.dialled.contains_key(addr) {
             self.dialled.insert(addr.clone(), Tried { reached, at: now });
         }
@@ -130,6 +167,7 @@ impl Assessment {
     /// This node may be elsewhere: what was tried of these says nothing any more.
     pub(crate) fn gone(&mut self, is_gone: impl Fn(&Multiaddr) -> bool, now: Duration) {
         self.dialled.retain(|addr, _| !is_gone(addr));
+        self.denied.retain(|addr| !is_gone(addr));
         self.strangers = [false; 2];
         self.doubt(now);
     }
@@ -139,6 +177,7 @@ impl Assessment {
     pub(crate) fn forget(&mut self, now: Duration) -> Vec<Multiaddr> {
         let is_old = |_: &Multiaddr, tried: &mut Tried| now.saturating_sub(tried.at) >= OLD;
         let old: Vec<_> = self.dialled.extract_if(.., is_old).collect();
+        self.denied.retain(|addr| self.dialled.contains_key(addr));
         self.doubt(now);
         old.into_iter().filter(|(_, tried)| tried.reached).map(|(addr, _)| addr).collect()
     }
@@ -220,6 +259,7 @@ fn public(addr: &Multiaddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use libp2p::PeerId;
 
     fn addr(text: &str) -> Multiaddr {
         text.parse().unwrap()
@@ -305,6 +345,44 @@ mod tests {
         assert_eq!(known.forget(900 * NOW + OLD - NOW), []);
         assert_eq!(known.forget(900 * NOW + OLD), [new]);
         assert_eq!((known.now(), known.relays().0), (Reachability::default(), RELAYS));
+    }
+
+    #[test]
+    fn one_peer_alone_makes_no_public_node_private() {
+        let at = addr("/ip4/8.8.8.8/tcp/1");
+        let witness = |at: &str| Witness::new(PeerId::random(), Some(&addr(at)));
+        let (liar, other) = (witness("/ip4/1.1.1.1/tcp/1"), witness("/ip4/9.9.9.9/tcp/1"));
+        let mut known = Assessment::default();
+        assert!(known.says(liar, &at, false, NOW), "it was never reached there");
+        assert_eq!(known.now().reach, Reach::Private);
+        assert!(known.says(liar, &at, true, 2 * NOW));
+        // It takes that back.
+        assert!(!known.says(liar, &at, false, 3 * NOW) && known.is_denied());
+        assert_eq!((known.now().reach, known.now().addrs.len()), (Reach::Public, 1));
+        let asked = known.ask_another(&[liar, other], 4 * NOW, |_| 0);
+        assert_eq!(asked, Some((1, vec![at.clone()])));
+        assert!(known.says(other, &at, true, 4 * NOW) && !known.is_denied());
+        assert_eq!(known.now().reach, Reach::Public);
+        // Two of them say so.
+        assert!(!known.says(other, &at, false, 5 * NOW) && known.says(liar, &at, false, 6 * NOW));
+        assert_eq!((known.now().reach, known.is_denied()), (Reach::Private, false));
+    }
+
+    #[test]
+    fn what_is_denied_is_forgotten_with_the_address() {
+        let at = addr("/ip4/8.8.8.8/tcp/1");
+        let liar = Witness::new(PeerId::random(), None);
+        let mut known = Assessment::default();
+        let deny = |known: &mut Assessment| {
+            known.says(liar, &at, true, NOW);
+            assert!(!known.says(liar, &at, false, NOW) && known.is_denied());
+        };
+        deny(&mut known);
+        known.gone(|_| true, NOW);
+        assert!(!known.is_denied());
+        deny(&mut known);
+        assert_eq!(known.forget(NOW + OLD), [at.clone()]);
+        assert!(!known.is_denied());
     }
 
     #[test]

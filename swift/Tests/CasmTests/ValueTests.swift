@@ -36,6 +36,12 @@ final class ValueTests: XCTestCase {
         XCTAssertEqual(record.id, "12D3")
     }
 
+    func testAnEventTellsThatAPeerHasFailed() {
+        let failed = Casm.Event(CasmFFI.Event.peerLeft(peer: "12D3", reason: .failed))
+        XCTAssertEqual(failed, .peerLeft(peer: "12D3", reason: .failed))
+        XCTAssertEqual(Casm.Event.LeaveReason.failed.rawValue, "failed")
+    }
+
     func testADurationKeepsItsValue() {
         XCTAssertEqual(Duration.milliseconds(1500).inSeconds, 1.5)
         XCTAssertEqual(Duration.seconds(-3).inSeconds, -3)

@@ -73,6 +73,15 @@ pub const PACED: Plan = Plan {
 /// count itself and a few others yet.
 const STRETCHED: Duration = Duration::from_secs(20);
 
+/// How much more than a TTL a view may take to drop who is gone: a quarter of it.
+const LATE: f64 = 1.25;
+/// Until one that announces [`TTL`] is gone from every view: that and a quarter, and a
+/// moment for what is asked every 100 ms.
+const GONE: Duration = Duration::from_secs(14);
+/// The same moment where the TTL is another: the last heartbeat may come a little later
+/// than the process ends.
+const MOMENT: Duration = Duration::from_secs(3);
+
 /// How long a network has to agree on what has happened.
 const AGREEMENT: Duration = Duration::from_secs(90);
 
@@ -108,6 +117,7 @@ pub fn check(report: &mut Report, programs: &Programs, plan: Plan) {
         let slow = name("rust's announce longer TTLs, and nobody is lost");
         report.check(SECTION, slow, || network.slows_down(plan.calm));
         report.check(SECTION, name("a go is killed"), || network.loses_a_go());
+        report.check(SECTION, name("a rust is killed"), || network.loses_a_rust());
         return;
     }
     report.check(SECTION, name("what one says anew reaches all"), || network.updates());
@@ -287,13 +297,41 @@ impl<'a> Network<'a> {
         ))
     }
 
+    /// The last of a stack, which is no longer among the others.
+    fn take_last(&mut self, stack: Stack) -> Result<Peer> {
+        let last = self.peers.iter().rposition(|p| p.as_ref().is_some_and(|p| p.stack == stack));
+        last.and_then(|i| self.peers[i].take()).with_context(|| format!("no {stack} peer"))
+    }
+
     /// One of Go's is gone from every view within its own TTL, and a quarter more.
     fn loses_a_go(&mut self) -> Result<String> {
-        let last = self.peers.iter().rposition(|p| p.as_ref().is_some_and(|p| p.stack == Go));
-        let mut killed = last.and_then(|i| self.peers[i].take()).context("no go peer")?;
+        let mut killed = self.take_last(Go)?;
         killed.kill()?;
-        let seen = self.agree(STRETCHED)?;
+        let seen = self.agree(GONE)?;
         Ok(format!("{} gone from every view after {:.1} s", killed.name, seen.as_secs_f32()))
+    }
+
+    /// One of Rust's is gone from every view within the longer TTL that it announced, and a
+    /// quarter more: Go's know nothing of suspicions.
+    fn loses_a_rust(&mut self) -> Result<String> {
+        let mut killed = self.take_last(Rust)?;
+        let mut ttl = Duration::ZERO;
+        for peer in self.peers.iter_mut().flatten().filter(|peer| peer.stack == Go) {
+            let records = peer.records()?;
+            let record = records.iter().find(|record| record["peer"] == killed.id);
+            let announced = record.and_then(|record| record["ttl_ms"].as_u64());
+            let announced =
+                announced.with_context(|| format!("{} does not see {}", peer.name, killed.name))?;
+            ttl = ttl.max(Duration::from_millis(announced));
+        }
+        killed.kill()?;
+        let seen = self.agree(ttl.mul_f64(LATE) + MOMENT)?;
+        Ok(format!(
+            "{}, with a TTL of {:.1} s, gone from every view after {:.1} s",
+            killed.name,
+            ttl.as_secs_f32(),
+            seen.as_secs_f32()
+        ))
     }
 
     /// Kills every third, from the second on; the boot node stays.

@@ -3,8 +3,13 @@
 use super::{Asked, BehaviourEvent, LONGEST, Probes, Watched};
 use crate::{
     dials::{Hearing, sensible},
-    host::{connected::Direction, listen::is_quic, swarm::HostSwarm, task::Task},
-    nat::{Wish, is_relayed, likely},
+    host::{
+        connected::{Connected, Direction},
+        listen::is_quic,
+        swarm::HostSwarm,
+        task::Task,
+    },
+    nat::{Wish, Witness, is_relayed, likely},
     prefix::{Prefix, ip, is_public},
 };
 use libp2p::{
@@ -14,7 +19,7 @@ use libp2p::{
     relay,
     swarm::ConnectionId,
 };
-use rand::{RngExt, seq::IteratorRandom};
+use rand::RngExt;
 use std::{net::IpAddr, time::Duration};
 use tokio::time::Instant;
 
@@ -23,7 +28,7 @@ const DIALS_BACK: StreamProtocol = StreamProtocol::new("/libp2p/autonat/2/dial-r
 /// How long a connection lasts by which it is tried whether a peer can be reached.
 const PROBE: Duration = Duration::from_secs(15);
 /// When it is tried again whether this node can be reached: within the last half of this
-/// time. And when its router may have another address.
+/// time. And when its router may have another address, or one peer alone denies it.
 const AGAIN: Duration = Duration::from_secs(30 * 60);
 const SOON: Duration = Duration::from_secs(60);
 /// Addresses that are tried then.
@@ -231,8 +236,8 @@ impl Task {
         }
     }
 
-    /// Has it tried again whether this node can be reached, and forgets what nobody has
-    /// tried or told for long.
+    /// Has it tried again whether this node can be reached, or where that is denied, if
+    /// it is; and forgets what nobody has tried or told for long.
     pub(in crate::host) fn try_again(&mut self) {
         let now = self.nat.now();
         self.nat.again = None;
@@ -247,13 +252,21 @@ impl Task {
                 addrs.push(addr.clone());
             }
         }
-        addrs.truncate(AT_ONCE);
         let Some(probes) = self.swarm.behaviour_mut().nat.probes.as_mut() else { return };
-        let at = |server: &PeerId| {
-            let (_, dialled) = self.connected.with_peer(server);
-            dialled.into_iter().find(|addr| !is_relayed(addr)).map(|addr| (*server, addr))
+        let at = |server: &PeerId| Some((*server, dialled(&self.connected, server)?));
+        let mut servers: Vec<(PeerId, Multiaddr)> = probes.servers().filter_map(at).collect();
+        let random = |n: usize| rand::rng().random_range(0..n);
+        let asked = if self.nat.known.is_denied() {
+            self.nat.again_within(SOON);
+            let of = |(peer, at): &(PeerId, Multiaddr)| Witness::new(*peer, Some(at));
+            let witnesses: Vec<Witness> = servers.iter().map(of).collect();
+            self.nat.known.ask_another(&witnesses, now, random)
+        } else {
+            (!servers.is_empty()).then(|| (random(servers.len()), addrs))
         };
-        if let Some((server, at)) = probes.servers().filter_map(at).choose(&mut rand::rng()) {
+        if let Some((which, mut addrs)) = asked {
+            addrs.truncate(AT_ONCE);
+            let (server, at) = servers.swap_remove(which);
             tracing::debug!(%server, ?addrs, "trying again whether this node can be reached");
             // Something is being tried now.
             if !probes.try_again(server, at, addrs) {
@@ -367,8 +380,12 @@ impl Task {
                 tracing::debug!(%addr, reached, by = %event.server, "it was tried to reach this node");
                 self.nat.counts.probed(reached);
                 let now = self.nat.now();
-                self.nat.known.dialled(addr, reached, now);
-                if !reached {
+                let at = dialled(&self.connected, &event.server);
+                let by = Witness::new(event.server, at.as_ref());
+                if !self.nat.known.says(by, addr, reached, now) {
+                    tracing::debug!(%addr, "it was reached there before: another is asked");
+                    self.nat.again_within(SOON);
+                } else if !reached {
                     self.not_reached(addr);
                 }
                 self.nat.again_within(AGAIN);
@@ -385,6 +402,12 @@ impl Task {
             BehaviourEvent::Upnp(event) => self.on_upnp(event),
         }
     }
+}
+
+/// Where this node has dialled a peer directly, to which it is still connected.
+fn dialled(connected: &Connected, peer: &PeerId) -> Option<Multiaddr> {
+    let (_, dialled) = connected.with_peer(peer);
+    dialled.into_iter().find(|addr| !is_relayed(addr))
 }
 
 /// The address without `/p2p/<id>` of this node.

@@ -17,8 +17,9 @@ pub struct Node {
     pub wakes: Option<Duration>,
     /// Whether it hears what others say of others, and counts.
     pub observes: bool,
-    /// When it crashed last, and whether its host did.
-    pub crashed: Option<Duration>,
+    /// When it crashed last, the number of its last heartbeat then, and whether its host
+    /// did.
+    pub crashed: Option<(Duration, u16)>,
     pub host_down: bool,
     /// Whether it answers no pings.
     pub mute: bool,

@@ -8,7 +8,7 @@ struct Cli {
     args: Args,
 }
 
-fn args(line: &str) -> Args {
+pub(super) fn args(line: &str) -> Args {
     Cli::parse_from(std::iter::once("cluster").chain(line.split_whitespace())).args
 }
 

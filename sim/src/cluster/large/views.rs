@@ -146,6 +146,11 @@ impl Views {
         (known != 0 && known & GONE == 0).then_some(known)
     }
 
+    /// The number that a node had last in its view of a source, which it may have removed.
+    pub fn had(&self, node: usize, source: usize) -> u16 {
+        self.known[source][node] & !GONE
+    }
+
     /// A node starts, and knows of nobody.
     pub fn start(&mut self, node: usize) {
         (self.started[node], self.count[node]) = (self.now, 0);
@@ -180,7 +185,7 @@ impl Views {
 
     /// A heartbeat comes to a node. Whether that takes it.
     pub fn take(&mut self, node: usize, source: usize, k: u16, via: Via) -> bool {
-        if k <= self.known[source][node] & !GONE {
+        if k <= self.had(node, source) {
             return false;
         }
         let Beat { ttl, .. } = self.beat(source, k);

@@ -49,6 +49,13 @@ class GuideTest {
     }
 
     @Test
+    fun `an event tells that a peer has failed`() {
+        val given = casm.ffi.Event.PeerLeft("12D3", casm.ffi.LeaveReason.FAILED)
+        assertEquals<Event>(Event.PeerLeft("12D3", LeaveReason.FAILED), Event.of(given))
+        assertEquals(listOf("LEFT", "EXPIRED", "FAILED"), LeaveReason.entries.map { it.name })
+    }
+
+    @Test
     fun `close is idempotent, and works from inside a callback`() =
         patiently {
             val node = start()

@@ -38,8 +38,9 @@ impl World<'_> {
     /// Its process ends, or its host.
     pub fn crash(&mut self, node: usize, host: bool) {
         self.up[node] = false;
+        let last = self.views.last(node);
         let state = &mut self.nodes[node];
-        (state.crashed, state.host_down) = (Some(self.now), host);
+        (state.crashed, state.host_down) = (Some((self.now, last)), host);
         state.run += 1;
         self.tally.crashes += 1;
         self.mesh.forget(node);

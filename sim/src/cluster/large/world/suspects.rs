@@ -106,12 +106,16 @@ impl World<'_> {
             return;
         }
         let reaches = self.reaches(node, source);
-        // What it said before it was down counts as news of that.
-        let restarted = self.views.started(source) > self.nodes[source].crashed.unwrap_or_default()
-            && self.now.saturating_sub(self.views.started(source)) < 10 * SECOND
-            && self.nodes[source].crashed.is_some();
+        let started = self.views.started(source);
+        // Who has not heard of it since then drops what it said before it was down, which
+        // counts as news of that for a while.
+        let is_news = |crashed: Duration, last: u16| {
+            started > crashed
+                && self.now.saturating_sub(started) < 10 * SECOND
+                && self.views.had(node, source) <= last
+        };
         match self.nodes[source].crashed {
-            Some(at) if !self.up[source] || restarted => {
+            Some((at, last)) if !self.up[source] || is_news(at, last) => {
                 self.tally.detected(self.now - at, suspected);
             }
             _ if reaches => self.tally.false_drops += 1,
@@ -188,5 +192,32 @@ impl World<'_> {
         }
         let pause = self.lost_after();
         self.push(self.now + pause, Event::Lost);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::large::{BEGIN, checked, tally::Tally, tests::args};
+
+    #[test]
+    fn a_peer_that_is_back_is_dropped_falsely_by_who_has_heard_of_it_since() {
+        let (args, time) = checked(&args("--nodes 40 --scenario steady --tables 0")).unwrap();
+        let mut world = World::new(&args, BEGIN + time);
+        world.crash(0, false);
+        world.set_time(world.now + SECOND);
+        world.start(0);
+        // Its neighbours know at once.
+        let last = world.views.last(0);
+        for (has_heard, counted) in [(false, (1, 0)), (true, (1, 1))] {
+            let is_one = |node: &usize| (world.views.had(*node, 0) == last) == has_heard;
+            let node = (1..40).find(is_one).unwrap();
+            let k = world.views.in_view(node, 0).unwrap();
+            let (id, seq) = (world.views.id(0), world.views.beat(0, k).seq());
+            assert!(world.views.fail(node, &id, seq));
+            world.removed(node, 0, true);
+            let Tally { detections, false_drops, .. } = &world.tally;
+            assert_eq!((detections.len(), *false_drops), counted, "{has_heard}");
+        }
     }
 }
