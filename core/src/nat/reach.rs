@@ -381,7 +381,7 @@ mod tests {
         known.gone(|_| true, NOW);
         assert!(!known.is_denied());
         deny(&mut known);
-        assert_eq!(known.forget(NOW + OLD), [at.clone()]);
+        assert_eq!(known.forget(NOW + OLD), [at]);
         assert!(!known.is_denied());
     }
 

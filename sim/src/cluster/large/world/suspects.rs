@@ -182,13 +182,12 @@ impl World<'_> {
 
     pub(super) fn lose_ping(&mut self) {
         let node = self.rng.random_range(0..self.args.nodes);
-        if let Some(peer) = self.links[node].choose(&mut self.rng).copied() {
-            if self.reaches(node, peer) {
-                self.tally.pings_lost += 1;
-                self.note(node, peer, Noticed::Late);
-                self.note(node, peer, Noticed::Silent);
-                self.push(self.now + PING, Event::Answers(node, peer));
-            }
+        let chosen = self.links[node].choose(&mut self.rng).copied();
+        if let Some(peer) = chosen.filter(|peer| self.reaches(node, *peer)) {
+            self.tally.pings_lost += 1;
+            self.note(node, peer, Noticed::Late);
+            self.note(node, peer, Noticed::Silent);
+            self.push(self.now + PING, Event::Answers(node, peer));
         }
         let pause = self.lost_after();
         self.push(self.now + pause, Event::Lost);
