@@ -56,7 +56,7 @@ const SHARE: &str = "casm_connections_refused_total{reason=\"share\"}";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn more_nodes_join_through_a_seed_than_it_has_places() {
-    const NODES: usize = 90;
+    const NODES: usize = 72;
     let seed = builder(1, 1).boot(["none"]).start().await.unwrap();
     let at = seed.addrs()[0].to_string();
     let mut nodes = Vec::new();

@@ -15,7 +15,7 @@ use casm::{Event, Found, Multiaddr, PeerId, Reach, Reachability, ReachableAddr};
 use certified::{TCP, metric, soon, until};
 use futures::StreamExt;
 use libp2p::{
-    StreamProtocol, SwarmBuilder, noise, relay,
+    StreamProtocol, SwarmBuilder, identify, noise, relay,
     swarm::{NetworkBehaviour, SwarmEvent},
     tcp, yamux,
 };
@@ -179,6 +179,8 @@ async fn a_relay_dials_nobody_often_because_a_peer_says_that_it_is_there() {
 struct Puncher {
     relay: relay::client::Behaviour,
     streams: libp2p_stream::Behaviour,
+    /// Nobody is asked to punch who doesn't say that it can.
+    identify: identify::Behaviour,
 }
 
 /// A peer over a relay that wants to punch says that it is on this machine: a node does
@@ -196,7 +198,11 @@ async fn who_wants_to_punch_has_a_node_dial_no_port_of_its_own_machine() {
         .unwrap()
         .with_relay_client(noise::Config::new, yamux::Config::default)
         .unwrap()
-        .with_behaviour(|_, relay| Puncher { relay, streams: libp2p_stream::Behaviour::new() })
+        .with_behaviour(|key, relay| Puncher {
+            relay,
+            streams: libp2p_stream::Behaviour::new(),
+            identify: identify::Behaviour::new(identify::Config::new("test".into(), key.public())),
+        })
         .unwrap()
         .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(3600)))
         .build();

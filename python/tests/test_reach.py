@@ -51,8 +51,13 @@ def test_a_peer_is_reached_over_a_relay_unless_it_uses_none():
                     raise AssertionError("the events ended")
         assert reach == "private" and over[0].endswith(f"/p2p/{relay.id}/p2p-circuit")
         assert other.connect(f"{over[0]}/p2p/{node.id}", timeout=PATIENCE) == node.id
-        while events.next(timeout=PATIENCE) != casm.Relayed(node.id):
-            pass
+        relayed = None
+        while relayed is None:
+            match events.next(timeout=PATIENCE):
+                case casm.Relayed(relayed):
+                    assert relayed == node.id
+                case None:
+                    raise AssertionError("the events ended")
         # It was there before, and asked for nothing.
         assert alone.reachability().addrs == []
 
