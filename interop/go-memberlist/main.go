@@ -28,12 +28,16 @@ import (
 type counter struct {
 	leaves, probes atomic.Int64
 	ways           ways
+	gone           gone
 }
 
 func (c *counter) NotifyJoin(*memberlist.Node)           {}
 func (c *counter) NotifyUpdate(updated *memberlist.Node) { c.ways.updated(updated.Meta) }
-func (c *counter) NotifyLeave(*memberlist.Node)          { c.leaves.Add(1) }
-func (c *counter) AckPayload() []byte                    { return nil }
+func (c *counter) NotifyLeave(left *memberlist.Node) {
+	c.leaves.Add(1)
+	c.gone.note(left.Name)
+}
+func (c *counter) AckPayload() []byte { return nil }
 func (c *counter) NotifyPingComplete(*memberlist.Node, time.Duration, []byte) {
 	c.probes.Add(1)
 }
@@ -59,13 +63,14 @@ type report struct {
 	// memberlist has no heartbeats; what it has instead is acknowledged probes.
 	HeartbeatsPerS float64 `json:"heartbeats_per_s,omitempty"`
 	*wayReport
+	*goneReport
 }
 
 type options struct {
-	degree, hubs, changes int
-	seconds               float64
-	fullWithin            time.Duration
-	seed                  int64
+	degree, hubs, changes, kill int
+	seconds                     float64
+	fullWithin                  time.Duration
+	seed                        int64
 }
 
 func main() {
@@ -76,6 +81,7 @@ func main() {
 	flag.Float64Var(&o.seconds, "seconds", 20, "how long the full cluster is measured")
 	flag.DurationVar(&o.fullWithin, "full-within", 2*time.Minute, "give up when views are not full by then")
 	flag.IntVar(&o.changes, "changes", 40, "changes of a node's metadata, of which the way to every other node is timed")
+	flag.IntVar(&o.kill, "kill", 0, "nodes that are killed in the end, of which is timed when each other one takes them for dead")
 	flag.Int64Var(&o.seed, "seed", 1, "seed of the choice of earlier nodes")
 	flag.Parse()
 	if err := run(*nodes, o); err != nil {
@@ -85,8 +91,8 @@ func main() {
 }
 
 func run(nodes string, o options) error {
-	if o.degree < 1 || o.hubs < 0 || o.seconds <= 0 || o.changes < 0 {
-		return errors.New("degree and seconds must be positive, hubs and changes not negative")
+	if o.degree < 1 || o.hubs < 0 || o.seconds <= 0 || o.changes < 0 || o.kill < 0 {
+		return errors.New("degree and seconds must be positive, hubs, changes and kill not negative")
 	}
 	sizes := strings.Split(nodes, ",")
 	if len(sizes) > 1 {
@@ -96,6 +102,9 @@ func run(nodes string, o options) error {
 	n, err := strconv.Atoi(number)
 	if err != nil || n < 1 {
 		return fmt.Errorf("-nodes %q: write a number, 1 or more", nodes)
+	}
+	if o.kill >= n && o.kill > 0 {
+		return fmt.Errorf("-kill %d leaves none of %d nodes", o.kill, n)
 	}
 	result, err := measure(n, o)
 	if err != nil {
@@ -177,6 +186,11 @@ func measure(n int, o options) (*report, error) {
 	result.HeartbeatsPerS = float64(count.probes.Load()) / elapsed
 	if o.changes > 0 && n > 1 {
 		result.wayReport = count.ways.measure(cluster, o)
+	}
+	if o.kill > 0 {
+		if result.goneReport, err = count.gone.measure(cluster, o.kill); err != nil {
+			return nil, err
+		}
 	}
 	return result, nil
 }

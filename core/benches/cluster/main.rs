@@ -5,12 +5,14 @@
 //! `--admit` each size also with certificates of members.
 //!
 //! - `admit`: certificates of all nodes, and what they cost
+//! - `kill`: how soon all know of who was killed
 //! - `measure`: one cluster
 //! - `way`: how long changes are under way
 
 mod admit;
 #[path = "../clock/mod.rs"]
 mod clock;
+mod kill;
 #[path = "../machine/mod.rs"]
 mod machine;
 mod measure;
@@ -54,6 +56,11 @@ struct Args {
     /// other node is timed.
     #[arg(long, default_value_t = 40)]
     changes: u32,
+    /// Nodes that are killed after all that, one after the other, of which is timed when
+    /// each other one takes them for gone. Before that as long passes as it takes until
+    /// nodes believe each other: one and a half TTLs.
+    #[arg(long, default_value_t = 0)]
+    kill: u32,
     /// Seed of the choice of earlier nodes, and of those that change.
     #[arg(long, default_value_t = 1)]
     seed: u64,

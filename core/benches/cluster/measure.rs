@@ -3,6 +3,7 @@
 use crate::{
     Args, Size, admit,
     clock::Clock,
+    kill::{self, Gone, Victim},
     machine::{cpu_seconds, loopback_bytes, resident_bytes},
     way::Ways,
 };
@@ -51,10 +52,18 @@ pub async fn measure(args: &Args, size: Size) -> Result<Value> {
 
     let check = check_seconds();
     let empty = resident_bytes()?;
-    let mut nodes = Vec::new();
+    let (mut nodes, mut victims) = (Vec::new(), Vec::new());
     let ca = args.certificates.then(Keypair::generate_ed25519);
-    for _ in 0..size.nodes {
-        nodes.push(start(args, ttl, ca.as_ref()).await?);
+    kill::check(args.kill, size.nodes)?;
+    for i in 0..size.nodes {
+        let config = config(args, ttl, ca.as_ref())?;
+        if i < size.nodes - args.kill {
+            nodes.push(Node::start(config).await?);
+        } else {
+            let victim = Victim::start(config).await?;
+            nodes.push(victim.node.clone());
+            victims.push(victim);
+        }
     }
     let counts = Arc::new(Counts::default());
     for node in &nodes {
@@ -129,6 +138,9 @@ pub async fn measure(args: &Args, size: Size) -> Result<Value> {
             Err(error) => say(json!({ "failed": format!("a change was not made: {error:#}") })),
         }
     }
+    if !victims.is_empty() {
+        say(counts.gone.measure(&nodes, victims, ttl).await?);
+    }
     let lost = counts.lost.load(Ordering::Relaxed);
     if lost > 0 {
         say(json!({ "failed": format!("{lost} events were lost: false_drops is not true") }));
@@ -136,8 +148,8 @@ pub async fn measure(args: &Args, size: Size) -> Result<Value> {
     Ok(result)
 }
 
-/// With an authority: a node that has its certificate, and asks for them.
-async fn start(args: &Args, ttl: Duration, ca: Option<&Keypair>) -> Result<Node> {
+/// Of a node; with an authority, of one that has its certificate, and asks for them.
+fn config(args: &Args, ttl: Duration, ca: Option<&Keypair>) -> Result<Config> {
     let mut config = Config::default();
     if let Some(ca) = ca {
         admit::certify(&mut config, ca)?;
@@ -146,7 +158,10 @@ async fn start(args: &Args, ttl: Duration, ca: Option<&Keypair>) -> Result<Node>
     config.boot = vec![BootAddr::None];
     config.pex = args.hubs.map(|_| pex::Config::default());
     config.ttl = ttl;
-    Ok(Node::start(config).await?)
+    if args.kill > 0 {
+        config.limits.table.probation = kill::PROBATION;
+    }
+    Ok(config)
 }
 
 /// Connects each node to random earlier ones or to the hubs, all of its own at
@@ -169,6 +184,7 @@ struct Counts {
     left: AtomicU64,
     lost: AtomicU64,
     ways: Ways,
+    gone: Gone,
 }
 
 /// Counts who leaves a node's view, which nobody should, and takes note of
@@ -177,7 +193,10 @@ async fn count(node: Node, counts: Arc<Counts>) {
     let mut events = node.events();
     while let Some(event) = events.next().await {
         match event {
-            Event::PeerLeft { .. } => _ = counts.left.fetch_add(1, Ordering::Relaxed),
+            Event::PeerLeft { peer, .. } => {
+                counts.left.fetch_add(1, Ordering::Relaxed);
+                counts.gone.left(peer);
+            }
             Event::Dropped { count } => _ = counts.lost.fetch_add(count, Ordering::Relaxed),
             Event::PeerUpdated { record } => counts.ways.updated(&record),
             _ => {}

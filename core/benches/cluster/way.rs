@@ -92,7 +92,7 @@ impl Ways {
 }
 
 /// In milliseconds, by the nearest rank.
-fn percentile(sorted: &[Duration], percent: usize) -> Option<f64> {
+pub fn percentile(sorted: &[Duration], percent: usize) -> Option<f64> {
     let at = (sorted.len() * percent).div_ceil(100).saturating_sub(1);
     sorted.get(at).map(|way| (way.as_secs_f64() * 1e5).round() / 100.0)
 }

@@ -54,6 +54,8 @@ pub const BENCHES: [Bench; 18] = [
             "1",
             "--changes",
             "2",
+            "--kill",
+            "1",
         ],
     },
     Bench {
