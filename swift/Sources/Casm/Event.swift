@@ -81,7 +81,7 @@ extension Event {
             case .direct(let peer): .direct(peer: peer)
             case .reachabilityChanged(let known): .reachabilityChanged(Reachability(known))
             case .clockDiffers(let offset, let peers):
-                .clockDiffers(offset: .seconds(offset), peers: peers)
+                .clockDiffers(offset: Duration(inSeconds: offset), peers: peers)
             case .keyShared(let record): .keyShared(Record(record))
             case .dropped(let count): .dropped(count: count)
             }

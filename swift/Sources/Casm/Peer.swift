@@ -45,7 +45,7 @@ public struct PeerStatus: Sendable, Hashable, Identifiable {
         peer = status.peer
         addrs = status.addrs
         direction = Direction(rawValue: status.direction) ?? .inbound
-        roundTrip = status.roundTrip.map { .seconds($0) }
+        roundTrip = status.roundTrip.map { Duration(inSeconds: $0) }
         agent = status.agent
     }
 }

@@ -57,7 +57,7 @@ extension Record {
     init(_ record: CasmFFI.Record) {
         self.init(
             peer: record.peer, server: record.server, seq: record.seq,
-            ttl: .seconds(record.ttl), host: record.host, meta: record.meta,
+            ttl: Duration(inSeconds: record.ttl), host: record.host, meta: record.meta,
             addrs: record.addrs, services: record.services, channels: record.channels,
             roles: record.roles, isVerified: record.verified)
     }

@@ -45,6 +45,8 @@ final class ValueTests: XCTestCase {
     func testADurationKeepsItsValue() {
         XCTAssertEqual(Duration.milliseconds(1500).inSeconds, 1.5)
         XCTAssertEqual(Duration.seconds(-3).inSeconds, -3)
+        XCTAssertEqual(Duration(inSeconds: 3.334), .milliseconds(3334))
+        XCTAssertEqual(Duration(inSeconds: -0.1), .milliseconds(-100))
         XCTAssertEqual(limit(nil), .infinity)
     }
 

@@ -116,6 +116,12 @@ extension Duration {
     var inSeconds: Double {
         Double(components.seconds) + Double(components.attoseconds) * 1e-18
     }
+
+    /// As the library gives it, to the nanosecond: what is 3.334 s there is equal to 3,334
+    /// milliseconds here.
+    init(inSeconds seconds: Double) {
+        self = .nanoseconds(Int64((seconds * 1e9).rounded()))
+    }
 }
 
 /// How long a call may take whose limit has a default in the library: none is none.
