@@ -4,8 +4,8 @@
 //! the system gives up, which takes a quarter of an hour with TCP, and libp2p
 //! doesn't call the peer disconnected before that.
 //!
-//! Whoever closes in order says so before it closes the socket. To yamux an end without
-//! a word is the same: that is noticed below it.
+//! Whoever closes in order says so before it closes the socket, and closes that when the
+//! other end has. To yamux an end without a word is the same: that is noticed below it.
 
 use libp2p::{
     core::{
@@ -25,7 +25,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 use tokio::time::{Sleep, sleep};
@@ -109,12 +109,14 @@ impl Error for End {
 pub(super) struct Watched<C> {
     socket: C,
     broken: Arc<AtomicBool>,
+    /// Whether this end has said its last.
+    closed: bool,
 }
 
 impl<C> Watched<C> {
     fn new(socket: C) -> (Self, Arc<AtomicBool>) {
         let broken = Arc::<AtomicBool>::default();
-        (Self { socket, broken: broken.clone() }, broken)
+        (Self { socket, broken: broken.clone(), closed: false }, broken)
     }
 
     fn note<T>(
@@ -155,7 +157,7 @@ impl<C: AsyncRead + Unpin> AsyncRead for Watched<C> {
     }
 }
 
-impl<C: AsyncWrite + Unpin> AsyncWrite for Watched<C> {
+impl<C: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<C> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -180,7 +182,15 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for Watched<C> {
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_close(cx)
+        if !self.closed {
+            ready!(Pin::new(&mut self.socket).poll_close(cx))?;
+            self.closed = true;
+        }
+        // A socket that is let go of with something unread, or to which more is sent, is
+        // reset: the other end may then not even read what was said last.
+        let mut rest = [0; 1024];
+        while let Ok(1..) = ready!(Pin::new(&mut self.socket).poll_read(cx, &mut rest)) {}
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -247,8 +257,14 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures::AsyncWriteExt as _;
     use std::{convert::Infallible, future::poll_fn};
-    use tokio::time::Instant;
+    use tokio::{
+        io::AsyncWriteExt as _,
+        net::{TcpListener, TcpStream},
+        time::Instant,
+    };
+    use tokio_util::compat::TokioAsyncReadCompatExt as _;
 
     /// What is closed takes this long over it.
     struct Slow(Pin<Box<Sleep>>);
@@ -284,6 +300,28 @@ mod tests {
         ) -> Poll<Result<StreamMuxerEvent, Infallible>> {
             Poll::Pending
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_said_last_is_read_though_the_other_end_goes_on_to_send() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let one = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut other, _) = listener.accept().await.unwrap();
+        let (mut one, broken) = Watched::new(one.compat());
+        other.write_all(&[1; 100]).await.unwrap();
+        one.write_all(b"bye").await.unwrap();
+        let closed = tokio::spawn(async move { one.close().await });
+        tokio::io::AsyncReadExt::read_u8(&mut other).await.unwrap();
+        // By now it has said all that it says.
+        for _ in 0..100 {
+            other.write_all(&[1; 1000]).await.unwrap();
+        }
+        let mut said = Vec::new();
+        tokio::io::AsyncReadExt::read_to_end(&mut other, &mut said).await.unwrap();
+        assert_eq!(said, b"ye");
+        drop(other);
+        closed.await.unwrap().unwrap();
+        assert!(!broken.load(Ordering::Relaxed));
     }
 
     #[tokio::test(start_paused = true)]

@@ -462,7 +462,11 @@ impl Task {
                 }
             }
             SwarmEvent::ConnectionClosed {
-                peer_id, connection_id, num_established, cause, ..
+                peer_id,
+                connection_id,
+                num_established,
+                cause,
+                endpoint,
             } => {
                 let (_, dialled) = self.connected.with_peer(&peer_id);
                 self.connected.closed(&peer_id, connection_id);
@@ -471,7 +475,12 @@ impl Task {
                 if num_established > 0 {
                     return;
                 }
-                self.neighbours.tell(peer_id, Sign::of(cause.as_ref()));
+                let sign = match Sign::of(cause.as_ref()) {
+                    // By what the relay gives, perhaps.
+                    Sign::Broken if endpoint.is_relayed() => Sign::Closed,
+                    sign => sign,
+                };
+                self.neighbours.tell(peer_id, sign);
                 self.back.gone(&peer_id);
                 // Who is told to go is not dialled again.
                 if cause.is_some() {
