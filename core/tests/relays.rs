@@ -51,9 +51,9 @@ async fn gossip_uses_a_relay_that_gives_enough_and_calls_use_any() {
         says_hi(&b, &a).await;
         says_hi(&a, &b).await;
         if gossips {
-            until("they gossip", || metric(&b, "casm_gossip_links") == 1).await;
+            until("they gossip", || metric(&b, "casm_gossip_links") > 0).await;
         }
-        assert_eq!(metric(&b, "casm_gossip_links"), u64::from(gossips));
+        assert_eq!(metric(&b, "casm_gossip_links") > 0, gossips);
         assert_eq!(metric(&b, "casm_peers_relayed"), 1);
         a.close().await.unwrap();
         b.close().await.unwrap();
@@ -194,7 +194,7 @@ async fn a_circuit_ends_at_its_bytes_and_is_made_again() {
     // A quarter of them is one: who has that gets no more, and others do.
     let error = soon(b.connect(over(&at, c.id()))).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unreachable, "{error}");
-    assert_eq!(metric(&relay, "casm_relay_refused_total{kind=\"circuit\"}"), 1);
+    assert_eq!(metric(&relay, "casm_relay_refused_total{kind=\"circuit\",reason=\"limit\"}"), 1);
     soon(c.connect(over(&at, a.id()))).await.unwrap();
     assert_eq!(metric(&relay, CIRCUITS), 2);
     // To whom they led goes.
