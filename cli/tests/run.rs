@@ -195,7 +195,9 @@ fn text_that_is_not_for_a_terminal_has_no_colour() {
     let mut text = String::new();
     let mut out = std::io::BufReader::new(child.stdout.take().unwrap());
     let end = Instant::now() + PATIENCE;
-    while !text.contains("PEER") && Instant::now() < end {
+    // In either order.
+    let is_there = |text: &str| text.contains("PEER") && text.contains("listening");
+    while !is_there(&text) && Instant::now() < end {
         std::io::BufRead::read_line(&mut out, &mut text).unwrap();
     }
     let pid = child.id().to_string();
