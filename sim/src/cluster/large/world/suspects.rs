@@ -206,17 +206,18 @@ mod tests {
         world.crash(0, false);
         world.set_time(world.now + SECOND);
         world.start(0);
-        // Its neighbours know at once.
-        let last = world.views.last(0);
-        for (has_heard, counted) in [(false, (1, 0)), (true, (1, 1))] {
-            let is_one = |node: &usize| (world.views.had(*node, 0) == last) == has_heard;
-            let node = (1..40).find(is_one).unwrap();
+        world.beat(0);
+        let (last, heard, not) = (world.views.last(0), 1, 2);
+        world.take(heard, 0, last, Via::Gossip);
+        assert_eq!(world.views.had(heard, 0), last);
+        assert!(world.views.had(not, 0) < last);
+        for (node, counted) in [(not, (1, 0)), (heard, (1, 1))] {
             let k = world.views.in_view(node, 0).unwrap();
             let (id, seq) = (world.views.id(0), world.views.beat(0, k).seq());
             assert!(world.views.fail(node, &id, seq));
             world.removed(node, 0, true);
             let Tally { detections, false_drops, .. } = &world.tally;
-            assert_eq!((detections.len(), *false_drops), counted, "{has_heard}");
+            assert_eq!((detections.len(), *false_drops), counted, "node {node}");
         }
     }
 }
