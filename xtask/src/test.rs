@@ -1,9 +1,14 @@
 //! Every test, by one command.
 
 use crate::{fuzz, kotlin, languages, node, python, shell, swift};
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
-use std::path::Path;
+use serde_json::Value;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -75,7 +80,9 @@ pub fn run(args: &Args) -> Result<()> {
         // dependency is compiled once.
         cargo_test.arg("--workspace");
     }
-    if everything || !packages.is_empty() {
+    if everything && cfg!(target_os = "linux") {
+        failed.extend(with_one_beside(cargo_test).err());
+    } else if everything || !packages.is_empty() {
         failed.extend(shell::run(&mut cargo_test).err());
     }
     if everything || args.suites.contains(&Suite::Fuzz) {
@@ -101,6 +108,40 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let failures: Vec<_> = failed.iter().map(|error| format!("{error:#}")).collect();
     bail!("tests failed: {}", failures.join("; "))
+}
+
+/// Tests that wait for minutes, and neither mind what else runs nor disturb it: their
+/// program runs beside all others, and says so to itself among those by a variable.
+const BESIDE: &str = "power_netns";
+const IS_BESIDE: &str = "CASM_BESIDE";
+
+/// Runs all tests of the workspace, and one of their programs beside the others.
+fn with_one_beside(mut cargo_test: Command) -> Result<()> {
+    let (mut beside, said) = start_beside()?;
+    let others = shell::run(cargo_test.env(IS_BESIDE, BESIDE));
+    let status = beside.wait()?;
+    print!("     Beside them: {BESIDE}\n{}", fs::read_to_string(said)?);
+    others?;
+    ensure!(status.success(), "{BESIDE} failed: {status}");
+    Ok(())
+}
+
+/// Builds all tests and starts the one; what it says goes into a file.
+fn start_beside() -> Result<(Child, PathBuf)> {
+    let mut build = shell::cargo();
+    build.args(["test", "--locked", "--workspace", "--no-run"]);
+    build.args(["--message-format", "json-render-diagnostics"]);
+    let built = shell::output(build.stderr(Stdio::inherit()))?;
+    let messages = built.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut programs = messages.filter(|message| message["target"]["name"] == BESIDE);
+    let program = programs.find_map(|message| Some(message["executable"].as_str()?.to_owned()));
+    let program = program.with_context(|| format!("cargo has built no test {BESIDE}"))?;
+    let said = shell::target().join(BESIDE);
+    let out = fs::File::create(&said)?;
+    let mut command = Command::new(program);
+    command.current_dir(shell::workspace().join("core"));
+    let child = command.stderr(out.try_clone()?).stdout(out).spawn()?;
+    Ok((child, said))
 }
 
 /// What the tests call: network namespaces, packet filters, the Cap'n Proto

@@ -22,6 +22,9 @@ use std::{
 pub struct Args {
     #[command(flatten)]
     build: Build,
+    /// Build the native module, which takes longest, and no package.
+    #[arg(long)]
+    module_only: bool,
 }
 
 /// Where the packages are put, in the folder of what is built: the tarballs, and
@@ -62,6 +65,9 @@ pub fn package(args: &Args) -> Result<()> {
     let here = host()?;
     let platform = Platform::of(target.as_ref().unwrap_or(&here))?;
     let module = build(platform, profile)?;
+    if args.module_only {
+        return Ok(());
+    }
     let out = fresh(PACKAGES)?;
 
     let everywhere = out.join(PACKAGE);
