@@ -32,6 +32,9 @@ use tokio::time::{Sleep, sleep};
 
 /// How long a connection may take to send what is queued before it closes.
 const CLOSE: Duration = Duration::from_secs(1);
+/// How much of what the other end still sends is read then, in bytes: more than is under
+/// way between honest ones. Whoever goes on and on is let go of.
+const REST: usize = 1 << 20;
 
 /// Makes multiplexers that close in a bounded time.
 #[derive(Clone)]
@@ -109,14 +112,14 @@ impl Error for End {
 pub(super) struct Watched<C> {
     socket: C,
     broken: Arc<AtomicBool>,
-    /// Whether this end has said its last.
-    closed: bool,
+    /// How much is still read, once this end has said its last.
+    rest: Option<usize>,
 }
 
 impl<C> Watched<C> {
     fn new(socket: C) -> (Self, Arc<AtomicBool>) {
         let broken = Arc::<AtomicBool>::default();
-        (Self { socket, broken: broken.clone(), closed: false }, broken)
+        (Self { socket, broken: broken.clone(), rest: None }, broken)
     }
 
     fn note<T>(
@@ -182,14 +185,22 @@ impl<C: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<C> {
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.closed {
-            ready!(Pin::new(&mut self.socket).poll_close(cx))?;
-            self.closed = true;
-        }
+        let this = &mut *self;
+        let rest = match &mut this.rest {
+            Some(rest) => rest,
+            None => {
+                ready!(Pin::new(&mut this.socket).poll_close(cx))?;
+                this.rest.insert(REST)
+            }
+        };
         // A socket that is let go of with something unread, or to which more is sent, is
         // reset: the other end may then not even read what was said last.
-        let mut rest = [0; 1024];
-        while let Ok(1..) = ready!(Pin::new(&mut self.socket).poll_read(cx, &mut rest)) {}
+        let mut buf = [0; 1024];
+        while *rest > 0
+            && let Ok(read @ 1..) = ready!(Pin::new(&mut this.socket).poll_read(cx, &mut buf))
+        {
+            *rest = rest.saturating_sub(read);
+        }
         Poll::Ready(Ok(()))
     }
 }
@@ -322,6 +333,24 @@ mod tests {
         drop(other);
         closed.await.unwrap().unwrap();
         assert!(!broken.load(Ordering::Relaxed));
+    }
+
+    #[tokio::test]
+    async fn whoever_goes_on_to_send_is_let_go_of() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let one = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut other, _) = listener.accept().await.unwrap();
+        let flood = tokio::spawn(async move {
+            let mut sent = 0;
+            while other.write_all(&[1; 1000]).await.is_ok() {
+                sent += 1000;
+            }
+            sent
+        });
+        let (mut one, _) = Watched::new(one.compat());
+        one.close().await.unwrap();
+        drop(one);
+        assert!(flood.await.unwrap() >= REST - 1000);
     }
 
     #[tokio::test(start_paused = true)]
