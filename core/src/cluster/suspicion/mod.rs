@@ -10,8 +10,9 @@
 //! - `service`: joins them to the topic `/casm/1.0.0/<namespace>/suspect`, which Go's
 //!   nodes don't know, and to the host
 //!
-//! What a liar can bring about is that somebody says that it lives; only whoever can't
-//! be heard, since what it says is lost on its way, can be removed though it lives.
+//! What a liar can bring about is that somebody says that it lives. Two that are believed
+//! can have a peer removed that lives if that does not hear of it, or what it says is
+//! lost on its way: docs/decisions/0051 says how.
 
 mod grounds;
 #[cfg(test)]
